@@ -1,0 +1,1 @@
+//! A network that only remembers what it was asked: for simulated nodes and tests.

@@ -1,0 +1,102 @@
+//! # The node's network interface
+//!
+//! ## In Kubernetes
+//! CNI plug-ins give a pod its address when the runtime makes a sandbox; kube-proxy writes the kernel's service rules.
+//! ## How this one works
+//! Two traits: [`NodeNetwork`] is what one node can do (pods, service rules, sockets in its namespace), [`HostNetwork`] is what the
+//! learner's own loopback shows of the cluster. `net` implements both with real namespaces and nftables, [`fake`] with memory.
+//! ## Left out
+//! Dual stack: pods and services have IPv4 addresses only.
+//! ## Read next
+//! `net`, then `proxy`, which decides the rules.
+
+use async_trait::async_trait;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+pub mod fake;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no free pod address in {0}")]
+    NoAddress(String),
+    #[error("port {port} of this machine is taken: {cause}")]
+    PortTaken {
+        port: u16,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{what}")]
+    Kernel {
+        what: String,
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// One port of one Service, as the kernel has to treat it. Equal rules need no work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRule {
+    /// `namespace/name:port`, unique.
+    pub key: String,
+    pub protocol: Protocol,
+    /// Cluster IP, and external and load-balancer addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    pub port: u16,
+    pub node_port: Option<u16>,
+    /// Ready endpoints. None at all: connections are refused.
+    pub endpoints: Vec<(Ipv4Addr, u16)>,
+    /// The subset that node-port traffic may use (`externalTrafficPolicy: Local`), if it differs.
+    pub local_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
+    /// `sessionAffinity: ClientIP`, in seconds.
+    pub affinity_seconds: Option<u32>,
+}
+
+/// One node's network namespace.
+#[async_trait]
+pub trait NodeNetwork: Send + Sync {
+    fn node_ip(&self) -> Ipv4Addr;
+
+    /// Connects a pod's network namespace; returns its address. Idempotent for the same sandbox.
+    async fn add_pod(&self, sandbox_id: &str, netns: Arc<OwnedFd>) -> Result<Ipv4Addr>;
+    /// Releases the address once the namespace is gone. Idempotent.
+    async fn remove_pod(&self, sandbox_id: &str) -> Result<()>;
+
+    /// Makes the kernel's service rules these; returns how many changed.
+    async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize>;
+
+    /// A TCP connection made from the node's namespace.
+    async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream>;
+    /// A TCP listener in the node's namespace.
+    async fn listen(&self, on: SocketAddr) -> std::io::Result<tokio::net::TcpListener>;
+    /// A UDP socket in the node's namespace.
+    async fn bind_udp(&self, on: SocketAddr) -> std::io::Result<tokio::net::UdpSocket>;
+    /// The namespace itself, for host-network pods; `None` on a fake.
+    fn netns(&self) -> Option<Arc<OwnedFd>>;
+}
+
+/// A port of the learner's own loopback (127.0.0.1 and ::1) that leads into the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    pub port: u16,
+    pub protocol: Protocol,
+    /// Where it leads, as seen from the fabric that joins the nodes.
+    pub to: Vec<SocketAddr>,
+    /// Without a ready endpoint the port is reserved but refuses connections, as it would on a node.
+    pub ready: bool,
+}
+
+#[async_trait]
+pub trait HostNetwork: Send + Sync {
+    /// Makes the open ports these; returns those that could not be had, with the reason.
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)>;
+}

@@ -1,0 +1,1 @@
+//! A runtime that only remembers what it was asked: for simulated nodes and tests.

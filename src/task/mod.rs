@@ -1,0 +1,225 @@
+//! # Tasks that somebody owns
+//!
+//! ## In Kubernetes
+//! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
+//! ## How this one works
+//! A component is a named set of tokio tasks, owned by a [`Crew`]: nothing is detached. [`Crew::stop`] asks and waits;
+//! dropping the crew aborts, which is this program's `kill -9`: every graceful path is skipped. A panic ends the crew that it
+//! happened in, never the program. Who restarts a crew, and with which back-off, is the kubelet's business, as for any container.
+//! ## Left out
+//! Memory isolation: components share an address space, so a crew cannot be killed in the middle of a poll.
+//! ## Read next
+//! `cluster`, which runs components as containers whose runtime is this module.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How a crew ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The first task to end did so by itself, with this message if it failed.
+    Done(Result<(), String>),
+    /// A task panicked.
+    Panicked(String),
+    /// Somebody asked it to stop.
+    Stopped,
+    /// Somebody ended it without asking.
+    Killed,
+}
+
+struct Inner {
+    tasks: Mutex<Option<JoinSet<Result<(), String>>>>,
+    stop: CancellationToken,
+    end: watch::Sender<Option<End>>,
+}
+
+/// A named set of tasks with one life. Clones are handles to the same crew.
+#[derive(Clone)]
+pub struct Crew {
+    name: Arc<str>,
+    inner: Arc<Inner>,
+}
+
+impl Crew {
+    pub fn new(name: &str) -> Crew {
+        let inner = Inner {
+            tasks: Mutex::new(Some(JoinSet::new())),
+            stop: CancellationToken::new(),
+            end: watch::Sender::new(None),
+        };
+        Crew { name: name.into(), inner: Arc::new(inner) }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Cancelled when the crew is asked to stop.
+    pub fn token(&self) -> CancellationToken {
+        self.inner.stop.clone()
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Option<JoinSet<Result<(), String>>>> {
+        self.inner.tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Adds a task. It is aborted when the crew is killed; a crew that has ended takes no more.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(tasks) = self.tasks().as_mut() {
+            while tasks.try_join_next().is_some() {} // forget finished helpers
+            tasks.spawn(async move {
+                task.await;
+                Ok(())
+            });
+        }
+    }
+
+    /// Adds the task whose end is the end of the crew, well or with an error.
+    pub fn spawn_main<F, E>(&self, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + 'static,
+    {
+        let crew = self.clone();
+        let handle = tokio::spawn(task_result(task));
+        let abort = handle.abort_handle();
+        if let Some(tasks) = self.tasks().as_mut() {
+            tasks.spawn(async move {
+                let _guard = AbortOnDrop(abort);
+                let end = match handle.await {
+                    Ok(result) => match crew.inner.stop.is_cancelled() {
+                        true => End::Stopped,
+                        false => End::Done(result),
+                    },
+                    Err(e) if e.is_panic() => End::Panicked(panic_text(e.into_panic())),
+                    Err(_) => End::Killed,
+                };
+                crew.finish(end);
+                Ok(())
+            });
+        }
+    }
+
+    fn finish(&self, end: End) {
+        self.inner.stop.cancel();
+        self.inner.end.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                if !matches!(end, End::Stopped) {
+                    tracing::debug!(crew = &*self.name, ?end, "crew ended");
+                }
+                *current = Some(end);
+            }
+            first
+        });
+    }
+
+    /// Asks every task to end and waits until all have. Tasks watch [`Crew::token`].
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        let tasks = self.tasks().take();
+        if let Some(mut tasks) = tasks {
+            while tasks.join_next().await.is_some() {}
+        }
+        self.finish(End::Stopped);
+    }
+
+    /// Ends every task at its next await point, without asking.
+    pub fn kill(&self) {
+        let tasks = self.tasks().take();
+        self.finish(End::Killed);
+        drop(tasks); // a JoinSet aborts its tasks when it is dropped
+    }
+
+    /// How the crew ended, if it has.
+    pub fn ended(&self) -> Option<End> {
+        self.inner.end.borrow().clone()
+    }
+
+    /// Waits for the end.
+    pub async fn wait(&self) -> End {
+        let mut end = self.inner.end.subscribe();
+        match end.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(End::Killed),
+            Err(_) => End::Killed,
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn task_result<F, E>(task: F) -> Result<(), String>
+where
+    F: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
+{
+    task.await.map_err(|e| e.to_string())
+}
+
+fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_string()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "panic".to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_the_crew_and_tells() {
+        let crew = Crew::new("t");
+        crew.spawn_main(async { Err::<(), String>(panic!("boom")) });
+        assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+    }
+
+    #[tokio::test]
+    async fn a_kill_skips_the_graceful_path() {
+        let crew = Crew::new("t");
+        let (token, graceful) = (crew.token(), Arc::new(Mutex::new(false)));
+        let seen = graceful.clone();
+        crew.spawn_main(async move {
+            token.cancelled().await;
+            tokio::task::yield_now().await;
+            *seen.lock().unwrap() = true;
+            Ok::<(), String>(())
+        });
+        tokio::task::yield_now().await;
+        crew.kill();
+        assert_eq!(crew.wait().await, End::Killed);
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert!(!*graceful.lock().unwrap());
+    }
+
+    #[tokio::test]
+    async fn stop_waits_for_everyone() {
+        let crew = Crew::new("t");
+        let (token, done) = (crew.token(), Arc::new(Mutex::new(0)));
+        for _ in 0..3 {
+            let (token, done) = (token.clone(), done.clone());
+            crew.spawn(async move {
+                token.cancelled().await;
+                *done.lock().unwrap() += 1;
+            });
+        }
+        crew.stop().await;
+        assert_eq!(*done.lock().unwrap(), 3);
+        assert_eq!(crew.ended(), Some(End::Stopped));
+    }
+}
