@@ -29,8 +29,10 @@
 pub mod codec;
 mod core;
 pub mod disk;
+pub mod driver;
 mod election;
 mod log;
+pub mod member;
 pub mod message;
 mod progress;
 mod replication;

@@ -296,8 +296,11 @@ impl Wal {
     }
 
     /// Writes batches and makes them durable, all at once. After an error the log must not be used any more.
-    pub fn append(&mut self, batches: &[Records]) -> Result<(), WalError> {
-        let need: usize = batches.iter().map(|b| b.size() + BATCH_HEADER + 8).sum();
+    pub fn append<'a>(
+        &mut self,
+        batches: impl IntoIterator<Item = &'a Records> + Clone,
+    ) -> Result<(), WalError> {
+        let need: usize = batches.clone().into_iter().map(|b| b.size() + BATCH_HEADER + 8).sum();
         let mut out = Vec::with_capacity(need + 64);
         if self.offset + need as u64 > self.options.segment_bytes && self.offset > SEGMENT_HEADER as u64 {
             self.roll()?;

@@ -55,14 +55,14 @@ fn a_torn_tail_is_cut_and_nothing_synced_is_lost() {
     let mut torn = 0;
     for seed in 0..300 {
         let (disk, rng) = (SimDisk::default(), Rng::seeded(seed));
-        let (mut synced, mut next) = (0, 1);
+        let mut synced = 0;
         for _round in 0..4 {
             let (mut wal, found) = open(&disk).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
             torn += u32::from(found.torn.is_some());
             let have = found.stored.entries.len() as u64;
             assert!(have >= synced, "seed {seed}: {have} of {synced} synced entries left");
             assert_eq!(indexes(&found), (1..=have).collect::<Vec<_>>(), "seed {seed}");
-            next = next.min(have + 1).max(have + 1);
+            let mut next = have + 1;
             for _ in 0..rng.range(0, 12) {
                 let last = next + rng.range(0, 4);
                 wal.append(&[records(1, next..=last, 200), records(1, last + 1..=last + 1, 50)]).unwrap();
@@ -125,7 +125,7 @@ fn a_snapshot_frees_segments_and_the_log_goes_on_behind_it() {
     let snapshot = SnapshotRef { index: 18, term: 1, conf: ConfState::of([1, 2]), data: "state".into() };
     wal.save_snapshot(&snapshot).unwrap();
     wal.release(18).unwrap();
-    assert_eq!(wal.segments(), 1 + usize::from(wal.segments() > 1));
+    assert!(wal.segments() <= 2, "{}", wal.segments());
     drop(wal);
     disk.crash(&Rng::seeded(1));
     let (_, found) = open(&disk).unwrap();
@@ -134,7 +134,7 @@ fn a_snapshot_frees_segments_and_the_log_goes_on_behind_it() {
     assert_eq!(found.stored.hard.term, 1, "the hard state went on into the later segments");
 
     let path = disk.files().into_iter().find(|p| p.extension().is_some_and(|e| e == "snap")).unwrap();
-    disk.corrupt(&path, 30);
+    disk.corrupt(&path, 20);
     assert!(matches!(open(&disk), Err(WalError::Damaged { .. })));
 }
 
