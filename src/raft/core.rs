@@ -470,6 +470,7 @@ impl Core for Raft {
             commit: self.commit,
             last: self.log.last().0,
             persisted: self.persisted,
+            voters: self.conf().voters.len(),
             progress: self.progress.iter().map(|(id, p)| (*id, p.matched, p.state)).collect(),
         }
     }

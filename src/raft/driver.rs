@@ -7,7 +7,7 @@ use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachi
 use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, SnapshotRef};
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
-use super::{ConfError, Core};
+use super::ConfError;
 use bytes::Bytes;
 use std::fs::File;
 use std::path::{Path, PathBuf};

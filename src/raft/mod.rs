@@ -139,6 +139,8 @@ pub struct Status {
     pub commit: Index,
     pub last: Index,
     pub persisted: Index,
+    /// How many vote in the configuration in force.
+    pub voters: usize,
     /// On a leader: each follower, what it has, how it is treated.
     pub progress: Vec<(MemberId, Index, ProgressState)>,
 }
