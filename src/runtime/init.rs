@@ -65,12 +65,12 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
             fs::write(&path, value).during(|| format!("cannot set {path}"))?;
         }
     }
+    process::silence_stdio().during(|| "cannot close standard streams".into())?;
     mount::make_all_private()?;
     mount::bind(&spec.root, &spec.root, true)?; // a new root must be a mount point
     mount::enter_root(&spec.root)?;
     mount::leave_old_root()?;
     let _ = nix::unistd::setsid();
-    process::silence_stdio().during(|| "cannot close standard streams".into())?;
     signal::reset().during(|| "cannot reset signals".into())?;
     let rights = Rights {
         uid: 0,
