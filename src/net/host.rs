@@ -119,8 +119,11 @@ impl Port {
                     if !wanted.ready {
                         // Back to "bound": a socket that never listened answers ENOTCONN.
                         let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+                        setsockopt(socket, sockopt::ReuseAddr, &false)?;
                         continue;
                     }
+                    // While it listens the port cannot be taken, and connections of an earlier time do not hinder it.
+                    setsockopt(socket, sockopt::ReuseAddr, &true)?;
                     listen(socket, Backlog::new(1024)?)?;
                     let listener = std::net::TcpListener::from(socket.try_clone()?);
                     listener.set_nonblocking(true)?;

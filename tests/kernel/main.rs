@@ -178,6 +178,11 @@ fn strangers() -> BTreeSet<(String, String)> {
     numbers
         .filter_map(|n| {
             let there = world(&n)?;
+            // A zombie is only waiting for the machine's init.
+            let stat = fs::read_to_string(format!("/proc/{n}/stat")).ok()?;
+            if stat.rsplit_once(") ")?.1.starts_with('Z') {
+                return None;
+            }
             (Some(&there) != own.as_ref()).then(|| (n, there.display().to_string()))
         })
         .collect()

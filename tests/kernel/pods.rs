@@ -38,7 +38,8 @@ pub async fn serves_to_everybody(w: World) -> Check {
     ensure(w.host.sync_ports(std::slice::from_ref(&host_port)).await.is_empty(), "the port is free")?;
     for ready in [false, true, false, true] {
         host_port.ready = ready;
-        ensure(w.host.sync_ports(std::slice::from_ref(&host_port)).await.is_empty(), "sync_ports failed")?;
+        let failed = w.host.sync_ports(std::slice::from_ref(&host_port)).await;
+        ensure(failed.is_empty(), format!("ready {ready}: {failed:?}"))?;
         for address in ["127.0.0.1", "::1"] {
             match (ready, TcpStream::connect((address, port)).await) {
                 (true, Ok(stream)) => {

@@ -73,7 +73,7 @@ pub fn supervise(home: &Path, test: fn(World) -> Running) -> Outcome {
                     text.push_str(&format!(": {next}"));
                     cause = next.source();
                 }
-                println!("{text}");
+                eprintln!("{text}");
                 1
             }
         }
