@@ -1,1 +1,136 @@
-//! # client
+//! # The client: how components reach the cluster
+//!
+//! ## In Kubernetes
+//! client-go. Every component talks to the API server alone: it lists and watches what it cares about into a local
+//! cache (an *informer*), puts keys into a *work queue*, and a worker reconciles one key at a time. Of several
+//! replicas only the one that holds a Lease works (*leader election*).
+//! ## How this one works
+//! kube-rs does the protocol; this room adds what our components share: a transport whose sockets come from the
+//! node's own network namespace ([`Dialer`]), so that a cut link really cuts; [`Informer`], [`WorkQueue`],
+//! [`Recorder`] and [`LeaderElection`]. What led to a write travels with it: a queue's item is (key, cause), and
+//! [`Client::caused_by`] sends the cause as a header that the API server believes from components only.
+//! ## Left out
+//! Client-side throttling (QPS and burst): the server is on the same machine.
+//! ## Read next
+//! `controllers`, which are made of these parts.
+
+mod election;
+mod informer;
+mod queue;
+mod recorder;
+mod transport;
+
+pub use election::LeaderElection;
+pub use informer::{Change, Informer, Key};
+pub use kube;
+pub use queue::{Outcome, WorkQueue};
+pub use recorder::Recorder;
+pub use transport::{Dialer, direct};
+
+use crate::pki;
+use crate::tap::Cause;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::api::Api;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use transport::Transport;
+
+/// The header that carries a [`Cause`].
+pub const CAUSE_HEADER: &str = "ropewalk-cause";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the API server's address or a certificate cannot be used")]
+    Pki(#[from] pki::Error),
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+/// Where an API server is and who is asking.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Tried in order until one answers.
+    pub servers: Vec<SocketAddr>,
+    /// The name that the server's certificate must have.
+    pub server_name: String,
+    pub ca_pem: String,
+    pub identity: Option<pki::Identity>,
+    /// e.g. `kube-scheduler/v1.35.0`.
+    pub user_agent: String,
+    pub dial: Dialer,
+}
+
+/// A client of one cluster, as one user. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<Transport>,
+    kube: kube::Client,
+}
+
+impl Client {
+    pub fn connect(endpoint: Endpoint) -> Result<Client, Error> {
+        Ok(Client::over(Arc::new(Transport::tls(endpoint)?)))
+    }
+
+    fn over(transport: Arc<Transport>) -> Client {
+        let kube = kube::Client::new(transport.service(None), "default");
+        Client { transport, kube }
+    }
+
+    /// The same client; its requests say what led to them.
+    pub fn caused_by(&self, cause: Option<Cause>) -> Client {
+        match cause {
+            None => self.clone(),
+            Some(cause) => {
+                let kube = kube::Client::new(self.transport.service(Some(cause.to_string())), "default");
+                Client { transport: self.transport.clone(), kube }
+            }
+        }
+    }
+
+    /// kube-rs' client, for everything that this room has no word for.
+    pub fn kube(&self) -> kube::Client {
+        self.kube.clone()
+    }
+
+    /// Objects of a kind in one namespace.
+    pub fn within<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.kube.clone(), namespace)
+    }
+
+    /// Objects of a kind in all namespaces, or of a cluster-scoped kind.
+    pub fn all<K>(&self) -> Api<K>
+    where
+        K: kube::Resource,
+        K::DynamicType: Default,
+    {
+        Api::all(self.kube.clone())
+    }
+
+    /// Objects of a cluster-scoped kind.
+    pub fn cluster<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = ClusterResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.kube.clone())
+    }
+}
+
+/// Is this the API server's answer with that HTTP code?
+pub fn is_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// Turns "not found" into `None`.
+pub fn optional<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_code(&error, 404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

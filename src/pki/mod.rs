@@ -1,1 +1,293 @@
-//! # pki
+//! # Certificates and tokens
+//!
+//! ## In Kubernetes
+//! kubeadm makes one certificate authority per cluster and a certificate for every component; the common name is the user,
+//! the organizations are the groups. Service accounts carry signed JSON web tokens instead.
+//! ## How this one works
+//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check), [`TokenKey`] signs ES256 tokens. Both live in the
+//! cluster's directory with mode 0600. The certificates of components are made at every start, the authority and the token key only once.
+//! ## Left out
+//! Revocation lists: Kubernetes has none either. Intermediate authorities, RSA keys.
+//! ## Read next
+//! `apiserver`, which authenticates with both.
+
+mod token;
+
+pub use token::TokenKey;
+
+use crate::clock;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot make a certificate for {subject}")]
+    Certificate {
+        subject: String,
+        #[source]
+        cause: rcgen::Error,
+    },
+    #[error("{} is not a key or certificate that this program wrote", path.display())]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("cannot use {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("a certificate, key or authority in PEM form cannot be used: {0}")]
+    Pem(String),
+    #[error("the TLS library refuses this configuration")]
+    Tls(#[from] rustls::Error),
+    #[error("token: {0}")]
+    Token(String),
+}
+
+/// A certificate and its key, as PEM texts.
+#[derive(Clone)]
+pub struct Identity {
+    pub cert_pem: String,
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(..)") // keys stay out of logs
+    }
+}
+
+/// What a certificate is for.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The user name, e.g. `system:kube-scheduler`.
+    pub common_name: String,
+    /// The group, e.g. `system:nodes`. (X.509 allows several; the certificate library writes one, and no component needs more.)
+    pub organization: Option<String>,
+    /// DNS names and addresses; empty for clients.
+    pub names: Vec<String>,
+}
+
+impl Subject {
+    pub fn client(common_name: &str, organization: &str) -> Subject {
+        let organization = (!organization.is_empty()).then(|| organization.to_string());
+        Subject { common_name: common_name.into(), organization, names: vec![] }
+    }
+    pub fn server(common_name: &str, names: &[&str]) -> Subject {
+        Subject {
+            common_name: common_name.into(),
+            organization: None,
+            names: names.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// A certificate authority.
+pub struct Ca {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
+    pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
+        let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+        if key_path.exists() {
+            let damaged = |cause| Error::Damaged { path: key_path.clone(), cause: Box::new(cause) };
+            let key = KeyPair::from_pem(&read(&key_path)?).map_err(damaged)?;
+            let pem = read(&cert_path)?;
+            let issuer = Issuer::from_ca_cert_pem(&pem, key)
+                .map_err(|cause| Error::Damaged { path: cert_path.clone(), cause: Box::new(cause) })?;
+            return Ok(Ca { pem, issuer });
+        }
+        let failed = |cause| Error::Certificate { subject: name.to_string(), cause };
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = params(&Subject::client(name, ""), 3650)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        let pem = params.self_signed(&key).map_err(failed)?.pem();
+        write_private(&key_path, &key.serialize_pem())?;
+        write_private(&cert_path, &pem)?;
+        Ok(Ca { pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// The authority's own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Makes a key and a certificate for it, valid for a year, for both ends of a connection.
+    pub fn issue(&self, subject: &Subject) -> Result<Identity, Error> {
+        let failed = |cause| Error::Certificate { subject: subject.common_name.clone(), cause };
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = params(subject, 365)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if !subject.names.is_empty() {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        params.use_authority_key_identifier_extension = true;
+        let cert = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(Identity { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+fn params(subject: &Subject, days: i64) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    if let Some(organization) = &subject.organization {
+        name.push(DnType::OrganizationName, organization.as_str());
+    }
+    name.push(DnType::CommonName, subject.common_name.as_str());
+    params.distinguished_name = name;
+    for host in &subject.names {
+        params.subject_alt_names.push(match host.parse::<IpAddr>() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => SanType::DnsName(
+                host.as_str()
+                    .try_into()
+                    .map_err(|cause| Error::Certificate { subject: subject.common_name.clone(), cause })?,
+            ),
+        });
+    }
+    let day = |offset: i64| {
+        let date =
+            (clock::now() + jiff::SignedDuration::from_hours(24 * offset)).strftime("%Y %m %d").to_string();
+        let part = |n: usize| date.split(' ').nth(n).and_then(|p| p.parse::<i32>().ok()).unwrap_or(1);
+        rcgen::date_time_ymd(part(0), part(1) as u8, part(2) as u8)
+    };
+    (params.not_before, params.not_after) = (day(-1), day(days));
+    Ok(params)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|cause| Error::File { path: path.into(), cause })
+}
+
+/// Writes a file that only its owner may read.
+pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    let failed = |cause| Error::File { path: path.into(), cause };
+    let tmp = path.with_extension("tmp");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&tmp)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&tmp, path).map_err(failed)
+}
+
+fn chain(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let certs = CertificateDer::pem_slice_iter(identity.cert_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| Error::Pem(e.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
+    Ok((certs, key))
+}
+
+fn roots(ca_pem: &str) -> Result<Arc<rustls::RootCertStore>, Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    for cert in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(cert.map_err(|e| Error::Pem(e.to_string()))?)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// TLS for a server that asks for client certificates but does not insist. Certificates of strangers do not end the
+/// handshake: the server looks at them with [`verify_client`] and treats their owner as anonymous or refuses.
+pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
+    let (certs, key) = chain(identity)?;
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| Error::Pem(e.to_string()))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certs, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS for a client; without an identity it is anonymous or uses a token.
+pub fn client_config(
+    identity: Option<&Identity>,
+    ca_pem: &str,
+    alpn: &[&str],
+) -> Result<Arc<rustls::ClientConfig>, Error> {
+    let builder = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca_pem)?);
+    let mut config = match identity {
+        Some(identity) => {
+            let (certs, key) = chain(identity)?;
+            builder.with_client_auth_cert(certs, key)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The name to check a server's certificate against: a host name or an address.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(host.to_string()).map_err(|e| Error::Pem(e.to_string()))
+}
+
+/// User and groups of a client certificate (common name and organizations). `None` if it has no common name.
+pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
+    let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
+    let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_string();
+    let groups =
+        cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(String::from).collect();
+    Some((name, groups))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_survives_a_restart_and_its_certificates_name_user_and_groups() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let again = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        assert_eq!(first.pem(), again.pem());
+        let id = again.issue(&Subject::client("system:node:n1", "system:nodes")).unwrap();
+        let (certs, _) = chain(&id).unwrap();
+        assert_eq!(user_of(&certs[0]), Some(("system:node:n1".into(), vec!["system:nodes".into()])));
+        let server = again.issue(&Subject::server("kube-apiserver", &["localhost", "127.0.0.1"])).unwrap();
+        server_config(&server, first.pem()).unwrap();
+        client_config(Some(&id), first.pem(), &["h2"]).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_key_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        fs::write(dir.path().join("ca.key"), "nonsense").unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap().to_string();
+        assert!(error.contains("ca.key"), "{error}");
+    }
+}

@@ -1,0 +1,196 @@
+//! The work queue: which keys need a look, each at most once at a time.
+
+use crate::clock;
+use crate::tap::Cause;
+use crate::task::Crew;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::{Debug, Display};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A failing key waits 5 ms, doubled at each further failure, up to 1000 s: client-go's defaults.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1000));
+
+struct State<K> {
+    /// Keys to hand out, oldest first.
+    waiting: VecDeque<K>,
+    /// Keys that changed and have not been handed out since, with the newest reason.
+    dirty: BTreeMap<K, Option<Cause>>,
+    /// Keys that a worker holds.
+    busy: BTreeSet<K>,
+    failures: BTreeMap<K, u32>,
+}
+
+struct Shared<K> {
+    state: Mutex<State<K>>,
+    news: Notify,
+    crew: Crew,
+}
+
+/// Keys with their causes. A key that is added while a worker holds it comes back when the worker is done. Clones share the queue.
+pub struct WorkQueue<K>(Arc<Shared<K>>);
+
+impl<K> Clone for WorkQueue<K> {
+    fn clone(&self) -> Self {
+        WorkQueue(self.0.clone())
+    }
+}
+
+/// What a reconciler wants next for its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing, until something changes.
+    Done,
+    /// Another look after this time.
+    After(Duration),
+}
+
+impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
+    /// A queue whose delays and workers belong to the crew.
+    pub fn new(crew: &Crew) -> WorkQueue<K> {
+        let state = State {
+            waiting: VecDeque::new(),
+            dirty: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            failures: BTreeMap::new(),
+        };
+        WorkQueue(Arc::new(Shared { state: Mutex::new(state), news: Notify::new(), crew: crew.clone() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.0.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Asks for a look at the key.
+    pub fn add(&self, key: K, cause: Option<Cause>) {
+        let mut state = self.lock();
+        if let Some(known) = state.dirty.get_mut(&key) {
+            *known = cause.or(known.take());
+            return;
+        }
+        state.dirty.insert(key.clone(), cause);
+        if !state.busy.contains(&key) {
+            state.waiting.push_back(key);
+            self.0.news.notify_one();
+        }
+    }
+
+    /// Asks for a look after a (scaled) time.
+    pub fn add_after(&self, key: K, cause: Option<Cause>, delay: Duration) {
+        let queue = self.clone();
+        self.0.crew.spawn(async move {
+            clock::sleep(delay).await;
+            queue.add(key, cause);
+        });
+    }
+
+    /// Waits for a key. The worker must call [`done`](WorkQueue::done) with it.
+    pub async fn next(&self) -> (K, Option<Cause>) {
+        loop {
+            let news = self.0.news.notified();
+            {
+                let mut state = self.lock();
+                if let Some(key) = state.waiting.pop_front() {
+                    let cause = state.dirty.remove(&key).flatten();
+                    state.busy.insert(key.clone());
+                    if !state.waiting.is_empty() {
+                        self.0.news.notify_one();
+                    }
+                    return (key, cause);
+                }
+            }
+            news.await;
+        }
+    }
+
+    /// The worker has finished with the key.
+    pub fn done(&self, key: &K) {
+        let mut state = self.lock();
+        state.busy.remove(key);
+        if state.dirty.contains_key(key) {
+            state.waiting.push_back(key.clone());
+            self.0.news.notify_one();
+        }
+    }
+
+    fn failed(&self, key: &K) -> Duration {
+        let mut state = self.lock();
+        let failures = state.failures.entry(key.clone()).or_default();
+        *failures += 1;
+        BACKOFF.0.saturating_mul(1 << (*failures - 1).min(30)).min(BACKOFF.1)
+    }
+
+    fn forget(&self, key: &K) {
+        self.lock().failures.remove(key);
+    }
+
+    /// Starts workers that reconcile keys until the crew ends. An error brings the key back after a growing pause.
+    pub fn work<F, R, E>(&self, name: &'static str, workers: usize, reconcile: F)
+    where
+        F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Outcome, E>> + Send + 'static,
+        E: Display + Send + 'static,
+        K: Sync,
+    {
+        let reconcile = Arc::new(reconcile);
+        for _ in 0..workers {
+            let (queue, reconcile) = (self.clone(), reconcile.clone());
+            self.0.crew.spawn(async move {
+                loop {
+                    let (key, cause) = queue.next().await;
+                    match reconcile(key.clone(), cause.clone()).await {
+                        Ok(outcome) => {
+                            queue.forget(&key);
+                            if let Outcome::After(delay) = outcome {
+                                queue.add_after(key.clone(), cause, delay);
+                            }
+                        }
+                        Err(error) => {
+                            let pause = queue.failed(&key);
+                            tracing::debug!(controller = name, ?key, %error, ?pause, "reconcile failed, trying again");
+                            queue.add_after(key.clone(), cause, pause);
+                        }
+                    }
+                    queue.done(&key);
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_is_handed_out_once_and_comes_back_if_it_changed_meanwhile() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        queue.add("a", Some(Cause::Revision(1)));
+        queue.add("a", Some(Cause::Revision(2)));
+        queue.add("b", None);
+        assert_eq!(queue.next().await, ("a", Some(Cause::Revision(2))));
+        queue.add("a", Some(Cause::Revision(3)));
+        assert_eq!(queue.next().await, ("b", None)); // a is busy
+        queue.done(&"a");
+        assert_eq!(queue.next().await, ("a", Some(Cause::Revision(3))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_wait_longer_and_longer() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let tries = Arc::new(Mutex::new(Vec::new()));
+        let (seen, start) = (tries.clone(), clock::Instant::now());
+        queue.work("t", 1, move |_: u8, _| {
+            seen.lock().unwrap().push(start.elapsed().as_millis());
+            let enough = seen.lock().unwrap().len() == 4;
+            async move { if enough { Ok(Outcome::Done) } else { Err("not yet") } }
+        });
+        queue.add(1, None);
+        clock::sleep(Duration::from_secs(60)).await;
+        let tries = tries.lock().unwrap();
+        assert_eq!(tries.len(), 4);
+        assert!(tries[1] >= 5 && tries[2] - tries[1] >= 10 && tries[3] - tries[2] >= 20, "{tries:?}");
+    }
+}
