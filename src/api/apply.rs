@@ -69,7 +69,17 @@ pub fn fields_of(kind: &str, applied: &Value) -> Value {
     map.shift_remove("apiVersion");
     map.shift_remove("kind");
     if let Some(Value::Object(meta)) = map.get_mut("metadata") {
-        for own in ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink", "managedFields", "generateName"] {
+        for own in [
+            "name",
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "selfLink",
+            "managedFields",
+            "generateName",
+        ] {
             meta.shift_remove(own);
         }
         if meta.is_empty() {
@@ -81,11 +91,9 @@ pub fn fields_of(kind: &str, applied: &Value) -> Value {
 
 fn set(kind: &str, parent: &str, name: &str, value: &Value) -> Value {
     match value {
-        Value::Object(map) if !is_atomic_map(parent, name) => map
-            .iter()
-            .map(|(k, v)| (format!("f:{k}"), set(kind, name, k, v)))
-            .collect::<Map<_, _>>()
-            .into(),
+        Value::Object(map) if !is_atomic_map(parent, name) => {
+            map.iter().map(|(k, v)| (format!("f:{k}"), set(kind, name, k, v))).collect::<Map<_, _>>().into()
+        }
         Value::Array(items) => match keys_of(kind, parent, name) {
             Keys::Atomic => json!({}),
             Keys::Set => items.iter().map(|v| (format!("v:{v}"), json!({}))).collect::<Map<_, _>>().into(),
@@ -110,11 +118,20 @@ pub struct Applied {
 }
 
 /// Applies `applied` over `live` (null if it does not exist) as `manager`. Conflicts are found, and overridden.
-pub fn apply(kind: &str, live: &Value, applied: &Value, manager: &str, subresource: &str, now: &str) -> Applied {
+pub fn apply(
+    kind: &str,
+    live: &Value,
+    applied: &Value,
+    manager: &str,
+    subresource: &str,
+    now: &str,
+) -> Applied {
     let fields = fields_of(kind, applied);
     let entries: Vec<Value> = list(live, "metadata.managedFields").to_vec();
     let mine = |e: &Value| {
-        text(e, "manager") == manager && text(e, "operation") == "Apply" && text(e, "subresource") == subresource
+        text(e, "manager") == manager
+            && text(e, "operation") == "Apply"
+            && text(e, "subresource") == subresource
     };
     let mut object = live.clone();
     let mut conflicts = vec![];
@@ -134,7 +151,8 @@ pub fn apply(kind: &str, live: &Value, applied: &Value, manager: &str, subresour
     if !subresource.is_empty() {
         entry["subresource"] = subresource.into();
     }
-    let lost: Vec<(String, String)> = conflicts.iter().map(|c| (c.manager.clone(), c.field.clone())).collect();
+    let lost: Vec<(String, String)> =
+        conflicts.iter().map(|c| (c.manager.clone(), c.field.clone())).collect();
     let mut kept: Vec<Value> = entries.iter().filter(|e| !mine(e)).cloned().collect();
     for e in &mut kept {
         let manager = text(e, "manager").to_string();
@@ -158,7 +176,9 @@ fn merge(kind: &str, parent: &str, name: &str, live: &mut Value, applied: &Value
         }
         (Value::Array(items), Value::Array(wanted)) => match keys_of(kind, parent, name) {
             Keys::Atomic => *live = applied.clone(),
-            Keys::Set => items.extend(wanted.iter().filter(|w| !items.contains(w)).cloned().collect::<Vec<_>>()),
+            Keys::Set => {
+                items.extend(wanted.iter().filter(|w| !items.contains(w)).cloned().collect::<Vec<_>>())
+            }
             Keys::By(keys) => {
                 for want in wanted {
                     let key = key_of(want, keys);
@@ -174,7 +194,15 @@ fn merge(kind: &str, parent: &str, name: &str, live: &mut Value, applied: &Value
 }
 
 /// Removes from `live` what stands in `before` but not in `now` nor in any of `others`.
-fn remove(kind: &str, parent: &str, name: &str, live: &mut Value, before: &Value, now: &Value, others: &[&Value]) {
+fn remove(
+    kind: &str,
+    parent: &str,
+    name: &str,
+    live: &mut Value,
+    before: &Value,
+    now: &Value,
+    others: &[&Value],
+) {
     let Value::Object(before) = before else { return };
     for (element, inner) in before {
         let (still, theirs): (Option<&Value>, Vec<&Value>) =
@@ -212,7 +240,17 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Leaves of `mine` that are in `theirs` and change the live value.
     #[allow(clippy::too_many_arguments)]
-    fn conflicts(&self, parent: &str, name: &str, path: &str, mine: &Value, theirs: &Value, live: &Value, applied: &Value, out: &mut Vec<Conflict>) {
+    fn conflicts(
+        &self,
+        parent: &str,
+        name: &str,
+        path: &str,
+        mine: &Value,
+        theirs: &Value,
+        live: &Value,
+        applied: &Value,
+        out: &mut Vec<Conflict>,
+    ) {
         let Value::Object(fields) = mine else { return };
         let leaf = fields.keys().all(|k| k == ".");
         if leaf {
@@ -224,11 +262,17 @@ impl Walk<'_> {
         for (element, inner) in fields.iter().filter(|(k, _)| *k != ".") {
             let Some(their) = theirs.get(element) else { continue };
             if let Some(field) = element.strip_prefix("f:") {
-                let (l, a) = (live.get(field).unwrap_or(&Value::Null), applied.get(field).unwrap_or(&Value::Null));
+                let (l, a) =
+                    (live.get(field).unwrap_or(&Value::Null), applied.get(field).unwrap_or(&Value::Null));
                 self.conflicts(name, field, &format!("{path}.{field}"), inner, their, l, a, out);
             } else if let Keys::By(keys) = keys_of(self.kind, parent, name) {
                 let item = |list: &Value| {
-                    list.as_array().into_iter().flatten().find(|i| key_of(i, keys).as_deref() == Some(element)).cloned().unwrap_or(Value::Null)
+                    list.as_array()
+                        .into_iter()
+                        .flatten()
+                        .find(|i| key_of(i, keys).as_deref() == Some(element))
+                        .cloned()
+                        .unwrap_or(Value::Null)
                 };
                 let place = format!("{path}{}", bracket(element));
                 self.conflicts(parent, name, &place, inner, their, &item(live), &item(applied), out);
@@ -281,13 +325,21 @@ mod tests {
 
     #[test]
     fn two_appliers_of_different_values_conflict() {
-        let pod = |image: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
-            "spec": {"containers": [{"name": "c", "image": image}]}});
+        let pod = |image: &str| {
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "c", "image": image}]}})
+        };
         let first = apply("Pod", &Value::Null, &pod("x"), "me", "", "t").object;
         let clash = apply("Pod", &first, &pod("y"), "you", "", "t");
-        assert_eq!(clash.conflicts, [Conflict { manager: "me".into(), field: ".spec.containers[name=\"c\"].image".into() }]);
+        assert_eq!(
+            clash.conflicts,
+            [Conflict { manager: "me".into(), field: ".spec.containers[name=\"c\"].image".into() }]
+        );
         let mine = &list(&clash.object, "metadata.managedFields")[0]["fieldsV1"];
-        assert_eq!(mine, &json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}}}}}));
+        assert_eq!(
+            mine,
+            &json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}}}}})
+        );
         assert_eq!(list(&clash.object, "spec.containers").len(), 1);
     }
 }

@@ -81,12 +81,16 @@ mod tests {
 
     #[test]
     fn an_empty_value_matches_what_is_not_there() {
-        let known = [("involvedObject.namespace", "involvedObject.namespace"), ("status.phase", "status.phase")];
+        let known =
+            [("involvedObject.namespace", "involvedObject.namespace"), ("status.phase", "status.phase")];
         let event = json!({"metadata": {"name": "e"}, "involvedObject": {"name": "node1"}});
         let yes = |s: &str| FieldSelector::parse(s, &known).unwrap().matches(&event);
         assert!(yes("involvedObject.namespace="));
         assert!(yes("metadata.name=e,status.phase!=Failed"));
         assert!(!yes("metadata.name!=e"));
-        assert_eq!(FieldSelector::parse("spec.foo=x", &known).unwrap_err(), "field label not supported: spec.foo");
+        assert_eq!(
+            FieldSelector::parse("spec.foo=x", &known).unwrap_err(),
+            "field label not supported: spec.foo"
+        );
     }
 }

@@ -35,7 +35,9 @@ impl Requirement {
             Op::Exists => label.is_some(),
             Op::DoesNotExist => label.is_none(),
             Op::GreaterThan => label.and_then(number) > self.values.first().and_then(|v| number(v)),
-            Op::LessThan => label.and_then(number).is_some_and(|n| Some(n) < self.values.first().and_then(|v| number(v))),
+            Op::LessThan => {
+                label.and_then(number).is_some_and(|n| Some(n) < self.values.first().and_then(|v| number(v)))
+            }
         }
     }
 }
@@ -165,7 +167,10 @@ fn parse_requirement(part: &str) -> Result<Requirement, String> {
         return match word {
             "in" => make(key, Op::In, values),
             "notin" => make(key, Op::NotIn, values),
-            _ => Err(format!("unable to parse requirement: found '{}', expected: in, notin, =, ==, !=, gt, lt", word)),
+            _ => Err(format!(
+                "unable to parse requirement: found '{}', expected: in, notin, =, ==, !=, gt, lt",
+                word
+            )),
         };
     }
     for (sign, op) in

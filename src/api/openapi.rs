@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 /// A gnostic v2 document with nothing but a title: enough for kubectl, which then trusts the server's own validation.
-pub const V2_STUB: &[u8] =
-    &[0x0a, 0x03, 0x32, 0x2e, 0x30, 0x12, 0x15, 0x0a, 0x0a, 0x4b, 0x75, 0x62, 0x65, 0x72, 0x6e, 0x65, 0x74, 0x65, 0x73, 0x12, 0x07,
-      0x76, 0x31, 0x2e, 0x33, 0x35, 0x2e, 0x30, 0x42, 0x00];
+pub const V2_STUB: &[u8] = &[
+    0x0a, 0x03, 0x32, 0x2e, 0x30, 0x12, 0x15, 0x0a, 0x0a, 0x4b, 0x75, 0x62, 0x65, 0x72, 0x6e, 0x65, 0x74,
+    0x65, 0x73, 0x12, 0x07, 0x76, 0x31, 0x2e, 0x33, 0x35, 0x2e, 0x30, 0x42, 0x00,
+];
 /// With a dot, not an at sign: kubectl 1.27 cannot read the latter.
 pub const V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
@@ -77,7 +78,8 @@ fn finish(schema: &mut Value) {
         Value::Object(map) => {
             if map.get("x-kubernetes-int-or-string").is_some() {
                 map.shift_remove("x-kubernetes-int-or-string");
-                let quantity = map.get("description").and_then(Value::as_str).is_some_and(|d| d.starts_with("Quantity"));
+                let quantity =
+                    map.get("description").and_then(Value::as_str).is_some_and(|d| d.starts_with("Quantity"));
                 if quantity {
                     map.insert("oneOf".into(), json!([{"type": "string"}, {"type": "number"}]));
                 } else {
@@ -100,10 +102,13 @@ fn finish(schema: &mut Value) {
 
 fn paths(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
     let reference = json!({"$ref": format!("#/components/schemas/{}", kind.schema_name)});
-    let answer = json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
+    let answer =
+        json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
     let operation = |action: &str, parameters: &[&str]| {
-        let parameters: Vec<Value> =
-            parameters.iter().map(|p| json!({"name": p, "in": "query", "schema": {"type": "string"}})).collect();
+        let parameters: Vec<Value> = parameters
+            .iter()
+            .map(|p| json!({"name": p, "in": "query", "schema": {"type": "string"}}))
+            .collect();
         json!({"x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk, "parameters": parameters, "responses": answer})
     };
     const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
@@ -114,12 +119,22 @@ fn paths(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
     for verb in kind.verbs {
         match *verb {
             "create" => drop(many.insert("post".into(), operation("post", WRITE))),
-            "list" => drop(many.insert("get".into(), operation("list", &["labelSelector", "fieldSelector", "limit", "continue"]))),
-            "deletecollection" => drop(many.insert("delete".into(), operation("deletecollection", &["labelSelector", "fieldSelector"]))),
+            "list" => drop(many.insert(
+                "get".into(),
+                operation("list", &["labelSelector", "fieldSelector", "limit", "continue"]),
+            )),
+            "deletecollection" => {
+                drop(many.insert(
+                    "delete".into(),
+                    operation("deletecollection", &["labelSelector", "fieldSelector"]),
+                ))
+            }
             "get" => drop(one.insert("get".into(), operation("get", &[]))),
             "update" => drop(one.insert("put".into(), operation("put", WRITE))),
             "patch" => drop(one.insert("patch".into(), operation("patch", WRITE))),
-            "delete" => drop(one.insert("delete".into(), operation("delete", &["dryRun", "gracePeriodSeconds"]))),
+            "delete" => {
+                drop(one.insert("delete".into(), operation("delete", &["dryRun", "gracePeriodSeconds"])))
+            }
             _ => {}
         }
     }

@@ -24,8 +24,8 @@ pub fn merge(object: &mut Value, patch: &Value) {
 
 /// Applies a JSON patch given as text.
 pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
-    let operations: json_patch::Patch =
-        serde_json::from_slice(patch).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    let operations: json_patch::Patch = serde_json::from_slice(patch)
+        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
     if operations.0.len() > OPERATIONS_MAX {
         let message = format!(
             "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
@@ -58,7 +58,8 @@ mod tests {
         assert_eq!(error.code, 422);
         assert_eq!(json(&mut object, b"{").unwrap_err().code, 400);
         assert!(json(&mut object, br#"[{"op":"remove","path":"/zz/y"}]"#).is_err());
-        json(&mut object, br#"[{"op":"add","path":"/b","value":[1]},{"op":"add","path":"/b/-","value":2}]"#).unwrap();
+        json(&mut object, br#"[{"op":"add","path":"/b","value":[1]},{"op":"add","path":"/b/-","value":2}]"#)
+            .unwrap();
         assert_eq!(object, json!({"a": 1, "b": [1, 2]}));
     }
 }

@@ -82,7 +82,8 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
     }
     for (index, definition) in definitions.values().enumerate() {
         let properties = definition.get("properties").and_then(Value::as_object);
-        let fields = properties.into_iter().flatten().map(|(k, v)| (k.clone(), shape(v, &schemas, &definitions)));
+        let fields =
+            properties.into_iter().flatten().map(|(k, v)| (k.clone(), shape(v, &schemas, &definitions)));
         let fields = fields.collect();
         schemas.structs[index].fields = fields;
     }
@@ -103,7 +104,9 @@ fn shape(schema: &Value, known: &Schemas, definitions: &Map<String, Value>) -> S
             ("IntOrString", ..) => Shape::IntOrText,
             ("Time", ..) => Shape::Time,
             ("MicroTime", ..) => Shape::MicroTime,
-            (_, Some(definition), Some(index)) if definition.get("properties").is_some() => Shape::Struct(*index),
+            (_, Some(definition), Some(index)) if definition.get("properties").is_some() => {
+                Shape::Struct(*index)
+            }
             (_, Some(definition), _) if definition.get("type").and_then(Value::as_str) != Some("object") => {
                 shape(definition, known, definitions)
             }
@@ -119,7 +122,9 @@ fn shape(schema: &Value, known: &Schemas, definitions: &Map<String, Value>) -> S
         ("integer", _) => Shape::Int64,
         ("number", _) => Shape::Float,
         ("boolean", _) => Shape::Bool,
-        ("array", _) => Shape::List(Box::new(schema.get("items").map_or(Shape::Any, |s| shape(s, known, definitions)))),
+        ("array", _) => {
+            Shape::List(Box::new(schema.get("items").map_or(Shape::Any, |s| shape(s, known, definitions))))
+        }
         ("object", _) => match schema.get("additionalProperties") {
             Some(s) => Shape::Map(Box::new(shape(s, known, definitions))),
             None => Shape::Any,
@@ -199,19 +204,30 @@ impl Walk {
                 }
                 Ok(())
             }
-            (Shape::Text, Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Float, Value::Number(_)) => Ok(()),
+            (Shape::Text, Value::String(_))
+            | (Shape::Bool, Value::Bool(_))
+            | (Shape::Float, Value::Number(_)) => Ok(()),
             (Shape::Bytes, Value::String(text)) => {
                 use base64::Engine as _;
                 match base64::engine::general_purpose::STANDARD.decode(text.as_bytes()) {
                     Ok(_) => Ok(()),
-                    Err(base64::DecodeError::InvalidByte(at, _)) => Err(format!("illegal base64 data at input byte {at}")),
-                    Err(_) => Err(format!("illegal base64 data at input byte {}", text.len().saturating_sub(text.len() % 4))),
+                    Err(base64::DecodeError::InvalidByte(at, _)) => {
+                        Err(format!("illegal base64 data at input byte {at}"))
+                    }
+                    Err(_) => Err(format!(
+                        "illegal base64 data at input byte {}",
+                        text.len().saturating_sub(text.len() % 4)
+                    )),
                 }
             }
-            (Shape::Int32, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
+            (Shape::Int32, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
+                Ok(())
+            }
             (Shape::Int64, Value::Number(n)) if n.is_i64() => Ok(()),
             (Shape::IntOrText, Value::String(_)) => Ok(()),
-            (Shape::IntOrText, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
+            (Shape::IntOrText, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
+                Ok(())
+            }
             (Shape::Quantity, Value::String(_) | Value::Number(_)) => canonical(value),
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
                 match text.is_empty() || text.parse::<crate::clock::Timestamp>().is_ok() {

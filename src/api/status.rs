@@ -54,7 +54,8 @@ impl Status {
     }
     /// Somebody else wrote first.
     pub fn stale(group: &str, resource: &str, name: &str) -> Status {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Status::conflict(group, resource, name, why)
     }
     pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {

@@ -21,7 +21,9 @@ pub fn merge_of(kind: &str, parent: &str, field: &str) -> Merge {
     match (parent, field) {
         ("metadata", "finalizers") => Merge::Set,
         ("metadata", "ownerReferences") => Merge::By("uid"),
-        ("spec", "containers" | "initContainers" | "ephemeralContainers" | "imagePullSecrets") => Merge::By("name"),
+        ("spec", "containers" | "initContainers" | "ephemeralContainers" | "imagePullSecrets") => {
+            Merge::By("name")
+        }
         ("spec", "schedulingGates" | "volumes" | "resourceClaims") => Merge::By("name"),
         ("spec", "hostAliases") => Merge::By("ip"),
         ("spec", "topologySpreadConstraints") => Merge::By("topologyKey"),
@@ -45,7 +47,9 @@ const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 
 /// Applies `patch` to an object of `kind`. The error is a sentence for the user.
 pub fn apply(kind: &str, object: &mut Value, patch: &Value) -> Result<(), String> {
-    let Value::Object(patch) = patch else { return Err("cannot unmarshal patch: it is not an object".to_string()) };
+    let Value::Object(patch) = patch else {
+        return Err("cannot unmarshal patch: it is not an object".to_string());
+    };
     merge_map(kind, "", as_map(object), patch)
 }
 
@@ -54,13 +58,23 @@ fn directive<'a>(map: &'a Map<String, Value>) -> Option<&'a str> {
 }
 
 fn is_directive(key: &str) -> bool {
-    key.starts_with('$') && (key == "$patch" || key == "$retainKeys" || key.starts_with(ORDER) || key.starts_with(DELETE_PRIMITIVES))
+    key.starts_with('$')
+        && (key == "$patch"
+            || key == "$retainKeys"
+            || key.starts_with(ORDER)
+            || key.starts_with(DELETE_PRIMITIVES))
 }
 
-fn merge_map(kind: &str, name: &str, old: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), String> {
+fn merge_map(
+    kind: &str,
+    name: &str,
+    old: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+) -> Result<(), String> {
     match directive(patch) {
         Some("replace") => {
-            *old = patch.iter().filter(|(k, _)| !is_directive(k)).map(|(k, v)| (k.clone(), plain(v))).collect();
+            *old =
+                patch.iter().filter(|(k, _)| !is_directive(k)).map(|(k, v)| (k.clone(), plain(v))).collect();
             return Ok(());
         }
         Some("delete") => {
@@ -75,7 +89,9 @@ fn merge_map(kind: &str, name: &str, old: &mut Map<String, Value>, patch: &Map<S
     }
     for (key, value) in patch {
         if let Some(list) = key.strip_prefix(DELETE_PRIMITIVES) {
-            let (Some(Value::Array(items)), Value::Array(gone)) = (old.get_mut(list), value) else { continue };
+            let (Some(Value::Array(items)), Value::Array(gone)) = (old.get_mut(list), value) else {
+                continue;
+            };
             items.retain(|item| !gone.contains(item));
         }
     }
@@ -130,7 +146,13 @@ fn fresh(kind: &str, parent: &str, key: &str, value: &Value) -> Result<Value, St
     })
 }
 
-fn merge_list(kind: &str, parent: &str, name: &str, old: &mut Vec<Value>, patch: &[Value]) -> Result<(), String> {
+fn merge_list(
+    kind: &str,
+    parent: &str,
+    name: &str,
+    old: &mut Vec<Value>,
+    patch: &[Value],
+) -> Result<(), String> {
     let is_replace = |v: &Value| v.get("$patch").and_then(Value::as_str) == Some("replace");
     let how = merge_of(kind, parent, name);
     if how == Merge::Atomic || patch.iter().any(is_replace) {
@@ -241,8 +263,17 @@ mod tests {
             list.iter().find(|c| c["name"] == "a").unwrap()["image"].clone()
         };
         assert_eq!(container(&got), container(&want));
-        let env = got["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().find(|c| c["name"] == "a").unwrap()
-            ["env"].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect::<Vec<_>>();
+        let env = got["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|c| c["name"] == "a")
+            .unwrap()["env"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["name"].as_str().unwrap())
+            .collect::<Vec<_>>();
         assert_eq!(env.len(), 2);
         assert!(env.contains(&"B") && env.contains(&"C"));
     }
@@ -259,10 +290,14 @@ mod tests {
     #[test]
     fn taints_are_replaced_and_null_removes() {
         let old = json!({"spec": {"unschedulable": true, "taints": [{"key": "a", "effect": "NoSchedule"}]}});
-        let patch = json!({"spec": {"unschedulable": null, "taints": [{"key": "b", "effect": "NoSchedule"}]}});
+        let patch =
+            json!({"spec": {"unschedulable": null, "taints": [{"key": "b", "effect": "NoSchedule"}]}});
         let want = json!({"spec": {"taints": [{"key": "b", "effect": "NoSchedule"}]}});
         assert_eq!(patched("Node", old.clone(), patch), want);
-        assert_eq!(patched("Node", old, json!({"spec": {"taints": null}})), json!({"spec": {"unschedulable": true}}));
+        assert_eq!(
+            patched("Node", old, json!({"spec": {"taints": null}})),
+            json!({"spec": {"unschedulable": true}})
+        );
     }
 
     #[test]
@@ -271,14 +306,16 @@ mod tests {
             "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
         let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
             "spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
-        let want = json!({"metadata": {"finalizers": ["b", "c"]}, "spec": {"strategy": {"type": "Recreate"}}});
+        let want =
+            json!({"metadata": {"finalizers": ["b", "c"]}, "spec": {"strategy": {"type": "Recreate"}}});
         assert_eq!(patched("Deployment", old, patch), want);
     }
 
     #[test]
     fn an_item_without_its_key_is_refused() {
         let mut object = json!({"spec": {"containers": [{"name": "a"}]}});
-        let error = apply("Pod", &mut object, &json!({"spec": {"containers": [{"image": "x"}]}})).unwrap_err();
+        let error =
+            apply("Pod", &mut object, &json!({"spec": {"containers": [{"image": "x"}]}})).unwrap_err();
         assert!(error.contains("does not contain declared merge key: name"), "{error}");
         let patch = json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z"}]}});
         assert_eq!(patched("Pod", object, patch), json!({"spec": {"containers": [{"name": "z"}]}}));

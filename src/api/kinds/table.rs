@@ -5,7 +5,9 @@ use crate::api::defaults::{cluster, pods, services, storage, workloads};
 use crate::api::events;
 use crate::api::table as print;
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
-use crate::api::validate::{core as check, pods as check_pods, rbac as check_rbac, services as check_services};
+use crate::api::validate::{
+    core as check, pods as check_pods, rbac as check_rbac, services as check_services,
+};
 use crate::api::validate::{storage as check_storage, workloads as check_workloads};
 use k8s_openapi::api::{
     apps, authentication, authorization, autoscaling, batch, coordination, core, discovery, policy, rbac,
@@ -28,8 +30,11 @@ const SCALE: Sub = Sub {
     verbs: STATUS_VERBS,
     schema: Some(schema_of::<autoscaling::v1::Scale>),
 };
-const REPLICAS: ScalePaths =
-    ScalePaths { spec_replicas: "spec.replicas", status_replicas: "status.replicas", selector: "spec.selector" };
+const REPLICAS: ScalePaths = ScalePaths {
+    spec_replicas: "spec.replicas",
+    status_replicas: "status.replicas",
+    selector: "spec.selector",
+};
 
 const EVENT_FIELDS: &[(&str, &str)] = &[
     ("involvedObject.kind", "involvedObject.kind"),

@@ -60,7 +60,9 @@ fn field(word: &'static str) -> Option<(u32, Field)> {
 
 /// Reads a whole request body: the envelope, then the message that it names. Gives the object as JSON.
 pub fn decode(body: &[u8]) -> Result<Value, String> {
-    let unknown = body.strip_prefix(MAGIC).ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
+    let unknown = body
+        .strip_prefix(MAGIC)
+        .ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     for item in Reader(unknown) {
         match item? {
@@ -298,7 +300,8 @@ mod tests {
         let raw = [put(1, &meta), put(2, &[put(1, b"a"), put(2, b"1")].concat())].concat();
         let types = [put(1, b"v1"), put(2, b"ConfigMap")].concat();
         let body = [b"k8s\0".to_vec(), put(1, &types), put(2, &raw), put(3, b""), put(4, b"")].concat();
-        let want = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm"}, "data": {"a": "1"}});
+        let want =
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm"}, "data": {"a": "1"}});
         assert_eq!(decode(&body).unwrap(), want);
         for cut in 4..body.len() - 5 {
             let _ = decode(&body[..cut]); // never a panic

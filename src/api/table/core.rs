@@ -13,7 +13,12 @@ pub static CONFIG_MAPS: Printer = Printer {
 };
 
 pub static SECRETS: Printer = Printer {
-    columns: &[("Name", "string", false), ("Type", "string", false), ("Data", "string", false), ("Age", "string", false)],
+    columns: &[
+        ("Name", "string", false),
+        ("Type", "string", false),
+        ("Data", "string", false),
+        ("Age", "string", false),
+    ],
     cells: |o, now| vec![name(o), text(o, "type").into(), count(o, "data").into(), age(o, now)],
     conditions: None,
 };
@@ -139,14 +144,16 @@ fn node(o: &Value, now: Timestamp) -> Vec<Value> {
 }
 
 fn service(o: &Value, now: Timestamp) -> Vec<Value> {
-    let strings = |path: &str| list(o, path).iter().filter_map(Value::as_str).map(String::from).collect::<Vec<_>>();
+    let strings =
+        |path: &str| list(o, path).iter().filter_map(Value::as_str).map(String::from).collect::<Vec<_>>();
     let external = strings("spec.externalIPs");
     let external_ip = match text(o, "spec.type") {
         "ClusterIP" | "NodePort" if external.is_empty() => "<none>".to_string(),
         "ClusterIP" | "NodePort" => external.join(","),
         "LoadBalancer" => {
             let ingress = list(o, "status.loadBalancer.ingress").iter();
-            let unique: BTreeSet<String> = ingress.map(|i| or(i, "ip", text(i, "hostname")).to_string()).collect();
+            let unique: BTreeSet<String> =
+                ingress.map(|i| or(i, "ip", text(i, "hostname")).to_string()).collect();
             let all: Vec<String> = unique.into_iter().chain(external).collect();
             if all.is_empty() { "<pending>".to_string() } else { all.join(",") }
         }

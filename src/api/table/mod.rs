@@ -30,10 +30,13 @@ static PLAIN: Printer = Printer {
 };
 
 pub static SCALE: Printer = Printer {
-    columns: &[("Name", "", false), ("Desired", "integer", false), ("Available", "integer", false), ("Age", "", false)],
-    cells: |o, now| {
-        vec![name(o), number(o, "spec.replicas"), number(o, "status.replicas"), age(o, now)]
-    },
+    columns: &[
+        ("Name", "", false),
+        ("Desired", "integer", false),
+        ("Available", "integer", false),
+        ("Age", "", false),
+    ],
+    cells: |o, now| vec![name(o), number(o, "spec.replicas"), number(o, "status.replicas"), age(o, now)],
     conditions: None,
 };
 
@@ -62,8 +65,12 @@ pub fn definitions(printer: &Printer) -> Value {
 
 fn describe(column: &str) -> &'static str {
     match column {
-        "Name" => "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
-        "Age" | "Created At" => "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+        "Name" => {
+            "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
+        }
+        "Age" | "Created At" => {
+            "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
+        }
         _ => "",
     }
 }

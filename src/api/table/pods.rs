@@ -23,8 +23,12 @@ pub static PODS: Printer = Printer {
 
 fn conditions(pod: &Value) -> Value {
     match text(pod, "status.phase") {
-        "Succeeded" => json!([{"type": "Completed", "status": "True", "reason": "Succeeded", "message": "The pod has completed successfully."}]),
-        "Failed" => json!([{"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."}]),
+        "Succeeded" => {
+            json!([{"type": "Completed", "status": "True", "reason": "Succeeded", "message": "The pod has completed successfully."}])
+        }
+        "Failed" => {
+            json!([{"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."}])
+        }
         _ => Value::Null,
     }
 }
@@ -64,7 +68,8 @@ fn ended(status: &Value) -> String {
 
 pub fn summary(pod: &Value) -> Summary {
     let inits = list(pod, "spec.initContainers");
-    let is_sidecar = |name: &str| inits.iter().any(|c| text(c, "name") == name && text(c, "restartPolicy") == "Always");
+    let is_sidecar =
+        |name: &str| inits.iter().any(|c| text(c, "name") == name && text(c, "restartPolicy") == "Always");
     let sidecars = inits.iter().filter(|c| text(c, "restartPolicy") == "Always").count();
     let mut out = Summary {
         status: or(pod, "status.reason", text(pod, "status.phase")).to_string(),
@@ -182,8 +187,11 @@ mod tests {
             "1/2 CrashLoopBackOff 3 (60s ago) 6m"
         );
         let done = json!({"name": "b", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}});
-        assert_eq!(shown(with(json!({"phase": "Running", "containerStatuses": [running, done],
-            "conditions": [{"type": "Ready", "status": "False"}]}))), "1/2 NotReady 0 6m");
+        assert_eq!(
+            shown(with(json!({"phase": "Running", "containerStatuses": [running, done],
+            "conditions": [{"type": "Ready", "status": "False"}]}))),
+            "1/2 NotReady 0 6m"
+        );
         let init = json!({"metadata": meta, "spec": {"initContainers": [{"name": "i"}, {"name": "j"}], "containers": [{"name": "a"}]},
             "status": {"phase": "Pending", "initContainerStatuses": [
                 {"name": "i", "state": {"terminated": {"exitCode": 0}}}, {"name": "j", "state": {"running": {}}}]}});

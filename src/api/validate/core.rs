@@ -84,7 +84,8 @@ pub fn secret_update(new: &Value, old: &Value, errors: &mut Errors) {
 
 pub fn event(object: &Value, errors: &mut Errors) {
     let (namespace, involved) = (meta::namespace(object), text(object, "involvedObject.namespace"));
-    let fits = involved == namespace || (involved.is_empty() && matches!(namespace, "default" | "kube-system"));
+    let fits =
+        involved == namespace || (involved.is_empty() && matches!(namespace, "default" | "kube-system"));
     if !fits {
         errors.invalid_text("involvedObject.namespace", involved, "does not match event.namespace");
     }
@@ -102,7 +103,11 @@ pub fn node(object: &Value, errors: &mut Errors) {
         if effect.is_empty() {
             errors.required(format!("spec.taints[{i}].effect"), "");
         } else if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-            errors.not_supported(format!("spec.taints[{i}].effect"), at(taint, "effect"), &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+            errors.not_supported(
+                format!("spec.taints[{i}].effect"),
+                at(taint, "effect"),
+                &["NoSchedule", "PreferNoSchedule", "NoExecute"],
+            );
         }
         let twin = |t: &&Value| text(t, "key") == text(taint, "key") && text(t, "effect") == effect;
         if list(object, "spec.taints")[..i].iter().any(|t| twin(&t)) {
@@ -114,7 +119,11 @@ pub fn node(object: &Value, errors: &mut Errors) {
 pub fn node_update(new: &Value, old: &Value, errors: &mut Errors) {
     for path in ["spec.podCIDR", "spec.providerID"] {
         if !text(old, path).is_empty() && at(new, path) != at(old, path) {
-            let what = if path == "spec.podCIDR" { "node updates may not change podCIDR except from \"\" to valid" } else { "node updates may not change providerID except from \"\" to valid" };
+            let what = if path == "spec.podCIDR" {
+                "node updates may not change podCIDR except from \"\" to valid"
+            } else {
+                "node updates may not change providerID except from \"\" to valid"
+            };
             errors.forbidden(path, what);
         }
     }
@@ -135,7 +144,10 @@ pub fn priority_class(object: &Value, errors: &mut Errors) {
     let name = meta::name(object);
     if name.starts_with("system-") {
         if !["system-node-critical", "system-cluster-critical"].contains(&name) {
-            errors.forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system use only. error: ");
+            errors.forbidden(
+                "metadata.name",
+                "priority class names with 'system-' prefix are reserved for system use only. error: ",
+            );
         }
     } else if value > 1_000_000_000 {
         errors.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");

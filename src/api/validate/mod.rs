@@ -29,11 +29,15 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     metadata(kind, new, &mut errors);
     if meta::is_terminating(old) {
-        let added: Vec<String> =
-            meta::finalizers(new).filter(|f| !meta::finalizers(old).any(|o| o == *f)).map(|f| format!("{f:?}")).collect();
+        let added: Vec<String> = meta::finalizers(new)
+            .filter(|f| !meta::finalizers(old).any(|o| o == *f))
+            .map(|f| format!("{f:?}"))
+            .collect();
         if !added.is_empty() {
             let all = added.join(", ");
-            let why = format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{all}}}");
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{all}}}"
+            );
             errors.forbidden("metadata.finalizers", &why);
         }
     }
@@ -71,13 +75,22 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     for (i, owner) in list(object, "metadata.ownerReferences").iter().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, field).is_empty() {
-                errors.invalid_text(format!("metadata.ownerReferences[{i}].{field}"), "", "must not be empty");
+                errors.invalid_text(
+                    format!("metadata.ownerReferences[{i}].{field}"),
+                    "",
+                    "must not be empty",
+                );
             }
         }
     }
-    let controllers = list(object, "metadata.ownerReferences").iter().filter(|o| super::value::flag(o, "controller")).count();
+    let controllers = list(object, "metadata.ownerReferences")
+        .iter()
+        .filter(|o| super::value::flag(o, "controller"))
+        .count();
     if controllers > 1 {
-        let why = format!("Only one reference can have Controller set to true. Found \"true\" in references for {controllers} owners");
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {controllers} owners"
+        );
         errors.invalid("metadata.ownerReferences", at(object, "metadata.ownerReferences"), &why);
     }
     for (i, finalizer) in list(object, "metadata.finalizers").iter().enumerate() {
@@ -121,10 +134,16 @@ pub fn selector(object: &Value, path: &str, errors: &mut Errors) {
         let values = list(e, "values").len();
         match text(e, "operator") {
             "In" | "NotIn" if values == 0 => {
-                errors.required(format!("{field}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                errors.required(
+                    format!("{field}.values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
             }
             "Exists" | "DoesNotExist" if values > 0 => {
-                errors.forbidden(format!("{field}.values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+                errors.forbidden(
+                    format!("{field}.values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                );
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             other => errors.invalid_text(format!("{field}.operator"), other, "not a valid selector operator"),

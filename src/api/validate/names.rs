@@ -6,7 +6,8 @@ const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumer
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const NAME_PART: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
-const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const ENV_NAME: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
 fn is_lower(b: u8) -> bool {
     b.is_ascii_lowercase() || b.is_ascii_digit()
@@ -14,10 +15,7 @@ fn is_lower(b: u8) -> bool {
 
 fn is_label(text: &str) -> bool {
     let b = text.as_bytes();
-    !b.is_empty()
-        && b.iter().all(|&c| is_lower(c) || c == b'-')
-        && is_lower(b[0])
-        && is_lower(b[b.len() - 1])
+    !b.is_empty() && b.iter().all(|&c| is_lower(c) || c == b'-') && is_lower(b[0]) && is_lower(b[b.len() - 1])
 }
 
 fn is_name_part(text: &str) -> bool {
@@ -87,7 +85,9 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     match prefix {
         Some("") => problems.push("prefix part must be non-empty".to_string()),
-        Some(prefix) => problems.extend(dns_subdomain(prefix).into_iter().map(|p| format!("prefix part {p}"))),
+        Some(prefix) => {
+            problems.extend(dns_subdomain(prefix).into_iter().map(|p| format!("prefix part {p}")))
+        }
         None => {}
     }
     if name.is_empty() {

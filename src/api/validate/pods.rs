@@ -19,7 +19,10 @@ pub fn template_at(template: &Value, field: &str, errors: &mut Errors) {
     labels(template, "metadata.labels", &format!("{field}.labels"), errors);
     spec(at(template, "spec"), &format!("{field}.spec"), errors);
     if !empty(template, "spec.ephemeralContainers") {
-        errors.forbidden(format!("{field}.spec.ephemeralContainers"), "ephemeral containers not allowed in pod template");
+        errors.forbidden(
+            format!("{field}.spec.ephemeralContainers"),
+            "ephemeral containers not allowed in pod template",
+        );
     }
 }
 
@@ -46,11 +49,27 @@ fn spec(spec: &Value, field: &str, errors: &mut Errors) {
             container(c, &here, &volumes, group, errors);
         }
     }
-    one_of(spec, "restartPolicy", &format!("{field}.restartPolicy"), &["Always", "Never", "OnFailure"], errors);
-    one_of(spec, "dnsPolicy", &format!("{field}.dnsPolicy"), &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"], errors);
+    one_of(
+        spec,
+        "restartPolicy",
+        &format!("{field}.restartPolicy"),
+        &["Always", "Never", "OnFailure"],
+        errors,
+    );
+    one_of(
+        spec,
+        "dnsPolicy",
+        &format!("{field}.dnsPolicy"),
+        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        errors,
+    );
     for (path, low) in [("terminationGracePeriodSeconds", 0), ("activeDeadlineSeconds", 1)] {
         if int(spec, path).is_some_and(|n| n < low) {
-            let why = if low == 0 { "must be greater than or equal to 0" } else { "must be between 1 and 2147483647, inclusive" };
+            let why = if low == 0 {
+                "must be greater than or equal to 0"
+            } else {
+                "must be between 1 and 2147483647, inclusive"
+            };
             errors.invalid(format!("{field}.{path}"), at(spec, path), why);
         }
     }
@@ -94,7 +113,12 @@ fn volumes<'a>(spec: &'a Value, field: &str, errors: &mut Errors) -> Vec<&'a str
         if sources > 1 {
             errors.forbidden(&here, "may not specify more than 1 volume type");
         }
-        for (path, what) in [("secret.secretName", "secret"), ("persistentVolumeClaim.claimName", "persistentVolumeClaim"), ("configMap.name", "configMap"), ("hostPath.path", "hostPath")] {
+        for (path, what) in [
+            ("secret.secretName", "secret"),
+            ("persistentVolumeClaim.claimName", "persistentVolumeClaim"),
+            ("configMap.name", "configMap"),
+            ("hostPath.path", "hostPath"),
+        ] {
             if at(volume, what).is_object() && text(volume, path).is_empty() {
                 errors.required(format!("{here}.{path}"), "");
             }
@@ -110,8 +134,20 @@ fn container(c: &Value, field: &str, volumes: &[&str], group: &str, errors: &mut
     } else if image.trim() != image {
         errors.invalid_text(format!("{field}.image"), image, "must not have leading or trailing whitespace");
     }
-    one_of(c, "imagePullPolicy", &format!("{field}.imagePullPolicy"), &["Always", "IfNotPresent", "Never"], errors);
-    one_of(c, "terminationMessagePolicy", &format!("{field}.terminationMessagePolicy"), &["FallbackToLogsOnError", "File"], errors);
+    one_of(
+        c,
+        "imagePullPolicy",
+        &format!("{field}.imagePullPolicy"),
+        &["Always", "IfNotPresent", "Never"],
+        errors,
+    );
+    one_of(
+        c,
+        "terminationMessagePolicy",
+        &format!("{field}.terminationMessagePolicy"),
+        &["FallbackToLogsOnError", "File"],
+        errors,
+    );
     let mut names_seen: Vec<&str> = vec![];
     for (i, port) in list(c, "ports").iter().enumerate() {
         let here = format!("{field}.ports[{i}]");
@@ -173,7 +209,11 @@ fn container(c: &Value, field: &str, volumes: &[&str], group: &str, errors: &mut
         }
         for path in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThreshold"] {
             if int(value, path).is_some_and(|n| n < 0) {
-                errors.invalid(format!("{here}.{path}"), at(value, path), "must be greater than or equal to 0");
+                errors.invalid(
+                    format!("{here}.{path}"),
+                    at(value, path),
+                    "must be greater than or equal to 0",
+                );
             }
         }
     }
@@ -216,9 +256,17 @@ fn environment(c: &Value, field: &str, errors: &mut Errors) {
         }
         let Some(from) = map(variable, "valueFrom") else { continue };
         if from.is_empty() {
-            errors.invalid(format!("{here}.valueFrom"), &json!(""), "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`");
+            errors.invalid(
+                format!("{here}.valueFrom"),
+                &json!(""),
+                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
+            );
         } else if !text(variable, "value").is_empty() {
-            errors.invalid(format!("{here}.valueFrom"), &json!(""), "may not be specified when `value` is not empty");
+            errors.invalid(
+                format!("{here}.valueFrom"),
+                &json!(""),
+                "may not be specified when `value` is not empty",
+            );
         }
         for source in ["configMapKeyRef", "secretKeyRef"] {
             if from.contains_key(source) && text(variable, &format!("valueFrom.{source}.key")).is_empty() {
@@ -247,7 +295,10 @@ fn resources(c: &Value, field: &str, errors: &mut Errors) {
         if let (Some(r), Some(l)) = (amount(request), limit.and_then(amount))
             && r > l
         {
-            let why = format!("must be less than or equal to {name} limit of {}", limit.and_then(Value::as_str).unwrap_or(""));
+            let why = format!(
+                "must be less than or equal to {name} limit of {}",
+                limit.and_then(Value::as_str).unwrap_or("")
+            );
             errors.invalid(format!("{field}.resources.requests"), request, &why);
         }
     }
@@ -258,7 +309,11 @@ fn tolerations(spec: &Value, field: &str, errors: &mut Errors) {
         let here = format!("{field}.tolerations[{i}]");
         let operator = text(t, "operator");
         if text(t, "key").is_empty() && operator != "Exists" {
-            errors.invalid_text(format!("{here}.operator"), operator, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+            errors.invalid_text(
+                format!("{here}.operator"),
+                operator,
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            );
         }
         if operator == "Exists" && !text(t, "value").is_empty() {
             errors.invalid(&here, at(t, "value"), "value must be empty when `operator` is 'Exists'");
@@ -267,9 +322,19 @@ fn tolerations(spec: &Value, field: &str, errors: &mut Errors) {
             errors.not_supported(format!("{here}.operator"), at(t, "operator"), &["Equal", "Exists"]);
         }
         if !at(t, "tolerationSeconds").is_null() && text(t, "effect") != "NoExecute" {
-            errors.invalid_text(format!("{here}.effect"), text(t, "effect"), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+            errors.invalid_text(
+                format!("{here}.effect"),
+                text(t, "effect"),
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            );
         }
-        one_of(t, "effect", &format!("{here}.effect"), &["", "NoSchedule", "PreferNoSchedule", "NoExecute"], errors);
+        one_of(
+            t,
+            "effect",
+            &format!("{here}.effect"),
+            &["", "NoSchedule", "PreferNoSchedule", "NoExecute"],
+            errors,
+        );
     }
 }
 
@@ -285,7 +350,10 @@ pub fn pod_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     let (new_tolerations, old_tolerations) = (list(new, "spec.tolerations"), list(old, "spec.tolerations"));
     if old_tolerations.iter().any(|t| !new_tolerations.contains(t)) {
-        errors.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds");
+        errors.forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds",
+        );
     }
     let gated = !list(old, "spec.schedulingGates").is_empty();
     let frozen = |pod: &Value| {
@@ -333,12 +401,16 @@ mod tests {
             ["spec.containers[0].image: Required value", "spec.containers[1].name: Duplicate value: \"a\""]
         );
         assert_eq!(
-            errors(json!({"containers": [{"name": "a", "image": "x", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]})),
+            errors(
+                json!({"containers": [{"name": "a", "image": "x", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]})
+            ),
             ["spec.containers[0].volumeMounts[0].name: Not found: \"v\""]
         );
         assert_eq!(
             errors(json!({"containers": [{"name": "a", "image": "x", "ports": [{"containerPort": 99999}]}]})),
-            ["spec.containers[0].ports[0].containerPort: Invalid value: 99999: must be between 1 and 65535, inclusive"]
+            [
+                "spec.containers[0].ports[0].containerPort: Invalid value: 99999: must be between 1 and 65535, inclusive"
+            ]
         );
         assert_eq!(
             errors(json!({"restartPolicy": "Sometimes", "containers": [{"name": "a", "image": "x",

@@ -16,15 +16,24 @@ pub fn role(object: &Value, errors: &mut Errors) {
         }
         if !list(rule, "nonResourceURLs").is_empty() {
             if namespaced {
-                errors.invalid(format!("{field}.nonResourceURLs"), at(rule, "nonResourceURLs"), "namespaced rules cannot apply to non-resource URLs");
+                errors.invalid(
+                    format!("{field}.nonResourceURLs"),
+                    at(rule, "nonResourceURLs"),
+                    "namespaced rules cannot apply to non-resource URLs",
+                );
             }
             if !list(rule, "apiGroups").is_empty() || !list(rule, "resources").is_empty() {
-                errors.invalid(format!("{field}.nonResourceURLs"), at(rule, "nonResourceURLs"), "rules cannot apply to both regular resources and non-resource URLs");
+                errors.invalid(
+                    format!("{field}.nonResourceURLs"),
+                    at(rule, "nonResourceURLs"),
+                    "rules cannot apply to both regular resources and non-resource URLs",
+                );
             }
             continue;
         }
         if list(rule, "apiGroups").is_empty() {
-            errors.required(format!("{field}.apiGroups"), "resource rules must supply at least one api group");
+            errors
+                .required(format!("{field}.apiGroups"), "resource rules must supply at least one api group");
         }
         if list(rule, "resources").is_empty() {
             errors.required(format!("{field}.resources"), "resource rules must supply at least one resource");
@@ -36,7 +45,8 @@ pub fn binding(object: &Value, errors: &mut Errors) {
     if text(object, "roleRef.apiGroup") != GROUP {
         errors.not_supported("roleRef.apiGroup", at(object, "roleRef.apiGroup"), &[GROUP]);
     }
-    let allowed: &[&str] = if meta::namespace(object).is_empty() { &["ClusterRole"] } else { &["Role", "ClusterRole"] };
+    let allowed: &[&str] =
+        if meta::namespace(object).is_empty() { &["ClusterRole"] } else { &["Role", "ClusterRole"] };
     if !allowed.contains(&text(object, "roleRef.kind")) {
         errors.not_supported("roleRef.kind", at(object, "roleRef.kind"), allowed);
     }
@@ -62,7 +72,11 @@ pub fn binding(object: &Value, errors: &mut Errors) {
                     errors.not_supported(format!("{field}.apiGroup"), at(subject, "apiGroup"), &[GROUP]);
                 }
             }
-            _ => errors.not_supported(format!("{field}.kind"), at(subject, "kind"), &["ServiceAccount", "User", "Group"]),
+            _ => errors.not_supported(
+                format!("{field}.kind"),
+                at(subject, "kind"),
+                &["ServiceAccount", "User", "Group"],
+            ),
         }
     }
 }

@@ -8,14 +8,24 @@ use serde_json::{Value, json};
 pub fn service(object: &Value, errors: &mut Errors) {
     let ports = list(object, "spec.ports");
     let kind = text(object, "spec.type");
-    one_of(object, "spec.type", "spec.type", &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"], errors);
+    one_of(
+        object,
+        "spec.type",
+        "spec.type",
+        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+        errors,
+    );
     let headless = text(object, "spec.clusterIP") == "None";
     if ports.is_empty() && !headless && kind != "ExternalName" {
         errors.required("spec.ports", "");
     }
     match kind {
         "NodePort" | "LoadBalancer" if headless => {
-            errors.invalid("spec.clusterIPs[0]", &json!("None"), &format!("may not be set to 'None' for {kind} services"));
+            errors.invalid(
+                "spec.clusterIPs[0]",
+                &json!("None"),
+                &format!("may not be set to 'None' for {kind} services"),
+            );
         }
         "ExternalName" => {
             if text(object, "spec.externalName").is_empty() {
@@ -60,9 +70,19 @@ pub fn service(object: &Value, errors: &mut Errors) {
     labels(object, "spec.selector", "spec.selector", errors);
     one_of(object, "spec.sessionAffinity", "spec.sessionAffinity", &["ClientIP", "None"], errors);
     if !empty(object, "spec.externalTrafficPolicy") {
-        one_of(object, "spec.externalTrafficPolicy", "spec.externalTrafficPolicy", &["Cluster", "Local"], errors);
+        one_of(
+            object,
+            "spec.externalTrafficPolicy",
+            "spec.externalTrafficPolicy",
+            &["Cluster", "Local"],
+            errors,
+        );
         if kind == "ClusterIP" && empty(object, "spec.externalIPs") {
-            errors.invalid("spec.externalTrafficPolicy", at(object, "spec.externalTrafficPolicy"), "may only be set for externally-accessible services");
+            errors.invalid(
+                "spec.externalTrafficPolicy",
+                at(object, "spec.externalTrafficPolicy"),
+                "may only be set for externally-accessible services",
+            );
         }
     }
     one_of(object, "spec.internalTrafficPolicy", "spec.internalTrafficPolicy", &["Cluster", "Local"], errors);
@@ -97,7 +117,11 @@ pub fn endpoints(object: &Value, errors: &mut Errors) {
         }
         for (j, address) in list(subset, "addresses").iter().enumerate() {
             if text(address, "ip").parse::<std::net::IpAddr>().is_err() {
-                errors.invalid(format!("{field}.addresses[{j}].ip"), at(address, "ip"), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+                errors.invalid(
+                    format!("{field}.addresses[{j}].ip"),
+                    at(address, "ip"),
+                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                );
             }
         }
         for (j, port) in list(subset, "ports").iter().enumerate() {

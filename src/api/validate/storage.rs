@@ -25,7 +25,11 @@ pub fn claim(object: &Value, errors: &mut Errors) {
     match storage.map(Quantity::parse) {
         None => errors.required("spec.resources[storage]", ""),
         Some(Some(q)) if q.is_negative() || q.is_zero() => {
-            errors.invalid("spec.resources[storage]", &storage.unwrap_or("").into(), "must be greater than zero");
+            errors.invalid(
+                "spec.resources[storage]",
+                &storage.unwrap_or("").into(),
+                "must be greater than zero",
+            );
         }
         Some(_) => {}
     }
@@ -50,7 +54,9 @@ pub fn claim_update(new: &Value, old: &Value, errors: &mut Errors) {
     if frozen(new) != frozen(old) {
         errors.forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
     }
-    let size = |o: &Value| at(o, "spec.resources.requests").get("storage").and_then(Value::as_str).and_then(Quantity::parse);
+    let size = |o: &Value| {
+        at(o, "spec.resources.requests").get("storage").and_then(Value::as_str).and_then(Quantity::parse)
+    };
     if let (Some(a), Some(b)) = (size(old), size(new))
         && b < a
     {
@@ -58,9 +64,30 @@ pub fn claim_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-const SOURCES: &[&str] = &["hostPath", "local", "nfs", "csi", "iscsi", "fc", "awsElasticBlockStore", "gcePersistentDisk",
-    "azureDisk", "azureFile", "cephfs", "cinder", "flexVolume", "flocker", "glusterfs", "photonPersistentDisk", "portworxVolume",
-    "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume"];
+const SOURCES: &[&str] = &[
+    "hostPath",
+    "local",
+    "nfs",
+    "csi",
+    "iscsi",
+    "fc",
+    "awsElasticBlockStore",
+    "gcePersistentDisk",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "flexVolume",
+    "flocker",
+    "glusterfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+];
 
 pub fn volume(object: &Value, errors: &mut Errors) {
     access_modes(object, errors, "");
@@ -76,13 +103,22 @@ pub fn volume(object: &Value, errors: &mut Errors) {
     if at(object, "spec.local").is_object() && empty(object, "spec.nodeAffinity") {
         errors.required("spec.nodeAffinity", "Local volume requires node affinity");
     }
-    one_of(object, "spec.persistentVolumeReclaimPolicy", "spec.persistentVolumeReclaimPolicy", &["Delete", "Recycle", "Retain"], errors);
+    one_of(
+        object,
+        "spec.persistentVolumeReclaimPolicy",
+        "spec.persistentVolumeReclaimPolicy",
+        &["Delete", "Recycle", "Retain"],
+        errors,
+    );
 }
 
 pub fn volume_update(new: &Value, old: &Value, errors: &mut Errors) {
     for source in SOURCES {
         if at(new, "spec").get(source) != at(old, "spec").get(source) {
-            errors.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation");
+            errors.forbidden(
+                "spec.persistentvolumesource",
+                "spec.persistentvolumesource is immutable after creation",
+            );
             return;
         }
     }

@@ -22,7 +22,11 @@ fn workload(object: &Value, what: &str, errors: &mut Errors) {
     let labels = at(object, "spec.template.metadata.labels");
     if Selector::of(at(object, "spec.selector")).is_some_and(|s| !s.is_empty() && !s.matches(labels)) {
         let shown = if labels.is_null() { json!({}) } else { labels.clone() };
-        errors.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+        errors.invalid(
+            "spec.template.metadata.labels",
+            &shown,
+            "`selector` does not match template `labels`",
+        );
     }
     pods::template(object, "spec.template", errors);
     let policy = text(object, "spec.template.spec.restartPolicy");
@@ -30,7 +34,10 @@ fn workload(object: &Value, what: &str, errors: &mut Errors) {
         errors.not_supported("spec.template.spec.restartPolicy", &json!(policy), &["Always"]);
     }
     if !at(object, "spec.template.spec.activeDeadlineSeconds").is_null() {
-        errors.forbidden("spec.template.spec.activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported");
+        errors.forbidden(
+            "spec.template.spec.activeDeadlineSeconds",
+            "activeDeadlineSeconds in ReplicaSet is not Supported",
+        );
     }
     not_negative(object, "spec.minReadySeconds", errors);
     not_negative(object, "spec.revisionHistoryLimit", errors);
@@ -42,25 +49,43 @@ pub fn deployment(object: &Value, errors: &mut Errors) {
     match kind {
         "Recreate" => {
             if !at(object, "spec.strategy.rollingUpdate").is_null() {
-                errors.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'");
+                errors.forbidden(
+                    "spec.strategy.rollingUpdate",
+                    "may not be specified when strategy `type` is 'Recreate'",
+                );
             }
         }
         "RollingUpdate" => {
-            let zero = |path| matches!(at(object, path), Value::Number(n) if n.as_i64() == Some(0)) || text(object, path) == "0%";
-            for path in ["spec.strategy.rollingUpdate.maxUnavailable", "spec.strategy.rollingUpdate.maxSurge"] {
+            let zero = |path| {
+                matches!(at(object, path), Value::Number(n) if n.as_i64() == Some(0))
+                    || text(object, path) == "0%"
+            };
+            for path in ["spec.strategy.rollingUpdate.maxUnavailable", "spec.strategy.rollingUpdate.maxSurge"]
+            {
                 amount(object, path, errors);
             }
-            if zero("spec.strategy.rollingUpdate.maxUnavailable") && zero("spec.strategy.rollingUpdate.maxSurge") {
+            if zero("spec.strategy.rollingUpdate.maxUnavailable")
+                && zero("spec.strategy.rollingUpdate.maxSurge")
+            {
                 let path = "spec.strategy.rollingUpdate.maxUnavailable";
                 errors.invalid(path, at(object, path), "may not be 0 when `maxSurge` is 0");
             }
         }
-        _ => errors.not_supported("spec.strategy.type", at(object, "spec.strategy.type"), &["Recreate", "RollingUpdate"]),
+        _ => errors.not_supported(
+            "spec.strategy.type",
+            at(object, "spec.strategy.type"),
+            &["Recreate", "RollingUpdate"],
+        ),
     }
     not_negative(object, "spec.progressDeadlineSeconds", errors);
-    let (deadline, ready) = (int(object, "spec.progressDeadlineSeconds"), int(object, "spec.minReadySeconds").unwrap_or(0));
+    let (deadline, ready) =
+        (int(object, "spec.progressDeadlineSeconds"), int(object, "spec.minReadySeconds").unwrap_or(0));
     if deadline.is_some_and(|d| d <= ready) {
-        errors.invalid("spec.progressDeadlineSeconds", at(object, "spec.progressDeadlineSeconds"), "must be greater than minReadySeconds");
+        errors.invalid(
+            "spec.progressDeadlineSeconds",
+            at(object, "spec.progressDeadlineSeconds"),
+            "must be greater than minReadySeconds",
+        );
     }
 }
 
@@ -85,18 +110,44 @@ pub fn replica_set(object: &Value, errors: &mut Errors) {
 
 pub fn daemon_set(object: &Value, errors: &mut Errors) {
     workload(object, "daemonset", errors);
-    one_of(object, "spec.updateStrategy.type", "spec.updateStrategy.type", &["OnDelete", "RollingUpdate"], errors);
+    one_of(
+        object,
+        "spec.updateStrategy.type",
+        "spec.updateStrategy.type",
+        &["OnDelete", "RollingUpdate"],
+        errors,
+    );
 }
 
 pub fn stateful_set(object: &Value, errors: &mut Errors) {
     workload(object, "statefulset", errors);
-    one_of(object, "spec.podManagementPolicy", "spec.podManagementPolicy", &["OrderedReady", "Parallel"], errors);
-    one_of(object, "spec.updateStrategy.type", "spec.updateStrategy.type", &["OnDelete", "RollingUpdate"], errors);
+    one_of(
+        object,
+        "spec.podManagementPolicy",
+        "spec.podManagementPolicy",
+        &["OrderedReady", "Parallel"],
+        errors,
+    );
+    one_of(
+        object,
+        "spec.updateStrategy.type",
+        "spec.updateStrategy.type",
+        &["OnDelete", "RollingUpdate"],
+        errors,
+    );
 }
 
 pub fn stateful_set_update(new: &Value, old: &Value, errors: &mut Errors) {
-    const MAY: [&str; 8] = ["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "serviceName"];
+    const MAY: [&str; 8] = [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+        "serviceName",
+    ];
     let frozen = |o: &Value| {
         let mut spec = at(o, "spec").clone();
         if let Some(map) = spec.as_object_mut() {
@@ -114,7 +165,9 @@ pub fn job(object: &Value, errors: &mut Errors) {
 }
 
 fn job_spec(spec: &Value, field: &str, errors: &mut Errors) {
-    for path in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+    for path in
+        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
+    {
         if int(spec, path).is_some_and(|n| n < 0) {
             errors.invalid(format!("{field}.{path}"), at(spec, path), "must be greater than or equal to 0");
         }
@@ -122,7 +175,11 @@ fn job_spec(spec: &Value, field: &str, errors: &mut Errors) {
     pods::template_at(at(spec, "template"), &format!("{field}.template"), errors);
     let policy = text(spec, "template.spec.restartPolicy");
     if !["OnFailure", "Never"].contains(&policy) {
-        errors.not_supported(format!("{field}.template.spec.restartPolicy"), &json!(policy), &["OnFailure", "Never"]);
+        errors.not_supported(
+            format!("{field}.template.spec.restartPolicy"),
+            &json!(policy),
+            &["OnFailure", "Never"],
+        );
     }
 }
 
@@ -131,10 +188,17 @@ pub fn cron_job(object: &Value, errors: &mut Errors) {
     if schedule.is_empty() {
         errors.required("spec.schedule", "");
     } else if schedule.split_whitespace().count() != 5 && !schedule.starts_with('@') {
-        let why = format!("expected exactly 5 fields, found {}: [{schedule}]", schedule.split_whitespace().count());
+        let why =
+            format!("expected exactly 5 fields, found {}: [{schedule}]", schedule.split_whitespace().count());
         errors.invalid_text("spec.schedule", schedule, &why);
     }
-    one_of(object, "spec.concurrencyPolicy", "spec.concurrencyPolicy", &["Allow", "Forbid", "Replace"], errors);
+    one_of(
+        object,
+        "spec.concurrencyPolicy",
+        "spec.concurrencyPolicy",
+        &["Allow", "Forbid", "Replace"],
+        errors,
+    );
     job_spec(at(object, "spec.jobTemplate.spec"), "spec.jobTemplate.spec", errors);
 }
 
