@@ -15,7 +15,10 @@ fn main() -> ExitCode {
     if text(1) == ropewalk::runtime::zygote::ZYGOTE_ARGUMENT {
         return exit(ropewalk::runtime::zygote::main(&text(2)));
     }
-    exit(2)
+    if text(1) == ropewalk::cluster::boot::SUPERVISE_ARGUMENT {
+        return exit(ropewalk::cluster::boot::supervise(&text(2)));
+    }
+    exit(ropewalk::cli::run(args))
 }
 
 fn exit(code: i32) -> ExitCode {

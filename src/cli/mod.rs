@@ -1,1 +1,69 @@
-//! # cli
+//! # The command line
+//!
+//! ## In Kubernetes
+//! kubectl, kubeadm and a dozen tools beside them.
+//! ## How this one works
+//! One program, one table of commands ([`args`]); each does its work in a room below and turns the outcome into a text and an exit code: 0 ok, 1 failed, 2 usage.
+//! ## Left out
+//! `learn`, `lesson`, `lab`, `undo`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
+//! ## Read next
+//! `cluster`, which `up` starts.
+
+pub mod args;
+mod clusters;
+//mod doctor;
+mod trace;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::ffi::OsString;
+
+/// Runs one command line and returns the exit code.
+pub fn run(args: Vec<OsString>) -> i32 {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print(); // a closed terminal needs no text
+            return error.exit_code();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ropewalk: cannot start: {error}");
+            return 1;
+        }
+    };
+    let result = runtime.block_on(dispatch(args));
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ropewalk: {error:#}");
+            1
+        }
+    }
+}
+
+async fn dispatch(args: Args) -> anyhow::Result<i32> {
+    match args.command {
+        Some(Command::Up(up)) => clusters::up(up).await,
+        Some(Command::Down { name }) => clusters::down(&name).await,
+        Some(Command::Status { name, output }) => clusters::status(&name, output).await,
+        Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
+        Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
+        Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
+        Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
+        Some(Command::Doctor { .. }) => anyhow::bail!("doctor is not implemented yet"),
+        Some(Command::Version) => {
+            println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), crate::cluster::version());
+            Ok(0)
+        }
+        Some(Command::Completion { shell }) => {
+            let mut command = <Args as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "ropewalk", &mut std::io::stdout());
+            Ok(0)
+        }
+        None => clusters::seat().await,
+    }
+}

@@ -1,1 +1,88 @@
-//! # cluster
+//! # A cluster: from rooms to a whole
+//!
+//! ## In Kubernetes
+//! kubeadm makes certificates and static pod manifests, starts a kubelet on each machine, and adds kube-proxy and DNS when the API answers. Everything else
+//! the cluster does itself.
+//! ## How this one works
+//! ```text
+//! front ── launch ──▶ supervisor ──▶ main: world (fabric, certificates, tap)
+//!   ▲                                   ├─ node ropewalk-control-plane: runtime, kubelet ─▶ etcd, kube-apiserver, …
+//!   └──── control.sock ─────────────────┤─ node ropewalk-worker: runtime, kubelet ─▶ kube-proxy, coredns, your pods
+//!                                       └─ balancer: 127.0.0.1:6443 ─▶ every API server that is ready
+//! ```
+//! [`launch`] is the learner's side, [`boot`] the other: it makes the world and starts the kubelets, and nothing more. The control plane are
+//! static pods: [`manifests`] gives them to the kubelet of a control-plane node, which runs them through the one path of all pods. Their images are called
+//! `ropewalk.io/<component>`; [`node`] sends these to [`components`], where a container is a set of supervised tasks, and all others to the real
+//! runtime. So logs, kill, restart and back-off are the same for a scheduler and for your nginx.
+//! ## Left out
+//! Several control planes, external etcd, simulated nodes, undo: they come next.
+//! ## Read next
+//! [`boot`], the whole start on one page.
+
+mod balancer;
+pub mod boot;
+mod components;
+pub mod control;
+pub mod home;
+pub mod launch;
+mod logs;
+mod manifests;
+mod node;
+mod ready;
+pub mod spec;
+mod world;
+
+pub use home::{Home, Place};
+pub use spec::Spec;
+
+/// The version string of everything: Kubernetes' API level and this program's own.
+pub fn version() -> String {
+    format!("v1.35.0+ropewalk{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// What went wrong, why, and what to try: for people.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Usage(String),
+    #[error(
+        "cluster {0:?} is already running; see `ropewalk status --name {0}`, or stop it with `ropewalk down --name {0}`"
+    )]
+    Running(String),
+    #[error("cluster {0:?} is not running; start it with `ropewalk up --name {0}`")]
+    NotRunning(String),
+    #[error("cannot use {}", path.display())]
+    File {
+        path: std::path::PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{path} was written by a newer ropewalk (format {found}, this one knows {known}); use that one, or `ropewalk reset`", path = path.display())]
+    Newer { path: std::path::PathBuf, found: u32, known: u32 },
+    #[error("{path} is damaged: {why}; `ropewalk reset` wipes the cluster and starts anew", path = path.display())]
+    Damaged { path: std::path::PathBuf, why: String },
+    #[error(
+        "port {port} of 127.0.0.1 is taken; choose another with --api-port, or leave the option out and the next free one is used"
+    )]
+    PortTaken { port: u16 },
+    #[error("the cluster did not start: {0}")]
+    Start(String),
+    #[error(transparent)]
+    Pki(#[from] crate::pki::Error),
+    #[error(transparent)]
+    Client(#[from] crate::client::Error),
+    #[error("the network could not be made")]
+    Network(#[from] crate::cni::Error),
+    #[error("the container runtime could not be made")]
+    Runtime(#[from] crate::cri::Error),
+    #[error("the kernel refused")]
+    Kernel(#[source] std::io::Error),
+    #[error("the cluster's control socket: {0}")]
+    Control(String),
+}
+
+/// An error with its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -31,12 +31,13 @@ pub mod host;
 pub mod ipam;
 mod link;
 mod namespace;
-pub mod node;
 mod nft;
+pub mod node;
 pub mod plan;
 pub mod rules;
 
 pub use fabric::Fabric;
+pub use namespace::Namespace;
 
 use crate::cni::Error;
 

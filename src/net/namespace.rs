@@ -21,7 +21,11 @@ pub struct Namespace {
 
 impl Namespace {
     pub fn new() -> io::Result<Namespace> {
-        let fd = Arc::new(namespace::new_network()?);
+        Namespace::enter(Arc::new(namespace::new_network()?))
+    }
+
+    /// An existing namespace, e.g. a pod's, to make sockets in.
+    pub fn enter(fd: Arc<OwnedFd>) -> io::Result<Namespace> {
         let (jobs, work) = mpsc::channel::<Job>();
         let inside = fd.clone();
         let (entered, outcome) = mpsc::channel();
@@ -43,7 +47,10 @@ impl Namespace {
     }
 
     /// Runs short work in the namespace.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let (done, outcome) = oneshot::channel();
         let job = Box::new(move || drop(done.send(work()))); // the caller may have gone
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);

@@ -124,6 +124,11 @@ impl NodeRuntime {
         self.0.crew.stop().await;
     }
 
+    /// A sandbox' network namespace; `None` for one that is gone or shares its node's.
+    pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
+        self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
+    }
+
     /// A running container's pid as main counts, e.g. to look into /proc.
     pub fn pid_of(&self, container_id: &str) -> Result<i32> {
         Ok(self.0.container(container_id)?.live()?.process.pid)
@@ -256,8 +261,10 @@ impl Runtime for NodeRuntime {
         };
         let dialled = super::blocking(dial).await.flatten().flatten();
         let made = dialled.and_then(tokio::net::TcpStream::from_std);
-        let failed =
-            |cause| Error::Io { what: format!("failed to connect to localhost:{port} inside namespace"), cause };
+        let failed = |cause| Error::Io {
+            what: format!("failed to connect to localhost:{port} inside namespace"),
+            cause,
+        };
         Ok(Box::new(made.map_err(failed)?))
     }
 

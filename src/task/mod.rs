@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// How a crew ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ struct Inner {
 pub struct Crew {
     name: Arc<str>,
     inner: Arc<Inner>,
+    /// What its tasks say is said inside this span: so a component's log lines find their way to its container's log.
+    span: tracing::Span,
 }
 
 impl Crew {
@@ -50,7 +53,7 @@ impl Crew {
             stop: CancellationToken::new(),
             end: watch::Sender::new(None),
         };
-        Crew { name: name.into(), inner: Arc::new(inner) }
+        Crew { name: name.into(), inner: Arc::new(inner), span: tracing::Span::current() }
     }
 
     pub fn name(&self) -> &str {
@@ -73,6 +76,7 @@ impl Crew {
     {
         if let Some(tasks) = self.tasks().as_mut() {
             while tasks.try_join_next().is_some() {} // forget finished helpers
+            let task = task.instrument(self.span.clone());
             tasks.spawn(async move {
                 task.await;
                 Ok(())
@@ -87,7 +91,7 @@ impl Crew {
         E: std::fmt::Display + 'static,
     {
         let crew = self.clone();
-        let handle = tokio::spawn(task_result(task));
+        let handle = tokio::spawn(task_result(task).instrument(self.span.clone()));
         let abort = handle.abort_handle();
         if let Some(tasks) = self.tasks().as_mut() {
             tasks.spawn(async move {

@@ -1,0 +1,152 @@
+//! The table of commands and options.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// A whole, real Kubernetes cluster in one program, to learn with.
+#[derive(Parser, Debug)]
+#[command(name = "ropewalk", version, about, long_about = None, after_help = "Examples:
+  ropewalk                       start (or resume) the cluster and open the REPL
+  ropewalk up --detach --wait    start the cluster in the background, wait until it is ready
+  ropewalk status                what runs, and how to reach it
+  ropewalk down                  stop the cluster; its data stays")]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start a cluster
+    #[command(after_help = "Examples:
+  ropewalk up                         run in the foreground; Ctrl-C stops it
+  ropewalk up --detach --wait         run in the background; return when everything is ready
+  ropewalk up --workers 3 --api-port 7443")]
+    Up(Up),
+    /// Stop a cluster; its data stays
+    Down {
+        /// Which cluster
+        #[arg(long, default_value = "main")]
+        name: String,
+    },
+    /// Show what runs
+    Status {
+        #[arg(long, default_value = "main")]
+        name: String,
+        /// Output for machines
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Wipe a cluster and everything in it
+    Reset {
+        #[arg(long, default_value = "main")]
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print the path of the cluster's kubeconfig, or merge it into ~/.kube/config
+    Kubeconfig {
+        #[arg(long, default_value = "main")]
+        name: String,
+        /// Add the context ropewalk-NAME to ~/.kube/config (a copy of the old file is kept)
+        #[arg(long)]
+        merge: bool,
+    },
+    /// Break something for real
+    #[command(after_help = "Examples:
+  ropewalk fault kill kube-scheduler
+  ropewalk fault kill kubelet/ropewalk-worker")]
+    Fault {
+        #[command(subcommand)]
+        command: Fault,
+        #[arg(long, default_value = "main", global = true)]
+        name: String,
+    },
+    /// What the last command, a request, or an object went through, hop by hop
+    #[command(after_help = "Examples:
+  ropewalk trace                 the last kubectl command
+  ropewalk trace pod/web         everything about one object (in namespace default, or NAMESPACE/KIND/NAME)")]
+    Trace {
+        /// LAST, a request's id, KIND/NAME or NAMESPACE/KIND/NAME
+        #[arg(default_value = "LAST")]
+        what: String,
+        #[arg(long, default_value = "main")]
+        name: String,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// What this machine allows, what is lost without it, and how to mend it
+    Doctor {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Print the version
+    Version,
+    /// Print a completion script for a shell
+    Completion {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub struct Up {
+    /// Name of the cluster
+    #[arg(long, default_value = "main")]
+    pub name: String,
+    /// Control-plane nodes (more than 1 is not implemented yet)
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub control_planes: Option<u8>,
+    /// Worker nodes [default: 2]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=200))]
+    pub workers: Option<u8>,
+    /// Port of the API on 127.0.0.1 [default: 6443, or the next free one]
+    #[arg(long)]
+    pub api_port: Option<u16>,
+    /// Range of NodePorts, e.g. 30000-32767
+    #[arg(long, value_parser = range)]
+    pub node_ports: Option<(u16, u16)>,
+    /// Run in the background
+    #[arg(long)]
+    pub detach: bool,
+    /// Return only when every node is Ready and kube-system runs
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Fault {
+    /// End a component without asking it; it is started again and counted
+    Kill {
+        /// COMPONENT or COMPONENT/NODE
+        target: String,
+    },
+}
+
+fn range(text: &str) -> Result<(u16, u16), String> {
+    let (from, to) = text.split_once('-').ok_or("write it as FROM-TO, e.g. 30000-32767")?;
+    let number = |t: &str| t.trim().parse::<u16>().map_err(|_| format!("{t:?} is not a port"));
+    match (number(from)?, number(to)?) {
+        (0, _) => Err("ports begin at 1".into()),
+        (from, to) if from > to => Err(format!("{from} is greater than {to}")),
+        range => Ok(range),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_table_is_sound() {
+        Args::command().debug_assert();
+        assert_eq!(range("30000-30010"), Ok((30000, 30010)));
+        assert!(range("5").is_err() && range("9-1").is_err() && range("0-3").is_err());
+    }
+}

@@ -1,0 +1,243 @@
+//! `up`, `down`, `status`, `reset`, `kubeconfig`, `fault`.
+
+use super::args::{Fault, Output, Up};
+use crate::cluster::control::{Ask, Control};
+use crate::cluster::home::Home;
+use crate::cluster::launch::{self, Launched};
+use crate::cluster::{Error, Place, Spec};
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+/// What to start: what the cluster was made of, changed by what the command line says.
+fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
+    let known = Spec::load(place)?;
+    let mut spec = known.clone().unwrap_or_else(|| Spec::new(&up.name));
+    if let Some(n) = up.control_planes {
+        if n != 1 {
+            bail!(
+                "--control-planes {n}: several control planes are not implemented yet; leave the option out or use 1"
+            );
+        }
+        spec.control_planes = n;
+    }
+    spec.workers = up.workers.unwrap_or(spec.workers);
+    spec.node_ports = up.node_ports.unwrap_or(spec.node_ports);
+    spec.api_port = up.api_port;
+    Ok(spec)
+}
+
+fn progress_line(value: &Value) -> String {
+    let mark = |key: &str| if value[key] == true { "ok" } else { "…" };
+    format!(
+        "store {}  api {}  nodes {}/{}  kube-system {}/{}",
+        mark("store"),
+        mark("api"),
+        value["nodesReady"],
+        value["nodes"],
+        value["podsRunning"],
+        value["pods"]
+    )
+}
+
+/// Follows a start until it is complete. Progress goes to a terminal only.
+pub async fn wait(place: &Place) -> anyhow::Result<()> {
+    let mut control = Control::connect(place).await?;
+    let mut answer = Some(control.ask(&Ask::Wait).await?);
+    let terminal = std::io::stderr().is_terminal();
+    while let Some(value) = answer {
+        if terminal {
+            eprint!("\r\x1b[K{}", progress_line(&value));
+            let _ = std::io::stderr().flush();
+        }
+        if value["ready"] == true {
+            if terminal {
+                eprint!("\r\x1b[K");
+            }
+            return Ok(());
+        }
+        answer = control.next().await?;
+    }
+    bail!("the cluster ended before it was ready; see {}", place.log().display())
+}
+
+/// Starts a cluster with these options.
+pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
+    let place = Home::find()?.cluster(&up.name)?;
+    if Control::connect(&place).await.is_ok() {
+        return Err(Error::Running(up.name.clone()).into());
+    }
+    let spec = plan(&place, up)?;
+    let launched = launch::launch(&place, &spec, attached).await?;
+    if up.api_port.is_none() && launched.api_port != 6443 {
+        eprintln!("port 6443 is taken; the API is at https://127.0.0.1:{}", launched.api_port);
+    }
+    Ok((place, launched))
+}
+
+pub async fn up(up: Up) -> anyhow::Result<i32> {
+    let (place, mut launched) = launch(&up, !up.detach).await?;
+    if up.wait || !up.detach {
+        wait(&place).await?;
+    }
+    println!("export KUBECONFIG={}", quote(&place.kubeconfig()));
+    if std::io::stdout().is_terminal() {
+        println!("export PATH={}:$PATH", quote(&place.home.bin()));
+    }
+    if up.detach {
+        return Ok(0);
+    }
+    eprintln!("cluster {:?} is ready; Ctrl-C stops it", up.name);
+    let asked = crate::linux::signal::stop_requested()?;
+    tokio::select! {
+        _ = asked => {
+            drop(launched.leash.take());
+            stop(&place).await?;
+            let _ = launched.child.wait().await;
+            Ok(0)
+        }
+        ended = launched.child.wait() => {
+            let code = ended?.code().unwrap_or(1);
+            if code != 0 {
+                bail!("the cluster ended with code {code}; see {}", place.log().display());
+            }
+            Ok(0)
+        }
+    }
+}
+
+fn quote(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c));
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Asks a cluster to stop and waits until its processes are gone.
+pub async fn stop(place: &Place) -> anyhow::Result<bool> {
+    let Ok(mut control) = Control::connect(place).await else { return Ok(false) };
+    let status = control.ask(&Ask::Status).await?;
+    let supervisor = status["pids"]["supervisor"].as_i64().and_then(|p| i32::try_from(p).ok());
+    let handle = supervisor.and_then(|pid| crate::linux::process::pidfd_open(pid).ok());
+    control.ask(&Ask::Stop).await?;
+    while control.next().await?.is_some() {}
+    if let Some(handle) = handle {
+        // Readable when the supervisor, the last to go, has ended.
+        let ended = crate::linux::fds::async_fd(handle, tokio::io::Interest::READABLE)?;
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(10), ended.readable()).await;
+    }
+    Ok(true)
+}
+
+pub async fn down(name: &str) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    if !stop(&place).await? {
+        eprintln!("cluster {name:?} is not running");
+    }
+    Ok(0)
+}
+
+pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    let running = match Control::connect(&place).await {
+        Ok(mut control) => Some(control.ask(&Ask::Status).await?),
+        Err(_) => None,
+    };
+    let known = Spec::load(&place)?;
+    let status = running.unwrap_or_else(|| {
+        let nodes: Vec<Value> = known
+            .iter()
+            .flat_map(Spec::nodes)
+            .map(|n| json!({"name": n.name, "role": if n.control_plane { "control-plane" } else { "worker" }, "ready": false}))
+            .collect();
+        let state = if known.is_some() { "stopped" } else { "absent" };
+        json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes, "pids": null})
+    });
+    if output == Some(Output::Json) {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+        return Ok(0);
+    }
+    let text = |key: &str| status[key].as_str().unwrap_or_default().to_string();
+    println!("cluster     {}", text("name"));
+    println!("state       {}", text("state"));
+    if let Some(api) = status["apiServers"][0].as_str() {
+        println!("api         {api}");
+    }
+    println!("kubeconfig  {}", text("kubeconfig"));
+    for node in status["nodes"].as_array().into_iter().flatten() {
+        let mark = if node["ready"] == true { "ready" } else { "not ready" };
+        let word = |key: &str| node[key].as_str().unwrap_or_default().to_string();
+        println!("node        {:<26} {:<14} {mark}", word("name"), word("role"));
+    }
+    if status["state"] != "running" && status["state"] != "starting" {
+        println!("\nstart it with: ropewalk up --name {name}");
+    }
+    Ok(0)
+}
+
+pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    if !place.root.exists() {
+        eprintln!("there is no cluster {name:?}");
+        return Ok(0);
+    }
+    if !yes {
+        if !std::io::stdin().is_terminal() {
+            bail!("reset wipes cluster {name:?} and all its data; add --yes to say that you mean it");
+        }
+        eprint!("Wipe cluster {name:?} and everything in it ({})? [y/N] ", place.root.display());
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            eprintln!("nothing was changed");
+            return Ok(1);
+        }
+    }
+    stop(&place).await?;
+    std::fs::remove_dir_all(&place.root)
+        .with_context(|| format!("cannot remove {}", place.root.display()))?;
+    println!("cluster {name:?} is wiped");
+    Ok(0)
+}
+
+pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    if !place.kubeconfig().exists() {
+        return Err(Error::NotRunning(name.into()).into());
+    }
+    if !merge {
+        println!("{}", place.kubeconfig().display());
+        return Ok(0);
+    }
+    let home = std::env::var_os("HOME").context("HOME is not set, so there is no ~/.kube/config")?;
+    let target = PathBuf::from(home).join(".kube/config");
+    launch::merge_into(&place, &target)?;
+    println!(
+        "context ropewalk-{name} is in {}; use it with: kubectl config use-context ropewalk-{name}",
+        target.display()
+    );
+    Ok(0)
+}
+
+pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    let mut control = Control::connect(&place).await?;
+    match fault {
+        Fault::Kill { target } => {
+            let (component, node) = match target.split_once('/') {
+                Some((component, node)) => (component.to_string(), Some(node.to_string())),
+                None => (target, None),
+            };
+            let answer = control.ask(&Ask::Kill { component, node }).await?;
+            for killed in answer["killed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("killed {killed}");
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// `ropewalk` alone: the learner's seat.
+pub async fn seat() -> anyhow::Result<i32> {
+    bail!("the REPL is not implemented yet; start a cluster with `ropewalk up`")
+}

@@ -1,0 +1,345 @@
+//! The start of a cluster, from the supervisor's first system call to the first pod.
+
+use super::components;
+use super::control;
+use super::home::{Home, Place};
+use super::launch::{Order, Word};
+use super::node::{Node, NodeCri};
+use super::ready::{self, Progress};
+use super::spec::NodeSpec;
+use super::world::World;
+use super::{Error, balancer, chain, logs, manifests};
+use crate::cni::NodeNetwork;
+use crate::kubelet;
+use crate::linux::{self, boot};
+use crate::net::fabric;
+use crate::pki::{self, Subject};
+use crate::proxy;
+use crate::rng::Rng;
+use crate::runtime::{self, Images, NodeRuntime, Zygote};
+use crate::task::Crew;
+use k8s_openapi::api::core::v1::Taint;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The hidden argument with which the binary becomes a cluster's supervisor; the [`Order`] as JSON follows.
+pub const SUPERVISE_ARGUMENT: &str = "ropewalk-supervise";
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// Pods on one node, as upstream's default.
+const PODS_MAX: u32 = 110;
+/// A stopping cluster gives its components this long; then it ends anyway.
+const STOP_PATIENCE: Duration = Duration::from_millis(700);
+
+/// Says something to whoever started this cluster.
+fn tell(word: &Word) {
+    let mut line = serde_json::to_vec(word).unwrap_or_default();
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(&line).and_then(|()| out.flush()); // nobody may be listening any more
+}
+
+/// Becomes the supervisor. Returns the exit code when the cluster has ended.
+pub fn supervise(order: &str) -> i32 {
+    let order: Order = match serde_json::from_str(order) {
+        Ok(order) => order,
+        Err(error) => {
+            tell(&Word::Failed(format!("a damaged order: {error}")));
+            return 2;
+        }
+    };
+    let place = match Home::at(&order.home).cluster(&order.spec.name).and_then(|p| p.make().map(|()| p)) {
+        Ok(place) => place,
+        Err(error) => {
+            tell(&Word::Failed(chain(&error)));
+            return 1;
+        }
+    };
+    let config = boot::Config { lock: place.lock(), scratch: place.scratch(), new_session: true };
+    let result = boot::supervise(&config, runtime::images::lay_out, |main| {
+        let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let code = match built {
+            Ok(runtime) => runtime.block_on(run(main, place.clone(), order.clone())),
+            Err(error) => Err(Error::Kernel(error)),
+        };
+        match code {
+            Ok(()) => 0,
+            Err(error) => {
+                tell(&Word::Failed(chain(&error)));
+                1
+            }
+        }
+    });
+    let _ = std::fs::remove_file(place.socket());
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            let busy = error.cause.kind() == std::io::ErrorKind::WouldBlock;
+            let text = if busy { chain(&Error::Running(place.name.clone())) } else { chain(&error) };
+            tell(&Word::Failed(text));
+            1
+        }
+    }
+}
+
+/// Main: the whole cluster, until it is asked to stop.
+async fn run(main: boot::Main, place: Place, order: Order) -> Result<(), Error> {
+    logs::install();
+    let asked = linux::signal::stop_requested().map_err(Error::Kernel)?;
+    let _ = linux::fds::raise_limit(); // fewer descriptors only mean fewer connections
+    let rng = Rng::from_os();
+    let zygote = Zygote::start(main.zygote)?;
+    let images = Arc::new(Images::new(&main.layers));
+    let api = bind_api(order.spec.api_port).await?;
+    let api_port = api.local_addr().map_err(Error::Kernel)?.port();
+    let socket = place.socket();
+    let _ = std::fs::remove_file(&socket); // left by a killed cluster: we hold the lock
+    let listener = tokio::net::UnixListener::bind(&socket)
+        .map_err(|cause| Error::File { path: socket.clone(), cause })?;
+    let world = Arc::new(World::new(place.clone(), order.spec.clone(), rng.clone()).await?);
+    order.spec.save(&place)?;
+    super::launch::write_kubeconfig(&world, api_port)?;
+
+    let crew = Crew::new("cluster");
+    let stop = CancellationToken::new();
+    let progress = watch::Sender::new(Progress { nodes: order.spec.nodes().len(), ..Progress::default() });
+    let server = control::Server {
+        world: world.clone(),
+        pids: main.pids,
+        api_url: format!("https://127.0.0.1:{api_port}"),
+        progress: progress.subscribe(),
+        stop: stop.clone(),
+    };
+    control::serve(&crew, listener, server);
+    balancer::start(&crew, &world, api);
+    let strangers = zygote.clone();
+    crew.spawn(async move {
+        if let Err(error) = strangers.reap_strangers().await {
+            tracing::warn!(%error, "cannot reap processes that nobody waits for");
+        }
+    });
+
+    let parts = Parts {
+        zygote: zygote.clone(),
+        images,
+        cgroups: main.cgroups,
+        ids: main.ids,
+        writable: main.writable,
+    };
+    for spec in world.spec.nodes() {
+        let node = make_node(&world, &parts, spec).await?;
+        world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node.clone());
+        keep_kubelet(&crew, &world, &node)?;
+    }
+    tell(&Word::Started { api_port });
+
+    let client = world.client(
+        "kubernetes-admin",
+        "system:masters",
+        &format!("ropewalk/{}", super::version()),
+        world.dialer(),
+    )?;
+    ready::follow(&crew, &world, &client, progress);
+    proxy::host::start(&crew, &client, world.fabric.host(), world.tap.at("", "localhost"));
+    let (addons, addons_world) = (client.clone(), world.clone());
+    crew.spawn(async move {
+        while let Err(error) = manifests::apply(&addons_world, &addons).await {
+            tracing::debug!(error, "addons are not made yet");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+
+    let front_gone = front_gone(order.attached);
+    tokio::select! {
+        () = stop.cancelled() => tracing::info!("asked to stop"),
+        signal = asked => tracing::info!(signal, "asked to stop"),
+        () = front_gone => tracing::info!("the program that started this cluster has ended"),
+        () = zygote.died() => return Err(Error::Start("the zygote died; no more containers can be made".into())),
+    }
+    let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
+    crew.kill();
+    Ok(())
+}
+
+/// Resolves when the front closes its end; never if the cluster is on its own.
+async fn front_gone(attached: bool) {
+    if !attached {
+        return std::future::pending().await;
+    }
+    let _ = tokio::task::spawn_blocking(|| {
+        let mut byte = [0u8; 1];
+        while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
+    })
+    .await;
+}
+
+/// Components end well, so that the store's log is whole and the leases are free; containers end with the PID namespace.
+async fn shut_down(world: &World) {
+    use crate::cri::Runtime;
+    for node in world.all_nodes() {
+        if let Some(kubelet) = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take() {
+            kubelet.kill();
+        }
+    }
+    for component in ["kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"] {
+        for node in world.all_nodes() {
+            for c in node.cri.list_containers().await.unwrap_or_default() {
+                if c.name == component {
+                    let _ = node.cri.stop_container(&c.id, Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The API's port on loopback: the one insisted on, or 6443, or the next free one.
+async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
+    if let Some(port) = port {
+        return match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Error::PortTaken { port }),
+            Err(error) => Err(Error::Kernel(error)),
+        };
+    }
+    for port in components::API_PORT..=components::API_PORT + 100 {
+        match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(Error::Kernel(error)),
+        }
+    }
+    Err(Error::PortTaken { port: components::API_PORT })
+}
+
+/// What all nodes' runtimes are made of.
+struct Parts {
+    zygote: Zygote,
+    images: Arc<Images>,
+    cgroups: Arc<dyn linux::cgroup::Backend>,
+    ids: linux::user::Ids,
+    writable: std::path::PathBuf,
+}
+
+async fn make_node(world: &Arc<World>, parts: &Parts, spec: NodeSpec) -> Result<Arc<Node>, Error> {
+    let network: Arc<dyn NodeNetwork> = world.fabric.node(spec.index, &spec.name).await?;
+    let directory = parts.writable.join(&spec.name);
+    std::fs::create_dir_all(&directory).map_err(|cause| Error::File { path: directory.clone(), cause })?;
+    let runtime = NodeRuntime::new(runtime::Config {
+        node: spec.name.clone(),
+        zygote: parts.zygote.clone(),
+        images: parts.images.clone(),
+        cgroups: parts.cgroups.clone(),
+        ids: parts.ids.clone(),
+        network: network.clone(),
+        directory,
+        rng: world.rng.fork(&spec.name),
+    });
+    let cri = NodeCri::new(spec.clone(), world, runtime, network.clone());
+    Ok(Arc::new(Node { spec, network, cri, kubelet: Mutex::default() }))
+}
+
+/// Starts the node's kubelet, and starts it again whenever it ends without being told to stop.
+fn keep_kubelet(crew: &Crew, world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
+    let first = start_kubelet(world, node)?;
+    let (world, node) = (world.clone(), node.clone());
+    *node.kubelet.lock().unwrap_or_else(|e| e.into_inner()) = Some(first.clone());
+    crew.spawn(async move {
+        let mut kubelet = first;
+        loop {
+            kubelet.wait().await;
+            if node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).is_none() {
+                return; // the cluster is stopping
+            }
+            tracing::info!(node = node.spec.name, "the kubelet ended and is started again");
+            match start_kubelet(&world, &node) {
+                Ok(again) => {
+                    *node.kubelet.lock().unwrap_or_else(|e| e.into_inner()) = Some(again.clone());
+                    kubelet = again;
+                }
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "the kubelet cannot be started");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
+    let name = node.spec.name.clone();
+    let crew = Crew::new("kubelet");
+    let user = format!("system:node:{name}");
+    let dial = components::dialer(&node.network);
+    let agent = format!("kubelet/{}", super::version());
+    let ip = fabric::node_ip(node.spec.index);
+    let address = ip.to_string();
+    let serving = world.ca.issue(&Subject::server(&user, &[name.as_str(), address.as_str()]))?;
+    let mut labels: BTreeMap<String, String> = [
+        ("kubernetes.io/hostname", name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("beta.kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", go_arch()),
+        ("beta.kubernetes.io/arch", go_arch()),
+    ]
+    .map(|(k, v)| (k.to_string(), v.to_string()))
+    .into();
+    let mut taints = Vec::new();
+    if node.spec.control_plane {
+        labels.insert(CONTROL_PLANE.into(), String::new());
+        labels.insert("node.kubernetes.io/exclude-from-external-load-balancers".into(), String::new());
+        // Alone it has to take everything; with workers beside it, it is left to the control plane.
+        if world.spec.workers > 0 {
+            taints.push(Taint { key: CONTROL_PLANE.into(), effect: "NoSchedule".into(), ..Taint::default() });
+        }
+    }
+    let (cpu_milli, memory_bytes) = machine();
+    let static_pods = match node.spec.control_plane {
+        true => manifests::static_pods(world, &name, node.spec.index),
+        false => vec![],
+    };
+    kubelet::start(
+        &crew,
+        kubelet::Config {
+            node_name: name.clone(),
+            node_ip: ip,
+            pod_cidr: format!("10.244.{}.0/24", node.spec.index),
+            labels,
+            annotations: BTreeMap::new(),
+            taints,
+            capacity: kubelet::Capacity { cpu_milli, memory_bytes, pods: PODS_MAX },
+            client: world.client(&user, "system:nodes", &agent, dial)?,
+            runtime: node.cri.clone(),
+            network: node.network.clone(),
+            dir: world.place.node(&name),
+            cluster_dns: world.dns_ip(),
+            cluster_domain: world.domain.clone(),
+            static_pods,
+            tls: Some(pki::server_config(&serving, world.ca.pem())?),
+            version: super::version(),
+            tap: world.tap.at(&name, "kubelet"),
+        },
+    );
+    Ok(crew)
+}
+
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// CPU in millicores and memory in bytes: every node may use the whole machine, as in kind.
+fn machine() -> (u64, u64) {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    (cpus * 1000, total.unwrap_or(1 << 20) * 1024)
+}

@@ -1,0 +1,222 @@
+//! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
+
+use super::world::World;
+use crate::addons::{dns, storage};
+use crate::client::{Client, Dialer};
+use crate::cni::NodeNetwork;
+use crate::net::Namespace;
+use crate::task::Crew;
+use crate::{apiserver, controllers, etcd, proxy, scheduler};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every component that can be started.
+pub const ALL: [&str; 7] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "coredns",
+    "storage-provisioner",
+];
+
+/// The API's port on every control-plane node.
+pub const API_PORT: u16 = 6443;
+const DNS_PORT: u16 = 53;
+
+/// Where a component runs.
+pub struct Place {
+    pub node: String,
+    pub network: Arc<dyn NodeNetwork>,
+    /// The pod's own network namespace, unless it shares the node's.
+    pub netns: Option<Arc<OwnedFd>>,
+    pub ip: Ipv4Addr,
+}
+
+/// Connections from a node's namespace.
+pub fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
+    let network = network.clone();
+    Arc::new(move |to| {
+        let network = network.clone();
+        Box::pin(async move { network.dial(to).await })
+    })
+}
+
+/// Starts a component. Its end is the end of the crew. Must be called inside the component's log span.
+pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
+    let crew = Crew::new(component);
+    let client = |user: &str, group: &str| -> Result<Client, String> {
+        let agent = format!("{component}/{}", super::version());
+        world.client(user, group, &agent, dialer(&place.network)).map_err(|e| super::chain(&e))
+    };
+    let tap = world.tap.at(&place.node, component);
+    match component {
+        "etcd" => store(world, &crew, place),
+        "kube-apiserver" => api(world, &crew, place)?,
+        "kube-scheduler" => {
+            let client = client("system:kube-scheduler", "")?;
+            let rng = world.rng.fork("scheduler");
+            scheduler::start(&crew, scheduler::Config { client, tap, rng, identity: place.node });
+        }
+        "kube-controller-manager" => {
+            let config = controllers::Config {
+                client: client("system:kube-controller-manager", "")?,
+                tap,
+                rng: world.rng.fork("controllers"),
+                identity: place.node,
+                ca_pem: world.ca.pem().to_string(),
+                tokens: world.tokens.clone(),
+            };
+            controllers::start(&crew, config);
+        }
+        "kube-proxy" => {
+            let client = client("system:kube-proxy", "")?;
+            proxy::start(&crew, proxy::Config { node_name: place.node, client, network: place.network, tap });
+        }
+        "coredns" => {
+            let client = client("system:serviceaccount:kube-system:coredns", "")?;
+            name_server(world, &crew, client, place);
+        }
+        "storage-provisioner" => {
+            let client = client("system:serviceaccount:kube-system:storage-provisioner", "")?;
+            let root = world.place.clone();
+            let node_path: storage::NodePath =
+                Arc::new(move |node, path| root.node(node).join("host").join(path.trim_start_matches('/')));
+            storage::start(&crew, storage::Config { client, tap, node_path });
+        }
+        other => return Err(format!("there is no component {other:?}; there are {}", ALL.join(", "))),
+    }
+    Ok(crew)
+}
+
+/// Runs `undo` when the component's task is gone, however it went.
+struct OnEnd<F: FnMut()>(F);
+impl<F: FnMut()> Drop for OnEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn store(world: &Arc<World>, crew: &Crew, place: Place) {
+    let (world, stop) = (world.clone(), crew.token());
+    crew.spawn_main(async move {
+        let dir = world.place.node(&place.node).join("etcd");
+        let config = etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"));
+        let server = Arc::new(etcd::Server::start(config).await.map_err(|e| super::chain(&e))?);
+        tracing::info!(
+            member = place.node,
+            revision = server.kv().revision(),
+            "ready to serve client requests"
+        );
+        let (gone, killed) = (world.clone(), server.clone());
+        let node = place.node.clone();
+        // A kill drops this task: then the member ends as kill -9 would end it.
+        let _guard = OnEnd(move || {
+            gone.stores.send_modify(|stores| drop(stores.remove(&node)));
+            killed.kill();
+        });
+        world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), server.kv())));
+        stop.cancelled().await;
+        server.stop().await;
+        Ok::<(), String>(())
+    });
+}
+
+fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
+    let identity = world.api_identity.clone();
+    let tls = crate::pki::server_config(&identity, world.ca.pem()).map_err(|e| super::chain(&e))?;
+    let subject = crate::pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
+    let kubelet = world.ca.issue(&subject).map_err(|e| super::chain(&e))?;
+    let kubelet_tls = crate::pki::client_config(Some(&kubelet), world.ca.pem(), &["http/1.1"]);
+    let kubelet_tls = kubelet_tls.map_err(|e| super::chain(&e))?;
+    let (world, stop) = (world.clone(), crew.token());
+    crew.spawn_main(async move {
+        let mut stores = world.stores.subscribe();
+        let kv = match stores.wait_for(|s| s.contains_key(&place.node)).await {
+            Ok(stores) => stores.get(&place.node).cloned(),
+            Err(_) => None,
+        };
+        let Some(kv) = kv else { return Err("there is no store".to_string()) };
+        let address = SocketAddr::from((place.ip, API_PORT));
+        let config = apiserver::Config {
+            kv,
+            tap: world.tap.at(&place.node, "kube-apiserver"),
+            rng: world.rng.fork("apiserver"),
+            tls,
+            tokens: world.tokens.clone(),
+            service_cidr: world.service_cidr,
+            node_ports: world.spec.node_ports,
+            kubelet_tls,
+            dial: dialer(&place.network),
+            advertise: address,
+        };
+        let server = apiserver::Server::start(config);
+        let killed = server.clone();
+        let _guard = OnEnd(move || killed.crew().kill());
+        let listener = loop {
+            match place.network.listen(address).await {
+                Ok(listener) => break listener,
+                // The one before is just ending.
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(format!("cannot listen on {address}: {error}")),
+            }
+        };
+        tracing::info!(%address, "Serving securely");
+        let lost = async {
+            let _ = stores.wait_for(|s| !s.contains_key(&place.node)).await;
+        };
+        tokio::select! {
+            ended = server.serve(listener, stop.clone()) => ended.map_err(|e| e.to_string()),
+            () = lost => Err("the connection to etcd was lost".into()),
+            () = stop.cancelled() => {
+                server.crew().stop().await;
+                Ok(())
+            }
+        }
+    });
+    Ok(())
+}
+
+fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
+    let (domain, inner) = (world.domain.clone(), crew.clone());
+    let upstream = resolvers();
+    crew.spawn_main(async move {
+        let namespace = match place.netns {
+            Some(fd) => Namespace::enter(fd).map_err(|e| e.to_string())?,
+            None => return Err("a name server needs a pod network of its own".to_string()),
+        };
+        let address = SocketAddr::from((place.ip, DNS_PORT));
+        let udp = namespace.bind_udp(address).await.map_err(|e| format!("cannot bind {address}: {e}"))?;
+        let tcp = namespace.listen(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+        let server = Crew::new("coredns");
+        let ended = server.clone();
+        let _guard = OnEnd(move || ended.kill());
+        dns::start(&server, dns::Config { client, domain, udp, tcp, upstream });
+        let stop = inner.token();
+        tokio::select! {
+            end = server.wait() => match end {
+                crate::task::End::Done(result) => result,
+                other => Err(format!("{other:?}")),
+            },
+            () = stop.cancelled() => {
+                server.stop().await;
+                Ok(())
+            }
+        }
+    });
+}
+
+/// The machine's own resolvers: where names outside the cluster are asked.
+fn resolvers() -> Vec<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    text.lines()
+        .filter_map(|l| l.split_whitespace().collect::<Vec<_>>().try_into().ok())
+        .filter_map(|[key, value]: [&str; 2]| (key == "nameserver").then(|| value.parse().ok()).flatten())
+        .map(|ip: std::net::IpAddr| SocketAddr::new(ip, DNS_PORT))
+        .collect()
+}

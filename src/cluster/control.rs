@@ -1,0 +1,242 @@
+//! The control socket: what the learner's side asks the running cluster, one JSON document a line.
+
+use super::ready::Progress;
+use super::world::World;
+use super::{Error, Place};
+use crate::linux::boot::Pids;
+use crate::tap;
+use crate::task::Crew;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "do")]
+pub enum Ask {
+    Status,
+    /// Answers with progress lines until the cluster is ready.
+    Wait,
+    Stop,
+    /// Ends a component without asking it.
+    Kill {
+        component: String,
+        node: Option<String>,
+    },
+    /// Records that followed from the last command, a request, or about an object.
+    Trace {
+        what: Trace,
+    },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trace {
+    Last,
+    Request(String),
+    Object { resource: String, namespace: String, name: String },
+}
+
+/// An answer: `ok` with something, or an error for people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reply {
+    Ok(Value),
+    Error(String),
+}
+
+pub struct Server {
+    pub world: Arc<World>,
+    pub pids: Pids,
+    pub api_url: String,
+    pub progress: watch::Receiver<Progress>,
+    pub stop: CancellationToken,
+}
+
+/// Answers until the crew ends.
+pub fn serve(crew: &Crew, listener: UnixListener, server: Server) {
+    let (own, server) = (crew.clone(), Arc::new(server));
+    crew.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let server = server.clone();
+            own.spawn(async move {
+                let _ = talk(stream, &server).await; // the other side may hang up
+            });
+        }
+    });
+}
+
+async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await? {
+        let reply = match serde_json::from_str::<Ask>(&line) {
+            Ok(Ask::Wait) => {
+                let mut progress = server.progress.clone();
+                loop {
+                    let now = progress.borrow_and_update().clone();
+                    send(&mut write, &Reply::Ok(json!(now))).await?;
+                    if now.ready || progress.changed().await.is_err() {
+                        break;
+                    }
+                }
+                continue;
+            }
+            Ok(Ask::Stop) => {
+                send(&mut write, &Reply::Ok(json!({"stopping": true}))).await?;
+                server.stop.cancel();
+                // The end of this connection is the end of the program.
+                std::future::pending::<()>().await;
+                return Ok(());
+            }
+            Ok(ask) => answer(server, ask).await,
+            Err(error) => Reply::Error(format!("not a question: {error}")),
+        };
+        send(&mut write, &reply).await?;
+    }
+    Ok(())
+}
+
+async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line.push(b'\n');
+    write.write_all(&line).await
+}
+
+async fn answer(server: &Server, ask: Ask) -> Reply {
+    let world = &server.world;
+    match ask {
+        Ask::Status => {
+            let progress = server.progress.borrow().clone();
+            let nodes: Vec<Value> = world
+                .spec
+                .nodes()
+                .iter()
+                .map(|n| {
+                    let role = if n.control_plane { "control-plane" } else { "worker" };
+                    json!({"name": n.name, "role": role, "ready": progress.ready || progress.nodes_ready == progress.nodes})
+                })
+                .collect();
+            Reply::Ok(json!({
+                "name": world.spec.name,
+                "state": if progress.ready { "running" } else { "starting" },
+                "kubeconfig": world.place.kubeconfig(),
+                "apiServers": [server.api_url],
+                "nodes": nodes,
+                "pids": server.pids,
+                "progress": progress,
+            }))
+        }
+        Ask::Kill { component, node } => {
+            let nodes: Vec<_> = world
+                .all_nodes()
+                .into_iter()
+                .filter(|n| node.as_ref().is_none_or(|name| *name == n.spec.name))
+                .collect();
+            if nodes.is_empty() {
+                let known: Vec<String> = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
+                return Reply::Error(format!(
+                    "there is no node {:?}; there are {}",
+                    node.unwrap_or_default(),
+                    known.join(", ")
+                ));
+            }
+            let mut killed = Vec::new();
+            for node in nodes {
+                let hit = match component.as_str() {
+                    "kubelet" => {
+                        let crew = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).clone();
+                        crew.inspect(|c| c.kill()).is_some()
+                    }
+                    name => node.cri.kill(name),
+                };
+                if hit {
+                    killed.push(format!("{component}/{}", node.spec.name));
+                }
+            }
+            match killed.is_empty() {
+                true => Reply::Error(format!(
+                    "{component:?} does not run there; components are kubelet, {}",
+                    super::components::ALL.join(", ")
+                )),
+                false => Reply::Ok(json!({"killed": killed})),
+            }
+        }
+        Ask::Trace { what } => {
+            let records = world.tap.since(0);
+            let chain = match what {
+                Trace::Last => {
+                    let kubectl =
+                        |r: &&Arc<tap::Record>| r.request.as_ref().is_some_and(|q| !q.session.is_empty());
+                    let Some(last) = records.iter().rev().find(kubectl) else {
+                        return Reply::Error(
+                            "no command has been traced yet; run a kubectl command first".into(),
+                        );
+                    };
+                    let session = last.request.as_ref().map(|q| q.session.clone()).unwrap_or_default();
+                    let ids: Vec<String> = records
+                        .iter()
+                        .filter_map(|r| r.request.as_ref().filter(|q| q.session == session))
+                        .map(|q| q.id.clone())
+                        .collect();
+                    tap::follow(&records, &ids)
+                }
+                Trace::Request(id) => tap::follow(&records, &[id]),
+                Trace::Object { resource, namespace, name } => records
+                    .iter()
+                    .filter(|r| {
+                        r.object.as_ref().is_some_and(|o| {
+                            o.resource == resource
+                                && o.name == name
+                                && (o.namespace == namespace || o.namespace.is_empty())
+                        })
+                    })
+                    .cloned()
+                    .collect(),
+            };
+            Reply::Ok(json!(chain.iter().map(|r| &**r).collect::<Vec<_>>()))
+        }
+        Ask::Wait | Ask::Stop => Reply::Error("asked in the wrong place".into()),
+    }
+}
+
+/// A connection to a running cluster.
+pub struct Control {
+    lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
+    write: tokio::net::unix::OwnedWriteHalf,
+}
+
+impl Control {
+    /// Errors: the cluster is not running.
+    pub async fn connect(place: &Place) -> Result<Control, Error> {
+        let stream =
+            UnixStream::connect(place.socket()).await.map_err(|_| Error::NotRunning(place.name.clone()))?;
+        let (read, write) = stream.into_split();
+        Ok(Control { lines: BufReader::new(read).lines(), write })
+    }
+
+    /// One question, one answer.
+    pub async fn ask(&mut self, ask: &Ask) -> Result<Value, Error> {
+        let lost = |e: std::io::Error| Error::Control(e.to_string());
+        let mut line = serde_json::to_vec(ask).unwrap_or_default();
+        line.push(b'\n');
+        self.write.write_all(&line).await.map_err(lost)?;
+        self.next().await?.ok_or_else(|| Error::Control("the cluster ended while it was asked".into()))
+    }
+
+    /// A further answer to the same question; `None`: the cluster has ended.
+    pub async fn next(&mut self) -> Result<Option<Value>, Error> {
+        match self.lines.next_line().await {
+            Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {
+                Ok(Reply::Ok(value)) => Ok(Some(value)),
+                Ok(Reply::Error(text)) => Err(Error::Control(text)),
+                Err(error) => Err(Error::Control(format!("not an answer: {error}"))),
+            },
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+}

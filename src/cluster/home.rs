@@ -1,0 +1,144 @@
+//! Where everything lies on disk.
+
+use super::Error;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Longest path that fits a Unix socket's address (unix(7): 108 bytes with the final zero).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// `$ROPEWALK_HOME`, else `$XDG_DATA_HOME/ropewalk`, else `~/.local/share/ropewalk`.
+#[derive(Clone, Debug)]
+pub struct Home(PathBuf);
+
+impl Home {
+    pub fn find() -> Result<Home, Error> {
+        let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let path = var("ROPEWALK_HOME")
+            .or_else(|| var("XDG_DATA_HOME").map(|d| d.join("ropewalk")))
+            .or_else(|| var("HOME").map(|h| h.join(".local/share/ropewalk")));
+        let path = path
+            .ok_or_else(|| Error::Usage("neither HOME nor ROPEWALK_HOME is set; set one of them".into()))?;
+        let path = std::path::absolute(&path).map_err(|cause| Error::File { path, cause })?;
+        Ok(Home(path))
+    }
+
+    /// A home at a given place.
+    pub fn at(path: impl Into<PathBuf>) -> Home {
+        Home(path.into())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `kubectl` and its like for a second terminal.
+    pub fn bin(&self) -> PathBuf {
+        self.0.join("bin")
+    }
+
+    /// Settings of the learner, e.g. the language.
+    pub fn settings(&self) -> PathBuf {
+        self.0.join("settings.json")
+    }
+
+    /// A cluster's directory. Errors if the name cannot be one.
+    pub fn cluster(&self, name: &str) -> Result<Place, Error> {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        if name.len() > 40
+            || !name.chars().all(good)
+            || !ends(name.chars().next())
+            || !ends(name.chars().last())
+        {
+            return Err(Error::Usage(format!(
+                "{name:?} cannot name a cluster: use up to 40 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+            )));
+        }
+        let place = Place { name: name.into(), root: self.0.join("clusters").join(name), home: self.clone() };
+        if place.socket().as_os_str().len() > SOCKET_PATH_MAX {
+            return Err(Error::Usage(format!(
+                "the path {} is too long for a socket; set ROPEWALK_HOME to a shorter one",
+                place.socket().display()
+            )));
+        }
+        Ok(place)
+    }
+
+    /// Names of the clusters that have a directory here.
+    pub fn clusters(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.join("clusters")).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// One cluster's directory.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub name: String,
+    pub root: PathBuf,
+    pub home: Home,
+}
+
+impl Place {
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.root.join("kubeconfig")
+    }
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("control.sock")
+    }
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+    pub fn spec(&self) -> PathBuf {
+        self.root.join("cluster.json")
+    }
+    pub fn pki(&self) -> PathBuf {
+        self.root.join("pki")
+    }
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("run")
+    }
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log").join("ropewalk.log")
+    }
+    /// `data/<node>`.
+    pub fn node(&self, node: &str) -> PathBuf {
+        self.root.join("data").join(node)
+    }
+
+    /// Makes the directories, readable by their owner alone.
+    pub fn make(&self) -> Result<(), Error> {
+        for dir in
+            [self.root.clone(), self.pki(), self.root.join("data"), self.root.join("log"), self.home.bin()]
+        {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&dir)
+                .map_err(|cause| Error::File { path: dir.clone(), cause })?;
+        }
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&self.root, private)
+            .map_err(|cause| Error::File { path: self.root.clone(), cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_climb_out_or_do_not_fit_are_refused() {
+        let home = Home("/h".into());
+        assert_eq!(home.cluster("main").unwrap().socket(), PathBuf::from("/h/clusters/main/control.sock"));
+        for bad in ["", "..", "a/b", "Main", "-a", "a-", &"x".repeat(41)] {
+            assert!(home.cluster(bad).is_err(), "{bad:?}");
+        }
+        let deep = Home(PathBuf::from("/").join("d".repeat(120)));
+        assert!(deep.cluster("main").unwrap_err().to_string().contains("ROPEWALK_HOME"));
+    }
+}

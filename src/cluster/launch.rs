@@ -1,0 +1,200 @@
+//! The learner's side of a start: one more process, and its progress told.
+
+use super::home::Place;
+use super::world::World;
+use super::{Error, Spec, boot};
+use crate::pki;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// What a supervisor is told to start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    pub home: PathBuf,
+    pub spec: Spec,
+    /// The cluster ends when the front does.
+    pub attached: bool,
+}
+
+/// What a starting cluster says on its standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Word {
+    #[serde(rename_all = "camelCase")]
+    Started {
+        api_port: u16,
+    },
+    Failed(String),
+}
+
+/// A cluster that this process started.
+pub struct Launched {
+    pub child: Child,
+    /// While this is open an attached cluster lives.
+    pub leash: Option<ChildStdin>,
+    pub api_port: u16,
+}
+
+/// Starts a cluster and returns when its control socket and API port are open.
+pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launched, Error> {
+    place.make()?;
+    link_tools(place)?;
+    let log_path = place.log();
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(|cause| Error::File { path: log_path.clone(), cause })?;
+    let order = Order { home: place.home.path().into(), spec: spec.clone(), attached };
+    let order = serde_json::to_string(&order).unwrap_or_default();
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("ropewalk")
+        .arg(boot::SUPERVISE_ARGUMENT)
+        .arg(order)
+        .env("ROPEWALK_HOME", place.home.path())
+        .stdin(if attached { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .current_dir("/")
+        .spawn()
+        .map_err(Error::Kernel)?;
+    let leash = child.stdin.take();
+    let out = child.stdout.take().ok_or_else(|| Error::Start("no pipe to the supervisor".into()))?;
+    let mut lines = BufReader::new(out).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str::<Word>(&line) {
+            Ok(Word::Started { api_port }) => return Ok(Launched { child, leash, api_port }),
+            Ok(Word::Failed(text)) => {
+                let _ = child.wait().await; // it has said why
+                return Err(Error::Start(text));
+            }
+            Err(_) => {}
+        }
+    }
+    let _ = child.wait().await;
+    let tail = fs::read_to_string(&log_path).unwrap_or_default();
+    let last: Vec<&str> = tail.lines().rev().take(3).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    Err(Error::Start(format!("its processes ended; the end of {}:\n{}", log_path.display(), last.join("\n"))))
+}
+
+/// `<home>/bin` holds this program under the names of the tools it contains.
+fn link_tools(place: &Place) -> Result<(), Error> {
+    let exe = std::env::current_exe().map_err(Error::Kernel)?;
+    for tool in ["kubectl"] {
+        let link = place.home.bin().join(tool);
+        if fs::read_link(&link).is_ok_and(|to| to == exe) {
+            continue;
+        }
+        let fresh = place.home.bin().join(format!(".{tool}.{}", std::process::id()));
+        std::os::unix::fs::symlink(&exe, &fresh)
+            .and_then(|()| fs::rename(&fresh, &link))
+            .map_err(|cause| Error::File { path: link, cause })?;
+    }
+    Ok(())
+}
+
+/// Brings the kubeconfig up to date: server, authority and certificate are renewed, contexts and everything else left alone.
+pub fn write_kubeconfig(world: &World, port: u16) -> Result<(), Error> {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let path = world.place.kubeconfig();
+    let name = format!("ropewalk-{}", world.spec.name);
+    let learner = world.identity("learner", "system:masters")?;
+    let cluster = json!({
+        "certificate-authority-data": encode(world.ca.pem()),
+        "server": format!("https://127.0.0.1:{port}"),
+    });
+    let user = json!({
+        "client-certificate-data": encode(&learner.cert_pem),
+        "client-key-data": encode(&learner.key_pem),
+    });
+    let old = fs::read_to_string(&path).ok().and_then(|text| serde_yaml::from_str::<Value>(&text).ok());
+    let merged = merge_kubeconfig(old, &name, &cluster, &user);
+    let text = serde_yaml::to_string(&merged)
+        .map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
+    Ok(pki::write_private(&path, &text)?)
+}
+
+/// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.
+pub fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, user: &Value) -> Value {
+    let mut config = old.filter(Value::is_object).unwrap_or_else(|| {
+        json!({"apiVersion": "v1", "clusters": [], "contexts": [], "current-context": name, "kind": "Config", "preferences": {}, "users": []})
+    });
+    let mut put = |list: &str, what: &str, value: Value, replace: bool| {
+        if !config[list].is_array() {
+            config[list] = json!([]);
+        }
+        let Some(items) = config[list].as_array_mut() else { return };
+        match items.iter_mut().find(|i| i["name"] == name) {
+            Some(item) if replace => item[what] = value,
+            Some(_) => {}
+            None => items.push(json!({what: value, "name": name})),
+        }
+    };
+    put("clusters", "cluster", cluster.clone(), true);
+    put("users", "user", user.clone(), true);
+    put("contexts", "context", json!({"cluster": name, "user": name}), false);
+    if config["current-context"].as_str().unwrap_or_default().is_empty() {
+        config["current-context"] = json!(name);
+    }
+    config
+}
+
+/// Adds a cluster to another kubeconfig (`~/.kube/config`), keeping what is there, and a copy of the old file.
+pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
+    let read = |path: &Path| -> Result<Option<Value>, Error> {
+        match fs::read_to_string(path) {
+            Ok(text) => serde_yaml::from_str(&text)
+                .map(Some)
+                .map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(Error::File { path: path.into(), cause }),
+        }
+    };
+    let own = read(&place.kubeconfig())?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
+    let name = format!("ropewalk-{}", place.name);
+    let part = |list: &str, what: &str| {
+        let items = own[list].as_array().into_iter().flatten();
+        items.into_iter().find(|i| i["name"] == name.as_str()).map(|i| i[what].clone()).unwrap_or_default()
+    };
+    let old = read(target)?;
+    if old.is_some() {
+        let copy = target.with_extension("before-ropewalk");
+        fs::copy(target, &copy).map_err(|cause| Error::File { path: copy, cause })?;
+    } else if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).map_err(|cause| Error::File { path: parent.into(), cause })?;
+    }
+    let merged = merge_kubeconfig(old, &name, &part("clusters", "cluster"), &part("users", "user"));
+    let text = serde_yaml::to_string(&merged)
+        .map_err(|e| Error::Damaged { path: target.into(), why: e.to_string() })?;
+    Ok(pki::write_private(target, &text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_renews_certificates_and_leaves_the_learners_contexts_alone() {
+        let first = merge_kubeconfig(None, "ropewalk-main", &json!({"server": "a"}), &json!({"k": 1}));
+        assert_eq!(first["current-context"], "ropewalk-main");
+        let mut edited = first;
+        edited["current-context"] = json!("mine");
+        edited["contexts"].as_array_mut().unwrap()[0]["context"]["namespace"] = json!("web");
+        edited["contexts"].as_array_mut().unwrap().push(json!({"name": "mine", "context": {}}));
+        let again =
+            merge_kubeconfig(Some(edited), "ropewalk-main", &json!({"server": "b"}), &json!({"k": 2}));
+        assert_eq!(again["clusters"][0]["cluster"]["server"], "b");
+        assert_eq!(again["users"][0]["user"]["k"], 2);
+        assert_eq!(again["current-context"], "mine");
+        assert_eq!(again["contexts"][0]["context"]["namespace"], "web");
+        assert_eq!(again["contexts"].as_array().unwrap().len(), 2);
+    }
+}

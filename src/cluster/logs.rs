@@ -1,0 +1,125 @@
+//! Component logs: what a component says with `tracing` goes into its own container's log, so `kubectl logs` shows it.
+
+use crate::clock;
+use crate::runtime::log::{Cutter, Log, Stream};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, OnceLock};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer, prelude::*};
+
+/// Open logs by container id.
+static SINKS: OnceLock<Mutex<HashMap<String, Arc<Sink>>>> = OnceLock::new();
+
+struct Sink {
+    log: Log,
+    cutter: Mutex<Cutter>,
+}
+
+fn sinks() -> std::sync::MutexGuard<'static, HashMap<String, Arc<Sink>>> {
+    SINKS.get_or_init(Mutex::default).lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// From now on what is said in [`span`] of this container goes into the log.
+pub fn open(container: &str, log: Log) {
+    sinks().insert(container.into(), Arc::new(Sink { log, cutter: Mutex::new(Cutter::new(Stream::Stderr)) }));
+}
+
+pub fn close(container: &str) {
+    sinks().remove(container);
+}
+
+/// The span in which a component's tasks run.
+pub fn span(container: &str) -> tracing::Span {
+    tracing::info_span!(target: "ropewalk::component", "component", container)
+}
+
+/// Installs the subscriber: components into their logs, everything else to standard error. `ROPEWALK_LOG` filters (default `info`).
+pub fn install() {
+    let filter = EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second install (in tests) changes nothing.
+    let _ = tracing_subscriber::registry().with(Route.with_filter(filter)).try_init();
+}
+
+struct Route;
+
+#[derive(Default)]
+struct Container(String);
+
+impl Visit for Container {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "container" {
+            self.0 = value.into();
+        }
+    }
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+/// A line as Kubernetes' components write it: `I0102 15:04:05.000000       1 where] "what" key="value"`.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message.push_str(value),
+            name => drop(write!(self.fields, " {name}={value:?}")),
+        }
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "message" => drop(write!(self.message, "{value:?}")),
+            name => drop(write!(self.fields, " {name}=\"{value:?}\"")),
+        }
+    }
+}
+
+impl<S> Layer<S> for Route
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if attributes.metadata().name() != "component" {
+            return;
+        }
+        let mut container = Container::default();
+        attributes.record(&mut container);
+        if let (Some(span), Some(sink)) = (context.span(id), sinks().get(&container.0).cloned()) {
+            span.extensions_mut().insert(sink);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let letter = match *event.metadata().level() {
+            Level::ERROR => 'E',
+            Level::WARN => 'W',
+            Level::INFO => 'I',
+            _ => 'D',
+        };
+        let now = clock::now();
+        let stamp = now.strftime("%m%d %H:%M:%S%.6f");
+        let place = event.metadata().target().trim_start_matches("ropewalk::").replace("::", "/");
+        let text = format!("{letter}{stamp}       1 {place}] {:?}{}\n", line.message, line.fields);
+        let sink = context
+            .event_scope(event)
+            .into_iter()
+            .flatten()
+            .find_map(|span| span.extensions().get::<Arc<Sink>>().cloned());
+        match sink {
+            Some(sink) => {
+                let entries = sink.cutter.lock().unwrap_or_else(|e| e.into_inner()).cut(text.as_bytes(), now);
+                let _ = sink.log.write(&entries); // a full disk must not end a component
+            }
+            None => eprint!("{text}"),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The control plane's static pods, and the addons' objects: what kubeadm writes.
+
+use super::components::API_PORT;
+use super::world::{SERVICE_CIDR, World};
+use super::{chain, version};
+use crate::client::{Client, kube};
+use crate::net::fabric;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// The pods that a control-plane node's kubelet runs without being asked through the API.
+pub fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
+    let ip = fabric::node_ip(index);
+    let dir = "/var/lib/ropewalk";
+    let secure = format!("--kubeconfig={dir}/{{}}.conf");
+    let of = |component: &str| secure.replace("{}", component);
+    let pods = [
+        (
+            "etcd",
+            "100m",
+            vec![
+                "etcd".to_string(),
+                format!("--name={node}"),
+                format!("--data-dir={dir}/etcd"),
+                format!("--initial-cluster={node}=https://{ip}:2380"),
+            ],
+        ),
+        (
+            "kube-apiserver",
+            "250m",
+            vec![
+                "kube-apiserver".to_string(),
+                format!("--advertise-address={ip}"),
+                format!("--secure-port={API_PORT}"),
+                "--authorization-mode=Node,RBAC".to_string(),
+                "--etcd-servers=https://127.0.0.1:2379".to_string(),
+                format!("--service-cluster-ip-range={SERVICE_CIDR}"),
+                format!("--service-node-port-range={}-{}", world.spec.node_ports.0, world.spec.node_ports.1),
+            ],
+        ),
+        (
+            "kube-controller-manager",
+            "200m",
+            vec![
+                "kube-controller-manager".to_string(),
+                of("controller-manager"),
+                "--leader-elect=true".to_string(),
+                "--cluster-cidr=10.244.0.0/16".to_string(),
+            ],
+        ),
+        (
+            "kube-scheduler",
+            "100m",
+            vec!["kube-scheduler".to_string(), of("scheduler"), "--leader-elect=true".to_string()],
+        ),
+    ];
+    pods.into_iter()
+        .filter_map(|(component, cpu, command)| static_pod(component, node, cpu, &command))
+        .collect()
+}
+
+fn static_pod(component: &str, node: &str, cpu: &str, command: &[String]) -> Option<Pod> {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("{component}-{node}"), "namespace": "kube-system",
+            "labels": {"component": component, "tier": "control-plane"},
+        },
+        "spec": {
+            "containers": [{
+                "name": component, "image": image(component), "imagePullPolicy": "IfNotPresent", "command": command,
+                "resources": {"requests": {"cpu": cpu}},
+            }],
+            "hostNetwork": true, "nodeName": node, "restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
+            "priorityClassName": "system-node-critical", "priority": 2_000_001_000,
+            "enableServiceLinks": true, "terminationGracePeriodSeconds": 30,
+            "tolerations": [{"operator": "Exists", "effect": "NoExecute"}],
+        },
+    });
+    let hash: String = Sha256::digest(pod.to_string()).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    pod["metadata"]["uid"] = json!(hash);
+    serde_json::from_value(pod).ok()
+}
+
+fn image(component: &str) -> String {
+    format!("{}{component}:{}", super::node::PREFIX, env!("CARGO_PKG_VERSION"))
+}
+
+/// Everything that is made through the API once it answers. Nothing that is there is changed, so a learner's edits stay.
+fn addons(world: &World) -> Vec<Value> {
+    let labels = json!({"k8s-app": "kube-dns"});
+    let critical = json!([
+        {"key": "CriticalAddonsOnly", "operator": "Exists"},
+        {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+    ]);
+    let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "kube-system"}});
+    let corefile = format!(
+        ".:53 {{\n    errors\n    health\n    ready\n    kubernetes {} in-addr.arpa ip6.arpa {{\n       pods insecure\n       ttl 30\n    }}\n    forward . /etc/resolv.conf\n}}\n",
+        world.domain
+    );
+    let binding = |name: &str, role: &str, account: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": "kube-system"}],
+        })
+    };
+    let rules = |name: &str, rules: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules});
+    vec![
+        account("coredns"),
+        account("kube-proxy"),
+        account("storage-provisioner"),
+        rules(
+            "system:coredns",
+            json!([
+                {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+            ]),
+        ),
+        binding("system:coredns", "system:coredns", "coredns"),
+        rules(
+            "system:storage-provisioner",
+            json!([
+                {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "create", "delete"]},
+                {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "list", "watch", "update"]},
+                {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+            ]),
+        ),
+        binding("system:storage-provisioner", "system:storage-provisioner", "storage-provisioner"),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "coredns", "namespace": "kube-system"},
+            "data": {"Corefile": corefile},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "kube-dns", "namespace": "kube-system",
+                "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"},
+            },
+            "spec": {
+                "clusterIP": world.dns_ip(), "selector": labels,
+                "ports": [
+                    {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                    {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+                ],
+            },
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "coredns", "namespace": "kube-system", "labels": labels},
+            "spec": {
+                "replicas": 2, "selector": {"matchLabels": labels},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "serviceAccountName": "coredns", "priorityClassName": "system-cluster-critical",
+                        "dnsPolicy": "Default", "tolerations": critical, "automountServiceAccountToken": false,
+                        "containers": [{
+                            "name": "coredns", "image": image("coredns"), "imagePullPolicy": "IfNotPresent",
+                            "args": ["-conf", "/etc/coredns/Corefile"],
+                            "ports": [
+                                {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                                {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+                            ],
+                            "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}, "limits": {"memory": "170Mi"}},
+                        }],
+                    },
+                },
+            },
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": {"name": "kube-proxy", "namespace": "kube-system", "labels": {"k8s-app": "kube-proxy"}},
+            "spec": {
+                "selector": {"matchLabels": {"k8s-app": "kube-proxy"}},
+                "template": {
+                    "metadata": {"labels": {"k8s-app": "kube-proxy"}},
+                    "spec": {
+                        "serviceAccountName": "kube-proxy", "priorityClassName": "system-node-critical",
+                        "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "automountServiceAccountToken": false,
+                        "containers": [{
+                            "name": "kube-proxy", "image": image("kube-proxy"), "imagePullPolicy": "IfNotPresent",
+                            "command": ["kube-proxy", "--proxy-mode=nftables"],
+                        }],
+                    },
+                },
+            },
+        }),
+        json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": crate::addons::storage::PROVISIONER,
+            "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "storage-provisioner", "namespace": "kube-system", "labels": {"app": "storage-provisioner"}},
+            "spec": {
+                "serviceAccountName": "storage-provisioner", "tolerations": critical,
+                "nodeSelector": {"node-role.kubernetes.io/control-plane": ""}, "automountServiceAccountToken": false,
+                "containers": [{
+                    "name": "storage-provisioner", "image": image("storage-provisioner"),
+                    "imagePullPolicy": "IfNotPresent", "command": ["/storage-provisioner"],
+                }],
+            },
+        }),
+    ]
+}
+
+/// Makes what is missing, and brings the components' images to this program's version.
+pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
+    for object in addons(world) {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
+        let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
+        let api_version = text("/apiVersion");
+        let (group, of_group) = api_version.split_once('/').unwrap_or(("", &api_version));
+        let plural = match kind.as_str() {
+            "StorageClass" => "storageclasses".to_string(),
+            other => format!("{}s", other.to_lowercase()),
+        };
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, of_group, &kind), &plural);
+        let api: Api<DynamicObject> = match namespace.is_empty() {
+            true => Api::all_with(client.kube(), &resource),
+            false => Api::namespaced_with(client.kube(), &namespace, &resource),
+        };
+        let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
+        match api.create(&PostParams::default(), &wanted).await {
+            Ok(_) => {}
+            Err(error) if crate::client::is_code(&error, 409) => {
+                let template = object.pointer("/spec/template/spec/containers");
+                let container = template.or(object.pointer("/spec/containers")).and_then(|c| c.get(0));
+                if let Some(container) = container {
+                    let one =
+                        json!({"containers": [{"name": container["name"], "image": container["image"]}]});
+                    let patch = match template {
+                        Some(_) => json!({"spec": {"template": {"spec": one}}}),
+                        None => json!({"spec": one}),
+                    };
+                    let patched = api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+                    patched
+                        .map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
+                }
+            }
+            Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! One node as the cluster holds it, and its `cri`: containers of components are tasks, all others are processes.
+
+use super::components;
+use super::logs;
+use super::spec::NodeSpec;
+use super::world::World;
+use crate::clock::{self, Timestamp};
+use crate::cni::NodeNetwork;
+use crate::cri::{
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, PodId, Result,
+    Runtime, Sandbox, SandboxConfig, Session, Stats, Stream,
+};
+use crate::runtime::NodeRuntime;
+use crate::runtime::log::Log;
+use crate::task::{Crew, End};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Images with this prefix are components.
+pub const PREFIX: &str = "ropewalk.io/";
+const EVENTS: usize = 1024;
+
+/// A node of the cluster.
+pub struct Node {
+    pub spec: NodeSpec,
+    pub network: Arc<dyn NodeNetwork>,
+    pub cri: Arc<NodeCri>,
+    /// The kubelet, restarted when it ends, as systemd would.
+    pub kubelet: Mutex<Option<Crew>>,
+}
+
+struct Component {
+    id: String,
+    sandbox_id: String,
+    pod: PodId,
+    config: ContainerConfig,
+    log_path: PathBuf,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    state: ContainerState,
+    exit_code: i32,
+    reason: &'static str,
+    message: String,
+    crew: Option<Crew>,
+}
+
+/// The node's runtime as its kubelet sees it.
+pub struct NodeCri {
+    node: NodeSpec,
+    world: Weak<World>,
+    inner: Arc<NodeRuntime>,
+    network: Arc<dyn NodeNetwork>,
+    components: Mutex<BTreeMap<String, Component>>,
+    sandboxes: Mutex<BTreeMap<String, (Sandbox, PathBuf)>>,
+    events: broadcast::Sender<Event>,
+    /// Watches for the ends of components, and relays the inner runtime's events.
+    crew: Crew,
+}
+
+fn component_of(image: &str) -> Option<&str> {
+    image.strip_prefix(PREFIX).map(|rest| rest.split([':', '@']).next().unwrap_or(rest))
+}
+
+impl NodeCri {
+    pub fn new(
+        node: NodeSpec,
+        world: &Arc<World>,
+        inner: Arc<NodeRuntime>,
+        network: Arc<dyn NodeNetwork>,
+    ) -> Arc<NodeCri> {
+        let cri = Arc::new(NodeCri {
+            crew: Crew::new("node-runtime"),
+            node,
+            world: Arc::downgrade(world),
+            network,
+            components: Mutex::default(),
+            sandboxes: Mutex::default(),
+            events: broadcast::Sender::new(EVENTS),
+            inner,
+        });
+        let (mut from, to) = (cri.inner.events(), cri.events.clone());
+        cri.crew.spawn(async move {
+            loop {
+                match from.recv().await {
+                    Ok(event) => drop(to.send(event)), // the only error is "nobody listens"
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+        cri
+    }
+
+    fn components(&self) -> MutexGuard<'_, BTreeMap<String, Component>> {
+        self.components.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, (Sandbox, PathBuf)>> {
+        self.sandboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Ends a component without asking it. `false`: it does not run here.
+    pub fn kill(&self, component: &str) -> bool {
+        let crews: Vec<Crew> = self
+            .components()
+            .values()
+            .filter(|c| {
+                component_of(&c.config.image) == Some(component) && c.state == ContainerState::Running
+            })
+            .filter_map(|c| c.crew.clone())
+            .collect();
+        crews.iter().for_each(Crew::kill);
+        !crews.is_empty()
+    }
+
+    fn tell(&self, pod: &PodId, container: &str, kind: EventKind) {
+        let event = Event { pod: pod.clone(), container_id: container.into(), kind };
+        let _ = self.events.send(event);
+    }
+
+    fn ended(&self, id: &str, end: &End) {
+        let pod = {
+            let mut components = self.components();
+            let Some(c) = components.get_mut(id) else { return };
+            c.state = ContainerState::Exited;
+            c.finished_at = Some(clock::now());
+            c.crew = None;
+            (c.exit_code, c.reason, c.message) = match end {
+                End::Done(Ok(())) | End::Stopped => (0, "Completed", String::new()),
+                End::Done(Err(message)) => (1, "Error", message.clone()),
+                End::Panicked(message) => (2, "Error", format!("panic: {message}")),
+                End::Killed => (137, "Error", String::new()),
+            };
+            c.pod.clone()
+        };
+        logs::close(id);
+        self.tell(&pod, id, EventKind::Stopped);
+    }
+
+    fn describe(c: &Component) -> Container {
+        Container {
+            id: c.id.clone(),
+            sandbox_id: c.sandbox_id.clone(),
+            name: c.config.name.clone(),
+            attempt: c.config.attempt,
+            state: c.state,
+            image: c.config.image.clone(),
+            image_id: image_id(&c.config.image),
+            created_at: c.created_at,
+            started_at: c.started_at,
+            finished_at: c.finished_at,
+            exit_code: c.exit_code,
+            reason: if c.state == ContainerState::Exited { c.reason.into() } else { String::new() },
+            message: c.message.clone(),
+            log_path: c.log_path.clone(),
+            labels: c.config.labels.clone(),
+            annotations: c.config.annotations.clone(),
+        }
+    }
+
+    fn is_component(&self, id: &str) -> bool {
+        self.components().contains_key(id)
+    }
+}
+
+fn image_id(image: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(format!("{image} {}", env!("CARGO_PKG_VERSION")));
+    let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+const IN_PROCESS: &str = "this container is a component that runs inside the ropewalk process";
+
+#[async_trait]
+impl Runtime for NodeCri {
+    fn version(&self) -> String {
+        self.inner.version()
+    }
+
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox> {
+        let logs = config.log_directory.clone();
+        let sandbox = self.inner.run_pod_sandbox(config).await?;
+        self.sandboxes().insert(sandbox.id.clone(), (sandbox.clone(), logs));
+        Ok(sandbox)
+    }
+
+    async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
+        let crews: Vec<Crew> = self
+            .components()
+            .values()
+            .filter(|c| c.sandbox_id == id)
+            .filter_map(|c| c.crew.clone())
+            .collect();
+        for crew in crews {
+            crew.kill();
+            crew.wait().await;
+        }
+        self.inner.stop_pod_sandbox(id).await
+    }
+
+    async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
+        self.components().retain(|_, c| c.sandbox_id != id);
+        self.sandboxes().remove(id);
+        self.inner.remove_pod_sandbox(id).await
+    }
+
+    async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>> {
+        self.inner.list_pod_sandboxes().await
+    }
+
+    async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
+        if component_of(&config.image).is_none() {
+            return self.inner.create_container(sandbox_id, config).await;
+        }
+        let Some((sandbox, logs)) = self.sandboxes().get(sandbox_id).cloned() else {
+            return Err(Error::NotFound(format!("sandbox {sandbox_id}")));
+        };
+        let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
+        let id = format!("{}{}", world.rng.uuid().replace('-', ""), world.rng.uuid().replace('-', ""));
+        let component = Component {
+            id: id.clone(),
+            sandbox_id: sandbox_id.into(),
+            pod: sandbox.pod.clone(),
+            log_path: logs.join(&config.log_path),
+            config,
+            created_at: clock::now(),
+            started_at: None,
+            finished_at: None,
+            state: ContainerState::Created,
+            exit_code: 0,
+            reason: "",
+            message: String::new(),
+            crew: None,
+        };
+        self.components().insert(id.clone(), component);
+        self.tell(&sandbox.pod, &id, EventKind::Created);
+        Ok(id)
+    }
+
+    async fn start_container(&self, id: &str) -> Result<()> {
+        if !self.is_component(id) {
+            return self.inner.start_container(id).await;
+        }
+        let found = self
+            .components()
+            .get(id)
+            .map(|c| (c.sandbox_id.clone(), c.config.image.clone(), c.pod.clone(), c.log_path.clone()));
+        let Some((sandbox_id, image, pod, log_path)) = found else { return Err(Error::NotFound(id.into())) };
+        let sandbox = self.sandboxes().get(&sandbox_id).map(|(s, _)| s.clone());
+        let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
+        if let Some(directory) = log_path.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(|cause| Error::Io { what: format!("cannot make {}", directory.display()), cause })?;
+        }
+        let log = Log::open(&log_path)
+            .map_err(|cause| Error::Io { what: format!("cannot open {}", log_path.display()), cause })?;
+        logs::open(id, log);
+        let place = components::Place {
+            node: self.node.name.clone(),
+            network: self.network.clone(),
+            netns: self.inner.network_of(&sandbox_id),
+            ip: sandbox.and_then(|s| s.ip).unwrap_or_else(|| self.network.node_ip()),
+        };
+        let name = component_of(&image).unwrap_or_default().to_string();
+        let started = logs::span(id).in_scope(|| components::start(&world, &name, place));
+        let crew = match started {
+            Ok(crew) => crew,
+            Err(message) => {
+                self.ended(id, &End::Done(Err(message.clone())));
+                return Err(Error::Start(message));
+            }
+        };
+        if let Some(c) = self.components().get_mut(id) {
+            c.state = ContainerState::Running;
+            c.started_at = Some(clock::now());
+            c.crew = Some(crew.clone());
+        }
+        self.tell(&pod, id, EventKind::Started);
+        if let Some(node) = world.node(&self.node.name) {
+            let (cri, id) = (node.cri.clone(), id.to_string());
+            self.crew.spawn(async move {
+                let end = crew.wait().await;
+                crew.kill(); // helpers that outlived the main task
+                cri.ended(&id, &end);
+            });
+        }
+        Ok(())
+    }
+
+    async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
+        if !self.is_component(id) {
+            return self.inner.stop_container(id, grace).await;
+        }
+        let crew = self.components().get(id).and_then(|c| c.crew.clone());
+        if let Some(crew) = crew {
+            if tokio::time::timeout(grace, crew.stop()).await.is_err() {
+                crew.kill();
+            }
+            crew.wait().await;
+        }
+        Ok(())
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<()> {
+        if !self.is_component(id) {
+            return self.inner.remove_container(id).await;
+        }
+        if let Some(component) = self.components().remove(id) {
+            let _ = std::fs::remove_file(&component.log_path); // a missing log is as good
+            self.tell(&component.pod, id, EventKind::Deleted);
+        }
+        Ok(())
+    }
+
+    async fn list_containers(&self) -> Result<Vec<Container>> {
+        let mut all = self.inner.list_containers().await?;
+        all.extend(self.components().values().map(Self::describe));
+        Ok(all)
+    }
+
+    async fn container_status(&self, id: &str) -> Result<Container> {
+        let own = self.components().get(id).map(Self::describe);
+        match own {
+            Some(container) => Ok(container),
+            None => self.inner.container_status(id).await,
+        }
+    }
+
+    async fn container_stats(&self, id: &str) -> Result<Stats> {
+        match self.is_component(id) {
+            true => Ok(Stats::default()), // tasks share a process: their use cannot be told apart
+            false => self.inner.container_stats(id).await,
+        }
+    }
+
+    async fn reopen_container_log(&self, id: &str) -> Result<()> {
+        match self.is_component(id) {
+            true => Ok(()),
+            false => self.inner.reopen_container_log(id).await,
+        }
+    }
+
+    async fn exec(&self, request: ExecRequest) -> Result<Session> {
+        match self.is_component(&request.container_id) {
+            true => Err(Error::Start(format!("{IN_PROCESS}: there is no program to exec"))),
+            false => self.inner.exec(request).await,
+        }
+    }
+
+    async fn attach(&self, container_id: &str) -> Result<Session> {
+        match self.is_component(container_id) {
+            true => Err(Error::Start(format!("{IN_PROCESS}: there is nothing to attach to"))),
+            false => self.inner.attach(container_id).await,
+        }
+    }
+
+    async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn Stream>> {
+        self.inner.port_forward(sandbox_id, port).await
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String> {
+        match component_of(reference) {
+            Some(name) if components::ALL.contains(&name) => Ok(image_id(reference)),
+            Some(_) => Err(Error::NoImage {
+                reference: reference.into(),
+                known: components::ALL.iter().map(|c| format!("{PREFIX}{c}")).collect(),
+            }),
+            None => self.inner.pull_image(reference).await,
+        }
+    }
+
+    async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
+        match component_of(reference) {
+            Some(name) if components::ALL.contains(&name) => {
+                Ok(Some(Image { id: image_id(reference), tags: vec![reference.into()], size: 0 }))
+            }
+            Some(_) => Ok(None),
+            None => self.inner.image_status(reference).await,
+        }
+    }
+
+    async fn list_images(&self) -> Result<Vec<Image>> {
+        self.inner.list_images().await
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}

@@ -1,0 +1,106 @@
+//! When is a cluster up? When every node is Ready and everything in kube-system runs, in this very process.
+
+use super::world::World;
+use crate::client::{Client, Informer, Key};
+use crate::cri::{ContainerState, Runtime};
+use crate::task::Crew;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// How far a start has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    pub store: bool,
+    pub api: bool,
+    pub nodes_ready: usize,
+    pub nodes: usize,
+    pub pods_running: usize,
+    pub pods: usize,
+    pub ready: bool,
+}
+
+/// Follows the start until the cluster is ready, and goes on following: `ready` tells the present.
+pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch::Sender<Progress>) {
+    let (world, own, client) = (world.clone(), crew.clone(), client.clone());
+    crew.spawn(async move {
+        let nodes: Informer<Node> = Informer::all(&own, &client);
+        let pods: Informer<Pod> = Informer::start(
+            &own,
+            client.within("kube-system"),
+            crate::client::kube::runtime::watcher::Config::default(),
+        );
+        let news = Arc::new(Notify::new());
+        let poke = news.clone();
+        nodes.on(move |_| poke.notify_one());
+        let poke = news.clone();
+        pods.on(move |_| poke.notify_one());
+        let poke = news.clone();
+        let mut stores = world.stores.subscribe();
+        own.spawn(async move {
+            while stores.changed().await.is_ok() {
+                poke.notify_one();
+            }
+        });
+        let api = progress.clone();
+        let (first_nodes, first_pods) = (nodes.clone(), pods.clone());
+        let poke = news.clone();
+        own.spawn(async move {
+            futures::join!(first_nodes.synced(), first_pods.synced());
+            api.send_modify(|p| p.api = true);
+            poke.notify_one();
+        });
+        loop {
+            let answers = progress.borrow().api;
+            let now = look(&world, &nodes.list(), &pods.list(), answers).await;
+            progress.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
+            news.notified().await;
+        }
+    });
+}
+
+async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) -> Progress {
+    let wanted = world.spec.nodes();
+    let is_ready = |node: &Node| {
+        let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    };
+    // A status may be left over from an earlier run: what counts is a container that runs now.
+    let mut running = Vec::new();
+    for node in world.all_nodes() {
+        for c in node.cri.list_containers().await.unwrap_or_default() {
+            if c.state == ContainerState::Running {
+                let label = |key: &str| c.labels.get(key).cloned().unwrap_or_default();
+                running.push(Key::new(label("io.kubernetes.pod.namespace"), label("io.kubernetes.pod.name")));
+            }
+        }
+    }
+    let pod_ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+            && running.contains(&Key::of(pod))
+    };
+    let control_planes = wanted.iter().filter(|n| n.control_plane).count();
+    // Four components on each control plane, a proxy on every node, two name servers, the provisioner.
+    let expected = control_planes * 4 + wanted.len() + 3;
+    let nodes_ready = nodes.iter().filter(|n| is_ready(n)).count();
+    let pods_running = pods.iter().filter(|p| pod_ready(p)).count();
+    let listed = pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
+    let store = !world.stores.borrow().is_empty();
+    Progress {
+        store,
+        api: api && store,
+        nodes_ready,
+        nodes: wanted.len(),
+        pods_running,
+        pods: expected,
+        // A learner may have removed an addon: then what is there must run.
+        ready: api
+            && nodes_ready >= wanted.len()
+            && pods_running > 0
+            && pods_running >= listed
+            && listed >= control_planes * 4 + wanted.len(),
+    }
+}

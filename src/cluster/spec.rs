@@ -1,0 +1,114 @@
+//! What a cluster is made of: chosen at its first start, kept in `cluster.json`.
+
+use super::{Error, Place};
+use serde::{Deserialize, Serialize};
+use std::fs;
+
+/// The format of the data directory. Older ones are migrated (there are none yet), newer ones refused.
+pub const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    pub format: u32,
+    pub name: String,
+    pub control_planes: u8,
+    pub workers: u8,
+    /// The API's port on 127.0.0.1 if the user insisted on one.
+    pub api_port: Option<u16>,
+    pub node_ports: (u16, u16),
+}
+
+impl Spec {
+    pub fn new(name: &str) -> Spec {
+        Spec {
+            format: FORMAT,
+            name: name.into(),
+            control_planes: 1,
+            workers: 2,
+            api_port: None,
+            node_ports: (30000, 32767),
+        }
+    }
+
+    /// The one kept from an earlier start, if there is one.
+    pub fn load(place: &Place) -> Result<Option<Spec>, Error> {
+        let path = place.spec();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(Error::File { path, cause }),
+        };
+        let damaged = |why: serde_json::Error| Error::Damaged { path: path.clone(), why: why.to_string() };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
+        match value["format"].as_u64() {
+            Some(found) if found > u64::from(FORMAT) => {
+                Err(Error::Newer { path, found: found.min(u64::from(u32::MAX)) as u32, known: FORMAT })
+            }
+            _ => serde_json::from_value(value).map(Some).map_err(damaged),
+        }
+    }
+
+    pub fn save(&self, place: &Place) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        Ok(crate::pki::write_private(&place.spec(), &(text + "\n"))?)
+    }
+
+    /// Names of all nodes, control planes first, with the index that decides their addresses.
+    pub fn nodes(&self) -> Vec<NodeSpec> {
+        let numbered = |base: &str, n: u8| if n == 1 { base.to_string() } else { format!("{base}{n}") };
+        let mut nodes = Vec::new();
+        for n in 1..=self.control_planes {
+            nodes.push(NodeSpec {
+                name: numbered("ropewalk-control-plane", n),
+                index: n,
+                control_plane: true,
+            });
+        }
+        for n in 1..=self.workers {
+            // Control planes may be added later without moving the workers' addresses.
+            nodes.push(NodeSpec { name: numbered("ropewalk-worker", n), index: 5 + n, control_plane: false });
+        }
+        nodes
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    pub name: String,
+    /// 1 and up: 172.30.0.(10+index), 10.244.index.0/24.
+    pub index: u8,
+    pub control_plane: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Home;
+    use super::*;
+
+    #[test]
+    fn nodes_have_the_names_that_scripts_rely_on() {
+        let spec = Spec { workers: 3, ..Spec::new("main") };
+        let names: Vec<String> = spec.nodes().into_iter().map(|n| n.name).collect();
+        assert_eq!(
+            names,
+            ["ropewalk-control-plane", "ropewalk-worker", "ropewalk-worker2", "ropewalk-worker3"]
+        );
+    }
+
+    #[test]
+    fn a_newer_or_damaged_directory_is_refused_with_a_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let place = home.cluster("t").unwrap();
+        place.make().unwrap();
+        assert!(Spec::load(&place).unwrap().is_none());
+        Spec::new("t").save(&place).unwrap();
+        assert_eq!(Spec::load(&place).unwrap(), Some(Spec::new("t")));
+        std::fs::write(place.spec(), r#"{"format": 99, "other": 1}"#).unwrap();
+        let newer = Spec::load(&place).unwrap_err().to_string();
+        assert!(newer.contains("newer") && newer.contains("reset"), "{newer}");
+        std::fs::write(place.spec(), "{").unwrap();
+        assert!(Spec::load(&place).unwrap_err().to_string().contains("damaged"));
+    }
+}
