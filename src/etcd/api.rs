@@ -166,8 +166,14 @@ pub enum Error {
     LeaseNotFound,
     #[error("etcdserver: lease already exists")]
     LeaseExist,
+    #[error("etcdserver: too large lease TTL")]
+    LeaseTtlTooLarge,
+    /// The disk, or the store's own quota, is full: reads go on, writes do not.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    /// The member's log cannot be written any more (read-only, damaged): reads go on, writes do not.
+    #[error("etcdserver: cannot write to the log: {cause}")]
+    Disk { cause: String },
     #[error("etcdserver: no leader")]
     NoLeader,
     #[error("etcdserver: request timed out")]

@@ -1,0 +1,372 @@
+//! The handle that the API server holds: etcd's calls as methods.
+
+use super::api::{
+    DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp,
+    Revision, TxnRequest, TxnResponse, WatchRequest,
+};
+use super::lease::{LeaseTtl, Moment, TTL_MAX};
+use super::machine::{Command, Outcome, Shared};
+use super::txn;
+use super::watch::Watcher;
+use crate::clock;
+use crate::rng::Rng;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+/// Largest request of a client, in bytes (etcd's `--max-request-bytes`).
+pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
+/// Largest request inside the program: an undo of the whole cluster is one entry of the log.
+pub const UNBOUNDED_MAX: usize = 256 << 20;
+/// Requests under way to the member's thread. More wait their turn.
+const IN_FLIGHT_MAX: usize = 8192;
+/// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// How a member is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// This member's name, e.g. `ropewalk-control-plane`.
+    pub member: String,
+    pub is_leader: bool,
+    /// The leader's name; empty while there is none.
+    pub leader: String,
+    pub term: u64,
+    /// Last entry known to be committed.
+    pub index: u64,
+    /// Last entry applied to the keys.
+    pub applied: u64,
+    pub revision: Revision,
+    /// Bytes of keys and values, all kept versions included.
+    pub db_size: u64,
+    /// Why the member takes no more writes, if it does not.
+    pub alarm: Option<Error>,
+}
+
+/// An answer that is on its way.
+pub(super) type Pending<T> = oneshot::Receiver<Result<T, Error>>;
+
+/// Who agrees on the order of commands: a member of a cluster, or nobody but us.
+pub(super) trait Backend: Send + Sync {
+    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error>;
+    /// Resolves when every write acknowledged before this call can be read here; `None` if that is now.
+    fn read_barrier(&self) -> Result<Option<Pending<()>>, Error>;
+    /// Who leads (0: nobody), and when that changes; `None` if it never does.
+    fn leader(&self) -> Option<watch::Receiver<u64>>;
+    /// The member's clock.
+    fn now(&self) -> Moment;
+    /// `revision` and `db_size` are filled in by the caller.
+    fn status(&self) -> Status;
+}
+
+/// A client of this member's server. Cheap to clone.
+#[derive(Clone)]
+pub struct Kv {
+    shared: Arc<Shared>,
+    backend: Arc<dyn Backend>,
+    rng: Rng,
+    quota_bytes: u64,
+    gate: Arc<Semaphore>,
+}
+
+impl Kv {
+    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn Backend>, rng: Rng, quota_bytes: u64) -> Kv {
+        Kv { shared, backend, rng, quota_bytes, gate: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) }
+    }
+
+    /// A store of its own, for tests: no disk, no peers. Its leases expire when the next request comes.
+    pub fn in_memory(rng: Rng) -> Kv {
+        let shared = Arc::new(Shared::new());
+        let (order, start) = (Mutex::new(()), clock::Instant::now());
+        Kv::new(shared.clone(), Arc::new(Memory { shared, order, start }), rng, u64::MAX)
+    }
+
+    /// Keys and values. Linearizable unless `serializable`. Errors: `EmptyKey`, `Compacted`, `FutureRevision`.
+    pub async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
+        if r.key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        if !r.serializable {
+            self.read_barrier().await?;
+        }
+        self.shared.read().range(&r)
+    }
+
+    /// Sets a key. Answers the write's revision and, if asked for, what the key was.
+    pub async fn put(&self, r: PutRequest) -> Result<(Revision, Option<KeyValue>), Error> {
+        match self.one(RequestOp::Put(r)).await? {
+            ResponseOp::Put { revision, prev_kv } => Ok((revision, prev_kv)),
+            _ => Err(Error::Stopped),
+        }
+    }
+
+    /// Deletes keys. Answers the revision, the deleted keys if asked for, and their number.
+    pub async fn delete_range(&self, r: DeleteRangeRequest) -> Result<(Revision, Vec<KeyValue>, i64), Error> {
+        match self.one(RequestOp::DeleteRange(r)).await? {
+            ResponseOp::DeleteRange { revision, deleted, prev_kvs } => Ok((revision, prev_kvs, deleted)),
+            _ => Err(Error::Stopped),
+        }
+    }
+
+    async fn one(&self, op: RequestOp) -> Result<ResponseOp, Error> {
+        let response = self.txn(TxnRequest { success: vec![op], ..TxnRequest::default() }).await?;
+        response.responses.into_iter().next().ok_or(Error::Stopped)
+    }
+
+    /// Compares and writes at one revision. At most [`txn::MAX_OPS`] operations and [`REQUEST_MAX`] bytes.
+    pub async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.run(r, txn::MAX_OPS, REQUEST_MAX).await
+    }
+
+    /// A transaction without a client's limits, for undo. Errors: `RequestTooLarge` above [`UNBOUNDED_MAX`].
+    pub async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.run(r, usize::MAX, UNBOUNDED_MAX).await
+    }
+
+    async fn run(&self, mut r: TxnRequest, max_ops: usize, max_bytes: usize) -> Result<TxnResponse, Error> {
+        // a transaction without comparisons takes the first branch, so the other needs no room in the log
+        if r.compare.is_empty() {
+            r.failure.clear();
+        }
+        txn::validate(&r, max_ops)?;
+        let size = txn::size(&r);
+        if size > max_bytes {
+            return Err(Error::RequestTooLarge);
+        }
+        if txn::is_readonly(&r) {
+            self.read_barrier().await?;
+            return txn::read(&self.shared.read(), &r);
+        }
+        if txn::puts(&r) && self.shared.read().size() + size as u64 > self.quota_bytes {
+            return Err(Error::NoSpace);
+        }
+        match self.propose(Command::Txn(r)).await? {
+            Outcome::Txn(response) => Ok(response),
+            Outcome::Done | Outcome::Renewed(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Changes from `start_revision` on. Errors: `EmptyKey`, `Compacted`, `Stopped`.
+    pub async fn watch(&self, r: WatchRequest) -> Result<Watcher, Error> {
+        if r.key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        self.shared.hub.watch(self.shared.store(), &r)
+    }
+
+    /// Forgets history before `revision`. Errors: `Compacted`, `FutureRevision`.
+    pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        self.shared.read().check_revision(revision)?;
+        self.propose(Command::Compact { revision }).await.map(drop)
+    }
+
+    /// A new lease; `id` 0 lets the store choose. Answers its id.
+    pub async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
+        if ttl_seconds > TTL_MAX {
+            return Err(Error::LeaseTtlTooLarge);
+        }
+        let id = if id != 0 { id } else { (self.rng.u64() >> 1) as i64 | 1 };
+        self.propose(Command::LeaseGrant { id, ttl: ttl_seconds.max(1) }).await?;
+        Ok(id)
+    }
+
+    /// Ends a lease and deletes its keys. Errors: `LeaseNotFound`.
+    pub async fn lease_revoke(&self, id: i64) -> Result<(), Error> {
+        self.propose(Command::LeaseRevoke { id }).await.map(drop)
+    }
+
+    /// Answers the TTL in seconds. Errors: `LeaseNotFound`.
+    pub async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
+        match self.propose(Command::LeaseRenew { id }).await? {
+            Outcome::Renewed(ttl) => Ok(ttl),
+            Outcome::Done | Outcome::Txn(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Errors: `LeaseNotFound`.
+    pub async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
+        self.read_barrier().await?;
+        self.shared.leases().time_to_live(id, self.backend.now())
+    }
+
+    /// The revision applied so far.
+    pub fn revision(&self) -> Revision {
+        self.shared.revision()
+    }
+
+    /// Revisions below this one cannot be read any more; 0 if nothing was compacted.
+    pub fn compacted(&self) -> Revision {
+        self.shared.read().compacted()
+    }
+
+    pub fn status(&self) -> Status {
+        let (revision, db_size) = (self.revision(), self.shared.read().size());
+        Status { revision, db_size, ..self.backend.status() }
+    }
+
+    /// Resolves when every write acknowledged before this call can be read here.
+    pub async fn read_barrier(&self) -> Result<(), Error> {
+        match self.backend.read_barrier() {
+            Ok(None) => Ok(()),
+            first => self.ask(first.transpose(), || self.backend.read_barrier().transpose()).await,
+        }
+    }
+
+    async fn propose(&self, command: Command) -> Result<Outcome, Error> {
+        self.ask(None, || Some(self.backend.propose(&command))).await
+    }
+
+    /// Asks until there is a leader to answer. Only `NoLeader` is asked again: then nothing was proposed.
+    /// `None` from `again` is an answer, too: nothing to wait for.
+    async fn ask<T: Default>(
+        &self,
+        first: Option<Result<Pending<T>, Error>>,
+        again: impl Fn() -> Option<Result<Pending<T>, Error>>,
+    ) -> Result<T, Error> {
+        let attempts = async {
+            let _permit = self.gate.acquire().await.map_err(|_| Error::Stopped)?;
+            let mut leader = self.backend.leader();
+            let mut next = first.or_else(&again);
+            loop {
+                let Some(pending) = next else { return Ok(T::default()) };
+                // the sender is gone only if the member is
+                let answer = pending?.await.unwrap_or(Err(Error::Stopped));
+                match (&answer, &mut leader) {
+                    (Err(Error::NoLeader), Some(leader)) => {
+                        leader.wait_for(|id| *id != 0).await.map_err(|_| Error::Stopped)?;
+                    }
+                    _ => return answer,
+                }
+                next = again();
+            }
+        };
+        clock::timeout(REQUEST_TIMEOUT, attempts).await.unwrap_or(Err(Error::Timeout))
+    }
+}
+
+/// A member without disk and peers.
+struct Memory {
+    shared: Arc<Shared>,
+    /// Held while a command is applied and published, so that watchers see the order of revisions.
+    order: Mutex<()>,
+    start: clock::Instant,
+}
+
+impl Memory {
+    fn expire(&self) {
+        let expired = self.shared.leases().expired(self.now());
+        for id in expired {
+            let _ = self.apply(&Command::LeaseRevoke { id }); // only fails if somebody else just did it
+        }
+    }
+
+    fn apply(&self, command: &Command) -> Result<Outcome, Error> {
+        let _order = self.order.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut events = Vec::new();
+        let outcome = self.shared.apply(command, self.now(), &mut events);
+        self.shared.publish(&events);
+        outcome
+    }
+}
+
+impl Backend for Memory {
+    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error> {
+        self.expire();
+        let (sender, pending) = oneshot::channel();
+        let _ = sender.send(self.apply(command)); // we hold the receiver
+        Ok(pending)
+    }
+    fn read_barrier(&self) -> Result<Option<Pending<()>>, Error> {
+        self.expire();
+        Ok(None)
+    }
+    fn leader(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+    fn now(&self) -> Moment {
+        self.start.elapsed()
+    }
+    fn status(&self) -> Status {
+        let (name, index) = ("memory".to_string(), self.shared.revision() as u64);
+        Status {
+            member: name.clone(),
+            is_leader: true,
+            leader: name,
+            term: 1,
+            index,
+            applied: index,
+            ..Status::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api::EventType;
+    use super::*;
+
+    fn put(key: &'static str, lease: i64) -> PutRequest {
+        PutRequest { key: key.into(), value: "v".into(), lease, prev_kv: true }
+    }
+    fn get(key: &'static str) -> RangeRequest {
+        RangeRequest { key: key.into(), ..RangeRequest::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_takes_its_keys_along() {
+        let kv = Kv::in_memory(Rng::seeded(1));
+        let lease = kv.lease_grant(10, 0).await.unwrap();
+        assert_eq!(kv.lease_grant(10, lease).await, Err(Error::LeaseExist));
+        for key in ["a", "b", "c"] {
+            kv.put(put(key, lease)).await.unwrap();
+        }
+        kv.put(put("b", 0)).await.unwrap(); // detached
+        let mut watcher = kv.watch(WatchRequest { key: "a".into(), ..Default::default() }).await.unwrap();
+        clock::sleep(Duration::from_secs(9)).await;
+        assert_eq!(kv.lease_keep_alive(lease).await, Ok(10));
+        clock::sleep(Duration::from_secs(9)).await;
+        let ttl = kv.lease_time_to_live(lease).await.unwrap();
+        assert_eq!((ttl.granted, ttl.remaining, ttl.keys), (10, 1, vec!["a".into(), "c".into()]));
+        let before = kv.revision();
+        clock::sleep(Duration::from_secs(1)).await;
+        assert_eq!(kv.range(get("a")).await.unwrap().count, 0);
+        assert_eq!(kv.range(get("b")).await.unwrap().count, 1);
+        assert_eq!(kv.revision(), before + 1, "all keys of a lease go at one revision");
+        assert_eq!(watcher.next().await.unwrap().unwrap().events[0].kind, EventType::Delete);
+        assert_eq!(kv.put(put("a", lease)).await, Err(Error::LeaseNotFound));
+        assert_eq!(kv.lease_revoke(lease).await, Err(Error::LeaseNotFound));
+    }
+
+    #[tokio::test]
+    async fn limits_bind_clients_but_not_undo() {
+        let kv = Kv::in_memory(Rng::seeded(1));
+        let key = |i: usize| bytes::Bytes::from(format!("k{i}"));
+        let puts = |n| {
+            let op = |i| RequestOp::Put(PutRequest { key: key(i), value: "v".into(), ..Default::default() });
+            TxnRequest { success: (0..n).map(op).collect(), ..Default::default() }
+        };
+        assert_eq!(kv.txn(puts(129)).await.unwrap_err(), Error::TooManyOps);
+        assert_eq!(kv.txn_unbounded(puts(1000)).await.unwrap().revision, 2);
+        let big = |n| PutRequest { key: "big".into(), value: vec![0; n].into(), ..Default::default() };
+        assert_eq!(kv.put(big(REQUEST_MAX)).await.unwrap_err(), Error::RequestTooLarge);
+        kv.put(big(REQUEST_MAX - 1000)).await.unwrap();
+        assert_eq!(kv.put(put("", 0)).await, Err(Error::EmptyKey));
+    }
+
+    #[tokio::test]
+    async fn writes_answer_revisions_and_what_was_before() {
+        let kv = Kv::in_memory(Rng::seeded(1));
+        assert_eq!(kv.put(put("a", 0)).await, Ok((2, None)));
+        let (revision, prev) = kv.put(put("a", 0)).await.unwrap();
+        assert_eq!((revision, prev.map(|p| p.mod_revision)), (3, Some(2)));
+        let all = |prev_kv| DeleteRangeRequest { key: "a".into(), range_end: "\0".into(), prev_kv };
+        let (revision, prev, deleted) = kv.delete_range(all(true)).await.unwrap();
+        assert_eq!((revision, prev.len(), deleted), (4, 1, 1));
+        assert_eq!(kv.delete_range(all(true)).await, Ok((4, vec![], 0)));
+        kv.compact(3).await.unwrap();
+        assert_eq!(kv.compact(3).await, Err(Error::Compacted { compact_revision: 3 }));
+        let old = RangeRequest { revision: 2, ..get("a") };
+        assert_eq!(kv.range(old).await.unwrap_err(), Error::Compacted { compact_revision: 3 });
+        assert_eq!(kv.range(RangeRequest { revision: 3, ..get("a") }).await.unwrap().count, 1);
+    }
+}

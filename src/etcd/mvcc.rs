@@ -1,0 +1,444 @@
+//! Keys through time: every version of every key since the last compaction.
+
+use super::api::{Error, Event, EventType, KeyValue, RangeRequest, RangeResponse, Revision};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// The revision of a store nobody has written to, as in etcd; the first write makes 2.
+pub const FIRST_REVISION: Revision = 1;
+/// What a version costs beside its key and value, for [`Store::size`].
+const VERSION_OVERHEAD: u64 = 64;
+
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Keys from `key` to `end`, in etcd's notation (see [`RangeRequest`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub key: Bytes,
+    pub end: Bytes,
+}
+
+impl Span {
+    pub fn new(key: &Bytes, end: &Bytes) -> Span {
+        Span { key: key.clone(), end: end.clone() }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match &self.end[..] {
+            [] => key == &self.key[..],
+            [0] => key >= &self.key[..],
+            end => key >= &self.key[..] && key < end,
+        }
+    }
+
+    /// `None` if the span can hold no key.
+    fn bounds(&self) -> Option<Bounds<'_>> {
+        let from = &self.key[..];
+        match &self.end[..] {
+            [] => Some((Bound::Included(from), Bound::Included(from))),
+            [0] => Some((Bound::Included(from), Bound::Unbounded)),
+            end if end <= from => None,
+            end => Some((Bound::Included(from), Bound::Excluded(end))),
+        }
+    }
+}
+
+/// One version of a key. A deletion is a version too (a tombstone): its `kv.version` is 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub kv: KeyValue,
+    /// Position among the changes of its revision, from 0.
+    pub sub: u32,
+}
+
+impl Version {
+    fn live(&self) -> Option<&KeyValue> {
+        (self.kv.version > 0).then_some(&self.kv)
+    }
+    fn size(&self) -> u64 {
+        (self.kv.key.len() + self.kv.value.len()) as u64 + VERSION_OVERHEAD
+    }
+}
+
+/// The keyspace and its history. Pure: no clock, no disk, no lock.
+#[derive(Debug)]
+pub struct Store {
+    revision: Revision,
+    compacted: Revision,
+    /// Oldest version first. A key whose last version is a tombstone does not exist now.
+    keys: BTreeMap<Bytes, Vec<Version>>,
+    /// `history[i]` are the events of revision `history_first + i`.
+    history: VecDeque<Arc<[Event]>>,
+    history_first: Revision,
+    size: u64,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            revision: FIRST_REVISION,
+            compacted: 0,
+            keys: BTreeMap::new(),
+            history: VecDeque::new(),
+            history_first: FIRST_REVISION + 1,
+            size: 0,
+        }
+    }
+}
+
+impl Store {
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Revisions below this one cannot be read any more; 0 if nothing was compacted.
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// Bytes held by all versions, with their book-keeping.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Errors: `Compacted`, `FutureRevision` for a revision this store cannot show.
+    pub fn check_revision(&self, revision: Revision) -> Result<(), Error> {
+        if revision > self.revision {
+            return Err(Error::FutureRevision { current: self.revision });
+        }
+        if revision > 0 && revision < self.compacted {
+            return Err(Error::Compacted { compact_revision: self.compacted });
+        }
+        Ok(())
+    }
+
+    /// The keys in a span as they were at `r.revision`, in byte order.
+    pub fn range(&self, r: &RangeRequest) -> Result<RangeResponse, Error> {
+        self.check_revision(r.revision)?;
+        let at = if r.revision > 0 { r.revision } else { Revision::MAX };
+        let mut out = RangeResponse { revision: self.revision, ..RangeResponse::default() };
+        let limit = if r.limit > 0 { r.limit } else { i64::MAX };
+        for kv in self.live(&Span::new(&r.key, &r.range_end), at) {
+            out.count += 1;
+            if r.count_only || out.count > limit {
+                continue;
+            }
+            let value = if r.keys_only { Bytes::new() } else { kv.value.clone() };
+            out.kvs.push(KeyValue { key: kv.key.clone(), value, ..*kv });
+        }
+        out.more = !r.count_only && out.count > limit;
+        Ok(out)
+    }
+
+    /// Every key of the span that exists at revision `at` (`Revision::MAX`: now, with an open write's changes).
+    pub fn live<'a>(&'a self, span: &'a Span, at: Revision) -> impl Iterator<Item = &'a KeyValue> {
+        let found = span.bounds().map(|bounds| self.keys.range::<[u8], _>(bounds));
+        found.into_iter().flatten().filter_map(move |(_, versions)| {
+            if versions.last().is_some_and(|last| last.kv.mod_revision <= at) {
+                return versions.last().and_then(Version::live);
+            }
+            let upto = versions.partition_point(|v| v.kv.mod_revision <= at);
+            versions[..upto].last().and_then(Version::live)
+        })
+    }
+
+    /// Opens a write: all its changes get one revision, the next.
+    pub fn write(&mut self) -> Write<'_> {
+        Write { store: self, events: Vec::new() }
+    }
+
+    /// The events of each revision from `from` on, oldest first. Errors: `Compacted`.
+    pub fn events_since(&self, from: Revision) -> Result<Vec<Arc<[Event]>>, Error> {
+        if from < self.compacted {
+            return Err(Error::Compacted { compact_revision: self.compacted });
+        }
+        let skip = usize::try_from(from - self.history_first).unwrap_or(0);
+        Ok(self.history.iter().skip(skip).cloned().collect())
+    }
+
+    /// Forgets what happened before `revision`; the state at `revision` stays readable.
+    ///
+    /// Errors: `Compacted` if that was done before, `FutureRevision`.
+    pub fn compact(&mut self, revision: Revision) -> Result<(), Error> {
+        if revision <= self.compacted {
+            return Err(Error::Compacted { compact_revision: self.compacted });
+        }
+        if revision > self.revision {
+            return Err(Error::FutureRevision { current: self.revision });
+        }
+        self.compacted = revision;
+        let size = &mut self.size;
+        self.keys.retain(|_, versions| {
+            let upto = versions.partition_point(|v| v.kv.mod_revision <= revision);
+            // The newest of the old versions is the state at `revision`; a tombstone is only worth keeping
+            // if a watch may still start with it.
+            let keep = |v: &Version| v.live().is_some() || v.kv.mod_revision == revision;
+            let drop = if upto > 0 && keep(&versions[upto - 1]) { upto - 1 } else { upto };
+            *size -= versions.drain(..drop).map(|v| v.size()).sum::<u64>();
+            if versions.len() * 4 < versions.capacity() {
+                versions.shrink_to_fit();
+            }
+            !versions.is_empty()
+        });
+        while self.history_first < revision && self.history.pop_front().is_some() {
+            self.history_first += 1;
+        }
+        if self.history_first == revision
+            && let Some(first) = self.history.front_mut()
+        {
+            // what came before is gone, for live stores and for restored ones alike
+            *first = first.iter().map(|e| Event { prev_kv: None, ..e.clone() }).collect();
+        }
+        Ok(())
+    }
+
+    /// Every version kept, in key order: with the two revisions, the whole store.
+    pub fn versions(&self) -> impl Iterator<Item = &Version> {
+        self.keys.values().flatten()
+    }
+
+    /// Rebuilds a store from what [`Store::versions`] listed.
+    pub fn restore(revision: Revision, compacted: Revision, versions: Vec<Version>) -> Store {
+        let history_first = compacted.max(FIRST_REVISION + 1);
+        let mut store = Store { revision, compacted, history_first, ..Store::default() };
+        let mut events: BTreeMap<(Revision, u32), Event> = BTreeMap::new();
+        for version in versions {
+            store.size += version.size();
+            let list = store.keys.entry(version.kv.key.clone()).or_default();
+            if version.kv.mod_revision >= history_first {
+                let prev_kv = match version.kv.mod_revision == compacted {
+                    true => None,
+                    false => list.last().and_then(Version::live).cloned(),
+                };
+                events.insert((version.kv.mod_revision, version.sub), event(version.kv.clone(), prev_kv));
+            }
+            list.push(version);
+        }
+        let mut events = events.into_iter().peekable();
+        for at in history_first..=revision {
+            let mut changes = Vec::new();
+            while let Some((_, event)) = events.next_if(|((revision, _), _)| *revision == at) {
+                changes.push(event);
+            }
+            store.history.push_back(changes.into());
+        }
+        store
+    }
+}
+
+fn event(kv: KeyValue, prev_kv: Option<KeyValue>) -> Event {
+    Event { kind: if kv.version > 0 { EventType::Put } else { EventType::Delete }, kv, prev_kv }
+}
+
+/// A write in progress. Its own reads see its changes; nobody else may look until [`Write::commit`].
+pub struct Write<'a> {
+    store: &'a mut Store,
+    events: Vec<Event>,
+}
+
+impl Write<'_> {
+    /// What the store shows now, changes of this write included.
+    pub fn store(&self) -> &Store {
+        self.store
+    }
+
+    /// The store's revision if the write ended here.
+    pub fn revision(&self) -> Revision {
+        self.store.revision + Revision::from(!self.events.is_empty())
+    }
+
+    /// Sets a key; returns what it was.
+    pub fn put(&mut self, key: Bytes, value: Bytes, lease: i64) -> Option<KeyValue> {
+        let revision = self.store.revision + 1;
+        let versions = self.store.keys.entry(key.clone()).or_default();
+        let prev = versions.last().and_then(Version::live).cloned();
+        let (create_revision, version) =
+            prev.as_ref().map_or((revision, 1), |p| (p.create_revision, p.version + 1));
+        let kv = KeyValue { key, create_revision, mod_revision: revision, version, value, lease };
+        self.record(kv, prev.clone());
+        prev
+    }
+
+    /// Deletes the keys of a span; returns what they were.
+    pub fn delete_range(&mut self, span: &Span) -> Vec<KeyValue> {
+        let gone: Vec<KeyValue> = self.store.live(span, Revision::MAX).cloned().collect();
+        let mod_revision = self.store.revision + 1;
+        for prev in &gone {
+            let tombstone = KeyValue { key: prev.key.clone(), mod_revision, ..KeyValue::default() };
+            self.record(tombstone, Some(prev.clone()));
+        }
+        gone
+    }
+
+    fn record(&mut self, kv: KeyValue, prev_kv: Option<KeyValue>) {
+        let version = Version { kv: kv.clone(), sub: self.events.len() as u32 };
+        self.store.size += version.size();
+        self.store.keys.entry(kv.key.clone()).or_default().push(version);
+        self.events.push(event(kv, prev_kv));
+    }
+
+    /// Ends the write. Without changes the revision stays as it was and there are no events.
+    pub fn commit(self) -> Arc<[Event]> {
+        let events: Arc<[Event]> = self.events.into();
+        if !events.is_empty() {
+            self.store.revision += 1;
+            self.store.history.push_back(events.clone());
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &mut Store, key: &str, value: &str) -> Revision {
+        let mut write = store.write();
+        write.put(Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()), 0);
+        write.commit();
+        store.revision()
+    }
+
+    fn delete(store: &mut Store, key: &str, end: &'static str) -> usize {
+        let span =
+            Span { key: Bytes::copy_from_slice(key.as_bytes()), end: Bytes::from_static(end.as_bytes()) };
+        let mut write = store.write();
+        let gone = write.delete_range(&span).len();
+        write.commit();
+        gone
+    }
+
+    /// `key=value@create.mod.version` of every key at a revision.
+    fn show(store: &Store, revision: Revision) -> Result<String, Error> {
+        let all = Bytes::from_static(b"\0");
+        let r = store.range(&RangeRequest {
+            key: all.clone(),
+            range_end: all,
+            revision,
+            ..Default::default()
+        })?;
+        let one = |kv: &KeyValue| {
+            let text = |b: &Bytes| String::from_utf8_lossy(b).into_owned();
+            let (create, modified, version) = (kv.create_revision, kv.mod_revision, kv.version);
+            format!("{}={}@{create}.{modified}.{version}", text(&kv.key), text(&kv.value))
+        };
+        Ok(r.kvs.iter().map(one).collect::<Vec<_>>().join(" "))
+    }
+
+    fn example() -> Store {
+        let mut s = Store::default();
+        put(&mut s, "a", "1"); // 2
+        put(&mut s, "b", "2"); // 3
+        put(&mut s, "a", "3"); // 4
+        delete(&mut s, "a", ""); // 5
+        put(&mut s, "a", "4"); // 6
+        s
+    }
+
+    #[test]
+    fn every_revision_stays_readable() {
+        let s = example();
+        let at = |r| show(&s, r).unwrap();
+        assert_eq!(at(1), "");
+        assert_eq!(at(2), "a=1@2.2.1");
+        assert_eq!(at(4), "a=3@2.4.2 b=2@3.3.1");
+        assert_eq!(at(5), "b=2@3.3.1");
+        assert_eq!(at(0), "a=4@6.6.1 b=2@3.3.1"); // a new generation counts from 1 again
+        assert_eq!(show(&s, 7), Err(Error::FutureRevision { current: 6 }));
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_is_no_revision() {
+        let mut s = example();
+        assert_eq!(delete(&mut s, "nobody", ""), 0);
+        assert_eq!(s.revision(), 6);
+        assert_eq!(delete(&mut s, "a", "\0"), 2);
+        assert_eq!(s.revision(), 7);
+        assert_eq!(show(&s, 0).unwrap(), "");
+    }
+
+    #[test]
+    fn spans_read_as_etcd_reads_them() {
+        let has = |key: &'static str, end: &'static str, k: &str| {
+            Span { key: Bytes::from_static(key.as_bytes()), end: Bytes::from_static(end.as_bytes()) }
+                .contains(k.as_bytes())
+        };
+        assert!(has("a", "", "a") && !has("a", "", "aa"));
+        assert!(has("a", "c", "b") && !has("a", "c", "c") && !has("c", "a", "b"));
+        assert!(has("b", "\0", "zz") && !has("b", "\0", "a") && has("\0", "\0", "a"));
+        let mut s = example();
+        assert_eq!(delete(&mut s, "c", "a"), 0);
+    }
+
+    #[test]
+    fn a_limit_still_counts_everything() {
+        let mut s = Store::default();
+        for key in ["a", "b", "c"] {
+            put(&mut s, key, "x");
+        }
+        let mut r = RangeRequest {
+            key: "a".into(),
+            range_end: "z".into(),
+            limit: 2,
+            keys_only: true,
+            ..Default::default()
+        };
+        let got = s.range(&r).unwrap();
+        assert_eq!((got.kvs.len(), got.count, got.more), (2, 3, true));
+        assert!(got.kvs.iter().all(|kv| kv.value.is_empty() && kv.version == 1));
+        r.limit = 3;
+        assert!(!s.range(&r).unwrap().more);
+        r.count_only = true;
+        let got = s.range(&r).unwrap();
+        assert_eq!((got.kvs.len(), got.count, got.more), (0, 3, false));
+    }
+
+    #[test]
+    fn compaction_keeps_the_state_at_its_revision() {
+        let mut s = example();
+        let before = s.size();
+        let seen: Vec<String> = (4..=6).map(|r| show(&s, r).unwrap()).collect();
+        s.compact(4).unwrap();
+        assert_eq!((4..=6).map(|r| show(&s, r).unwrap()).collect::<Vec<_>>(), seen);
+        assert_eq!(show(&s, 3), Err(Error::Compacted { compact_revision: 4 }));
+        assert_eq!(s.compact(4), Err(Error::Compacted { compact_revision: 4 }));
+        assert_eq!(s.compact(7), Err(Error::FutureRevision { current: 6 }));
+        assert!(s.size() < before);
+        s.compact(6).unwrap();
+        assert_eq!(show(&s, 6).unwrap(), seen[2]);
+        assert_eq!(s.versions().count(), 2);
+    }
+
+    #[test]
+    fn history_tells_what_was_before() {
+        let mut s = example();
+        let told = |s: &Store, from| -> Vec<(Revision, EventType, Option<Revision>)> {
+            let since = s.events_since(from).unwrap();
+            let flat = since.iter().flat_map(|e| e.iter());
+            flat.map(|e| (e.kv.mod_revision, e.kind, e.prev_kv.as_ref().map(|p| p.mod_revision))).collect()
+        };
+        use EventType::{Delete, Put};
+        let all = [(2, Put, None), (3, Put, None), (4, Put, Some(2)), (5, Delete, Some(4)), (6, Put, None)];
+        assert_eq!(told(&s, 0), all);
+        assert_eq!(told(&s, 5), all[3..]);
+        assert_eq!(told(&s, 7), []);
+        s.compact(5).unwrap();
+        assert_eq!(told(&s, 5), [(5, Delete, None), (6, Put, None)]);
+        assert_eq!(s.events_since(4).unwrap_err(), Error::Compacted { compact_revision: 5 });
+    }
+
+    #[test]
+    fn a_restored_store_is_the_same_store() {
+        for compact in [0, 1, 3, 5, 6] {
+            let mut s = example();
+            if compact > 0 {
+                s.compact(compact).unwrap();
+            }
+            let r = Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
+            let text = |s: &Store| format!("{s:?}");
+            assert_eq!(text(&r), text(&s), "compacted at {compact}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Transactions: compare, then one of two lists of operations, all at one revision.
+
+use super::api::{
+    Compare, CompareResult, CompareTarget, Error, Event, KeyValue, RequestOp, ResponseOp, Revision,
+    TxnRequest, TxnResponse,
+};
+use super::mvcc::{Span, Store, Write};
+use bytes::Bytes;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Operations in each list of a client's transaction (etcd's `--max-txn-ops`).
+pub const MAX_OPS: usize = 128;
+
+/// What can be said without looking at the store. Errors: `EmptyKey`, `DuplicateKey`, `TooManyOps`.
+pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
+    check_shape(txn, max_ops)?;
+    check_overlap(&txn.success)?;
+    check_overlap(&txn.failure)?;
+    Ok(())
+}
+
+fn check_shape(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
+    if txn.compare.len().max(txn.success.len()).max(txn.failure.len()) > max_ops {
+        return Err(Error::TooManyOps);
+    }
+    if txn.compare.iter().any(|c| c.key.is_empty()) {
+        return Err(Error::EmptyKey);
+    }
+    for op in txn.success.iter().chain(&txn.failure) {
+        match op {
+            RequestOp::Range(r) if r.key.is_empty() => return Err(Error::EmptyKey),
+            RequestOp::Put(r) if r.key.is_empty() => return Err(Error::EmptyKey),
+            RequestOp::DeleteRange(r) if r.key.is_empty() => return Err(Error::EmptyKey),
+            RequestOp::Txn(t) => check_shape(t, max_ops)?,
+            RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Touched {
+    puts: BTreeSet<Bytes>,
+    deletes: Vec<Span>,
+}
+
+impl Touched {
+    fn deleted(&self, key: &[u8]) -> bool {
+        self.deletes.iter().any(|span| span.contains(key))
+    }
+}
+
+/// A key may change once per revision: no two puts, no put inside a deleted range.
+fn check_overlap(ops: &[RequestOp]) -> Result<Touched, Error> {
+    let mut all = Touched::default();
+    for op in ops {
+        let new = match op {
+            RequestOp::Range(_) => continue,
+            RequestOp::Put(r) => Touched { puts: BTreeSet::from([r.key.clone()]), deletes: vec![] },
+            RequestOp::DeleteRange(r) => {
+                Touched { puts: BTreeSet::new(), deletes: vec![Span::new(&r.key, &r.range_end)] }
+            }
+            RequestOp::Txn(t) => {
+                // only one branch will run, so the two may touch the same keys
+                let (mut one, other) = (check_overlap(&t.success)?, check_overlap(&t.failure)?);
+                one.puts.extend(other.puts);
+                one.deletes.extend(other.deletes);
+                one
+            }
+        };
+        if new.puts.iter().any(|key| all.puts.contains(key) || all.deleted(key))
+            || (!new.deletes.is_empty() && all.puts.iter().any(|key| new.deleted(key)))
+        {
+            return Err(Error::DuplicateKey);
+        }
+        all.puts.extend(new.puts);
+        all.deletes.extend(new.deletes);
+    }
+    Ok(all)
+}
+
+/// About how many bytes a transaction takes in the log.
+pub fn size(txn: &TxnRequest) -> usize {
+    const OP: usize = 16; // lengths, tags, a lease
+    let compares: usize =
+        txn.compare.iter().map(|c| OP + c.key.len() + c.range_end.len() + value_len(c)).sum();
+    let ops = txn.success.iter().chain(&txn.failure).map(|op| match op {
+        RequestOp::Range(r) => OP + r.key.len() + r.range_end.len(),
+        RequestOp::Put(r) => OP + r.key.len() + r.value.len(),
+        RequestOp::DeleteRange(r) => OP + r.key.len() + r.range_end.len(),
+        RequestOp::Txn(t) => OP + size(t),
+    });
+    compares + ops.sum::<usize>()
+}
+
+fn value_len(compare: &Compare) -> usize {
+    if let CompareTarget::Value(v) = &compare.target { v.len() } else { 0 }
+}
+
+/// Some branch may add bytes to the store.
+pub fn puts(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        RequestOp::Put(_) => true,
+        RequestOp::Txn(t) => puts(t),
+        RequestOp::Range(_) | RequestOp::DeleteRange(_) => false,
+    })
+}
+
+/// No branch writes.
+pub fn is_readonly(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).all(|op| match op {
+        RequestOp::Range(_) => true,
+        RequestOp::Put(_) | RequestOp::DeleteRange(_) => false,
+        RequestOp::Txn(t) => is_readonly(t),
+    })
+}
+
+/// Runs a transaction. Either everything happens, or an error and nothing.
+///
+/// Errors: `LeaseNotFound` (asked through `has_lease`), `Compacted`, `FutureRevision`.
+pub fn execute(
+    store: &mut Store,
+    txn: &TxnRequest,
+    has_lease: impl Fn(i64) -> bool,
+) -> Result<(TxnResponse, Arc<[Event]>), Error> {
+    let mut path = Vec::new();
+    decide(store, txn, &mut path);
+    check(store, txn, &mut path.iter().copied(), &has_lease)?;
+    let mut write = store.write();
+    let response = run(&mut write, txn, &mut path.iter().copied());
+    Ok((response, write.commit()))
+}
+
+/// Runs a transaction that [`is_readonly`]. Errors: `Compacted`, `FutureRevision`.
+pub fn read(store: &Store, txn: &TxnRequest) -> Result<TxnResponse, Error> {
+    let succeeded = txn.compare.iter().all(|c| holds(store, c));
+    let mut responses = Vec::new();
+    for op in if succeeded { &txn.success } else { &txn.failure } {
+        responses.push(match op {
+            RequestOp::Range(r) => ResponseOp::Range(store.range(r)?),
+            RequestOp::Txn(t) => ResponseOp::Txn(read(store, t)?),
+            RequestOp::Put(_) | RequestOp::DeleteRange(_) => continue, // excluded by `is_readonly`
+        });
+    }
+    Ok(TxnResponse { revision: store.revision(), succeeded, responses })
+}
+
+/// Which branch each transaction takes, nested ones in order. All comparisons see the state before the writes.
+fn decide(store: &Store, txn: &TxnRequest, path: &mut Vec<bool>) {
+    let succeeded = txn.compare.iter().all(|c| holds(store, c));
+    path.push(succeeded);
+    for op in if succeeded { &txn.success } else { &txn.failure } {
+        if let RequestOp::Txn(t) = op {
+            decide(store, t, path);
+        }
+    }
+}
+
+fn holds(store: &Store, compare: &Compare) -> bool {
+    let span = Span::new(&compare.key, &compare.range_end);
+    let mut keys = store.live(&span, Revision::MAX).peekable();
+    if keys.peek().is_none() {
+        // a key that does not exist has version 0, revisions 0, lease 0, and no value at all
+        let absent = KeyValue::default();
+        return !matches!(compare.target, CompareTarget::Value(_)) && holds_for(compare, &absent);
+    }
+    keys.all(|kv| holds_for(compare, kv))
+}
+
+fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
+    let order = match &compare.target {
+        CompareTarget::Version(v) => kv.version.cmp(v),
+        CompareTarget::CreateRevision(r) => kv.create_revision.cmp(r),
+        CompareTarget::ModRevision(r) => kv.mod_revision.cmp(r),
+        CompareTarget::Value(v) => kv.value.cmp(v),
+        CompareTarget::Lease(l) => kv.lease.cmp(l),
+    };
+    match compare.result {
+        CompareResult::Equal => order == Ordering::Equal,
+        CompareResult::Greater => order == Ordering::Greater,
+        CompareResult::Less => order == Ordering::Less,
+        CompareResult::NotEqual => order != Ordering::Equal,
+    }
+}
+
+fn check(
+    store: &Store,
+    txn: &TxnRequest,
+    path: &mut impl Iterator<Item = bool>,
+    has_lease: &impl Fn(i64) -> bool,
+) -> Result<(), Error> {
+    for op in branch(txn, path).1 {
+        match op {
+            RequestOp::Range(r) => store.check_revision(r.revision)?,
+            RequestOp::Put(r) if r.lease != 0 && !has_lease(r.lease) => return Err(Error::LeaseNotFound),
+            RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
+            RequestOp::Txn(t) => check(store, t, path, has_lease)?,
+        }
+    }
+    Ok(())
+}
+
+fn branch<'t>(txn: &'t TxnRequest, path: &mut impl Iterator<Item = bool>) -> (bool, &'t [RequestOp]) {
+    match path.next() {
+        Some(true) => (true, &txn.success),
+        Some(false) | None => (false, &txn.failure),
+    }
+}
+
+fn run(write: &mut Write<'_>, txn: &TxnRequest, path: &mut impl Iterator<Item = bool>) -> TxnResponse {
+    let (succeeded, ops) = branch(txn, path);
+    let mut responses = Vec::with_capacity(ops.len());
+    for op in ops {
+        responses.push(match op {
+            RequestOp::Range(r) => {
+                let mut got = write.store().range(r).unwrap_or_default(); // revisions were checked above
+                got.revision = write.revision();
+                ResponseOp::Range(got)
+            }
+            RequestOp::Put(r) => {
+                let prev = write.put(r.key.clone(), r.value.clone(), r.lease);
+                ResponseOp::Put { revision: write.revision(), prev_kv: prev.filter(|_| r.prev_kv) }
+            }
+            RequestOp::DeleteRange(r) => {
+                let gone = write.delete_range(&Span::new(&r.key, &r.range_end));
+                let deleted = gone.len() as i64;
+                let prev_kvs = if r.prev_kv { gone } else { vec![] };
+                ResponseOp::DeleteRange { revision: write.revision(), deleted, prev_kvs }
+            }
+            RequestOp::Txn(t) => ResponseOp::Txn(run(write, t, path)),
+        });
+    }
+    TxnResponse { revision: write.revision(), succeeded, responses }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api::{DeleteRangeRequest, PutRequest, RangeRequest};
+    use super::*;
+
+    fn put(key: &str, value: &str) -> RequestOp {
+        let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+        RequestOp::Put(PutRequest { key, value, prev_kv: true, ..Default::default() })
+    }
+    fn delete(key: &'static str, end: &'static str) -> RequestOp {
+        RequestOp::DeleteRange(DeleteRangeRequest { key: key.into(), range_end: end.into(), prev_kv: true })
+    }
+    fn get(key: &'static str) -> RequestOp {
+        RequestOp::Range(RangeRequest { key: key.into(), ..Default::default() })
+    }
+    fn when(key: &'static str, result: CompareResult, target: CompareTarget) -> Compare {
+        Compare { key: key.into(), range_end: Bytes::new(), result, target }
+    }
+    fn txn(compare: Vec<Compare>, success: Vec<RequestOp>, failure: Vec<RequestOp>) -> TxnRequest {
+        TxnRequest { compare, success, failure }
+    }
+    fn go(store: &mut Store, t: &TxnRequest) -> (TxnResponse, usize) {
+        let (response, events) = execute(store, t, |lease| lease == 7).unwrap();
+        (response, events.len())
+    }
+
+    #[test]
+    fn a_guarded_create_happens_once() {
+        let mut s = Store::default();
+        let create = txn(
+            vec![when("a", CompareResult::Equal, CompareTarget::ModRevision(0))],
+            vec![put("a", "1")],
+            vec![get("a")],
+        );
+        let (first, _) = go(&mut s, &create);
+        assert!(first.succeeded && first.revision == 2);
+        let (second, events) = go(&mut s, &create);
+        assert!(!second.succeeded && second.revision == 2 && events == 0);
+        let ResponseOp::Range(r) = &second.responses[0] else { panic!("{second:?}") };
+        assert_eq!(r.kvs[0].value, "1");
+    }
+
+    #[test]
+    fn one_revision_for_all_and_reads_see_the_writes() {
+        let mut s = Store::default();
+        go(&mut s, &txn(vec![], vec![put("z", "0")], vec![]));
+        let (r, events) =
+            go(&mut s, &txn(vec![], vec![put("a", "1"), get("a"), delete("z", ""), get("z")], vec![]));
+        assert_eq!((r.revision, s.revision(), events), (3, 3, 2));
+        let counts: Vec<i64> = r
+            .responses
+            .iter()
+            .filter_map(|r| if let ResponseOp::Range(r) = r { Some(r.count) } else { None })
+            .collect();
+        assert_eq!(counts, [1, 0]);
+    }
+
+    #[test]
+    fn nested_comparisons_see_the_state_before() {
+        let mut s = Store::default();
+        let inner = txn(
+            vec![when("a", CompareResult::Equal, CompareTarget::Version(0))],
+            vec![put("b", "a was absent")],
+            vec![put("b", "a was there")],
+        );
+        let (r, _) = go(&mut s, &txn(vec![], vec![put("a", "1"), RequestOp::Txn(inner)], vec![]));
+        let ResponseOp::Txn(inner) = &r.responses[1] else { panic!("{r:?}") };
+        assert!(inner.succeeded && inner.revision == 2);
+    }
+
+    #[test]
+    fn comparisons() {
+        let mut s = Store::default();
+        go(&mut s, &txn(vec![], vec![put("a", "m")], vec![]));
+        let is = |key, result, target| holds(&s, &when(key, result, target));
+        use CompareResult::*;
+        assert!(is("a", Equal, CompareTarget::Value("m".into())));
+        assert!(is("a", Less, CompareTarget::Value("n".into())));
+        assert!(is("a", Greater, CompareTarget::CreateRevision(1)));
+        assert!(is("a", NotEqual, CompareTarget::Version(2)));
+        assert!(is("nobody", Equal, CompareTarget::Version(0)));
+        assert!(!is("nobody", NotEqual, CompareTarget::Value("x".into())), "no value compares to nothing");
+    }
+
+    #[test]
+    fn a_failed_transaction_leaves_no_trace() {
+        let mut s = Store::default();
+        let leased = |lease| RequestOp::Put(PutRequest { key: "l".into(), lease, ..Default::default() });
+        let bad = txn(vec![], vec![put("a", "1"), leased(8)], vec![]);
+        assert_eq!(execute(&mut s, &bad, |l| l == 7).unwrap_err(), Error::LeaseNotFound);
+        assert_eq!((s.revision(), s.versions().count()), (1, 0));
+        go(&mut s, &txn(vec![], vec![put("a", "1"), leased(7)], vec![]));
+    }
+
+    #[test]
+    fn shapes_that_are_refused() {
+        let check = |ops: Vec<RequestOp>| validate(&txn(vec![], ops, vec![]), 3);
+        assert_eq!(check(vec![put("a", ""), put("a", "")]), Err(Error::DuplicateKey));
+        assert_eq!(check(vec![delete("a", "c"), put("b", "")]), Err(Error::DuplicateKey));
+        assert_eq!(check(vec![put("b", ""), delete("a", "c")]), Err(Error::DuplicateKey));
+        assert_eq!(check(vec![put("", "")]), Err(Error::EmptyKey));
+        assert_eq!(check(vec![get("a"), get("b"), get("c"), get("d")]), Err(Error::TooManyOps));
+        let either = txn(vec![], vec![put("a", "1")], vec![put("a", "2")]);
+        assert_eq!(check(vec![RequestOp::Txn(either.clone()), delete("b", "")]), Ok(()));
+        assert_eq!(check(vec![RequestOp::Txn(either), put("a", "")]), Err(Error::DuplicateKey));
+    }
+}
