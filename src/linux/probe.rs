@@ -1,1 +1,264 @@
-//! What this machine allows.
+//! What this machine allows, found out by trying: `ropewalk doctor`.
+//!
+//! Every trial runs in a forked child that is thrown away, in the order in which a cluster would need it. Nothing remains.
+
+use super::process::{self, flags, spawn_forked};
+use super::seccomp::Profile;
+use super::user::{self, Ids};
+use super::{Context, Error, Result, cgroup, fds, mount, namespace};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// One thing that a cluster uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capability {
+    pub name: String,
+    pub ok: bool,
+    /// What was found, or the kernel's answer.
+    pub found: String,
+    /// What does not work without it; empty if `ok`.
+    pub what_is_lost: String,
+    /// A command that mends it; empty if `ok`.
+    pub how_to_mend: String,
+}
+
+impl Capability {
+    /// From a trial's outcome.
+    pub fn of(
+        name: &str,
+        outcome: std::result::Result<String, String>,
+        lost: &str,
+        mend: &str,
+    ) -> Capability {
+        let ok = outcome.is_ok();
+        let unless = |text: &str| if ok { String::new() } else { text.to_string() };
+        Capability {
+            name: name.to_string(),
+            ok,
+            found: outcome.unwrap_or_else(|why| why),
+            what_is_lost: unless(lost),
+            how_to_mend: unless(mend),
+        }
+    }
+}
+
+const NO_CLUSTER: &str = "no cluster can run";
+
+/// Tries everything. `networks` runs in the child too, in namespaces like a cluster's: `net` brings its own trials.
+///
+/// Errors: this process has threads, or cannot fork.
+pub fn probe(networks: impl FnOnce() -> Vec<Capability>) -> Result<Vec<Capability>> {
+    let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
+    let child =
+        spawn_forked(0, None, || tell(&write, &in_child(networks))).during(|| "cannot fork".into())?;
+    drop(write);
+    let mut text = String::new();
+    let told = fs::File::from(read).read_to_string(&mut text);
+    let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
+    told.during(|| "cannot read the findings".into())?;
+    serde_json::from_str(&text).map_err(|e| Error::new("the probe failed", io::Error::from(e)))
+}
+
+fn tell(to: &OwnedFd, findings: &impl Serialize) -> i32 {
+    use std::io::Write;
+    let text = serde_json::to_vec(findings).unwrap_or_default();
+    let mut pipe = match to.try_clone() {
+        Ok(fd) => fs::File::from(fd),
+        Err(_) => return 1,
+    };
+    i32::from(pipe.write_all(&text).is_err())
+}
+
+fn in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
+    let mut findings = vec![kernel_version()];
+    let ids = user::enter();
+    findings.extend(users(&ids));
+    if ids.is_err() {
+        return findings;
+    }
+    findings.push(Capability::of(
+        "pid and mount namespaces, /proc",
+        trial(flags::NEWPID | flags::NEWNS, fresh_proc),
+        "containers see the machine's /proc, or do not start at all",
+        "inside Docker: docker run --privileged, or --security-opt systempaths=unconfined",
+    ));
+    findings.push(Capability::of(
+        "overlay file system",
+        trial(flags::NEWNS, overlay),
+        "no container can start",
+        "sudo modprobe overlay   # rootless needs Linux 5.11",
+    ));
+    findings.push(Capability::of(
+        "seccomp filters",
+        trial(0, || {
+            let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
+            profile.load().during(|| "cannot load the filters".into())?;
+            Ok("two filters".into())
+        }),
+        "no container can start",
+        "a kernel with CONFIG_SECCOMP_FILTER",
+    ));
+    findings.push(Capability::of(
+        "network namespaces",
+        trial(0, || {
+            let made = namespace::new_network().during(|| "cannot make a network namespace".into())?;
+            namespace::set_network_sysctls(made.as_fd(), &[("net/ipv4/ip_forward", "1")])?;
+            Ok("can be made and configured".into())
+        }),
+        NO_CLUSTER,
+        "inside Docker: docker run --privileged",
+    ));
+    findings.push(cgroups());
+    findings.extend(networks_in_child(networks));
+    findings
+}
+
+/// Runs a trial in a child with new namespaces; its answer or its error's line.
+fn trial(clone_flags: u64, run: impl FnOnce() -> Result<String>) -> std::result::Result<String, String> {
+    let outcome = in_new_process(clone_flags, || run().map_err(|e| e.line()));
+    outcome.unwrap_or_else(|e| Err(e.line()))
+}
+
+fn in_new_process<T: Serialize + serde::de::DeserializeOwned>(
+    clone_flags: u64,
+    run: impl FnOnce() -> T,
+) -> Result<T> {
+    let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
+    let child = spawn_forked(clone_flags, None, || tell(&write, &run()))
+        .during(|| "cannot clone a process with new namespaces".into())?;
+    drop(write);
+    let mut text = String::new();
+    let told = fs::File::from(read).read_to_string(&mut text);
+    let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
+    told.during(|| "cannot read the trial's answer".into())?;
+    serde_json::from_str(&text).map_err(|e| Error::new("the trial broke off", io::Error::from(e)))
+}
+
+fn networks_in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
+    in_new_process(0, networks).unwrap_or_else(|e| {
+        vec![Capability::of("networks of nodes and pods", Err(e.line()), NO_CLUSTER, "see above")]
+    })
+}
+
+fn kernel_version() -> Capability {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim().to_string();
+    let outcome = match version(&release) {
+        Some(version) if version >= (5, 14) => Ok(release),
+        Some(_) => Err(format!("{release}, and Ropewalk needs 5.14")),
+        None => Err(format!("{release:?} is no version")),
+    };
+    Capability::of("kernel", outcome, "namespaces and cgroup.kill are incomplete", "a newer kernel")
+}
+
+/// `6.1.0-13-amd64` is (6, 1).
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// What being root, or not, means here.
+fn users(ids: &Result<Ids>) -> Vec<Capability> {
+    let lost = "without root no cluster can run";
+    let namespace = |outcome, mend: &str| Capability::of("user namespaces", outcome, lost, mend);
+    let single = "containers can run as user 0 only: runAsUser, and images that change their user, fail";
+    let mend = "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER";
+    match ids {
+        Ok(Ids::Host) => vec![namespace(Ok("not needed: this is root".into()), "")],
+        Ok(Ids::Range) => vec![
+            namespace(Ok("can be made".into()), ""),
+            Capability::of("subordinate ids", Ok("newuidmap works".into()), single, mend),
+        ],
+        Ok(Ids::Single) => vec![
+            namespace(Ok("can be made".into()), ""),
+            Capability::of("subordinate ids", Err("one user id only".into()), single, mend),
+        ],
+        Err(e) => {
+            let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
+            let off = |name: &str, value: &str| setting(name).trim() == value;
+            let mend = match e.cause.raw_os_error() {
+                Some(nix::libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
+                _ if off("kernel/apparmor_restrict_unprivileged_userns", "1") => {
+                    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+                }
+                _ if off("kernel/unprivileged_userns_clone", "0") => {
+                    "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+                }
+                _ => "run as root; inside Docker: docker run --privileged",
+            };
+            vec![namespace(Err(e.line()), mend)]
+        }
+    }
+}
+
+fn fresh_proc() -> Result<String> {
+    mount::make_all_private()?;
+    let proc = Path::new("/proc");
+    let plain = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV | mount::Flags::MS_NOEXEC;
+    mount::mount("proc", proc, plain, "")?;
+    let own = fs::read_link("/proc/self").during(|| "cannot read /proc/self".into())?;
+    Ok(format!("the first process is {}", own.display()))
+}
+
+fn overlay() -> Result<String> {
+    mount::make_all_private()?;
+    let base = Path::new("/tmp");
+    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
+    for name in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(base.join(name)).during(|| format!("cannot make {name}"))?;
+    }
+    std::env::set_current_dir(base).during(|| "cannot enter /tmp".into())?;
+    let own_namespace = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let rootless = !own_namespace.contains("4294967295");
+    let options =
+        format!("lowerdir=lower,upperdir=upper,workdir=work{}", if rootless { ",userxattr" } else { "" });
+    mount::mount("overlay", Path::new("merged"), mount::Flags::empty(), &options)?;
+    fs::write("merged/file", "text").during(|| "cannot write through an overlay".into())?;
+    Ok("can be mounted".into())
+}
+
+fn cgroups() -> Capability {
+    let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()));
+    let limits =
+        cgroup::Limits { memory: Some(64 << 20), pids: Some(100), cpu_milli: Some(500), cpu_shares: 102 };
+    let text = backend.describe();
+    let outcome = match backend.create("probe", &limits) {
+        _ if text.starts_with("none") => Err(text),
+        Ok(group) => {
+            group.remove();
+            Ok(text)
+        }
+        Err(e) => Err(e.line()),
+    };
+    backend.destroy();
+    Capability::of(
+        "cgroups",
+        outcome,
+        "limits on memory and cpu do nothing (lessons about them are skipped); usage is counted from /proc",
+        "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert_eq!(version("6.1.0-13-amd64"), Some((6, 1)));
+        assert!(version("5.9.16-generic") < Some((5, 14)));
+        assert_eq!(version("nonsense"), None);
+    }
+
+    #[test]
+    fn a_finding_tells_how_to_mend_only_what_is_broken() {
+        let fine = Capability::of("x", Ok("yes".into()), "lost", "mend");
+        assert_eq!((fine.ok, fine.what_is_lost.as_str(), fine.how_to_mend.as_str()), (true, "", ""));
+        let broken = Capability::of("x", Err("EPERM".into()), "lost", "mend");
+        assert_eq!((broken.ok, broken.found.as_str(), broken.how_to_mend.as_str()), (false, "EPERM", "mend"));
+    }
+}

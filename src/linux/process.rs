@@ -210,6 +210,7 @@ mod tests {
     #[test]
     fn an_exit_is_collected_through_its_descriptor() {
         let mut command = std::process::Command::new("/bin/sh");
+        #[expect(clippy::zombie_processes, reason = "waited for through its pidfd")]
         let child = command.args(["-c", "kill -9 $$"]).spawn().unwrap();
         let pidfd = pidfd_open(child.id() as i32).unwrap();
         let exit = wait_pidfd(pidfd.as_fd(), true).unwrap().unwrap();

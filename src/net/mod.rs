@@ -34,6 +34,7 @@ mod namespace;
 mod nft;
 pub mod node;
 pub mod plan;
+pub mod probe;
 pub mod rules;
 
 pub use fabric::Fabric;
@@ -49,11 +50,9 @@ trait Refused<T> {
 impl<T> Refused<T> for nlink::Result<T> {
     fn during(self, what: impl FnOnce() -> String) -> crate::cni::Result<T> {
         self.map_err(|e| {
-            let cause = match e.errno() {
-                Some(errno) => std::io::Error::from_raw_os_error(errno.abs()),
-                None => std::io::Error::other(e.to_string()),
-            };
-            Error::Kernel { what: format!("{} ({e})", what()), cause }
+            let kind = e.errno().map(|errno| std::io::Error::from_raw_os_error(errno.abs()).kind());
+            let kind = kind.unwrap_or(std::io::ErrorKind::Other);
+            Error::Kernel { what: what(), cause: std::io::Error::new(kind, e.to_string()) }
         })
     }
 }

@@ -287,7 +287,7 @@ fn stick(
     }
     let chosen = rule(&names.cluster())
         .expr(by_chance(service.endpoints.len()))
-        .expr(Expr::Lookup(LookupExpr::new(&names.choice(), Register::R0).dreg(Register::Verdict)));
+        .expr(Expr::Lookup(LookupExpr::new(names.choice(), Register::R0).dreg(Register::Verdict)));
     Ok(t.add_rule(chosen))
 }
 

@@ -285,7 +285,7 @@ impl Images {
         };
         self.table.iter().find(fits).ok_or_else(|| Error::NoImage {
             reference: wanted.to_string(),
-            known: self.table.iter().flat_map(|image| familiar(image)).collect(),
+            known: self.table.iter().flat_map(familiar).collect(),
         })
     }
 

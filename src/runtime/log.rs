@@ -45,14 +45,14 @@ impl Cutter {
         let mut out = Vec::new();
         for part in bytes.split_inclusive(|b| *b == b'\n') {
             self.rest.extend_from_slice(part);
-            if self.rest.last() == Some(&b'\n') {
-                self.rest.pop();
-                self.entry('F', at, &mut out);
-            }
-            while self.rest.len() >= LINE_MAX {
+            let whole = self.rest.pop_if(|last| *last == b'\n').is_some();
+            while self.rest.len() > LINE_MAX {
                 let later = self.rest.split_off(LINE_MAX);
                 self.entry('P', at, &mut out);
                 self.rest = later;
+            }
+            if whole {
+                self.entry('F', at, &mut out);
             }
         }
         out

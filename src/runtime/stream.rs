@@ -167,8 +167,7 @@ async fn copy_output(
 /// From an attached session to the container; with `once` the end of the first session's input is the end of the container's.
 async fn copy_input(mut from: DuplexStream, to: Stdin, once: bool) {
     let mut buffer = vec![0; 4096];
-    loop {
-        let Ok(length @ 1..) = from.read(&mut buffer).await else { break };
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let mut stdin = to.lock().await;
         let Some(writer) = stdin.as_mut() else { return };
         if writer.write_all(&buffer[..length]).await.is_err() {

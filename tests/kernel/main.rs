@@ -8,11 +8,14 @@ mod network;
 mod pods;
 mod world;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ropewalk::linux::boot::Pids;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use world::{Outcome, World};
 
@@ -33,8 +36,12 @@ const TESTS: &[Test] = &[
 /// Not a test by itself: containers that run until somebody kills the cluster.
 const LINGER: Test = ("linger", |w| Box::pin(pods::linger(w)));
 
-/// Some user who is not root and has no name.
+/// Some user who is not root and has no name. ROPEWALK_TEST_UID names another, e.g. one with subordinate ids.
 const STRANGER: u32 = 64_321;
+
+fn stranger() -> u32 {
+    std::env::var("ROPEWALK_TEST_UID").ok().and_then(|id| id.parse().ok()).unwrap_or(STRANGER)
+}
 const SKIPPED: i32 = 77;
 
 fn main() -> ExitCode {
@@ -48,6 +55,16 @@ fn main() -> ExitCode {
             ExitCode::from(ropewalk::runtime::zygote::main(&args[2]) as u8)
         }
         Some("--inside") => ExitCode::from(inside(&args[2], Path::new(&args[3])) as u8),
+        Some("--probe") => match ropewalk::linux::probe::probe(ropewalk::net::probe::trials) {
+            Ok(findings) => {
+                println!("{}", serde_json::to_string(&findings).unwrap_or_default());
+                ExitCode::SUCCESS
+            }
+            Err(e) => {
+                println!("{}", e.line());
+                ExitCode::FAILURE
+            }
+        },
         Some("--list") => {
             TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
             ExitCode::SUCCESS
@@ -72,7 +89,7 @@ fn inside(name: &str, home: &Path) -> i32 {
 fn run_all(filter: &str) -> ExitCode {
     let required = std::env::var_os("ROPEWALK_REQUIRE_KERNEL").is_some_and(|v| v == "1");
     let root = nix::unistd::geteuid().is_root();
-    let users: &[Option<u32>] = if root { &[None, Some(STRANGER)] } else { &[None] };
+    let users: &[Option<u32>] = if root { &[None, Some(stranger())] } else { &[None] };
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
     let mut report = |name: String, result: Result<Option<String>, String>, took: Duration| match result {
         Ok(None) => {
@@ -96,6 +113,16 @@ fn run_all(filter: &str) -> ExitCode {
         for (name, _) in TESTS.iter().filter(|(name, _)| name.contains(filter)) {
             let start = Instant::now();
             report(format!("{name} ({who})"), run_one(name, *user), start.elapsed());
+        }
+        let name = "the_doctor_finds_what_the_tests_used";
+        if name.contains(filter) {
+            let start = Instant::now();
+            report(format!("{name} ({who})"), doctor(*user), start.elapsed());
+        }
+        let name = "sigterm_of_the_supervisor_reaches_main";
+        if name.contains(filter) {
+            let start = Instant::now();
+            report(format!("{name} ({who})"), sigterm(*user), start.elapsed());
         }
         for victim in ["supervisor", "main", "zygote"] {
             let name = format!("nothing_remains_after_kill_9_of_{victim}");
@@ -134,38 +161,95 @@ fn run_one(name: &str, user: Option<u32>) -> Result<Option<String>, String> {
     }
 }
 
-/// Starts containers, kills one of the cluster's processes the hard way, and looks for remains.
-fn kill_9(victim: &str, user: Option<u32>) -> Result<Option<String>, String> {
+/// Asks for findings; if the other tests can run here, nothing that every cluster needs may be missing.
+fn doctor(user: Option<u32>) -> Result<Option<String>, String> {
+    use ropewalk::linux::probe::Capability;
+    let before = strangers();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("--probe").stdin(Stdio::null());
+    if let Some(id) = user {
+        command.uid(id).gid(id);
+    }
+    let output = command.output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let findings: Vec<Capability> = serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))?;
+    for finding in &findings {
+        let mend = if finding.ok {
+            String::new()
+        } else {
+            format!(" | lost: {} | mend: {}", finding.what_is_lost, finding.how_to_mend)
+        };
+        println!("  {} {}: {}{mend}", if finding.ok { "+" } else { "-" }, finding.name, finding.found);
+    }
+    if !strangers().is_subset(&before) {
+        return Err("the probe left processes".into());
+    }
+    let optional = ["subordinate ids", "cgroups", "netem", "kernel"];
+    let missing = findings.iter().find(|f| !f.ok && !optional.contains(&f.name.as_str()));
+    if findings.len() < 9 && missing.is_none() {
+        return Err(format!("too few findings: {text}"));
+    }
+    Ok(missing.map(|f| format!("{}: {}", f.name, f.found)))
+}
+
+/// A cluster with running containers, and its processes; or why there cannot be one here.
+fn start_linger(user: Option<u32>, home: &Path) -> Result<Result<(Child, Pids), String>, String> {
     use std::io::{BufRead, BufReader};
+    let before = strangers();
+    let mut child = start(LINGER.0, user, home).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+    let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines().map_while(Result::ok);
+    let mut told = String::new();
+    for line in lines {
+        let Some(json) = line.strip_prefix("RUNNING ") else {
+            told = line;
+            continue;
+        };
+        let pids: Pids = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        // Main, zygote, three pods of two.
+        if pids.supervisor != child.id() as i32 || strangers().difference(&before).count() < 8 {
+            return Err(format!("pids are wrong: {pids:?}"));
+        }
+        return Ok(Ok((child, pids)));
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if status.code() == Some(SKIPPED) { Ok(Err(told)) } else { Err(told) }
+}
+
+/// Kills one of the cluster's processes the hard way, and looks for remains.
+fn kill_9(victim: &str, user: Option<u32>) -> Result<Option<String>, String> {
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let before = strangers();
-    let mut child =
-        start(LINGER.0, user, home.path()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let mut told = String::new();
-    let mut pids = None;
-    for line in lines {
-        if let Some(json) = line.strip_prefix("RUNNING ") {
-            pids = serde_json::from_str::<ropewalk::linux::boot::Pids>(json).ok();
-            break;
-        }
-        told = line;
-    }
-    let Some(pids) = pids else {
-        let status = child.wait().map_err(|e| e.to_string())?;
-        return if status.code() == Some(SKIPPED) { Ok(Some(told)) } else { Err(told) };
+    let (mut child, pids) = match start_linger(user, home.path())? {
+        Ok(running) => running,
+        Err(why) => return Ok(Some(why)),
     };
     let pid = match victim {
         "supervisor" => pids.supervisor,
         "main" => pids.main,
         _ => pids.zygote,
     };
-    if pids.supervisor != child.id() as i32 || strangers().difference(&before).count() < 6 {
-        return Err(format!("pids are wrong: {pids:?}"));
-    }
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-        .map_err(|e| e.to_string())?;
+    kill(Pid::from_raw(pid), Signal::SIGKILL).map_err(|e| e.to_string())?;
     child.wait().map_err(|e| e.to_string())?;
+    nothing_new(&before, home.path()).map(|()| None)
+}
+
+/// A polite end: main's own, and its value is the supervisor's.
+fn sigterm(user: Option<u32>) -> Result<Option<String>, String> {
+    let home = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let before = strangers();
+    let (mut child, pids) = match start_linger(user, home.path())? {
+        Ok(running) => running,
+        Err(why) => return Ok(Some(why)),
+    };
+    let again = start(LINGER.0, user, home.path()).output().map_err(|e| e.to_string())?;
+    if !String::from_utf8_lossy(&again.stdout).contains("cannot lock") {
+        return Err(format!("a second start of the same cluster: {again:?}"));
+    }
+    kill(Pid::from_raw(pids.supervisor), Signal::SIGTERM).map_err(|e| e.to_string())?;
+    let status = child.wait().map_err(|e| e.to_string())?;
+    if status.code() != Some(0) {
+        return Err(format!("ended with {status}"));
+    }
     nothing_new(&before, home.path()).map(|()| None)
 }
 
