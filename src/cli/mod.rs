@@ -11,7 +11,7 @@
 
 pub mod args;
 mod clusters;
-//mod doctor;
+mod doctor;
 mod trace;
 
 use args::{Args, Command};
@@ -27,6 +27,9 @@ pub fn run(args: Vec<OsString>) -> i32 {
             return error.exit_code();
         }
     };
+    if let Some(Command::Doctor { output }) = &args.command {
+        return finish(doctor::doctor(*output)); // before there are threads
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,6 +39,10 @@ pub fn run(args: Vec<OsString>) -> i32 {
     };
     let result = runtime.block_on(dispatch(args));
     runtime.shutdown_background();
+    finish(result)
+}
+
+fn finish(result: anyhow::Result<i32>) -> i32 {
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -54,7 +61,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
-        Some(Command::Doctor { .. }) => anyhow::bail!("doctor is not implemented yet"),
+        Some(Command::Doctor { output }) => doctor::doctor(output),
         Some(Command::Version) => {
             println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), crate::cluster::version());
             Ok(0)

@@ -46,7 +46,8 @@ impl Capability {
     }
 }
 
-const NO_CLUSTER: &str = "no cluster can run";
+/// What is lost when a cluster cannot even start.
+pub const NO_CLUSTER: &str = "no cluster can run";
 
 /// Tries everything. `networks` runs in the child too, in namespaces like a cluster's: `net` brings its own trials.
 ///
