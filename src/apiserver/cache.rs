@@ -351,3 +351,49 @@ async fn feed_once(cache: &Cache, kv: &Kv) -> Result<(), etcd::Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(cache: &Cache, name: &str, revision: Revision) {
+        let kv = KeyValue {
+            key: format!("{ROOT}configmaps/d/{name}").into(),
+            mod_revision: revision,
+            value: format!(r#"{{"metadata":{{"name":"{name}","namespace":"d"}}}}"#).into(),
+            ..KeyValue::default()
+        };
+        let event = etcd::Event { kind: EventType::Put, kv, prev_kv: None };
+        cache.feed_response(etcd::WatchResponse { revision, events: vec![event] });
+    }
+
+    #[test]
+    fn what_was_before_the_fill_or_fell_out_of_the_ring_is_gone() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        assert_eq!(cache.watch("configmaps", Filter::default(), Some(9)).err().map(|e| e.oldest), Some(10));
+        for revision in 11..=10 + RING as Revision + 5 {
+            put(&cache, "a", revision);
+        }
+        assert_eq!(cache.watch("configmaps", Filter::default(), Some(14)).err().map(|e| e.oldest), Some(15));
+        let backlog = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap().backlog;
+        assert_eq!((backlog.len(), backlog[0].1.revision), (RING, 16));
+    }
+
+    #[test]
+    fn a_slow_watcher_is_cut_off_and_the_others_go_on() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        let mut slow = cache.watch("configmaps", Filter::default(), None).ok().unwrap();
+        for revision in 11..=10 + WATCH_BUFFER as Revision + 1 {
+            put(&cache, "a", revision);
+        }
+        let mut last = 0;
+        while let Ok((_, event)) = slow.live.try_recv() {
+            last = event.revision;
+        }
+        assert_eq!(last, 10 + WATCH_BUFFER as Revision, "everything up to the bound, then the end");
+        assert!(slow.live.is_closed());
+        assert_eq!(cache.list("configmaps", "d/").revision, 10 + WATCH_BUFFER as Revision + 1);
+    }
+}

@@ -133,6 +133,11 @@ impl State {
             }));
         }
         let answer = self.kv.txn(txn).await.map_err(|e| Refused::Error(status_of(e)))?;
-        if answer.succeeded { Ok(answer.revision) } else { Err(Refused::Changed) }
+        if !answer.succeeded {
+            return Err(Refused::Changed);
+        }
+        // Whoever has the answer also sees the write in every read that follows, authorization included.
+        let _ = crate::clock::timeout(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+        Ok(answer.revision)
     }
 }
