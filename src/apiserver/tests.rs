@@ -268,8 +268,10 @@ async fn no_address_and_no_port_is_given_out_twice() {
     let mut ips: Vec<&str> = many.iter().map(|(_, s)| s["spec"]["clusterIP"].as_str().unwrap()).collect();
     let mut ports: Vec<i64> =
         many.iter().map(|(_, s)| s["spec"]["ports"][0]["nodePort"].as_i64().unwrap()).collect();
-    (ips.sort(), ports.sort());
-    (ips.dedup(), ports.dedup());
+    ips.sort();
+    ips.dedup();
+    ports.sort();
+    ports.dedup();
     assert_eq!((ips.len(), ports.len()), (40, 40));
     let free = ports[0];
     let owner = many.iter().find(|(_, s)| s["spec"]["ports"][0]["nodePort"] == free).unwrap();

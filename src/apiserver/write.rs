@@ -84,9 +84,9 @@ async fn create_named(
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
     (kind.defaults)(&mut object);
-    let details = admission::create(state, ctx, kind, &mut object).await?;
+    let details = admission::create(state, kind, &mut object).await?;
     ctx.stage("admit", details);
-    if kind.has_status {
+    if kind.has_status && !kind.keeps_first_status {
         value::remove(&mut object, "status");
     }
     (kind.prepare)(&mut object);
@@ -246,7 +246,6 @@ pub async fn modify(
         if part == Part::Main {
             (kind.defaults)(&mut new);
             (kind.prepare_update)(&mut new, &old.value);
-            admission::update(state, kind, &mut new, &old.value)?;
         }
         if kind.generation && spec_changed(&new, &old.value) {
             value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);
@@ -383,7 +382,10 @@ pub async fn patch(
     }
     let stored = stored_kind(kind);
     let changed = modify(state, ctx, stored, part, &ctx.info.name, |old| {
-        let patched = patched(kind, &media, old, body)?;
+        let mut patched = patched(kind, &media, old, body)?;
+        if meta::resource_version(&patched) == meta::resource_version(old) {
+            value::remove(&mut patched, "metadata.resourceVersion"); // the patch sets no lock: try again on conflict
+        }
         settle(ctx, kind, patched, body)
     })
     .await?;

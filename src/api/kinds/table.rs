@@ -36,6 +36,8 @@ const REPLICAS: ScalePaths = ScalePaths {
     selector: "spec.selector",
 };
 
+/// Events are kept for an hour after their last change.
+const EVENT_TTL_SECS: u32 = 3600;
 const EVENT_FIELDS: &[(&str, &str)] = &[
     ("involvedObject.kind", "involvedObject.kind"),
     ("involvedObject.namespace", "involvedObject.namespace"),
@@ -192,6 +194,7 @@ fn core_v1() -> Vec<Kind> {
         Kind {
             short_names: &["ep"],
             create_on_update: true,
+            deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
             defaults: services::endpoints,
             validate: check_services::endpoints,
             printer: Some(&print::core::ENDPOINTS),
@@ -200,6 +203,7 @@ fn core_v1() -> Vec<Kind> {
         Kind {
             short_names: &["ev"],
             create_on_update: true,
+            ttl_secs: EVENT_TTL_SECS,
             fields: EVENT_FIELDS,
             validate: check::event,
             printer: Some(&print::core::EVENTS),
@@ -223,6 +227,7 @@ fn core_v1() -> Vec<Kind> {
             short_names: &["no"],
             subresources: vec![sub("proxy", "NodeProxyOptions", &["create", "get"]), status("Node")],
             has_status: true,
+            keeps_first_status: true,
             defaults: cluster::node,
             validate: check::node,
             validate_update: check::node_update,
