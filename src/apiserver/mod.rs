@@ -29,6 +29,7 @@ mod connect;
 mod context;
 mod decode;
 mod duplicates;
+mod escalation;
 mod filter;
 pub mod http;
 mod negotiate;

@@ -1,7 +1,7 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
 use super::Server;
-use super::http::{Answer, Body, BodyError, failure};
+use super::http::{Answer, Body, BodyError, failure, full};
 use super::router;
 use super::user::{AUTHENTICATED, User};
 use crate::pki;
@@ -75,13 +75,14 @@ impl Server {
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer, stop) = (server.clone(), peer.clone(), watch_stop.clone());
             let answer: BoxFuture<'static, Result<Answer, Infallible>> = Box::pin(async move {
+                let head = request.method() == http::Method::HEAD;
                 let request =
                     request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
                 let answer = match router::user_of(&server.state, peer.as_ref().as_ref(), &request) {
                     Ok(user) => router::serve(&server.state, &server.tap, request, user, stop).await,
                     Err(status) => failure(&status),
                 };
-                Ok(answer)
+                Ok(if head { answer.map(|_| full("")) } else { answer })
             });
             answer
         });

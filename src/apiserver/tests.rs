@@ -371,6 +371,28 @@ async fn only_those_who_may_do() {
         403
     );
     assert_eq!(api.send(bob.clone(), ask("POST", CM, cm("a", "1"))).await.0, 403);
+    // nobody gives away what he does not have
+    let all = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    let admin_role = json!({"metadata": {"name": "adm"}, "roleRef": {"kind": "ClusterRole", "name": "admin"}, "subjects": [{"kind": "User", "name": "carol"}]});
+    assert_eq!(api.post(all, admin_role).await.0, 201);
+    let carol = User::new("carol", &[]);
+    let bind = |name: &str, role: &str| {
+        ask(
+            "POST",
+            all,
+            json!({"metadata": {"name": name}, "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": []}),
+        )
+    };
+    assert_eq!(api.send(carol.clone(), bind("v", "view")).await.0, 201);
+    let (code, status) = api.send(carol, bind("c", "cluster-admin")).await;
+    assert_eq!(code, 403);
+    assert!(
+        status["message"]
+            .as_str()
+            .unwrap()
+            .contains("is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"*\"]"),
+        "{status}"
+    );
     // a token of a service account is that account, until it is deleted
     let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
     let (_, made) = api.post(token, json!({"spec": {"expirationSeconds": 600}})).await;

@@ -5,6 +5,7 @@ use super::admission;
 use super::cache::Object;
 use super::context::Context;
 use super::decode;
+use super::escalation;
 use super::http::{Answer, header};
 use super::negotiate::{self, form};
 use super::services;
@@ -94,6 +95,7 @@ async fn create_named(
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
     }
+    escalation::check(state, &ctx.user, kind, &object)?;
     ctx.stage("validate", Value::Null);
     let name = meta::name(&object).to_string();
     for _ in 0..TRIES * 4 {
@@ -256,6 +258,9 @@ pub async fn modify(
         };
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
+        }
+        if spec_changed(&new, &old.value) {
+            escalation::check(state, &ctx.user, kind, &new)?;
         }
         ctx.stage("validate", Value::Null);
         let finished = super::remove::is_finished(kind, &new);
