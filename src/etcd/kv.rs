@@ -12,12 +12,14 @@ use crate::clock;
 use crate::rng::Rng;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// Largest request of a client, in bytes (etcd's `--max-request-bytes`).
 pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
 /// Largest request inside the program: an undo of the whole cluster is one entry of the log.
 pub const UNBOUNDED_MAX: usize = 256 << 20;
+/// Requests under way to the member's thread. More wait their turn.
+const IN_FLIGHT_MAX: usize = 8192;
 /// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -46,10 +48,11 @@ pub(super) type Pending<T> = oneshot::Receiver<Result<T, Error>>;
 
 /// Who agrees on the order of commands: a member of a cluster, or nobody but us.
 pub(super) trait Backend: Send + Sync {
-    /// `size` is the request's size in bytes.
-    fn propose(&self, command: Command) -> Result<Pending<Outcome>, Error>;
+    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error>;
     /// Resolves when every write acknowledged before this call can be read here; `None` if that is now.
     fn read_barrier(&self) -> Result<Option<Pending<()>>, Error>;
+    /// Who leads (0: nobody), and when that changes; `None` if it never does.
+    fn leader(&self) -> Option<watch::Receiver<u64>>;
     /// The member's clock.
     fn now(&self) -> Moment;
     /// `revision` and `db_size` are filled in by the caller.
@@ -62,18 +65,20 @@ pub struct Kv {
     shared: Arc<Shared>,
     backend: Arc<dyn Backend>,
     rng: Rng,
+    quota_bytes: u64,
+    gate: Arc<Semaphore>,
 }
 
 impl Kv {
-    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn Backend>, rng: Rng) -> Kv {
-        Kv { shared, backend, rng }
+    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn Backend>, rng: Rng, quota_bytes: u64) -> Kv {
+        Kv { shared, backend, rng, quota_bytes, gate: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) }
     }
 
     /// A store of its own, for tests: no disk, no peers. Its leases expire when the next request comes.
     pub fn in_memory(rng: Rng) -> Kv {
         let shared = Arc::new(Shared::new());
         let (order, start) = (Mutex::new(()), clock::Instant::now());
-        Kv::new(shared.clone(), Arc::new(Memory { shared, order, start }), rng)
+        Kv::new(shared.clone(), Arc::new(Memory { shared, order, start }), rng, u64::MAX)
     }
 
     /// Keys and values. Linearizable unless `serializable`. Errors: `EmptyKey`, `Compacted`, `FutureRevision`.
@@ -124,12 +129,16 @@ impl Kv {
             r.failure.clear();
         }
         txn::validate(&r, max_ops)?;
-        if txn::size(&r) > max_bytes {
+        let size = txn::size(&r);
+        if size > max_bytes {
             return Err(Error::RequestTooLarge);
         }
         if txn::is_readonly(&r) {
             self.read_barrier().await?;
             return txn::read(&self.shared.read(), &r);
+        }
+        if txn::puts(&r) && self.shared.read().size() + size as u64 > self.quota_bytes {
+            return Err(Error::NoSpace);
         }
         match self.propose(Command::Txn(r)).await? {
             Outcome::Txn(response) => Ok(response),
@@ -197,22 +206,41 @@ impl Kv {
 
     /// Resolves when every write acknowledged before this call can be read here.
     pub async fn read_barrier(&self) -> Result<(), Error> {
-        match self.backend.read_barrier()? {
-            None => Ok(()),
-            Some(pending) => answer(pending).await,
+        match self.backend.read_barrier() {
+            Ok(None) => Ok(()),
+            first => self.ask(first.transpose(), || self.backend.read_barrier().transpose()).await,
         }
     }
 
     async fn propose(&self, command: Command) -> Result<Outcome, Error> {
-        answer(self.backend.propose(command)?).await
+        self.ask(None, || Some(self.backend.propose(&command))).await
     }
-}
 
-async fn answer<T>(pending: Pending<T>) -> Result<T, Error> {
-    match clock::timeout(REQUEST_TIMEOUT, pending).await {
-        Some(Ok(answer)) => answer,
-        Some(Err(_)) => Err(Error::Stopped), // the member is gone, and with it the sender
-        None => Err(Error::Timeout),
+    /// Asks until there is a leader to answer. Only `NoLeader` is asked again: then nothing was proposed.
+    /// `None` from `again` is an answer, too: nothing to wait for.
+    async fn ask<T: Default>(
+        &self,
+        first: Option<Result<Pending<T>, Error>>,
+        again: impl Fn() -> Option<Result<Pending<T>, Error>>,
+    ) -> Result<T, Error> {
+        let attempts = async {
+            let _permit = self.gate.acquire().await.map_err(|_| Error::Stopped)?;
+            let mut leader = self.backend.leader();
+            let mut next = first.or_else(&again);
+            loop {
+                let Some(pending) = next else { return Ok(T::default()) };
+                // the sender is gone only if the member is
+                let answer = pending?.await.unwrap_or(Err(Error::Stopped));
+                match (&answer, &mut leader) {
+                    (Err(Error::NoLeader), Some(leader)) => {
+                        leader.wait_for(|id| *id != 0).await.map_err(|_| Error::Stopped)?;
+                    }
+                    _ => return answer,
+                }
+                next = again();
+            }
+        };
+        clock::timeout(REQUEST_TIMEOUT, attempts).await.unwrap_or(Err(Error::Timeout))
     }
 }
 
@@ -242,15 +270,18 @@ impl Memory {
 }
 
 impl Backend for Memory {
-    fn propose(&self, command: Command) -> Result<Pending<Outcome>, Error> {
+    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error> {
         self.expire();
         let (sender, pending) = oneshot::channel();
-        let _ = sender.send(self.apply(&command)); // we hold the receiver
+        let _ = sender.send(self.apply(command)); // we hold the receiver
         Ok(pending)
     }
     fn read_barrier(&self) -> Result<Option<Pending<()>>, Error> {
         self.expire();
         Ok(None)
+    }
+    fn leader(&self) -> Option<watch::Receiver<u64>> {
+        None
     }
     fn now(&self) -> Moment {
         self.start.elapsed()

@@ -30,9 +30,10 @@ pub enum Command {
 }
 
 /// What a command answers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Outcome {
     Txn(TxnResponse),
+    #[default]
     Done,
     /// The TTL in seconds.
     Renewed(i64),

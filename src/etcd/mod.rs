@@ -18,13 +18,21 @@
 //! `raft`, which agrees on the order of commands before they come here.
 
 pub mod api;
+mod applier;
+mod command;
 mod kv;
 mod lease;
 mod machine;
 pub mod mvcc;
+mod server;
+#[cfg(test)]
+mod server_tests;
+mod snapshot;
 pub mod txn;
+mod waiting;
 mod watch;
 
 pub use kv::{Kv, REQUEST_MAX, Status, UNBOUNDED_MAX};
 pub use lease::LeaseTtl;
+pub use server::{Config, Server, StartError, member_id};
 pub use watch::Watcher;

@@ -99,6 +99,15 @@ fn value_len(compare: &Compare) -> usize {
     if let CompareTarget::Value(v) = &compare.target { v.len() } else { 0 }
 }
 
+/// Some branch may add bytes to the store.
+pub fn puts(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        RequestOp::Put(_) => true,
+        RequestOp::Txn(t) => puts(t),
+        RequestOp::Range(_) | RequestOp::DeleteRange(_) => false,
+    })
+}
+
 /// No branch writes.
 pub fn is_readonly(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| match op {

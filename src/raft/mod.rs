@@ -1,1 +1,146 @@
-//! # raft
+//! # Raft: several members, one log
+//!
+//! ## In Kubernetes
+//! etcd's members agree on the order of all writes through Raft, so that the cluster's state survives the loss of a
+//! minority of its control-plane nodes. kubeadm starts one member on each of them.
+//! ## How this one works
+//! [`Raft`] is the protocol without a clock, thread, socket or file: it is ticked, stepped and asked ([`Core`]), and answers with a
+//! [`Ready`]: what to write, what to send at once, what to send when that is written, what is committed. The
+//! rule that keeps it honest is the order: *persist, then promise*. `wal` is the log on disk: one writer, many proposals, one
+//! fdatasync. `member` joins the two and a [`StateMachine`]; `driver` gives a member its thread, clock and link. The same
+//! `member` runs under a simulated clock, disk and link in `sim`, where a seed is a history.
+//!
+//! Everything is visible: messages bear etcd's names ([`message`]) and every inner step is an [`Event`].
+//!
+//! | in the paper | here |
+//! |---|---|
+//! | leader election, section 5.2 | `election`; with pre-vote and check-quorum (dissertation, 9.6 and 6.2) |
+//! | log replication, section 5.3 | `replication`, `progress` (Probe, Replicate, Snapshot as in etcd) |
+//! | safety, section 5.4 | `Raft::maybe_commit`, `Raft::on_vote` |
+//! | membership, section 6 | one change at a time (dissertation, 4.1), in force once in the log |
+//! | log compaction, section 7 | `wal`, [`SnapshotRef`] |
+//! | linearizable reads, section 8 | ReadIndex (dissertation, 6.4) |
+//! ## Left out
+//! Joint consensus: several voters cannot change at once. Lease reads: every linearizable read costs a round of
+//! heartbeats (shared by all reads that wait for it). Snapshots travel as one message.
+//! ## Read next
+//! `etcd`, the state machine behind it.
+
+pub mod codec;
+mod core;
+pub mod disk;
+pub mod driver;
+mod election;
+mod log;
+pub mod member;
+pub mod message;
+mod progress;
+mod replication;
+#[cfg(test)]
+pub(crate) mod sim;
+pub mod snapfile;
+pub mod wal;
+#[cfg(test)]
+mod wal_tests;
+
+pub use core::{Config, Raft, Stored};
+pub use message::{
+    Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload,
+    ProgressState, Role, SnapshotRef, Term,
+};
+
+use bytes::Bytes;
+
+/// No leader can be reached from here; nothing was proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no leader")]
+pub struct NotLeader;
+
+/// Why a change of the configuration was not proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfError {
+    #[error("not the leader")]
+    NotLeader,
+    #[error("the change before is not committed yet")]
+    Busy,
+    #[error("nobody would be left to vote")]
+    NoVoters,
+}
+
+/// A consensus core: no clock, no threads, no I/O and no global randomness inside.
+pub trait Core: Send {
+    /// Time passes.
+    fn tick(&mut self);
+    fn step(&mut self, message: Message);
+    /// `Some(index)` if this member leads; `None` if the proposal was passed on to the leader.
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, NotLeader>;
+    fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
+    /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or never.
+    fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader>;
+    /// Hands leadership to another voter.
+    fn transfer(&mut self, to: MemberId);
+    /// A snapshot is durable; the log in memory may forget entries up to `upto`, at most the snapshot's index.
+    fn compact(&mut self, upto: Index, snapshot: SnapshotRef);
+    /// What must happen now. Call until `None`.
+    fn ready(&mut self) -> Option<Ready>;
+    /// All batches up to this one are durable.
+    fn persisted(&mut self, batch: u64);
+    fn status(&self) -> Status;
+}
+
+/// What must happen, in this order: persist (`hard`, `snapshot`, `truncate_from`, `append`, all or nothing), meanwhile
+/// send `send`; once it is durable send `send_after_persist` and call [`Core::persisted`]. A ready without anything
+/// to write still queues its `send_after_persist` behind the batches before it.
+#[derive(Debug, Default)]
+pub struct Ready {
+    pub batch: u64,
+    pub hard: Option<HardState>,
+    /// Comes before `append`: everything older is replaced.
+    pub snapshot: Option<SnapshotRef>,
+    pub truncate_from: Option<Index>,
+    pub append: Vec<Entry>,
+    pub send: Vec<Message>,
+    pub send_after_persist: Vec<Message>,
+    /// Durable here and on a majority: apply in order. After `snapshot`, if there is one.
+    pub committed: Vec<Entry>,
+    /// Reads that are linearizable once this index is applied.
+    pub reads: Vec<(u64, Index)>,
+    pub events: Vec<Event>,
+}
+
+impl Ready {
+    /// There is something for the disk.
+    pub fn writes(&self) -> bool {
+        self.hard.is_some()
+            || self.snapshot.is_some()
+            || self.truncate_from.is_some()
+            || !self.append.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.writes()
+            && self.send.is_empty()
+            && self.send_after_persist.is_empty()
+            && self.committed.is_empty()
+            && self.reads.is_empty()
+            && self.events.is_empty()
+    }
+}
+
+/// A core's view of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub id: MemberId,
+    pub term: Term,
+    pub vote: MemberId,
+    pub role: Role,
+    /// [`NONE`] if unknown.
+    pub leader: MemberId,
+    pub commit: Index,
+    pub last: Index,
+    pub persisted: Index,
+    /// How many vote in the configuration in force.
+    pub voters: usize,
+    /// On a leader: each follower, what it has, how it is treated.
+    pub progress: Vec<(MemberId, Index, ProgressState)>,
+}

@@ -1,0 +1,273 @@
+//! Commands as bytes, as they stand in the Raft log.
+//!
+//! `version u8 | request id | kind u8 | fields`. The request id names the proposer's waiting caller.
+
+use super::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
+    TxnRequest,
+};
+use super::machine::Command;
+use crate::raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
+use bytes::Bytes;
+
+/// Version 1 is the first. A later one must still read entries of the versions before it.
+const VERSION: u8 = 1;
+/// Transactions inside transactions.
+const DEPTH_MAX: u32 = 32;
+
+/// A command and the number of the request that waits for its outcome.
+pub fn encode(request: u64, command: &Command) -> Bytes {
+    let mut out = vec![VERSION];
+    put_u64(&mut out, request);
+    match command {
+        Command::Txn(txn) => {
+            out.push(1);
+            put_txn(&mut out, txn);
+        }
+        Command::Compact { revision } => {
+            out.push(2);
+            put_i64(&mut out, *revision);
+        }
+        Command::LeaseGrant { id, ttl } => {
+            out.push(3);
+            put_i64(&mut out, *id);
+            put_i64(&mut out, *ttl);
+        }
+        Command::LeaseRevoke { id } => {
+            out.push(4);
+            put_i64(&mut out, *id);
+        }
+        Command::LeaseRenew { id } => {
+            out.push(5);
+            put_i64(&mut out, *id);
+        }
+    }
+    out.into()
+}
+
+/// Reads what [`encode`] wrote. Byte strings are shared with `bytes`.
+pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
+    let r = &mut Reader::new(bytes.clone());
+    let version = r.u8()?;
+    if version != VERSION {
+        return Err(DecodeError::Unknown { what: "command version", value: version.into() });
+    }
+    let request = r.u64()?;
+    let command = match r.u8()? {
+        1 => Command::Txn(txn(r, 0)?),
+        2 => Command::Compact { revision: r.i64()? },
+        3 => Command::LeaseGrant { id: r.i64()?, ttl: r.i64()? },
+        4 => Command::LeaseRevoke { id: r.i64()? },
+        5 => Command::LeaseRenew { id: r.i64()? },
+        n => return Err(DecodeError::Unknown { what: "command", value: n.into() }),
+    };
+    r.end()?;
+    Ok((request, command))
+}
+
+fn put_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
+    put_u64(out, txn.compare.len() as u64);
+    txn.compare.iter().for_each(|c| put_compare(out, c));
+    for ops in [&txn.success, &txn.failure] {
+        put_u64(out, ops.len() as u64);
+        ops.iter().for_each(|op| put_op(out, op));
+    }
+}
+
+fn txn(r: &mut Reader, depth: u32) -> Result<TxnRequest, DecodeError> {
+    if depth > DEPTH_MAX {
+        return Err(DecodeError::Unknown { what: "depth of a transaction", value: depth.into() });
+    }
+    let mut txn = TxnRequest::default();
+    for _ in 0..r.count()? {
+        txn.compare.push(compare(r)?);
+    }
+    for ops in [&mut txn.success, &mut txn.failure] {
+        for _ in 0..r.count()? {
+            ops.push(op(r, depth)?);
+        }
+    }
+    Ok(txn)
+}
+
+fn put_compare(out: &mut Vec<u8>, c: &Compare) {
+    put_bytes(out, &c.key);
+    put_bytes(out, &c.range_end);
+    out.push(match c.result {
+        CompareResult::Equal => 0,
+        CompareResult::Greater => 1,
+        CompareResult::Less => 2,
+        CompareResult::NotEqual => 3,
+    });
+    let (target, number) = match &c.target {
+        CompareTarget::Version(n) => (0, *n),
+        CompareTarget::CreateRevision(n) => (1, *n),
+        CompareTarget::ModRevision(n) => (2, *n),
+        CompareTarget::Lease(n) => (3, *n),
+        CompareTarget::Value(value) => {
+            out.push(4);
+            return put_bytes(out, value);
+        }
+    };
+    out.push(target);
+    put_i64(out, number);
+}
+
+fn compare(r: &mut Reader) -> Result<Compare, DecodeError> {
+    let (key, range_end) = (r.bytes()?, r.bytes()?);
+    let result = match r.u8()? {
+        0 => CompareResult::Equal,
+        1 => CompareResult::Greater,
+        2 => CompareResult::Less,
+        3 => CompareResult::NotEqual,
+        n => return Err(DecodeError::Unknown { what: "comparison", value: n.into() }),
+    };
+    let target = match r.u8()? {
+        0 => CompareTarget::Version(r.i64()?),
+        1 => CompareTarget::CreateRevision(r.i64()?),
+        2 => CompareTarget::ModRevision(r.i64()?),
+        3 => CompareTarget::Lease(r.i64()?),
+        4 => CompareTarget::Value(r.bytes()?),
+        n => return Err(DecodeError::Unknown { what: "comparison target", value: n.into() }),
+    };
+    Ok(Compare { key, range_end, result, target })
+}
+
+fn put_op(out: &mut Vec<u8>, op: &RequestOp) {
+    match op {
+        RequestOp::Range(q) => {
+            out.push(1);
+            put_bytes(out, &q.key);
+            put_bytes(out, &q.range_end);
+            put_i64(out, q.limit);
+            put_i64(out, q.revision);
+            out.extend([u8::from(q.serializable), u8::from(q.keys_only), u8::from(q.count_only)]);
+        }
+        RequestOp::Put(q) => {
+            out.push(2);
+            put_bytes(out, &q.key);
+            put_bytes(out, &q.value);
+            put_i64(out, q.lease);
+            out.push(u8::from(q.prev_kv));
+        }
+        RequestOp::DeleteRange(q) => {
+            out.push(3);
+            put_bytes(out, &q.key);
+            put_bytes(out, &q.range_end);
+            out.push(u8::from(q.prev_kv));
+        }
+        RequestOp::Txn(t) => {
+            out.push(4);
+            put_txn(out, t);
+        }
+    }
+}
+
+fn op(r: &mut Reader, depth: u32) -> Result<RequestOp, DecodeError> {
+    Ok(match r.u8()? {
+        1 => RequestOp::Range(RangeRequest {
+            key: r.bytes()?,
+            range_end: r.bytes()?,
+            limit: r.i64()?,
+            revision: r.i64()?,
+            serializable: r.bool()?,
+            keys_only: r.bool()?,
+            count_only: r.bool()?,
+        }),
+        2 => RequestOp::Put(PutRequest {
+            key: r.bytes()?,
+            value: r.bytes()?,
+            lease: r.i64()?,
+            prev_kv: r.bool()?,
+        }),
+        3 => RequestOp::DeleteRange(DeleteRangeRequest {
+            key: r.bytes()?,
+            range_end: r.bytes()?,
+            prev_kv: r.bool()?,
+        }),
+        4 => RequestOp::Txn(txn(r, depth + 1)?),
+        n => return Err(DecodeError::Unknown { what: "operation", value: n.into() }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_txn() -> impl Strategy<Value = TxnRequest> {
+        let data = || proptest::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from);
+        let n = any::<i64>;
+        let result = prop_oneof![
+            Just(CompareResult::Equal),
+            Just(CompareResult::Greater),
+            Just(CompareResult::Less),
+            Just(CompareResult::NotEqual)
+        ];
+        let target = prop_oneof![
+            n().prop_map(CompareTarget::Version),
+            n().prop_map(CompareTarget::CreateRevision),
+            n().prop_map(CompareTarget::ModRevision),
+            n().prop_map(CompareTarget::Lease),
+            data().prop_map(CompareTarget::Value)
+        ];
+        let compare = (data(), data(), result, target).prop_map(|(key, range_end, result, target)| Compare {
+            key,
+            range_end,
+            result,
+            target,
+        });
+        let range = (data(), data(), n(), n(), any::<[bool; 3]>()).prop_map(
+            |(key, range_end, limit, revision, [serializable, keys_only, count_only])| {
+                RequestOp::Range(RangeRequest {
+                    key,
+                    range_end,
+                    limit,
+                    revision,
+                    serializable,
+                    keys_only,
+                    count_only,
+                })
+            },
+        );
+        let leaf = prop_oneof![
+            range,
+            (data(), data(), n(), any::<bool>()).prop_map(|(key, value, lease, prev_kv)| RequestOp::Put(
+                PutRequest { key, value, lease, prev_kv }
+            )),
+            (data(), data(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| RequestOp::DeleteRange(
+                DeleteRangeRequest { key, range_end, prev_kv }
+            )),
+        ];
+        let compares = proptest::collection::vec(compare, 0..3);
+        let op = leaf.prop_recursive(3, 12, 3, move |inner| {
+            let ops = || proptest::collection::vec(inner.clone(), 0..3);
+            (ops(), ops()).prop_map(|(success, failure)| {
+                RequestOp::Txn(TxnRequest { compare: vec![], success, failure })
+            })
+        });
+        let ops = || proptest::collection::vec(op.clone(), 0..4);
+        (compares, ops(), ops()).prop_map(|(compare, success, failure)| TxnRequest {
+            compare,
+            success,
+            failure,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn commands_survive_the_log(request: u64, txn in any_txn(), id: i64, ttl: i64) {
+            for command in [
+                Command::Txn(txn),
+                Command::Compact { revision: id },
+                Command::LeaseGrant { id, ttl },
+                Command::LeaseRevoke { id },
+                Command::LeaseRenew { id },
+            ] {
+                let bytes = encode(request, &command);
+                prop_assert_eq!(decode(&bytes), Ok((request, command)));
+                prop_assert!(decode(&bytes.slice(..bytes.len() - 1)).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A member of the store: data directory, Raft, keys.
+
+use super::api::Error;
+use super::applier::Applier;
+use super::command;
+use super::kv::{Backend, Kv, Pending, Status};
+use super::lease::Moment;
+use super::machine::{Command, Outcome, Shared};
+use super::waiting::Waiting;
+use crate::clock;
+use crate::raft::disk::{Disk, RealDisk};
+use crate::raft::driver::{self, Driver, Handle, Link, NoLink, Options};
+use crate::raft::member::SnapshotPolicy;
+use crate::raft::wal::{WalError, WalOptions};
+use crate::raft::{ConfState, MemberId};
+use crate::rng::Rng;
+use crate::tap::{Record, Tap};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+/// etcd's default `--quota-backend-bytes`.
+const QUOTA: u64 = 2 << 30;
+
+/// What a member needs to start.
+pub struct Config {
+    /// e.g. `ropewalk-control-plane`.
+    pub name: String,
+    /// `member/wal` and `member/snap` are made in here.
+    pub data_dir: PathBuf,
+    /// Names of all members of a new cluster, this one included. A member that has data ignores it.
+    pub initial_cluster: Vec<String>,
+    pub tap: Tap,
+    pub rng: Rng,
+    /// How to reach the other members; `None` for a member that is alone.
+    pub link: Option<Arc<dyn Link>>,
+    /// Bytes of keys and values above which writes are refused with `NoSpace`.
+    pub quota_bytes: u64,
+    pub snapshots: SnapshotPolicy,
+    pub wal: WalOptions,
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Config {
+    /// A cluster of this one member.
+    pub fn new(name: &str, data_dir: impl Into<PathBuf>, tap: Tap, rng: Rng) -> Config {
+        Config {
+            name: name.into(),
+            data_dir: data_dir.into(),
+            initial_cluster: vec![name.into()],
+            tap,
+            rng,
+            link: None,
+            quota_bytes: QUOTA,
+            snapshots: SnapshotPolicy::default(),
+            wal: WalOptions::default(),
+            disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+/// Why a member did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Member(#[from] driver::StartError),
+    #[error("member {name} is not in the initial cluster {cluster:?}")]
+    NotAMember { name: String, cluster: Vec<String> },
+    #[error("members {0} and {1} have the same number; rename one")]
+    SameNumber(String, String),
+    #[error("the member ended while it started: {0}")]
+    Ended(Error),
+}
+
+/// A member's number, from its name.
+pub fn member_id(name: &str) -> MemberId {
+    let hash =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    hash.max(1)
+}
+
+/// A running member. Dropping it is [`Server::kill`].
+pub struct Server {
+    kv: Kv,
+    handle: Handle,
+    driver: Mutex<Option<Driver>>,
+}
+
+impl Server {
+    /// Opens the data and starts the member. One that is alone answers requests when this returns; others do
+    /// when a majority has started.
+    pub async fn start(config: Config) -> Result<Server, StartError> {
+        let Config { name, initial_cluster, tap, rng, link, .. } = config;
+        if !initial_cluster.contains(&name) {
+            return Err(StartError::NotAMember { name, cluster: initial_cluster });
+        }
+        let mut names: BTreeMap<MemberId, String> = BTreeMap::new();
+        for member in &initial_cluster {
+            if let Some(other) = names.insert(member_id(member), member.clone())
+                && other != *member
+            {
+                return Err(StartError::SameNumber(other, member.clone()));
+            }
+        }
+        let (me, tap) = (member_id(&name), tap.at(&name, "etcd"));
+        let shared = Arc::new(Shared::new());
+        // Requests of an earlier run may still stand in the log: their numbers must not be ours.
+        let first_request = rng.u64() ^ clock::now().as_nanosecond() as u64 ^ me;
+        let waiting = Arc::new(Waiting::new(first_request, &name));
+        let applier = Applier::new(shared.clone(), waiting.clone(), tap.clone(), names.clone(), me);
+        let options = Options {
+            id: me,
+            dir: config.data_dir.join("member"),
+            initial: ConfState::of(names.keys().copied()),
+            seed: rng.u64(),
+            link: link.unwrap_or_else(|| Arc::new(NoLink)),
+            policy: config.snapshots,
+            wal: config.wal,
+            disk: config.disk,
+        };
+        let (alarmed, told) = (waiting.clone(), tap.clone());
+        let on_failure = Box::new(move |error: WalError| {
+            let cause = error.full_text();
+            told.emit(Record::new("disk-failed").detail(json!({ "error": cause })));
+            alarmed.raise(if error.no_space() { Error::NoSpace } else { Error::Disk { cause } });
+        });
+        let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_failure)).await;
+        let (driver, torn) = match opened {
+            Ok(opened) => opened?,
+            Err(_) => return Err(StartError::Ended(Error::Stopped)), // the runtime is shutting down
+        };
+        if let Some((path, offset)) = torn {
+            tracing::info!(path = %path.display(), offset, "cut a torn tail off the log: the last write was interrupted");
+            tap.emit(Record::new("cut-torn-tail").detail(json!({ "path": path, "offset": offset })));
+        }
+        let handle = driver.handle();
+        let backend = Arc::new(Member { waiting, handle: handle.clone() });
+        let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
+        let server = Server { kv, handle, driver: Mutex::new(Some(driver)) };
+        if initial_cluster.len() == 1 {
+            server.kv.read_barrier().await.map_err(StartError::Ended)?;
+        }
+        Ok(server)
+    }
+
+    pub fn kv(&self) -> Kv {
+        self.kv.clone()
+    }
+
+    /// The door for messages from peers, leadership transfer and membership changes.
+    pub fn raft(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    fn take(&self) -> Option<Driver> {
+        self.driver.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+    }
+
+    /// Finishes what the log was given, ends watches and waiting requests with `Stopped`, frees the directory.
+    pub async fn stop(&self) {
+        if let Some(driver) = self.take() {
+            let _ = tokio::task::spawn_blocking(move || driver.stop()).await; // fails only with the runtime
+        }
+    }
+
+    /// Ends the member without finishing anything, as `kill -9` would. Frees the directory.
+    pub fn kill(&self) {
+        if let Some(driver) = self.take() {
+            driver.kill();
+        }
+    }
+}
+
+/// The way to a member's thread.
+struct Member {
+    waiting: Arc<Waiting>,
+    handle: Handle,
+}
+
+impl Backend for Member {
+    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error> {
+        if let Some(error) = self.waiting.alarm() {
+            return Err(error);
+        }
+        let (id, pending) = self.waiting.proposal()?;
+        match self.handle.propose(id, command::encode(id, command)) {
+            true => Ok(pending),
+            false => Err(Error::Stopped),
+        }
+    }
+
+    fn read_barrier(&self) -> Result<Option<Pending<()>>, Error> {
+        if self.waiting.local_reads() {
+            return Ok(None);
+        }
+        if let Some(error) = self.waiting.alarm() {
+            return Err(error);
+        }
+        let (ctx, pending) = self.waiting.read()?;
+        match self.handle.read(ctx) {
+            true => Ok(Some(pending)),
+            false => Err(Error::Stopped),
+        }
+    }
+
+    fn leader(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.waiting.leader())
+    }
+
+    fn now(&self) -> Moment {
+        self.handle.now()
+    }
+
+    fn status(&self) -> Status {
+        self.waiting.status()
+    }
+}

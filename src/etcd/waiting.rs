@@ -1,0 +1,141 @@
+//! Callers that wait for the member's thread: proposals, reads, and news of a leader.
+
+use super::api::Error;
+use super::kv::{Pending, Status};
+use super::machine::Outcome;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+type Answer<T> = oneshot::Sender<Result<T, Error>>;
+
+#[derive(Default)]
+struct Callers {
+    proposals: HashMap<u64, (Instant, Answer<Outcome>)>,
+    reads: HashMap<u64, Answer<()>>,
+    /// Nobody will answer any more, and why.
+    closed: Option<Error>,
+}
+
+/// Shared by the handles and the member's thread.
+pub(super) struct Waiting {
+    callers: Mutex<Callers>,
+    next: AtomicU64,
+    status: Mutex<Status>,
+    /// This member alone decides, and has applied all that was ever decided: reads need not ask.
+    local_reads: AtomicBool,
+    leader: watch::Sender<u64>,
+    alarm: Mutex<Option<Error>>,
+}
+
+impl Waiting {
+    /// `first_id` must be one that no earlier run of this cluster comes near.
+    pub fn new(first_id: u64, member: &str) -> Waiting {
+        Waiting {
+            callers: Mutex::default(),
+            next: AtomicU64::new(first_id),
+            status: Mutex::new(Status { member: member.into(), ..Status::default() }),
+            local_reads: AtomicBool::new(false),
+            leader: watch::Sender::new(0),
+            alarm: Mutex::default(),
+        }
+    }
+
+    fn callers(&self) -> MutexGuard<'_, Callers> {
+        self.callers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn proposal(&self) -> Result<(u64, Pending<Outcome>), Error> {
+        let (id, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
+        let mut callers = self.callers();
+        if let Some(error) = &callers.closed {
+            return Err(error.clone());
+        }
+        callers.proposals.insert(id, (Instant::now(), answer));
+        Ok((id, pending))
+    }
+
+    pub fn read(&self) -> Result<(u64, Pending<()>), Error> {
+        let (ctx, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
+        let mut callers = self.callers();
+        if let Some(error) = &callers.closed {
+            return Err(error.clone());
+        }
+        callers.reads.insert(ctx, answer);
+        Ok((ctx, pending))
+    }
+
+    /// Takes out the caller of a proposal; `None` if it came from elsewhere. With the time it has waited.
+    pub fn take(&self, id: u64) -> Option<(Duration, Answer<Outcome>)> {
+        let (since, answer) = self.callers().proposals.remove(&id)?;
+        Some((since.elapsed(), answer))
+    }
+
+    pub fn refuse(&self, id: u64) {
+        let error = self.alarm().unwrap_or(Error::NoLeader);
+        if let Some((_, answer)) = self.take(id) {
+            let _ = answer.send(Err(error)); // the caller may have given up
+        }
+    }
+
+    pub fn answer_read(&self, ctx: u64, ok: bool) {
+        let answer = self.callers().reads.remove(&ctx);
+        if let Some(answer) = answer {
+            let error = || self.alarm().unwrap_or(Error::NoLeader);
+            let _ = answer.send(if ok { Ok(()) } else { Err(error()) }); // the caller may have given up
+        }
+    }
+
+    /// Ends everybody who waits for a proposal: its outcome is unknown.
+    pub fn fail_proposals(&self, error: &Error) {
+        let waiting = std::mem::take(&mut self.callers().proposals);
+        for (_, (_, answer)) in waiting {
+            let _ = answer.send(Err(error.clone())); // the caller may have given up
+        }
+    }
+
+    /// Ends everybody, now and later.
+    pub fn close(&self, error: &Error) {
+        let mut callers = self.callers();
+        callers.closed.get_or_insert_with(|| error.clone());
+        let reads = std::mem::take(&mut callers.reads);
+        drop(callers);
+        self.fail_proposals(error);
+        for (_, answer) in reads {
+            let _ = answer.send(Err(error.clone())); // the caller may have given up
+        }
+        self.leader.send_replace(0);
+    }
+
+    pub fn status(&self) -> Status {
+        let alarm = self.alarm();
+        Status { alarm, ..self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone() }
+    }
+
+    pub fn set_status(&self, status: Status, leader: u64, local_reads: bool) {
+        self.local_reads.store(local_reads, Ordering::Release);
+        *self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = status;
+        self.leader.send_if_modified(|known| std::mem::replace(known, leader) != leader);
+    }
+
+    pub fn local_reads(&self) -> bool {
+        self.local_reads.load(Ordering::Acquire)
+    }
+
+    /// The leader's number, 0 if there is none, and its changes.
+    pub fn leader(&self) -> watch::Receiver<u64> {
+        self.leader.subscribe()
+    }
+
+    pub fn alarm(&self) -> Option<Error> {
+        self.alarm.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// The member takes no more writes.
+    pub fn raise(&self, error: Error) {
+        *self.alarm.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error.clone());
+        self.fail_proposals(&error);
+    }
+}

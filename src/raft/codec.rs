@@ -1,0 +1,316 @@
+//! Bytes on the wire and on disk: little numbers as varints, everything else behind its length.
+
+use super::message::{Body, ConfState, Entry, HardState, Message, Payload, SnapshotRef};
+use bytes::Bytes;
+
+/// First byte of every encoded message.
+const MESSAGE_VERSION: u8 = 1;
+
+/// Why bytes could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("ends too early")]
+    Short,
+    #[error("unknown {what} {value}")]
+    Unknown { what: &'static str, value: u64 },
+    #[error("{0} bytes left over")]
+    Long(usize),
+}
+
+/// Appends a number in 1 to 10 bytes, seven bits each, least first (protobuf's varint).
+pub fn put_u64(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Appends a signed number; small ones of either sign stay small (zigzag).
+pub fn put_i64(out: &mut Vec<u8>, n: i64) {
+    put_u64(out, ((n << 1) ^ (n >> 63)) as u64);
+}
+
+/// Appends a length and the bytes.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u64(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads what the `put_` functions wrote. Byte strings are shared with the input, not copied.
+pub struct Reader {
+    bytes: Bytes,
+    at: usize,
+}
+
+impl Reader {
+    pub fn new(bytes: Bytes) -> Reader {
+        Reader { bytes, at: 0 }
+    }
+
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        let byte = *self.bytes.get(self.at).ok_or(DecodeError::Short)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            n |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(n);
+            }
+        }
+        Err(DecodeError::Unknown { what: "number", value: n })
+    }
+
+    pub fn i64(&mut self) -> Result<i64, DecodeError> {
+        let n = self.u64()?;
+        Ok((n >> 1) as i64 ^ -((n & 1) as i64))
+    }
+
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            n => Err(DecodeError::Unknown { what: "flag", value: n.into() }),
+        }
+    }
+
+    pub fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        let len = usize::try_from(self.u64()?).map_err(|_| DecodeError::Short)?;
+        let end =
+            self.at.checked_add(len).filter(|end| *end <= self.bytes.len()).ok_or(DecodeError::Short)?;
+        let out = self.bytes.slice(self.at..end);
+        self.at = end;
+        Ok(out)
+    }
+
+    /// A count of things that take at least a byte each, so that a lie cannot ask for memory.
+    pub fn count(&mut self) -> Result<usize, DecodeError> {
+        let n = self.u64()?;
+        if n > self.left() as u64 { Err(DecodeError::Short) } else { Ok(n as usize) }
+    }
+
+    pub fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    pub fn end(&self) -> Result<(), DecodeError> {
+        match self.left() {
+            0 => Ok(()),
+            n => Err(DecodeError::Long(n)),
+        }
+    }
+}
+
+pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
+    for set in [&conf.voters, &conf.learners] {
+        put_u64(out, set.len() as u64);
+        set.iter().for_each(|id| put_u64(out, *id));
+    }
+}
+
+pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
+    let mut conf = ConfState::default();
+    for set in [&mut conf.voters, &mut conf.learners] {
+        for _ in 0..r.count()? {
+            set.insert(r.u64()?);
+        }
+    }
+    Ok(conf)
+}
+
+pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    put_u64(out, entry.term);
+    put_u64(out, entry.index);
+    match &entry.payload {
+        Payload::Empty => out.push(0),
+        Payload::Normal(data) => {
+            out.push(1);
+            put_bytes(out, data);
+        }
+        Payload::ConfChange(conf) => {
+            out.push(2);
+            put_conf(out, conf);
+        }
+    }
+}
+
+pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
+    let (term, index) = (r.u64()?, r.u64()?);
+    let payload = match r.u8()? {
+        0 => Payload::Empty,
+        // copied: an entry lives long and must not hold on to the buffer it came in
+        1 => Payload::Normal(Bytes::copy_from_slice(&r.bytes()?)),
+        2 => Payload::ConfChange(conf(r)?),
+        n => return Err(DecodeError::Unknown { what: "entry type", value: n.into() }),
+    };
+    Ok(Entry { term, index, payload })
+}
+
+pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
+    for n in [hard.term, hard.vote, hard.commit] {
+        put_u64(out, n);
+    }
+}
+
+pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
+    Ok(HardState { term: r.u64()?, vote: r.u64()?, commit: r.u64()? })
+}
+
+/// A message as bytes: version, from, to, term, kind, fields.
+pub fn encode_message(m: &Message) -> Vec<u8> {
+    let mut out = vec![MESSAGE_VERSION];
+    for n in [m.from, m.to, m.term] {
+        put_u64(&mut out, n);
+    }
+    let mut put = |kind: u8, numbers: &[u64]| {
+        out.push(kind);
+        numbers.iter().for_each(|n| put_u64(&mut out, *n));
+    };
+    match &m.body {
+        Body::MsgApp { index, log_term, entries, commit } => {
+            put(1, &[*index, *log_term, *commit, entries.len() as u64]);
+            entries.iter().for_each(|e| put_entry(&mut out, e));
+        }
+        Body::MsgAppResp { index, reject, hint_index, hint_term } => {
+            put(2, &[*index, u64::from(*reject), *hint_index, *hint_term]);
+        }
+        Body::MsgHeartbeat { commit, read } => put(3, &[*commit, *read]),
+        Body::MsgHeartbeatResp { read } => put(4, &[*read]),
+        Body::MsgPreVote { index, log_term } => put(5, &[*index, *log_term]),
+        Body::MsgPreVoteResp { reject } => put(6, &[u64::from(*reject)]),
+        Body::MsgVote { index, log_term, transfer } => put(7, &[*index, *log_term, u64::from(*transfer)]),
+        Body::MsgVoteResp { reject } => put(8, &[u64::from(*reject)]),
+        Body::MsgSnap(s) => {
+            put(9, &[s.index, s.term]);
+            put_conf(&mut out, &s.conf);
+            put_bytes(&mut out, &s.data);
+        }
+        Body::MsgTimeoutNow => put(10, &[]),
+        Body::MsgProp { data } => {
+            put(11, &[]);
+            put_bytes(&mut out, data);
+        }
+        Body::MsgReadIndex { ctx } => put(12, &[*ctx]),
+        Body::MsgReadIndexResp { ctx, index } => put(13, &[*ctx, *index]),
+    }
+    out
+}
+
+/// Reads what [`encode_message`] wrote. Errors name what is unknown: a newer peer is refused, not misread.
+pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
+    let r = &mut Reader::new(bytes);
+    let version = r.u8()?;
+    if version != MESSAGE_VERSION {
+        return Err(DecodeError::Unknown { what: "message version", value: version.into() });
+    }
+    let (from, to, term) = (r.u64()?, r.u64()?, r.u64()?);
+    let body = match r.u8()? {
+        1 => {
+            let (index, log_term, commit) = (r.u64()?, r.u64()?, r.u64()?);
+            let mut entries = Vec::new();
+            for _ in 0..r.count()? {
+                entries.push(entry(r)?);
+            }
+            Body::MsgApp { index, log_term, entries, commit }
+        }
+        2 => {
+            Body::MsgAppResp { index: r.u64()?, reject: r.bool()?, hint_index: r.u64()?, hint_term: r.u64()? }
+        }
+        3 => Body::MsgHeartbeat { commit: r.u64()?, read: r.u64()? },
+        4 => Body::MsgHeartbeatResp { read: r.u64()? },
+        5 => Body::MsgPreVote { index: r.u64()?, log_term: r.u64()? },
+        6 => Body::MsgPreVoteResp { reject: r.bool()? },
+        7 => Body::MsgVote { index: r.u64()?, log_term: r.u64()?, transfer: r.bool()? },
+        8 => Body::MsgVoteResp { reject: r.bool()? },
+        9 => Body::MsgSnap(SnapshotRef { index: r.u64()?, term: r.u64()?, conf: conf(r)?, data: r.bytes()? }),
+        10 => Body::MsgTimeoutNow,
+        11 => Body::MsgProp { data: Bytes::copy_from_slice(&r.bytes()?) },
+        12 => Body::MsgReadIndex { ctx: r.u64()? },
+        13 => Body::MsgReadIndexResp { ctx: r.u64()?, index: r.u64()? },
+        n => return Err(DecodeError::Unknown { what: "message kind", value: n.into() }),
+    };
+    r.end()?;
+    Ok(Message { from, to, term, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn body() -> impl Strategy<Value = Body> {
+        let n = any::<u64>;
+        let data = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+        let ids = || proptest::collection::btree_set(n(), 0..4);
+        let conf = || (ids(), ids()).prop_map(|(voters, learners)| ConfState { voters, learners });
+        let payload = prop_oneof![
+            Just(Payload::Empty),
+            data().prop_map(Payload::Normal),
+            conf().prop_map(Payload::ConfChange)
+        ];
+        let entry = (n(), n(), payload).prop_map(|(term, index, payload)| Entry { term, index, payload });
+        prop_oneof![
+            (n(), n(), n(), proptest::collection::vec(entry, 0..4)).prop_map(
+                |(index, log_term, commit, entries)| Body::MsgApp { index, log_term, entries, commit }
+            ),
+            (n(), any::<bool>(), n(), n()).prop_map(|(index, reject, hint_index, hint_term)| {
+                Body::MsgAppResp { index, reject, hint_index, hint_term }
+            }),
+            (n(), n()).prop_map(|(commit, read)| Body::MsgHeartbeat { commit, read }),
+            n().prop_map(|read| Body::MsgHeartbeatResp { read }),
+            (n(), n()).prop_map(|(index, log_term)| Body::MsgPreVote { index, log_term }),
+            any::<bool>().prop_map(|reject| Body::MsgPreVoteResp { reject }),
+            (n(), n(), any::<bool>()).prop_map(|(index, log_term, transfer)| Body::MsgVote {
+                index,
+                log_term,
+                transfer
+            }),
+            any::<bool>().prop_map(|reject| Body::MsgVoteResp { reject }),
+            (n(), n(), conf(), data()).prop_map(|(index, term, conf, data)| Body::MsgSnap(SnapshotRef {
+                index,
+                term,
+                conf,
+                data
+            })),
+            Just(Body::MsgTimeoutNow),
+            data().prop_map(|data| Body::MsgProp { data }),
+            n().prop_map(|ctx| Body::MsgReadIndex { ctx }),
+            (n(), n()).prop_map(|(ctx, index)| Body::MsgReadIndexResp { ctx, index }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_the_wire(from: u64, to: u64, term: u64, body in body()) {
+            let m = Message { from, to, term, body };
+            let bytes = encode_message(&m);
+            prop_assert_eq!(decode_message(bytes.clone().into()), Ok(m));
+            prop_assert!(decode_message(Bytes::copy_from_slice(&bytes[..bytes.len() - 1])).is_err());
+        }
+
+        #[test]
+        fn noise_is_refused_not_believed(noise in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut bytes = vec![MESSAGE_VERSION];
+            bytes.extend(noise);
+            let _ = decode_message(bytes.into()); // must return
+        }
+
+        #[test]
+        fn signed_numbers(n: i64) {
+            let mut out = vec![];
+            put_i64(&mut out, n);
+            prop_assert_eq!(Reader::new(out.into()).i64(), Ok(n));
+        }
+    }
+
+    #[test]
+    fn a_newer_peer_is_named() {
+        let refused = decode_message(Bytes::from_static(&[2, 0, 0, 0, 10]));
+        assert_eq!(refused, Err(DecodeError::Unknown { what: "message version", value: 2 }));
+    }
+}

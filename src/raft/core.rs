@@ -1,0 +1,477 @@
+//! One member's Raft, without any input or output: what goes in is stepped, what must happen comes out as a [`Ready`].
+
+use super::log::Log;
+use super::message::{
+    Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload, Role,
+    SnapshotRef, Term,
+};
+use super::progress::Progress;
+use super::{ConfError, Core, NotLeader, Ready, Status};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most bytes of entries in one message.
+pub(super) const MESSAGE_BYTES: usize = 1 << 20;
+
+/// How one core behaves. Times are in ticks.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub id: MemberId,
+    /// Without a leader for this long to twice this long, a follower starts an election.
+    pub election_ticks: u32,
+    pub heartbeat_ticks: u32,
+    /// Where election timeouts are drawn from.
+    pub seed: u64,
+}
+
+/// What a member finds on its disk when it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    pub hard: HardState,
+    /// Index 0 with the initial configuration if there is no snapshot yet.
+    pub snapshot: SnapshotRef,
+    /// The entries after the snapshot.
+    pub entries: Vec<Entry>,
+}
+
+/// A read that waits until this member knows that it still leads.
+pub(super) struct Read {
+    pub seq: u64,
+    pub ctx: u64,
+    /// Who asked; [`NONE`] is this member itself.
+    pub from: MemberId,
+    pub index: Index,
+}
+
+/// The core. Its parts: elections in `election`, the log's way to the others in `replication`.
+pub struct Raft {
+    pub(super) config: Config,
+    pub(super) rng: u64,
+    pub(super) term: Term,
+    pub(super) vote: MemberId,
+    pub(super) role: Role,
+    pub(super) leader: MemberId,
+    pub(super) log: Log,
+    pub(super) commit: Index,
+    /// Entries up to here were given out as committed.
+    handed: Index,
+    /// Entries up to here are durable on this member.
+    pub(super) persisted: Index,
+    /// Entries up to here were given out to be written.
+    emitted: Index,
+    /// The last entry of each batch that is being written.
+    marks: VecDeque<(u64, Index)>,
+    batch: u64,
+    pub(super) progress: BTreeMap<MemberId, Progress>,
+    pub(super) votes: BTreeMap<MemberId, bool>,
+    pub(super) election_elapsed: u32,
+    pub(super) heartbeat_elapsed: u32,
+    pub(super) timeout: u32,
+    pub(super) since_leader: u32,
+    pub(super) transferee: MemberId,
+    pub(super) read_seq: u64,
+    pub(super) reads: VecDeque<Read>,
+    /// Reads that came before this leader committed anything in its term.
+    pub(super) early_reads: Vec<(u64, MemberId)>,
+    pub(super) want_heartbeat: bool,
+    pub(super) want_append: bool,
+    pub(super) snapshot: Option<SnapshotRef>,
+    ready: Ready,
+    hard_sent: HardState,
+}
+
+/// splitmix64: enough for timeouts, and the same everywhere.
+fn draw(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Raft {
+    /// A member as its disk remembers it. A member that is the only voter leads at once.
+    pub fn new(config: Config, stored: Stored) -> Raft {
+        let Stored { hard, snapshot, entries } = stored;
+        let base = (snapshot.index, snapshot.term);
+        let log = Log::new(base, snapshot.conf.clone(), entries);
+        let last = log.last().0;
+        let mut raft = Raft {
+            config,
+            rng: config.seed ^ config.id.rotate_left(32),
+            term: hard.term.max(snapshot.term),
+            vote: if hard.term < snapshot.term { NONE } else { hard.vote },
+            role: Role::Follower,
+            leader: NONE,
+            log,
+            commit: hard.commit.clamp(base.0, last),
+            handed: base.0,
+            persisted: last,
+            emitted: last,
+            marks: VecDeque::new(),
+            batch: 0,
+            progress: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            election_elapsed: 0,
+            heartbeat_elapsed: 0,
+            timeout: 0,
+            since_leader: u32::MAX,
+            transferee: NONE,
+            read_seq: 0,
+            reads: VecDeque::new(),
+            early_reads: Vec::new(),
+            want_heartbeat: false,
+            want_append: false,
+            snapshot: (snapshot.index > 0).then_some(snapshot),
+            ready: Ready::default(),
+            hard_sent: hard,
+        };
+        raft.reset_timer();
+        if raft.conf().voters.len() == 1 && raft.is_voter() {
+            raft.campaign(false, false);
+        }
+        raft
+    }
+
+    pub(super) fn reset_timer(&mut self) {
+        self.election_elapsed = 0;
+        let spread = u64::from(self.config.election_ticks.max(1));
+        self.timeout = self.config.election_ticks + (draw(&mut self.rng) % spread) as u32;
+    }
+
+    pub(super) fn id(&self) -> MemberId {
+        self.config.id
+    }
+
+    pub(super) fn conf(&self) -> &ConfState {
+        self.log.conf().1
+    }
+
+    pub(super) fn is_voter(&self) -> bool {
+        self.conf().voters.contains(&self.config.id)
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.ready.events.push(event);
+    }
+
+    /// Sends a message of the current term; those that promise something wait for the disk.
+    pub(super) fn send(&mut self, to: MemberId, body: Body) {
+        let term = self.term;
+        self.send_at(term, to, body);
+    }
+
+    pub(super) fn send_at(&mut self, term: Term, to: MemberId, body: Body) {
+        let promise = match body {
+            Body::MsgAppResp { .. }
+            | Body::MsgVoteResp { .. }
+            | Body::MsgPreVoteResp { .. }
+            | Body::MsgVote { .. }
+            | Body::MsgPreVote { .. } => true,
+            // a leader's own durability is counted when it commits, so its entries need not wait
+            Body::MsgApp { .. } | Body::MsgSnap(_) => false,
+            Body::MsgHeartbeat { .. }
+            | Body::MsgHeartbeatResp { .. }
+            | Body::MsgTimeoutNow
+            | Body::MsgProp { .. }
+            | Body::MsgReadIndex { .. }
+            | Body::MsgReadIndexResp { .. } => false,
+        };
+        let message = Message { from: self.config.id, to, term, body };
+        match promise {
+            true => self.ready.send_after_persist.push(message),
+            false => self.ready.send.push(message),
+        }
+    }
+
+    /// Adds an entry of this term to the leader's own log.
+    pub(super) fn push(&mut self, payload: Payload) -> Index {
+        let (index, term) = (self.log.last().0 + 1, self.term);
+        self.event(Event::Append { first: index, last: index, term });
+        self.adopt(Entry { term, index, payload });
+        self.want_append = true;
+        index
+    }
+
+    /// Adds an entry; a configuration in it is in force from now on.
+    pub(super) fn adopt(&mut self, entry: Entry) {
+        if self.log.append(entry) {
+            self.conf_changed();
+        }
+    }
+
+    pub(super) fn conf_changed(&mut self) {
+        let conf = self.conf().clone();
+        self.event(Event::Conf(conf));
+        if self.role == Role::Leader {
+            self.sync_progress();
+        }
+    }
+
+    /// Drops entries from `index` on, wherever they are on their way to the disk.
+    pub(super) fn truncate(&mut self, index: Index) {
+        assert!(index > self.commit, "a committed entry would be overwritten: index {index}");
+        self.event(Event::Truncate { from: index });
+        let conf_changed = self.log.truncate(index);
+        self.persisted = self.persisted.min(index - 1);
+        self.emitted = self.emitted.min(index - 1);
+        for (_, upto) in &mut self.marks {
+            *upto = (*upto).min(index - 1);
+        }
+        self.ready.append.retain(|e| e.index < index);
+        self.ready.truncate_from = Some(self.ready.truncate_from.map_or(index, |from| from.min(index)));
+        if conf_changed {
+            self.conf_changed();
+        }
+    }
+
+    pub(super) fn set_commit(&mut self, index: Index) {
+        let index = index.min(self.log.last().0);
+        if index > self.commit {
+            self.commit = index;
+            self.event(Event::Commit { index });
+        }
+    }
+
+    /// Takes over a leader's snapshot instead of the whole log.
+    pub(super) fn install(&mut self, snapshot: SnapshotRef) {
+        let index = snapshot.index;
+        self.event(Event::SnapshotInstalled { index });
+        self.log.restore(&snapshot);
+        (self.commit, self.handed, self.persisted, self.emitted) = (index, index, index, index);
+        for (_, upto) in &mut self.marks {
+            *upto = index;
+        }
+        self.ready.append.clear();
+        self.ready.committed.clear();
+        self.ready.truncate_from = None;
+        self.snapshot = Some(SnapshotRef { data: Bytes::new(), ..snapshot.clone() });
+        self.ready.snapshot = Some(snapshot);
+        self.conf_changed();
+    }
+
+    /// The leader has committed an entry of its own term: from then on it knows what is committed.
+    pub(super) fn knows_commit(&self) -> bool {
+        self.log.term(self.commit) == Some(self.term)
+    }
+
+    pub(super) fn confirm(&mut self, read: Read) {
+        let Read { ctx, index, from, .. } = read;
+        self.event(Event::ReadConfirmed { ctx, index });
+        match from {
+            NONE => self.ready.reads.push((ctx, index)),
+            to => self.send(to, Body::MsgReadIndexResp { ctx, index }),
+        }
+    }
+
+    /// What stands for the entries up to `index`, which must be applied and not yet compacted away.
+    pub fn snapshot_ref(&self, index: Index) -> Option<SnapshotRef> {
+        let term = self.log.term(index).filter(|_| index <= self.handed)?;
+        Some(SnapshotRef { index, term, conf: self.log.conf_at(index).clone(), data: Bytes::new() })
+    }
+
+    /// First index in memory; for tests and diagrams.
+    pub fn first_index(&self) -> Index {
+        self.log.base() + 1
+    }
+
+    /// Term of an entry in memory.
+    pub fn term_of(&self, index: Index) -> Option<Term> {
+        self.log.term(index)
+    }
+
+    /// Who takes part, as far as this member's log says.
+    pub fn conf_state(&self) -> &ConfState {
+        self.conf()
+    }
+}
+
+impl Core for Raft {
+    fn tick(&mut self) {
+        self.election_elapsed += 1;
+        self.since_leader = self.since_leader.saturating_add(1);
+        if self.role == Role::Leader {
+            self.tick_leader();
+        } else if self.election_elapsed >= self.timeout {
+            let term = self.term;
+            self.event(Event::ElectionTimeout { term });
+            match self.is_voter() {
+                true => self.campaign(true, false),
+                false => self.reset_timer(),
+            }
+        }
+    }
+
+    fn step(&mut self, m: Message) {
+        if m.to != self.id() || !self.admit(&m) {
+            return;
+        }
+        let from = m.from;
+        match m.body {
+            Body::MsgPreVote { index, log_term } => self.on_vote(from, m.term, (index, log_term), true),
+            Body::MsgVote { index, log_term, .. } => self.on_vote(from, m.term, (index, log_term), false),
+            Body::MsgPreVoteResp { reject } => {
+                if self.role == Role::PreCandidate && (reject || m.term == self.term + 1) {
+                    self.tally(from, !reject);
+                }
+            }
+            Body::MsgVoteResp { reject } => {
+                if self.role == Role::Candidate {
+                    self.tally(from, !reject);
+                }
+            }
+            Body::MsgApp { index, log_term, entries, commit } => {
+                self.hear_leader(from);
+                self.on_append(from, (index, log_term), entries, commit);
+            }
+            Body::MsgHeartbeat { commit, read } => {
+                self.hear_leader(from);
+                self.set_commit(commit);
+                self.send(from, Body::MsgHeartbeatResp { read });
+            }
+            Body::MsgSnap(snapshot) => {
+                self.hear_leader(from);
+                self.on_snapshot(from, snapshot);
+            }
+            Body::MsgAppResp { index, reject, hint_index, hint_term } => {
+                self.on_append_response(from, index, reject, (hint_index, hint_term));
+            }
+            Body::MsgHeartbeatResp { read } => self.on_heartbeat_response(from, read),
+            Body::MsgTimeoutNow => {
+                if from == self.leader && self.is_voter() {
+                    self.campaign(false, true);
+                }
+            }
+            Body::MsgProp { data } => {
+                if self.role == Role::Leader && self.transferee == NONE {
+                    self.push(Payload::Normal(data));
+                }
+            }
+            Body::MsgReadIndex { ctx } => {
+                if self.role == Role::Leader {
+                    self.lead_read(ctx, from);
+                }
+            }
+            Body::MsgReadIndexResp { ctx, index } => self.ready.reads.push((ctx, index)),
+        }
+    }
+
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, NotLeader> {
+        match (self.role, self.leader) {
+            (Role::Leader, _) if self.transferee == NONE => Ok(Some(self.push(Payload::Normal(data)))),
+            (Role::Leader, _) | (_, NONE) => Err(NotLeader),
+            (_, leader) => {
+                self.send(leader, Body::MsgProp { data });
+                Ok(None)
+            }
+        }
+    }
+
+    fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError> {
+        if self.role != Role::Leader || self.transferee != NONE {
+            return Err(ConfError::NotLeader);
+        }
+        // one at a time, and only on ground that this leader knows to be firm
+        if self.log.conf().0 > self.commit || !self.knows_commit() {
+            return Err(ConfError::Busy);
+        }
+        let next = self.conf().after(change);
+        if next.voters.is_empty() {
+            return Err(ConfError::NoVoters);
+        }
+        Ok(self.push(Payload::ConfChange(next)))
+    }
+
+    fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader> {
+        match (self.role, self.leader) {
+            (Role::Leader, _) => self.lead_read(ctx, NONE),
+            (_, NONE) => return Err(NotLeader),
+            (_, leader) => self.send(leader, Body::MsgReadIndex { ctx }),
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, to: MemberId) {
+        if self.role != Role::Leader || to == self.id() || !self.conf().voters.contains(&to) {
+            return;
+        }
+        let Some(matched) = self.progress.get(&to).map(|p| p.matched) else { return };
+        (self.transferee, self.election_elapsed) = (to, 0);
+        self.event(Event::Transfer { to });
+        match matched == self.log.last().0 {
+            true => self.send(to, Body::MsgTimeoutNow),
+            false => self.send_append(to, true),
+        }
+    }
+
+    fn compact(&mut self, upto: Index, snapshot: SnapshotRef) {
+        if upto <= self.handed && upto > self.log.base() && upto <= snapshot.index {
+            self.log.compact(upto);
+            self.event(Event::Compacted { upto });
+        }
+        if self.snapshot.as_ref().is_none_or(|old| old.index < snapshot.index) {
+            self.snapshot = Some(snapshot);
+        }
+    }
+
+    fn ready(&mut self) -> Option<Ready> {
+        if self.role == Role::Leader {
+            if self.want_heartbeat {
+                self.broadcast_heartbeat();
+            }
+            if std::mem::take(&mut self.want_append) {
+                self.broadcast_append(true);
+            }
+        }
+        let last = self.log.last().0;
+        if self.emitted < last {
+            let new = self.log.slice(self.emitted + 1, last, usize::MAX);
+            self.ready.append.extend(new);
+            self.emitted = last;
+        }
+        // only what is durable here too is applied, so a restart never finds itself behind its own state
+        let upto = self.commit.min(self.persisted);
+        if upto > self.handed {
+            let new = self.log.slice(self.handed + 1, upto, usize::MAX);
+            self.ready.committed.extend(new);
+            self.handed = upto;
+        }
+        let hard = HardState { term: self.term, vote: self.vote, commit: self.commit };
+        let moved = (hard.term, hard.vote) != (self.hard_sent.term, self.hard_sent.vote);
+        if moved || (self.ready.writes() && hard != self.hard_sent) {
+            (self.ready.hard, self.hard_sent) = (Some(hard), hard);
+        }
+        if self.ready.is_empty() {
+            return None;
+        }
+        if self.ready.writes() {
+            self.batch += 1;
+            self.marks.push_back((self.batch, last));
+        }
+        self.ready.batch = self.batch;
+        Some(std::mem::take(&mut self.ready))
+    }
+
+    fn persisted(&mut self, batch: u64) {
+        while let Some((_, upto)) = self.marks.pop_front_if(|(number, _)| *number <= batch) {
+            self.persisted = self.persisted.max(upto);
+        }
+        if self.role == Role::Leader {
+            self.maybe_commit();
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            id: self.id(),
+            term: self.term,
+            vote: self.vote,
+            role: self.role,
+            leader: self.leader,
+            commit: self.commit,
+            last: self.log.last().0,
+            persisted: self.persisted,
+            voters: self.conf().voters.len(),
+            progress: self.progress.iter().map(|(id, p)| (*id, p.matched, p.state)).collect(),
+        }
+    }
+}

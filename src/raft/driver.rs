@@ -1,0 +1,456 @@
+//! A member in the real world: one thread for the core, one for the log, and a link to the others.
+
+use super::codec;
+use super::core::Config;
+use super::disk::{Disk, RealDisk};
+use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write, wants_data};
+use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, SnapshotRef};
+use super::snapfile;
+use super::wal::{Wal, WalError, WalOptions};
+use super::ConfError;
+use bytes::Bytes;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// A member among others: elections take 10 to 20 ticks (250 to 500 ms), heartbeats 2.
+const TICK: Duration = Duration::from_millis(25);
+/// A member alone has nobody to hear from.
+const TICK_ALONE: Duration = Duration::from_millis(100);
+/// Bytes written with one sync.
+const GROUP_BYTES: usize = 4 << 20;
+/// Messages from peers that may wait. More are dropped, as on a congested link; Raft sends again.
+const PEER_QUEUE: usize = 4096;
+
+/// How messages leave a member. May lose, delay, duplicate and reorder them, and must not block.
+pub trait Link: Send + Sync {
+    fn send(&self, to: MemberId, message: Bytes);
+}
+
+/// No peers.
+pub struct NoLink;
+impl Link for NoLink {
+    fn send(&self, _: MemberId, _: Bytes) {}
+}
+
+/// Why a member did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Log(#[from] WalError),
+    #[error("the directory {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    #[error("the snapshot in {} cannot be read: {why}", dir.display())]
+    Snapshot { dir: PathBuf, why: String },
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What a member needs.
+pub struct Options {
+    pub id: MemberId,
+    /// `wal/` and `snap/` are made in here.
+    pub dir: PathBuf,
+    /// Who takes part, if this is a new member.
+    pub initial: ConfState,
+    pub seed: u64,
+    pub link: Arc<dyn Link>,
+    pub policy: SnapshotPolicy,
+    pub wal: WalOptions,
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Options {
+    /// A member that has `dir` to itself, and no peers.
+    pub fn alone(dir: &Path) -> Options {
+        Options {
+            id: 1,
+            dir: dir.into(),
+            initial: ConfState::of([1]),
+            seed: 0,
+            link: Arc::new(NoLink),
+            policy: SnapshotPolicy::default(),
+            wal: WalOptions::default(),
+            disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+enum Input {
+    Propose { id: u64, data: Bytes },
+    Read { ctx: u64 },
+    Message(Message),
+    Persisted(Persisted),
+    Failed(WalError),
+    SnapshotSaved(Option<SnapshotRef>),
+    Transfer { to: MemberId },
+    Conf { change: ConfChange, answer: oneshot::Sender<Result<Index, ConfError>> },
+    Stop,
+    Kill,
+}
+
+enum Job {
+    Write(Write),
+    Release(Index),
+}
+
+/// Told once, when a member's log cannot be written any more; proposals and reads are the machine's to end.
+pub type OnFailure = Box<dyn FnOnce(WalError) + Send>;
+
+/// Speaks to a running member from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    inbox: Sender<Input>,
+    peers_waiting: Arc<AtomicUsize>,
+    start: Instant,
+}
+
+impl Handle {
+    /// `false` if the member is gone.
+    pub fn propose(&self, id: u64, data: Bytes) -> bool {
+        self.inbox.send(Input::Propose { id, data }).is_ok()
+    }
+
+    /// `false` if the member is gone.
+    pub fn read(&self, ctx: u64) -> bool {
+        self.inbox.send(Input::Read { ctx }).is_ok()
+    }
+
+    /// Bytes from a peer. What cannot be read is dropped and reported.
+    pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
+        let message = codec::decode_message(bytes)?;
+        if self.peers_waiting.fetch_add(1, Ordering::Relaxed) < PEER_QUEUE
+            && self.inbox.send(Input::Message(message)).is_ok()
+        {
+            return Ok(());
+        }
+        self.peers_waiting.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub fn transfer(&self, to: MemberId) {
+        let _ = self.inbox.send(Input::Transfer { to }); // a member that is gone does not lead
+    }
+
+    /// Changes who takes part. Answers the entry's index; it is in force, but not yet committed.
+    pub async fn propose_conf(&self, change: ConfChange) -> Result<Index, ConfError> {
+        let (answer, pending) = oneshot::channel();
+        let _ = self.inbox.send(Input::Conf { change, answer });
+        pending.await.unwrap_or(Err(ConfError::NotLeader))
+    }
+
+    /// The member's clock.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// A member and its threads.
+pub struct Driver {
+    handle: Handle,
+    threads: Vec<JoinHandle<()>>,
+    /// The log's thread leaves undone what it has not begun.
+    killed: Arc<AtomicBool>,
+}
+
+impl Driver {
+    /// Opens the log and starts the threads. Answers where a torn tail was cut off, if there was one.
+    pub fn start<M: StateMachine + 'static>(
+        options: Options,
+        machine: M,
+        on_failure: OnFailure,
+    ) -> Result<(Driver, Option<(PathBuf, u64)>), StartError> {
+        let initial = SnapshotRef { conf: options.initial.clone(), ..SnapshotRef::default() };
+        options.disk.create_dir(&options.dir).map_err(WalError::io("make the directory", &options.dir))?;
+        let lock = lock(&options.dir)?;
+        let (wal, found) = Wal::open(options.disk.clone(), &options.dir, &initial, options.wal)?;
+        let start = Instant::now();
+        let config = Config { id: options.id, election_ticks: 10, heartbeat_ticks: 2, seed: options.seed };
+        let member = Member::new(config, found.stored, machine, options.policy, start.elapsed())
+            .map_err(|why| StartError::Snapshot { dir: options.dir.clone(), why })?;
+        let (inbox, inputs) = channel();
+        let (jobs, queue) = channel();
+        let peers_waiting = Arc::new(AtomicUsize::new(0));
+        let handle = Handle { inbox: inbox.clone(), peers_waiting: peers_waiting.clone(), start };
+        let edge = RealEdge {
+            jobs,
+            inbox: inbox.clone(),
+            link: options.link,
+            disk: options.disk,
+            snap_dir: options.dir.join("snap"),
+            saving: None,
+        };
+        let run = Run { member, edge, peers_waiting, start, on_failure: Some(on_failure) };
+        let spawn = |name: &str, f: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(f).map_err(StartError::Thread)
+        };
+        let killed = Arc::new(AtomicBool::new(false));
+        let dead = killed.clone();
+        let writer = spawn("wal", Box::new(move || write_log(wal, &queue, &inbox, &dead)))?;
+        let core = spawn("raft", Box::new(move || run.run(&inputs, lock)))?;
+        Ok((Driver { handle, threads: vec![core, writer], killed }, found.torn))
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Lets the log finish what it has been given, and waits for the threads.
+    pub fn stop(self) {
+        self.end(Input::Stop);
+    }
+
+    /// Ends the member between two steps: nothing that waits is finished.
+    pub fn kill(self) {
+        self.killed.store(true, Ordering::Release);
+        self.end(Input::Kill);
+    }
+
+    fn end(mut self, how: Input) {
+        let _ = self.handle.inbox.send(how);
+        self.join();
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the raft member panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.killed.store(true, Ordering::Release);
+            let _ = self.handle.inbox.send(Input::Kill);
+            self.join();
+        }
+    }
+}
+
+/// Two members on the same files would be the end of them.
+fn lock(dir: &Path) -> Result<File, StartError> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(WalError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(dir.into())),
+        Err(std::fs::TryLockError::Error(cause)) => Err(WalError::io("lock", &path)(cause).into()),
+    }
+}
+
+struct RealEdge {
+    jobs: Sender<Job>,
+    inbox: Sender<Input>,
+    link: Arc<dyn Link>,
+    disk: Arc<dyn Disk>,
+    snap_dir: PathBuf,
+    saving: Option<JoinHandle<()>>,
+}
+
+impl Edge for RealEdge {
+    fn write(&mut self, write: Write) {
+        let _ = self.jobs.send(Job::Write(write)); // after a failure nobody writes, and nobody is told that it is durable
+    }
+
+    fn send(&mut self, mut message: Message) {
+        if wants_data(&message) {
+            match (snapfile::load(&*self.disk, &self.snap_dir), &mut message.body) {
+                (Ok(Some(newest)), Body::MsgSnap(snapshot)) => *snapshot = newest,
+                (_, _) => return, // lost; it will be asked for again
+            }
+        }
+        self.link.send(message.to, codec::encode_message(&message).into());
+    }
+
+    fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture) {
+        let (disk, dir, inbox) = (self.disk.clone(), self.snap_dir.clone(), self.inbox.clone());
+        let save = move || {
+            let full = SnapshotRef { data: capture().into(), ..snapshot.clone() };
+            let saved = match snapfile::save(&*disk, &dir, &full) {
+                Ok(()) => Some(snapshot),
+                Err(e) => {
+                    // The log still has everything, so this is no reason to stop.
+                    tracing::warn!(error = %e.full_text(), "no snapshot");
+                    None
+                }
+            };
+            let _ = inbox.send(Input::SnapshotSaved(saved)); // the member may have stopped meanwhile
+        };
+        match std::thread::Builder::new().name("snapshot".into()).spawn(save) {
+            Ok(thread) => self.saving = Some(thread),
+            Err(e) => {
+                tracing::warn!(error = %e, "no thread for a snapshot");
+                let _ = self.inbox.send(Input::SnapshotSaved(None));
+            }
+        }
+    }
+
+    fn release(&mut self, upto: Index) {
+        let _ = self.jobs.send(Job::Release(upto));
+    }
+}
+
+struct Run<M> {
+    member: Member<M>,
+    edge: RealEdge,
+    peers_waiting: Arc<AtomicUsize>,
+    start: Instant,
+    on_failure: Option<OnFailure>,
+}
+
+enum Flow {
+    Go,
+    Stop,
+    Kill,
+}
+
+impl<M: StateMachine> Run<M> {
+    fn run(mut self, inputs: &Receiver<Input>, lock: File) {
+        self.member.pump(self.start.elapsed(), &mut self.edge);
+        let mut next_tick = Instant::now() + self.tick();
+        let end = 'run: loop {
+            let wait = next_tick.saturating_duration_since(Instant::now());
+            match inputs.recv_timeout(wait) {
+                Ok(input) => {
+                    // whatever came meanwhile is handled together, and shares a write to the log
+                    for input in std::iter::once(input).chain(inputs.try_iter().take(4096)) {
+                        match self.handle(input) {
+                            Flow::Go => {}
+                            end => break 'run end,
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break Flow::Kill,
+            }
+            let now = Instant::now();
+            if now >= next_tick && self.on_failure.is_some() {
+                self.member.tick(self.start.elapsed());
+            }
+            if now >= next_tick {
+                next_tick = now + self.tick(); // ticks that were missed are not made up for: nobody was late but us
+            }
+            self.pump();
+        };
+        if matches!(end, Flow::Stop) {
+            self.pump();
+        }
+        let Run { edge, member, .. } = self;
+        let saving = edge.saving;
+        drop(member); // whoever waits learns that nobody will answer
+        drop(edge.jobs);
+        if let Some(saving) = saving {
+            let _ = saving.join(); // the directory is ours no longer once the lock is gone
+        }
+        drop(lock);
+    }
+
+    /// A member whose disk failed neither promises nor applies anything any more.
+    fn pump(&mut self) {
+        if self.on_failure.is_some() {
+            self.member.pump(self.start.elapsed(), &mut self.edge);
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        match self.member.core().conf_state().voters.len() {
+            0 | 1 => TICK_ALONE,
+            _ => TICK,
+        }
+    }
+
+    fn handle(&mut self, input: Input) -> Flow {
+        match input {
+            Input::Stop => return Flow::Stop,
+            Input::Kill => return Flow::Kill,
+            Input::Failed(error) => {
+                tracing::error!(error = %error.full_text(), "the log cannot be written; this member takes no more writes");
+                if let Some(tell) = self.on_failure.take() {
+                    tell(error);
+                }
+            }
+            Input::Message(message) => {
+                self.peers_waiting.fetch_sub(1, Ordering::Relaxed);
+                if self.on_failure.is_some() {
+                    self.member.step(message);
+                }
+            }
+            Input::Propose { id, .. } if self.on_failure.is_none() => self.member.machine().refused(id),
+            Input::Read { ctx } if self.on_failure.is_none() => self.member.machine().read(ctx, false),
+            Input::Propose { id, data } => self.member.propose(id, data),
+            Input::Read { ctx } => self.member.read(ctx),
+            Input::Persisted(write) => self.member.persisted(&write, &mut self.edge),
+            Input::SnapshotSaved(snapshot) => self.member.snapshot_saved(snapshot, &mut self.edge),
+            Input::Transfer { to } => self.member.transfer(to),
+            Input::Conf { change, answer } => {
+                let _ = answer.send(self.member.propose_conf(change)); // whoever asked may have left
+            }
+        }
+        Flow::Go
+    }
+}
+
+/// The log's thread: takes all that is queued, writes once, syncs once, reports.
+fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed: &AtomicBool) {
+    let mut held = None;
+    while let Some(job) = held.take().or_else(|| queue.recv().ok()) {
+        if killed.load(Ordering::Acquire) {
+            return;
+        }
+        let done = match job {
+            Job::Release(upto) => wal.release(upto).map(|()| None),
+            Job::Write(first) => {
+                let mut group = vec![first];
+                while group[group.len() - 1].snapshot.is_none() && bytes(&group) < GROUP_BYTES {
+                    match queue.try_recv() {
+                        // a snapshot comes before its records, and after those of others
+                        Ok(Job::Write(write)) if write.snapshot.is_none() => group.push(write),
+                        Ok(other) => {
+                            held = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                write_group(&mut wal, &group).map(Some)
+            }
+        };
+        match done {
+            Ok(Some(persisted)) => {
+                let _ = inbox.send(Input::Persisted(persisted)); // the member may have been killed meanwhile
+            }
+            Ok(None) => {}
+            Err(error) => {
+                // Never retried: after a failed sync nobody knows what is on the disk.
+                let _ = inbox.send(Input::Failed(error));
+                return;
+            }
+        }
+    }
+}
+
+fn bytes(group: &[Write]) -> usize {
+    group.iter().map(|w| w.records.size()).sum()
+}
+
+fn write_group(wal: &mut Wal, group: &[Write]) -> Result<Persisted, WalError> {
+    let start = Instant::now();
+    for snapshot in group.iter().filter_map(|w| w.snapshot.as_ref()) {
+        wal.save_snapshot(snapshot)?;
+    }
+    wal.append(group.iter().map(|w| &w.records))?;
+    Ok(Persisted {
+        batch: group.last().map_or(0, |w| w.batch),
+        entries: group.iter().map(|w| w.entries).sum(),
+        bytes: bytes(group),
+        took: start.elapsed(),
+    })
+}

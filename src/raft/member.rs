@@ -1,0 +1,308 @@
+//! One member: core, state machine, and what waits for the disk. Still without a clock, thread or file of its own:
+//! the [`Edge`] has those, a real one in `driver` and a simulated one in `sim`.
+
+use super::core::{Config, Raft, Stored};
+use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef};
+use super::wal::Records;
+use super::{ConfError, Core, Status};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Makes a snapshot's bytes from a frozen copy of the state, on some other thread.
+pub type Capture = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
+/// What the members agree about. Called from one thread.
+pub trait StateMachine: Send {
+    /// Committed entries, in order, each once. `now` is this member's own clock.
+    fn apply(&mut self, entries: &[Entry], now: Duration);
+    /// Replaces everything. An error means that the bytes are no state of ours.
+    fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) -> Result<(), String>;
+    /// Freezes the state as it is now; cheap.
+    fn capture(&mut self) -> Capture;
+    /// The proposal went nowhere: no leader is known.
+    fn refused(&mut self, id: u64);
+    /// What is applied now is at least as new as every write acknowledged before the read came; or `ok` is false.
+    fn read(&mut self, ctx: u64, ok: bool);
+    /// Term, role, leader or indexes changed; `applied` is the last entry applied.
+    fn status(&mut self, status: &Status, applied: Index, now: Duration);
+    fn events(&mut self, events: &[Event]);
+    /// A batch became durable.
+    fn persisted(&mut self, write: &Persisted);
+    /// Proposals that come from the state itself, e.g. leases that expired. Asked on the leader at every tick.
+    fn due(&mut self, now: Duration) -> Vec<Bytes>;
+}
+
+/// How one write to the log went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Persisted {
+    /// All batches up to this one are durable.
+    pub batch: u64,
+    /// Entries that shared this sync.
+    pub entries: usize,
+    pub bytes: usize,
+    /// How long write and sync took.
+    pub took: Duration,
+}
+
+/// One batch for the disk.
+pub struct Write {
+    pub batch: u64,
+    pub records: Records,
+    pub entries: usize,
+    /// A snapshot from the leader, to be saved before the records.
+    pub snapshot: Option<SnapshotRef>,
+}
+
+/// What a member does to the world. Nothing answers at once: answers come back as calls.
+pub trait Edge {
+    /// Queue for the disk, in order; [`Member::persisted`] reports.
+    fn write(&mut self, write: Write);
+    fn send(&mut self, message: Message);
+    /// Make and save a snapshot; [`Member::snapshot_saved`] reports.
+    fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture);
+    /// A snapshot is durable: the log up to it may go.
+    fn release(&mut self, upto: Index);
+}
+
+/// When a member makes a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotPolicy {
+    /// Entries applied since the last one.
+    pub entries: u64,
+    /// Bytes of entries applied since the last one.
+    pub bytes: u64,
+}
+
+impl Default for SnapshotPolicy {
+    fn default() -> SnapshotPolicy {
+        SnapshotPolicy { entries: 10_000, bytes: 8 << 20 }
+    }
+}
+
+pub struct Member<M> {
+    core: Raft,
+    machine: M,
+    policy: SnapshotPolicy,
+    applied: Index,
+    bytes: u64,
+    snapshot_index: Index,
+    snapshotting: bool,
+    /// Messages that promise what is not yet durable, by the batch that they wait for.
+    promises: VecDeque<(u64, Vec<Message>)>,
+    /// The newest batch given to the disk, and the newest known to be durable.
+    written: u64,
+    durable: u64,
+    /// Reads that wait until their index is applied.
+    reads: Vec<(u64, Index)>,
+    /// Reads that the core has not answered.
+    asked: Vec<u64>,
+    told: Option<(Status, Index)>,
+}
+
+impl<M: StateMachine> Member<M> {
+    /// Errors: the snapshot is no state of this machine.
+    pub fn new(
+        config: Config,
+        stored: Stored,
+        mut machine: M,
+        policy: SnapshotPolicy,
+        now: Duration,
+    ) -> Result<Member<M>, String> {
+        let index = stored.snapshot.index;
+        if index > 0 {
+            machine.restore(&stored.snapshot, now)?;
+        }
+        // the machine has it now; the file has it, too
+        let snapshot = SnapshotRef { data: Bytes::new(), ..stored.snapshot };
+        Ok(Member {
+            core: Raft::new(config, Stored { snapshot, ..stored }),
+            machine,
+            policy,
+            applied: index,
+            bytes: 0,
+            snapshot_index: index,
+            snapshotting: false,
+            promises: VecDeque::new(),
+            written: 0,
+            durable: 0,
+            reads: Vec::new(),
+            asked: Vec::new(),
+            told: None,
+        })
+    }
+
+    pub fn core(&self) -> &Raft {
+        &self.core
+    }
+
+    pub fn machine(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    pub fn tick(&mut self, now: Duration) {
+        self.core.tick();
+        if self.is_leader() {
+            for data in self.machine.due(now) {
+                let _ = self.core.propose(data); // if it goes nowhere it is still due at the next tick
+            }
+        }
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.core.status().role == super::Role::Leader
+    }
+
+    pub fn step(&mut self, message: Message) {
+        self.core.step(message);
+    }
+
+    /// `id` is the machine's name for it.
+    pub fn propose(&mut self, id: u64, data: Bytes) {
+        if self.core.propose(data).is_err() {
+            self.machine.refused(id);
+        }
+    }
+
+    pub fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError> {
+        self.core.propose_conf(change)
+    }
+
+    pub fn read(&mut self, ctx: u64) {
+        match self.core.read_index(ctx) {
+            Ok(()) => self.asked.push(ctx),
+            Err(_) => self.machine.read(ctx, false),
+        }
+    }
+
+    pub fn transfer(&mut self, to: super::MemberId) {
+        self.core.transfer(to);
+    }
+
+    /// The disk is done with all batches up to `write.batch`.
+    pub fn persisted(&mut self, write: &Persisted, edge: &mut dyn Edge) {
+        self.durable = self.durable.max(write.batch);
+        self.machine.persisted(write);
+        while let Some((_, messages)) = self.promises.pop_front_if(|(batch, _)| *batch <= write.batch) {
+            messages.into_iter().for_each(|m| edge.send(m));
+        }
+        self.core.persisted(write.batch);
+    }
+
+    /// A snapshot that this member made is durable; or making it failed.
+    pub fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
+        self.snapshotting = false;
+        let Some(snapshot) = snapshot else { return };
+        self.snapshot_index = self.snapshot_index.max(snapshot.index);
+        // Followers that lag a little are cheaper to serve from the log.
+        let alone = self.core.conf_state().voters.len() + self.core.conf_state().learners.len() == 1;
+        let keep = if alone { 0 } else { self.policy.entries / 2 };
+        let index = snapshot.index;
+        self.core.compact(index.saturating_sub(keep), snapshot);
+        edge.release(index);
+    }
+
+    /// Does everything that follows from what came in. `true` if there was anything.
+    pub fn pump(&mut self, now: Duration, edge: &mut dyn Edge) -> bool {
+        let mut any = false;
+        while let Some(ready) = self.core.ready() {
+            any = true;
+            ready.send.iter().for_each(|m| edge.send(m.clone()));
+            if ready.writes() {
+                self.written = ready.batch;
+                edge.write(Write {
+                    batch: ready.batch,
+                    records: Records::of(&ready),
+                    entries: ready.append.len(),
+                    snapshot: ready.snapshot.clone(),
+                });
+            }
+            if self.written > self.durable {
+                if !ready.send_after_persist.is_empty() {
+                    self.promises.push_back((self.written, ready.send_after_persist));
+                }
+            } else {
+                ready.send_after_persist.into_iter().for_each(|m| edge.send(m));
+            }
+            if let Some(snapshot) = &ready.snapshot {
+                if let Err(why) = self.machine.restore(snapshot, now) {
+                    // A member that cannot read what the others agreed on must not go on.
+                    panic!("the leader's snapshot up to entry {} is unreadable: {why}", snapshot.index);
+                }
+                (self.applied, self.snapshot_index, self.bytes) = (snapshot.index, snapshot.index, 0);
+            }
+            if let Some(last) = ready.committed.last() {
+                debug_assert_eq!(ready.committed[0].index, self.applied + 1);
+                self.machine.apply(&ready.committed, now);
+                self.applied = last.index;
+                self.bytes += ready.committed.iter().map(|e| e.payload.size() as u64).sum::<u64>();
+            }
+            self.reads.extend(ready.reads);
+            if !ready.events.is_empty() {
+                self.machine.events(&ready.events);
+            }
+        }
+        self.answer_reads();
+        self.tell(now);
+        self.maybe_snapshot(edge);
+        any
+    }
+
+    fn answer_reads(&mut self) {
+        let applied = self.applied;
+        for (ctx, _) in self.reads.extract_if(.., |(_, index)| *index <= applied) {
+            // an answer that comes twice (it was asked again) counts once
+            if let Some(at) = self.asked.iter().position(|asked| *asked == ctx) {
+                self.asked.swap_remove(at);
+                self.machine.read(ctx, true);
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Duration) {
+        let status = self.core.status();
+        let before = self.told.as_ref().map(|(s, _)| (s.term, s.leader, s.role));
+        if before.is_some_and(|before| before != (status.term, status.leader, status.role)) {
+            // whoever was asked may not answer any more
+            self.reads.clear();
+            for ctx in std::mem::take(&mut self.asked) {
+                self.machine.read(ctx, false);
+            }
+        }
+        let now_told = (status, self.applied);
+        if self.told.as_ref() != Some(&now_told) {
+            self.machine.status(&now_told.0, now_told.1, now);
+            self.told = Some(now_told);
+        }
+    }
+
+    fn maybe_snapshot(&mut self, edge: &mut dyn Edge) {
+        let entries = self.applied - self.snapshot_index;
+        let due = entries >= self.policy.entries || self.bytes >= self.policy.bytes;
+        if !due || self.snapshotting || entries == 0 {
+            return;
+        }
+        if let Some(snapshot) = self.core.snapshot_ref(self.applied) {
+            (self.snapshotting, self.bytes) = (true, 0);
+            let capture = self.machine.capture();
+            edge.snapshot(snapshot, capture);
+        }
+    }
+}
+
+/// The message carries a snapshot whose bytes are still to be filled in.
+pub(super) fn wants_data(message: &Message) -> bool {
+    matches!(&message.body, Body::MsgSnap(s) if s.data.is_empty())
+}
+
+/// An entry's bytes, if it is one of the machine's.
+pub fn data(entry: &Entry) -> Option<&Bytes> {
+    match &entry.payload {
+        Payload::Normal(data) => Some(data),
+        Payload::Empty | Payload::ConfChange(_) => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! What a leader knows of each follower, and how much it may send ahead.
+
+use super::message::{Index, ProgressState};
+use std::collections::VecDeque;
+
+/// Messages with entries under way to one follower.
+pub(super) const INFLIGHT_MAX: usize = 256;
+/// Check-quorum rounds after which a snapshot that nobody acknowledged is sent again.
+const SNAPSHOT_PATIENCE: u32 = 8;
+
+pub(super) struct Progress {
+    /// Known to be durable there.
+    pub matched: Index,
+    /// First entry to send next.
+    pub next: Index,
+    pub state: ProgressState,
+    /// Last index of each message under way, in Replicate.
+    inflight: VecDeque<Index>,
+    /// Probe sent, answer awaited.
+    pub paused: bool,
+    /// Heard from since the last check-quorum round.
+    pub active: bool,
+    /// Newest read number that it confirmed.
+    pub read: u64,
+    rounds: u32,
+}
+
+impl Progress {
+    pub fn new(next: Index) -> Progress {
+        Progress {
+            matched: 0,
+            next,
+            state: ProgressState::Probe,
+            inflight: VecDeque::new(),
+            paused: false,
+            active: true,
+            read: 0,
+            rounds: 0,
+        }
+    }
+
+    /// Entries may be sent now.
+    pub fn ready(&self) -> bool {
+        match self.state {
+            ProgressState::Probe => !self.paused,
+            ProgressState::Replicate => self.inflight.len() < INFLIGHT_MAX,
+            ProgressState::Snapshot(_) => false,
+        }
+    }
+
+    /// Entries up to `last` were sent.
+    pub fn sent(&mut self, last: Index) {
+        match self.state {
+            ProgressState::Replicate => {
+                self.next = last + 1;
+                self.inflight.push_back(last);
+            }
+            ProgressState::Probe => self.paused = true,
+            ProgressState::Snapshot(_) => {}
+        }
+    }
+
+    fn enter(&mut self, state: ProgressState) {
+        (self.state, self.paused, self.rounds) = (state, false, 0);
+        self.inflight.clear();
+    }
+
+    pub fn enter_snapshot(&mut self, index: Index) {
+        self.enter(ProgressState::Snapshot(index));
+    }
+
+    /// It has everything up to `index`. `true` if its state changed.
+    pub fn accepted(&mut self, index: Index) -> bool {
+        self.matched = self.matched.max(index);
+        self.next = self.next.max(self.matched + 1);
+        self.paused = false;
+        while self.inflight.front().is_some_and(|last| *last <= index) {
+            self.inflight.pop_front();
+        }
+        let caught_up = match self.state {
+            ProgressState::Probe => true,
+            ProgressState::Snapshot(at) => self.matched >= at,
+            ProgressState::Replicate => false,
+        };
+        if caught_up {
+            self.enter(ProgressState::Replicate);
+            self.next = self.matched + 1;
+        }
+        caught_up
+    }
+
+    /// It does not have `index`, but perhaps `hint`. `false` if that is old news.
+    pub fn rejected(&mut self, index: Index, hint: Index) -> bool {
+        match self.state {
+            ProgressState::Replicate if index <= self.matched => return false,
+            ProgressState::Replicate => self.next = self.matched + 1,
+            ProgressState::Probe if index + 1 != self.next => return false,
+            ProgressState::Probe => self.next = index.min(hint + 1).max(self.matched + 1),
+            ProgressState::Snapshot(_) => return false,
+        }
+        self.enter(ProgressState::Probe);
+        true
+    }
+
+    /// A check-quorum round ended. `true` if the follower had been heard.
+    pub fn round(&mut self) -> bool {
+        if matches!(self.state, ProgressState::Snapshot(_)) {
+            self.rounds += 1;
+            if self.rounds >= SNAPSHOT_PATIENCE {
+                self.enter(ProgressState::Probe);
+                self.next = self.matched + 1;
+            }
+        }
+        std::mem::take(&mut self.active)
+    }
+}

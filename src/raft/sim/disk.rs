@@ -1,0 +1,200 @@
+//! A disk in memory. What was not synced is kept in part, torn, or lost when the power goes.
+
+use crate::raft::disk::{Disk, DiskFile};
+use crate::rng::Rng;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+#[derive(Clone, Default)]
+struct Inode {
+    durable: Vec<u8>,
+    seen: Vec<u8>,
+    /// Writes since the last sync, oldest first.
+    pending: Vec<(usize, Vec<u8>)>,
+}
+
+#[derive(Clone)]
+enum NameOp {
+    Link(PathBuf, usize),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+fn rename(names: &mut BTreeMap<PathBuf, usize>, op: &NameOp) {
+    match op {
+        NameOp::Link(path, inode) => drop(names.insert(path.clone(), *inode)),
+        NameOp::Rename(from, to) => {
+            if let Some(inode) = names.remove(from) {
+                names.insert(to.clone(), inode);
+            }
+        }
+        NameOp::Remove(path) => drop(names.remove(path)),
+    }
+}
+
+fn write(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    if content.len() < at + bytes.len() {
+        content.resize(at + bytes.len(), 0);
+    }
+    content[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+#[derive(Default)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    pending_names: Vec<NameOp>,
+    /// New bytes that still fit.
+    room: Option<usize>,
+    broken_sync: bool,
+    syncs: u64,
+}
+
+/// Clones are handles to the same disk.
+#[derive(Clone, Default)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+impl SimDisk {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// The power goes: of what was not synced, any prefix may have reached the platter, its last write torn.
+    pub fn crash(&self, rng: &Rng) {
+        let mut state = self.lock();
+        let kept = rng.range(0, state.pending_names.len() as u64 + 1) as usize;
+        let ops: Vec<NameOp> = state.pending_names.drain(..).collect();
+        for op in &ops[..kept] {
+            rename(&mut state.durable_names, op);
+        }
+        state.names = state.durable_names.clone();
+        for inode in &mut state.inodes {
+            let pending = std::mem::take(&mut inode.pending);
+            let kept = rng.range(0, pending.len() as u64 + 1) as usize;
+            for (i, (at, bytes)) in pending[..kept].iter().enumerate() {
+                let torn = i + 1 == kept && rng.chance(0.5);
+                let len = if torn { rng.range(0, bytes.len() as u64) as usize } else { bytes.len() };
+                write(&mut inode.durable, *at, &bytes[..len]);
+            }
+            inode.seen = inode.durable.clone();
+        }
+    }
+
+    /// From now on only `room` new bytes fit; `None` takes the limit away.
+    pub fn set_room(&self, room: Option<usize>) {
+        self.lock().room = room;
+    }
+
+    /// From now on every sync fails.
+    pub fn break_sync(&self) {
+        self.lock().broken_sync = true;
+    }
+
+    pub fn mend_sync(&self) {
+        self.lock().broken_sync = false;
+    }
+
+    pub fn syncs(&self) -> u64 {
+        self.lock().syncs
+    }
+
+    /// Changes bytes behind everybody's back.
+    pub fn corrupt(&self, path: &Path, at: usize) {
+        let mut state = self.lock();
+        let inode = state.names[path];
+        for content in [&mut state.inodes[inode]].map(|i| [&mut i.durable, &mut i.seen]).into_iter().flatten()
+        {
+            content[at] ^= 0xff;
+        }
+    }
+
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.lock().names.keys().cloned().collect()
+    }
+}
+
+struct SimFile(SimDisk, usize);
+
+impl Disk for SimDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.lock();
+        let here = state.names.keys().filter(|p| p.parent() == Some(dir));
+        Ok(here.filter_map(|p| Some(p.file_name()?.to_str()?.to_string())).collect())
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let state = self.lock();
+        let inode = state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.inodes[*inode].seen.clone())
+    }
+    fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.lock();
+        if state.room.is_some_and(|room| room < len as usize) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let inode = state.inodes.len();
+        state.inodes.push(Inode { seen: vec![0; len as usize], ..Inode::default() });
+        state.inodes[inode].pending.push((0, vec![0; len as usize]));
+        let op = NameOp::Link(path.into(), inode);
+        rename(&mut state.names, &op);
+        state.pending_names.push(op);
+        Ok(Box::new(SimFile(self.clone(), inode)))
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let inode = *self.lock().names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(SimFile(self.clone(), inode)))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let op = NameOp::Rename(from.into(), to.into());
+        rename(&mut state.names, &op);
+        state.pending_names.push(op);
+        Ok(())
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let op = NameOp::Remove(path.into());
+        rename(&mut state.names, &op);
+        state.pending_names.push(op);
+        Ok(())
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.pending_names.clear();
+        state.durable_names = state.names.clone();
+        Ok(())
+    }
+}
+
+impl DiskFile for SimFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.0.lock();
+        let grows = (offset as usize + bytes.len()).saturating_sub(state.inodes[self.1].seen.len());
+        match &mut state.room {
+            Some(room) if *room < grows => return Err(io::ErrorKind::StorageFull.into()),
+            Some(room) => *room -= grows,
+            None => {}
+        }
+        let inode = &mut state.inodes[self.1];
+        write(&mut inode.seen, offset as usize, bytes);
+        inode.pending.push((offset as usize, bytes.to_vec()));
+        Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.broken_sync {
+            return Err(io::Error::other("input/output error"));
+        }
+        state.syncs += 1;
+        let inode = &mut state.inodes[self.1];
+        for (at, bytes) in std::mem::take(&mut inode.pending) {
+            write(&mut inode.durable, at, &bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! Snapshots on disk: the whole state in one file, there or not there, never half.
+//!
+//! `magic 8 | version u32 | crc32 u32 | index, term, conf, data`, named `<index>-<term>.snap` in hexadecimal.
+
+use super::codec;
+use super::disk::Disk;
+use super::message::SnapshotRef;
+use super::wal::WalError;
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 8] = b"RWSNAP\r\n";
+/// Version 1 is the first; a reader of a later one converts older files here.
+const VERSION: u32 = 1;
+const HEADER: usize = 16;
+
+fn name(snapshot: &SnapshotRef) -> String {
+    format!("{:016x}-{:016x}.snap", snapshot.index, snapshot.term)
+}
+
+/// Writes a snapshot and makes it durable.
+pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
+    let path = dir.join(name(snapshot));
+    let temporary = path.with_extension("snap.tmp");
+    let mut body = Vec::with_capacity(snapshot.data.len() + 64);
+    codec::put_u64(&mut body, snapshot.index);
+    codec::put_u64(&mut body, snapshot.term);
+    codec::put_conf(&mut body, &snapshot.conf);
+    codec::put_bytes(&mut body, &snapshot.data);
+    let mut header = MAGIC.to_vec();
+    header.extend(VERSION.to_le_bytes());
+    header.extend(crc32fast::hash(&body).to_le_bytes());
+    let write = || {
+        let mut file = disk.create(&temporary, 0)?;
+        file.write_at(&header, 0)?;
+        file.write_at(&body, HEADER as u64)?;
+        file.sync()?;
+        disk.rename(&temporary, &path)?;
+        disk.sync_dir(dir)
+    };
+    write().map_err(WalError::io("write the snapshot", &path))
+}
+
+fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, WalError> {
+    let names = disk.list(dir).map_err(WalError::io("list", dir))?;
+    Ok(names.into_iter().filter(|n| n.ends_with(".snap")).collect())
+}
+
+/// The newest snapshot, if there is any. A damaged one is refused: the log before it is gone.
+pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
+    let Some(newest) = names(disk, dir)?.pop() else { return Ok(None) }; // names sort by index
+    let path = dir.join(newest);
+    let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);
+    let damaged =
+        |offset: u64, what: &str| WalError::Damaged { path: path.clone(), offset, what: what.into() };
+    if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
+        return Err(damaged(0, "it is not a snapshot"));
+    }
+    let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    check_version(&path, number(8), VERSION)?;
+    if crc32fast::hash(&bytes[HEADER..]) != number(12) {
+        return Err(damaged(HEADER as u64, "the checksum does not fit"));
+    }
+    let r = &mut codec::Reader::new(bytes.slice(HEADER..));
+    let mut decode = || {
+        let (index, term, conf) = (r.u64()?, r.u64()?, codec::conf(r)?);
+        Ok(SnapshotRef { index, term, conf, data: r.bytes()? })
+    };
+    decode().map(Some).map_err(|e: codec::DecodeError| damaged(HEADER as u64, &e.to_string()))
+}
+
+/// Refuses files of a later program. Files of an earlier one would be converted by the caller.
+pub(super) fn check_version(path: &Path, version: u32, known: u32) -> Result<(), WalError> {
+    match version {
+        v if v > known => Err(WalError::Newer { path: path.into(), version, known }),
+        0 => Err(WalError::Damaged { path: path.into(), offset: 8, what: "version 0 never was".into() }),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes all snapshots but the newest, and what a crash left half written.
+pub fn clean(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
+    let mut old = names(disk, dir)?;
+    old.pop();
+    let all = disk.list(dir).map_err(WalError::io("list", dir))?;
+    old.extend(all.into_iter().filter(|n| n.ends_with(".tmp")));
+    for path in old.iter().map(|n| dir.join(n)).collect::<Vec<PathBuf>>() {
+        disk.remove(&path).map_err(WalError::io("delete", &path))?;
+    }
+    Ok(())
+}
