@@ -11,7 +11,12 @@ pub fn main() -> i32 {
     }
     loop {
         match signals.wait() {
-            Ok(Signal::SIGCHLD) => while !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(_) | Ok(WaitStatus::StillAlive)) {},
+            Ok(Signal::SIGCHLD) => {
+                while !matches!(
+                    waitpid(None, Some(WaitPidFlag::WNOHANG)),
+                    Err(_) | Ok(WaitStatus::StillAlive)
+                ) {}
+            }
             Ok(_) => return 0,
             Err(nix::errno::Errno::EINTR) => {}
             Err(_) => return 1,

@@ -63,7 +63,8 @@ impl NodeNetwork for FakeNode {
         }
         let [a, b, c, _] = self.pods.octets();
         let around = (1..=253).map(|step| (state.last + step - 1) % 253 + 2);
-        let free = around.map(|host| Ipv4Addr::new(a, b, c, host)).find(|ip| !state.taken.values().any(|t| t == ip));
+        let free =
+            around.map(|host| Ipv4Addr::new(a, b, c, host)).find(|ip| !state.taken.values().any(|t| t == ip));
         let ip = free.ok_or_else(|| Error::NoAddress(format!("{}/24", self.pods)))?;
         state.last = ip.octets()[3] - 1;
         state.taken.insert(sandbox_id.to_string(), ip);
@@ -76,7 +77,8 @@ impl NodeNetwork for FakeNode {
     }
 
     async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize> {
-        let wanted: BTreeMap<String, ServiceRule> = rules.iter().map(|r| (r.key.clone(), r.clone())).collect();
+        let wanted: BTreeMap<String, ServiceRule> =
+            rules.iter().map(|r| (r.key.clone(), r.clone())).collect();
         let mut state = lock(&self.state);
         let changed = wanted.iter().filter(|(key, rule)| state.services.get(*key) != Some(rule)).count();
         let gone = state.services.keys().filter(|key| !wanted.contains_key(*key)).count();
@@ -135,7 +137,10 @@ mod tests {
         let at: SocketAddr = (b.node_ip(), 10250).into();
         let (dialled, accepted) = tokio::join!(a.dial(at), listener.accept());
         assert!(dialled.is_ok() && accepted.is_ok());
-        assert_eq!(a.dial((b.node_ip(), 1).into()).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            a.dial((b.node_ip(), 1).into()).await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
         let file = || Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
         let first = a.add_pod("x", file()).await.unwrap();
         assert_eq!(first, Ipv4Addr::new(10, 244, 1, 2));

@@ -2,8 +2,8 @@
 //! what a [`Script`] says. There are no processes, no files and no logs; `exec`, `attach` and `port_forward` say so.
 
 use super::{
-    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Result, Runtime, Sandbox,
-    SandboxConfig, SandboxState, Session, Stats, Stream,
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Result, Runtime,
+    Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
 };
 use crate::clock;
 use crate::rng::Rng;
@@ -219,7 +219,8 @@ impl Runtime for FakeRuntime {
         let mut state = self.lock();
         state.note(format!("create_container {}", config.name));
         state.check_image(&config.image)?;
-        let pod = state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
+        let pod =
+            state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
         if pod.sandbox.state == SandboxState::NotReady {
             return Err(Error::State(format!("sandbox container {sandbox_id:?} is not running")));
         }

@@ -143,7 +143,8 @@ fn group_name(lock: &Path) -> String {
 }
 
 fn start_janitor(cgroups: &Arc<dyn cgroup::Backend>) -> Result<Child> {
-    let supervisor = process::pidfd_open(std::process::id() as i32).during(|| "cannot watch myself".into())?;
+    let supervisor =
+        process::pidfd_open(std::process::id() as i32).during(|| "cannot watch myself".into())?;
     let cgroups = cgroups.clone();
     spawn_forked(0, None, move || {
         let _ = nix::unistd::setsid();
@@ -217,7 +218,8 @@ fn become_main(
     mount::proc_or_outer(Path::new("/proc"), Path::new("/proc"))?;
     let (layers, writable) = scratch(&config.scratch)?;
     let binary = layers.join(BINARY);
-    copy_binary(own_binary, &binary).during(|| format!("cannot copy the own binary to {}", binary.display()))?;
+    copy_binary(own_binary, &binary)
+        .during(|| format!("cannot copy the own binary to {}", binary.display()))?;
     lay_out(&layers, &binary).during(|| "cannot lay out the images".into())?;
     mount::freeze(&layers, mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV)?;
     let zygote = start_zygote(&binary)?;

@@ -98,8 +98,7 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: `pidfd` is borrowed, so it stays open for the call. A null `info` means "as kill(2) would fill it".
-    let answer =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0u32) };
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0u32) };
     check(answer).map(drop)
 }
 
@@ -138,7 +137,8 @@ fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<(i3
         // SAFETY: waitid filled the fields of a SIGCHLD, or left zeroes.
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         return Ok((pid != 0).then(|| {
-            let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
+            let exit =
+                if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
             (pid, exit)
         }));
     }

@@ -82,8 +82,10 @@ impl Profile {
                 libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut().cast() };
             // SAFETY: `sock_filter` of seccompiler and of libc have the same layout (linux/filter.h); the kernel copies `len`
             // of them from `program`, which outlives the call.
-            check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) })
-                .map(drop)
+            check(unsafe {
+                libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter)
+            })
+            .map(drop)
         })
     }
 }
@@ -105,8 +107,7 @@ fn programs() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
         )?])
     });
     denied.insert(libc::SYS_clone, namespaces.collect::<Result<_, _>>()?);
-    let vsock =
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::AF_VSOCK as u64)?;
+    let vsock = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::AF_VSOCK as u64)?;
     denied.insert(libc::SYS_socket, vec![SeccompRule::new(vec![vsock])?]);
     let denied = SeccompFilter::new(denied, SeccompAction::Allow, errno(libc::EPERM), arch)?;
     Ok(vec![absent.try_into()?, denied.try_into()?])

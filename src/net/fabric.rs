@@ -42,7 +42,10 @@ impl Fabric {
         let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
         let route = link::open(namespace.fd())?;
         link::up(&route, 1).await?;
-        route.add_link(BridgeLink::new("br0").address(mac(BRIDGE))).await.during(|| "cannot make a bridge".into())?;
+        route
+            .add_link(BridgeLink::new("br0").address(mac(BRIDGE)))
+            .await
+            .during(|| "cannot make a bridge".into())?;
         let bridge = link::index_of(&route, "br0").await?;
         link::up(&route, bridge).await?;
         let address = Ipv4Address::with_index(bridge, BRIDGE, 24);

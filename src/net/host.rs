@@ -103,7 +103,12 @@ impl Port {
                 Ok(Arc::new(UdpSocket::from_std(socket)?))
             })?),
         };
-        Ok(Port { wanted: HostPort { ready: false, ..wanted.clone() }, door, serving: Vec::new(), connections: Crew::new("host-port") })
+        Ok(Port {
+            wanted: HostPort { ready: false, ..wanted.clone() },
+            door,
+            serving: Vec::new(),
+            connections: Crew::new("host-port"),
+        })
     }
 
     /// Starts or stops serving, or serves other targets.
@@ -128,13 +133,19 @@ impl Port {
                     let listener = std::net::TcpListener::from(socket.try_clone()?);
                     listener.set_nonblocking(true)?;
                     let listener = TcpListener::from_std(listener)?;
-                    let serve = serve_tcp(listener, targets.clone(), fabric.clone(), self.connections.clone());
+                    let serve =
+                        serve_tcp(listener, targets.clone(), fabric.clone(), self.connections.clone());
                     self.serving.push(tokio::spawn(serve));
                 }
             }
             Door::Udp(sockets) if wanted.ready => {
                 let serve = |socket: &Arc<UdpSocket>| {
-                    tokio::spawn(serve_udp(socket.clone(), targets.clone(), fabric.clone(), self.connections.clone()))
+                    tokio::spawn(serve_udp(
+                        socket.clone(),
+                        targets.clone(),
+                        fabric.clone(),
+                        self.connections.clone(),
+                    ))
                 };
                 self.serving.extend(sockets.iter().map(serve));
             }

@@ -58,7 +58,8 @@ mod tests {
         assert_eq!(ipam.take("a"), Some(Ipv4Addr::new(10, 244, 3, 2)));
         ipam.give_back("a");
         assert_eq!(ipam.take("c"), Some(Ipv4Addr::new(10, 244, 3, 4)));
-        let all: std::collections::BTreeSet<_> = (0..251).filter_map(|n| ipam.take(&format!("x{n}"))).collect();
+        let all: std::collections::BTreeSet<_> =
+            (0..251).filter_map(|n| ipam.take(&format!("x{n}"))).collect();
         assert_eq!(all.len(), 251);
         assert!(all.contains(&Ipv4Addr::new(10, 244, 3, 2)));
         assert_eq!(ipam.take("one too many"), None);

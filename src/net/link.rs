@@ -29,7 +29,8 @@ pub fn open(namespace: impl AsFd) -> Result<Connection<Route>> {
 
 pub async fn index_of(connection: &Connection<Route>, name: &str) -> Result<u32> {
     let found = connection.get_link_by_name(name).await.during(|| format!("cannot look for {name}"))?;
-    let absent = || Error::Kernel { what: format!("no interface {name}"), cause: std::io::ErrorKind::NotFound.into() };
+    let absent =
+        || Error::Kernel { what: format!("no interface {name}"), cause: std::io::ErrorKind::NotFound.into() };
     Ok(found.ok_or_else(absent)?.ifindex())
 }
 

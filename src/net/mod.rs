@@ -31,8 +31,8 @@ pub mod host;
 pub mod ipam;
 mod link;
 mod namespace;
-pub mod node;
 mod nft;
+pub mod node;
 pub mod plan;
 pub mod rules;
 

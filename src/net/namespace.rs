@@ -43,7 +43,10 @@ impl Namespace {
     }
 
     /// Runs short work in the namespace.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let (done, outcome) = oneshot::channel();
         let job = Box::new(move || drop(done.send(work()))); // the caller may have gone
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);

@@ -1,8 +1,8 @@
 //! Small parts of nftables that nlink leaves to us.
 
 use nlink::netlink::nftables::{
-    BaseChain, Chain, Expr, Family, FilterHook, MetaKey, NFT_MSG_NEWTABLE, PayloadBase, Priority, RawExpr, RawMessage,
-    Register, Rule, SetElement,
+    BaseChain, Chain, Expr, Family, FilterHook, MetaKey, NFT_MSG_NEWTABLE, PayloadBase, Priority, RawExpr,
+    RawMessage, Register, Rule, SetElement,
 };
 use nlink::netlink::{Connection, Nftables};
 use std::net::Ipv4Addr;
@@ -33,7 +33,8 @@ pub fn anew(connection: &Nft, table: &str) -> Transaction {
     name.extend(1u16.to_ne_bytes()); // NFTA_TABLE_NAME
     name.extend(table.bytes());
     name.resize(name.len() + 4 - table.len() % 4, 0);
-    let ensure = RawMessage::new(NFT_MSG_NEWTABLE, Family::Ip).flags(nix::libc::NLM_F_CREATE as u16).attrs(name);
+    let ensure =
+        RawMessage::new(NFT_MSG_NEWTABLE, Family::Ip).flags(nix::libc::NLM_F_CREATE as u16).attrs(name);
     connection.transaction().raw(ensure).del_table(table, Family::Ip).add_table(table, Family::Ip)
 }
 

@@ -55,7 +55,8 @@ impl Node {
             ("net/ipv4/conf/default/rp_filter", "0"),
             ("net/ipv4/ip_unprivileged_port_start", "0"),
         ];
-        set_network_sysctls(namespace.fd().as_fd(), &settings).during(|| format!("cannot configure {name}"))?;
+        set_network_sysctls(namespace.fd().as_fd(), &settings)
+            .during(|| format!("cannot configure {name}"))?;
         let nft = nft::open(namespace.fd()).during(|| "cannot open nftables".into())?;
         let base = rules::base(&nft, index).during(|| "cannot build the service rules".into())?;
         base.commit(&nft).await.during(|| format!("cannot write the service rules of {name}"))?;
@@ -199,7 +200,9 @@ impl NodeNetwork for Node {
             return Ok(0);
         }
         let stale = Stale::of(changes.iter().filter_map(Change::old), wanted.iter());
-        let count = changes.iter().filter(|c| !matches!(c, Change::Remove { old, .. } if after.services.contains_key(&old.key)));
+        let count = changes
+            .iter()
+            .filter(|c| !matches!(c, Change::Remove { old, .. } if after.services.contains_key(&old.key)));
         let count = count.count();
         match self.commit(&changes).await {
             Ok(()) => *table = after,

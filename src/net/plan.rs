@@ -42,14 +42,17 @@ impl Table {
     /// What makes this table say `wanted`, and the table it will be then. Removals come first, so that an address may move from
     /// one service to another. Of two rules with one key the later counts.
     pub fn change_to(&self, wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
-        let wanted: BTreeMap<&str, &ServiceRule> = wanted.iter().map(|rule| (rule.key.as_str(), rule)).collect();
+        let wanted: BTreeMap<&str, &ServiceRule> =
+            wanted.iter().map(|rule| (rule.key.as_str(), rule)).collect();
         let mut after = self.clone();
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         for (key, (number, old)) in &self.services {
             let number = *number;
             match wanted.get(key.as_str()) {
                 Some(new) if *new == old => {}
-                Some(new) if old.affinity_seconds.is_some() && old.affinity_seconds == new.affinity_seconds => {
+                Some(new)
+                    if old.affinity_seconds.is_some() && old.affinity_seconds == new.affinity_seconds =>
+                {
                     removed.push(Change::Replace { number, old: old.clone(), new: (*new).clone() });
                     after.services.insert(key.clone(), (number, (*new).clone()));
                 }
@@ -118,8 +121,7 @@ pub mod tests {
     #[test]
     fn a_service_with_affinity_keeps_its_number() {
         let (a, b) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 1, 3), 80));
-        let sticky =
-            |endpoints: &[_]| ServiceRule { affinity_seconds: Some(10800), ..rule("x", endpoints) };
+        let sticky = |endpoints: &[_]| ServiceRule { affinity_seconds: Some(10800), ..rule("x", endpoints) };
         let (_, table) = Table::default().change_to(&[sticky(&[a])]);
         let (changes, _) = table.change_to(&[sticky(&[a, b])]);
         assert_eq!(changes, [Change::Replace { number: 0, old: sticky(&[a]), new: sticky(&[a, b]) }]);

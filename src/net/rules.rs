@@ -83,13 +83,14 @@ pub fn base(connection: &Nft, node: u8) -> Result<Transaction> {
         t = t.add_chain(chain(name)?.base(BaseChain::nat(hook, priority)));
     }
     t = t.add_set(vips()).add_set(node_ports()).add_set(refused()).add_set(hairpin());
-    let pods: Vec<SetElement> = (2..=254)
-        .map(|host| Ipv4Addr::new(10, 244, node, host))
-        .map(|pod| nft::pair(pod, pod))
-        .collect();
+    let pods: Vec<SetElement> =
+        (2..=254).map(|host| Ipv4Addr::new(10, 244, node, host)).map(|pod| nft::pair(pod, pod)).collect();
     t = t.add_set_elements(&hairpin(), &pods);
     t = t
-        .add_rule(address_rule("services").expr(Expr::Lookup(LookupExpr::new("vips", Register::R0).dreg(Register::Verdict))))
+        .add_rule(
+            address_rule("services")
+                .expr(Expr::Lookup(LookupExpr::new("vips", Register::R0).dreg(Register::Verdict))),
+        )
         .add_rule(
             rule("services")
                 .match_fib_type(FibFlags::DADDR, RouteType::Local)
@@ -102,7 +103,9 @@ pub fn base(connection: &Nft, node: u8) -> Result<Transaction> {
         let services = Ipv4Addr::new(10, 96, 0, 0);
         t = t
             .add_chain(chain(name)?.base(BaseChain::filter(hook, Priority::Custom(-90))))
-            .add_rule(address_rule(name).expr(Expr::Lookup(LookupExpr::new("refused", Register::R0))).reject())
+            .add_rule(
+                address_rule(name).expr(Expr::Lookup(LookupExpr::new("refused", Register::R0))).reject(),
+            )
             .add_rule(rule(name).match_ct_state(CtState::NEW).match_daddr_v4(services, 12).reject());
     }
     for name in ["prerouting", "output"] {
@@ -196,7 +199,12 @@ fn serves_node_port(service: &ServiceRule) -> bool {
     service.node_port.is_some() && !service.endpoints.is_empty()
 }
 
-fn add(mut t: Transaction, index: u32, service: &ServiceRule, before: &[(Ipv4Addr, u16)]) -> Result<Transaction> {
+fn add(
+    mut t: Transaction,
+    index: u32,
+    service: &ServiceRule,
+    before: &[(Ipv4Addr, u16)],
+) -> Result<Transaction> {
     let names = Names(index);
     let keys = |service: &ServiceRule| -> Vec<SetElement> {
         service.addresses.iter().map(|address| address_key(service, *address)).collect()
@@ -232,7 +240,8 @@ fn balance(t: Transaction, chain: &str, map: &str, endpoints: &[(Ipv4Addr, u16)]
     let elements: Vec<SetElement> = (0u32..)
         .zip(endpoints)
         .map(|(index, (ip, port))| {
-            SetElement::mark(index).value(SetElement::concat([SetElement::ipv4(*ip), SetElement::port(*port)]))
+            SetElement::mark(index)
+                .value(SetElement::concat([SetElement::ipv4(*ip), SetElement::port(*port)]))
         })
         .collect();
     let chosen = rule(chain)
@@ -265,7 +274,9 @@ fn stick(
                 .add_chain(chain(&sticky)?)
                 .add_set(known.dynamic().timeout(memory).size(CLIENTS_MAX))
                 .add_rule(rule(&sticky).update_in_set(PacketField::Ip4Saddr, &clients, Some(memory)))
-                .add_rule(rule(&sticky).match_l4proto(number(service.protocol)).dnat(endpoint.0, Some(endpoint.1)));
+                .add_rule(
+                    rule(&sticky).match_l4proto(number(service.protocol)).dnat(endpoint.0, Some(endpoint.1)),
+                );
         }
         elements.push(SetElement::mark(index).verdict(goto(&sticky)?));
     }
@@ -295,7 +306,11 @@ fn remove(
     let family = Family::Ip;
     t = t.del_set_elements(&vips(), &keys);
     if let Some(port) = service.node_port.filter(|_| serves_node_port(service)) {
-        t = t.del_set_elements(&node_ports(), &[port_key(service, port)]).del_chain(TABLE, &names.node_port(), family);
+        t = t.del_set_elements(&node_ports(), &[port_key(service, port)]).del_chain(
+            TABLE,
+            &names.node_port(),
+            family,
+        );
         if service.local_endpoints.as_ref().is_some_and(|local| !local.is_empty()) {
             t = t.del_set(TABLE, &names.local_endpoints(), family);
         }
@@ -306,7 +321,11 @@ fn remove(
     }
     t = t.del_set(TABLE, &names.choice(), family);
     for endpoint in service.endpoints.iter().filter(|e| !staying.contains(e)) {
-        t = t.del_chain(TABLE, &names.sticky(*endpoint), family).del_set(TABLE, &names.clients(*endpoint), family);
+        t = t.del_chain(TABLE, &names.sticky(*endpoint), family).del_set(
+            TABLE,
+            &names.clients(*endpoint),
+            family,
+        );
     }
     Ok(t)
 }

@@ -1,5 +1,6 @@
 //! A member in the real world: one thread for the core, one for the log, and a link to the others.
 
+use super::ConfError;
 use super::codec;
 use super::core::Config;
 use super::disk::{Disk, RealDisk};
@@ -7,7 +8,6 @@ use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachi
 use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, SnapshotRef};
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
-use super::ConfError;
 use bytes::Bytes;
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -84,7 +84,9 @@ impl Container {
         let log = Log::open(&log_path).map_err(io("cannot open the log", &log_path))?;
         let directory = shared.writable.join(&id);
         let make = || {
-            ["upper", "work", "merged"].iter().try_for_each(|name| fs::create_dir_all(directory.join(name)))?;
+            ["upper", "work", "merged"]
+                .iter()
+                .try_for_each(|name| fs::create_dir_all(directory.join(name)))?;
             symlink(shared.images.layer(image), directory.join("lower"))
         };
         make().map_err(io("cannot make", &directory))?;
@@ -287,7 +289,13 @@ impl Container {
         let _ = self.log.write(&cutter.finish(clock::now()));
     }
 
-    async fn ended(&self, exit: Exit, group: Arc<dyn cgroup::Group>, oom_before: u64, pumps: Vec<JoinHandle<()>>) {
+    async fn ended(
+        &self,
+        exit: Exit,
+        group: Arc<dyn cgroup::Group>,
+        oom_before: u64,
+        pumps: Vec<JoinHandle<()>>,
+    ) {
         let _ = group.kill(); // in a shared PID namespace others may be left
         let aborts: Vec<_> = pumps.iter().map(JoinHandle::abort_handle).collect();
         if clock::timeout(DRAIN, futures::future::join_all(pumps)).await.is_none() {
@@ -398,7 +406,8 @@ fn program(config: &ContainerConfig, image: &Definition, hostname: &str) -> Resu
     if argv.is_empty() {
         return Err(Error::Start("no command specified".into()));
     }
-    let mut env = vec![("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
+    let mut env =
+        vec![("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
     env.extend(config.tty.then(|| ("TERM".to_string(), "xterm".to_string())));
     let image_env = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
     for (name, value) in image_env.chain(config.env.iter().cloned()) {
@@ -462,7 +471,8 @@ mod tests {
         assert_eq!(argv(&["mine"], &["x"]), "mine x");
         let config = ContainerConfig { env: vec![("A".into(), "pod".into())], ..Default::default() };
         let env = program(&config, &image, "web").unwrap().env;
-        let value = |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+        let value =
+            |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
         assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
     }
 

@@ -9,13 +9,91 @@ use std::path::{Path, PathBuf};
 
 /// Names that are links to this binary in images that people look around in.
 const USERLAND: &[&str] = &[
-    "[", "ash", "awk", "base64", "basename", "bash", "cat", "chmod", "chown", "clear", "cp", "curl", "cut", "date",
-    "dd", "df", "dirname", "du", "echo", "env", "expr", "false", "find", "free", "grep", "gunzip", "gzip", "head",
-    "hostname", "id", "ifconfig", "ip", "kill", "less", "ln", "ls", "md5sum", "mkdir", "mktemp", "more", "mv", "nc",
-    "netstat", "nl", "nproc", "nslookup", "od", "ping", "printenv", "printf", "ps", "pwd", "readlink", "realpath",
-    "rm", "rmdir", "sed", "seq", "sh", "sha256sum", "sleep", "sort", "stat", "sync", "tac", "tail", "tar", "tee",
-    "test", "timeout", "top", "touch", "tr", "true", "uname", "uniq", "uptime", "vi", "watch", "wc", "wget", "which",
-    "whoami", "xargs", "yes",
+    "[",
+    "ash",
+    "awk",
+    "base64",
+    "basename",
+    "bash",
+    "cat",
+    "chmod",
+    "chown",
+    "clear",
+    "cp",
+    "curl",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "free",
+    "grep",
+    "gunzip",
+    "gzip",
+    "head",
+    "hostname",
+    "id",
+    "ifconfig",
+    "ip",
+    "kill",
+    "less",
+    "ln",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mktemp",
+    "more",
+    "mv",
+    "nc",
+    "netstat",
+    "nl",
+    "nproc",
+    "nslookup",
+    "od",
+    "ping",
+    "printenv",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "sync",
+    "tac",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "timeout",
+    "top",
+    "touch",
+    "tr",
+    "true",
+    "uname",
+    "uniq",
+    "uptime",
+    "vi",
+    "watch",
+    "wc",
+    "wget",
+    "which",
+    "whoami",
+    "xargs",
+    "yes",
 ];
 
 /// What a built-in image is.
@@ -49,7 +127,10 @@ fn base(name: &'static str, tags: &'static [&'static str]) -> Definition {
         links_in: "bin",
         links: USERLAND,
         files: vec![
-            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".into()),
+            (
+                "etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".into(),
+            ),
             ("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n".into()),
             ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
         ],
@@ -120,14 +201,7 @@ pub fn definitions() -> Vec<Definition> {
     let mut pause = base("registry.k8s.io/pause", &["3.10"]);
     pause.entrypoint = &["/pause"];
     (pause.links_in, pause.links, pause.files) = ("", &["pause"], Vec::new());
-    vec![
-        nginx(&["1.27", "latest"], "1.27"),
-        nginx(&["1.26"], "1.26"),
-        broken,
-        busybox,
-        echo,
-        pause,
-    ]
+    vec![nginx(&["1.27", "latest"], "1.27"), nginx(&["1.26"], "1.26"), broken, busybox, echo, pause]
 }
 
 impl Definition {
@@ -163,7 +237,8 @@ impl Definition {
         if self.links_in.is_empty() {
             return Ok(());
         }
-        for directory in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log", "var/run"]
+        for directory in
+            ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log", "var/run"]
         {
             fs::create_dir_all(root.join(directory))?;
         }
@@ -274,7 +349,9 @@ impl Reference {
             None => (rest.to_string(), "latest"),
         };
         let (host, repository) = match path.split_once('/') {
-            Some((first, more)) if first.contains(['.', ':']) || first == "localhost" => (first, more.to_string()),
+            Some((first, more)) if first.contains(['.', ':']) || first == "localhost" => {
+                (first, more.to_string())
+            }
             _ => ("docker.io", path.clone()),
         };
         let host = if host == "index.docker.io" { "docker.io" } else { host };
@@ -285,8 +362,12 @@ impl Reference {
             !part.is_empty() && part.chars().all(inner) && !part.starts_with(['.', '_', '-'])
         };
         let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let tag_fits = !tag.is_empty() && tag.len() <= 128 && tag.chars().all(word) && !tag.starts_with(['.', '-']);
-        let hex = |d: &str| d.strip_prefix("sha256:").is_some_and(|h| h.len() == 64 && h.chars().all(|c| c.is_ascii_hexdigit()));
+        let tag_fits =
+            !tag.is_empty() && tag.len() <= 128 && tag.chars().all(word) && !tag.starts_with(['.', '-']);
+        let hex = |d: &str| {
+            d.strip_prefix("sha256:")
+                .is_some_and(|h| h.len() == 64 && h.chars().all(|c| c.is_ascii_hexdigit()))
+        };
         if !repository.split('/').all(part) || !tag_fits || digest.is_some_and(|d| !hex(d)) {
             return Err(bad());
         }
@@ -319,7 +400,10 @@ mod tests {
     #[test]
     fn an_unknown_image_is_answered_with_those_there_are() {
         let images = Images::new(Path::new("/nowhere"));
-        assert_eq!(images.find("nginx").unwrap().id(), images.find("docker.io/library/nginx:1.27").unwrap().id());
+        assert_eq!(
+            images.find("nginx").unwrap().id(),
+            images.find("docker.io/library/nginx:1.27").unwrap().id()
+        );
         let by_digest = format!("nginx@{}", images.find("nginx:1.26").unwrap().id());
         assert_eq!(images.find(&by_digest).unwrap().tags, ["1.26"]);
         let text = images.find("nginx:1.161").err().map(|e| e.to_string()).unwrap_or_default();

@@ -36,7 +36,9 @@ impl Birth<'_> {
     /// cgroup v1: joins the groups, whose files were opened while their paths still had a meaning.
     fn join_cgroups(&self) -> Result<()> {
         use std::io::Write;
-        self.tasks.iter().try_for_each(|mut file| file.write_all(b"0").during(|| "cannot join a cgroup".into()))
+        self.tasks
+            .iter()
+            .try_for_each(|mut file| file.write_all(b"0").during(|| "cannot join a cgroup".into()))
     }
 }
 
@@ -54,9 +56,11 @@ pub fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 
 pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
     context.join_cgroups()?;
     if !spec.own_network {
-        namespace::join(context.fd(Role::Network)?, flags::NEWNET).during(|| "cannot use the node's network".into())?;
+        namespace::join(context.fd(Role::Network)?, flags::NEWNET)
+            .during(|| "cannot use the node's network".into())?;
     }
-    nix::unistd::sethostname(&spec.hostname).during(|| format!("cannot set the hostname {:?}", spec.hostname))?;
+    nix::unistd::sethostname(&spec.hostname)
+        .during(|| format!("cannot set the hostname {:?}", spec.hostname))?;
     if spec.own_network {
         // Every user may open port 80 and ping, as containerd sets it.
         let groups = if context.ids == Ids::Single { "0 0" } else { "0 65535" };
@@ -124,7 +128,8 @@ fn become_program(spec: &Process, context: &Birth) -> Result<Infallible> {
         let streams = [context.fd(Role::Stdin)?, context.fd(Role::Stdout)?, context.fd(Role::Stderr)?];
         process::set_stdio(streams).during(|| "cannot set standard streams".into())?;
     }
-    fs::create_dir_all(&spec.cwd).during(|| format!("cannot make the working directory {}", spec.cwd.display()))?;
+    fs::create_dir_all(&spec.cwd)
+        .during(|| format!("cannot make the working directory {}", spec.cwd.display()))?;
     std::env::set_current_dir(&spec.cwd).during(|| format!("cannot enter {}", spec.cwd.display()))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
@@ -160,18 +165,18 @@ fn executable(path: &Path) -> Lookup {
 }
 
 /// As execvp(3) looks, in the words of Go's `exec`, which every Kubernetes user knows from runc.
-fn find_program(
-    program: &str,
-    env: &[(String, String)],
-    look: impl Fn(&Path) -> Lookup,
-) -> Result<PathBuf> {
-    let fail = |text: String, kind: io::ErrorKind| Err(Error::new(format!("exec: {program:?}"), io::Error::new(kind, text)));
+fn find_program(program: &str, env: &[(String, String)], look: impl Fn(&Path) -> Lookup) -> Result<PathBuf> {
+    let fail = |text: String, kind: io::ErrorKind| {
+        Err(Error::new(format!("exec: {program:?}"), io::Error::new(kind, text)))
+    };
     if program.contains('/') {
         let path = PathBuf::from(program);
         return match look(&path) {
             Lookup::Runs => Ok(path),
             Lookup::Denied => fail("permission denied".into(), io::ErrorKind::PermissionDenied),
-            Lookup::Absent => fail(format!("stat {program}: no such file or directory"), io::ErrorKind::NotFound),
+            Lookup::Absent => {
+                fail(format!("stat {program}: no such file or directory"), io::ErrorKind::NotFound)
+            }
         };
     }
     let list = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());

@@ -180,7 +180,10 @@ mod tests {
             log.write(&vec![n; FILE_MAX as usize]).unwrap();
         }
         let first = |path: PathBuf| fs::read(path).unwrap()[0];
-        assert_eq!([first(log.path().into()), first(aside(log.path(), 1)), first(aside(log.path(), 4))], [6, 5, 2]);
+        assert_eq!(
+            [first(log.path().into()), first(aside(log.path(), 1)), first(aside(log.path(), 4))],
+            [6, 5, 2]
+        );
         assert!(!aside(log.path(), 5).exists());
         log.remove();
         assert_eq!(fs::read_dir(dir.path().join("pods")).unwrap().count(), 0);

@@ -256,8 +256,10 @@ impl Runtime for NodeRuntime {
         };
         let dialled = super::blocking(dial).await.flatten().flatten();
         let made = dialled.and_then(tokio::net::TcpStream::from_std);
-        let failed =
-            |cause| Error::Io { what: format!("failed to connect to localhost:{port} inside namespace"), cause };
+        let failed = |cause| Error::Io {
+            what: format!("failed to connect to localhost:{port} inside namespace"),
+            cause,
+        };
         Ok(Box::new(made.map_err(failed)?))
     }
 

@@ -72,12 +72,17 @@ impl Sandbox {
         let ip = match self.config.host_network {
             true => network.node_ip(),
             false => network.add_pod(&self.id, namespace.clone()).await.map_err(|e| {
-                Error::Start(format!("failed to setup network for sandbox {:?}: {}", self.id, super::chain(&e)))
+                Error::Start(format!(
+                    "failed to setup network for sandbox {:?}: {}",
+                    self.id,
+                    super::chain(&e)
+                ))
             })?,
         };
         self.ip = Some(ip);
         *self.lock_network() = Some(namespace);
-        self.write_files(ip).map_err(|cause| Error::Io { what: "cannot write the sandbox' files".into(), cause })
+        self.write_files(ip)
+            .map_err(|cause| Error::Io { what: "cannot write the sandbox' files".into(), cause })
     }
 
     fn write_files(&self, ip: Ipv4Addr) -> std::io::Result<()> {
@@ -142,7 +147,11 @@ fn start(e: crate::linux::Error) -> Error {
     Error::Start(e.line())
 }
 
-async fn make_pause(shared: &Shared, config: &SandboxConfig, group: &dyn cgroup::Group) -> Result<Arc<Process>> {
+async fn make_pause(
+    shared: &Shared,
+    config: &SandboxConfig,
+    group: &dyn cgroup::Group,
+) -> Result<Arc<Process>> {
     let entry = group.entry().map_err(start)?;
     let node = shared.network.netns();
     let mut fds = Vec::new();
@@ -216,14 +225,19 @@ mod tests {
 
     #[test]
     fn a_pod_knows_its_names_and_its_dns() {
-        let text = hosts(Ipv4Addr::new(10, 244, 1, 7), "web-0", &[("1.2.3.4".into(), vec!["a".into(), "b".into()])]);
-        assert!(text.ends_with("10.244.1.7\tweb-0\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"), "{text}");
+        let text =
+            hosts(Ipv4Addr::new(10, 244, 1, 7), "web-0", &[("1.2.3.4".into(), vec!["a".into(), "b".into()])]);
+        assert!(
+            text.ends_with("10.244.1.7\tweb-0\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"),
+            "{text}"
+        );
         let dns = Dns {
             servers: vec!["10.96.0.10".into()],
             searches: vec!["default.svc.cluster.local".into(), "svc.cluster.local".into()],
             options: vec!["ndots:5".into()],
         };
-        let want = "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n";
+        let want =
+            "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n";
         assert_eq!(resolv_conf(&dns), want);
     }
 }

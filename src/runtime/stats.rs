@@ -32,7 +32,8 @@ fn parse(stat: &str) -> Option<(u64, u64)> {
 mod tests {
     #[test]
     fn a_stat_line_is_read_from_its_last_bracket() {
-        let line = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 5 1000000 321 18446744073709551615";
+        let line =
+            "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 5 1000000 321 18446744073709551615";
         assert_eq!(super::parse(line), Some((200, 321)));
         assert_eq!(super::parse("nonsense"), None);
     }

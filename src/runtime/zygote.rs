@@ -82,9 +82,11 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             wanted |= if spec.own_pids { flags::NEWPID } else { 0 };
             bear(birth, wanted, || init::finish(birth, || init::pause(spec, birth)))
         }
-        What::Container(spec) if spec.shared_pids => through_helper(birth, Role::Sandbox, flags::NEWPID, || {
-            bear(birth, flags::NEWNS, || init::finish(birth, || init::container(spec, birth)))
-        }),
+        What::Container(spec) if spec.shared_pids => {
+            through_helper(birth, Role::Sandbox, flags::NEWPID, || {
+                bear(birth, flags::NEWNS, || init::finish(birth, || init::container(spec, birth)))
+            })
+        }
         What::Container(spec) => {
             let wanted = flags::NEWNS | flags::NEWPID;
             bear(birth, wanted, || init::finish(birth, || init::container(spec, birth)))

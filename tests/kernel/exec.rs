@@ -15,7 +15,8 @@ pub async fn sessions(w: World) -> Check {
         stdin,
     };
     // Both streams and the exit code; it is in the container's world.
-    let mut session = runtime.exec(request("hostname; echo $$ >&2; cat /proc/1/comm; exit 42", false, false)).await?;
+    let mut session =
+        runtime.exec(request("hostname; echo $$ >&2; cat /proc/1/comm; exit 42", false, false)).await?;
     let (mut out, mut err) = (String::new(), String::new());
     session.stdout.read_to_string(&mut out).await?;
     session.stderr.as_mut().ok_or("no stderr")?.read_to_string(&mut err).await?;
@@ -52,7 +53,8 @@ pub async fn sessions(w: World) -> Check {
     // A session that is dropped ends its process.
     let session = runtime.exec(request("exec sleep 98", false, false)).await?;
     let running = |what: &'static str| {
-        let request = request(&format!("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c '{what}'"), false, false);
+        let request =
+            request(&format!("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c '{what}'"), false, false);
         async move {
             let mut out = String::new();
             runtime.exec(request).await?.stdout.read_to_string(&mut out).await?;

@@ -139,7 +139,8 @@ fn kill_9(victim: &str, user: Option<u32>) -> Result<Option<String>, String> {
     use std::io::{BufRead, BufReader};
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let before = strangers();
-    let mut child = start(LINGER.0, user, home.path()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+    let mut child =
+        start(LINGER.0, user, home.path()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
     let mut told = String::new();
     let mut pids = None;

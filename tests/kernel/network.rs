@@ -41,15 +41,13 @@ impl Pod {
 /// Asks from inside a namespace; an error's kind if nobody answers.
 fn ask(netns: &OwnedFd, to: (Ipv4Addr, u16)) -> Check<String> {
     use std::io::Read;
-    let dial = || {
-        match TcpStream::connect_timeout(&SocketAddr::from(to), Duration::from_millis(800)) {
-            Ok(mut stream) => {
-                let mut answer = String::new();
-                let _ = stream.read_to_string(&mut answer);
-                answer
-            }
-            Err(e) => format!("{:?}", e.kind()),
+    let dial = || match TcpStream::connect_timeout(&SocketAddr::from(to), Duration::from_millis(800)) {
+        Ok(mut stream) => {
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            answer
         }
+        Err(e) => format!("{:?}", e.kind()),
     };
     Ok(namespace::in_network(netns.as_fd(), dial)?)
 }
@@ -91,8 +89,14 @@ pub async fn services(w: World) -> Check {
     ensure(ask(&a.netns, (c.ip, 8080))? == format!("c {}", a.ip), "other node")?;
     let sticky = ServiceRule { affinity_seconds: Some(10800), ..service(20, &[&a, &b, &c]) };
     let local = ServiceRule { local_endpoints: Some(vec![(a.ip, 8080)]), ..service(40, &[&a, &c]) };
-    let mut rules =
-        vec![service(10, &[&a, &b, &c]), sticky, service(30, &[&a]), local, service(50, &[]), service(60, &[&c])];
+    let mut rules = vec![
+        service(10, &[&a, &b, &c]),
+        sticky,
+        service(30, &[&a]),
+        local,
+        service(50, &[]),
+        service(60, &[&c]),
+    ];
     for node in [n1, n2] {
         let mut rules = rules.clone();
         if node.node_ip() == n2.node_ip() {
@@ -111,7 +115,9 @@ pub async fn services(w: World) -> Check {
     ensure(ask(&a.netns, (vip(99), 80))? == "ConnectionRefused", "no such service: refused")?;
     // Node ports: from the fabric, through either node; the node masquerades unless the policy is Local.
     for node in [n1, n2] {
-        let stream = tokio::time::timeout(Duration::from_secs(2), w.fabric.dial((node.node_ip(), 30060).into())).await??;
+        let stream =
+            tokio::time::timeout(Duration::from_secs(2), w.fabric.dial((node.node_ip(), 30060).into()))
+                .await??;
         let answer = read(stream).await?;
         ensure(answer == format!("c {}", node.node_ip()), format!("node port: {answer}"))?;
     }
@@ -121,7 +127,8 @@ pub async fn services(w: World) -> Check {
     ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")?;
     // An endpoint goes: clients of the others stay where they were.
     let (stays, _) = first.first_key_value().ok_or("nobody")?;
-    let others: Vec<&Pod> = [(&a, "a"), (&b, "b"), (&c, "c")].iter().filter(|(_, n)| n == stays).map(|(p, _)| *p).collect();
+    let others: Vec<&Pod> =
+        [(&a, "a"), (&b, "b"), (&c, "c")].iter().filter(|(_, n)| n == stays).map(|(p, _)| *p).collect();
     rules[1].endpoints = others.iter().map(|p| (p.ip, 8080)).chain([(c.ip, 8080)]).collect();
     rules[1].endpoints.sort();
     rules[1].endpoints.dedup();
@@ -185,7 +192,8 @@ pub async fn udp(w: World) -> Check {
     let ask = async || -> Check<String> {
         client.send_to(b"who", (vip(53), 80)).await?;
         let mut buffer = [0; 64];
-        let (length, _) = tokio::time::timeout(Duration::from_secs(1), client.recv_from(&mut buffer)).await??;
+        let (length, _) =
+            tokio::time::timeout(Duration::from_secs(1), client.recv_from(&mut buffer)).await??;
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
     };
     ensure(ask().await? == "a", "the first endpoint")?;
@@ -198,7 +206,8 @@ pub async fn faults(w: World) -> Check {
     let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
     let listener = n2.listen((n2.node_ip(), 9000).into()).await?;
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-    let reach = async || tokio::time::timeout(Duration::from_millis(400), n1.dial((n2.node_ip(), 9000).into())).await;
+    let reach =
+        async || tokio::time::timeout(Duration::from_millis(400), n1.dial((n2.node_ip(), 9000).into())).await;
     drop(dial(n1, (n2.node_ip(), 9000)).await?);
     w.fabric.cut(1, 2).await?;
     ensure(reach().await.is_err(), "nothing comes through a cut link")?;

@@ -129,7 +129,10 @@ pub async fn confined(w: World) -> Check {
     ended(&w.nodes[0].runtime, &pod.container).await?;
     let log = w.log_of(0, &pod.container).await?;
     let out: Vec<&str> = log.lines().filter_map(|l| l.split_once(" stdout F ").map(|(_, t)| t)).collect();
-    ensure(out.len() > 8 && out[..6] == ["0", "0", "box", "/work/dir", "1", "home=/root secret="], log.clone())?;
+    ensure(
+        out.len() > 8 && out[..6] == ["0", "0", "box", "/work/dir", "1", "home=/root secret="],
+        log.clone(),
+    )?;
     ensure(out[6].contains("CapEff:00000000a80425fb"), out[6])?;
     ensure(out[6].contains("NoNewPrivs:0 Seccomp:2"), out[6])?;
     for forbidden in ["MOUNTED", "UNSHARED", "SYSCTL", "KCORE", "USR-WRITABLE"] {
@@ -141,7 +144,9 @@ pub async fn confined(w: World) -> Check {
     ensure(volume.join("new").exists(), "the volume is the same directory")?;
 
     // Another user, nothing to gain, nothing to write.
-    let mut config = shell("id -u; id -g; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; touch /x || echo read-only");
+    let mut config = shell(
+        "id -u; id -g; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; touch /x || echo read-only",
+    );
     config.security = Security {
         run_as_user: Some(1000),
         run_as_group: Some(2000),
@@ -160,7 +165,9 @@ pub async fn confined(w: World) -> Check {
     started?;
     ended(runtime, &id).await?;
     let log = w.log_of(0, &id).await?;
-    for wanted in ["F 1000", "F 2000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "read-only"] {
+    for wanted in
+        ["F 1000", "F 2000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "read-only"]
+    {
         ensure(log.contains(wanted), format!("{wanted} is missing\n{log}"))?;
     }
     Ok(())
@@ -200,7 +207,8 @@ pub async fn sharing(w: World) -> Check {
     let sandbox = runtime.run_pod_sandbox(sandbox).await?;
     let web = runtime.create_container(&sandbox.id, nginx()).await?;
     runtime.start_container(&web).await?;
-    let mut config = shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; hostname; kill -KILL 1; echo still here");
+    let mut config =
+        shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; hostname; kill -KILL 1; echo still here");
     config.log_path = "look/0.log".into();
     let look = runtime.create_container(&sandbox.id, config).await?;
     runtime.start_container(&look).await?;

@@ -105,7 +105,8 @@ async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
     }
     let host = fabric.host();
     let cgroups = main.cgroups.describe();
-    let world = World { pids: main.pids, ids: main.ids, cgroups, fabric, host, nodes, home: home.to_path_buf() };
+    let world =
+        World { pids: main.pids, ids: main.ids, cgroups, fabric, host, nodes, home: home.to_path_buf() };
     tokio::select! {
         done = tokio::time::timeout(Duration::from_secs(60), test(world)) => done?,
         () = zygote.died() => Err("the zygote died".into()),
@@ -178,7 +179,9 @@ pub async fn ended(runtime: &NodeRuntime, id: &str) -> Check<ropewalk::cri::Cont
         if status.state == ContainerState::Exited {
             return Ok(status);
         }
-        tokio::time::timeout(Duration::from_secs(20), events.recv()).await.map_err(|_| "it does not end")??;
+        tokio::time::timeout(Duration::from_secs(20), events.recv())
+            .await
+            .map_err(|_| "it does not end")??;
     }
 }
 

@@ -27,7 +27,8 @@ pub struct Location {
 
 /// Errors in nginx' words, with file and line.
 pub fn load(path: &Path) -> Result<Config, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("open() \"{}\" failed ({e})", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|e| format!("open() \"{}\" failed ({e})", path.display()))?;
     parse(&text).map_err(|(what, line)| format!("{what} in {}:{line}", path.display()))
 }
 
@@ -76,12 +77,19 @@ fn parse(text: &str) -> Result<Config, Fault> {
             ("{", ["server"]) if !in_server => {
                 in_server = true;
                 let root = "/etc/nginx/html".into();
-                servers.push(Server { port: 80, root, index: vec!["index.html".into()], locations: Vec::new() });
+                servers.push(Server {
+                    port: 80,
+                    root,
+                    index: vec!["index.html".into()],
+                    locations: Vec::new(),
+                });
             }
             ("{", ["location", prefix]) if in_server && location.is_none() => {
                 location = Some(((*prefix).to_string(), Location::default()));
             }
-            ("{", ["location", ..]) => return Err(("this nginx knows plain \"location /prefix\" only".into(), line)),
+            ("{", ["location", ..]) => {
+                return Err(("this nginx knows plain \"location /prefix\" only".into(), line));
+            }
             ("{", [name, ..]) => return Err(unknown(name)),
             ("}", []) if location.is_some() => {
                 if let (Some(server), Some(done)) = (servers.last_mut(), location.take()) {
@@ -90,7 +98,9 @@ fn parse(text: &str) -> Result<Config, Fault> {
             }
             ("}", []) if in_server => in_server = false,
             (";", [name, values @ ..]) => match servers.last_mut().filter(|_| in_server) {
-                Some(server) => apply(server, location.as_mut(), name, values).map_err(|what| (what, line))?,
+                Some(server) => {
+                    apply(server, location.as_mut(), name, values).map_err(|what| (what, line))?
+                }
                 None => return Err(unknown(name)),
             },
             ("{" | "}" | ";", _) => return Err((format!("unexpected \"{token}\""), line)),
@@ -119,7 +129,9 @@ fn apply(
                 return Ok(()); // pods have IPv4 addresses only
             }
             let port = address.rsplit(':').next().unwrap_or(address);
-            server.port = port.parse().map_err(|_| format!("invalid port in \"{address}\" of the \"listen\" directive"))?;
+            server.port = port
+                .parse()
+                .map_err(|_| format!("invalid port in \"{address}\" of the \"listen\" directive"))?;
         }
         ("server_name" | "error_page" | "access_log" | "error_log" | "charset", _, _) => {}
         ("root", [path], Some((_, location))) => location.root = Some(path.into()),
@@ -150,7 +162,10 @@ mod tests {
         let text = "# one\nserver {\n  listen 8080; root '/a b';\n  location / { index x.html; }\n  \
                     location /health { return 200 'ok fine'; }\n}\n";
         let server = parse(text).unwrap().servers.remove(0);
-        assert_eq!((server.port, server.root.to_str(), server.index[0].as_str()), (8080, Some("/a b"), "x.html"));
+        assert_eq!(
+            (server.port, server.root.to_str(), server.index[0].as_str()),
+            (8080, Some("/a b"), "x.html")
+        );
         assert_eq!(server.locations[0].0, "/health");
         assert_eq!(server.locations[0].1.answer, Some((200, "ok fine".into())));
     }

@@ -63,7 +63,8 @@ async fn run(config: Config) -> Result<(), String> {
     for server in 0..config.servers.len() {
         let port = config.servers[server].port;
         let address = SocketAddr::from(([0, 0, 0, 0], port));
-        let listener = TcpListener::bind(address).await.map_err(|e| format!("bind() to {address} failed ({e})"))?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|e| format!("bind() to {address} failed ({e})"))?;
         let new_connections = new_connections.clone();
         accepting.spawn_local(async move {
             loop {

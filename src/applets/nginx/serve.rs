@@ -66,7 +66,9 @@ impl Body for Content {
 
 /// The answer to one request. Never fails: faults are answers.
 pub fn answer<B>(server: &Server, request: &Request<B>) -> Response<Content> {
-    let Some((path, relative)) = safe_path(request.uri().path()) else { return page(StatusCode::BAD_REQUEST) };
+    let Some((path, relative)) = safe_path(request.uri().path()) else {
+        return page(StatusCode::BAD_REQUEST);
+    };
     let location = server.locations.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, l)| l);
     if let Some((code, text)) = location.and_then(|l| l.answer.as_ref()) {
         return fixed(*code, text);
@@ -91,7 +93,9 @@ pub fn answer<B>(server: &Server, request: &Request<B>) -> Response<Content> {
     }
     match send(&file, request) {
         Ok(response) => response,
-        Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => page(StatusCode::NOT_FOUND),
+        Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => {
+            page(StatusCode::NOT_FOUND)
+        }
         Err(e) if e.kind() == ErrorKind::PermissionDenied => page(StatusCode::FORBIDDEN),
         Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR),
     }
@@ -195,7 +199,9 @@ enum Range {
 }
 
 fn parse_range(text: &str, length: u64) -> Range {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else { return Range::Whole };
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
+        return Range::Whole;
+    };
     let end = length.saturating_sub(1);
     let (first, last) = match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) => (first, last.min(end)),

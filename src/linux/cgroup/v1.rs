@@ -3,10 +3,10 @@
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
 use super::{field, kill_listed, must_be, number, remove_tree, write};
 use crate::linux::Context;
+use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::cpu::CpuController;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
-use cgroups_rs::fs::MaxValue;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -37,7 +37,9 @@ impl V1 {
             }
         }
         if made.is_empty() {
-            return Err(refused.unwrap_or_else(|| Error::new("no cgroup controller", io::ErrorKind::NotFound)));
+            return Err(
+                refused.unwrap_or_else(|| Error::new("no cgroup controller", io::ErrorKind::NotFound))
+            );
         }
         let unified = unified.map(|base| base.join(name)).filter(|group| make_anew(group).is_ok());
         Ok(V1 { controllers: made, unified })
@@ -141,7 +143,11 @@ impl V1Group {
     }
 }
 
-fn by_crate<T>(done: std::result::Result<T, cgroups_rs::fs::error::Error>, path: &Path, file: &str) -> Result<T> {
+fn by_crate<T>(
+    done: std::result::Result<T, cgroups_rs::fs::error::Error>,
+    path: &Path,
+    file: &str,
+) -> Result<T> {
     done.map_err(|e| {
         Error::new(format!("cannot set {}: {e}", path.join(file).display()), io::Error::last_os_error())
     })
