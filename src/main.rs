@@ -1,2 +1,23 @@
-//! The `ropewalk` program.
-fn main() {}
+//! The `ropewalk` program: one file, many roles, decided by how it was called.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let text = |at: usize| args.get(at).map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    // In a container this binary is `nginx`, `pause`, …: before anything that such a small program does not need.
+    let name = Path::new(&text(0)).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Some(code) = ropewalk::applets::run(&name, args.clone()) {
+        return exit(code);
+    }
+    if text(1) == ropewalk::runtime::zygote::ZYGOTE_ARGUMENT {
+        return exit(ropewalk::runtime::zygote::main(&text(2)));
+    }
+    exit(2)
+}
+
+fn exit(code: i32) -> ExitCode {
+    ExitCode::from(code as u8)
+}

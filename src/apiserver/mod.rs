@@ -1,1 +1,242 @@
-//! # apiserver
+//! # The API server: the one door to the cluster's state
+//!
+//! ## In Kubernetes
+//! kube-apiserver is the only component that speaks to etcd, and the only one that all others speak to. A request passes
+//! TLS, authentication, authorization, decoding, defaulting, admission and validation before it becomes one transaction in
+//! etcd; the watch of etcd fills a cache, from which lists and watches are answered.
+//! ## How this one works
+//! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
+//! each. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
+//! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other. `cache`
+//! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
+//! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
+//! kubelet of the pod's node. `bootstrap` makes namespaces, roles and the `kubernetes` service.
+//!
+//! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
+//! ## Left out
+//! API aggregation, webhooks, CustomResourceDefinitions, priority and fairness, audit logs (the tap has them), encryption at
+//! rest, ResourceQuota and LimitRanger admission. The node authorizer knows a kubelet's verbs but not the graph of its pods.
+//! All controllers share one role.
+//! ## Read next
+//! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with it.
+
+mod admission;
+mod authn;
+mod authz;
+mod bootstrap;
+mod cache;
+mod connect;
+mod context;
+mod decode;
+mod duplicates;
+mod filter;
+pub mod http;
+mod negotiate;
+mod policy;
+mod read;
+mod remove;
+mod request;
+mod reviews;
+mod router;
+mod serve;
+mod services;
+mod store;
+mod subresources;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod user;
+mod watch;
+mod write;
+
+pub use authn::ISSUER;
+pub use http::{Answer, Body};
+pub use services::Cidr;
+pub use user::User;
+
+use crate::client::Dialer;
+use crate::clock;
+use crate::etcd::Kv;
+use crate::pki::TokenKey;
+use crate::rng::Rng;
+use crate::tap::Tap;
+use crate::task::Crew;
+use ::http::Request;
+use cache::Cache;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch as watch_channel;
+use tokio_util::sync::CancellationToken;
+
+/// How often old revisions are forgotten, as upstream's compactor does.
+const COMPACT_EVERY: Duration = Duration::from_secs(300);
+/// Revisions that are always kept.
+const KEEP_REVISIONS: i64 = 5_000;
+/// A server whose store does not answer in this time is not ready.
+const READY_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Everything that a server needs from outside.
+pub struct Config {
+    pub kv: Kv,
+    /// Already at this server's node and component.
+    pub tap: Tap,
+    pub rng: Rng,
+    pub tls: Arc<rustls::ServerConfig>,
+    pub tokens: Arc<TokenKey>,
+    pub service_cidr: Cidr,
+    /// First and last NodePort.
+    pub node_ports: (u16, u16),
+    /// Shows the kubelets who is calling.
+    pub kubelet_tls: Arc<rustls::ClientConfig>,
+    /// Makes connections to kubelets, from this server's node.
+    pub dial: Dialer,
+    /// What `default/kubernetes` points to.
+    pub advertise: SocketAddr,
+}
+
+pub(crate) struct State {
+    kv: Kv,
+    cache: Arc<Cache>,
+    rng: Rng,
+    tls: Arc<rustls::ServerConfig>,
+    tokens: Arc<TokenKey>,
+    service_cidr: Cidr,
+    node_ports: (u16, u16),
+    kubelet_tls: Arc<rustls::ClientConfig>,
+    dial: Dialer,
+    advertise: SocketAddr,
+    stop: CancellationToken,
+    started: watch_channel::Sender<bool>,
+    keep_from: AtomicI64,
+    requests: AtomicU64,
+}
+
+/// One API server. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Server {
+    state: Arc<State>,
+    tap: Tap,
+    crew: Crew,
+}
+
+impl Server {
+    /// Starts filling the cache and, once that is done, makes what a cluster must have. Answers at once; see [`Server::ready`].
+    pub fn start(config: Config) -> Server {
+        let crew = Crew::new("kube-apiserver");
+        let state = Arc::new(State {
+            kv: config.kv,
+            cache: Arc::new(Cache::new()),
+            rng: config.rng,
+            tls: config.tls,
+            tokens: config.tokens,
+            service_cidr: config.service_cidr,
+            node_ports: config.node_ports,
+            kubelet_tls: config.kubelet_tls,
+            dial: config.dial,
+            advertise: config.advertise,
+            stop: crew.token(),
+            started: watch_channel::Sender::new(false),
+            keep_from: AtomicI64::new(i64::MAX),
+            requests: AtomicU64::new(0),
+        });
+        let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(cache::feed(cache, kv)).await;
+        });
+        let (starting, stop) = (state.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(start(starting)).await;
+        });
+        let (compacting, stop) = (state.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(compact(compacting)).await;
+        });
+        tokio::task::spawn_blocking(crate::api::schema::warm_up);
+        Server { state, tap: config.tap, crew }
+    }
+
+    /// Waits until the server is ready for requests for the first time.
+    pub async fn ready(&self) {
+        let mut started = self.state.started.subscribe();
+        let _ = started.wait_for(|s| *s).await;
+    }
+
+    /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
+    pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
+        self.state.requests.fetch_add(1, Ordering::Relaxed);
+        router::serve(&self.state, &self.tap, request, user, self.crew.token()).await
+    }
+
+    /// Revisions from this one on are kept from compaction (undo needs them); `i64::MAX` for none.
+    pub fn keep_from(&self, revision: i64) {
+        self.state.keep_from.store(revision, Ordering::Relaxed);
+    }
+
+    /// The tasks of this server: stop or kill them here. Listeners end with them.
+    pub fn crew(&self) -> &Crew {
+        &self.crew
+    }
+}
+
+impl State {
+    /// Why the server is not ready, if it is not.
+    async fn ready(&self) -> Result<(), String> {
+        if !*self.started.borrow() {
+            return Err("[-]poststarthook/bootstrap failed: not finished".to_string());
+        }
+        match tokio::time::timeout(READY_TIMEOUT, self.kv.read_barrier()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("[-]etcd failed: {error}")),
+            Err(_) => Err("[-]etcd failed: no answer".to_string()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let requests = self.requests.load(Ordering::Relaxed);
+        let mut out = format!(
+            "# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n# TYPE apiserver_storage_objects gauge\n"
+        );
+        for kind in crate::api::kinds::all().iter().filter(|k| k.is_stored() && k.conversion.is_none()) {
+            let mut count = 0u64;
+            self.cache.for_each(kind.plural, "", |_| count += 1);
+            out.push_str(&format!(
+                "apiserver_storage_objects{{resource=\"{}\"}} {count}\n",
+                kind.qualified()
+            ));
+        }
+        out
+    }
+}
+
+async fn start(state: Arc<State>) {
+    loop {
+        state.cache.wait_for(1).await;
+        match bootstrap::run(&state).await {
+            Ok(()) => break,
+            Err(status) => tracing::warn!(message = status.message, "bootstrap failed, trying again"),
+        }
+        clock::sleep(Duration::from_millis(200)).await;
+    }
+    state.started.send_replace(true);
+    tracing::info!(version = crate::api::VERSION, "serving");
+}
+
+/// Forgets history, all but the recent.
+async fn compact(state: Arc<State>) {
+    let mut before = 0;
+    loop {
+        clock::sleep(COMPACT_EVERY).await;
+        let keep = state.keep_from.load(Ordering::Relaxed);
+        let revision = before.min(state.kv.revision() - KEEP_REVISIONS).min(keep);
+        before = state.kv.revision();
+        if revision > state.kv.compacted() {
+            match state.kv.compact(revision).await {
+                Ok(()) => tracing::debug!(revision, "compacted"),
+                Err(error) => tracing::warn!(%error, "compaction failed"),
+            }
+        }
+    }
+}

@@ -1,1 +1,145 @@
-//! A network that only remembers what it was asked: for simulated nodes and tests.
+//! A network that only remembers what it was asked: for simulated nodes and tests. Pods have addresses and nobody behind them;
+//! sockets that somebody opens on a fake node lie on this machine's loopback, so fake nodes of one [`FakeFabric`] can talk.
+
+use super::{Error, HostNetwork, HostPort, NodeNetwork, Result, ServiceRule};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+/// Where the fake nodes' listeners really are.
+#[derive(Clone, Default)]
+pub struct FakeFabric(Arc<Mutex<BTreeMap<SocketAddr, SocketAddr>>>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl FakeFabric {
+    /// A node with this address whose pods are in the /24 of `pods`, e.g. 10.244.7.0.
+    pub fn node(&self, ip: Ipv4Addr, pods: Ipv4Addr) -> Arc<FakeNode> {
+        Arc::new(FakeNode { ip, pods, fabric: self.clone(), state: Mutex::default() })
+    }
+}
+
+#[derive(Default)]
+struct State {
+    last: u8,
+    taken: BTreeMap<String, Ipv4Addr>,
+    services: BTreeMap<String, ServiceRule>,
+}
+
+pub struct FakeNode {
+    ip: Ipv4Addr,
+    pods: Ipv4Addr,
+    fabric: FakeFabric,
+    state: Mutex<State>,
+}
+
+impl FakeNode {
+    /// The rules as they were last written, by key.
+    pub fn services(&self) -> Vec<ServiceRule> {
+        lock(&self.state).services.values().cloned().collect()
+    }
+
+    fn named(&self, on: SocketAddr) -> SocketAddr {
+        if on.ip().is_unspecified() { (self.ip, on.port()).into() } else { on }
+    }
+}
+
+#[async_trait]
+impl NodeNetwork for FakeNode {
+    fn node_ip(&self) -> Ipv4Addr {
+        self.ip
+    }
+
+    async fn add_pod(&self, sandbox_id: &str, _: Arc<OwnedFd>) -> Result<Ipv4Addr> {
+        let mut state = lock(&self.state);
+        if let Some(ip) = state.taken.get(sandbox_id) {
+            return Ok(*ip);
+        }
+        let [a, b, c, _] = self.pods.octets();
+        let around = (1..=253).map(|step| (state.last + step - 1) % 253 + 2);
+        let free = around.map(|host| Ipv4Addr::new(a, b, c, host)).find(|ip| !state.taken.values().any(|t| t == ip));
+        let ip = free.ok_or_else(|| Error::NoAddress(format!("{}/24", self.pods)))?;
+        state.last = ip.octets()[3] - 1;
+        state.taken.insert(sandbox_id.to_string(), ip);
+        Ok(ip)
+    }
+
+    async fn remove_pod(&self, sandbox_id: &str) -> Result<()> {
+        lock(&self.state).taken.remove(sandbox_id);
+        Ok(())
+    }
+
+    async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize> {
+        let wanted: BTreeMap<String, ServiceRule> = rules.iter().map(|r| (r.key.clone(), r.clone())).collect();
+        let mut state = lock(&self.state);
+        let changed = wanted.iter().filter(|(key, rule)| state.services.get(*key) != Some(rule)).count();
+        let gone = state.services.keys().filter(|key| !wanted.contains_key(*key)).count();
+        state.services = wanted;
+        Ok(changed + gone)
+    }
+
+    async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let real = lock(&self.fabric.0).get(&to).copied();
+        TcpStream::connect(real.ok_or(io::ErrorKind::ConnectionRefused)?).await
+    }
+
+    async fn listen(&self, on: SocketAddr) -> io::Result<TcpListener> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        lock(&self.fabric.0).insert(self.named(on), listener.local_addr()?);
+        Ok(listener)
+    }
+
+    async fn bind_udp(&self, _: SocketAddr) -> io::Result<UdpSocket> {
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await
+    }
+
+    fn netns(&self) -> Option<Arc<OwnedFd>> {
+        None
+    }
+}
+
+/// The learner's loopback as a list.
+#[derive(Default)]
+pub struct FakeHost(Mutex<Vec<HostPort>>);
+
+impl FakeHost {
+    pub fn ports(&self) -> Vec<HostPort> {
+        lock(&self.0).clone()
+    }
+}
+
+#[async_trait]
+impl HostNetwork for FakeHost {
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)> {
+        *lock(&self.0) = want.to_vec();
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn fake_nodes_talk_and_count_changes() {
+        let fabric = FakeFabric::default();
+        let a = fabric.node(Ipv4Addr::new(172, 30, 0, 11), Ipv4Addr::new(10, 244, 1, 0));
+        let b = fabric.node(Ipv4Addr::new(172, 30, 0, 12), Ipv4Addr::new(10, 244, 2, 0));
+        let listener = b.listen("0.0.0.0:10250".parse().unwrap()).await.unwrap();
+        let at: SocketAddr = (b.node_ip(), 10250).into();
+        let (dialled, accepted) = tokio::join!(a.dial(at), listener.accept());
+        assert!(dialled.is_ok() && accepted.is_ok());
+        assert_eq!(a.dial((b.node_ip(), 1).into()).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let file = || Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        let first = a.add_pod("x", file()).await.unwrap();
+        assert_eq!(first, Ipv4Addr::new(10, 244, 1, 2));
+        assert_eq!(a.add_pod("x", file()).await.unwrap(), first);
+        assert_eq!(a.add_pod("y", file()).await.unwrap(), Ipv4Addr::new(10, 244, 1, 3));
+    }
+}

@@ -1,1 +1,204 @@
-//! # controllers
+//! # The controllers: from what is wanted to what is
+//!
+//! ## In Kubernetes
+//! kube-controller-manager runs some thirty control loops. Each watches a few kinds, compares `spec` with the world, and writes the difference
+//! through the API. None of them talks to another: a Deployment becomes a ReplicaSet becomes Pods only because each loop sees the last one's object.
+//! ## How this one works
+//! Every controller is a pure decision with a thin edge: informers put keys into a work queue, a worker looks at the
+//! caches, decides, and writes. What led to a look travels with the key as its cause. They are level-triggered: a restart at any point converges.
+//! Only the replica that holds the Lease `kube-controller-manager` works.
+//! ## Left out
+//! StatefulSet, Job, CronJob, autoscaling, disruption budgets, quotas and attach/detach: they come with the kinds that need them. Objects of these
+//! kinds are stored, and nothing happens to them; EndpointSlices are not mirrored from hand-made Endpoints.
+//! ## Read next
+//! [`replicaset`], the simplest of them; then [`deployment`].
+
+pub mod daemonset;
+pub mod deployment;
+pub mod endpoints;
+mod expectations;
+pub mod garbage;
+pub mod namespace;
+pub mod node;
+mod pods;
+pub mod replicaset;
+mod resources;
+pub mod serviceaccount;
+pub mod volume;
+
+use crate::client::{Client, Informer, LeaderElection};
+use crate::pki::TokenKey;
+use crate::rng::Rng;
+use crate::tap::{Cause, Record, Tap};
+use crate::task::Crew;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
+    Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub struct Config {
+    pub client: Client,
+    pub tap: Tap,
+    pub rng: Rng,
+    /// Who stands for election, e.g. `ropewalk-control-plane`.
+    pub identity: String,
+    /// Published to every namespace as `kube-root-ca.crt`.
+    pub ca_pem: String,
+    /// Signs the tokens of `kubernetes.io/service-account-token` secrets.
+    pub tokens: Arc<TokenKey>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error(transparent)]
+    Pki(#[from] crate::pki::Error),
+    #[error("{0}")]
+    NotYet(String),
+}
+
+/// The caches that all controllers share: one watch a kind.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub config: Config,
+    pub crew: Crew,
+    pub pods: Informer<Pod>,
+    pub replica_sets: Informer<ReplicaSet>,
+    pub deployments: Informer<Deployment>,
+    pub daemon_sets: Informer<DaemonSet>,
+    pub revisions: Informer<ControllerRevision>,
+    pub services: Informer<Service>,
+    pub slices: Informer<EndpointSlice>,
+    pub endpoints: Informer<Endpoints>,
+    pub namespaces: Informer<Namespace>,
+    pub nodes: Informer<Node>,
+    pub leases: Informer<Lease>,
+    pub accounts: Informer<ServiceAccount>,
+    pub config_maps: Informer<ConfigMap>,
+    pub secrets: Informer<Secret>,
+    pub claims: Informer<PersistentVolumeClaim>,
+    pub volumes: Informer<PersistentVolume>,
+    pub classes: Informer<StorageClass>,
+}
+
+impl Shared {
+    fn new(crew: &Crew, config: &Config) -> Shared {
+        let client = &config.client;
+        let only = |fields: &str| kube::runtime::watcher::Config::default().fields(fields);
+        Shared {
+            config: config.clone(),
+            crew: crew.clone(),
+            pods: Informer::all(crew, client),
+            replica_sets: Informer::all(crew, client),
+            deployments: Informer::all(crew, client),
+            daemon_sets: Informer::all(crew, client),
+            revisions: Informer::all(crew, client),
+            services: Informer::all(crew, client),
+            slices: Informer::all(crew, client),
+            endpoints: Informer::all(crew, client),
+            namespaces: Informer::all(crew, client),
+            nodes: Informer::all(crew, client),
+            leases: Informer::start(
+                crew,
+                client.within("kube-node-lease"),
+                kube::runtime::watcher::Config::default(),
+            ),
+            accounts: Informer::all(crew, client),
+            config_maps: Informer::start(crew, client.all(), only("metadata.name=kube-root-ca.crt")),
+            secrets: Informer::start(crew, client.all(), only("type=kubernetes.io/service-account-token")),
+            claims: Informer::all(crew, client),
+            volumes: Informer::all(crew, client),
+            classes: Informer::all(crew, client),
+        }
+    }
+
+    async fn synced(&self) {
+        futures::join!(
+            self.pods.synced(),
+            self.replica_sets.synced(),
+            self.deployments.synced(),
+            self.daemon_sets.synced(),
+            self.revisions.synced(),
+            self.services.synced(),
+            self.slices.synced(),
+            self.endpoints.synced(),
+            self.namespaces.synced(),
+            self.nodes.synced(),
+            self.leases.synced(),
+            self.accounts.synced(),
+            self.config_maps.synced(),
+            self.secrets.synced(),
+            self.claims.synced(),
+            self.volumes.synced(),
+            self.classes.synced(),
+        );
+    }
+
+    fn tap(&self, controller: &str) -> Tap {
+        self.config.tap.named(controller)
+    }
+}
+
+/// Stands for election and runs every controller while it leads. Ends with an error when the Lease is lost, as upstream exits then.
+pub fn start(crew: &Crew, config: Config) {
+    let own = crew.clone();
+    crew.spawn_main(async move {
+        let election =
+            LeaderElection::new(config.client.clone(), "kube-controller-manager", &config.identity);
+        election.acquire().await;
+        tracing::info!(
+            identity = config.identity,
+            "successfully acquired lease kube-system/kube-controller-manager"
+        );
+        config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-controller-manager"));
+        let shared = Shared::new(&own, &config);
+        shared.synced().await;
+        replicaset::start(&shared);
+        deployment::start(&shared);
+        daemonset::start(&shared);
+        endpoints::start(&shared);
+        namespace::start(&shared);
+        garbage::start(&shared);
+        serviceaccount::start(&shared);
+        node::start(&shared);
+        volume::start(&shared);
+        tracing::info!("controllers started");
+        let stop = own.token();
+        tokio::select! {
+            () = election.hold() => Err("leaderelection lost"),
+            () = stop.cancelled() => {
+                let _ = election.release().await;
+                Ok(())
+            }
+        }
+    });
+}
+
+/// How `describe` finds an object's events.
+fn reference<K>(object: &K) -> ObjectReference
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    let meta = object.meta();
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// What a controller did, for the tap.
+fn record(verb: &str, resource: &str, key: &crate::client::Key, cause: &Option<Cause>) -> Record {
+    Record::new(verb).object(resource, &key.namespace, &key.name).cause(cause.clone())
+}

@@ -1,1 +1,415 @@
-//! A runtime that only remembers what it was asked: for simulated nodes and tests.
+//! A runtime that only remembers what it was asked: for simulated nodes and tests. Containers "run" until they are stopped, or do
+//! what a [`Script`] says. There are no processes, no files and no logs; `exec`, `attach` and `port_forward` say so.
+
+use super::{
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Result, Runtime, Sandbox,
+    SandboxConfig, SandboxState, Session, Stats, Stream,
+};
+use crate::clock;
+use crate::rng::Rng;
+use crate::task::Crew;
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// What a container does once it is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Runs until it is stopped, then ends at once with code 0.
+    Run,
+    /// Runs until it is stopped and then uses up the whole grace period: code 137.
+    IgnoreStop,
+    /// Ends by itself.
+    Exit { after: Duration, code: i32, reason: &'static str },
+    /// Cannot be started, for this reason.
+    FailStart(String),
+}
+
+struct Made {
+    container: Container,
+    config: ContainerConfig,
+    script: Script,
+}
+
+struct Pod {
+    sandbox: Sandbox,
+    config: SandboxConfig,
+}
+
+#[derive(Default)]
+struct State {
+    pods: BTreeMap<String, Pod>,
+    containers: BTreeMap<String, Made>,
+    scripts: BTreeMap<String, Script>,
+    absent: BTreeSet<String>,
+    calls: Vec<String>,
+    addresses: u8,
+}
+
+/// A node's runtime without a kernel. Clones are the same runtime.
+#[derive(Clone)]
+pub struct FakeRuntime {
+    state: Arc<Mutex<State>>,
+    events: broadcast::Sender<Event>,
+    crew: Crew,
+    rng: Rng,
+    node_ip: Ipv4Addr,
+    pods: Ipv4Addr,
+}
+
+/// Calls that are remembered; older ones are forgotten.
+const CALLS: usize = 1000;
+
+impl FakeRuntime {
+    /// `node_ip` is what host-network pods get; others get addresses in the /24 of `pods`, e.g. 10.244.7.0.
+    pub fn new(node_ip: Ipv4Addr, pods: Ipv4Addr, rng: Rng) -> FakeRuntime {
+        FakeRuntime {
+            state: Arc::default(),
+            events: broadcast::Sender::new(1024),
+            crew: Crew::new("fake-runtime"),
+            rng,
+            node_ip,
+            pods,
+        }
+    }
+
+    /// What containers of that name or image do from now on.
+    pub fn script(&self, name_or_image: &str, script: Script) {
+        self.lock().scripts.insert(name_or_image.to_string(), script);
+    }
+
+    /// The image cannot be pulled from now on.
+    pub fn forget_image(&self, reference: &str) {
+        self.lock().absent.insert(reference.to_string());
+    }
+
+    /// The image can be pulled again.
+    pub fn bring_image(&self, reference: &str) {
+        self.lock().absent.remove(reference);
+    }
+
+    /// Ends a running container as if its process had ended.
+    pub fn exit(&self, id: &str, code: i32, reason: &str) {
+        self.end(id, code, reason);
+    }
+
+    /// What was asked, e.g. `start_container nginx`, oldest first.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn new_id(&self) -> String {
+        (0..4).map(|_| format!("{:016x}", self.rng.u64())).collect()
+    }
+
+    fn tell(&self, state: &State, sandbox_id: &str, container_id: &str, kind: EventKind) {
+        let pod = state.pods.get(sandbox_id).map(|p| p.sandbox.pod.clone()).unwrap_or_default();
+        let _ = self.events.send(Event { pod, container_id: container_id.to_string(), kind }); // nobody listens
+    }
+
+    fn end(&self, id: &str, code: i32, reason: &str) {
+        let mut state = self.lock();
+        let Some(found) = state.containers.get_mut(id) else { return };
+        if found.container.state != ContainerState::Running {
+            return;
+        }
+        found.container.state = ContainerState::Exited;
+        found.container.finished_at = Some(clock::now());
+        found.container.exit_code = code;
+        found.container.reason = reason.to_string();
+        let sandbox = found.container.sandbox_id.clone();
+        self.tell(&state, &sandbox, id, EventKind::Stopped);
+    }
+}
+
+impl State {
+    fn note(&mut self, call: String) {
+        if self.calls.len() == CALLS {
+            self.calls.remove(0);
+        }
+        self.calls.push(call);
+    }
+
+    fn script_of(&self, config: &ContainerConfig) -> Script {
+        let found = self.scripts.get(&config.name).or_else(|| self.scripts.get(&config.image));
+        found.cloned().unwrap_or(Script::Run)
+    }
+
+    fn check_image(&self, reference: &str) -> Result<()> {
+        if reference.is_empty() || reference.contains(char::is_whitespace) {
+            return Err(Error::BadImageName(reference.to_string()));
+        }
+        match self.absent.contains(reference) {
+            true => Err(Error::NoImage { reference: reference.to_string(), known: Vec::new() }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A stable, made-up digest.
+fn image_id(reference: &str) -> String {
+    let word = |seed: u64| {
+        reference.bytes().fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+    };
+    let words = [1u64, 2, 3, 4].map(|n| format!("{:016x}", word(0xcbf2_9ce4_8422_2325 ^ n)));
+    format!("sha256:{}", words.concat())
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn version(&self) -> String {
+        format!("fake://{}", env!("CARGO_PKG_VERSION"))
+    }
+
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox> {
+        let id = self.new_id();
+        let mut state = self.lock();
+        state.note(format!("run_pod_sandbox {}", config.pod.name));
+        state.addresses = state.addresses % 253 + 1;
+        let [a, b, c, _] = self.pods.octets();
+        let own = Ipv4Addr::new(a, b, c, state.addresses + 1);
+        let sandbox = Sandbox {
+            id: id.clone(),
+            pod: config.pod.clone(),
+            attempt: config.attempt,
+            state: SandboxState::Ready,
+            created_at: clock::now(),
+            ip: Some(if config.host_network { self.node_ip } else { own }),
+            labels: config.labels.clone(),
+            annotations: config.annotations.clone(),
+        };
+        state.pods.insert(id, Pod { sandbox: sandbox.clone(), config });
+        Ok(sandbox)
+    }
+
+    async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
+        let running: Vec<String> = {
+            let mut state = self.lock();
+            let Some(pod) = state.pods.get_mut(id) else { return Ok(()) };
+            pod.sandbox.state = SandboxState::NotReady;
+            state.note(format!("stop_pod_sandbox {id}"));
+            let of_pod = state.containers.values().filter(|c| c.container.sandbox_id == id);
+            of_pod.map(|c| c.container.id.clone()).collect()
+        };
+        running.iter().for_each(|container| self.end(container, 137, "Error"));
+        Ok(())
+    }
+
+    async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
+        self.stop_pod_sandbox(id).await?;
+        let mut state = self.lock();
+        state.containers.retain(|_, c| c.container.sandbox_id != id);
+        state.pods.remove(id);
+        Ok(())
+    }
+
+    async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>> {
+        Ok(self.lock().pods.values().map(|p| p.sandbox.clone()).collect())
+    }
+
+    async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
+        let id = self.new_id();
+        let mut state = self.lock();
+        state.note(format!("create_container {}", config.name));
+        state.check_image(&config.image)?;
+        let pod = state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
+        if pod.sandbox.state == SandboxState::NotReady {
+            return Err(Error::State(format!("sandbox container {sandbox_id:?} is not running")));
+        }
+        let container = Container {
+            id: id.clone(),
+            sandbox_id: sandbox_id.to_string(),
+            name: config.name.clone(),
+            attempt: config.attempt,
+            state: ContainerState::Created,
+            image: config.image.clone(),
+            image_id: image_id(&config.image),
+            created_at: clock::now(),
+            started_at: None,
+            finished_at: None,
+            exit_code: 0,
+            reason: String::new(),
+            message: String::new(),
+            log_path: pod.config.log_directory.join(&config.log_path),
+            labels: config.labels.clone(),
+            annotations: config.annotations.clone(),
+        };
+        let script = state.script_of(&config);
+        state.containers.insert(id.clone(), Made { container, config, script });
+        self.tell(&state, sandbox_id, &id, EventKind::Created);
+        Ok(id)
+    }
+
+    async fn start_container(&self, id: &str) -> Result<()> {
+        let mut state = self.lock();
+        let found = state.containers.get_mut(id).ok_or_else(|| Error::NotFound(format!("container {id}")))?;
+        if found.container.state != ContainerState::Created {
+            return Err(Error::State(format!("container {id} is not in created state")));
+        }
+        let (script, sandbox) = (found.script.clone(), found.container.sandbox_id.clone());
+        let name = found.config.name.clone();
+        if let Script::FailStart(why) = &script {
+            found.container.state = ContainerState::Exited;
+            found.container.finished_at = Some(clock::now());
+            (found.container.exit_code, found.container.reason) = (128, "StartError".into());
+            found.container.message.clone_from(why);
+        } else {
+            found.container.state = ContainerState::Running;
+            found.container.started_at = Some(clock::now());
+        }
+        state.note(format!("start_container {name}"));
+        match script {
+            Script::FailStart(why) => {
+                self.tell(&state, &sandbox, id, EventKind::Stopped);
+                return Err(Error::Start(why));
+            }
+            Script::Exit { after, code, reason } => {
+                let (runtime, id) = (self.clone(), id.to_string());
+                self.crew.spawn(async move {
+                    clock::sleep(after).await;
+                    runtime.end(&id, code, reason);
+                });
+            }
+            Script::Run | Script::IgnoreStop => {}
+        }
+        self.tell(&state, &sandbox, id, EventKind::Started);
+        Ok(())
+    }
+
+    async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
+        let script = {
+            let mut state = self.lock();
+            let Some(found) = state.containers.get(id) else { return Ok(()) };
+            if found.container.state != ContainerState::Running {
+                return Ok(());
+            }
+            let (script, name) = (found.script.clone(), found.config.name.clone());
+            state.note(format!("stop_container {name}"));
+            script
+        };
+        if script == Script::IgnoreStop {
+            clock::sleep(grace).await;
+            self.end(id, 137, "Error");
+        } else {
+            self.end(id, 0, "Completed");
+        }
+        Ok(())
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<()> {
+        self.end(id, 137, "Error");
+        let mut state = self.lock();
+        if let Some(gone) = state.containers.remove(id) {
+            state.note(format!("remove_container {}", gone.config.name));
+            self.tell(&state, &gone.container.sandbox_id, id, EventKind::Deleted);
+        }
+        Ok(())
+    }
+
+    async fn list_containers(&self) -> Result<Vec<Container>> {
+        Ok(self.lock().containers.values().map(|c| c.container.clone()).collect())
+    }
+
+    async fn container_status(&self, id: &str) -> Result<Container> {
+        let state = self.lock();
+        let found = state.containers.get(id).ok_or_else(|| Error::NotFound(format!("container {id}")))?;
+        Ok(found.container.clone())
+    }
+
+    /// A made-up millicore and 4 MiB for a running container.
+    async fn container_stats(&self, id: &str) -> Result<Stats> {
+        let status = self.container_status(id).await?;
+        let (ContainerState::Running, Some(since)) = (status.state, status.started_at) else {
+            return Err(Error::State(format!("container {id} is not running")));
+        };
+        let running = Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
+        Ok(Stats { cpu_usage: running / 1000, memory_working_set: 4 << 20 })
+    }
+
+    async fn reopen_container_log(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn exec(&self, _: ExecRequest) -> Result<Session> {
+        Err(Error::Unsupported("exec"))
+    }
+
+    async fn attach(&self, _: &str) -> Result<Session> {
+        Err(Error::Unsupported("attach"))
+    }
+
+    async fn port_forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
+        Err(Error::Unsupported("port-forward"))
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String> {
+        let mut state = self.lock();
+        state.note(format!("pull_image {reference}"));
+        state.check_image(reference)?;
+        Ok(image_id(reference))
+    }
+
+    async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
+        match self.lock().check_image(reference) {
+            Ok(()) => Ok(Some(Image { id: image_id(reference), tags: vec![reference.to_string()], size: 0 })),
+            Err(Error::NoImage { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn list_images(&self) -> Result<Vec<Image>> {
+        let state = self.lock();
+        let used: BTreeSet<&String> = state.containers.values().map(|c| &c.config.image).collect();
+        let image = |r: &&String| Image { id: image_id(r), tags: vec![(*r).clone()], size: 0 };
+        Ok(used.iter().map(image).collect())
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn start(runtime: &FakeRuntime, name: &str) -> Result<String> {
+        let sandbox = runtime.run_pod_sandbox(SandboxConfig::default()).await?;
+        let config = ContainerConfig { name: name.into(), image: "nginx".into(), ..Default::default() };
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        runtime.start_container(&id).await?;
+        Ok(id)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn containers_do_what_their_script_says() {
+        let runtime =
+            FakeRuntime::new(Ipv4Addr::new(172, 30, 0, 99), Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        let mut events = runtime.events();
+        let exit = Script::Exit { after: Duration::from_secs(30), code: 3, reason: "Error" };
+        runtime.script("job", exit);
+        runtime.script("deaf", Script::IgnoreStop);
+        runtime.script("bad", Script::FailStart("no".into()));
+        let job = start(&runtime, "job").await.unwrap();
+        assert_eq!(runtime.container_status(&job).await.unwrap().state, ContainerState::Running);
+        while events.recv().await.unwrap().kind != EventKind::Stopped {}
+        assert_eq!(runtime.container_status(&job).await.unwrap().exit_code, 3);
+        let deaf = start(&runtime, "deaf").await.unwrap();
+        let before = clock::Instant::now();
+        runtime.stop_container(&deaf, Duration::from_secs(30)).await.unwrap();
+        assert_eq!(before.elapsed(), Duration::from_secs(30));
+        assert_eq!(runtime.container_status(&deaf).await.unwrap().exit_code, 137);
+        assert!(matches!(start(&runtime, "bad").await, Err(Error::Start(_))));
+        runtime.forget_image("nginx");
+        assert!(matches!(start(&runtime, "web").await, Err(Error::NoImage { .. })));
+        let ips: Vec<_> = runtime.list_pod_sandboxes().await.unwrap().iter().filter_map(|s| s.ip).collect();
+        assert!(ips.iter().all(|ip| ip.octets()[..3] == [10, 244, 9] && ip.octets()[3] > 1), "{ips:?}");
+    }
+}

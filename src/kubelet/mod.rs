@@ -1,1 +1,102 @@
-//! # kubelet
+//! # The kubelet: the node's agent
+//!
+//! ## In Kubernetes
+//! One per node. It registers the node, renews its Lease, watches the pods bound to it, and makes the container runtime's
+//! state follow: sandbox, images, volumes, containers; it restarts what ends, reports status and serves logs and exec to the API server.
+//! ## How this one works
+//! [`decide`] and [`status`] are pure: from a pod and what the runtime shows to the next steps, and to the status. [`pods`] is the thin
+//! edge: a work queue of pod names, fed by the informer and by the runtime's events, so that nothing is polled. Static pods
+//! (the control plane) start before there is an API server; their *mirror* objects are made when it answers. A restarted kubelet lists what runs and goes on:
+//! containers belong to the node's runtime, not to the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that pods run on.
+//! ## Left out
+//! Probes, lifecycle hooks, ephemeral containers, eviction under pressure, in-place resize: they come with later lessons. A pod that asks for a
+//! probe is ready when it runs, and an Event says so. `hostPath` shows a file system of the node's own, not the machine's.
+//! ## Read next
+//! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
+
+mod container;
+pub mod decide;
+mod env;
+mod logs;
+mod mirror;
+mod node;
+mod pods;
+mod server;
+pub mod status;
+mod volumes;
+
+use crate::client::Client;
+use crate::cni::NodeNetwork;
+use crate::cri::Runtime;
+use crate::tap::Tap;
+use crate::task::Crew;
+use k8s_openapi::api::core::v1::{Pod, Taint};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The port of the kubelet's own server, as everywhere.
+pub const PORT: u16 = 10250;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error(transparent)]
+    Runtime(#[from] crate::cri::Error),
+    /// A volume could not be made; told by an Event, tried again.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {why}")]
+    Volume { volume: String, why: String },
+    /// A container could not be started; told by an Event, tried again.
+    #[error("container {container}: {why}")]
+    Container { container: String, why: String },
+    #[error("cannot use {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+/// What a node has to give.
+#[derive(Clone, Debug)]
+pub struct Capacity {
+    pub cpu_milli: u64,
+    pub memory_bytes: u64,
+    pub pods: u32,
+}
+
+pub struct Config {
+    pub node_name: String,
+    pub node_ip: Ipv4Addr,
+    /// e.g. `10.244.1.0/24`.
+    pub pod_cidr: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub taints: Vec<Taint>,
+    pub capacity: Capacity,
+    pub client: Client,
+    pub runtime: Arc<dyn Runtime>,
+    pub network: Arc<dyn NodeNetwork>,
+    /// `data/<node>`.
+    pub dir: PathBuf,
+    pub cluster_dns: Ipv4Addr,
+    /// e.g. `cluster.local`.
+    pub cluster_domain: String,
+    /// Pods that run without being asked for through the API.
+    pub static_pods: Vec<Pod>,
+    /// TLS of the kubelet's server; `None`: no server (simulated nodes).
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// e.g. `v1.35.0+ropewalk0.1.0`.
+    pub version: String,
+    pub tap: Tap,
+}
+
+/// Runs a kubelet until the crew ends.
+pub fn start(crew: &Crew, config: Config) {
+    let config = Arc::new(config);
+    node::start(crew, &config);
+    let kubelet = pods::start(crew, &config);
+    server::start(crew, &config, kubelet);
+}

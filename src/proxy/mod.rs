@@ -1,1 +1,128 @@
-//! # proxy
+//! # kube-proxy: from Services to the kernel's rules
+//!
+//! ## In Kubernetes
+//! One per node. It watches Services and EndpointSlices and writes rules so that a connection to a service's virtual address, or to a node port,
+//! goes to one of its endpoints. The address belongs to nobody: no process listens there.
+//! ## How this one works
+//! [`rules`] is pure: services and slices in, the node's [`ServiceRule`]s out. The edge waits for changes, gathers those
+//! that come together, and hands the whole picture to the node's network, which changes only what differs. [`host`] does the same
+//! for the learner's own loopback: `curl localhost:NODEPORT` reaches the cluster, and is refused as soon as nothing is ready.
+//! ## Left out
+//! Topology hints, health-check node ports, IPv6, SCTP.
+//! ## Read next
+//! `net`, which turns rules into nftables.
+
+pub mod host;
+pub mod rules;
+
+use crate::client::{Client, Informer};
+use crate::clock;
+use crate::cni::NodeNetwork;
+use crate::tap::{Cause, Record, Tap};
+use crate::task::Crew;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+#[cfg(doc)]
+use crate::cni::ServiceRule;
+
+/// A rule set that the kernel refused is tried again after this time.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub struct Config {
+    pub node_name: String,
+    pub client: Client,
+    pub network: Arc<dyn NodeNetwork>,
+    pub tap: Tap,
+}
+
+/// Wakes a loop when a Service or one of its slices changed, and remembers the newest cause.
+#[derive(Clone)]
+pub(crate) struct Changes {
+    pub services: Informer<Service>,
+    pub slices: Informer<EndpointSlice>,
+    news: Arc<Notify>,
+    cause: Arc<Mutex<Option<Cause>>>,
+}
+
+impl Changes {
+    pub(crate) fn watch(crew: &Crew, client: &Client) -> Changes {
+        let changes = Changes {
+            services: Informer::all(crew, client),
+            slices: Informer::all(crew, client),
+            news: Arc::new(Notify::new()),
+            cause: Arc::new(Mutex::new(None)),
+        };
+        let c = changes.clone();
+        changes.services.on(move |change| c.poke(change.cause()));
+        let c = changes.clone();
+        changes.slices.on(move |change| c.poke(change.cause()));
+        changes
+    }
+
+    pub(crate) fn poke(&self, cause: Option<Cause>) {
+        *self.cause.lock().unwrap_or_else(|e| e.into_inner()) = cause;
+        self.news.notify_one();
+    }
+
+    pub(crate) async fn synced(&self) {
+        futures::join!(self.services.synced(), self.slices.synced());
+    }
+
+    /// Waits for a change; several that came together are one.
+    pub(crate) async fn next(&self) -> Option<Cause> {
+        self.news.notified().await;
+        self.cause.lock().unwrap_or_else(|e| e.into_inner()).take()
+    }
+
+    /// Slices by the service they belong to, as `namespace/name`.
+    pub(crate) fn by_service(&self) -> BTreeMap<String, Vec<Arc<EndpointSlice>>> {
+        let mut map: BTreeMap<String, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
+        for slice in self.slices.list() {
+            let labels = slice.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|l| l.get("kubernetes.io/service-name")) {
+                let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+                map.entry(format!("{namespace}/{service}")).or_default().push(slice.clone());
+            }
+        }
+        map
+    }
+}
+
+/// Keeps one node's rules in step with the cluster, until the crew ends.
+pub fn start(crew: &Crew, config: Config) {
+    let own = crew.clone();
+    crew.spawn_main(async move {
+        let changes = Changes::watch(&own, &config.client);
+        changes.synced().await;
+        tracing::info!(node = config.node_name, "caches are synced for service config");
+        let stop = own.token();
+        let mut cause = None;
+        loop {
+            let start = clock::Instant::now();
+            let wanted = rules::rules(&changes.services.list(), &changes.by_service(), &config.node_name);
+            match config.network.sync_services(&wanted).await {
+                Ok(0) => {}
+                Ok(changed) => {
+                    tracing::info!(rules = wanted.len(), changed, "SyncProxyRules complete");
+                    let record = Record::new("rules").cause(cause.take()).took(start.elapsed());
+                    config.tap.emit(record.detail(json!({"rules": wanted.len(), "changed": changed})));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot write the service rules, trying again");
+                    clock::sleep(RETRY).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                next = changes.next() => cause = next,
+                () = stop.cancelled() => return Ok::<(), String>(()),
+            }
+        }
+    });
+}

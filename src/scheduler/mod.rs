@@ -1,1 +1,19 @@
-//! # scheduler
+//! # The scheduler: which node gets this pod?
+//!
+//! ## In Kubernetes
+//! kube-scheduler watches pods without `spec.nodeName`, *filters* the nodes that can take one, *scores* those, and posts a Binding for
+//! the best. A pod that fits nowhere waits until something changes.
+//! ## How this one works
+//! One pod at a time. [`decide`] is pure: pod and nodes in, a [`Decision`](decide::Decision) out that says for every node which filter refused it, or
+//! which scores it got; it goes to the tap as it is, so the scheduling view shows what really decided. Between decision and the
+//! watch that confirms it the pod is *assumed* on its node, so the next pod sees the room as taken. Only [`start`] talks to the API.
+//! ## Left out
+//! Preemption (a pod of high priority waits where upstream would evict for it), inter-pod affinity, topology spread constraints of the
+//! pod's own, extenders, several profiles. A pod that asks for pod affinity is scheduled without it and an Event says so.
+//! ## Read next
+//! `kubelet`, which notices the binding.
+
+pub mod decide;
+mod queue;
+
+pub use queue::{Config, start};

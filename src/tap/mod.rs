@@ -189,6 +189,11 @@ impl Tap {
         Tap { shared: self.shared.clone(), node: node.into(), component: component.into() }
     }
 
+    /// The same stream and node, under another component's name.
+    pub fn named(&self, component: &str) -> Tap {
+        Tap { shared: self.shared.clone(), node: self.node.clone(), component: component.into() }
+    }
+
     /// Adds the record to the stream and returns its number.
     pub fn emit(&self, mut record: Record) -> u64 {
         record.at = clock::now();

@@ -1,0 +1,212 @@
+//! Pods and pod templates.
+
+use crate::api::value::{self, at, default, default_zero, list, list_mut, put, text};
+use serde_json::{Value, json};
+
+/// A whole Pod.
+pub fn pod(pod: &mut Value) {
+    spec(value::slot(pod, "spec"));
+    default(pod, "spec.enableServiceLinks", true);
+    // Only in a Pod, never in a template: a limit is also the request.
+    for field in ["spec.containers", "spec.initContainers"] {
+        for container in list_mut(pod, field) {
+            let limits = value::map(container, "resources.limits").cloned();
+            for (name, amount) in limits.into_iter().flatten() {
+                value::slot_map(container, "resources.requests").entry(name).or_insert(amount);
+            }
+        }
+    }
+}
+
+/// A pod template's spec, at `spec.template.spec` of a workload.
+pub fn template(workload: &mut Value, path: &str) {
+    let template = value::slot(workload, path);
+    value::slot_map(template, "metadata");
+    spec(value::slot(template, "spec"));
+}
+
+fn spec(spec: &mut Value) {
+    default_zero(spec, "dnsPolicy", "ClusterFirst");
+    default_zero(spec, "restartPolicy", "Always");
+    default(spec, "terminationGracePeriodSeconds", 30);
+    default_zero(spec, "schedulerName", "default-scheduler");
+    default(spec, "securityContext", json!({}));
+    service_account(spec);
+    let host_network = value::flag(spec, "hostNetwork");
+    for field in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in list_mut(spec, field) {
+            self::container(container, host_network);
+        }
+    }
+    for volume in list_mut(spec, "volumes") {
+        self::volume(volume);
+    }
+}
+
+/// `serviceAccount` is the old name of `serviceAccountName`; both are always shown.
+fn service_account(spec: &mut Value) {
+    let (new, old) = (text(spec, "serviceAccountName").to_string(), text(spec, "serviceAccount").to_string());
+    let name = if new.is_empty() { old } else { new };
+    if !name.is_empty() {
+        put(spec, "serviceAccountName", name.clone());
+        put(spec, "serviceAccount", name);
+    }
+}
+
+fn container(container: &mut Value, host_network: bool) {
+    default_zero(container, "terminationMessagePath", "/dev/termination-log");
+    default_zero(container, "terminationMessagePolicy", "File");
+    default(container, "resources", json!({}));
+    if text(container, "imagePullPolicy").is_empty() {
+        let policy = if is_latest(text(container, "image")) { "Always" } else { "IfNotPresent" };
+        put(container, "imagePullPolicy", policy);
+    }
+    for port in list_mut(container, "ports") {
+        default_zero(port, "protocol", "TCP");
+        if host_network {
+            let number = at(port, "containerPort").clone();
+            default_zero(port, "hostPort", number);
+        }
+    }
+    for variable in list_mut(container, "env") {
+        if at(variable, "valueFrom.fieldRef").is_object() {
+            default_zero(variable, "valueFrom.fieldRef.apiVersion", "v1");
+        }
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = container.get_mut(name).filter(|p| p.is_object()) {
+            default_zero(probe, "timeoutSeconds", 1);
+            default_zero(probe, "periodSeconds", 10);
+            default_zero(probe, "successThreshold", 1);
+            default_zero(probe, "failureThreshold", 3);
+            http_get(probe);
+            if at(probe, "grpc").is_object() {
+                default(probe, "grpc.service", "");
+            }
+        }
+    }
+    for hook in ["lifecycle.postStart", "lifecycle.preStop"] {
+        if let Some(hook) = value::at_mut(container, hook).filter(|h| h.is_object()) {
+            http_get(hook);
+        }
+    }
+}
+
+fn http_get(handler: &mut Value) {
+    if at(handler, "httpGet").is_object() {
+        default_zero(handler, "httpGet.path", "/");
+        default_zero(handler, "httpGet.scheme", "HTTP");
+    }
+}
+
+/// Does the image name ask for `latest`, by tag or by silence?
+fn is_latest(image: &str) -> bool {
+    if image.contains('@') {
+        return false;
+    }
+    match image.rsplit('/').next().unwrap_or("").split_once(':') {
+        Some((_, tag)) => tag == "latest",
+        None => true,
+    }
+}
+
+fn volume(volume: &mut Value) {
+    let sources = volume.as_object().map_or(0, |v| v.keys().filter(|k| *k != "name").count());
+    if sources == 0 {
+        put(volume, "emptyDir", json!({}));
+    }
+    for source in ["secret", "configMap", "downwardAPI", "projected"] {
+        if at(volume, source).is_object() {
+            default(volume, &format!("{source}.defaultMode"), 420);
+        }
+    }
+    for path in ["downwardAPI.items"] {
+        field_refs(list_mut(volume, path));
+    }
+    for source in list_mut(volume, "projected.sources") {
+        if at(source, "serviceAccountToken").is_object() {
+            default(source, "serviceAccountToken.expirationSeconds", 3600);
+        }
+        field_refs(list_mut(source, "downwardAPI.items"));
+    }
+    if at(volume, "hostPath").is_object() {
+        default(volume, "hostPath.type", "");
+    }
+}
+
+fn field_refs(items: &mut [Value]) {
+    for item in items {
+        if at(item, "fieldRef").is_object() {
+            default_zero(item, "fieldRef.apiVersion", "v1");
+        }
+    }
+}
+
+/// The status of a pod that was just made.
+pub fn prepare(pod: &mut Value) {
+    let qos = qos_class(pod);
+    put(pod, "status", json!({"phase": "Pending", "qosClass": qos}));
+}
+
+/// An update keeps the quality-of-service class.
+pub fn prepare_update(new: &mut Value, old: &Value) {
+    value::copy(old, new, "status.qosClass");
+}
+
+/// `Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory.
+pub fn qos_class(pod: &Value) -> &'static str {
+    let (mut any, mut all) = (false, true);
+    for field in ["spec.containers", "spec.initContainers"] {
+        for container in list(pod, field) {
+            for resource in ["cpu", "memory"] {
+                let limit = text(container, &format!("resources.limits.{resource}"));
+                let request = text(container, &format!("resources.requests.{resource}"));
+                let set = |s: &str| !s.is_empty() && s != "0";
+                any |= set(limit) || set(request);
+                all &= set(limit) && (limit == request || request.is_empty());
+            }
+        }
+    }
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaulting_twice_changes_nothing_more() {
+        let mut object = json!({"spec": {"containers": [{"name": "c", "image": "nginx:1.27",
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
+            "readinessProbe": {"httpGet": {"port": 80}}}], "volumes": [{"name": "v"}]}});
+        pod(&mut object);
+        assert_eq!(text(&object, "spec.restartPolicy"), "Always");
+        let container = &list(&object, "spec.containers")[0];
+        assert_eq!(text(container, "imagePullPolicy"), "IfNotPresent");
+        assert_eq!(text(container, "resources.requests.cpu"), "1");
+        assert_eq!(text(container, "readinessProbe.httpGet.path"), "/");
+        assert_eq!(at(&list(&object, "spec.volumes")[0], "emptyDir"), &json!({}));
+        assert_eq!(qos_class(&object), "Guaranteed");
+        let once = object.clone();
+        pod(&mut object);
+        assert_eq!(object, once);
+    }
+
+    #[test]
+    fn latest_is_a_tag_or_no_tag() {
+        for (image, latest) in [
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("nginx:1.27", false),
+            ("localhost:5000/nginx", true),
+            ("localhost:5000/nginx:1", false),
+            ("nginx@sha256:00", false),
+        ] {
+            assert_eq!(is_latest(image), latest, "{image}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Field selectors: `status.phase!=Failed,spec.nodeName=n1`. Which fields may be asked for stands in the table of kinds.
+
+use super::value;
+use serde_json::Value;
+
+/// One term: the selector's name for the field, the path it is found at, the value, and whether it must be equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    pub field: String,
+    pub path: String,
+    pub value: String,
+    pub equal: bool,
+}
+
+/// All terms must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldSelector(pub Vec<Term>);
+
+impl FieldSelector {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads a query parameter; `known` pairs the fields of a kind with their paths.
+    pub fn parse(text: &str, known: &[(&str, &str)]) -> Result<FieldSelector, String> {
+        let mut terms = Vec::new();
+        for part in text.split(',').filter(|p| !p.is_empty()) {
+            let (field, value, equal) = if let Some((f, v)) = part.split_once("!=") {
+                (f, v, false)
+            } else if let Some((f, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
+                (f, v, true)
+            } else {
+                return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
+            };
+            let path = match field {
+                "metadata.name" | "metadata.namespace" => field,
+                _ => match known.iter().find(|(name, _)| *name == field) {
+                    Some((_, path)) => path,
+                    None => return Err(format!("field label not supported: {field}")),
+                },
+            };
+            terms.push(Term { field: field.into(), path: path.into(), value: unescape(value), equal });
+        }
+        Ok(FieldSelector(terms))
+    }
+
+    pub fn matches(&self, object: &Value) -> bool {
+        self.0.iter().all(|t| (found(object, &t.path) == t.value.as_str()) == t.equal)
+    }
+
+    /// The name that `metadata.name=` asks for.
+    pub fn name(&self) -> Option<&str> {
+        self.0.iter().find(|t| t.equal && t.field == "metadata.name").map(|t| t.value.as_str())
+    }
+}
+
+/// A field as text; a path may list alternatives: `source.component|reportingComponent`.
+fn found<'a>(object: &'a Value, path: &str) -> std::borrow::Cow<'a, str> {
+    for path in path.split('|') {
+        match value::at(object, path) {
+            Value::String(s) if !s.is_empty() => return s.as_str().into(),
+            Value::Bool(b) => return if *b { "true".into() } else { "false".into() },
+            Value::Number(n) => return n.to_string().into(),
+            _ => {}
+        }
+    }
+    match path {
+        "spec.unschedulable" | "spec.hostNetwork" => "false".into(),
+        _ => "".into(),
+    }
+}
+
+fn unescape(value: &str) -> String {
+    value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_empty_value_matches_what_is_not_there() {
+        let known =
+            [("involvedObject.namespace", "involvedObject.namespace"), ("status.phase", "status.phase")];
+        let event = json!({"metadata": {"name": "e"}, "involvedObject": {"name": "node1"}});
+        let yes = |s: &str| FieldSelector::parse(s, &known).unwrap().matches(&event);
+        assert!(yes("involvedObject.namespace="));
+        assert!(yes("metadata.name=e,status.phase!=Failed"));
+        assert!(!yes("metadata.name!=e"));
+        assert_eq!(
+            FieldSelector::parse("spec.foo=x", &known).unwrap_err(),
+            "field label not supported: spec.foo"
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! The one table of kinds. Discovery, OpenAPI, routing, decoding, defaulting, validation and printing all derive from it:
+//! a new kind is one entry in `table.rs` (and the functions it names).
+
+mod table;
+
+use super::errors::Errors;
+use super::table::Printer;
+use super::validate::names;
+use k8s_openapi::schemars::JsonSchema;
+use schemars::SchemaGenerator;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+pub const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// For objects that are only asked, never kept.
+pub const CREATE: &[&str] = &["create"];
+
+/// Adds a type's schema to a generator.
+pub type SchemaFn = fn(&mut SchemaGenerator);
+
+/// A subresource: `pods/eviction`.
+pub struct Sub {
+    pub name: &'static str,
+    /// Group, version and kind of its objects; empty group and version: the parent's.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub verbs: &'static [&'static str],
+    pub schema: Option<SchemaFn>,
+}
+
+/// Another version of a kind: how its objects are turned into those that are stored, and back.
+#[derive(Clone, Copy)]
+pub struct Conversion {
+    pub to_stored: fn(&mut Value),
+    pub from_stored: fn(&mut Value),
+}
+
+/// Where a kind keeps what `/scale` shows.
+#[derive(Clone, Copy)]
+pub struct ScalePaths {
+    pub spec_replicas: &'static str,
+    pub status_replicas: &'static str,
+    pub selector: &'static str,
+}
+
+pub struct Kind {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub singular: String,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub namespaced: bool,
+    pub verbs: &'static [&'static str],
+    pub subresources: Vec<Sub>,
+    /// Names under which the schema is known: `io.k8s.api.core.v1.Pod`.
+    pub schema_name: &'static str,
+    pub schema: SchemaFn,
+    /// `spec` and `status` are written through different doors.
+    pub has_status: bool,
+    /// `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// A delete answers with the object rather than a Status.
+    pub returns_deleted: bool,
+    /// PUT creates what is not there.
+    pub create_on_update: bool,
+    /// PUT needs a resourceVersion.
+    pub needs_version: bool,
+    /// Deleting orphans dependents unless asked otherwise (Jobs).
+    pub orphans: bool,
+    pub name_rule: fn(&str) -> Vec<String>,
+    /// Fills in what the client left out.
+    pub defaults: fn(&mut Value),
+    /// What a new object gets beside defaults, and loses: its first status.
+    pub prepare: fn(&mut Value),
+    /// Takes from the stored object what an update may not change. (new, old)
+    pub prepare_update: fn(&mut Value, &Value),
+    pub validate: fn(&Value, &mut Errors),
+    /// (new, old)
+    pub validate_update: fn(&Value, &Value, &mut Errors),
+    /// Paths that never change once they are set.
+    pub immutable: &'static [&'static str],
+    /// Fields that a field selector may ask for, with their paths.
+    pub fields: &'static [(&'static str, &'static str)],
+    pub printer: Option<&'static Printer>,
+    pub conversion: Option<Conversion>,
+    pub scale: Option<ScalePaths>,
+}
+
+fn nothing(_: &mut Value) {}
+fn nothing_old(_: &mut Value, _: &Value) {}
+fn fine(_: &Value, _: &mut Errors) {}
+fn fine_old(_: &Value, _: &Value, _: &mut Errors) {}
+
+/// Whether a scope is that of namespaced objects.
+pub trait ScopeOf {
+    const NAMESPACED: bool;
+}
+impl ScopeOf for k8s_openapi::NamespaceResourceScope {
+    const NAMESPACED: bool = true;
+}
+impl ScopeOf for k8s_openapi::ClusterResourceScope {
+    const NAMESPACED: bool = false;
+}
+
+fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<T>();
+}
+
+/// An entry for a type of k8s-openapi.
+pub(super) fn of<T>() -> Kind
+where
+    T: k8s_openapi::Resource + JsonSchema,
+    T::Scope: ScopeOf,
+{
+    Kind {
+        group: T::GROUP,
+        version: T::VERSION,
+        kind: T::KIND,
+        plural: T::URL_PATH_SEGMENT,
+        singular: T::KIND.to_lowercase(),
+        short_names: &[],
+        categories: &[],
+        namespaced: T::Scope::NAMESPACED,
+        verbs: ALL,
+        subresources: vec![],
+        schema_name: String::leak(T::schema_name().into_owned()),
+        schema: schema_of::<T>,
+        has_status: false,
+        generation: false,
+        returns_deleted: false,
+        create_on_update: false,
+        needs_version: false,
+        orphans: false,
+        name_rule: names::dns_subdomain,
+        defaults: nothing,
+        prepare: nothing,
+        prepare_update: nothing_old,
+        validate: fine,
+        validate_update: fine_old,
+        immutable: &[],
+        fields: &[],
+        printer: None,
+        conversion: None,
+        scale: None,
+    }
+}
+
+impl Kind {
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+    /// `/api/v1` or `/apis/apps/v1`
+    pub fn root_path(&self) -> String {
+        if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        }
+    }
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+    /// Is it kept in the store (and not only asked)?
+    pub fn is_stored(&self) -> bool {
+        self.has_verb("get")
+    }
+    pub fn sub(&self, name: &str) -> Option<&Sub> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+    /// `deployments.apps`
+    pub fn qualified(&self) -> String {
+        super::status::qualified(self.group, self.plural)
+    }
+}
+
+static TABLE: LazyLock<Vec<Kind>> = LazyLock::new(table::table);
+
+type Index = HashMap<(&'static str, &'static str, &'static str), &'static Kind>;
+static BY_KIND: LazyLock<Index> =
+    LazyLock::new(|| TABLE.iter().map(|k| ((k.group, k.version, k.kind), k)).collect());
+static BY_PLURAL: LazyLock<Index> =
+    LazyLock::new(|| TABLE.iter().map(|k| ((k.group, k.version, k.plural), k)).collect());
+
+/// All kinds, in discovery order: of a group's kinds all stand together.
+pub fn all() -> &'static [Kind] {
+    &TABLE
+}
+
+/// By group (empty for core), version and Kind.
+pub fn find(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
+    BY_KIND.get(&(group, version, kind) as &(&str, &str, &str)).copied()
+}
+
+/// By group, version and plural resource name.
+pub fn resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    BY_PLURAL.get(&(group, version, plural) as &(&str, &str, &str)).copied()
+}
+
+/// The kind under whose form a resource is stored: `events` → core v1.
+pub fn stored(plural: &str) -> Option<&'static Kind> {
+    TABLE.iter().find(|k| k.plural == plural && k.is_stored() && k.conversion.is_none())
+}
+
+/// By group and plural, whatever the version (the first, preferred one).
+pub fn in_group(group: &str, plural: &str) -> Option<&'static Kind> {
+    TABLE.iter().find(|k| k.group == group && k.plural == plural)
+}
+
+/// Group versions in discovery order, each with its kinds.
+pub fn group_versions() -> Vec<(&'static str, &'static str, Vec<&'static Kind>)> {
+    let mut out: Vec<(&str, &str, Vec<&Kind>)> = Vec::new();
+    for kind in all() {
+        match out.iter_mut().find(|(g, v, _)| *g == kind.group && *v == kind.version) {
+            Some((_, _, kinds)) => kinds.push(kind),
+            None => out.push((kind.group, kind.version, vec![kind])),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        assert_eq!(BY_PLURAL.len(), TABLE.len(), "two kinds share a plural");
+        for kind in all() {
+            assert!(stored(kind.plural).is_some() || !kind.is_stored(), "{} has no stored form", kind.kind);
+            if kind.has_status {
+                assert!(kind.sub("status").is_some(), "{} lacks status", kind.kind);
+            }
+            assert_eq!(kind.scale.is_some(), kind.sub("scale").is_some(), "{}", kind.kind);
+        }
+    }
+}

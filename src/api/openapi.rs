@@ -1,0 +1,145 @@
+//! OpenAPI v3 documents, one a group version, made from the table of kinds when first asked for; and the stub of v2.
+
+use super::kinds::{self, Kind};
+use super::schema;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+/// A gnostic v2 document with nothing but a title: enough for kubectl, which then trusts the server's own validation.
+pub const V2_STUB: &[u8] = &[
+    0x0a, 0x03, 0x32, 0x2e, 0x30, 0x12, 0x15, 0x0a, 0x0a, 0x4b, 0x75, 0x62, 0x65, 0x72, 0x6e, 0x65, 0x74,
+    0x65, 0x73, 0x12, 0x07, 0x76, 0x31, 0x2e, 0x33, 0x35, 0x2e, 0x30, 0x42, 0x00,
+];
+/// With a dot, not an at sign: kubectl 1.27 cannot read the latter.
+pub const V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// `api/v1`, `apis/apps/v1`
+fn path_of(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// The index at `/openapi/v3`. `hash` changes with the program.
+pub fn index(hash: &str) -> Value {
+    let mut paths = Map::new();
+    for (group, version, _) in kinds::group_versions() {
+        let path = path_of(group, version);
+        let url = format!("/openapi/v3/{path}?hash={hash}");
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    }
+    json!({"paths": paths})
+}
+
+/// The document at `/openapi/v3/<path>`, encoded; `None` if there is none.
+pub fn document(path: &str, version: &str) -> Option<Bytes> {
+    static MADE: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+    let made = |map: &HashMap<String, Bytes>| map.get(path).cloned();
+    if let Some(bytes) = made(&MADE.lock().unwrap_or_else(|p| p.into_inner())) {
+        return Some(bytes);
+    }
+    let (group, api_version, kinds) =
+        kinds::group_versions().into_iter().find(|(g, v, _)| path_of(g, v) == path)?;
+    let document = make(group, api_version, &kinds, version);
+    let bytes = Bytes::from(serde_json::to_vec(&document).ok()?);
+    MADE.lock().unwrap_or_else(|p| p.into_inner()).insert(path.to_string(), bytes.clone());
+    Some(bytes)
+}
+
+fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
+    let mut generator = schema::generator();
+    for kind in kinds {
+        (kind.schema)(&mut generator);
+    }
+    let mut schemas = generator.take_definitions(false);
+    for schema in schemas.values_mut() {
+        finish(schema);
+    }
+    let mut paths = Map::new();
+    for kind in kinds {
+        let gvk = json!({"group": group, "version": version, "kind": kind.kind});
+        if let Some(schema) = schemas.get_mut(kind.schema_name) {
+            schema["x-kubernetes-group-version-kind"] = json!([gvk]);
+        }
+        self::paths(kind, &gvk, &mut paths);
+    }
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": program},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
+}
+
+/// Turns a schema of the generator into what Kubernetes publishes: a described reference stands under `allOf`, and
+/// an int-or-string says so by its format.
+fn finish(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("x-kubernetes-int-or-string").is_some() {
+                map.shift_remove("x-kubernetes-int-or-string");
+                let quantity =
+                    map.get("description").and_then(Value::as_str).is_some_and(|d| d.starts_with("Quantity"));
+                if quantity {
+                    map.insert("oneOf".into(), json!([{"type": "string"}, {"type": "number"}]));
+                } else {
+                    map.insert("format".into(), "int-or-string".into());
+                    map.insert("oneOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+                }
+            }
+            if map.len() > 1
+                && let Some(reference) = map.get("$ref").filter(|r| r.is_string()).cloned()
+            {
+                map.shift_remove("$ref");
+                map.insert("allOf".into(), json!([{"$ref": reference}]));
+            }
+            map.values_mut().for_each(finish);
+        }
+        Value::Array(list) => list.iter_mut().for_each(finish),
+        _ => {}
+    }
+}
+
+fn paths(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
+    let reference = json!({"$ref": format!("#/components/schemas/{}", kind.schema_name)});
+    let answer =
+        json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
+    let operation = |action: &str, parameters: &[&str]| {
+        let parameters: Vec<Value> = parameters
+            .iter()
+            .map(|p| json!({"name": p, "in": "query", "schema": {"type": "string"}}))
+            .collect();
+        json!({"x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk, "parameters": parameters, "responses": answer})
+    };
+    const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
+    let middle = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
+    let collection = format!("{}{middle}/{}", kind.root_path(), kind.plural);
+    let mut many = Map::new();
+    let mut one = Map::new();
+    for verb in kind.verbs {
+        match *verb {
+            "create" => drop(many.insert("post".into(), operation("post", WRITE))),
+            "list" => drop(many.insert(
+                "get".into(),
+                operation("list", &["labelSelector", "fieldSelector", "limit", "continue"]),
+            )),
+            "deletecollection" => {
+                drop(many.insert(
+                    "delete".into(),
+                    operation("deletecollection", &["labelSelector", "fieldSelector"]),
+                ))
+            }
+            "get" => drop(one.insert("get".into(), operation("get", &[]))),
+            "update" => drop(one.insert("put".into(), operation("put", WRITE))),
+            "patch" => drop(one.insert("patch".into(), operation("patch", WRITE))),
+            "delete" => {
+                drop(one.insert("delete".into(), operation("delete", &["dryRun", "gracePeriodSeconds"])))
+            }
+            _ => {}
+        }
+    }
+    paths.insert(collection.clone(), Value::Object(many));
+    if !one.is_empty() {
+        paths.insert(format!("{collection}/{{name}}"), Value::Object(one));
+    }
+}

@@ -1,0 +1,183 @@
+//! Quantities: `250m` of cpu, `1Gi` of memory. Exact, never floating point.
+//! Source: k8s.io/apimachinery/pkg/api/resource.
+
+use std::fmt;
+
+/// How a quantity was written, and so how it is written back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    DecimalSi,
+    BinarySi,
+    DecimalExponent,
+}
+
+/// An exact amount, in billionths of its unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantity {
+    nano: i128,
+    format: Format,
+}
+
+const NANO: i128 = 1_000_000_000;
+const MAX: i128 = i64::MAX as i128 * NANO;
+const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+const DECIMAL: [(&str, i32); 10] =
+    [("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0), ("m", -3), ("u", -6), ("n", -9)];
+/// Upstream's message for text that is no quantity.
+pub const INVALID: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+impl Quantity {
+    /// Reads `1.5`, `250m`, `1Gi`, `1e3`. `None` if it is none of these.
+    pub fn parse(text: &str) -> Option<Quantity> {
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+        let (digits, suffix) = unsigned.split_at(end);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || digits.len() > 30 {
+            return None;
+        }
+        let (multiplier, divisor, format) = scale_of(suffix)?;
+        let number: i128 = format!("0{whole}{fraction}").parse().ok()?;
+        let mut divisor = divisor.checked_mul(10i128.checked_pow(fraction.len() as u32)?)?;
+        let mut top = number;
+        // Keep the product in range: first what divides evenly.
+        for factor in [NANO, multiplier] {
+            let common = gcd(factor, divisor);
+            divisor /= common;
+            top = match top.checked_mul(factor / common) {
+                Some(t) => t,
+                None => return Some(Quantity { nano: sign(text) * MAX, format }),
+            };
+        }
+        let rounded_up = (top + divisor - 1) / divisor;
+        Some(Quantity { nano: sign(text) * rounded_up.min(MAX), format })
+    }
+
+    /// In thousandths, rounded up: `250m` is 250.
+    pub fn milli(&self) -> i64 {
+        div_up(self.nano, NANO / 1000).clamp(i64::MIN as i128, i64::MAX as i128) as i64
+    }
+    /// In whole units, rounded up: `1Ki` is 1024.
+    pub fn units(&self) -> i64 {
+        div_up(self.nano, NANO).clamp(i64::MIN as i128, i64::MAX as i128) as i64
+    }
+    pub fn is_negative(&self) -> bool {
+        self.nano < 0
+    }
+    pub fn is_zero(&self) -> bool {
+        self.nano == 0
+    }
+    pub fn is_whole(&self) -> bool {
+        self.nano % NANO == 0
+    }
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Quantity) -> bool {
+        self.nano == other.nano
+    }
+}
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Quantity) -> Option<std::cmp::Ordering> {
+        self.nano.partial_cmp(&other.nano)
+    }
+}
+
+fn sign(text: &str) -> i128 {
+    if text.starts_with('-') { -1 } else { 1 }
+}
+
+fn div_up(a: i128, b: i128) -> i128 {
+    if a >= 0 { (a + b - 1) / b } else { a / b }
+}
+
+fn gcd(a: i128, b: i128) -> i128 {
+    if b == 0 { a.max(1) } else { gcd(b, a % b) }
+}
+
+fn scale_of(suffix: &str) -> Option<(i128, i128, Format)> {
+    if let Some((_, bits)) = BINARY.iter().find(|(s, _)| *s == suffix) {
+        return Some((1i128 << bits, 1, Format::BinarySi));
+    }
+    let (power, format) = match DECIMAL.iter().find(|(s, _)| *s == suffix) {
+        Some((_, power)) => (*power, Format::DecimalSi),
+        None => (suffix.strip_prefix(['e', 'E'])?.parse().ok()?, Format::DecimalExponent),
+    };
+    match power {
+        0..=27 => Some((10i128.pow(power as u32), 1, format)),
+        -18..0 => Some((1, 10i128.pow(-power as u32), format)),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Quantity {
+    /// The canonical form: no fraction, the largest suffix that loses nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nano == 0 {
+            return f.write_str("0");
+        }
+        let small = self.nano.abs() < 1024 * NANO || self.nano % NANO != 0;
+        if self.format == Format::BinarySi && !small {
+            let mut number = self.nano / NANO;
+            let mut suffix = "";
+            for (name, _) in BINARY {
+                if number % 1024 != 0 {
+                    break;
+                }
+                number /= 1024;
+                suffix = name;
+            }
+            return write!(f, "{number}{suffix}");
+        }
+        for (suffix, power) in DECIMAL {
+            let unit = 10i128.pow((power + 9) as u32);
+            if self.nano % unit == 0 {
+                return match (self.format, power) {
+                    (Format::DecimalExponent, p) if p != 0 => write!(f, "{}e{power}", self.nano / unit),
+                    _ => write!(f, "{}{suffix}", self.nano / unit),
+                };
+            }
+        }
+        write!(f, "{}n", self.nano)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_canonical_form_loses_nothing() {
+        for (text, canonical) in [
+            ("0.5", "500m"),
+            ("1.5", "1500m"),
+            ("1000m", "1"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("1000Mi", "1000Mi"),
+            ("100Ki", "100Ki"),
+            ("0.5Mi", "512Ki"),
+            ("1023", "1023"),
+            ("2000000", "2M"),
+            ("1e3", "1e3"),
+            ("-5", "-5"),
+            ("0", "0"),
+            ("9999999999999999999", "9223372036854775807"),
+        ] {
+            assert_eq!(Quantity::parse(text).map(|q| q.to_string()).as_deref(), Some(canonical), "{text}");
+        }
+        for bad in ["", "abc", "1x", "1.2.3", "Mi", "--1", "1 Gi", "1e"] {
+            assert!(Quantity::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_agree(n in 0i64..1 << 50, suffix in "(m|k|M|Ki|Mi|u|)") {
+            let q = Quantity::parse(&format!("{n}{suffix}")).unwrap();
+            prop_assert_eq!(Quantity::parse(&q.to_string()).unwrap(), q);
+        }
+    }
+}

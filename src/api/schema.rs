@@ -1,0 +1,383 @@
+//! What an object may contain. A compact form of the published schemas, made once from those that come with the Go types'
+//! Rust twins: it finds unknown fields and wrong types in Go's words, prunes, and writes quantities canonically.
+
+use super::kinds::Kind;
+use super::quantity::{self, Quantity};
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+#[derive(Clone, Debug)]
+enum Shape {
+    Text,
+    Bytes,
+    Int32,
+    Int64,
+    Float,
+    Bool,
+    Time,
+    MicroTime,
+    Quantity,
+    IntOrText,
+    /// Anything goes (raw extensions, managed fields).
+    Any,
+    List(Box<Shape>),
+    Map(Box<Shape>),
+    Struct(usize),
+}
+
+struct Struct {
+    /// `io.k8s.api.core.v1.PodSpec`
+    name: String,
+    fields: HashMap<String, Shape>,
+}
+
+impl Struct {
+    /// `PodSpec`
+    fn short(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or("")
+    }
+    /// `v1.PodSpec`
+    fn go(&self) -> &str {
+        let mut dots = self.name.rmatch_indices('.');
+        dots.next();
+        dots.next().map_or(&self.name, |(i, _)| &self.name[i + 1..])
+    }
+}
+
+#[derive(Default)]
+struct Schemas {
+    structs: Vec<Struct>,
+    by_name: HashMap<String, usize>,
+}
+
+/// A generator whose references fit an OpenAPI document.
+pub fn generator() -> SchemaGenerator {
+    let settings = SchemaSettings::draft07().with(|s| {
+        s.definitions_path = "/components/schemas".into();
+        s.meta_schema = None;
+        s.transforms.clear();
+    });
+    SchemaGenerator::new(settings)
+}
+
+static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
+    let mut generator = generator();
+    for kind in super::kinds::all() {
+        (kind.schema)(&mut generator);
+        for sub in &kind.subresources {
+            if let Some(schema) = sub.schema {
+                schema(&mut generator);
+            }
+        }
+    }
+    let definitions = generator.take_definitions(false);
+    let mut schemas = Schemas::default();
+    for name in definitions.keys() {
+        let index = schemas.structs.len();
+        schemas.structs.push(Struct { name: name.clone(), fields: HashMap::new() });
+        schemas.by_name.insert(name.clone(), index);
+    }
+    for (index, definition) in definitions.values().enumerate() {
+        let properties = definition.get("properties").and_then(Value::as_object);
+        let fields =
+            properties.into_iter().flatten().map(|(k, v)| (k.clone(), shape(v, &schemas, &definitions)));
+        let fields = fields.collect();
+        schemas.structs[index].fields = fields;
+    }
+    schemas
+});
+
+/// Makes the tables now rather than at the first request.
+pub fn warm_up() {
+    LazyLock::force(&SCHEMAS);
+}
+
+fn shape(schema: &Value, known: &Schemas, definitions: &Map<String, Value>) -> Shape {
+    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+        let name = reference.rsplit('/').next().unwrap_or("");
+        let short = name.rsplit('.').next().unwrap_or("");
+        return match (short, definitions.get(name), known.by_name.get(name)) {
+            ("Quantity", ..) => Shape::Quantity,
+            ("IntOrString", ..) => Shape::IntOrText,
+            ("Time", ..) => Shape::Time,
+            ("MicroTime", ..) => Shape::MicroTime,
+            (_, Some(definition), Some(index)) if definition.get("properties").is_some() => {
+                Shape::Struct(*index)
+            }
+            (_, Some(definition), _) if definition.get("type").and_then(Value::as_str) != Some("object") => {
+                shape(definition, known, definitions)
+            }
+            _ => Shape::Any,
+        };
+    }
+    let text = |key: &str| schema.get(key).and_then(Value::as_str).unwrap_or("");
+    match (text("type"), text("format")) {
+        ("string", "byte") => Shape::Bytes,
+        ("string", "date-time") => Shape::Time,
+        ("string", _) => Shape::Text,
+        ("integer", "int32") => Shape::Int32,
+        ("integer", _) => Shape::Int64,
+        ("number", _) => Shape::Float,
+        ("boolean", _) => Shape::Bool,
+        ("array", _) => {
+            Shape::List(Box::new(schema.get("items").map_or(Shape::Any, |s| shape(s, known, definitions))))
+        }
+        ("object", _) => match schema.get("additionalProperties") {
+            Some(s) => Shape::Map(Box::new(shape(s, known, definitions))),
+            None => Shape::Any,
+        },
+        _ => Shape::Any,
+    }
+}
+
+/// `io.k8s.api.apps.v1.Deployment`: the name of a kind's schema.
+fn root(kind: &Kind) -> Option<usize> {
+    SCHEMAS.by_name.get(kind.schema_name).copied()
+}
+
+/// What was found and pruned: `spec.containers[0].foo`.
+pub type UnknownFields = Vec<String>;
+
+/// Makes `object` what a Go server would have understood: unknown fields and nulls go (the former are returned), quantities
+/// become canonical. The error is the decoder's message for a value of the wrong type.
+pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, String> {
+    match root(kind) {
+        Some(index) => conform_struct(index, object),
+        None => Ok(vec![]),
+    }
+}
+
+/// As [`conform`], for a type given by its name, e.g. `io.k8s.api.autoscaling.v1.Scale`.
+pub fn conform_named(name: &str, object: &mut Value) -> Result<UnknownFields, String> {
+    match SCHEMAS.by_name.get(name) {
+        Some(index) => conform_struct(*index, object),
+        None => Ok(vec![]),
+    }
+}
+
+fn conform_struct(index: usize, object: &mut Value) -> Result<UnknownFields, String> {
+    let mut walk = Walk { unknown: vec![], fields: vec![], places: String::new() };
+    let owner = &SCHEMAS.structs[index];
+    walk.value(&Shape::Struct(index), object, owner)?;
+    Ok(walk.unknown)
+}
+
+struct Walk {
+    unknown: Vec<String>,
+    /// JSON names from the root, as Go's decoder reports them.
+    fields: Vec<String>,
+    /// The same with indices, as the strict decoder reports them.
+    places: String,
+}
+
+impl Walk {
+    fn value(&mut self, shape: &Shape, value: &mut Value, owner: &Struct) -> Result<(), String> {
+        match (shape, &mut *value) {
+            (Shape::Any, _) => Ok(()),
+            (Shape::Struct(index), Value::Object(map)) => self.map(&SCHEMAS.structs[*index], map),
+            (Shape::Map(inner), Value::Object(map)) => {
+                let length = self.places.len();
+                for (key, item) in map.iter_mut() {
+                    if item.is_null() {
+                        *item = zero(inner);
+                        continue;
+                    }
+                    self.places.push('.');
+                    self.places.push_str(key);
+                    self.value(inner, item, owner)?;
+                    self.places.truncate(length);
+                }
+                Ok(())
+            }
+            (Shape::List(inner), Value::Array(list)) => {
+                let length = self.places.len();
+                for (i, item) in list.iter_mut().enumerate() {
+                    if item.is_null() {
+                        *item = zero(inner);
+                    }
+                    self.places.push_str(&format!("[{i}]"));
+                    self.value(inner, item, owner)?;
+                    self.places.truncate(length);
+                }
+                Ok(())
+            }
+            (Shape::Text, Value::String(_))
+            | (Shape::Bool, Value::Bool(_))
+            | (Shape::Float, Value::Number(_)) => Ok(()),
+            (Shape::Bytes, Value::String(text)) => {
+                use base64::Engine as _;
+                match base64::engine::general_purpose::STANDARD.decode(text.as_bytes()) {
+                    Ok(_) => Ok(()),
+                    Err(base64::DecodeError::InvalidByte(at, _)) => {
+                        Err(format!("illegal base64 data at input byte {at}"))
+                    }
+                    Err(_) => Err(format!(
+                        "illegal base64 data at input byte {}",
+                        text.len().saturating_sub(text.len() % 4)
+                    )),
+                }
+            }
+            (Shape::Int32, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
+                Ok(())
+            }
+            (Shape::Int64, Value::Number(n)) if n.is_i64() => Ok(()),
+            (Shape::IntOrText, Value::String(_)) => Ok(()),
+            (Shape::IntOrText, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
+                Ok(())
+            }
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => canonical(value),
+            (Shape::Time | Shape::MicroTime, Value::String(text)) => {
+                match text.is_empty() || text.parse::<crate::clock::Timestamp>().is_ok() {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
+                    )),
+                }
+            }
+            _ => Err(format!(
+                "json: cannot unmarshal {} into Go struct field {}.{} of type {}",
+                json_type(value),
+                owner.short(),
+                self.fields.join("."),
+                go_type(shape)
+            )),
+        }
+    }
+
+    fn map(&mut self, owner: &Struct, map: &mut Map<String, Value>) -> Result<(), String> {
+        let length = self.places.len();
+        let mut pruned = false;
+        for (key, value) in map.iter_mut() {
+            let Some(shape) = owner.fields.get(key) else {
+                let dot = if length == 0 { "" } else { "." };
+                self.unknown.push(format!("{}{dot}{key}", self.places));
+                pruned = true;
+                continue;
+            };
+            if value.is_null() {
+                pruned = true;
+                continue;
+            }
+            if length > 0 {
+                self.places.push('.');
+            }
+            self.places.push_str(key);
+            self.fields.push(key.clone());
+            self.value(shape, value, owner)?;
+            self.fields.pop();
+            self.places.truncate(length);
+        }
+        if pruned {
+            map.retain(|key, value| !value.is_null() && owner.fields.contains_key(key));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a quantity in its canonical form.
+fn canonical(value: &mut Value) -> Result<(), String> {
+    let text = match &*value {
+        Value::String(s) => s.trim().to_string(),
+        other => other.to_string(),
+    };
+    if text.is_empty() || text == "null" {
+        *value = "0".into();
+        return Ok(());
+    }
+    let quantity = Quantity::parse(&text).ok_or_else(|| quantity::INVALID.to_string())?;
+    *value = quantity.to_string().into();
+    Ok(())
+}
+
+fn zero(shape: &Shape) -> Value {
+    match shape {
+        Shape::Text | Shape::Bytes => "".into(),
+        Shape::Int32 | Shape::Int64 | Shape::Float => 0.into(),
+        Shape::Bool => false.into(),
+        Shape::Quantity => "0".into(),
+        Shape::Struct(_) | Shape::Map(_) => Value::Object(Map::new()),
+        Shape::List(_) => Value::Array(vec![]),
+        _ => Value::Null,
+    }
+}
+
+fn json_type(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_string(),
+        Value::Bool(_) => "bool".to_string(),
+        Value::Number(n) if n.is_i64() => "number".to_string(),
+        Value::Number(n) => format!("number {n}"),
+        Value::String(_) => "string".to_string(),
+        Value::Array(_) => "array".to_string(),
+        Value::Object(_) => "object".to_string(),
+    }
+}
+
+fn go_type(shape: &Shape) -> String {
+    match shape {
+        Shape::Text => "string".into(),
+        Shape::Bytes => "[]uint8".into(),
+        Shape::Int32 => "int32".into(),
+        Shape::Int64 => "int64".into(),
+        Shape::Float => "float64".into(),
+        Shape::Bool => "bool".into(),
+        Shape::Time => "v1.Time".into(),
+        Shape::MicroTime => "v1.MicroTime".into(),
+        Shape::Quantity => "resource.Quantity".into(),
+        Shape::IntOrText => "intstr.IntOrString".into(),
+        Shape::Any => "interface {}".into(),
+        Shape::List(inner) => format!("[]{}", go_type(inner)),
+        Shape::Map(inner) => format!("map[string]{}", go_type(inner)),
+        Shape::Struct(index) => SCHEMAS.structs[*index].go().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kinds;
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(spec: Value) -> Value {
+        json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "web", "creationTimestamp": null}, "spec": spec})
+    }
+
+    #[test]
+    fn unknown_fields_are_named_and_pruned() {
+        let kind = kinds::find("apps", "v1", "Deployment").unwrap();
+        let mut object = deployment(json!({"foo": 1, "template": {"spec": {"containers": [
+            {"name": "c", "imag": "x", "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}]}}}));
+        let unknown = conform(kind, &mut object).unwrap();
+        assert_eq!(unknown, ["spec.foo", "spec.template.spec.containers[0].imag"]);
+        let want = deployment(json!({"template": {"spec": {"containers": [
+            {"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}}}));
+        let mut want = want;
+        value_remove_null(&mut want);
+        assert_eq!(object, want);
+    }
+
+    fn value_remove_null(object: &mut Value) {
+        super::super::value::remove(object, "metadata.creationTimestamp");
+    }
+
+    #[test]
+    fn wrong_types_are_told_as_go_tells_them() {
+        let kind = kinds::find("apps", "v1", "Deployment").unwrap();
+        let error = |spec: Value| conform(kind, &mut deployment(spec)).unwrap_err();
+        assert_eq!(
+            error(json!({"replicas": "two"})),
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+        );
+        assert_eq!(
+            error(json!({"template": {"spec": {"containers": {"name": "c"}}}})),
+            "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"
+        );
+        assert_eq!(
+            error(json!({"template": {"metadata": {"labels": {"a": 1}}}})),
+            "json: cannot unmarshal number into Go struct field ObjectMeta.spec.template.metadata.labels of type string"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! ConfigMaps, Secrets, Events, Nodes, Leases, PriorityClasses.
+
+use super::names;
+use crate::api::errors::Errors;
+use crate::api::meta;
+use crate::api::value::{at, flag, list, map, text};
+use serde_json::Value;
+
+const SIZE_MAX: usize = 1024 * 1024;
+
+fn keys(object: &Value, path: &str, errors: &mut Errors) -> usize {
+    let mut size = 0;
+    for (key, value) in map(object, path).into_iter().flatten() {
+        for problem in names::config_key(key) {
+            errors.invalid_text(format!("{path}[{key}]"), key, &problem);
+        }
+        size += value.as_str().map_or(0, str::len);
+    }
+    size
+}
+
+pub fn config_map(object: &Value, errors: &mut Errors) {
+    let size = keys(object, "data", errors) + keys(object, "binaryData", errors) * 3 / 4;
+    for key in map(object, "binaryData").into_iter().flatten().map(|(k, _)| k) {
+        if at(object, "data").get(key).is_some() {
+            errors.invalid_text(format!("data[{key}]"), key, "duplicate of key present in binaryData");
+        }
+    }
+    if size > SIZE_MAX {
+        errors.too_long("", SIZE_MAX);
+    }
+}
+
+fn immutable(new: &Value, old: &Value, paths: &[&str], errors: &mut Errors) {
+    if !flag(old, "immutable") {
+        return;
+    }
+    if !flag(new, "immutable") {
+        errors.forbidden("immutable", "field is immutable when `immutable` is set");
+    }
+    for path in paths {
+        if at(new, path) != at(old, path) {
+            errors.forbidden(*path, "field is immutable when `immutable` is set");
+        }
+    }
+}
+
+pub fn config_map_update(new: &Value, old: &Value, errors: &mut Errors) {
+    immutable(new, old, &["data", "binaryData"], errors);
+}
+
+pub fn secret(object: &Value, errors: &mut Errors) {
+    if keys(object, "data", errors) * 3 / 4 > SIZE_MAX {
+        errors.too_long("data", SIZE_MAX);
+    }
+    let need = |key: &str, errors: &mut Errors| {
+        if at(object, "data").get(key).is_none() {
+            errors.required(format!("data[{key}]"), "");
+        }
+    };
+    match text(object, "type") {
+        "kubernetes.io/service-account-token" => {
+            if meta::annotation(object, "kubernetes.io/service-account.name").unwrap_or("").is_empty() {
+                errors.required("metadata.annotations[kubernetes.io/service-account.name]", "");
+            }
+        }
+        "kubernetes.io/dockerconfigjson" => need(".dockerconfigjson", errors),
+        "kubernetes.io/dockercfg" => need(".dockercfg", errors),
+        "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
+        "kubernetes.io/tls" => {
+            need("tls.crt", errors);
+            need("tls.key", errors);
+        }
+        _ => {}
+    }
+}
+
+pub fn secret_update(new: &Value, old: &Value, errors: &mut Errors) {
+    if text(new, "type") != text(old, "type") {
+        errors.invalid("type", at(new, "type"), super::IMMUTABLE);
+    }
+    immutable(new, old, &["data"], errors);
+}
+
+pub fn event(object: &Value, errors: &mut Errors) {
+    let (namespace, involved) = (meta::namespace(object), text(object, "involvedObject.namespace"));
+    let fits =
+        involved == namespace || (involved.is_empty() && matches!(namespace, "default" | "kube-system"));
+    if !fits {
+        errors.invalid_text("involvedObject.namespace", involved, "does not match event.namespace");
+    }
+}
+
+pub fn node(object: &Value, errors: &mut Errors) {
+    for (i, taint) in list(object, "spec.taints").iter().enumerate() {
+        for problem in names::qualified_name(text(taint, "key")) {
+            errors.invalid_text(format!("spec.taints[{i}].key"), text(taint, "key"), &problem);
+        }
+        for problem in names::label_value(text(taint, "value")) {
+            errors.invalid_text(format!("spec.taints[{i}].value"), text(taint, "value"), &problem);
+        }
+        let effect = text(taint, "effect");
+        if effect.is_empty() {
+            errors.required(format!("spec.taints[{i}].effect"), "");
+        } else if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
+            errors.not_supported(
+                format!("spec.taints[{i}].effect"),
+                at(taint, "effect"),
+                &["NoSchedule", "PreferNoSchedule", "NoExecute"],
+            );
+        }
+        let twin = |t: &&Value| text(t, "key") == text(taint, "key") && text(t, "effect") == effect;
+        if list(object, "spec.taints")[..i].iter().any(|t| twin(&t)) {
+            errors.duplicate(format!("spec.taints[{i}]"), taint);
+        }
+    }
+}
+
+pub fn node_update(new: &Value, old: &Value, errors: &mut Errors) {
+    for path in ["spec.podCIDR", "spec.providerID"] {
+        if !text(old, path).is_empty() && at(new, path) != at(old, path) {
+            let what = if path == "spec.podCIDR" {
+                "node updates may not change podCIDR except from \"\" to valid"
+            } else {
+                "node updates may not change providerID except from \"\" to valid"
+            };
+            errors.forbidden(path, what);
+        }
+    }
+}
+
+pub fn lease(object: &Value, errors: &mut Errors) {
+    for path in ["spec.leaseDurationSeconds", "spec.leaseTransitions"] {
+        let low = if path == "spec.leaseDurationSeconds" { 1 } else { 0 };
+        if at(object, path).as_i64().is_some_and(|n| n < low) {
+            let why = if low == 1 { "must be greater than 0" } else { "must be greater than or equal to 0" };
+            errors.invalid(path, at(object, path), why);
+        }
+    }
+}
+
+pub fn priority_class(object: &Value, errors: &mut Errors) {
+    let value = at(object, "value").as_i64().unwrap_or(0);
+    let name = meta::name(object);
+    if name.starts_with("system-") {
+        if !["system-node-critical", "system-cluster-critical"].contains(&name) {
+            errors.forbidden(
+                "metadata.name",
+                "priority class names with 'system-' prefix are reserved for system use only. error: ",
+            );
+        }
+    } else if value > 1_000_000_000 {
+        errors.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
+    }
+    super::one_of(object, "preemptionPolicy", "preemptionPolicy", &["Never", "PreemptLowerPriority"], errors);
+}

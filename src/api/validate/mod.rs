@@ -1,0 +1,175 @@
+//! What may be stored, and what an update may change. Messages are upstream's, since people search for them.
+
+pub mod core;
+pub mod names;
+pub mod pods;
+pub mod rbac;
+pub mod services;
+pub mod storage;
+pub mod workloads;
+
+use super::errors::Errors;
+use super::kinds::Kind;
+use super::meta;
+use super::value::{at, list, map, pairs, text};
+use serde_json::Value;
+
+pub const IMMUTABLE: &str = "field is immutable";
+
+/// All of a new object.
+pub fn create(kind: &Kind, object: &Value) -> Errors {
+    let mut errors = Errors::default();
+    metadata(kind, object, &mut errors);
+    (kind.validate)(object, &mut errors);
+    errors
+}
+
+/// All of an object that replaces `old`.
+pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::default();
+    metadata(kind, new, &mut errors);
+    if meta::is_terminating(old) {
+        let added: Vec<String> = meta::finalizers(new)
+            .filter(|f| !meta::finalizers(old).any(|o| o == *f))
+            .map(|f| format!("{f:?}"))
+            .collect();
+        if !added.is_empty() {
+            let all = added.join(", ");
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{all}}}"
+            );
+            errors.forbidden("metadata.finalizers", &why);
+        }
+    }
+    for path in kind.immutable {
+        if at(new, path) != at(old, path) {
+            errors.invalid(*path, at(new, path), IMMUTABLE);
+        }
+    }
+    (kind.validate)(new, &mut errors);
+    (kind.validate_update)(new, old, &mut errors);
+    errors
+}
+
+fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
+    let name = meta::name(object);
+    if name.is_empty() {
+        errors.required("metadata.name", "name or generateName is required");
+    } else {
+        for problem in (kind.name_rule)(name) {
+            errors.invalid_text("metadata.name", name, &problem);
+        }
+    }
+    if kind.namespaced {
+        let namespace = meta::namespace(object);
+        if namespace.is_empty() {
+            errors.required("metadata.namespace", "");
+        } else {
+            for problem in names::dns_label(namespace) {
+                errors.invalid_text("metadata.namespace", namespace, &problem);
+            }
+        }
+    }
+    labels(object, "metadata.labels", "metadata.labels", errors);
+    annotations(object, errors);
+    for (i, owner) in list(object, "metadata.ownerReferences").iter().enumerate() {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            if text(owner, field).is_empty() {
+                errors.invalid_text(
+                    format!("metadata.ownerReferences[{i}].{field}"),
+                    "",
+                    "must not be empty",
+                );
+            }
+        }
+    }
+    let controllers = list(object, "metadata.ownerReferences")
+        .iter()
+        .filter(|o| super::value::flag(o, "controller"))
+        .count();
+    if controllers > 1 {
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {controllers} owners"
+        );
+        errors.invalid("metadata.ownerReferences", at(object, "metadata.ownerReferences"), &why);
+    }
+    for (i, finalizer) in list(object, "metadata.finalizers").iter().enumerate() {
+        let name = finalizer.as_str().unwrap_or("");
+        for problem in names::qualified_name(name) {
+            errors.invalid_text(format!("metadata.finalizers[{i}]"), name, &problem);
+        }
+    }
+}
+
+/// Labels at `path`, reported as `field`.
+pub fn labels(object: &Value, path: &str, field: &str, errors: &mut Errors) {
+    for (key, value) in pairs(object, path) {
+        for problem in names::qualified_name(key) {
+            errors.invalid_text(field, key, &problem);
+        }
+        for problem in names::label_value(value) {
+            errors.invalid_text(field, value, &problem);
+        }
+    }
+}
+
+fn annotations(object: &Value, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in pairs(object, "metadata.annotations") {
+        for problem in names::qualified_name(&key.to_lowercase()) {
+            errors.invalid_text("metadata.annotations", key, &problem);
+        }
+        size += key.len() + value.len();
+    }
+    if size > 256 * 1024 {
+        errors.too_long("metadata.annotations", 256 * 1024);
+    }
+}
+
+/// A `metav1.LabelSelector` at `path`.
+pub fn selector(object: &Value, path: &str, errors: &mut Errors) {
+    labels(object, &format!("{path}.matchLabels"), &format!("{path}.matchLabels"), errors);
+    for (i, e) in list(object, &format!("{path}.matchExpressions")).iter().enumerate() {
+        let field = format!("{path}.matchExpressions[{i}]");
+        let values = list(e, "values").len();
+        match text(e, "operator") {
+            "In" | "NotIn" if values == 0 => {
+                errors.required(
+                    format!("{field}.values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
+            }
+            "Exists" | "DoesNotExist" if values > 0 => {
+                errors.forbidden(
+                    format!("{field}.values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                );
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid_text(format!("{field}.operator"), other, "not a valid selector operator"),
+        }
+        for problem in names::qualified_name(text(e, "key")) {
+            errors.invalid_text(format!("{field}.key"), text(e, "key"), &problem);
+        }
+    }
+}
+
+/// A number at `path` that may not be negative.
+pub fn not_negative(object: &Value, path: &str, errors: &mut Errors) {
+    if at(object, path).as_i64().is_some_and(|n| n < 0) {
+        errors.invalid(path, at(object, path), "must be greater than or equal to 0");
+    }
+}
+
+/// True if the map at `path` has an entry.
+pub fn has_any(object: &Value, path: &str) -> bool {
+    map(object, path).is_some_and(|m| !m.is_empty())
+}
+
+/// One of `allowed`, if it is set.
+pub fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
+    let value = at(object, path);
+    if !value.is_null() && !allowed.contains(&value.as_str().unwrap_or("")) {
+        errors.not_supported(field, value, allowed);
+    }
+}

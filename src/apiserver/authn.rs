@@ -1,0 +1,181 @@
+//! Authentication: client certificates and service-account tokens, then impersonation.
+
+use super::State;
+use super::authz::Attributes;
+use super::http::header;
+use super::user::{AUTHENTICATED, User};
+use crate::api::value::{at, list, text};
+use crate::api::{Status, meta};
+use base64::Engine as _;
+use http::HeaderMap;
+use serde_json::Value;
+
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// Who sent these headers over a connection whose certificate says `peer`.
+pub fn authenticate(state: &State, peer: Option<&User>, headers: &HeaderMap) -> Result<User, Status> {
+    if let Some(user) = peer {
+        return Ok(user.clone());
+    }
+    let bearer = header(headers, "authorization");
+    let token = match bearer.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_string()),
+        _ => websocket_token(headers),
+    };
+    match token {
+        None => Ok(User::anonymous()),
+        Some(token) => {
+            service_account(state, &token, &[]).map(|(user, _)| user).map_err(|_| Status::unauthorized())
+        }
+    }
+}
+
+/// Browsers cannot set headers: the token comes as a subprotocol.
+fn websocket_token(headers: &HeaderMap) -> Option<String> {
+    let protocols = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok());
+    let mut all = protocols.flat_map(|v| v.split(','));
+    let encoded = all.find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
+    String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
+}
+
+/// The service account that a token speaks for, and the audiences that it may speak to out of those wanted (none: ours).
+pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), String> {
+    let claims = state.tokens.verify(token).map_err(|e| e.to_string())?;
+    let audiences: Vec<String> = match at(&claims, "aud") {
+        Value::String(s) => vec![s.clone()],
+        other => other.as_array().into_iter().flatten().filter_map(Value::as_str).map(String::from).collect(),
+    };
+    let ours = [ISSUER.to_string()];
+    let wanted = if wanted.is_empty() { &ours[..] } else { wanted };
+    let granted: Vec<String> = audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
+    if granted.is_empty() {
+        return Err(format!("token audiences {audiences:?} is invalid for the target audiences {wanted:?}"));
+    }
+    let own = claims.get("kubernetes.io").unwrap_or(&Value::Null);
+    let (namespace, name, uid) =
+        (text(own, "namespace"), text(own, "serviceaccount.name"), text(own, "serviceaccount.uid"));
+    let account = state.cache.get("serviceaccounts", &format!("{namespace}/{name}"));
+    if account.is_none_or(|a| meta::uid(&a.value) != uid) {
+        return Err("service account token has been invalidated".to_string());
+    }
+    let mut user = User::service_account(namespace, name);
+    user.uid = uid.to_string();
+    let mut extra = |key: &str, value: &str| {
+        if !value.is_empty() {
+            user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_string()]);
+        }
+    };
+    let pod = text(own, "pod.name");
+    if !pod.is_empty() {
+        let found = state.cache.get("pods", &format!("{namespace}/{pod}"));
+        if found.is_none_or(|p| meta::uid(&p.value) != text(own, "pod.uid")) {
+            return Err("pod that the token is bound to no longer exists".to_string());
+        }
+        extra("pod-name", pod);
+        extra("pod-uid", text(own, "pod.uid"));
+    }
+    extra("node-name", text(own, "node.name"));
+    extra("node-uid", text(own, "node.uid"));
+    let jti = text(&claims, "jti");
+    if !jti.is_empty() {
+        extra("credential-id", &format!("JTI={jti}"));
+    }
+    Ok((user, granted))
+}
+
+/// The user that the request wants to be taken for, if the caller may.
+pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
+    let name = header(headers, "impersonate-user");
+    let groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .map(String::from)
+        .collect();
+    let uid = header(headers, "impersonate-uid");
+    let mut extra: Vec<(String, String)> = vec![];
+    for (key, value) in headers {
+        if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
+            let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
+            extra.push((key, value.to_str().unwrap_or("").to_string()));
+        }
+    }
+    if name.is_empty() {
+        if groups.is_empty() && uid.is_empty() && extra.is_empty() {
+            return Ok(caller);
+        }
+        return Err(Status::bad_request("requested impersonation without impersonating a user"));
+    }
+    let may = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+        let attributes = Attributes {
+            verb: "impersonate",
+            group,
+            resource,
+            subresource,
+            namespace,
+            name,
+            path: "",
+            is_resource: true,
+        };
+        match state.authorize(&caller, &attributes) {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(attributes.forbidden(&caller, &reason)),
+        }
+    };
+    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let mut user = match account {
+        Some((namespace, account)) => {
+            may("", "serviceaccounts", "", namespace, account)?;
+            let mut user = User::service_account(namespace, account);
+            if !groups.is_empty() {
+                user.groups = vec![AUTHENTICATED.into()];
+            }
+            user
+        }
+        None => {
+            may("", "users", "", "", name)?;
+            User { name: name.to_string(), ..User::default() }
+        }
+    };
+    for group in groups {
+        may("", "groups", "", "", &group)?;
+        user.groups.push(group);
+    }
+    if !user.is_in(AUTHENTICATED) && name != "system:anonymous" {
+        user.groups.push(AUTHENTICATED.into());
+    }
+    if !uid.is_empty() {
+        may("authentication.k8s.io", "uids", "", "", uid)?;
+        user.uid = uid.to_string();
+    }
+    for (key, value) in extra {
+        may("authentication.k8s.io", "userextras", &key, "", &value)?;
+        user.extra.entry(key).or_default().push(value);
+    }
+    Ok(user)
+}
+
+/// The subjects list of a binding names this user?
+pub fn is_subject(subjects: &[Value], user: &User, namespace: &str) -> bool {
+    subjects.iter().any(|s| {
+        let name = text(s, "name");
+        match text(s, "kind") {
+            "User" => name == user.name || name == "*",
+            "Group" => user.is_in(name),
+            "ServiceAccount" => {
+                let of = match text(s, "namespace") {
+                    "" => namespace,
+                    of => of,
+                };
+                user.name.strip_prefix("system:serviceaccount:").and_then(|r| r.split_once(':'))
+                    == Some((of, name))
+            }
+            _ => false,
+        }
+    })
+}
+
+/// The rules of a role.
+pub fn rules(role: &Value) -> &[Value] {
+    list(role, "rules")
+}

@@ -1,0 +1,240 @@
+//! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
+
+use super::State;
+use super::authn::{is_subject, rules};
+use super::request::Info;
+use super::user::{MASTERS, User};
+use crate::api::Status;
+use crate::api::status::{details, qualified};
+use crate::api::value::{list, text};
+use serde_json::{Value, json};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    pub verb: &'a str,
+    pub group: &'a str,
+    pub resource: &'a str,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub path: &'a str,
+    pub is_resource: bool,
+}
+
+impl<'a> Attributes<'a> {
+    pub fn of(info: &'a Info) -> Attributes<'a> {
+        Attributes {
+            verb: &info.verb,
+            group: &info.group,
+            resource: &info.resource,
+            subresource: &info.subresource,
+            namespace: &info.namespace,
+            name: &info.name,
+            path: &info.path,
+            is_resource: info.is_resource,
+        }
+    }
+
+    fn full_resource(&self) -> String {
+        match self.subresource {
+            "" => self.resource.to_string(),
+            sub => format!("{}/{sub}", self.resource),
+        }
+    }
+
+    /// The answer to somebody who may not.
+    pub fn forbidden(&self, user: &User, reason: &str) -> Status {
+        let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        if !self.is_resource {
+            let message =
+                format!("forbidden: User {:?} cannot {} path {:?}{because}", user.name, self.verb, self.path);
+            return Status::new(403, "Forbidden", message).with(json!({}));
+        }
+        let place = match self.namespace {
+            "" => "at the cluster scope".to_string(),
+            _ if self.resource == "namespaces" && self.name == self.namespace => {
+                format!("in the namespace {:?}", self.namespace)
+            }
+            namespace => format!("in the namespace {namespace:?}"),
+        };
+        let what = qualified(self.group, self.resource);
+        let head = if self.name.is_empty() { what } else { format!("{what} {:?}", self.name) };
+        let message = format!(
+            "{head} is forbidden: User {:?} cannot {} resource {:?} in API group {:?} {place}{because}",
+            user.name,
+            self.verb,
+            self.full_resource(),
+            self.group
+        );
+        Status::new(403, "Forbidden", message).with(details(self.group, self.resource, self.name))
+    }
+}
+
+fn any(list: &[Value], wanted: &str) -> bool {
+    list.iter().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
+}
+
+/// Does one rule of a role allow it?
+pub fn allows(rule: &Value, a: &Attributes) -> bool {
+    if !any(list(rule, "verbs"), a.verb) {
+        return false;
+    }
+    if !a.is_resource {
+        return list(rule, "nonResourceURLs").iter().filter_map(Value::as_str).any(|url| {
+            match url.strip_suffix('*') {
+                Some(prefix) => a.path.starts_with(prefix),
+                None => a.path == url,
+            }
+        });
+    }
+    let names = list(rule, "resourceNames");
+    let resource = list(rule, "resources").iter().filter_map(Value::as_str).any(|r| {
+        match (r.split_once('/'), a.subresource) {
+            _ if r == "*" => true,
+            (None, sub) => sub.is_empty() && r == a.resource,
+            (Some(("*", sub)), wanted) => sub == wanted,
+            (Some((resource, sub)), wanted) => resource == a.resource && sub == wanted,
+        }
+    });
+    resource
+        && any(list(rule, "apiGroups"), a.group)
+        && (names.is_empty() || names.iter().any(|n| n == a.name))
+}
+
+impl State {
+    /// `Ok` if the user may; the error is a reason, often empty.
+    pub fn authorize(&self, user: &User, a: &Attributes) -> Result<(), String> {
+        if user.is_in(MASTERS) {
+            return Ok(());
+        }
+        if let Some(node) = user.node()
+            && node_may(node, a)
+        {
+            return Ok(());
+        }
+        let mut allowed = false;
+        self.each_rule(user, a.namespace, |rule| allowed |= allows(rule, a));
+        if allowed { Ok(()) } else { Err(String::new()) }
+    }
+
+    /// Calls `f` with every rule that binds the user: those of the whole cluster, and those of `namespace`.
+    pub fn each_rule(&self, user: &User, namespace: &str, mut f: impl FnMut(&Value)) {
+        let mut roles: Vec<(&'static str, String)> = vec![];
+        let mut bound = |binding: &Value, namespace: &str| {
+            if !is_subject(list(binding, "subjects"), user, namespace) {
+                return;
+            }
+            let name = text(binding, "roleRef.name");
+            match text(binding, "roleRef.kind") {
+                "ClusterRole" => roles.push(("clusterroles", name.to_string())),
+                "Role" if !namespace.is_empty() => roles.push(("roles", format!("{namespace}/{name}"))),
+                _ => {}
+            }
+        };
+        self.cache.for_each("clusterrolebindings", "", |b| bound(b, ""));
+        if !namespace.is_empty() {
+            self.cache.for_each("rolebindings", &format!("{namespace}/"), |b| bound(b, namespace));
+        }
+        for (resource, key) in roles {
+            if let Some(role) = self.cache.get(resource, &key) {
+                rules(&role.value).iter().for_each(&mut f);
+            }
+        }
+    }
+}
+
+/// What a kubelet may do, in simple form: read what its pods could need, write its own node, lease, pods and events.
+fn node_may(node: &str, a: &Attributes) -> bool {
+    if !a.is_resource {
+        return false;
+    }
+    let read = matches!(a.verb, "get" | "list" | "watch");
+    match (a.group, a.resource, a.subresource) {
+        ("", "nodes", "" | "status") => {
+            read || a.verb == "create" || (a.name == node && matches!(a.verb, "update" | "patch"))
+        }
+        ("", "pods", "") => read || matches!(a.verb, "create" | "delete"),
+        ("", "pods", "status") => matches!(a.verb, "get" | "update" | "patch"),
+        ("", "pods", "eviction") => a.verb == "create",
+        (
+            "",
+            "secrets" | "configmaps" | "services" | "endpoints" | "persistentvolumes" | "namespaces",
+            "",
+        ) => read,
+        ("", "persistentvolumeclaims", "" | "status") => read || matches!(a.verb, "update" | "patch"),
+        ("", "serviceaccounts", "") => read,
+        ("", "serviceaccounts", "token") => a.verb == "create",
+        ("" | "events.k8s.io", "events", "") => matches!(a.verb, "create" | "update" | "patch"),
+        ("coordination.k8s.io", "leases", "") => {
+            matches!(a.verb, "create" | "get" | "update" | "patch" | "delete" | "list" | "watch")
+                && matches!(a.namespace, "kube-node-lease")
+        }
+        ("discovery.k8s.io", "endpointslices", "") => read,
+        ("storage.k8s.io", "storageclasses", "") => read,
+        ("authentication.k8s.io", "tokenreviews", "") => a.verb == "create",
+        ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
+            a.verb == "create"
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes<'a>(
+        verb: &'a str,
+        resource: &'a str,
+        subresource: &'a str,
+        name: &'a str,
+    ) -> Attributes<'a> {
+        Attributes {
+            verb,
+            group: "",
+            resource,
+            subresource,
+            namespace: "d",
+            name,
+            path: "",
+            is_resource: true,
+        }
+    }
+
+    #[test]
+    fn a_rule_allows_what_it_says_and_no_more() {
+        let rule = json!({"apiGroups": [""], "resources": ["pods", "pods/log", "*/scale"], "verbs": ["get"]});
+        assert!(allows(&rule, &attributes("get", "pods", "", "x")));
+        assert!(allows(&rule, &attributes("get", "pods", "log", "x")));
+        assert!(!allows(&rule, &attributes("get", "pods", "exec", "x")));
+        assert!(!allows(&rule, &attributes("list", "pods", "", "")));
+        assert!(allows(&rule, &attributes("get", "deployments", "scale", "x")));
+        let named = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "resourceNames": ["a"]});
+        assert!(allows(&named, &attributes("delete", "secrets", "", "a")));
+        assert!(!allows(&named, &attributes("delete", "secrets", "", "b")));
+    }
+
+    #[test]
+    fn a_refusal_reads_as_upstreams() {
+        let user = User::new("bob", &[]);
+        let list = attributes("list", "pods", "", "");
+        assert_eq!(
+            list.forbidden(&user, "").message,
+            "pods is forbidden: User \"bob\" cannot list resource \"pods\" in API group \"\" in the namespace \"d\""
+        );
+        let exec = attributes("create", "pods", "exec", "p1");
+        assert!(
+            exec.forbidden(&user, "")
+                .message
+                .starts_with("pods \"p1\" is forbidden: User \"bob\" cannot create resource \"pods/exec\"")
+        );
+    }
+
+    #[test]
+    fn a_kubelet_writes_only_its_own_node() {
+        assert!(node_may("n1", &attributes("patch", "nodes", "status", "n1")));
+        assert!(!node_may("n1", &attributes("patch", "nodes", "status", "n2")));
+        assert!(!node_may("n1", &attributes("delete", "secrets", "", "s")));
+    }
+}

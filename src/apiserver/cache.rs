@@ -1,0 +1,353 @@
+//! The watch cache: all objects in memory, fed by one watch of the store, read by lists and by thousands of watchers.
+//!
+//! Every object is kept parsed and encoded, shared by `Arc`; an event's wire form is made once, by the first watcher that
+//! sends it. One task ([`feed`]) applies the store's events in order and hands them out; nobody else writes here.
+
+use super::filter::Filter;
+use crate::api::kinds;
+use crate::api::value;
+use crate::etcd::Kv;
+use crate::etcd::api::{self as etcd, EventType, KeyValue, Revision};
+use bytes::Bytes;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, OnceLock, RwLock};
+use tokio::sync::{mpsc, watch};
+
+/// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
+const RING: usize = 8192;
+/// Events a watcher may lag behind. At the bound it is cut off; its client resumes from the last event it saw.
+pub const WATCH_BUFFER: usize = 2048;
+/// Under which all objects live.
+pub const ROOT: &str = "/registry/";
+
+/// A stored object: parsed, and as the bytes that go out. `revision` is its resourceVersion.
+pub struct Object {
+    pub value: Value,
+    pub bytes: Bytes,
+    pub revision: Revision,
+}
+
+impl Object {
+    /// From a stored value. `None` if it is no JSON object.
+    pub fn read(stored: &[u8], revision: Revision) -> Option<Object> {
+        let value: Value = serde_json::from_slice(stored).ok()?;
+        value.is_object().then(|| Object::new(value, revision))
+    }
+
+    /// Sets the resourceVersion and encodes.
+    pub fn new(mut value: Value, revision: Revision) -> Object {
+        value::put(&mut value, "metadata.resourceVersion", revision.to_string());
+        let bytes = Bytes::from(value.to_string());
+        Object { value, bytes, revision }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// What happened to one object at one revision.
+pub struct Event {
+    pub revision: Revision,
+    /// The new state; after a delete the last one, with the deletion's revision.
+    pub object: Arc<Object>,
+    pub previous: Option<Arc<Object>>,
+    pub deleted: bool,
+    frames: [OnceLock<Bytes>; 3],
+    left: OnceLock<Arc<Object>>,
+}
+
+impl Event {
+    fn new(revision: Revision, object: Arc<Object>, previous: Option<Arc<Object>>, deleted: bool) -> Event {
+        Event { revision, object, previous, deleted, frames: Default::default(), left: OnceLock::new() }
+    }
+
+    /// The object that a watcher is told about: one that left a selector is shown as it was while it was in it.
+    pub fn shown(&self, change: Change) -> &Arc<Object> {
+        match (change, self.deleted, &self.previous) {
+            (Change::Deleted, false, Some(previous)) => {
+                self.left.get_or_init(|| Arc::new(Object::new(previous.value.clone(), self.revision)))
+            }
+            _ => &self.object,
+        }
+    }
+
+    /// `{"type":"ADDED","object":{…}}` and a newline; made once.
+    pub fn frame(&self, change: Change) -> Bytes {
+        self.frames[change as usize].get_or_init(|| frame(change, &self.shown(change).bytes)).clone()
+    }
+}
+
+pub fn frame(change: Change, object: &[u8]) -> Bytes {
+    let head: &[u8] = match change {
+        Change::Added => b"{\"type\":\"ADDED\",\"object\":",
+        Change::Modified => b"{\"type\":\"MODIFIED\",\"object\":",
+        Change::Deleted => b"{\"type\":\"DELETED\",\"object\":",
+    };
+    [head, object, b"}\n"].concat().into()
+}
+
+struct Watcher {
+    filter: Filter,
+    /// Only what happened after this.
+    after: Revision,
+    queue: mpsc::Sender<(Change, Arc<Event>)>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By `namespace/name` or `name`, in the store's order.
+    objects: BTreeMap<String, Arc<Object>>,
+    ring: VecDeque<Arc<Event>>,
+    /// Everything after this revision is in the ring.
+    ring_after: Revision,
+    /// The last revision that changed this resource.
+    revision: Revision,
+    watchers: HashMap<u64, Watcher>,
+    next_watcher: u64,
+}
+
+pub struct Cache {
+    resources: HashMap<&'static str, RwLock<Inner>>,
+    /// Everything up to here is applied and handed out; 0 until the first fill.
+    progress: watch::Sender<Revision>,
+}
+
+/// A list at one revision.
+pub struct Snapshot {
+    pub objects: Vec<(String, Arc<Object>)>,
+    pub revision: Revision,
+}
+
+/// How a watch begins: what to send first, then what comes.
+pub struct Subscription {
+    pub initial: Vec<Arc<Object>>,
+    pub backlog: Vec<(Change, Arc<Event>)>,
+    /// The revision up to which `initial` and `backlog` tell everything.
+    pub revision: Revision,
+    pub live: mpsc::Receiver<(Change, Arc<Event>)>,
+}
+
+/// The wanted events are no longer kept; `oldest` is the first revision that one can still start from.
+#[derive(Debug)]
+pub struct TooOld {
+    pub oldest: Revision,
+}
+
+impl Cache {
+    pub fn new() -> Cache {
+        let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural);
+        let resources = names.map(|name| (name, RwLock::new(Inner::default()))).collect();
+        Cache { resources, progress: watch::Sender::new(0) }
+    }
+
+    fn inner(&self, resource: &str) -> Option<std::sync::RwLockReadGuard<'_, Inner>> {
+        Some(self.resources.get(resource)?.read().unwrap_or_else(|p| p.into_inner()))
+    }
+    fn inner_mut(&self, resource: &str) -> Option<std::sync::RwLockWriteGuard<'_, Inner>> {
+        Some(self.resources.get(resource)?.write().unwrap_or_else(|p| p.into_inner()))
+    }
+
+    /// The revision that this cache has reached.
+    pub fn revision(&self) -> Revision {
+        *self.progress.borrow()
+    }
+    pub fn progress(&self) -> watch::Receiver<Revision> {
+        self.progress.subscribe()
+    }
+
+    /// Waits until everything up to `revision` is here.
+    pub async fn wait_for(&self, revision: Revision) {
+        if self.revision() >= revision {
+            return;
+        }
+        let _ = self.progress.subscribe().wait_for(|r| *r >= revision).await;
+    }
+
+    pub fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
+        self.inner(resource)?.objects.get(key).cloned()
+    }
+
+    /// All objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
+    pub fn list(&self, resource: &str, prefix: &str) -> Snapshot {
+        let reached = self.revision();
+        let Some(inner) = self.inner(resource) else {
+            return Snapshot { objects: vec![], revision: reached };
+        };
+        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
+        let objects = objects.map(|(k, o)| (k.clone(), o.clone())).collect();
+        Snapshot { objects, revision: reached.max(inner.revision) }
+    }
+
+    /// Calls `f` for each object under `prefix`, without copying.
+    pub fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
+        let Some(inner) = self.inner(resource) else { return };
+        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
+        objects.for_each(|(_, o)| f(&o.value));
+    }
+
+    /// Starts a watch: `after` None begins with all objects there are, else with the events after that revision.
+    pub fn watch(
+        &self,
+        resource: &str,
+        filter: Filter,
+        after: Option<Revision>,
+    ) -> Result<Subscription, TooOld> {
+        let reached = self.revision();
+        let (queue, live) = mpsc::channel(WATCH_BUFFER);
+        let Some(mut inner) = self.inner_mut(resource) else {
+            return Ok(Subscription { initial: vec![], backlog: vec![], revision: reached, live });
+        };
+        let revision = reached.max(inner.revision);
+        let (mut initial, mut backlog) = (vec![], vec![]);
+        match after {
+            None => initial.extend(inner.objects.values().filter(|o| filter.matches(&o.value)).cloned()),
+            Some(after) if after < inner.ring_after => return Err(TooOld { oldest: inner.ring_after }),
+            Some(after) => {
+                let start = inner.ring.partition_point(|e| e.revision <= after);
+                backlog
+                    .extend(inner.ring.range(start..).filter_map(|e| Some((filter.classify(e)?, e.clone()))));
+            }
+        }
+        let after = after.unwrap_or(revision).max(revision);
+        let id = inner.next_watcher;
+        inner.next_watcher += 1;
+        inner.watchers.insert(id, Watcher { filter, after, queue });
+        Ok(Subscription { initial, backlog, revision, live })
+    }
+
+    /// Applies all that one revision did to one resource.
+    fn apply(&self, resource: &str, revision: Revision, events: Vec<(String, Option<Object>)>) {
+        let Some(mut inner) = self.inner_mut(resource) else { return };
+        let inner = &mut *inner;
+        for (key, object) in events {
+            let event = match object {
+                Some(object) => {
+                    let object = Arc::new(object);
+                    let previous = inner.objects.insert(key, object.clone());
+                    Event::new(revision, object, previous, false)
+                }
+                None => {
+                    let Some(previous) = inner.objects.remove(&key) else { continue };
+                    let last = Arc::new(Object::new(previous.value.clone(), revision));
+                    Event::new(revision, last, Some(previous), true)
+                }
+            };
+            let event = Arc::new(event);
+            if inner.ring.len() == RING
+                && let Some(oldest) = inner.ring.pop_front()
+            {
+                inner.ring_after = oldest.revision;
+            }
+            inner.ring.push_back(event.clone());
+            inner.watchers.retain(|_, w| {
+                if revision <= w.after {
+                    return !w.queue.is_closed();
+                }
+                match w.filter.classify(&event) {
+                    Some(change) => w.queue.try_send((change, event.clone())).is_ok(),
+                    None => !w.queue.is_closed(),
+                }
+            });
+        }
+        inner.revision = revision;
+    }
+
+    /// Replaces everything, as after a first start or when the store cut the feed off: all watchers end.
+    fn reset(&self, kvs: Vec<KeyValue>, revision: Revision) {
+        let mut fresh: HashMap<&'static str, BTreeMap<String, Arc<Object>>> = HashMap::new();
+        for kv in &kvs {
+            let Some((resource, key)) = self.place(&kv.key) else { continue };
+            match Object::read(&kv.value, kv.mod_revision) {
+                Some(object) => drop(fresh.entry(resource).or_default().insert(key, Arc::new(object))),
+                None => {
+                    tracing::error!(key = %String::from_utf8_lossy(&kv.key), "stored object is not JSON; it is not served")
+                }
+            }
+        }
+        for (name, inner) in &self.resources {
+            let mut inner = inner.write().unwrap_or_else(|p| p.into_inner());
+            let objects = fresh.remove(name).unwrap_or_default();
+            *inner = Inner { objects, ring_after: revision, revision, ..Inner::default() };
+        }
+        self.progress.send_replace(revision);
+    }
+
+    /// `/registry/pods/default/web` → (`pods`, `default/web`)
+    fn place(&self, key: &[u8]) -> Option<(&'static str, String)> {
+        let text = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
+        let (resource, rest) = text.split_once('/')?;
+        let (name, _) = self.resources.get_key_value(resource)?;
+        Some((name, rest.to_string()))
+    }
+
+    fn feed_response(&self, response: etcd::WatchResponse) {
+        let mut events = response.events.into_iter().peekable();
+        while let Some(first) = events.peek() {
+            let revision = first.kv.mod_revision;
+            let mut changed: BTreeMap<&'static str, Vec<(String, Option<Object>)>> = BTreeMap::new();
+            while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
+                let Some((resource, key)) = self.place(&event.kv.key) else { continue };
+                let object = match event.kind {
+                    EventType::Delete => None,
+                    EventType::Put => match Object::read(&event.kv.value, revision) {
+                        Some(object) => Some(object),
+                        None => continue,
+                    },
+                };
+                changed.entry(resource).or_default().push((key, object));
+            }
+            for (resource, events) in changed {
+                self.apply(resource, revision, events);
+            }
+            self.progress.send_replace(revision);
+        }
+        self.progress.send_if_modified(|r| {
+            let newer = response.revision > *r;
+            *r = response.revision.max(*r);
+            newer
+        });
+    }
+}
+
+/// Fills the cache and keeps it: runs until the store stops.
+pub async fn feed(cache: Arc<Cache>, kv: Kv) {
+    loop {
+        if let Err(error) = feed_once(&cache, &kv).await {
+            if error == etcd::Error::Stopped {
+                return;
+            }
+            tracing::warn!(%error, "the watch of the store ended; reading everything again");
+        }
+        crate::clock::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+async fn feed_once(cache: &Cache, kv: &Kv) -> Result<(), etcd::Error> {
+    let all = etcd::RangeRequest {
+        key: Bytes::from_static(ROOT.as_bytes()),
+        range_end: Bytes::from_static(b"/registry0"),
+        ..Default::default()
+    };
+    let response = kv.range(all).await?;
+    let revision = response.revision;
+    cache.reset(response.kvs, revision);
+    // All keys, so that every revision is seen and `progress` never stands still.
+    let request = etcd::WatchRequest {
+        key: Bytes::from_static(b"\0"),
+        range_end: Bytes::from_static(b"\0"),
+        start_revision: revision + 1,
+        prev_kv: false,
+    };
+    let mut watcher = kv.watch(request).await?;
+    loop {
+        match watcher.next().await {
+            Some(response) => cache.feed_response(response?),
+            None => return Err(etcd::Error::Stopped),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes through.
+
+use super::State;
+use super::context::Context;
+use super::http::{Answer, Body, BodyError, full};
+use crate::api::Status;
+use crate::api::kinds;
+use crate::api::value::{at, int, list, text};
+use crate::pki;
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const KUBELET_PORT: i64 = 10250;
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Headers that belong to one connection, and those that are nobody else's business.
+const NOT_PASSED: &[&str] = &[
+    "authorization",
+    "host",
+    "impersonate-user",
+    "impersonate-group",
+    "impersonate-uid",
+    "ropewalk-cause",
+    "accept-encoding",
+];
+
+/// Which container a request is about, checked against the pod.
+fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
+    let groups = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let name = text(pod, "metadata.name");
+    if !asked.is_empty() {
+        let found = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name")).find(|n| *n == asked);
+        return found
+            .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {name}")));
+    }
+    match list(pod, "spec.containers") {
+        [one] => Ok(text(one, "name")),
+        [] => Err(Status::bad_request(format!("a container name must be specified for pod {name}"))),
+        many => {
+            let names: Vec<&str> = many.iter().map(|c| text(c, "name")).collect();
+            let inits: Vec<&str> = list(pod, "spec.initContainers").iter().map(|c| text(c, "name")).collect();
+            let extra = if inits.is_empty() {
+                String::new()
+            } else {
+                format!(" or one of the init containers: [{}]", inits.join(" "))
+            };
+            Err(Status::bad_request(format!(
+                "a container name must be specified for pod {name}, choose one of: [{}]{extra}",
+                names.join(" ")
+            )))
+        }
+    }
+}
+
+/// Serves `pods/{log,exec,attach,portforward}`.
+pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
+    let kind = kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))?;
+    let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name.as_str());
+    let pod = state.get(kind, namespace, name).await?;
+    let sub = ctx.info.subresource.as_str();
+    let door = match sub {
+        "portforward" => format!("portForward/{namespace}/{name}"),
+        _ => {
+            let container = container(&pod.value, ctx.query.get("container"))?;
+            let door = match sub {
+                "log" => "containerLogs",
+                "exec" => "exec",
+                _ => "attach",
+            };
+            format!("{door}/{namespace}/{name}/{container}")
+        }
+    };
+    let node = text(&pod.value, "spec.nodeName");
+    if node.is_empty() {
+        return match sub {
+            "log" => Ok(super::http::plain(200, "")), // as upstream: nothing was written yet
+            _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
+        };
+    }
+    if sub == "log"
+        && let Some(reason) =
+            not_started(&pod.value, ctx.query.get("container"), ctx.query.is_true("previous"))
+    {
+        return Err(reason);
+    }
+    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+    forward(state, node, &format!("/{door}{query}"), request).await
+}
+
+/// Logs of a container that waits for its first start.
+fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
+    let name = container(pod, asked).ok()?;
+    let groups = ["status.containerStatuses", "status.initContainerStatuses"];
+    let status = groups.iter().flat_map(|g| list(pod, g)).find(|s| text(s, "name") == name)?;
+    let pod_name = text(pod, "metadata.name");
+    if previous && at(status, "lastState.terminated").is_null() {
+        return Some(Status::bad_request(format!(
+            "previous terminated container {name:?} in pod {pod_name:?} not found"
+        )));
+    }
+    let reason = text(status, "state.waiting.reason");
+    let never = int(status, "restartCount").unwrap_or(0) == 0 && at(status, "lastState.terminated").is_null();
+    (!reason.is_empty() && never).then(|| {
+        let why = match reason {
+            "ContainerCreating" | "PodInitializing" => reason.to_string(),
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+                "trying and failing to pull image".to_string()
+            }
+            other => other.to_string(),
+        };
+        Status::bad_request(match why.as_str() {
+            "trying and failing to pull image" => format!(
+                "container {name:?} in pod {pod_name:?} is waiting to start: trying and failing to pull image"
+            ),
+            why => format!("container {name:?} in pod {pod_name:?} is waiting to start: {why}"),
+        })
+    })
+}
+
+/// `nodes/n/proxy/<path>`
+pub async fn node(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
+    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+    let name = ctx.info.name.split(':').next().unwrap_or("").to_string();
+    forward(state, &name, &format!("/{}{query}", ctx.info.rest), request).await
+}
+
+/// The kubelet's address, as its Node says.
+fn kubelet(state: &State, node: &str) -> Result<SocketAddr, Status> {
+    let found = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "nodes", node))?;
+    let addresses = list(&found.value, "status.addresses");
+    let ip = addresses.iter().find(|a| text(a, "type") == "InternalIP").map_or("", |a| text(a, "address"));
+    let ip = ip.parse().map_err(|_| Status::unavailable(format!("no address known of node {node}")))?;
+    let port = int(&found.value, "status.daemonEndpoints.kubeletEndpoint.Port")
+        .filter(|p| *p != 0)
+        .unwrap_or(KUBELET_PORT);
+    let port =
+        u16::try_from(port).map_err(|_| Status::unavailable(format!("node {node} has no kubelet port")))?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+type Stream = TlsStream<tokio::net::TcpStream>;
+
+async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Status> {
+    let failed = |e: &dyn std::fmt::Display| {
+        Status::new(502, "", format!("error dialing backend: dial tcp {to}: {e} (node {node})"))
+    };
+    let connect = async {
+        let tcp = (state.dial)(to).await.map_err(|e| failed(&e))?;
+        let _ = tcp.set_nodelay(true);
+        let name = pki::server_name(&to.ip().to_string()).map_err(|e| failed(&e))?;
+        TlsConnector::from(state.kubelet_tls.clone()).connect(name, tcp).await.map_err(|e| failed(&e))
+    };
+    match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
+        Ok(done) => done,
+        Err(_) => Err(failed(&"i/o timeout")),
+    }
+}
+
+/// Sends the request on, and joins the two connections if both sides change protocols.
+async fn forward(
+    state: &Arc<State>,
+    node: &str,
+    path: &str,
+    mut request: Request<Body>,
+) -> Result<Answer, Status> {
+    let to = kubelet(state, node)?;
+    let stream = dial(state, node, to).await?;
+    let broken = |e: hyper::Error| Status::new(502, "", format!("error dialing backend: {e}"));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
+    let upgrading = request.headers().contains_key(header::UPGRADE);
+    let client = upgrading.then(|| hyper::upgrade::on(&mut request));
+    let mut onward = Request::builder().method(request.method().clone()).uri(path);
+    if let Some(headers) = onward.headers_mut() {
+        pass_headers(request.headers(), headers, upgrading);
+        if let Ok(host) = to.to_string().parse() {
+            headers.insert(header::HOST, host);
+        }
+    }
+    let body = if upgrading { full("") } else { std::mem::replace(request.body_mut(), full("")) };
+    let onward = onward.body(body).map_err(|e| Status::bad_request(e.to_string()))?;
+    let mut answer = sender.send_request(onward).await.map_err(broken)?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let kubelet = hyper::upgrade::on(&mut answer);
+        let Some(client) = client else {
+            return Err(Status::new(502, "", "the kubelet changed protocols unasked"));
+        };
+        let stop = state.stop.clone();
+        tokio::spawn(async move {
+            let (Ok(client), Ok(kubelet)) = tokio::join!(client, kubelet) else { return };
+            let (mut client, mut kubelet) = (TokioIo::new(client), TokioIo::new(kubelet));
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut client, &mut kubelet) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        let mut out = Response::new(full(""));
+        *out.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        pass_headers(answer.headers(), out.headers_mut(), true);
+        return Ok(out);
+    }
+    let (parts, body) = answer.into_parts();
+    let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
+    *out.status_mut() = parts.status;
+    pass_headers(&parts.headers, out.headers_mut(), false);
+    Ok(out)
+}
+
+fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool) {
+    const HOP: [HeaderName; 5] =
+        [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::TE, header::TRAILER];
+    for (name, value) in from {
+        let hop = HOP.contains(name) && !(upgrading && matches!(*name, header::CONNECTION | header::UPGRADE));
+        if !hop && !NOT_PASSED.contains(&name.as_str()) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_container_is_named_or_the_only_one() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]}});
+        assert_eq!(container(&pod, "i").unwrap(), "i");
+        assert_eq!(container(&pod, "x").unwrap_err().message, "container x is not valid for pod p");
+        assert_eq!(
+            container(&pod, "").unwrap_err().message,
+            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! One request on its way: who, what, since when, and what it leaves in the tap.
+
+use super::http::{Query, header};
+use super::request::Info;
+use super::user::User;
+use crate::tap::{self, Cause, Record, Tap};
+use http::HeaderMap;
+use serde_json::Value;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub struct Context {
+    pub user: User,
+    pub info: Info,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub request: tap::Request,
+    pub cause: Option<Cause>,
+    /// Set for a write that is only tried.
+    pub dry_run: bool,
+    tap: Tap,
+    warnings: Mutex<Vec<String>>,
+    stage: Mutex<Instant>,
+}
+
+impl Context {
+    pub fn new(id: String, user: User, info: Info, query: Query, headers: HeaderMap, tap: Tap) -> Context {
+        let cause = header(&headers, "ropewalk-cause").parse().ok().filter(|_| user.is_component());
+        let request = tap::Request {
+            id,
+            user: user.name.clone(),
+            user_agent: header(&headers, "user-agent").to_string(),
+            session: header(&headers, "kubectl-session").to_string(),
+            command: header(&headers, "kubectl-command").to_string(),
+            code: 0,
+            dry_run: false,
+        };
+        Context {
+            user,
+            info,
+            query,
+            headers,
+            request,
+            cause,
+            dry_run: false,
+            tap,
+            warnings: Mutex::default(),
+            stage: Mutex::new(Instant::now()),
+        }
+    }
+
+    pub fn accept(&self) -> &str {
+        header(&self.headers, "accept")
+    }
+
+    /// Warnings for the client, as `Warning` headers.
+    pub fn warn(&self, text: impl Into<String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(|p| p.into_inner());
+        let text = text.into();
+        if warnings.len() < 50 && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(|p| p.into_inner()))
+    }
+
+    /// Restarts the watch that times stages.
+    fn lap(&self) -> Duration {
+        let mut stage = self.stage.lock().unwrap_or_else(|p| p.into_inner());
+        let took = stage.elapsed();
+        *stage = Instant::now();
+        took
+    }
+
+    /// Requests whose every stage is recorded: writes of people and components, but not the heartbeats of leases.
+    fn is_told(&self) -> bool {
+        let write =
+            matches!(self.info.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        (write && self.info.resource != "leases") || !self.request.session.is_empty()
+    }
+
+    fn record(&self, verb: &str) -> Record {
+        let mut record = Record::new(verb).cause(self.cause.clone()).took(self.lap());
+        if self.info.is_resource {
+            record = record.object(&self.info.resource, self.info.object_namespace(), &self.info.name);
+        }
+        record.request = Some(tap::Request { dry_run: self.dry_run, ..self.request.clone() });
+        record
+    }
+
+    /// Records that a stage is over: `authenticate`, `authorize`, `admit`, `validate`.
+    pub fn stage(&self, verb: &str, detail: Value) {
+        if self.is_told() {
+            self.tap.emit(self.record(verb).detail(detail));
+        }
+    }
+
+    /// Records a committed write with the object's bytes.
+    pub fn committed(&self, object: &super::cache::Object, detail: Value) {
+        use crate::api::meta;
+        let mut record = self.record("commit").revision(object.revision as u64).detail(detail);
+        record =
+            record.object(&self.info.resource, meta::namespace(&object.value), meta::name(&object.value));
+        record.body = Some(object.bytes.clone());
+        self.tap.emit(record);
+    }
+
+    /// Records the answer.
+    pub fn answered(&self, code: u16, took: Duration, message: &str) {
+        if !self.is_told() {
+            return;
+        }
+        let mut record = self.record("answer").took(took);
+        if let Some(request) = &mut record.request {
+            request.code = code;
+        }
+        if !message.is_empty() {
+            record = record.detail(serde_json::json!({"message": message}));
+        }
+        self.tap.emit(record);
+    }
+}

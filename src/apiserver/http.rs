@@ -1,0 +1,107 @@
+//! Bodies, queries and answers.
+
+use crate::api::Status;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use serde_json::Value;
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BodyError(pub String);
+
+/// The body of a request or an answer, whole or streamed.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+pub type Answer = Response<Body>;
+
+/// Larger request bodies are refused.
+pub const BODY_MAX: usize = 3 << 20;
+
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
+    typed(code, "application/json", bytes)
+}
+
+pub fn json(code: u16, value: &Value) -> Answer {
+    json_bytes(code, value.to_string())
+}
+
+pub fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
+    let mut answer = typed(code, "text/plain; charset=utf-8", text);
+    answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    answer
+}
+
+pub fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(full(bytes));
+    *answer.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        answer.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    answer
+}
+
+pub fn failure(status: &Status) -> Answer {
+    json(status.code, &status.to_value())
+}
+
+/// What a server says to a path that it does not know.
+pub fn not_found_page() -> Answer {
+    plain(404, "404 page not found\n")
+}
+
+/// Reads a whole body.
+pub async fn read(request: Request<Body>) -> Result<Bytes, Status> {
+    match Limited::new(request.into_body(), BODY_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(Status::too_large(BODY_MAX)),
+        Err(e) => Err(Status::bad_request(format!("cannot read the request body: {e}"))),
+    }
+}
+
+/// A URL's query, decoded.
+#[derive(Clone, Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn parse(query: Option<&str>) -> Query {
+        Query(form_urlencoded::parse(query.unwrap_or("").as_bytes()).into_owned().collect())
+    }
+    /// The first value of a key, empty if it is not there.
+    pub fn get(&self, key: &str) -> &str {
+        self.0.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
+    }
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(k, _)| k == key)
+    }
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+    pub fn is_true(&self, key: &str) -> bool {
+        matches!(self.get(key), "true" | "1")
+    }
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.0.push((key.to_string(), value.to_string()));
+    }
+    /// A number, if there is one. Errors: 400 for what is none.
+    pub fn number(&self, key: &str) -> Result<Option<i64>, Status> {
+        match self.get(key) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+            }),
+        }
+    }
+}
+
+/// A header's text, empty if there is none.
+pub fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+}

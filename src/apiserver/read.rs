@@ -1,0 +1,217 @@
+//! Get and list.
+
+use super::State;
+use super::cache::{Object, ROOT};
+use super::context::Context;
+use super::filter::Filter;
+use super::http::Answer;
+use super::negotiate::{self, ListMeta, form};
+use super::store::{object_key, status_of};
+use crate::api::Status;
+use crate::api::errors::Errors;
+use crate::api::kinds::Kind;
+use crate::etcd::api::RangeRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a list waits for a revision that is still to come.
+const FUTURE_WAIT: Duration = Duration::from_secs(3);
+
+pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let namespace = ctx.info.object_namespace();
+    let object = state.get(kind, namespace, &ctx.info.name).await?;
+    Ok(negotiate::one(200, kind, form, &object))
+}
+
+fn options_error(field: &str, detail: &str) -> Status {
+    let mut errors = Errors::default();
+    errors.forbidden(field, detail);
+    Status::invalid("meta.k8s.io", "ListOptions", "", &errors)
+}
+
+/// Which revision a list asks for.
+#[derive(Debug, PartialEq)]
+enum At {
+    Now,
+    Any,
+    NotOlderThan(i64),
+    Exactly(i64),
+    Continue { revision: i64, start: String },
+}
+
+fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
+    let (version, how) = (ctx.query.get("resourceVersion"), ctx.query.get("resourceVersionMatch"));
+    let token = ctx.query.get("continue");
+    if !token.is_empty() {
+        if !how.is_empty() {
+            return Err(options_error(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
+        }
+        return decode(token).ok_or_else(|| Status::bad_request("continue key is not valid"));
+    }
+    if version.is_empty() {
+        if !how.is_empty() {
+            return Err(options_error(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
+        }
+        return Ok(At::Now);
+    }
+    let number: i64 = version.parse().map_err(|_| {
+        Status::bad_request(format!(
+            "Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
+        ))
+    })?;
+    match (how, number) {
+        ("Exact", 0) => Err(options_error(
+            "resourceVersionMatch",
+            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+        )),
+        ("Exact", n) => Ok(At::Exactly(n)),
+        ("NotOlderThan", 0) | ("", 0) => Ok(At::Any),
+        ("NotOlderThan", n) => Ok(At::NotOlderThan(n)),
+        ("", n) if limit > 0 => Ok(At::Exactly(n)),
+        ("", n) => Ok(At::NotOlderThan(n)),
+        (other, _) => Err(Status::bad_request(format!(
+            "Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
+        ))),
+    }
+}
+
+fn encode(revision: i64, start: &str) -> String {
+    URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+}
+
+fn decode(token: &str) -> Option<At> {
+    let token: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok()?).ok()?;
+    Some(At::Continue {
+        revision: token.get("rv")?.as_i64()?,
+        start: token.get("start")?.as_str()?.to_string(),
+    })
+}
+
+/// The answer to a revision that is not there yet.
+pub fn too_large(wanted: i64, current: i64) -> Status {
+    Status::timeout(format!("Too large resource version: {wanted}, current: {current}")).with(json!({
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}))
+}
+
+pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
+    let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+    match at(ctx, limit)? {
+        At::Now => {
+            state.fresh().await?;
+        }
+        At::Any => {}
+        At::NotOlderThan(n) => {
+            if crate::clock::timeout(FUTURE_WAIT, state.cache.wait_for(n)).await.is_none() {
+                return Err(too_large(n, state.cache.revision()));
+            }
+        }
+        At::Exactly(revision) => return from_store(state, kind, form, &filter, revision, "", limit).await,
+        At::Continue { revision, start } => {
+            return from_store(state, kind, form, &filter, revision, &start, limit).await;
+        }
+    }
+    let (mut objects, revision) = matching(state, kind, &filter);
+    let mut meta = ListMeta { revision, next: String::new(), remaining: None };
+    if limit > 0 && objects.len() as i64 > limit {
+        let remaining = objects.len() as i64 - limit;
+        objects.truncate(limit as usize);
+        let last = objects.last().map_or("", |(key, _)| key);
+        meta.next = encode(revision, &format!("{last}\0"));
+        meta.remaining = (!filter.is_selective()).then_some(remaining);
+    }
+    let objects: Vec<Arc<Object>> = objects.into_iter().map(|(_, o)| o).collect();
+    Ok(negotiate::many(kind, form, &objects, &meta))
+}
+
+/// What the cache has of a kind, in key order.
+pub fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(String, Arc<Object>)>, i64) {
+    if !filter.name.is_empty() && (!filter.namespace.is_empty() || !kind.namespaced) {
+        let revision = state.cache.revision();
+        let key = object_key(kind, &filter.namespace, &filter.name);
+        let found = state.cache.get(kind.plural, &key).filter(|o| filter.matches(&o.value));
+        return (found.map(|o| (key, o)).into_iter().collect(), revision);
+    }
+    let prefix = if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) };
+    let snapshot = state.cache.list(kind.plural, &prefix);
+    let mut objects = snapshot.objects;
+    if filter.is_selective() {
+        objects.retain(|(_, o)| filter.matches(&o.value));
+    }
+    (objects, snapshot.revision)
+}
+
+/// A page at a revision of the past, read from the store itself.
+async fn from_store(
+    state: &State,
+    kind: &Kind,
+    form: negotiate::Form,
+    filter: &Filter,
+    revision: i64,
+    start: &str,
+    limit: i64,
+) -> Result<Answer, Status> {
+    let current = state.kv.revision();
+    if revision > current {
+        return Err(too_large(revision, current));
+    }
+    let base = format!("{ROOT}{}/", kind.plural);
+    let prefix =
+        if filter.namespace.is_empty() { base.clone() } else { format!("{base}{}/", filter.namespace) };
+    let mut from = if start.is_empty() { prefix.clone() } else { format!("{base}{start}") };
+    let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
+    let (mut objects, mut next, mut remaining): (Vec<Arc<Object>>, String, Option<i64>) =
+        (vec![], String::new(), None);
+    loop {
+        let page = if limit > 0 { limit } else { 0 };
+        let request = RangeRequest {
+            key: from.clone().into(),
+            range_end: Bytes::from(end.clone()),
+            limit: page,
+            revision,
+            ..Default::default()
+        };
+        let response = state.kv.range(request).await.map_err(|e| match status_of(e) {
+            s if s.reason == "Expired" && !start.is_empty() => Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."),
+            s => s,
+        })?;
+        let mut last = String::new();
+        let mut taken = 0;
+        for kv in &response.kvs {
+            if limit > 0 && objects.len() as i64 == limit {
+                break;
+            }
+            last = String::from_utf8_lossy(&kv.key).into_owned();
+            taken += 1;
+            if let Some(object) =
+                Object::read(&kv.value, kv.mod_revision).filter(|o| filter.matches(&o.value))
+            {
+                objects.push(Arc::new(object));
+            }
+        }
+        let left = response.count - taken;
+        if left <= 0 || last.is_empty() {
+            break;
+        }
+        from = format!("{last}\0");
+        if limit > 0 && objects.len() as i64 >= limit {
+            next = encode(revision, from.strip_prefix(&base).unwrap_or(""));
+            remaining = (!filter.is_selective()).then_some(left);
+            break;
+        }
+    }
+    Ok(negotiate::many(kind, form, &objects, &ListMeta { revision, next, remaining }))
+}

@@ -1,0 +1,343 @@
+//! Delete: at once, after a grace period, or when the last finalizer is gone.
+
+use super::State;
+use super::cache::Object;
+use super::context::Context;
+use super::decode;
+use super::filter::Filter;
+use super::http::{Answer, header, json};
+use super::negotiate::{self, ListMeta, form};
+use super::read;
+use super::services;
+use super::store::{Extra, Refused, object_key};
+use crate::api::kinds::Kind;
+use crate::api::value::{self, at, int, text};
+use crate::api::{Status, meta, status};
+use crate::clock;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const TRIES: usize = 10;
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// `DeleteOptions`, from body and query.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    pub grace: Option<i64>,
+    /// `Orphan`, `Foreground`, `Background` or empty.
+    pub propagation: String,
+    pub uid: String,
+    pub version: String,
+    pub dry_run: bool,
+}
+
+impl Options {
+    pub fn of(ctx: &Context, body: &Bytes) -> Result<Options, Status> {
+        let mut options = Options {
+            grace: ctx.query.number("gracePeriodSeconds")?,
+            propagation: ctx.query.get("propagationPolicy").to_string(),
+            dry_run: decode::dry_run(ctx)?,
+            ..Options::default()
+        };
+        if ctx.query.is_true("orphanDependents") {
+            options.propagation = "Orphan".into();
+        }
+        if !body.iter().all(u8::is_ascii_whitespace) {
+            let body = decode::body(header(&ctx.headers, "content-type"), body)?;
+            options.read(&body)?;
+        }
+        if !matches!(options.propagation.as_str(), "" | "Orphan" | "Foreground" | "Background") {
+            let mut errors = crate::api::errors::Errors::default();
+            errors.not_supported(
+                "propagationPolicy",
+                &options.propagation.clone().into(),
+                &["Foreground", "Background", "Orphan", "nil"],
+            );
+            return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
+        }
+        Ok(options)
+    }
+
+    /// Takes what a `DeleteOptions` object says.
+    pub fn read(&mut self, body: &Value) -> Result<(), Status> {
+        if let Some(grace) = int(body, "gracePeriodSeconds") {
+            self.grace = Some(grace);
+        }
+        if !text(body, "propagationPolicy").is_empty() {
+            self.propagation = text(body, "propagationPolicy").to_string();
+        } else if value::flag(body, "orphanDependents") {
+            self.propagation = "Orphan".into();
+        }
+        self.uid = text(body, "preconditions.uid").to_string();
+        self.version = text(body, "preconditions.resourceVersion").to_string();
+        for item in value::list(body, "dryRun") {
+            if item != "All" {
+                let mut errors = crate::api::errors::Errors::default();
+                errors.not_supported("dryRun", at(body, "dryRun"), &["All"]);
+                return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
+            }
+            self.dry_run = true;
+        }
+        Ok(())
+    }
+}
+
+/// Is an object that is being deleted ready to go?
+pub fn is_finished(kind: &Kind, object: &Value) -> bool {
+    meta::is_terminating(object)
+        && value::empty(object, "metadata.finalizers")
+        && int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0) == 0
+        && (kind.kind != "Namespace" || value::empty(object, "spec.finalizers"))
+}
+
+/// What a delete does to an object.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// It goes now.
+    Erase,
+    /// It is marked; a kubelet or finalizers finish it.
+    Mark(Box<Value>),
+    /// Nothing changes: it is on its way already.
+    Pending,
+}
+
+/// Seconds that an object has to end by itself.
+fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
+    if kind.kind != "Pod" || !kind.group.is_empty() {
+        return 0;
+    }
+    let unscheduled = value::empty(object, "spec.nodeName");
+    if unscheduled || matches!(text(object, "status.phase"), "Succeeded" | "Failed") {
+        return 0;
+    }
+    let seconds = asked.or(int(object, "spec.terminationGracePeriodSeconds")).unwrap_or(30);
+    if seconds < 0 { 1 } else { seconds }
+}
+
+/// Pure: what `options` ask for, done to `object` at `now`.
+fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp) -> Step {
+    let seconds = grace(kind, object, options.grace);
+    let until = clock::rfc3339(now + Duration::from_secs(seconds as u64));
+    let mut new = object.clone();
+    mark_finalizers(kind, &mut new, &options.propagation);
+    if meta::is_terminating(object) {
+        let left = int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
+        if left > 0 && seconds < left && (options.grace.is_some() || seconds == 0) {
+            value::put(&mut new, "metadata.deletionGracePeriodSeconds", seconds);
+            if seconds > 0 {
+                value::put(&mut new, "metadata.deletionTimestamp", until);
+            }
+        } else if left > 0 {
+            return Step::Pending;
+        }
+    } else {
+        value::put(&mut new, "metadata.deletionTimestamp", until);
+        value::put(&mut new, "metadata.deletionGracePeriodSeconds", seconds);
+        if kind.generation && meta::generation(object) > 0 {
+            value::put(&mut new, "metadata.generation", meta::generation(object) + 1);
+        }
+        if kind.kind == "Namespace" {
+            value::put(&mut new, "status.phase", "Terminating");
+        }
+    }
+    if is_finished(kind, &new) {
+        Step::Erase
+    } else if new == *object {
+        Step::Pending
+    } else {
+        Step::Mark(Box::new(new))
+    }
+}
+
+/// The garbage collector's finalizers, as the propagation policy asks. Background leaves those that are there.
+fn mark_finalizers(kind: &Kind, object: &mut Value, policy: &str) {
+    let policy = if policy.is_empty() && kind.orphans { "Orphan" } else { policy };
+    let wanted = match policy {
+        "Orphan" => Some(ORPHAN),
+        "Foreground" => Some(FOREGROUND),
+        "Background" => None,
+        _ => return,
+    };
+    let mut all: Vec<Value> = value::list(object, "metadata.finalizers").to_vec();
+    all.retain(|f| f != ORPHAN && f != FOREGROUND);
+    all.extend(wanted.map(Value::from));
+    if all.is_empty() {
+        value::remove(object, "metadata.finalizers");
+    } else {
+        value::put(object, "metadata.finalizers", all);
+    }
+}
+
+/// What became of the object.
+pub struct Removed {
+    pub object: Arc<Object>,
+    pub gone: bool,
+}
+
+/// Deletes one object by name.
+pub async fn remove(
+    state: &State,
+    ctx: &Context,
+    kind: &'static Kind,
+    namespace: &str,
+    name: &str,
+    options: &Options,
+) -> Result<Removed, Status> {
+    for _ in 0..TRIES {
+        let object = state.get(kind, namespace, name).await?;
+        preconditions(kind, &object.value, options)?;
+        let step = decide(kind, &object.value, options, clock::now());
+        if options.dry_run {
+            let gone = step == Step::Erase;
+            return Ok(Removed { object, gone });
+        }
+        let done = match step {
+            Step::Pending => return Ok(Removed { object, gone: false }),
+            Step::Erase => {
+                let last =
+                    Object { value: object.value.clone(), bytes: Bytes::new(), revision: object.revision };
+                state.erase(kind, &last, &services::release(kind, &object.value)).await.map(|o| (o, true))
+            }
+            Step::Mark(new) => {
+                state.write(kind, *new, object.revision, &Extra::default()).await.map(|o| (o, false))
+            }
+        };
+        match done {
+            Ok((object, gone)) => {
+                ctx.committed(
+                    &object,
+                    if gone { json!({"deleted": true}) } else { json!({"deleting": true}) },
+                );
+                return Ok(Removed { object, gone });
+            }
+            Err(Refused::Error(status)) => return Err(status),
+            Err(Refused::Changed) => {}
+        }
+    }
+    Err(Status::stale(kind.group, kind.plural, name))
+}
+
+fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
+    let name = meta::name(object);
+    if !options.uid.is_empty() && options.uid != meta::uid(object) {
+        let why = format!(
+            "the UID in the precondition ({}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+            options.uid,
+            meta::uid(object)
+        );
+        return Err(Status::conflict("", kind.kind, name, &why));
+    }
+    if !options.version.is_empty() && options.version != meta::resource_version(object) {
+        let why = format!(
+            "the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({}). The object might have been modified",
+            options.version,
+            meta::resource_version(object)
+        );
+        return Err(Status::conflict("", kind.kind, name, &why));
+    }
+    Ok(())
+}
+
+pub async fn delete(
+    state: &State,
+    ctx: &Context,
+    kind: &'static Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let options = Options::of(ctx, body)?;
+    let stored = crate::api::kinds::stored(kind.plural).unwrap_or(kind);
+    if stored.kind == "Namespace"
+        && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public")
+    {
+        let why = "this namespace may not be deleted";
+        return Err(Status::forbidden("", "namespaces", &ctx.info.name, why));
+    }
+    let removed = remove(state, ctx, stored, ctx.info.object_namespace(), &ctx.info.name, &options).await?;
+    if removed.gone && !kind.returns_deleted {
+        let uid = meta::uid(&removed.object.value);
+        return Ok(json(200, &status::deleted(kind.group, kind.plural, &ctx.info.name, uid)));
+    }
+    Ok(negotiate::one(200, kind, form, &removed.object))
+}
+
+pub async fn delete_collection(
+    state: &State,
+    ctx: &Context,
+    kind: &'static Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let options = Options::of(ctx, body)?;
+    let stored = crate::api::kinds::stored(kind.plural).unwrap_or(kind);
+    let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+    state.fresh().await?;
+    let (objects, _) = read::matching(state, stored, &filter);
+    let mut removed = vec![];
+    for (_, object) in objects {
+        let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
+        match remove(state, ctx, stored, namespace, name, &options).await {
+            Ok(done) => removed.push(done.object),
+            Err(status) if status.reason == "NotFound" => {}
+            Err(status) => return Err(status),
+        }
+    }
+    let revision = state.cache.revision();
+    Ok(negotiate::many(kind, form, &removed, &ListMeta { revision, next: String::new(), remaining: None }))
+}
+
+/// The key of an object, for callers that have only the object.
+pub fn key_of(kind: &Kind, object: &Value) -> String {
+    object_key(kind, meta::namespace(object), meta::name(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kinds;
+
+    fn pod() -> Value {
+        json!({"metadata": {"name": "p", "generation": 1}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}, "status": {"phase": "Running"}})
+    }
+    fn marked(step: Step) -> Value {
+        match step {
+            Step::Mark(value) => *value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_running_pod_gets_its_grace_period_and_it_only_shrinks() {
+        let kind = kinds::find("", "v1", "Pod").unwrap();
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let first = marked(decide(kind, &pod(), &Options::default(), now));
+        assert_eq!(text(&first, "metadata.deletionTimestamp"), "2026-01-02T03:04:35Z");
+        assert_eq!(int(&first, "metadata.generation"), Some(2));
+        let ask = |grace| Options { grace: Some(grace), ..Options::default() };
+        assert_eq!(decide(kind, &first, &Options::default(), now), Step::Pending);
+        assert_eq!(decide(kind, &first, &ask(60), now), Step::Pending);
+        assert_eq!(
+            int(&marked(decide(kind, &first, &ask(5), now)), "metadata.deletionGracePeriodSeconds"),
+            Some(5)
+        );
+        assert_eq!(decide(kind, &first, &ask(0), now), Step::Erase);
+        let mut waiting = pod();
+        value::remove(&mut waiting, "spec.nodeName");
+        assert_eq!(decide(kind, &waiting, &Options::default(), now), Step::Erase);
+    }
+
+    #[test]
+    fn finalizers_hold_an_object() {
+        let kind = kinds::find("apps", "v1", "Deployment").unwrap();
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let object = json!({"metadata": {"name": "d"}});
+        assert_eq!(decide(kind, &object, &Options::default(), now), Step::Erase);
+        let orphan = Options { propagation: "Orphan".into(), ..Options::default() };
+        let held = marked(decide(kind, &object, &orphan, now));
+        assert_eq!(at(&held, "metadata.finalizers"), &json!(["orphan"]));
+        assert_eq!(decide(kind, &held, &orphan, now), Step::Pending);
+    }
+}

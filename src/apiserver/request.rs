@@ -1,0 +1,129 @@
+//! What a request asks for, read from its method and path.
+
+use super::http::Query;
+use crate::api::kinds::{self, Kind};
+use http::Method;
+
+/// A request as authorization and routing see it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Info {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; or a lower-case HTTP method.
+    pub verb: String,
+    pub path: String,
+    pub is_resource: bool,
+    pub group: String,
+    pub version: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+    /// What follows the subresource: `nodes/n1/proxy/<rest>`.
+    pub rest: String,
+}
+
+impl Info {
+    pub fn parse(method: &Method, path: &str, query: &Query) -> Info {
+        let mut info =
+            Info { path: path.to_string(), verb: method.as_str().to_lowercase(), ..Info::default() };
+        let decoded: Vec<String> = path
+            .split('/')
+            .filter(|p| !p.is_empty())
+            .map(|p| percent_encoding::percent_decode_str(p).decode_utf8_lossy().into_owned())
+            .collect();
+        let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+        let mut rest = match parts.as_slice() {
+            ["api", version, rest @ ..] if !rest.is_empty() => {
+                info.version = version.to_string();
+                rest
+            }
+            ["apis", group, version, rest @ ..] if !rest.is_empty() => {
+                (info.group, info.version) = (group.to_string(), version.to_string());
+                rest
+            }
+            _ => return info,
+        };
+        let mut watch = query.is_true("watch");
+        if let ["watch", after @ ..] = rest {
+            watch = true;
+            rest = after;
+        }
+        if let ["namespaces", namespace, after @ ..] = rest
+            && !after.is_empty()
+        {
+            info.namespace = namespace.to_string();
+            if !matches!(after[0], "status" | "finalize") {
+                rest = after;
+            }
+        }
+        info.is_resource = true;
+        info.resource = rest.first().map_or("", |r| r).to_string();
+        info.name = rest.get(1).map_or("", |r| r).to_string();
+        info.subresource = rest.get(2).map_or("", |r| r).to_string();
+        info.rest = rest.get(3..).map_or(String::new(), |r| r.join("/"));
+        if info.resource == "namespaces" && info.namespace.is_empty() {
+            info.namespace = info.name.clone();
+        }
+        info.verb = verb(method, &info, watch).to_string();
+        if matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") && info.name.is_empty() {
+            let name = query.get("fieldSelector").split(',').find_map(|t| t.strip_prefix("metadata.name="));
+            info.name = name.unwrap_or("").trim_start_matches('=').to_string();
+        }
+        info
+    }
+
+    pub fn kind(&self) -> Option<&'static Kind> {
+        kinds::resource(&self.group, &self.version, &self.resource)
+    }
+
+    /// The namespace of the objects meant: empty for cluster-scoped kinds.
+    pub fn object_namespace(&self) -> &str {
+        if self.resource == "namespaces" { "" } else { &self.namespace }
+    }
+}
+
+fn verb(method: &Method, info: &Info, watch: bool) -> &'static str {
+    let one = !info.name.is_empty();
+    match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if one => "delete",
+        Method::DELETE => "deletecollection",
+        _ if watch && info.subresource.is_empty() => "watch",
+        _ if one => "get",
+        _ => "list",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(method: &str, url: &str) -> Info {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        Info::parse(&method.parse().unwrap(), path, &Query::parse(Some(query)))
+    }
+
+    #[test]
+    fn paths_say_what_they_mean() {
+        let pod = parse("GET", "/api/v1/namespaces/default/pods/p1/log?container=c");
+        assert_eq!(
+            (&*pod.verb, &*pod.namespace, &*pod.name, &*pod.subresource),
+            ("get", "default", "p1", "log")
+        );
+        let list = parse("GET", "/apis/apps/v1/deployments?limit=5");
+        assert_eq!(
+            (&*list.verb, &*list.group, &*list.resource, &*list.namespace),
+            ("list", "apps", "deployments", "")
+        );
+        let watch = parse("GET", "/api/v1/pods?watch=true&fieldSelector=metadata.name%3Dx");
+        assert_eq!((&*watch.verb, &*watch.name), ("watch", "x"));
+        let ns = parse("PUT", "/api/v1/namespaces/x/finalize");
+        assert_eq!((&*ns.resource, &*ns.name, &*ns.subresource), ("namespaces", "x", "finalize"));
+        assert_eq!(ns.object_namespace(), "");
+        assert_eq!(parse("DELETE", "/api/v1/namespaces/x/pods").verb, "deletecollection");
+        let page = parse("GET", "/healthz/ping");
+        assert!(!page.is_resource && page.verb == "get");
+        assert!(!parse("GET", "/apis/apps/v1").is_resource);
+    }
+}

@@ -1,0 +1,279 @@
+//! From a request to the function that answers it. Everything a path may name stands in the table of kinds.
+
+use super::authz::Attributes;
+use super::context::Context;
+use super::http::Query;
+use super::http::{Answer, Body, failure, header, json, json_bytes, not_found_page, plain, read, typed};
+use super::request::Info;
+use super::user::User;
+use super::write::Part;
+use super::{State, authn, connect, decode, read as reading, remove, reviews, subresources, watch, write};
+use crate::api::kinds::Kind;
+use crate::api::{Status, VERSION, discovery, openapi};
+use crate::tap::Tap;
+use http::{HeaderValue, Method, Request};
+use serde_json::json as object;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Answers one request of an authenticated user.
+pub async fn serve(
+    state: &Arc<State>,
+    tap: &Tap,
+    request: Request<Body>,
+    user: User,
+    stop: CancellationToken,
+) -> Answer {
+    let started = Instant::now();
+    let query = Query::parse(request.uri().query());
+    let info = Info::parse(request.method(), request.uri().path(), &query);
+    let user = match authn::impersonate(state, user, request.headers()) {
+        Ok(user) => user,
+        Err(status) => return failure(&status),
+    };
+    let headers = request.headers().clone();
+    let id = state.rng.uuid();
+    let mut ctx = Context::new(id.clone(), user, info, query, headers, tap.clone());
+    ctx.stage("authenticate", object!({"groups": ctx.user.groups}));
+    let mut answer = match route(state, &mut ctx, request, stop).await {
+        Ok(answer) => answer,
+        Err(status) => {
+            ctx.answered(status.code, started.elapsed(), &status.message);
+            failure(&status)
+        }
+    };
+    if answer.status().as_u16() < 400 {
+        ctx.answered(answer.status().as_u16(), started.elapsed(), "");
+    }
+    for warning in ctx.take_warnings() {
+        let text: String = warning.chars().filter(|c| !c.is_control()).collect();
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            answer.headers_mut().append("warning", value);
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        answer.headers_mut().insert("audit-id", id);
+    }
+    answer
+}
+
+async fn route(
+    state: &Arc<State>,
+    ctx: &mut Context,
+    request: Request<Body>,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let attributes = Attributes::of(&ctx.info);
+    if let Err(reason) = state.authorize(&ctx.user, &attributes) {
+        return Err(attributes.forbidden(&ctx.user, &reason));
+    }
+    ctx.stage("authorize", serde_json::Value::Null);
+    if !ctx.info.is_resource {
+        return page(state, ctx, request.method()).await;
+    }
+    let Some(kind) = ctx.info.kind() else { return Ok(not_found_page()) };
+    if kind.namespaced
+        && ctx.info.namespace.is_empty()
+        && !matches!(ctx.info.verb.as_str(), "list" | "watch" | "deletecollection")
+    {
+        return Ok(not_found_page());
+    }
+    if !kind.namespaced && !ctx.info.namespace.is_empty() && ctx.info.resource != "namespaces" {
+        return Ok(not_found_page());
+    }
+    if ctx.info.subresource.is_empty() {
+        resource(state, ctx, kind, request, stop).await
+    } else {
+        subresource(state, ctx, kind, request).await
+    }
+}
+
+fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
+    if verbs.contains(&verb) { Ok(()) } else { Err(Status::method_not_allowed()) }
+}
+
+async fn resource(
+    state: &Arc<State>,
+    ctx: &mut Context,
+    kind: &'static Kind,
+    request: Request<Body>,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let verb = ctx.info.verb.clone();
+    allowed(kind.verbs, &verb)?;
+    let one = !ctx.info.name.is_empty() || verb == "deletecollection";
+    match verb.as_str() {
+        "get" => return reading::get(state, ctx, kind).await,
+        "list" => return reading::list(state, ctx, kind).await,
+        "watch" => return watch::watch(state, ctx, kind, stop).await,
+        "create" if !ctx.info.name.is_empty() => return Err(Status::method_not_allowed()),
+        "update" | "patch" | "delete" if !one => return Err(Status::method_not_allowed()),
+        _ => {}
+    }
+    if !verb.starts_with("delete") {
+        ctx.dry_run = decode::dry_run(ctx)?;
+    }
+    let body = read(request).await?;
+    match verb.as_str() {
+        "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
+        "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body),
+        "create" => write::create(state, ctx, kind, &body).await,
+        "update" => write::update(state, ctx, kind, Part::Main, &body).await,
+        "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,
+        "delete" => remove::delete(state, ctx, kind, &body).await,
+        "deletecollection" => remove::delete_collection(state, ctx, kind, &body).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+async fn subresource(
+    state: &Arc<State>,
+    ctx: &mut Context,
+    kind: &'static Kind,
+    request: Request<Body>,
+) -> Result<Answer, Status> {
+    let name = ctx.info.subresource.clone();
+    let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
+    let verb = ctx.info.verb.clone();
+    if name == "proxy" {
+        return connect::node(state, ctx, request).await;
+    }
+    allowed(sub.verbs, &verb)?;
+    match name.as_str() {
+        "log" | "exec" | "attach" | "portforward" => return connect::pod(state, ctx, request).await,
+        "status" if verb == "get" => return reading::get(state, ctx, kind).await,
+        _ => {}
+    }
+    ctx.dry_run = decode::dry_run(ctx)?;
+    let body = read(request).await?;
+    match (name.as_str(), verb.as_str(), kind.scale) {
+        ("status", "update", _) => write::update(state, ctx, kind, Part::Status, &body).await,
+        ("status", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,
+        ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
+        ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
+        ("binding", ..) => subresources::bind(state, ctx, &body).await,
+        ("eviction", ..) => subresources::evict(state, ctx, &body).await,
+        ("token", ..) => subresources::token(state, ctx, &body).await,
+        ("ephemeralcontainers", ..) => subresources::ephemeral(state, ctx, kind, &body).await,
+        _ => Ok(not_found_page()),
+    }
+}
+
+/// Everything that is no resource.
+async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answer, Status> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
+    let path = ctx.info.path.trim_end_matches('/');
+    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    Ok(match parts.as_slice() {
+        [] => json(200, &object!({"paths": paths()})),
+        ["livez", ..] | ["healthz", ..] => plain(200, "ok"),
+        ["readyz", ..] => ready(state).await,
+        ["version"] => json(200, &version()),
+        ["api"] => group_document(ctx, true, || discovery::api_versions(&state.advertise.to_string())),
+        ["apis"] => group_document(ctx, false, discovery::api_group_list),
+        ["api", version] => found(discovery::api_resource_list("", version)),
+        ["apis", group] => found(discovery::api_group(group)),
+        ["apis", group, version] => found(discovery::api_resource_list(group, version)),
+        ["openapi", "v2"] => typed(200, openapi::V2_TYPE, openapi::V2_STUB),
+        ["openapi", "v3"] => json(200, &openapi::index(VERSION.trim_start_matches('v'))),
+        ["openapi", "v3", rest @ ..] => openapi_document(ctx, &rest.join("/")),
+        ["openid", "v1", "jwks"] => typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()),
+        [".well-known", "openid-configuration"] => json(
+            200,
+            &object!({"issuer": authn::ISSUER,
+            "jwks_uri": format!("https://{}/openid/v1/jwks", state.advertise), "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]}),
+        ),
+        ["metrics"] => plain(200, state.metrics()),
+        _ => not_found_page(),
+    })
+}
+
+fn found(document: Option<serde_json::Value>) -> Answer {
+    document.map_or_else(not_found_page, |d| json(200, &d))
+}
+
+fn paths() -> Vec<String> {
+    let mut all: Vec<String> = vec![
+        "/api".into(),
+        "/apis".into(),
+        "/healthz".into(),
+        "/livez".into(),
+        "/metrics".into(),
+        "/openapi/v2".into(),
+        "/openapi/v3".into(),
+        "/readyz".into(),
+        "/version".into(),
+    ];
+    for (group, version, _) in crate::api::kinds::group_versions() {
+        match group {
+            "" => all.push(format!("/api/{version}")),
+            group => {
+                all.push(format!("/apis/{group}"));
+                all.push(format!("/apis/{group}/{version}"));
+            }
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Discovery in the first tongue that the client names and we speak.
+fn group_document(ctx: &Context, core: bool, legacy: impl Fn() -> serde_json::Value) -> Answer {
+    for range in ctx.accept().split(',') {
+        let has = |part: &str| range.split(';').any(|p| p.trim() == part);
+        if has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io") {
+            for version in ["v2", "v2beta1"] {
+                if has(&format!("v={version}")) {
+                    let kind = format!(
+                        "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+                    );
+                    return typed(200, &kind, discovery::aggregated(core, version).to_string());
+                }
+            }
+        } else if matches!(range.split(';').next().map(str::trim), Some("application/json" | "*/*")) {
+            break;
+        }
+    }
+    json(200, &legacy())
+}
+
+fn openapi_document(ctx: &Context, path: &str) -> Answer {
+    let Some(document) = openapi::document(path, VERSION) else { return not_found_page() };
+    let mut answer = json_bytes(200, document);
+    if ctx.query.has("hash") {
+        answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));
+        let expires = std::time::SystemTime::now() + Duration::from_secs(365 * 86400);
+        if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(expires)) {
+            answer.headers_mut().insert("expires", value);
+        }
+    }
+    answer
+}
+
+fn version() -> serde_json::Value {
+    object!({"major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1", "minCompatibilityMinor": "34",
+        "gitVersion": VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
+}
+
+async fn ready(state: &State) -> Answer {
+    match state.ready().await {
+        Ok(()) => plain(200, "ok"),
+        Err(why) => plain(500, format!("{why}\nreadyz check failed\n")),
+    }
+}
+
+/// Who sent a request over a connection: the certificate's user, a token's, or nobody.
+pub fn user_of(state: &State, peer: Option<&User>, request: &Request<Body>) -> Result<User, Answer> {
+    authn::authenticate(state, peer, request.headers()).map_err(|status| {
+        tracing::debug!(agent = header(request.headers(), "user-agent"), "unauthorized request");
+        failure(&status)
+    })
+}

@@ -1,0 +1,138 @@
+//! Writing objects: one etcd transaction each, with the revision that was read as its condition.
+
+use super::State;
+use super::cache::{Object, ROOT};
+use crate::api::kinds::Kind;
+use crate::api::{Status, meta, value};
+use crate::etcd::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp,
+};
+use crate::etcd::api::{Revision, TxnRequest};
+use bytes::Bytes;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a read waits for the cache before it gives up.
+const CACHE_WAIT: Duration = Duration::from_secs(3);
+
+/// `default/web`, or `n1` for what has no namespace.
+pub fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
+    if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
+}
+
+fn store_key(kind: &Kind, key: &str) -> Bytes {
+    format!("{ROOT}{}/{key}", kind.plural).into()
+}
+
+/// The only place where the store's errors become answers.
+pub fn status_of(error: Error) -> Status {
+    let message = error.to_string();
+    match error {
+        Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        Error::RequestTooLarge => Status::new(413, "RequestEntityTooLarge", message),
+        Error::NoSpace => Status::new(507, "", message),
+        Error::FutureRevision { .. } | Error::EmptyKey | Error::DuplicateKey | Error::TooManyOps => {
+            Status::bad_request(message)
+        }
+        Error::Timeout => Status::timeout("request did not complete within the allotted timeout"),
+        _ => Status::unavailable(message),
+    }
+}
+
+/// What else a write does and needs: reservations of addresses and ports.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extra {
+    /// Keys that must not exist, and are made with this value.
+    pub reserve: Vec<(String, String)>,
+    /// Keys that go.
+    pub release: Vec<String>,
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub enum Refused {
+    /// The key is not as it was read (or exists already).
+    Changed,
+    Error(Status),
+}
+
+fn equal(key: Bytes, target: CompareTarget) -> Compare {
+    Compare { key, range_end: Bytes::new(), result: CompareResult::Equal, target }
+}
+
+impl State {
+    /// Returns when this server's memory has everything that was acknowledged before the call.
+    pub async fn fresh(&self) -> Result<Revision, Status> {
+        self.kv.read_barrier().await.map_err(status_of)?;
+        let revision = self.kv.revision();
+        match crate::clock::timeout(CACHE_WAIT, self.cache.wait_for(revision)).await {
+            Some(()) => Ok(revision),
+            None => Err(Status::timeout("request did not complete within the allotted timeout")),
+        }
+    }
+
+    /// The object as it is now.
+    pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+        self.fresh().await?;
+        let found = self.cache.get(kind.plural, &object_key(kind, namespace, name));
+        found.ok_or_else(|| Status::not_found(kind.group, kind.plural, name))
+    }
+
+    /// Writes an object that must be at `expected` (0: must not exist) and answers it with its new revision.
+    pub async fn write(
+        &self,
+        kind: &Kind,
+        object: Value,
+        expected: Revision,
+        extra: &Extra,
+    ) -> Result<Arc<Object>, Refused> {
+        let mut stored = object;
+        value::remove(&mut stored, "metadata.resourceVersion");
+        meta::in_order(&mut stored);
+        let key = store_key(kind, &object_key(kind, meta::namespace(&stored), meta::name(&stored)));
+        let put = PutRequest { key: key.clone(), value: stored.to_string().into(), ..Default::default() };
+        let revision = self.transact(key, expected, RequestOp::Put(put), extra).await?;
+        Ok(Arc::new(Object::new(stored, revision)))
+    }
+
+    /// Deletes an object that must be at `expected` and answers its last state with the deletion's revision.
+    pub async fn erase(&self, kind: &Kind, object: &Object, extra: &Extra) -> Result<Arc<Object>, Refused> {
+        let key =
+            store_key(kind, &object_key(kind, meta::namespace(&object.value), meta::name(&object.value)));
+        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
+        let revision = self.transact(key, object.revision, RequestOp::DeleteRange(delete), extra).await?;
+        Ok(Arc::new(Object::new(object.value.clone(), revision)))
+    }
+
+    async fn transact(
+        &self,
+        key: Bytes,
+        expected: Revision,
+        op: RequestOp,
+        extra: &Extra,
+    ) -> Result<Revision, Refused> {
+        let mut txn = TxnRequest {
+            compare: vec![equal(key, CompareTarget::ModRevision(expected))],
+            success: vec![op],
+            failure: vec![],
+        };
+        for (key, owner) in &extra.reserve {
+            let key = Bytes::from(key.clone());
+            txn.compare.push(equal(key.clone(), CompareTarget::CreateRevision(0)));
+            txn.success.push(RequestOp::Put(PutRequest {
+                key,
+                value: owner.clone().into(),
+                ..Default::default()
+            }));
+        }
+        for key in &extra.release {
+            txn.success.push(RequestOp::DeleteRange(DeleteRangeRequest {
+                key: key.clone().into(),
+                ..Default::default()
+            }));
+        }
+        let answer = self.kv.txn(txn).await.map_err(|e| Refused::Error(status_of(e)))?;
+        if answer.succeeded { Ok(answer.revision) } else { Err(Refused::Changed) }
+    }
+}

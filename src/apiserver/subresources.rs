@@ -1,0 +1,420 @@
+//! Subresources that are more than another door to the same object: scale, binding, eviction, token, finalize.
+
+use super::State;
+use super::authn::ISSUER;
+use super::cache::Object;
+use super::context::Context;
+use super::decode;
+use super::http::{Answer, header, json, json_bytes};
+use super::negotiate::{self, Form, form};
+use super::remove::{self, Options};
+use super::store::{Extra, Refused};
+use super::write::{self, Part, modify};
+use crate::api::errors::Errors;
+use crate::api::kinds::{self, Kind, ScalePaths};
+use crate::api::labels::Selector;
+use crate::api::value::{self, at, int, list, text};
+use crate::api::{Status, meta, patch, schema, table};
+use crate::clock;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+// -- scale ------------------------------------------------------------------------------------------------------------
+
+fn scale_of(paths: ScalePaths, object: &Value) -> Value {
+    let mut out =
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {}, "spec": {}, "status": {}});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        value::copy(object, &mut out, &format!("metadata.{field}"));
+    }
+    let replicas = int(object, paths.spec_replicas).unwrap_or(0);
+    if replicas != 0 {
+        value::put(&mut out, "spec.replicas", replicas);
+    }
+    value::put(&mut out, "status.replicas", int(object, paths.status_replicas).unwrap_or(0));
+    if let Some(selector) = Selector::of(at(object, paths.selector)) {
+        value::put(&mut out, "status.selector", selector.to_string());
+    }
+    out
+}
+
+pub async fn scale(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    paths: ScalePaths,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let name = &ctx.info.name;
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
+    let object = match ctx.info.verb.as_str() {
+        "get" => state.get(kind, &ctx.info.namespace, name).await?,
+        _ => {
+            modify(state, ctx, kind, Part::Main, name, |old| {
+                let before = scale_of(paths, old);
+                let mut scale = match ctx.info.verb.as_str() {
+                    "update" => decode::body(&media, body)?,
+                    _ => patched_scale(&media, &before, body)?,
+                };
+                decode::check_type("autoscaling/v1", "Scale", &mut scale)?;
+                schema::conform_named("io.k8s.api.autoscaling.v1.Scale", &mut scale).map_err(|e| {
+                    Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}"))
+                })?;
+                let replicas = int(&scale, "spec.replicas").unwrap_or(0);
+                if replicas < 0 {
+                    let mut errors = Errors::default();
+                    errors.invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
+                    return Err(Status::invalid("autoscaling", "Scale", name, &errors));
+                }
+                let told = meta::resource_version(&scale).to_string();
+                if !told.is_empty() && told != meta::resource_version(old) {
+                    return Err(Status::stale(kind.group, kind.plural, name));
+                }
+                let mut new = old.clone();
+                value::put(&mut new, paths.spec_replicas, replicas);
+                if ctx.info.verb == "patch" {
+                    value::remove(&mut new, "metadata.resourceVersion");
+                }
+                Ok(new)
+            })
+            .await?
+        }
+    };
+    let scale = scale_of(paths, &object.value);
+    Ok(match form {
+        Form::Table(version, include) => {
+            let meta = json!({"resourceVersion": meta::resource_version(&scale)});
+            json(200, &negotiate::table(version, &table::SCALE, include, &[&scale], true, meta, table::now()))
+        }
+        Form::Partial(version) => json(200, &table::partial(&scale, version)),
+        Form::Object => json(200, &scale),
+    })
+}
+
+fn patched_scale(media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {
+    let mut scale = before.clone();
+    match media {
+        "application/json-patch+json" => patch::json(&mut scale, body)?,
+        // A Scale has no lists: a strategic patch is a merge patch.
+        "application/merge-patch+json"
+        | "application/strategic-merge-patch+json"
+        | "application/apply-patch+yaml" => {
+            let fields = decode::body(if media.ends_with("yaml") { "application/yaml" } else { "" }, body)?;
+            patch::merge(&mut scale, &fields);
+        }
+        _ => {
+            return Err(Status::unsupported_media_type(
+                "application/json-patch+json, application/merge-patch+json",
+            ));
+        }
+    }
+    Ok(scale)
+}
+
+// -- binding ----------------------------------------------------------------------------------------------------------
+
+/// Binds a pod to a node: `POST pods/x/binding`, or `POST bindings`.
+pub async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+    let mut binding = decode::body(header(&ctx.headers, "content-type"), body)?;
+    decode::check_type("v1", "Binding", &mut binding)?;
+    let name =
+        if ctx.info.name.is_empty() { meta::name(&binding).to_string() } else { ctx.info.name.clone() };
+    let node = text(&binding, "target.name").to_string();
+    if node.is_empty() {
+        let mut errors = Errors::default();
+        errors.required("target.name", "");
+        return Err(Status::invalid("", "Binding", &name, &errors));
+    }
+    let kind = pods()?;
+    let bound = modify(state, ctx, kind, Part::Internal, &name, |old| {
+        let conflict = |why: String| Err(Status::conflict("", "pods/binding", &name, &why));
+        if meta::is_terminating(old) {
+            return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+        }
+        let uid = meta::uid(&binding);
+        if !uid.is_empty() && uid != meta::uid(old) {
+            return conflict(format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(old)
+            ));
+        }
+        let assigned = text(old, "spec.nodeName");
+        if !assigned.is_empty() {
+            return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
+        }
+        if !list(old, "spec.schedulingGates").is_empty() {
+            return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+        }
+        let mut pod = old.clone();
+        value::remove(&mut pod, "metadata.resourceVersion");
+        value::put(&mut pod, "spec.nodeName", node.clone());
+        for (key, text) in value::pairs(&binding, "metadata.annotations") {
+            value::slot_map(&mut pod, "metadata.annotations").insert(key.into(), text.into());
+        }
+        set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
+        Ok(pod)
+    })
+    .await?;
+    drop(bound);
+    Ok(json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
+}
+
+/// Sets a condition by its type; the transition time changes only with the status.
+fn set_condition(pod: &mut Value, mut condition: Value) {
+    let now = clock::rfc3339(clock::now());
+    let mut all: Vec<Value> = list(pod, "status.conditions").to_vec();
+    condition["lastProbeTime"] = Value::Null;
+    condition["lastTransitionTime"] = now.into();
+    match all.iter_mut().find(|c| text(c, "type") == text(&condition, "type")) {
+        Some(found) => {
+            if text(found, "status") == text(&condition, "status") {
+                condition["lastTransitionTime"] = found["lastTransitionTime"].clone();
+            }
+            *found = condition;
+        }
+        None => all.push(condition),
+    }
+    value::put(pod, "status.conditions", all);
+}
+
+fn pods() -> Result<&'static Kind, Status> {
+    kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))
+}
+
+// -- eviction ---------------------------------------------------------------------------------------------------------
+
+pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+    let mut eviction = decode::body(header(&ctx.headers, "content-type"), body)?;
+    decode::check_type("policy/v1", "Eviction", &mut eviction)?;
+    let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
+    let told = meta::name(&eviction);
+    if !told.is_empty() && told != name {
+        return Err(Status::bad_request(format!(
+            "name in URL does not match name in Eviction object: {name} != {told}"
+        )));
+    }
+    let mut options = Options { dry_run: ctx.dry_run, ..Options::default() };
+    options.read(at(&eviction, "deleteOptions"))?;
+    let kind = pods()?;
+    let pod = state.get(kind, &namespace, &name).await?;
+    let done = meta::is_terminating(&pod.value)
+        || matches!(text(&pod.value, "status.phase"), "Succeeded" | "Failed" | "Pending");
+    if !done {
+        spend_budget(state, &pod, options.dry_run).await?;
+    }
+    remove::remove(state, ctx, kind, &namespace, &name, &options).await?;
+    Ok(json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
+}
+
+/// Takes one allowed disruption out of the pod's budget, if it has one.
+async fn spend_budget(state: &State, pod: &Object, dry_run: bool) -> Result<(), Status> {
+    let kind = kinds::find("policy", "v1", "PodDisruptionBudget")
+        .ok_or_else(|| Status::internal("budgets are not served"))?;
+    let namespace = meta::namespace(&pod.value);
+    for _ in 0..5 {
+        state.fresh().await?;
+        let all = state.cache.list(kind.plural, &format!("{namespace}/")).objects;
+        let labels = at(&pod.value, "metadata.labels");
+        let mut mine = all
+            .into_iter()
+            .map(|(_, b)| b)
+            .filter(|b| Selector::of(at(&b.value, "spec.selector")).is_some_and(|s| s.matches(labels)));
+        let Some(budget) = mine.next() else { return Ok(()) };
+        if mine.next().is_some() {
+            let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            return Err(Status::new(500, "InternalError", message));
+        }
+        let refuse = |cause: String, retry: Option<u32>| {
+            let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]});
+            if let Some(seconds) = retry {
+                details["retryAfterSeconds"] = seconds.into();
+            }
+            Status::new(
+                429,
+                "TooManyRequests",
+                "Cannot evict pod as it would violate the pod's disruption budget.",
+            )
+            .with(details)
+        };
+        let b = &budget.value;
+        if int(b, "status.observedGeneration").unwrap_or(0) < meta::generation(b) {
+            return Err(refuse(
+                format!("The disruption budget {} is still being processed by the server.", meta::name(b)),
+                Some(10),
+            ));
+        }
+        let allowed = int(b, "status.disruptionsAllowed").unwrap_or(0);
+        if allowed <= 0 {
+            let (need, have) =
+                (int(b, "status.desiredHealthy").unwrap_or(0), int(b, "status.currentHealthy").unwrap_or(0));
+            return Err(refuse(
+                format!(
+                    "The disruption budget {} needs {need} healthy pods and has {have} currently",
+                    meta::name(b)
+                ),
+                None,
+            ));
+        }
+        if dry_run {
+            return Ok(());
+        }
+        let mut new = b.clone();
+        value::put(&mut new, "status.disruptionsAllowed", allowed - 1);
+        let disrupted = value::slot_map(&mut new, "status.disruptedPods");
+        disrupted.insert(meta::name(&pod.value).into(), clock::rfc3339(clock::now()).into());
+        match state.write(kind, new, budget.revision, &Extra::default()).await {
+            Ok(_) => return Ok(()),
+            Err(Refused::Changed) => {}
+            Err(Refused::Error(status)) => return Err(status),
+        }
+    }
+    Err(Status::new(
+        429,
+        "TooManyRequests",
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+    ))
+}
+
+// -- token ------------------------------------------------------------------------------------------------------------
+
+pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+    let mut request = decode::body(header(&ctx.headers, "content-type"), body)?;
+    decode::check_type("authentication.k8s.io/v1", "TokenRequest", &mut request)?;
+    schema::conform_named("io.k8s.api.authentication.v1.TokenRequest", &mut request).map_err(|e| {
+        Status::bad_request(format!(
+            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {e}"
+        ))
+    })?;
+    let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
+    let kind = kinds::find("", "v1", "ServiceAccount")
+        .ok_or_else(|| Status::internal("service accounts are not served"))?;
+    let account = state.get(kind, &namespace, &name).await?;
+    let seconds = int(&request, "spec.expirationSeconds").unwrap_or(3600);
+    let mut errors = Errors::default();
+    if seconds < 600 {
+        errors.invalid(
+            "spec.expirationSeconds",
+            &json!(seconds),
+            "may not specify a duration less than 10 minutes",
+        );
+    } else if seconds > 1 << 32 {
+        errors.invalid(
+            "spec.expirationSeconds",
+            &json!(seconds),
+            "may not specify a duration larger than 2^32 seconds",
+        );
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("authentication.k8s.io", "TokenRequest", &name, &errors));
+    }
+    let mut audiences = at(&request, "spec.audiences").clone();
+    if audiences.as_array().is_none_or(|a| a.is_empty()) {
+        audiences = json!([ISSUER]);
+    }
+    let mut own =
+        json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": meta::uid(&account.value)}});
+    bound_object(state, &request, &namespace, &mut own)?;
+    let now = clock::now();
+    let expires = now + Duration::from_secs(seconds as u64);
+    let claims = json!({"iss": ISSUER, "aud": audiences, "sub": format!("system:serviceaccount:{namespace}:{name}"),
+        "iat": now.as_second(), "nbf": now.as_second(), "exp": expires.as_second(), "jti": state.rng.uuid(), "kubernetes.io": own});
+    let token = state.tokens.sign(&claims).map_err(Status::internal)?;
+    value::put(&mut request, "spec.audiences", audiences);
+    value::put(&mut request, "spec.expirationSeconds", seconds);
+    value::put(
+        &mut request,
+        "status",
+        json!({"token": token, "expirationTimestamp": clock::rfc3339(expires)}),
+    );
+    value::put(&mut request, "metadata.name", name);
+    value::put(&mut request, "metadata.namespace", namespace);
+    value::put(&mut request, "metadata.creationTimestamp", clock::rfc3339(now));
+    Ok(json(201, &request))
+}
+
+/// A token may be bound to a pod, secret or node, and dies with it.
+fn bound_object(state: &State, request: &Value, namespace: &str, own: &mut Value) -> Result<(), Status> {
+    let bound = at(request, "spec.boundObjectRef");
+    if bound.is_null() {
+        return Ok(());
+    }
+    let (kind, name) = (text(bound, "kind"), text(bound, "name"));
+    let (resource, key, field) = match kind {
+        "Pod" => ("pods", format!("{namespace}/{name}"), "pod"),
+        "Secret" => ("secrets", format!("{namespace}/{name}"), "secret"),
+        "Node" => ("nodes", name.to_string(), "node"),
+        other => {
+            return Err(Status::bad_request(format!(
+                "cannot bind token for serviceaccount to an object of kind {other:?}"
+            )));
+        }
+    };
+    let found = state.cache.get(resource, &key).ok_or_else(|| Status::not_found("", resource, name))?;
+    let uid = text(bound, "uid");
+    if !uid.is_empty() && uid != meta::uid(&found.value) {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
+        return Err(Status::conflict("", resource, name, &why));
+    }
+    value::put(own, field, json!({"name": name, "uid": meta::uid(&found.value)}));
+    if kind == "Pod"
+        && let Some(node) = state.cache.get("nodes", text(&found.value, "spec.nodeName"))
+    {
+        value::put(own, "node", json!({"name": meta::name(&node.value), "uid": meta::uid(&node.value)}));
+    }
+    Ok(())
+}
+
+// -- ephemeral containers ---------------------------------------------------------------------------------------------
+
+/// Only additions to `spec.ephemeralContainers` are taken.
+pub async fn ephemeral(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    if ctx.info.verb == "get" {
+        return super::read::get(state, ctx, kind).await;
+    }
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
+    let name = ctx.info.name.clone();
+    let pod = modify(state, ctx, kind, Part::Internal, &name, |old| {
+        let mut asked = match ctx.info.verb.as_str() {
+            "update" => decode::object(ctx, kind, body)?,
+            _ => write::patched(kind, &media, old, body)?,
+        };
+        decode::conform(kind, &mut asked)?;
+        (kind.defaults)(&mut asked);
+        let had = list(old, "spec.ephemeralContainers");
+        let wanted = list(&asked, "spec.ephemeralContainers");
+        if had.iter().any(|c| !wanted.contains(c)) {
+            let mut errors = Errors::default();
+            errors.forbidden(
+                "spec.ephemeralContainers",
+                "existing ephemeral containers may not be removed or changed",
+            );
+            return Err(Status::invalid("", "Pod", &name, &errors));
+        }
+        let mut new = old.clone();
+        value::remove(&mut new, "metadata.resourceVersion");
+        value::put(&mut new, "spec.ephemeralContainers", wanted.to_vec());
+        let errors = crate::api::validate::create(kind, &new);
+        if !errors.is_empty() {
+            return Err(Status::invalid("", "Pod", &name, &errors));
+        }
+        Ok(new)
+    })
+    .await?;
+    Ok(json_bytes(200, pod.bytes.clone()))
+}

@@ -1,0 +1,68 @@
+//! Who is asking.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub const AUTHENTICATED: &str = "system:authenticated";
+pub const MASTERS: &str = "system:masters";
+pub const NODES: &str = "system:nodes";
+
+/// A user as authentication found it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct User {
+    pub name: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl User {
+    /// A user with these groups, and the one of all authenticated users.
+    pub fn new(name: &str, groups: &[&str]) -> User {
+        let groups = groups.iter().chain([&AUTHENTICATED]).map(|g| g.to_string()).collect();
+        User { name: name.to_string(), groups, ..User::default() }
+    }
+
+    pub fn anonymous() -> User {
+        User {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+            ..User::default()
+        }
+    }
+
+    /// `system:serviceaccount:<namespace>:<name>` with its groups.
+    pub fn service_account(namespace: &str, name: &str) -> User {
+        let own = format!("system:serviceaccounts:{namespace}");
+        User::new(&format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &own])
+    }
+
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|g| g == group)
+    }
+
+    /// The node whose kubelet this is.
+    pub fn node(&self) -> Option<&str> {
+        self.name.strip_prefix("system:node:").filter(|_| self.is_in(NODES))
+    }
+
+    /// May it say what caused its requests? Only components may.
+    pub fn is_component(&self) -> bool {
+        self.is_in(MASTERS)
+            || self.is_in(NODES)
+            || self.name.starts_with("system:kube-")
+            || self.name.starts_with("system:serviceaccount:kube-system:")
+    }
+
+    /// `authentication.k8s.io/v1 UserInfo`
+    pub fn info(&self) -> Value {
+        let mut info = json!({"username": self.name, "groups": self.groups});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.clone().into();
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
+    }
+}

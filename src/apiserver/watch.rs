@@ -1,0 +1,242 @@
+//! Watches: first what there is (if asked for), then every event, in order, as it comes.
+
+use super::State;
+use super::cache::{Change, Event, Subscription, frame};
+use super::context::Context;
+use super::filter::Filter;
+use super::http::{Answer, BodyError, typed};
+use super::negotiate::{self, Form, form};
+use crate::api::errors::Errors;
+use crate::api::kinds::Kind;
+use crate::api::{Status, table};
+use bytes::Bytes;
+use futures::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often a quiet watcher that wants bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// A watch without a time limit ends after this and half as much at random.
+const LIFE_MIN_SECS: u64 = 1800;
+
+pub async fn watch(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let mut filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+    if !ctx.info.name.is_empty() {
+        if !filter.name.is_empty() && filter.name != ctx.info.name {
+            return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+        }
+        filter.name = ctx.info.name.clone();
+    }
+    let bookmarks = ctx.query.is_true("allowWatchBookmarks");
+    let version = ctx.query.get("resourceVersion");
+    let initial = initial_events(ctx)?;
+    let number: i64 = match version {
+        "" => 0,
+        text => text.parse().map_err(|_| {
+            Status::bad_request(format!(
+                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        })?,
+    };
+    let life = match ctx.query.number("timeoutSeconds")? {
+        Some(n) if n > 0 => Duration::from_secs(n as u64),
+        _ => Duration::from_secs(state.rng.range(LIFE_MIN_SECS, LIFE_MIN_SECS * 2)),
+    };
+    let with_objects = initial.unwrap_or(number == 0);
+    if version.is_empty() || initial.is_some() {
+        state.fresh().await?;
+    }
+    let after = if with_objects {
+        None
+    } else if number == 0 {
+        Some(state.cache.revision())
+    } else {
+        Some(number)
+    };
+    let subscription = match state.cache.watch(kind.plural, filter, after) {
+        Ok(subscription) => subscription,
+        Err(gone) => {
+            let status = Status::expired(format!("too old resource version: {number} ({})", gone.oldest));
+            let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
+            return Ok(typed(200, "application/json", line));
+        }
+    };
+    let writer = Writer { kind, form, first: true, out: VecDeque::new() };
+    let feed = Feed::new(state.clone(), subscription, writer, bookmarks, initial == Some(true), life, stop);
+    let body = stream::unfold(feed, |mut feed| async move {
+        let bytes = feed.next().await?;
+        Some((Ok::<_, BodyError>(Frame::data(bytes)), feed))
+    });
+    let mut answer = typed(200, "application/json", Bytes::new());
+    *answer.body_mut() = StreamBody::new(body).boxed_unsync();
+    Ok(answer)
+}
+
+/// `sendInitialEvents`, if it is asked for in the way that is allowed.
+fn initial_events(ctx: &Context) -> Result<Option<bool>, Status> {
+    if !ctx.query.has("sendInitialEvents") {
+        if !ctx.query.get("resourceVersionMatch").is_empty() {
+            let mut errors = Errors::default();
+            errors.forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+            return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+        }
+        return Ok(None);
+    }
+    if ctx.query.get("resourceVersionMatch") != "NotOlderThan" {
+        let mut errors = Errors::default();
+        errors.forbidden(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    Ok(Some(ctx.query.is_true("sendInitialEvents")))
+}
+
+/// Turns events into lines.
+struct Writer {
+    kind: &'static Kind,
+    form: Form,
+    /// The first Table of a watch names its columns.
+    first: bool,
+    out: VecDeque<Bytes>,
+}
+
+impl Writer {
+    fn event(&mut self, change: Change, event: &Event) {
+        let line = if self.form == Form::Object && self.kind.conversion.is_none() {
+            event.frame(change)
+        } else {
+            self.line(change, &event.shown(change).value)
+        };
+        self.out.push_back(line);
+    }
+
+    fn line(&mut self, change: Change, value: &Value) -> Bytes {
+        let mut object = negotiate::one_value(self.kind, self.form, value);
+        if matches!(self.form, Form::Table(..)) && !std::mem::take(&mut self.first) {
+            object["columnDefinitions"] = Value::Null;
+        }
+        frame(change, object.to_string().as_bytes())
+    }
+
+    fn bookmark(&mut self, revision: i64, initial_end: bool) {
+        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.form {
+            Form::Table(version, _) => json!({"kind": "Table", "apiVersion": version, "metadata": meta,
+                "columnDefinitions": table::definitions(table::printer(self.kind)), "rows": []}),
+            Form::Partial(version) => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": meta})
+            }
+            Form::Object => {
+                json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": meta})
+            }
+        };
+        self.out.push_back(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
+    }
+}
+
+struct Feed {
+    state: Arc<State>,
+    subscription: Subscription,
+    writer: Writer,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    end: Instant,
+    stop: CancellationToken,
+    over: bool,
+}
+
+impl Feed {
+    fn new(
+        state: Arc<State>,
+        mut subscription: Subscription,
+        mut writer: Writer,
+        bookmarks: bool,
+        mark_initial: bool,
+        life: Duration,
+        stop: CancellationToken,
+    ) -> Feed {
+        for object in std::mem::take(&mut subscription.initial) {
+            let line = match writer.form == Form::Object && writer.kind.conversion.is_none() {
+                true => frame(Change::Added, &object.bytes),
+                false => writer.line(Change::Added, &object.value),
+            };
+            writer.out.push_back(line);
+        }
+        for (change, event) in std::mem::take(&mut subscription.backlog) {
+            writer.event(change, &event);
+        }
+        if mark_initial {
+            writer.bookmark(subscription.revision, true);
+        }
+        let now = Instant::now();
+        let next_bookmark = now + crate::clock::scaled(BOOKMARK_EVERY);
+        Feed {
+            state,
+            subscription,
+            writer,
+            bookmarks,
+            next_bookmark,
+            end: now + crate::clock::scaled(life),
+            stop,
+            over: false,
+        }
+    }
+
+    /// Everything up to the revision reached before looking has been sent once the queue is empty.
+    fn add_bookmark(&mut self) {
+        let reached = self.state.cache.revision();
+        while let Ok((change, event)) = self.subscription.live.try_recv() {
+            self.writer.event(change, &event);
+        }
+        self.writer.bookmark(reached.max(self.subscription.revision), false);
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.writer.out.pop_front() {
+                return Some(bytes);
+            }
+            if self.over {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                event = self.subscription.live.recv() => match event {
+                    Some((change, event)) => self.writer.event(change, &event),
+                    None => self.over = true, // too slow, or the cache started anew
+                },
+                () = self.stop.cancelled() => self.over = true,
+                () = tokio::time::sleep_until(self.end) => {
+                    if self.bookmarks {
+                        self.add_bookmark();
+                    }
+                    self.over = true;
+                }
+                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
+                    self.add_bookmark();
+                    self.next_bookmark = Instant::now() + crate::clock::scaled(BOOKMARK_EVERY);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,531 @@
+//! Create, update and patch: decode, default, admit, validate, commit.
+
+use super::State;
+use super::admission;
+use super::cache::Object;
+use super::context::Context;
+use super::decode;
+use super::http::{Answer, header};
+use super::negotiate::{self, form};
+use super::services;
+use super::store::{Extra, Refused};
+use crate::api::errors::Errors;
+use crate::api::kinds::{self, Kind};
+use crate::api::validate;
+use crate::api::value::{self, at, text};
+use crate::api::{Status, apply, meta, patch, strategic};
+use crate::clock;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Times that a write is tried again because somebody else wrote in between.
+const TRIES: usize = 5;
+/// Names that `generateName` tries.
+const NAMES: usize = 8;
+
+fn stored_kind(kind: &'static Kind) -> &'static Kind {
+    if kind.conversion.is_some() { kinds::stored(kind.plural).unwrap_or(kind) } else { kind }
+}
+
+// -- create -----------------------------------------------------------------------------------------------------------
+
+pub async fn create(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let object = decode::object(ctx, kind, body)?;
+    let made = create_object(state, ctx, kind, object).await?;
+    Ok(negotiate::one(201, kind, form, &made))
+}
+
+/// Creates a decoded object (in its stored form) for whoever `ctx` is.
+pub async fn create_object(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    mut object: Value,
+) -> Result<Arc<Object>, Status> {
+    let kind = stored_kind(kind);
+    place(ctx, kind, &mut object)?;
+    if !meta::resource_version(&object).is_empty() {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    fill_metadata(state, kind, &mut object);
+    state.fresh().await?;
+    admission::namespace(state, kind, &object)?;
+    let generate = text(&object, "metadata.generateName").to_string();
+    let tries = if meta::name(&object).is_empty() && !generate.is_empty() { NAMES } else { 1 };
+    for attempt in 1..=tries {
+        let mut object = object.clone();
+        if tries > 1 {
+            let prefix: String = generate.chars().take(58).collect();
+            value::put(&mut object, "metadata.name", format!("{prefix}{}", state.rng.name_suffix(5)));
+        }
+        match create_named(state, ctx, kind, object).await {
+            Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
+            Err(mut status) if status.reason == "AlreadyExists" && tries > 1 => {
+                status.message.push_str(", the server was not able to generate a unique name for the object");
+                return Err(status);
+            }
+            done => return done,
+        }
+    }
+    Err(Status::internal("no name was tried"))
+}
+
+async fn create_named(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    mut object: Value,
+) -> Result<Arc<Object>, Status> {
+    (kind.defaults)(&mut object);
+    let details = admission::create(state, ctx, kind, &mut object).await?;
+    ctx.stage("admit", details);
+    if kind.has_status {
+        value::remove(&mut object, "status");
+    }
+    (kind.prepare)(&mut object);
+    let errors = validate::create(kind, &object);
+    if !errors.is_empty() {
+        return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
+    }
+    ctx.stage("validate", Value::Null);
+    let name = meta::name(&object).to_string();
+    for _ in 0..TRIES * 4 {
+        let mut planned = object.clone();
+        let extra = services::plan(state, kind, &mut planned, None)?;
+        if ctx.dry_run {
+            let exists = state
+                .cache
+                .get(kind.plural, &super::store::object_key(kind, meta::namespace(&planned), &name));
+            return match exists {
+                Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
+                None => Ok(Arc::new(unwritten(planned))),
+            };
+        }
+        match state.write(kind, planned, 0, &extra).await {
+            Ok(made) => {
+                ctx.committed(&made, json!({"created": true}));
+                return Ok(made);
+            }
+            Err(Refused::Error(status)) => return Err(status),
+            Err(Refused::Changed) => {
+                state.fresh().await?;
+                let key = super::store::object_key(kind, meta::namespace(&object), &name);
+                if extra == Extra::default() || state.cache.get(kind.plural, &key).is_some() {
+                    return Err(Status::already_exists(kind.group, kind.plural, &name));
+                }
+                // an address or port was taken at the same moment: plan again
+            }
+        }
+    }
+    Err(Status::timeout("request did not complete within the allotted timeout"))
+}
+
+/// An object that was not stored: it has no resourceVersion.
+fn unwritten(value: Value) -> Object {
+    let bytes = Bytes::from(value.to_string());
+    Object { value, bytes, revision: 0 }
+}
+
+/// The object's namespace is that of the path.
+fn place(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
+    let namespace = ctx.info.object_namespace();
+    let told = meta::namespace(object).to_string();
+    if kind.namespaced {
+        if told.is_empty() {
+            value::put(object, "metadata.namespace", namespace);
+        } else if told != namespace {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+    } else if !told.is_empty() {
+        return Err(Status::bad_request(
+            "namespace is not allowed on this type, or the namespace of the object is set",
+        ));
+    }
+    Ok(())
+}
+
+fn fill_metadata(state: &State, kind: &Kind, object: &mut Value) {
+    let now = clock::rfc3339(clock::now());
+    let metadata = value::slot_map(object, "metadata");
+    for own in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        metadata.shift_remove(own);
+    }
+    metadata.insert("uid".into(), state.rng.uuid().into());
+    metadata.insert("creationTimestamp".into(), now.into());
+    if kind.generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+}
+
+// -- update -----------------------------------------------------------------------------------------------------------
+
+/// Which part of an object a write may touch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    Main,
+    Status,
+    /// `namespaces/finalize`
+    Finalize,
+    /// Parts of a pod that only its subresources may set: binding, ephemeral containers.
+    Internal,
+}
+
+pub async fn update(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    part: Part,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let mut new = decode::object(ctx, kind, body)?;
+    let stored = stored_kind(kind);
+    place(ctx, stored, &mut new)?;
+    let (told, name) = (meta::name(&new).to_string(), ctx.info.name.clone());
+    if told.is_empty() {
+        value::put(&mut new, "metadata.name", name.clone());
+    } else if told != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({told}) does not match the name on the URL ({name})"
+        )));
+    }
+    if stored.needs_version
+        && part == Part::Main
+        && meta::resource_version(&new).is_empty()
+        && state.get(stored, meta::namespace(&new), &name).await.is_ok()
+    {
+        let mut errors = Errors::default();
+        errors.invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        return Err(Status::invalid(stored.group, stored.kind, &name, &errors));
+    }
+    match modify(state, ctx, stored, part, &name, |_| Ok(new.clone())).await {
+        Err(status) if status.reason == "NotFound" && stored.create_on_update && part == Part::Main => {
+            value::remove(&mut new, "metadata.resourceVersion");
+            let made = create_object(state, ctx, stored, new).await?;
+            Ok(negotiate::one(201, kind, form, &made))
+        }
+        done => Ok(negotiate::one(200, kind, form, &*done?)),
+    }
+}
+
+/// Reads, changes by `change`, and writes, again if somebody was faster. No change, no write.
+pub async fn modify(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    part: Part,
+    name: &str,
+    change: impl Fn(&Value) -> Result<Value, Status>,
+) -> Result<Arc<Object>, Status> {
+    for _ in 0..TRIES {
+        let old = state.get(kind, ctx.info.object_namespace(), name).await?;
+        let mut new = change(&old.value)?;
+        let told = meta::resource_version(&new);
+        let locked = !told.is_empty();
+        if locked && told != meta::resource_version(&old.value) {
+            return Err(Status::stale(kind.group, kind.plural, name));
+        }
+        let uid = meta::uid(&new);
+        if !uid.is_empty() && uid != meta::uid(&old.value) {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(&old.value)
+            );
+            return Err(Status::conflict(kind.group, kind.plural, name, &why));
+        }
+        keep(kind, part, &mut new, &old.value);
+        if part == Part::Main {
+            (kind.defaults)(&mut new);
+            (kind.prepare_update)(&mut new, &old.value);
+            admission::update(state, kind, &mut new, &old.value)?;
+        }
+        if kind.generation && spec_changed(&new, &old.value) {
+            value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);
+        }
+        let errors = match part {
+            Part::Main => validate::update(kind, &new, &old.value),
+            _ => Errors::default(),
+        };
+        if !errors.is_empty() {
+            return Err(Status::invalid(kind.group, kind.kind, name, &errors));
+        }
+        ctx.stage("validate", Value::Null);
+        let finished = super::remove::is_finished(kind, &new);
+        let extra = services::plan(state, kind, &mut new, Some(&old.value))?;
+        if new == old.value && !finished {
+            return Ok(old);
+        }
+        if ctx.dry_run {
+            value::put(&mut new, "metadata.resourceVersion", meta::resource_version(&old.value));
+            return Ok(Arc::new(unwritten(new)));
+        }
+        let written = if finished {
+            let last = Object { value: new, bytes: Bytes::new(), revision: old.revision };
+            state.erase(kind, &last, &services::release(kind, &old.value)).await
+        } else {
+            state.write(kind, new, old.revision, &extra).await
+        };
+        match written {
+            Ok(made) => {
+                ctx.committed(&made, if finished { json!({"deleted": true}) } else { Value::Null });
+                return Ok(made);
+            }
+            Err(Refused::Error(status)) => return Err(status),
+            Err(Refused::Changed) if locked => {
+                state.fresh().await?;
+                let still = state
+                    .cache
+                    .get(kind.plural, &super::store::object_key(kind, ctx.info.object_namespace(), name));
+                if still.is_none_or(|o| o.revision != old.revision) {
+                    return Err(Status::stale(kind.group, kind.plural, name));
+                }
+            }
+            Err(Refused::Changed) => {}
+        }
+    }
+    Err(Status::stale(kind.group, kind.plural, name))
+}
+
+/// What a write through this door may not change is taken from the stored object.
+fn keep(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
+    match part {
+        Part::Status => {
+            let status = at(new, "status").clone();
+            let annotations = at(new, "metadata.annotations").clone();
+            let managed = at(new, "metadata.managedFields").clone();
+            *new = old.clone();
+            for (path, part) in [
+                ("status", status),
+                ("metadata.annotations", annotations),
+                ("metadata.managedFields", managed),
+            ] {
+                if part.is_null() {
+                    value::remove(new, path);
+                } else {
+                    value::put(new, path, part);
+                }
+            }
+        }
+        Part::Finalize => {
+            let finalizers = at(new, "spec.finalizers").clone();
+            *new = old.clone();
+            if finalizers.is_null() {
+                value::remove(new, "spec.finalizers");
+            } else {
+                value::put(new, "spec.finalizers", finalizers);
+            }
+        }
+        Part::Main if kind.has_status => value::copy(old, new, "status"),
+        Part::Main | Part::Internal => {}
+    }
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "name",
+        "namespace",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "generateName",
+    ] {
+        value::copy(old, new, &format!("metadata.{field}"));
+    }
+    if at(new, "metadata.managedFields").is_null() {
+        value::copy(old, new, "metadata.managedFields");
+    } else if value::empty(new, "metadata.managedFields") {
+        value::remove(new, "metadata.managedFields");
+    }
+    for map in ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"]
+    {
+        if value::empty(new, map) {
+            value::remove(new, map);
+        }
+    }
+}
+
+/// Anything but metadata and status.
+fn spec_changed(new: &Value, old: &Value) -> bool {
+    let (Value::Object(a), Value::Object(b)) = (new, old) else { return false };
+    let counts = |k: &&String| !matches!(k.as_str(), "metadata" | "status" | "kind" | "apiVersion");
+    a.keys().chain(b.keys()).filter(counts).any(|k| a.get(k) != b.get(k))
+}
+
+// -- patch ------------------------------------------------------------------------------------------------------------
+
+const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json";
+
+pub async fn patch(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    part: Part,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
+    if media == "application/apply-patch+yaml" {
+        return server_side_apply(state, ctx, kind, part, body, form).await;
+    }
+    if ctx.query.has("force") {
+        let mut errors = Errors::default();
+        errors.forbidden("force", "may not be specified for non-apply patch");
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
+    }
+    let stored = stored_kind(kind);
+    let changed = modify(state, ctx, stored, part, &ctx.info.name, |old| {
+        let patched = patched(kind, &media, old, body)?;
+        settle(ctx, kind, patched, body)
+    })
+    .await?;
+    Ok(negotiate::one(200, kind, form, &changed))
+}
+
+/// The patch applied, in the version of the request.
+pub fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, Status> {
+    let mut object = negotiate::versioned(kind, old).into_owned();
+    match media {
+        "application/json-patch+json" => patch::json(&mut object, body)?,
+        "application/merge-patch+json" => patch::merge(&mut object, &decode::body("application/json", body)?),
+        "application/strategic-merge-patch+json" => {
+            let fields = decode::body("application/json", body)?;
+            strategic::apply(kind.kind, &mut object, &fields).map_err(Status::bad_request)?;
+        }
+        _ => return Err(Status::unsupported_media_type(PATCHES)),
+    }
+    Ok(object)
+}
+
+/// Checks a patched object and brings it into its stored form.
+fn settle(ctx: &Context, kind: &Kind, mut object: Value, body: &[u8]) -> Result<Value, Status> {
+    decode::check_type(&kind.api_version(), kind.kind, &mut object)?;
+    let unknown = decode::conform(kind, &mut object)?;
+    match decode::validation(ctx)? {
+        decode::Validation::Strict if !unknown.is_empty() => {
+            let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
+            let shown: Value = serde_json::from_slice(body).unwrap_or_default();
+            let mut errors = Errors::default();
+            errors.invalid_text(
+                "patch",
+                &go_map(&shown),
+                &format!("strict decoding error: {}", fields.join(", ")),
+            );
+            return Err(Status::invalid("", "", "", &errors));
+        }
+        decode::Validation::Warn => unknown.iter().for_each(|f| ctx.warn(format!("unknown field {f:?}"))),
+        _ => {}
+    }
+    let (told, name) = (meta::name(&object), &ctx.info.name);
+    if told != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({told}) does not match the name on the URL ({name})"
+        )));
+    }
+    decode::to_stored(kind, &mut object);
+    Ok(object)
+}
+
+/// `map[spec:map[foo:1]]`: how Go prints a patch.
+fn go_map(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut all: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_map(v))).collect();
+            all.sort();
+            format!("map[{}]", all.join(" "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(go_map).collect::<Vec<_>>().join(" ")),
+        Value::String(s) => s.clone(),
+        Value::Null => "<nil>".into(),
+        other => other.to_string(),
+    }
+}
+
+async fn server_side_apply(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    part: Part,
+    body: &Bytes,
+    form: negotiate::Form,
+) -> Result<Answer, Status> {
+    let manager = ctx.query.get("fieldManager").to_string();
+    if manager.is_empty() {
+        let mut errors = Errors::default();
+        errors.required("fieldManager", "is required for apply patch");
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
+    }
+    let mut applied = decode::body("application/yaml", body)?;
+    if !value::empty(&applied, "metadata.managedFields") {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    decode::check_type(&kind.api_version(), kind.kind, &mut applied)?;
+    let name = ctx.info.name.clone();
+    value::default(&mut applied, "metadata.name", name.clone());
+    let applied = settle(ctx, kind, applied, body)?;
+    let stored = stored_kind(kind);
+    let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
+    let sub = if part == Part::Status { "status" } else { "" };
+    for _ in 0..TRIES {
+        let done = modify(state, ctx, stored, part, &name, |old| {
+            let outcome = apply::apply(stored.kind, old, &applied, &manager, sub, &now);
+            if !outcome.conflicts.is_empty() && !force {
+                return Err(conflict(&outcome.conflicts));
+            }
+            let mut object = outcome.object;
+            if meta::resource_version(&applied).is_empty() {
+                value::remove(&mut object, "metadata.resourceVersion");
+            }
+            Ok(object)
+        })
+        .await;
+        match done {
+            Err(status) if status.reason == "NotFound" && part == Part::Main => {
+                let object = apply::apply(stored.kind, &Value::Null, &applied, &manager, sub, &now).object;
+                match create_object(state, ctx, stored, object).await {
+                    Err(status) if status.reason == "AlreadyExists" => {}
+                    made => return Ok(negotiate::one(201, kind, form, &*made?)),
+                }
+            }
+            done => return Ok(negotiate::one(200, kind, form, &*done?)),
+        }
+    }
+    Err(Status::stale(stored.group, stored.plural, &name))
+}
+
+fn conflict(conflicts: &[apply::Conflict]) -> Status {
+    let (n, s) = (conflicts.len(), if conflicts.len() == 1 { "" } else { "s" });
+    let text = match conflicts {
+        [one] => format!("conflict with {:?}: {}", one.manager, one.field),
+        many => {
+            let mut lines = String::new();
+            let mut manager = "";
+            for c in many {
+                if c.manager != manager {
+                    lines.push_str(&format!(
+                        "{}conflicts with {:?}:",
+                        if lines.is_empty() { "" } else { "\n" },
+                        c.manager
+                    ));
+                    manager = &c.manager;
+                }
+                lines.push_str(&format!("\n- {}", c.field));
+            }
+            lines
+        }
+    };
+    let causes: Vec<Value> = conflicts
+        .iter()
+        .map(|c| json!({"reason": "FieldManagerConflict", "message": format!("conflict with {:?}", c.manager), "field": c.field}))
+        .collect();
+    Status::new(409, "Conflict", format!("Apply failed with {n} conflict{s}: {text}"))
+        .with(json!({"causes": causes}))
+}

@@ -1,0 +1,265 @@
+//! From a request to a file.
+
+use super::config::Server;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body, Frame, SizeHint};
+use percent_encoding::percent_decode_str;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bytes read from a file at once.
+const CHUNK: u64 = 64 * 1024;
+
+/// Bytes from memory, or the next `left` bytes of a file.
+pub struct Content {
+    file: Option<File>,
+    bytes: Bytes,
+    left: u64,
+}
+
+impl Content {
+    fn text(text: impl Into<Bytes>) -> Content {
+        let bytes = text.into();
+        Content { file: None, left: bytes.len() as u64, bytes }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let wanted = self.left.min(CHUNK);
+        let read = match self.file.as_mut() {
+            None => Ok(std::mem::take(&mut self.bytes)),
+            Some(file) => {
+                let mut buffer = Vec::with_capacity(wanted as usize);
+                file.take(wanted).read_to_end(&mut buffer).map(|_| Bytes::from(buffer))
+            }
+        };
+        Poll::Ready(Some(match read {
+            Ok(bytes) if bytes.is_empty() => Err(ErrorKind::UnexpectedEof.into()), // the file got shorter
+            Ok(bytes) => {
+                self.left -= bytes.len() as u64;
+                Ok(Frame::data(bytes))
+            }
+            Err(e) => Err(e),
+        }))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// The answer to one request. Never fails: faults are answers.
+pub fn answer<B>(server: &Server, request: &Request<B>) -> Response<Content> {
+    let Some((path, relative)) = safe_path(request.uri().path()) else { return page(StatusCode::BAD_REQUEST) };
+    let location = server.locations.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, l)| l);
+    if let Some((code, text)) = location.and_then(|l| l.answer.as_ref()) {
+        return fixed(*code, text);
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return page(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let root = location.and_then(|l| l.root.as_ref()).unwrap_or(&server.root);
+    let mut file = root.join(relative);
+    if file.is_dir() {
+        if !path.ends_with('/') {
+            let mut moved = page(StatusCode::MOVED_PERMANENTLY);
+            if let Ok(to) = HeaderValue::try_from(format!("{}/", request.uri().path())) {
+                moved.headers_mut().insert(header::LOCATION, to);
+            }
+            return moved;
+        }
+        match server.index.iter().map(|name| file.join(name)).find(|index| index.is_file()) {
+            Some(index) => file = index,
+            None => return page(StatusCode::FORBIDDEN),
+        }
+    }
+    match send(&file, request) {
+        Ok(response) => response,
+        Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => page(StatusCode::NOT_FOUND),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => page(StatusCode::FORBIDDEN),
+        Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// The decoded path, and the same below a root; `None` if it would leave the root.
+fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
+    let path = percent_decode_str(raw).decode_utf8().ok()?.into_owned();
+    let mut relative = PathBuf::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => relative.pop().then_some(())?,
+            part if part.contains('\0') => return None,
+            part => relative.push(part),
+        }
+    }
+    Some((path, relative))
+}
+
+fn page(status: StatusCode) -> Response<Content> {
+    let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or(""));
+    let html = format!(
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
+         <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    );
+    of(status, "text/html", Content::text(html))
+}
+
+fn fixed(code: u16, text: &str) -> Response<Content> {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_redirection() {
+        let mut moved = page(status);
+        if let Ok(to) = HeaderValue::try_from(text) {
+            moved.headers_mut().insert(header::LOCATION, to);
+        }
+        return moved;
+    }
+    match text.is_empty() {
+        true => page(status),
+        false => of(status, "text/plain", Content::text(text.to_string())),
+    }
+}
+
+fn of(status: StatusCode, kind: &'static str, content: Content) -> Response<Content> {
+    let mut response = Response::new(content);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static("nginx"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn send<B>(path: &Path, request: &Request<B>) -> io::Result<Response<Content>> {
+    let mut file = File::open(path)?;
+    let found = file.metadata()?;
+    let (length, modified) = (found.len(), found.modified().unwrap_or(UNIX_EPOCH));
+    let seconds = modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let etag = format!("\"{seconds:x}-{length:x}\"");
+    let asked = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let mut response = if asked(header::IF_NONE_MATCH) == Some(&etag) {
+        of(StatusCode::NOT_MODIFIED, mime(path), Content::text(""))
+    } else {
+        match asked(header::RANGE).map(|range| parse_range(range, length)) {
+            Some(Range::Unsatisfiable) => {
+                let mut refused = page(StatusCode::RANGE_NOT_SATISFIABLE);
+                set(&mut refused, header::CONTENT_RANGE, format!("bytes */{length}"));
+                return Ok(refused);
+            }
+            Some(Range::Part(first, last)) => {
+                file.seek(SeekFrom::Start(first))?;
+                let part = Content { file: Some(file), bytes: Bytes::new(), left: last - first + 1 };
+                let mut response = of(StatusCode::PARTIAL_CONTENT, mime(path), part);
+                set(&mut response, header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}"));
+                response
+            }
+            Some(Range::Whole) | None => {
+                let whole = Content { file: Some(file), bytes: Bytes::new(), left: length };
+                of(StatusCode::OK, mime(path), whole)
+            }
+        }
+    };
+    set(&mut response, header::ETAG, etag);
+    set(&mut response, header::LAST_MODIFIED, httpdate::fmt_http_date(SystemTime::max(modified, UNIX_EPOCH)));
+    set(&mut response, header::ACCEPT_RANGES, "bytes".into());
+    Ok(response)
+}
+
+fn set(response: &mut Response<Content>, name: header::HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    /// Not understood, so ignored (RFC 9110, 14.2).
+    Whole,
+    /// First and last byte.
+    Part(u64, u64),
+    Unsatisfiable,
+}
+
+fn parse_range(text: &str, length: u64) -> Range {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else { return Range::Whole };
+    let end = length.saturating_sub(1);
+    let (first, last) = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) => (first, last.min(end)),
+        (Ok(first), Err(_)) if last.is_empty() => (first, end),
+        (Err(_), Ok(count)) if first.is_empty() => (length.saturating_sub(count), end),
+        _ => return Range::Whole,
+    };
+    if first > last || first >= length { Range::Unsatisfiable } else { Range::Part(first, last) }
+}
+
+fn mime(path: &Path) -> &'static str {
+    match path.extension().and_then(|e| e.to_str()).unwrap_or("") {
+        "html" | "htm" => "text/html",
+        "css" => "text/css",
+        "js" => "application/javascript",
+        "json" => "application/json",
+        "txt" => "text/plain",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "ico" => "image/x-icon",
+        "webp" => "image/webp",
+        "wasm" => "application/wasm",
+        "xml" => "text/xml",
+        "pdf" => "application/pdf",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_gets_out_of_the_root() {
+        assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
+        assert_eq!(safe_path("/../etc/passwd"), None);
+        assert_eq!(safe_path("/%00"), None);
+    }
+
+    #[test]
+    fn ranges_are_those_of_rfc_9110() {
+        assert_eq!(parse_range("bytes=0-4", 10), Range::Part(0, 4));
+        assert_eq!(parse_range("bytes=5-", 10), Range::Part(5, 9));
+        assert_eq!(parse_range("bytes=-3", 10), Range::Part(7, 9));
+        assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
+        assert_eq!(parse_range("lines=1-2", 10), Range::Whole);
+    }
+
+    #[test]
+    fn a_directory_answers_with_its_index() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("sub/index.html"), "hello").unwrap();
+        let server =
+            Server { port: 80, root: dir.path().into(), index: vec!["index.html".into()], locations: vec![] };
+        let ask = |path: &str| {
+            let response = answer(&server, &Request::get(path).body(()).unwrap());
+            (response.status().as_u16(), response.body().left)
+        };
+        assert_eq!(ask("/sub/"), (200, 5));
+        assert_eq!(ask("/sub").0, 301);
+        assert_eq!(ask("/").0, 403);
+        assert_eq!(ask("/nope").0, 404);
+    }
+}

@@ -1,0 +1,448 @@
+//! # The garbage collector: what belongs to nobody goes
+//!
+//! An object names its owners. This controller watches the metadata of everything, keeps the graph of who owns whom, and
+//! deletes an object when all its owners are gone (*background*), holds an owner until its dependents are gone (*foreground*), or cuts the
+//! bonds (*orphan*), as the owner's finalizers ask. [`verdict`] is pure. Source: `pkg/controller/garbagecollector`.
+
+use super::resources::{Resource, discover};
+use super::{Error, Shared, record};
+use crate::client::{Key, Outcome, WorkQueue, is_code};
+use crate::clock;
+use crate::tap::Cause;
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::{ApiResource, PartialObjectMeta};
+use kube::runtime::watcher;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+const WORKERS: usize = 8;
+/// New kinds (custom resources) are looked for this often.
+const REDISCOVER: Duration = Duration::from_secs(30);
+
+/// An object in the graph.
+#[derive(Clone, Debug)]
+struct Node {
+    api: ApiResource,
+    namespaced: bool,
+    key: Key,
+    owners: Vec<OwnerReference>,
+    going: bool,
+    finalizers: Vec<String>,
+}
+
+#[derive(Default)]
+struct Graph {
+    /// By uid.
+    nodes: BTreeMap<String, Node>,
+    /// Owner's uid → dependents' uids.
+    dependents: BTreeMap<String, BTreeSet<String>>,
+    /// Owners that the API server said do not exist.
+    absent: BTreeSet<String>,
+}
+
+impl Graph {
+    fn put(&mut self, uid: &str, node: Node) {
+        self.remove_edges(uid);
+        for owner in &node.owners {
+            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_string());
+        }
+        self.absent.remove(uid);
+        self.nodes.insert(uid.to_string(), node);
+    }
+
+    fn remove_edges(&mut self, uid: &str) {
+        let owners = self.nodes.get(uid).map(|n| n.owners.clone()).unwrap_or_default();
+        for owner in owners {
+            if let Some(set) = self.dependents.get_mut(&owner.uid) {
+                set.remove(uid);
+                if set.is_empty() {
+                    self.dependents.remove(&owner.uid);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, uid: &str) {
+        self.remove_edges(uid);
+        self.nodes.remove(uid);
+    }
+
+    fn dependents_of(&self, uid: &str) -> Vec<(String, Node)> {
+        let uids = self.dependents.get(uid).into_iter().flatten();
+        uids.filter_map(|u| Some((u.clone(), self.nodes.get(u)?.clone()))).collect()
+    }
+}
+
+/// How an owner stands, seen from a dependent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It lives.
+    Solid,
+    /// It is not there, or another object has its name.
+    Gone,
+    /// It is being deleted in the foreground and waits for its dependents.
+    Waiting,
+}
+
+/// What to do with an object that has owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Somebody still owns it; take off the owners that are gone, if there are any.
+    Keep { cut: bool },
+    /// Delete it, and its own dependents before it.
+    DeleteForeground,
+    /// Delete it; its dependents follow.
+    Delete,
+}
+
+/// Pure: an object's owners, and whether it has dependents of its own.
+pub fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
+    let any = |s: Standing| owners.contains(&s);
+    if owners.is_empty() || any(Standing::Solid) {
+        return Verdict::Keep { cut: any(Standing::Gone) || any(Standing::Waiting) };
+    }
+    if any(Standing::Waiting) && has_dependents { Verdict::DeleteForeground } else { Verdict::Delete }
+}
+
+pub(crate) struct Collector {
+    shared: Shared,
+    graph: Mutex<Graph>,
+    queue: WorkQueue<String>,
+}
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
+    let collector =
+        Arc::new(Collector { shared: shared.clone(), graph: Mutex::default(), queue: queue.clone() });
+    let watching = collector.clone();
+    shared.crew.spawn(async move {
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        let mut first = true;
+        loop {
+            match discover(&watching.shared.config.client).await {
+                Ok(resources) => {
+                    let mut synced = Vec::new();
+                    for resource in
+                        resources.into_iter().filter(|r| r.can("watch") && r.can("list") && r.can("delete"))
+                    {
+                        let name = format!("{}/{}", resource.api.api_version, resource.api.plural);
+                        // Events belong to nobody and are many.
+                        if resource.api.plural == "events" || !known.insert(name) {
+                            continue;
+                        }
+                        synced.push(watching.watch(resource));
+                    }
+                    if first {
+                        // A decision needs the whole graph: work begins when every kind was listed once.
+                        futures::future::join_all(synced).await;
+                        first = false;
+                        let workers = watching.clone();
+                        queue.work("garbage-collector", WORKERS, move |uid, cause| {
+                            let collector = workers.clone();
+                            async move { collector.sync(uid, cause).await }
+                        });
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "discovery failed, trying again"),
+            }
+            clock::sleep(if first { Duration::from_millis(200) } else { REDISCOVER }).await;
+        }
+    });
+}
+
+impl Collector {
+    fn graph(&self) -> MutexGuard<'_, Graph> {
+        self.graph.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Watches the metadata of one kind; the future ends when its first list is in the graph.
+    fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
+        let collector = self.clone();
+        let (done, synced) = tokio::sync::oneshot::channel();
+        self.shared.crew.spawn(async move {
+            let client = collector.shared.config.client.kube();
+            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource.api);
+            let mut stream = watcher(api, watcher::Config::default()).boxed();
+            let (mut done, mut fresh): (Option<_>, BTreeSet<String>) = (Some(done), BTreeSet::new());
+            while let Some(event) = stream.next().await {
+                match event {
+                    Ok(watcher::Event::Init) => fresh.clear(),
+                    Ok(watcher::Event::InitApply(object)) => {
+                        fresh.insert(object.metadata.uid.clone().unwrap_or_default());
+                        collector.saw(&resource, &object.metadata);
+                    }
+                    Ok(watcher::Event::InitDone) => {
+                        collector.keep_only(&resource.api, &fresh);
+                        done.take().map(|d: tokio::sync::oneshot::Sender<()>| d.send(()));
+                    }
+                    Ok(watcher::Event::Apply(object)) => collector.saw(&resource, &object.metadata),
+                    Ok(watcher::Event::Delete(object)) => collector.lost(&object.metadata),
+                    Err(error) => {
+                        tracing::debug!(kind = resource.api.plural, %error, "watch failed, trying again");
+                        clock::sleep(Duration::from_millis(500)).await;
+                    }
+                }
+            }
+        });
+        async move {
+            let _ = synced.await;
+        }
+    }
+
+    fn saw(&self, resource: &Resource, meta: &ObjectMeta) {
+        let Some(uid) = meta.uid.clone() else { return };
+        let node = Node {
+            api: resource.api.clone(),
+            namespaced: resource.namespaced,
+            key: Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
+            owners: meta.owner_references.clone().unwrap_or_default(),
+            going: meta.deletion_timestamp.is_some(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
+        };
+        let cause = cause_of(meta);
+        let held = node.going && node.finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND);
+        let owned = !node.owners.is_empty();
+        let waiting_owners: Vec<String> = {
+            let mut graph = self.graph();
+            graph.put(&uid, node.clone());
+            node.owners
+                .iter()
+                .filter(|o| graph.nodes.get(&o.uid).is_some_and(|n| n.going))
+                .map(|o| o.uid.clone())
+                .collect()
+        };
+        if owned || held {
+            self.queue.add(uid, cause.clone());
+        }
+        waiting_owners.into_iter().for_each(|owner| self.queue.add(owner, cause.clone()));
+    }
+
+    fn lost(&self, meta: &ObjectMeta) {
+        let Some(uid) = &meta.uid else { return };
+        self.forget(uid, cause_of(meta));
+    }
+
+    fn forget(&self, uid: &str, cause: Option<Cause>) {
+        let (dependents, owners) = {
+            let mut graph = self.graph();
+            let owners: Vec<String> = graph
+                .nodes
+                .get(uid)
+                .map(|n| n.owners.iter().map(|o| o.uid.clone()).collect())
+                .unwrap_or_default();
+            let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
+            graph.remove(uid);
+            graph.absent.insert(uid.to_string());
+            (dependents, owners)
+        };
+        // Dependents may have to go, and an owner may have waited for just this one.
+        dependents.into_iter().chain(owners).for_each(|uid| self.queue.add(uid, cause.clone()));
+    }
+
+    fn keep_only(&self, api: &ApiResource, fresh: &BTreeSet<String>) {
+        let gone: Vec<String> = {
+            let graph = self.graph();
+            let same = |n: &Node| n.api.plural == api.plural && n.api.group == api.group;
+            graph
+                .nodes
+                .iter()
+                .filter(|(uid, n)| same(n) && !fresh.contains(*uid))
+                .map(|(uid, _)| uid.clone())
+                .collect()
+        };
+        gone.iter().for_each(|uid| self.forget(uid, None));
+    }
+
+    fn api(&self, node: &Node, cause: &Option<Cause>) -> Api<DynamicObject> {
+        let client = self.shared.config.client.caused_by(cause.clone()).kube();
+        match node.namespaced {
+            true => Api::namespaced_with(client, &node.key.namespace, &node.api),
+            false => Api::all_with(client, &node.api),
+        }
+    }
+
+    async fn sync(&self, uid: String, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let Some(node) = self.graph().nodes.get(&uid).cloned() else { return Ok(Outcome::Done) };
+        if node.going {
+            if node.finalizers.iter().any(|f| f == ORPHAN) {
+                self.orphan(&uid, &node, &cause).await?;
+            } else if node.finalizers.iter().any(|f| f == FOREGROUND) {
+                self.foreground(&uid, &node, &cause).await?;
+            }
+            return Ok(Outcome::Done);
+        }
+        let mut standings = Vec::new();
+        for owner in &node.owners {
+            standings.push(self.standing(&node, owner).await?);
+        }
+        let has_dependents = self.graph().dependents.get(&uid).is_some_and(|d| !d.is_empty());
+        match verdict(&standings, has_dependents) {
+            Verdict::Keep { cut: false } => {}
+            Verdict::Keep { cut: true } => {
+                let gone = node.owners.iter().zip(&standings).filter(|(_, s)| **s != Standing::Solid);
+                let uids: Vec<&str> = gone.map(|(o, _)| o.uid.as_str()).collect();
+                self.cut(&uid, &node, &uids, &cause).await?;
+            }
+            verdict => {
+                let start = clock::Instant::now();
+                let policy = match verdict {
+                    Verdict::DeleteForeground => PropagationPolicy::Foreground,
+                    _ if node.finalizers.iter().any(|f| f == ORPHAN) => PropagationPolicy::Orphan,
+                    _ if node.finalizers.iter().any(|f| f == FOREGROUND) => PropagationPolicy::Foreground,
+                    _ => PropagationPolicy::Background,
+                };
+                let params = DeleteParams {
+                    propagation_policy: Some(policy),
+                    preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+                    ..DeleteParams::default()
+                };
+                match self.api(&node, &cause).delete(&node.key.name, &params).await {
+                    Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
+                    _ => {}
+                }
+                let record = record("collect", &node.api.plural, &node.key, &cause).took(start.elapsed());
+                self.shared.tap("garbage-collector").emit(record);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
+        {
+            let graph = self.graph();
+            if let Some(known) = graph.nodes.get(&owner.uid) {
+                let waits = known.going && known.finalizers.iter().any(|f| f == FOREGROUND);
+                // An owner in another namespace is no owner.
+                let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;
+                return Ok(match (reachable, waits) {
+                    (false, _) => Standing::Gone,
+                    (true, true) => Standing::Waiting,
+                    (true, false) => Standing::Solid,
+                });
+            }
+            if graph.absent.contains(&owner.uid) {
+                return Ok(Standing::Gone);
+            }
+        }
+        // Never seen: ask before anything is deleted on a guess.
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        let resources = discover(&self.shared.config.client).await?;
+        let Some(resource) = resources.iter().find(|r| r.api.group == group && r.api.kind == owner.kind)
+        else {
+            return Err(Error::NotYet(format!("owner kind {group}/{version} {} is not served", owner.kind)));
+        };
+        let client = self.shared.config.client.kube();
+        let api: Api<DynamicObject> = match resource.namespaced {
+            true => Api::namespaced_with(client, &dependent.key.namespace, &resource.api),
+            false => Api::all_with(client, &resource.api),
+        };
+        match api.get_metadata(&owner.name).await {
+            Ok(found) if found.metadata.uid.as_ref() == Some(&owner.uid) => Ok(Standing::Solid),
+            Ok(_) => {
+                self.graph().absent.insert(owner.uid.clone());
+                Ok(Standing::Gone)
+            }
+            Err(error) if is_code(&error, 404) => {
+                self.graph().absent.insert(owner.uid.clone());
+                Ok(Standing::Gone)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes owners off an object.
+    async fn cut(&self, uid: &str, node: &Node, owners: &[&str], cause: &Option<Cause>) -> Result<(), Error> {
+        let left: Vec<&OwnerReference> =
+            node.owners.iter().filter(|o| !owners.contains(&o.uid.as_str())).collect();
+        let patch = json!({"metadata": {"uid": uid, "ownerReferences": if left.is_empty() { json!(null) } else { json!(left) }}});
+        match self.api(node, cause).patch(&node.key.name, &PatchParams::default(), &Patch::Merge(patch)).await
+        {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn drop_finalizer(
+        &self,
+        uid: &str,
+        node: &Node,
+        name: &str,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let left: Vec<&String> = node.finalizers.iter().filter(|f| *f != name).collect();
+        let patch = json!({"metadata": {"uid": uid, "finalizers": left}});
+        match self.api(node, cause).patch(&node.key.name, &PatchParams::default(), &Patch::Merge(patch)).await
+        {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn orphan(&self, uid: &str, node: &Node, cause: &Option<Cause>) -> Result<(), Error> {
+        let dependents = self.graph().dependents_of(uid);
+        for (dependent, d) in &dependents {
+            self.cut(dependent, d, &[uid], cause).await?;
+        }
+        self.drop_finalizer(uid, node, ORPHAN, cause).await
+    }
+
+    async fn foreground(&self, uid: &str, node: &Node, cause: &Option<Cause>) -> Result<(), Error> {
+        let dependents = self.graph().dependents_of(uid);
+        let blocks = |d: &Node| d.owners.iter().any(|o| o.uid == uid && o.block_owner_deletion == Some(true));
+        if !dependents.iter().any(|(_, d)| blocks(d)) {
+            return self.drop_finalizer(uid, node, FOREGROUND, cause).await;
+        }
+        for (dependent, d) in dependents.into_iter().filter(|(_, d)| !d.going) {
+            tracing::trace!(kind = d.api.plural, name = %d.key, "its owner waits for it to go");
+            self.queue.add(dependent, cause.clone());
+        }
+        Ok(())
+    }
+}
+
+fn cause_of(meta: &ObjectMeta) -> Option<Cause> {
+    meta.resource_version.as_deref()?.parse().ok().map(Cause::Revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_lives_as_long_as_one_owner_does() {
+        use Standing::{Gone, Solid, Waiting};
+        assert_eq!(verdict(&[], false), Verdict::Keep { cut: false });
+        assert_eq!(verdict(&[Solid], true), Verdict::Keep { cut: false });
+        assert_eq!(verdict(&[Solid, Gone], false), Verdict::Keep { cut: true });
+        assert_eq!(verdict(&[Gone], true), Verdict::Delete);
+        assert_eq!(verdict(&[Waiting], false), Verdict::Delete);
+        assert_eq!(verdict(&[Waiting, Gone], true), Verdict::DeleteForeground);
+    }
+
+    #[test]
+    fn the_graph_forgets_edges_with_their_objects() {
+        let owner = |uid: &str| OwnerReference { uid: uid.into(), ..OwnerReference::default() };
+        let node = |owners: Vec<OwnerReference>| Node {
+            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            namespaced: true,
+            key: Key::new("d", "x"),
+            owners,
+            going: false,
+            finalizers: vec![],
+        };
+        let mut graph = Graph::default();
+        graph.put("rs", node(vec![owner("d")]));
+        graph.put("pod", node(vec![owner("rs")]));
+        assert_eq!(graph.dependents_of("rs").len(), 1);
+        graph.put("pod", node(vec![]));
+        assert_eq!(graph.dependents_of("rs").len(), 0);
+        graph.remove("rs");
+        assert!(graph.dependents.is_empty());
+    }
+}

@@ -1,0 +1,265 @@
+//! What controllers of pods share: ownership, selectors, readiness, making pods from a template.
+
+use super::Shared;
+use super::expectations::Expectations;
+use crate::client::{Client, Key, Recorder, is_code};
+use crate::clock::{self, Timestamp};
+use crate::tap::Cause;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The owner that manages an object, if any.
+pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))
+}
+
+/// A reference to the managing owner, as every made object carries it.
+pub fn owned_by<K: kube::Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.meta().name.clone().unwrap_or_default(),
+        uid: owner.meta().uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Does the selector choose these labels? An empty selector chooses nothing here: no workload may own everything.
+pub fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let empty = BTreeMap::new();
+    let labels = labels.unwrap_or(&empty);
+    let (equal, rules) =
+        (selector.match_labels.as_ref(), selector.match_expressions.as_deref().unwrap_or_default());
+    if equal.is_none_or(BTreeMap::is_empty) && rules.is_empty() {
+        return false;
+    }
+    equal.into_iter().flatten().all(|(k, v)| labels.get(k) == Some(v))
+        && rules.iter().all(|r| {
+            let (value, values) = (labels.get(&r.key), r.values.as_deref().unwrap_or_default());
+            match r.operator.as_str() {
+                "In" => value.is_some_and(|v| values.contains(v)),
+                "NotIn" => value.is_none_or(|v| !values.contains(v)),
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+}
+
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
+}
+
+/// Neither ended nor ending.
+pub fn is_active(pod: &Pod) -> bool {
+    !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Since when it is ready, if it is.
+pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True")?;
+    Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
+}
+
+/// Ready for at least `seconds`.
+pub fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
+    ready_since(pod).is_some_and(|since| now >= since + jiff::SignedDuration::from_secs(i64::from(seconds)))
+}
+
+/// A pod from a template, named after its owner.
+pub fn from_template(
+    template: &PodTemplateSpec,
+    name: String,
+    namespace: &str,
+    owner: OwnerReference,
+) -> Pod {
+    let meta = template.metadata.clone().unwrap_or_default();
+    Pod {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", owner.name)),
+            name: Some(name),
+            namespace: Some(namespace.into()),
+            labels: meta.labels,
+            annotations: meta.annotations,
+            finalizers: meta.finalizers,
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: template.spec.clone(),
+        status: None,
+    }
+}
+
+/// Makes and deletes pods for one owner, with events and expectations.
+pub struct Hands<'a> {
+    pub shared: &'a Shared,
+    pub expectations: &'a Expectations,
+    pub recorder: &'a Recorder,
+    pub owner: &'a Key,
+    pub about: ObjectReference,
+    pub cause: &'a Option<Cause>,
+}
+
+impl Hands<'_> {
+    fn client(&self) -> Client {
+        self.shared.config.client.caused_by(self.cause.clone())
+    }
+
+    /// Makes a pod. The namespace's end is no error: the pods go with it.
+    pub async fn create(&self, pod: Pod) -> Result<(), kube::Error> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        self.expectations.creating(self.owner, &name);
+        match self.client().within::<Pod>(&self.owner.namespace).create(&PostParams::default(), &pod).await {
+            Ok(_) => {
+                self.recorder.normal(
+                    &self.about,
+                    "SuccessfulCreate",
+                    format!("Created pod: {name}"),
+                    self.cause.clone(),
+                );
+                Ok(())
+            }
+            Err(error) => {
+                self.expectations.created(self.owner, &name);
+                let text = match &error {
+                    kube::Error::Api(status) => status.message.clone(),
+                    other => other.to_string(),
+                };
+                self.recorder.warning(
+                    &self.about,
+                    "FailedCreate",
+                    format!("Error creating: {text}"),
+                    self.cause.clone(),
+                );
+                Err(error)
+            }
+        }
+    }
+
+    pub async fn delete(&self, pod: &Pod) -> Result<(), kube::Error> {
+        let (name, uid) =
+            (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.uid.clone().unwrap_or_default());
+        self.expectations.deleting(self.owner, &uid);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.client().within::<Pod>(&self.owner.namespace).delete(&name, &params).await {
+            Ok(_) => {
+                self.recorder.normal(
+                    &self.about,
+                    "SuccessfulDelete",
+                    format!("Deleted pod: {name}"),
+                    self.cause.clone(),
+                );
+                Ok(())
+            }
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                self.expectations.deleted(self.owner, &uid);
+                Ok(())
+            }
+            Err(error) => {
+                self.expectations.deleted(self.owner, &uid);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes many pods, a few at first, twice as many each time all went well: a mistake costs few failed requests.
+    pub async fn create_all(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
+        let (mut rest, mut batch) = (pods.into_iter(), 1);
+        loop {
+            let next: Vec<Pod> = rest.by_ref().take(batch).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            futures::future::try_join_all(next.into_iter().map(|pod| self.create(pod))).await?;
+            batch *= 2;
+        }
+    }
+
+    pub async fn delete_all(&self, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
+        futures::future::try_join_all(pods.iter().map(|pod| self.delete(pod))).await.map(drop)
+    }
+
+    /// The owner's pods: its own that still match, and orphans that match, which it adopts. Pods that no longer match are let go.
+    pub async fn claim(
+        &self,
+        selector: &LabelSelector,
+        owner: &OwnerReference,
+        owner_alive: bool,
+    ) -> Result<Vec<Arc<Pod>>, kube::Error> {
+        let mut mine = Vec::new();
+        for pod in self.shared.pods.within(&self.owner.namespace) {
+            let matches = selects(selector, pod.metadata.labels.as_ref());
+            match controller_of(&pod.metadata) {
+                Some(controller) if controller.uid != owner.uid => {}
+                Some(_) if matches => mine.push(pod),
+                Some(_) => self.release(&pod, owner).await?,
+                None if matches && owner_alive && is_active(&pod) && self.adopt(&pod, owner).await? => {
+                    mine.push(pod)
+                }
+                None => {}
+            }
+        }
+        Ok(mine)
+    }
+
+    async fn adopt(&self, pod: &Pod, owner: &OwnerReference) -> Result<bool, kube::Error> {
+        let patch = json!({"metadata": {"ownerReferences": [owner], "uid": pod.metadata.uid}});
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let api = self.client().within::<Pod>(&self.owner.namespace);
+        match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
+        if pod.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}], "uid": pod.metadata.uid}});
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let api = self.client().within::<Pod>(&self.owner.namespace);
+        match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422)) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its decimal digits mapped to letters that spell no words.
+/// (Upstream hashes Go's own dump of the struct; only the shape is the same.)
+pub fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut bytes = serde_json::to_vec(template).unwrap_or_default();
+    if collisions > 0 {
+        bytes.extend_from_slice(&collisions.to_le_bytes());
+    }
+    let hash = bytes.iter().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+    hash.to_string().bytes().map(|b| ALPHABET[usize::from(b) % ALPHABET.len()] as char).collect()
+}
+
+/// Pods that a change of one pod may concern: who owns it now, and who did.
+pub fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
+    let owner = controller_of(&pod.metadata).filter(|o| o.kind == kind)?;
+    Some(Key::new(pod.metadata.namespace.clone().unwrap_or_default(), owner.name.clone()))
+}
+
+/// Time until a pod that is ready becomes available.
+pub fn until_available(pod: &Pod, seconds: i32) -> Option<std::time::Duration> {
+    let since = ready_since(pod)?;
+    let at = since + jiff::SignedDuration::from_secs(i64::from(seconds));
+    let left = (at - clock::now()).total(jiff::Unit::Second).ok()?;
+    (left > 0.0).then(|| std::time::Duration::from_secs_f64(left))
+}

@@ -1,0 +1,121 @@
+//! # Service accounts: every namespace has one, and the cluster's certificate to trust
+//!
+//! Three small loops: the account `default`, the ConfigMap `kube-root-ca.crt`, and tokens for secrets that ask for one by their type.
+
+use super::{Error, Shared};
+use crate::client::{Key, Outcome, WorkQueue, is_code};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+use std::sync::Arc;
+
+const ROOT_CA: &str = "kube-root-ca.crt";
+const ACCOUNT: &str = "kubernetes.io/service-account.name";
+const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    shared.namespaces.on(move |change| q.add(change.key().name, change.cause()));
+    let q = queue.clone();
+    shared.accounts.on(move |change| q.add(change.key().namespace, change.cause()));
+    let q = queue.clone();
+    shared.config_maps.on(move |change| q.add(change.key().namespace, change.cause()));
+    let all = Arc::new(shared.clone());
+    queue.work("serviceaccount", 2, move |namespace, cause| {
+        let shared = all.clone();
+        async move {
+            let Some(object) = shared.namespaces.get(&Key::new("", namespace.clone())) else { return Ok(Outcome::Done) };
+            if object.metadata.deletion_timestamp.is_some() {
+                return Ok(Outcome::Done);
+            }
+            let client = shared.config.client.caused_by(cause);
+            let named = |name: &str| ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            };
+            if shared.accounts.get(&Key::new(namespace.clone(), "default")).is_none() {
+                let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
+                tolerate(client.within(&namespace).create(&PostParams::default(), &account).await)?;
+            }
+            let data = [("ca.crt".to_string(), shared.config.ca_pem.clone())].into();
+            let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
+                         as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+                         distributions of Kubernetes clusters.";
+            let known = shared.config_maps.get(&Key::new(namespace.clone(), ROOT_CA));
+            let mut map = ConfigMap { metadata: named(ROOT_CA), data: Some(data), ..ConfigMap::default() };
+            map.metadata.annotations = Some([("kubernetes.io/description".to_string(), about.to_string())].into());
+            match known {
+                None => tolerate(client.within(&namespace).create(&PostParams::default(), &map).await)?,
+                Some(known) if known.data != map.data => {
+                    map.metadata = known.metadata.clone();
+                    tolerate(client.within(&namespace).replace(ROOT_CA, &PostParams::default(), &map).await)?;
+                }
+                Some(_) => {}
+            }
+            Ok::<_, Error>(Outcome::Done)
+        }
+    });
+
+    let tokens: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = tokens.clone();
+    shared.secrets.on(move |change| q.add(change.key(), change.cause()));
+    let (q, all) = (tokens.clone(), shared.clone());
+    shared.accounts.on(move |change| {
+        for secret in all.secrets.within(&change.key().namespace) {
+            q.add(Key::of(&*secret), change.cause());
+        }
+    });
+    let all = Arc::new(shared.clone());
+    tokens.work("token", 2, move |key, _| {
+        let shared = all.clone();
+        async move { token(&shared, key).await }
+    });
+}
+
+/// Made meanwhile, or the namespace is going: both are fine.
+fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if [403, 404, 409].iter().any(|code| is_code(&error, *code)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fills a secret of type `kubernetes.io/service-account-token`, and deletes it when its account is gone.
+async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
+    let Some(secret) = shared.secrets.get(&key) else { return Ok(Outcome::Done) };
+    let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|a| a.get(name)).cloned();
+    let Some(name) = annotation(ACCOUNT) else { return Ok(Outcome::Done) };
+    let api = shared.config.client.within::<Secret>(&key.namespace);
+    let Some(account) = shared.accounts.get(&Key::new(key.namespace.clone(), name.clone())) else {
+        if annotation(ACCOUNT_UID).is_some() {
+            tolerate(api.delete(&key.name, &DeleteParams::default()).await)?;
+        }
+        return Ok(Outcome::Done);
+    };
+    if secret.data.as_ref().is_some_and(|d| d.contains_key("token")) {
+        return Ok(Outcome::Done);
+    }
+    let uid = account.metadata.uid.clone().unwrap_or_default();
+    let claims = json!({
+        "iss": "kubernetes/serviceaccount",
+        "kubernetes.io/serviceaccount/namespace": key.namespace,
+        "kubernetes.io/serviceaccount/secret.name": key.name,
+        "kubernetes.io/serviceaccount/service-account.name": name,
+        "kubernetes.io/serviceaccount/service-account.uid": uid,
+        "sub": format!("system:serviceaccount:{}:{name}", key.namespace),
+    });
+    let token = shared.config.tokens.sign(&claims)?;
+    let mut next = (*secret).clone();
+    let data = next.data.get_or_insert_default();
+    data.insert("token".into(), ByteString(token.into_bytes()));
+    data.insert("ca.crt".into(), ByteString(shared.config.ca_pem.clone().into_bytes()));
+    data.insert("namespace".into(), ByteString(key.namespace.clone().into_bytes()));
+    next.metadata.annotations.get_or_insert_default().insert(ACCOUNT_UID.into(), uid);
+    tolerate(api.replace(&key.name, &PostParams::default(), &next).await)?;
+    Ok(Outcome::Done)
+}

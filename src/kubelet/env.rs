@@ -1,0 +1,292 @@
+//! A container's environment and command line: references to other objects, service variables, `$(NAME)`.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret, Service};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The objects of the pod's namespace that a container may refer to.
+#[derive(Default)]
+pub struct Sources {
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// Names of the config maps and secrets that containers take variables from, with "may be absent".
+pub fn needs(pod: &Pod) -> (BTreeMap<String, bool>, BTreeMap<String, bool>) {
+    let (mut maps, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+    let Some(spec) = &pod.spec else { return (maps, secrets) };
+    let note = |map: &mut BTreeMap<String, bool>, name: &str, optional: Option<bool>| {
+        let entry = map.entry(name.to_string()).or_insert(true);
+        *entry &= optional.unwrap_or(false);
+    };
+    for c in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        for from in c.env_from.iter().flatten() {
+            if let Some(r) = &from.config_map_ref {
+                note(&mut maps, &r.name, r.optional);
+            }
+            if let Some(r) = &from.secret_ref {
+                note(&mut secrets, &r.name, r.optional);
+            }
+        }
+        for from in c.env.iter().flatten().filter_map(|e| e.value_from.as_ref()) {
+            if let Some(r) = &from.config_map_key_ref {
+                note(&mut maps, &r.name, r.optional);
+            }
+            if let Some(r) = &from.secret_key_ref {
+                note(&mut secrets, &r.name, r.optional);
+            }
+        }
+    }
+    (maps, secrets)
+}
+
+/// `KUBERNETES_SERVICE_HOST` and its kind, for the services a pod of `namespace` may use by name.
+pub fn service_variables(services: &[Arc<Service>], namespace: &str, links: bool) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for service in services {
+        let meta = &service.metadata;
+        let (name, ns) =
+            (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default());
+        let master = ns == "default" && name == "kubernetes";
+        if !master && !(links && ns == namespace) {
+            continue;
+        }
+        let Some(spec) = &service.spec else { continue };
+        let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else {
+            continue;
+        };
+        let prefix = name.to_uppercase().replace(['-', '.'], "_");
+        let ports = spec.ports.as_deref().unwrap_or_default();
+        let Some(first) = ports.first() else { continue };
+        variables.push((format!("{prefix}_SERVICE_HOST"), ip.to_string()));
+        variables.push((format!("{prefix}_SERVICE_PORT"), first.port.to_string()));
+        for port in ports.iter().filter(|p| p.name.as_deref().is_some_and(|n| !n.is_empty())) {
+            let name = port.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
+            variables.push((format!("{prefix}_SERVICE_PORT_{name}"), port.port.to_string()));
+        }
+        let protocol = |p: &Option<String>| p.clone().unwrap_or_else(|| "TCP".into());
+        let url = |p: &k8s_openapi::api::core::v1::ServicePort| {
+            format!("{}://{ip}:{}", protocol(&p.protocol).to_lowercase(), p.port)
+        };
+        variables.push((format!("{prefix}_PORT"), url(first)));
+        for port in ports {
+            let name = format!("{prefix}_PORT_{}_{}", port.port, protocol(&port.protocol).to_uppercase());
+            variables.push((name.clone(), url(port)));
+            variables.push((format!("{name}_PROTO"), protocol(&port.protocol).to_lowercase()));
+            variables.push((format!("{name}_PORT"), port.port.to_string()));
+            variables.push((format!("{name}_ADDR"), ip.to_string()));
+        }
+    }
+    variables
+}
+
+/// What the pod itself can tell: `fieldRef` paths.
+pub struct Facts<'a> {
+    pub pod: &'a Pod,
+    pub node_name: &'a str,
+    pub node_ip: String,
+    pub pod_ip: String,
+}
+
+impl Facts<'_> {
+    /// The value of a `fieldPath`, e.g. `metadata.labels['app']`. An error names an unknown path.
+    pub fn field(&self, path: &str) -> Result<String, String> {
+        let meta = &self.pod.metadata;
+        let text = |t: &Option<String>| t.clone().unwrap_or_default();
+        let keyed = |map: &Option<BTreeMap<String, String>>, key: &str| {
+            map.as_ref().and_then(|m| m.get(key)).cloned().unwrap_or_default()
+        };
+        if let Some(key) = path.strip_prefix("metadata.labels['").and_then(|p| p.strip_suffix("']")) {
+            return Ok(keyed(&meta.labels, key));
+        }
+        if let Some(key) = path.strip_prefix("metadata.annotations['").and_then(|p| p.strip_suffix("']")) {
+            return Ok(keyed(&meta.annotations, key));
+        }
+        let lines = |map: &Option<BTreeMap<String, String>>| {
+            map.iter().flatten().map(|(k, v)| format!("{k}={v:?}")).collect::<Vec<_>>().join("\n")
+        };
+        Ok(match path {
+            "metadata.name" => text(&meta.name),
+            "metadata.namespace" => text(&meta.namespace),
+            "metadata.uid" => text(&meta.uid),
+            "metadata.labels" => lines(&meta.labels),
+            "metadata.annotations" => lines(&meta.annotations),
+            "spec.nodeName" => self.node_name.to_string(),
+            "spec.serviceAccountName" => {
+                self.pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_default()
+            }
+            "status.hostIP" | "status.hostIPs" => self.node_ip.clone(),
+            "status.podIP" | "status.podIPs" => self.pod_ip.clone(),
+            other => return Err(format!("unsupported fieldPath: {other}")),
+        })
+    }
+}
+
+/// The container's own variables, in order, on top of the service variables. An error is the message of `CreateContainerConfigError`.
+pub fn of(
+    spec: &Spec,
+    facts: &Facts,
+    sources: &Sources,
+    services: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, String> {
+    let mut own: Vec<(String, String)> = Vec::new();
+    let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    for from in spec.env_from.iter().flatten() {
+        let prefix = from.prefix.clone().unwrap_or_default();
+        if let Some(r) = &from.config_map_ref {
+            match sources.config_maps.get(&r.name) {
+                Some(map) => {
+                    own.extend(map.data.iter().flatten().map(|(k, v)| (format!("{prefix}{k}"), v.clone())))
+                }
+                None if r.optional == Some(true) => {}
+                None => return Err(format!("configmap {:?} not found", r.name)),
+            }
+        }
+        if let Some(r) = &from.secret_ref {
+            match sources.secrets.get(&r.name) {
+                Some(secret) => {
+                    own.extend(
+                        secret.data.iter().flatten().map(|(k, v)| {
+                            (format!("{prefix}{k}"), String::from_utf8_lossy(&v.0).into_owned())
+                        }),
+                    )
+                }
+                None if r.optional == Some(true) => {}
+                None => return Err(format!("secret {:?} not found", r.name)),
+            }
+        }
+    }
+    let known: BTreeMap<String, String> = services.iter().cloned().collect();
+    for variable in spec.env.iter().flatten() {
+        let value = match &variable.value_from {
+            None => {
+                let lookup = |name: &str| {
+                    own.iter()
+                        .rev()
+                        .find(|(n, _)| n == name)
+                        .map(|(_, v)| v.clone())
+                        .or_else(|| known.get(name).cloned())
+                };
+                expand(variable.value.as_deref().unwrap_or_default(), lookup)
+            }
+            Some(from) => {
+                if let Some(r) = &from.config_map_key_ref {
+                    let optional = r.optional == Some(true);
+                    match sources.config_maps.get(&r.name) {
+                        Some(map) => match map.data.as_ref().and_then(|d| d.get(&r.key)) {
+                            Some(value) => value.clone(),
+                            None if optional => continue,
+                            None => {
+                                return Err(format!(
+                                    "couldn't find key {} in ConfigMap {namespace}/{}",
+                                    r.key, r.name
+                                ));
+                            }
+                        },
+                        None if optional => continue,
+                        None => return Err(format!("configmap {:?} not found", r.name)),
+                    }
+                } else if let Some(r) = &from.secret_key_ref {
+                    let optional = r.optional == Some(true);
+                    match sources.secrets.get(&r.name) {
+                        Some(secret) => match secret.data.as_ref().and_then(|d| d.get(&r.key)) {
+                            Some(value) => String::from_utf8_lossy(&value.0).into_owned(),
+                            None if optional => continue,
+                            None => {
+                                return Err(format!(
+                                    "couldn't find key {} in Secret {namespace}/{}",
+                                    r.key, r.name
+                                ));
+                            }
+                        },
+                        None if optional => continue,
+                        None => return Err(format!("secret {:?} not found", r.name)),
+                    }
+                } else if let Some(r) = &from.field_ref {
+                    facts.field(&r.field_path)?
+                } else if let Some(r) = &from.resource_field_ref {
+                    super::container::resource_field(
+                        spec,
+                        &r.resource,
+                        r.divisor.as_ref().map(|d| d.0.as_str()),
+                    )?
+                } else {
+                    String::new()
+                }
+            }
+        };
+        own.push((variable.name.clone(), value));
+    }
+    let mut all = services;
+    for (name, value) in own {
+        match all.iter_mut().find(|(n, _)| *n == name) {
+            Some(known) => known.1 = value,
+            None => all.push((name, value)),
+        }
+    }
+    Ok(all)
+}
+
+/// Replaces `$(NAME)` by the variable's value; unknown names stay, `$$` is a plain dollar.
+pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
+            match lookup(name) {
+                Some(value) => out.push_str(&value),
+                None => out.push_str(&format!("$({name})")),
+            }
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expansion_follows_the_api() {
+        let lookup = |n: &str| (n == "A").then(|| "x".to_string());
+        assert_eq!(expand("$(A)-$(B)-$$(A)-$A-$", lookup), "x-$(B)-$(A)-$A-$");
+    }
+
+    #[test]
+    fn later_variables_see_earlier_ones_and_errors_say_what_is_missing() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p", "namespace": "d", "labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "env": [
+                {"name": "A", "value": "1"}, {"name": "B", "value": "$(A)2 $(WEB_SERVICE_HOST)"},
+                {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+                {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}}]}]},
+        }))
+        .unwrap();
+        let facts = Facts { pod: &pod, node_name: "n", node_ip: "1.1.1.1".into(), pod_ip: "2.2.2.2".into() };
+        let spec = &pod.spec.as_ref().unwrap().containers[0];
+        let services = vec![("WEB_SERVICE_HOST".to_string(), "10.96.0.9".to_string())];
+        assert_eq!(
+            of(spec, &facts, &Sources::default(), services.clone()),
+            Err("configmap \"cm\" not found".into())
+        );
+        let mut sources = Sources::default();
+        sources.config_maps.insert("cm".into(), ConfigMap::default());
+        let missing = of(spec, &facts, &sources, services.clone());
+        assert_eq!(missing, Err("couldn't find key k in ConfigMap d/cm".into()));
+        let map =
+            ConfigMap { data: Some([("k".to_string(), "v".to_string())].into()), ..ConfigMap::default() };
+        sources.config_maps.insert("cm".into(), map);
+        let env = of(spec, &facts, &sources, services).unwrap();
+        let get = |n: &str| env.iter().find(|(k, _)| k == n).unwrap().1.clone();
+        assert_eq!((get("B"), get("L"), get("C")), ("12 10.96.0.9".into(), "web".into(), "v".into()));
+    }
+}

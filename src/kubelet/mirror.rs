@@ -1,0 +1,75 @@
+//! Mirror pods: how the API shows a static pod. The object follows the pod; deleting the object ends nothing.
+
+use super::{Config, Error};
+use crate::client::{is_code, optional};
+use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const HASH: &str = "kubernetes.io/config.hash";
+
+/// Is this API object only the picture of a static pod?
+pub fn is_mirror(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR))
+}
+
+/// Makes the API show the static pod with this status.
+pub async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Result<(), Error> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let hash = pod.metadata.uid.clone().unwrap_or_default();
+    let api = config.client.within::<Pod>(namespace);
+    let mut mirror = optional(api.get(name).await)?;
+    let stale = |m: &Pod| {
+        let annotated = m.metadata.annotations.as_ref().and_then(|a| a.get(HASH)) == Some(&hash);
+        m.metadata.deletion_timestamp.is_some() || !annotated
+    };
+    if let Some(old) = mirror.as_ref().filter(|m| stale(m)) {
+        let preconditions = Preconditions { uid: old.metadata.uid.clone(), resource_version: None };
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(preconditions),
+            ..Default::default()
+        };
+        match api.delete(name, &now).await {
+            Ok(_) => {}
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {}
+            Err(error) => return Err(error.into()),
+        }
+        mirror = None;
+    }
+    let mirror = match mirror {
+        Some(mirror) => mirror,
+        None => {
+            let node = config.client.cluster::<Node>().get(&config.node_name).await?;
+            let mut picture = pod.clone();
+            picture.metadata.uid = None;
+            let annotations: &mut BTreeMap<String, String> =
+                picture.metadata.annotations.get_or_insert_default();
+            annotations.insert(MIRROR.into(), hash.clone());
+            annotations.insert(HASH.into(), hash.clone());
+            annotations.insert("kubernetes.io/config.source".into(), "file".into());
+            picture.metadata.owner_references = Some(vec![OwnerReference {
+                api_version: "v1".into(),
+                kind: "Node".into(),
+                name: config.node_name.clone(),
+                uid: node.metadata.uid.unwrap_or_default(),
+                controller: Some(true),
+                ..OwnerReference::default()
+            }]);
+            match api.create(&PostParams::default(), &picture).await {
+                Ok(made) => made,
+                Err(error) if is_code(&error, 409) => api.get(name).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    if super::status::differs(mirror.status.as_ref(), status) {
+        let patch = json!({"metadata": {"uid": mirror.metadata.uid}, "status": status});
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    }
+    Ok(())
+}

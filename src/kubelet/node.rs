@@ -1,0 +1,261 @@
+//! Registration and heartbeats: the Node object and its Lease.
+
+use super::{Config, PORT};
+use crate::client::{is_code, optional};
+use crate::clock;
+use crate::tap::Record;
+use crate::task::Crew;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::{
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
+    NodeStatus, NodeSystemInfo,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LEASE_EVERY: Duration = Duration::from_secs(10);
+const LEASE_DURATION: i32 = 40;
+/// Status is looked at this often, and written if it changed …
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// … or is this old.
+const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
+
+pub fn start(crew: &Crew, config: &Arc<Config>) {
+    let config = config.clone();
+    let lease_crew = crew.clone();
+    crew.spawn(async move {
+        let mut pause = Duration::from_millis(20);
+        let node = loop {
+            match register(&config).await {
+                Ok(node) => break node,
+                Err(error) => {
+                    tracing::debug!(node = config.node_name, %error, "cannot register yet");
+                    clock::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+            }
+        };
+        tracing::info!(node = config.node_name, "Successfully registered node");
+        config.tap.emit(Record::new("register").object("nodes", "", &config.node_name));
+        let leases = config.clone();
+        lease_crew.spawn(async move {
+            loop {
+                if let Err(error) = renew(&leases, &node).await {
+                    tracing::debug!(node = leases.node_name, %error, "lease not renewed");
+                    clock::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+                clock::sleep(LEASE_EVERY).await;
+            }
+        });
+        heartbeat(&config).await;
+    });
+}
+
+/// Makes the Node object, or brings an older one up to date.
+async fn register(config: &Config) -> Result<Node, kube::Error> {
+    let api = config.client.cluster::<Node>();
+    let node = Node {
+        metadata: ObjectMeta {
+            name: Some(config.node_name.clone()),
+            labels: Some(config.labels.clone()),
+            annotations: Some(config.annotations.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            pod_cidr: Some(config.pod_cidr.clone()),
+            pod_cidrs: Some(vec![config.pod_cidr.clone()]),
+            taints: (!config.taints.is_empty()).then(|| config.taints.clone()),
+            ..NodeSpec::default()
+        }),
+        status: Some(status(config, None).await),
+    };
+    let stored = match api.create(&PostParams::default(), &node).await {
+        Ok(created) => created,
+        Err(error) if is_code(&error, 409) => {
+            // A node that was here before keeps its labels, taints and cordon; ours are added.
+            let labels = json!({"metadata": {"labels": config.labels}});
+            api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(labels)).await?
+        }
+        Err(error) => return Err(error),
+    };
+    write_status(config, stored.status.as_ref()).await?;
+    Ok(stored)
+}
+
+async fn heartbeat(config: &Config) {
+    let mut written = clock::Instant::now();
+    loop {
+        clock::sleep(STATUS_EVERY).await;
+        let result = async {
+            let node = config.client.cluster::<Node>().get(&config.node_name).await?;
+            let fresh = status(config, node.status.as_ref()).await;
+            let due = written.elapsed() >= clock::scaled(STATUS_AT_LEAST);
+            if due || differs(node.status.as_ref(), &fresh) {
+                write_status(config, node.status.as_ref()).await?;
+                written = clock::Instant::now();
+            }
+            Ok::<(), kube::Error>(())
+        };
+        match result.await {
+            Err(error) if is_code(&error, 404) => {
+                // Somebody deleted the Node: a running kubelet registers again.
+                if let Err(error) = register(config).await {
+                    tracing::debug!(node = config.node_name, %error, "cannot register again");
+                }
+            }
+            Err(error) => tracing::debug!(node = config.node_name, %error, "status not written"),
+            Ok(()) => {}
+        }
+    }
+}
+
+async fn write_status(config: &Config, old: Option<&NodeStatus>) -> Result<(), kube::Error> {
+    let patch = json!({"status": status(config, old).await});
+    let api = config.client.cluster::<Node>();
+    api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
+}
+
+/// Ignores what changes with every look.
+fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
+    let plain = |s: &NodeStatus| {
+        let mut s = s.clone();
+        for c in s.conditions.iter_mut().flatten() {
+            (c.last_heartbeat_time, c.last_transition_time) = (None, None);
+        }
+        s
+    };
+    old.is_none_or(|old| {
+        let (old, new) = (plain(old), plain(new));
+        new.conditions.iter().flatten().any(|c| !old.conditions.iter().flatten().any(|o| o == c))
+            || (&old.capacity, &old.addresses, &old.node_info, &old.images)
+                != (&new.capacity, &new.addresses, &new.node_info, &new.images)
+    })
+}
+
+async fn status(config: &Config, old: Option<&NodeStatus>) -> NodeStatus {
+    let now = Time(clock::now());
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        let before = old.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+        let before = before.into_iter().find(|c| c.type_ == kind && c.status == status);
+        NodeCondition {
+            type_: kind.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(message.into()),
+            last_heartbeat_time: Some(now.clone()),
+            last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(now.clone())),
+        }
+    };
+    let amounts: BTreeMap<String, Quantity> = [
+        (
+            "cpu",
+            match config.capacity.cpu_milli % 1000 {
+                0 => (config.capacity.cpu_milli / 1000).to_string(),
+                _ => format!("{}m", config.capacity.cpu_milli),
+            },
+        ),
+        ("memory", format!("{}Ki", config.capacity.memory_bytes / 1024)),
+        ("pods", config.capacity.pods.to_string()),
+        ("ephemeral-storage", "10Gi".to_string()),
+    ]
+    .into_iter()
+    .map(|(name, amount)| (name.to_string(), Quantity(amount)))
+    .collect();
+    let images = config.runtime.list_images().await.unwrap_or_default();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string();
+    let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_string();
+    NodeStatus {
+        capacity: Some(amounts.clone()),
+        allocatable: Some(amounts),
+        conditions: Some(vec![
+            condition(
+                "MemoryPressure",
+                "False",
+                "KubeletHasSufficientMemory",
+                "kubelet has sufficient memory available",
+            ),
+            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            condition(
+                "PIDPressure",
+                "False",
+                "KubeletHasSufficientPID",
+                "kubelet has sufficient PID available",
+            ),
+            condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ]),
+        addresses: Some(vec![
+            NodeAddress { type_: "InternalIP".into(), address: config.node_ip.to_string() },
+            NodeAddress { type_: "Hostname".into(), address: config.node_name.clone() },
+        ]),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(PORT) }),
+        }),
+        images: Some(
+            images
+                .into_iter()
+                .map(|i| ContainerImage { names: Some(i.tags), size_bytes: Some(i.size as i64) })
+                .collect(),
+        ),
+        node_info: Some(NodeSystemInfo {
+            architecture: match std::env::consts::ARCH {
+                "x86_64" => "amd64",
+                "aarch64" => "arm64",
+                other => other,
+            }
+            .into(),
+            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .unwrap_or_default()
+                .trim()
+                .into(),
+            container_runtime_version: config.runtime.version(),
+            kernel_version: kernel,
+            kube_proxy_version: String::new(),
+            kubelet_version: config.version.clone(),
+            machine_id: machine_id.clone(),
+            operating_system: "linux".into(),
+            os_image: format!("Ropewalk {}", env!("CARGO_PKG_VERSION")),
+            system_uuid: machine_id,
+            swap: None,
+        }),
+        ..NodeStatus::default()
+    }
+}
+
+async fn renew(config: &Config, node: &Node) -> Result<(), kube::Error> {
+    let api = config.client.within::<Lease>("kube-node-lease");
+    let now = MicroTime(clock::now());
+    let spec = LeaseSpec {
+        holder_identity: Some(config.node_name.clone()),
+        lease_duration_seconds: Some(LEASE_DURATION),
+        renew_time: Some(now),
+        ..LeaseSpec::default()
+    };
+    match optional(api.get(&config.node_name).await)? {
+        Some(mut lease) => {
+            lease.spec = Some(spec);
+            api.replace(&config.node_name, &PostParams::default(), &lease).await.map(drop)
+        }
+        None => {
+            let owner = OwnerReference {
+                api_version: "v1".into(),
+                kind: "Node".into(),
+                name: config.node_name.clone(),
+                uid: node.metadata.uid.clone().unwrap_or_default(),
+                ..OwnerReference::default()
+            };
+            let metadata = ObjectMeta {
+                name: Some(config.node_name.clone()),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            };
+            let lease = Lease { metadata, spec: Some(spec) };
+            api.create(&PostParams::default(), &lease).await.map(drop)
+        }
+    }
+}

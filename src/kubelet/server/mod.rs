@@ -1,0 +1,398 @@
+//! The kubelet's own server on port 10250: logs, exec, attach, port-forward. Only the API server's certificate is let in.
+
+mod spdy;
+mod spdy_streams;
+mod websocket;
+
+use super::logs::{self, Options, Printer};
+use super::pods::Kubelet;
+use super::{Config, PORT};
+use crate::client::Key;
+use crate::clock;
+use crate::cri::{self, ContainerState, ExecRequest, Session};
+use crate::pki;
+use crate::task::Crew;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Channel, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// Log bytes read at a time.
+const CHUNK: usize = 64 << 10;
+/// A followed log is looked at this often; appends to a file raise no event that is worth a watch for each reader.
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
+
+pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>) {
+    let Some(tls) = config.tls.clone() else { return };
+    let (config, owner) = (config.clone(), crew.clone());
+    crew.spawn(async move {
+        let address = SocketAddr::from((config.node_ip, PORT));
+        let listener = loop {
+            match config.network.listen(address).await {
+                Ok(listener) => break listener,
+                Err(error) => {
+                    tracing::warn!(%address, %error, "the kubelet's server cannot listen, trying again");
+                    clock::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        let acceptor = tokio_rustls::TlsAcceptor::from(tls);
+        while let Ok((socket, _)) = listener.accept().await {
+            let (acceptor, kubelet, crew) = (acceptor.clone(), kubelet.clone(), owner.clone());
+            owner.spawn(async move {
+                let _ = socket.set_nodelay(true);
+                let Ok(stream) = acceptor.accept(socket).await else { return };
+                let user = stream.get_ref().1.peer_certificates().and_then(|c| pki::user_of(c.first()?));
+                let allowed = user.is_some_and(|(_, groups)| groups.iter().any(|g| g == "system:masters"));
+                let service = service_fn(move |request| {
+                    let (kubelet, crew) = (kubelet.clone(), crew.clone());
+                    async move {
+                        let answer = match allowed {
+                            true => serve(kubelet, crew, request).await,
+                            false => Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")),
+                        };
+                        Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
+                    }
+                });
+                let http = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).clone();
+                let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "connection to the kubelet ended");
+                }
+            });
+        }
+    });
+}
+
+fn refuse(code: StatusCode, text: impl Into<String>) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(text.into())).boxed());
+    *response.status_mut() = code;
+    response
+}
+
+/// The query's parameters; names may repeat.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(request: &Request<Incoming>) -> Query {
+        let query = request.uri().query().unwrap_or_default();
+        Query(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+    fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect()
+    }
+    fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|v| v == "true" || v == "1" || v.is_empty())
+    }
+}
+
+async fn serve(
+    kubelet: Arc<Kubelet>,
+    crew: Crew,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Response<Body>> {
+    let path = request.uri().path().to_string();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let query = Query::of(&request);
+    match (request.method(), parts.as_slice()) {
+        (&Method::GET, ["healthz"]) => Ok(refuse(StatusCode::OK, "ok")),
+        (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+            read_logs(kubelet, crew, Key::new(*namespace, *pod), container, &query).await
+        }
+        (&Method::GET | &Method::POST, [what @ ("exec" | "attach"), namespace, pod, container]) => {
+            let key = Key::new(*namespace, *pod);
+            let running = kubelet.container(&key, container, false).await.map_err(runtime_error)?;
+            let Some(running) = running.filter(|c| c.state == ContainerState::Running) else {
+                return Err(refuse(StatusCode::BAD_REQUEST, format!("container not found ({container:?})")));
+            };
+            let ask = Ask {
+                stdin: query.flag("stdin"),
+                stdout: query.flag("stdout"),
+                stderr: query.flag("stderr"),
+                tty: query.flag("tty"),
+            };
+            let runtime = kubelet.config.runtime.clone();
+            let (exec, command) = (*what == "exec", query.all("command"));
+            if exec && command.is_empty() {
+                return Err(refuse(
+                    StatusCode::BAD_REQUEST,
+                    "you must specify at least 1 command for the container",
+                ));
+            }
+            let open = async move {
+                match exec {
+                    true => {
+                        let (tty, stdin) = (ask.tty, ask.stdin);
+                        runtime.exec(ExecRequest { container_id: running.id, command, tty, stdin }).await
+                    }
+                    false => runtime.attach(&running.id).await,
+                }
+            };
+            upgrade(crew, request, Talk::Process { ask, open: Box::pin(open) })
+        }
+        (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
+            let sandbox = kubelet.sandbox(&Key::new(*namespace, *pod)).await.map_err(runtime_error)?;
+            let Some(sandbox) = sandbox else {
+                return Err(refuse(StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")));
+            };
+            let ports =
+                query.all("ports").iter().flat_map(|p| p.split(',')).filter_map(|p| p.parse().ok()).collect();
+            let runtime = kubelet.config.runtime.clone();
+            upgrade(crew, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
+        }
+        _ => Err(refuse(StatusCode::NOT_FOUND, format!("the kubelet does not serve {path}"))),
+    }
+}
+
+fn runtime_error(error: cri::Error) -> Response<Body> {
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+/// Which of a process' streams the client wants.
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+    tty: bool,
+}
+
+type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
+
+/// What an upgraded connection is for.
+enum Talk {
+    Process { ask: Ask, open: Opening },
+    Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },
+}
+
+/// The first of `offered` (best first) that is also in `known`.
+fn agree(offered: &[String], known: &[&str]) -> Option<String> {
+    offered.iter().find(|o| known.contains(&o.as_str())).cloned()
+}
+
+fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let lines = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+    lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
+}
+
+const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+/// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+
+fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Response<Body>, Response<Body>> {
+    let wanted = header_words(request.headers(), "upgrade").join(",").to_lowercase();
+    let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    let put = |headers: &mut HeaderMap, name: &'static str, value: &str| {
+        if let Ok(value) = http::HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    if wanted == "websocket" {
+        let offered = header_words(request.headers(), "sec-websocket-protocol");
+        let known: &[&str] = match talk {
+            Talk::Process { .. } => &PROCESS_WS,
+            Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
+        };
+        let protocol = agree(&offered, known);
+        let key = request.headers().get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
+        let (Some(protocol), Some(key)) = (protocol, key) else {
+            return Err(refuse(
+                StatusCode::BAD_REQUEST,
+                format!("unable to upgrade: none of {offered:?} is spoken here"),
+            ));
+        };
+        put(headers, "upgrade", "websocket");
+        put(
+            headers,
+            "sec-websocket-accept",
+            &tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key),
+        );
+        put(headers, "sec-websocket-protocol", &protocol);
+        crew.spawn(async move {
+            let Ok(connection) = on_upgrade.await else { return };
+            let io = TokioIo::new(connection);
+            match talk {
+                Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
+                Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
+                    let io = websocket::tunnel(io).await;
+                    spdy_streams::ports(io, runtime, sandbox).await;
+                }
+                Talk::Ports { runtime, sandbox, ports } => {
+                    websocket::ports(io, runtime, sandbox, ports).await
+                }
+            }
+        });
+        return Ok(response);
+    }
+    if wanted == "spdy/3.1" {
+        let offered = header_words(request.headers(), "x-stream-protocol-version");
+        let known: &[&str] = match talk {
+            Talk::Process { .. } => &PROCESS_SPDY,
+            Talk::Ports { .. } => &["portforward.k8s.io"],
+        };
+        let Some(protocol) = agree(&offered, known) else {
+            let mut refused = refuse(
+                StatusCode::FORBIDDEN,
+                format!("unable to upgrade: none of {offered:?} is spoken here"),
+            );
+            put(refused.headers_mut(), "x-accepted-stream-protocol-versions", &known.join(","));
+            return Err(refused);
+        };
+        put(headers, "upgrade", "SPDY/3.1");
+        put(headers, "x-stream-protocol-version", &protocol);
+        crew.spawn(async move {
+            let Ok(connection) = on_upgrade.await else { return };
+            let io = TokioIo::new(connection);
+            match talk {
+                Talk::Process { ask, open } => spdy_streams::process(io, ask, open).await,
+                Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
+            }
+        });
+        return Ok(response);
+    }
+    Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request"))
+}
+
+/// The last word on the status channel: how the process ended.
+fn exit_status(exit: Result<i32, String>) -> Vec<u8> {
+    let status = match exit {
+        Ok(0) => serde_json::json!({"metadata": {}, "status": "Success"}),
+        Ok(code) => serde_json::json!({
+            "metadata": {}, "status": "Failure",
+            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "reason": "NonZeroExitCode",
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        }),
+        Err(message) => serde_json::json!({
+            "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500,
+        }),
+    };
+    status.to_string().into_bytes()
+}
+
+/// A resize message: `{"Width":99,"Height":33}`.
+fn size_of(message: &[u8]) -> Option<cri::Size> {
+    let value: BTreeMap<String, u16> = serde_json::from_slice(message).ok()?;
+    Some(cri::Size { columns: *value.get("Width")?, rows: *value.get("Height")? })
+}
+
+async fn read_logs(
+    kubelet: Arc<Kubelet>,
+    crew: Crew,
+    key: Key,
+    container: &str,
+    query: &Query,
+) -> Result<Response<Body>, Response<Body>> {
+    let number = |name: &str| query.get(name).and_then(|v| v.parse::<i64>().ok());
+    let since = number("sinceSeconds").map(|s| clock::now() - jiff::SignedDuration::from_secs(s));
+    let options = Options {
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        timestamps: query.flag("timestamps"),
+        tail: number("tailLines").and_then(|n| usize::try_from(n).ok()),
+        since: query.get("sinceTime").and_then(|t| t.parse().ok()).or(since),
+        limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
+    };
+    let found = kubelet.container(&key, container, options.previous).await.map_err(runtime_error)?;
+    let Some(found) = found else {
+        let pod = kubelet.pod(&key);
+        let message = match options.previous {
+            true => format!("previous terminated container {container:?} in pod {:?} not found", key.name),
+            false => {
+                let waiting = pod
+                    .and_then(|p| p.status.clone())
+                    .and_then(|s| s.container_statuses)
+                    .and_then(|s| s.into_iter().find(|s| s.name == container))
+                    .and_then(|s| s.state?.waiting?.reason);
+                match waiting {
+                    Some(reason) if reason.contains("Image") => format!(
+                        "container {container:?} in pod {:?} is waiting to start: trying and failing to pull image",
+                        key.name
+                    ),
+                    Some(reason) => {
+                        format!("container {container:?} in pod {:?} is waiting to start: {reason}", key.name)
+                    }
+                    None => format!("container {container:?} in pod {:?} is not available", key.name),
+                }
+            }
+        };
+        return Err(refuse(StatusCode::BAD_REQUEST, message));
+    };
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(16);
+    crew.spawn(async move {
+        let path = found.log_path.clone();
+        let Ok(mut file) = std::fs::File::open(&path) else { return };
+        let mut printer = Printer::new(&options);
+        if let Some(lines) = options.tail {
+            let mut all = Vec::new();
+            if file.read_to_end(&mut all).is_err() {
+                return;
+            }
+            let from = logs::tail_offset(&all, lines) as u64;
+            if file.seek(SeekFrom::Start(from)).is_err() {
+                return;
+            }
+        }
+        let mut pending: Vec<u8> = Vec::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            // Asked before reading, so that what was written until the end is still read.
+            let running = matches!(
+                kubelet.config.runtime.container_status(&found.id).await,
+                Ok(c) if c.state == ContainerState::Running
+            );
+            loop {
+                let count = match file.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => count,
+                    Err(_) => return,
+                };
+                pending.extend_from_slice(&buffer[..count]);
+                let complete = pending.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+                let mut out = Vec::new();
+                for line in pending[..complete].split_inclusive(|b| *b == b'\n') {
+                    out.extend(printer.line(line.strip_suffix(b"\n").unwrap_or(line)));
+                }
+                pending.drain(..complete);
+                if !out.is_empty() && sender.send_data(Bytes::from(out)).await.is_err() {
+                    return;
+                }
+                if printer.full() {
+                    return;
+                }
+            }
+            if !options.follow || !running {
+                return;
+            }
+            clock::sleep(FOLLOW_EVERY).await;
+            let rotated = std::fs::metadata(&path).is_ok_and(|m| {
+                use std::os::unix::fs::MetadataExt;
+                file.metadata().is_ok_and(|own| own.ino() != m.ino())
+            });
+            if rotated && let Ok(fresh) = std::fs::File::open(&path) {
+                file = fresh;
+            }
+        }
+    });
+    let mut response = Response::new(body.boxed());
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+    Ok(response)
+}

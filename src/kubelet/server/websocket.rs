@@ -1,0 +1,221 @@
+//! Exec, attach and port-forward over WebSocket: `v4.channel.k8s.io` and `v5.channel.k8s.io`.
+//!
+//! Every message is binary; its first byte is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4 resize, and in v5
+//! 255 "close that channel". The status is sent after all output, then the closing handshake.
+
+use super::{Ask, Opening, exit_status, size_of};
+use crate::cri;
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// Bytes of a process' output in one message.
+const CHUNK: usize = 32 << 10;
+/// A client that does not answer the closing handshake is left after this time.
+const CLOSING: Duration = Duration::from_secs(5);
+
+fn message(channel: u8, payload: &[u8]) -> Message {
+    let mut bytes = Vec::with_capacity(payload.len() + 1);
+    bytes.push(channel);
+    bytes.extend_from_slice(payload);
+    Message::Binary(bytes.into())
+}
+
+fn close() -> Message {
+    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+}
+
+/// Channel and payload of a message; text messages come from browsers and older clients.
+fn payload(message: &Message) -> Option<(u8, Bytes)> {
+    let bytes: Bytes = match message {
+        Message::Binary(bytes) => bytes.clone(),
+        Message::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        _ => return None,
+    };
+    let channel = *bytes.first()?;
+    Some((channel, bytes.slice(1..)))
+}
+
+/// Copies a process' output to one channel until it ends. `wanted` false: reads and forgets, so that the process never blocks.
+async fn pump(mut from: cri::Reader, channel: u8, wanted: bool, to: mpsc::Sender<Message>) {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer).await {
+            Ok(0) | Err(_) => return, // a terminal ends with EIO
+            Ok(count) if wanted => {
+                if to.send(message(channel, &buffer[..count])).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Runs one exec or attach over the connection until either side is done.
+pub async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, None).await.split();
+    let session = match open.await {
+        Ok(session) => session,
+        Err(error) => {
+            let _ = sink.send(message(3, &exit_status(Err(error.to_string())))).await;
+            let _ = sink.send(close()).await;
+            let _ =
+                tokio::time::timeout(CLOSING, async { while let Some(Ok(_)) = source.next().await {} }).await;
+            return;
+        }
+    };
+    let (out, mut outgoing) = mpsc::channel::<Message>(64);
+    let v5 = protocol.starts_with("v5");
+    let (mut stdin, resize) = (session.stdin.filter(|_| ask.stdin), session.resize);
+    let talking = async {
+        let stderr = async {
+            if let Some(stderr) = session.stderr {
+                pump(stderr, 2, ask.stderr && !ask.tty, out.clone()).await;
+            }
+        };
+        tokio::join!(pump(session.stdout, 1, ask.stdout, out.clone()), stderr);
+        let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
+        let _ = out.send(message(3, &exit_status(exit))).await;
+        let _ = out.send(close()).await;
+        drop(out);
+    };
+    let writing = async {
+        while let Some(next) = outgoing.recv().await {
+            if sink.send(next).await.is_err() {
+                return;
+            }
+        }
+    };
+    let listening = async {
+        while let Some(Ok(next)) = source.next().await {
+            let Some((channel, bytes)) = payload(&next) else { continue };
+            match channel {
+                0 => {
+                    if let Some(pipe) = &mut stdin
+                        && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
+                    {
+                        stdin = None;
+                    }
+                }
+                4 => {
+                    if let (Some(resize), Some(size)) = (&resize, size_of(&bytes)) {
+                        let _ = resize.send(size).await;
+                    }
+                }
+                255 if v5 && bytes.first() == Some(&0) => {
+                    if let Some(mut pipe) = stdin.take() {
+                        let _ = pipe.shutdown().await;
+                    }
+                }
+                _ => {}
+            }
+        }
+    };
+    tokio::pin!(listening);
+    tokio::select! {
+        // The client is gone: dropping the session ends an exec'd process.
+        () = &mut listening => return,
+        _ = async { tokio::join!(talking, writing) } => {}
+    }
+    let _ = tokio::time::timeout(CLOSING, listening).await;
+}
+
+/// Port-forward as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of the i-th port; each
+/// channel begins with its port as two bytes, little-endian.
+pub async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16>)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, None).await.split();
+    let (out, mut outgoing) = mpsc::channel::<Message>(64);
+    let mut writers = Vec::new();
+    let mut readers = futures::stream::FuturesUnordered::new();
+    for (index, port) in ports.iter().enumerate() {
+        let (data, error) = (2 * index as u8, 2 * index as u8 + 1);
+        let _ = out.send(message(data, &port.to_le_bytes())).await;
+        let _ = out.send(message(error, &port.to_le_bytes())).await;
+        match runtime.port_forward(&sandbox, *port).await {
+            Ok(stream) => {
+                let (reader, writer) = tokio::io::split(stream);
+                writers.push(Some(writer));
+                let out = out.clone();
+                readers.push(async move { pump(Box::pin(reader), data, true, out).await });
+            }
+            Err(why) => {
+                let _ = out.send(message(error, why.to_string().as_bytes())).await;
+                writers.push(None);
+            }
+        }
+    }
+    drop(out);
+    let listening = async {
+        while let Some(Ok(next)) = source.next().await {
+            let Some((channel, bytes)) = payload(&next) else { continue };
+            if channel % 2 == 0
+                && let Some(Some(writer)) = writers.get_mut(usize::from(channel / 2))
+                && writer.write_all(&bytes).await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    let writing = async {
+        while let Some(next) = outgoing.recv().await {
+            if sink.send(next).await.is_err() {
+                return;
+            }
+        }
+        let _ = sink.send(close()).await;
+    };
+    let reading = async { while readers.next().await.is_some() {} };
+    tokio::select! {
+        () = listening => {}
+        _ = async { tokio::join!(reading, writing) } => {}
+    }
+}
+
+/// A byte stream inside WebSocket messages, cut at any point: what kubectl 1.31 and later put SPDY into.
+pub async fn tunnel<I>(io: I) -> DuplexStream
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (near, far) = tokio::io::duplex(256 << 10);
+    // Lives exactly as long as both ends: when one side is gone the other ends.
+    tokio::spawn(async move {
+        let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, None).await.split();
+        let (mut reader, mut writer) = tokio::io::split(far);
+        let inward = async {
+            while let Some(Ok(next)) = source.next().await {
+                if let Message::Binary(bytes) = next
+                    && writer.write_all(&bytes).await.is_err()
+                {
+                    return;
+                }
+            }
+            let _ = writer.shutdown().await;
+        };
+        let outward = async {
+            let mut buffer = vec![0; CHUNK];
+            while let Ok(count) = reader.read(&mut buffer).await {
+                if count == 0 || sink.send(Message::Binary(buffer[..count].to_vec().into())).await.is_err() {
+                    break;
+                }
+            }
+            let _ = sink.send(close()).await;
+        };
+        tokio::select! { () = inward => {}, () = outward => {} }
+    });
+    near
+}

@@ -1,0 +1,408 @@
+//! A pod's status, from what the runtime shows. Pure.
+
+use super::decide::View;
+use crate::api::quantity::Quantity;
+use crate::clock::Timestamp;
+use crate::cri::{self, Container, ContainerState as State, SandboxState};
+use k8s_openapi::api::core::v1::{
+    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
+pub type Waiting = BTreeMap<String, (String, String)>;
+
+/// What probes say about a running container; absent means "no such probe".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    pub started: Option<bool>,
+    pub ready: Option<bool>,
+}
+
+/// `name_namespace(uid)`: how the kubelet's messages name a pod.
+pub fn long_name(pod: &Pod) -> String {
+    let meta = &pod.metadata;
+    let part = |p: &Option<String>| p.clone().unwrap_or_default();
+    format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
+}
+
+/// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is stored.
+pub fn of(view: &View, waiting: &Waiting, probed: &BTreeMap<String, Probed>, node_ip: Ipv4Addr) -> PodStatus {
+    let before = view.pod.status.clone().unwrap_or_default();
+    let has_init = !view.init_specs().is_empty();
+    let init: Vec<ContainerStatus> =
+        view.init_specs().iter().map(|s| container(view, s, true, waiting, probed, has_init)).collect();
+    let main: Vec<ContainerStatus> =
+        view.specs().iter().map(|s| container(view, s, false, waiting, probed, has_init)).collect();
+    let initialized =
+        view.init_specs().iter().zip(&init).all(|(spec, status)| match View::is_sidecar(spec) {
+            true => status.started == Some(true),
+            false => terminated(status).is_some_and(|t| t.exit_code == 0),
+        });
+    let phase = phase(view, &main, initialized);
+    let done = phase == "Succeeded" || phase == "Failed";
+    let unready: Vec<&str> = main.iter().filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
+    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !done || before.pod_ip.is_some());
+    let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
+
+    let (not_ready_reason, not_ready_message) = match (phase, unready.is_empty()) {
+        ("Succeeded", _) => (Some("PodCompleted".to_string()), None),
+        ("Failed", _) => (Some("PodFailed".to_string()), None),
+        (_, false) => (
+            Some("ContainersNotReady".to_string()),
+            Some(format!("containers with unready status: [{}]", unready.join(" "))),
+        ),
+        _ => (None, None),
+    };
+    let ready = !done && unready.is_empty() && sandbox_ready.is_some();
+    let mut conditions = vec![
+        condition("PodReadyToStartContainers", sandbox_ready.is_some(), None, None),
+        match initialized {
+            true => condition(
+                "Initialized",
+                true,
+                (phase == "Succeeded").then(|| "PodCompleted".to_string()),
+                None,
+            ),
+            false => {
+                let open: Vec<&str> = init
+                    .iter()
+                    .filter(|s| terminated(s).is_none_or(|t| t.exit_code != 0))
+                    .map(|s| s.name.as_str())
+                    .collect();
+                let message = format!("containers with incomplete status: [{}]", open.join(" "));
+                condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
+            }
+        },
+        condition("Ready", ready, not_ready_reason.clone().filter(|_| !ready), not_ready_message.clone()),
+        condition("ContainersReady", ready, not_ready_reason.filter(|_| !ready), not_ready_message),
+    ];
+    for old in before.conditions.iter().flatten() {
+        match conditions.iter_mut().find(|c| c.type_ == old.type_) {
+            Some(new) if new.status == old.status => {
+                new.last_transition_time = old.last_transition_time.clone()
+            }
+            Some(_) => {}
+            None => conditions.push(old.clone()),
+        }
+    }
+    for condition in &mut conditions {
+        condition.last_transition_time.get_or_insert(Time(view.now));
+        condition.observed_generation = view.pod.metadata.generation;
+    }
+    PodStatus {
+        phase: Some(phase.into()),
+        observed_generation: view.pod.metadata.generation,
+        conditions: Some(conditions),
+        host_ip: Some(node_ip.to_string()),
+        host_ips: Some(vec![HostIP { ip: node_ip.to_string() }]),
+        pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
+        pod_ip: ip,
+        start_time: before.start_time.or(Some(Time(view.now))),
+        container_statuses: Some(main),
+        init_container_statuses: has_init.then_some(init),
+        qos_class: Some(qos(view.pod).into()),
+        reason: before.reason,
+        message: before.message,
+        ..PodStatus::default()
+    }
+}
+
+fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<String>) -> PodCondition {
+    PodCondition {
+        type_: kind.into(),
+        status: if status { "True" } else { "False" }.into(),
+        reason,
+        message,
+        ..PodCondition::default()
+    }
+}
+
+fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    status.state.as_ref()?.terminated.as_ref()
+}
+
+fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static str {
+    match view.finished() {
+        Some(true) => return "Succeeded",
+        Some(false) => return "Failed",
+        None => {}
+    }
+    let never_ran = |s: &ContainerStatus| {
+        s.state.as_ref().is_some_and(|s| s.waiting.is_some())
+            && s.last_state.as_ref().is_none_or(|l| l.terminated.is_none())
+    };
+    if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
+}
+
+fn container(
+    view: &View,
+    spec: &Spec,
+    init: bool,
+    waiting: &Waiting,
+    probed: &BTreeMap<String, Probed>,
+    has_init: bool,
+) -> ContainerStatus {
+    let current = view.current(&spec.name);
+    let wait = |reason: &str, message: Option<String>| ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
+        ..ContainerState::default()
+    };
+    let mut status = ContainerStatus {
+        name: spec.name.clone(),
+        image: spec.image.clone().unwrap_or_default(),
+        ready: false,
+        started: Some(false),
+        last_state: Some(ContainerState::default()),
+        ..ContainerStatus::default()
+    };
+    let Some(c) = current else {
+        let before = view
+            .pod
+            .status
+            .iter()
+            .flat_map(|s| s.container_statuses.iter().chain(s.init_container_statuses.iter()).flatten());
+        if let Some(before) = before.into_iter().find(|s| s.name == spec.name) {
+            // After a restart of the machine nothing runs, but the count goes on.
+            status.restart_count = before.restart_count;
+            status.last_state = before.last_state.clone().or(status.last_state);
+        }
+        let (reason, message) = match waiting.get(&spec.name) {
+            Some((reason, message)) => (reason.as_str(), Some(message.clone()).filter(|m| !m.is_empty())),
+            None if has_init && !init => ("PodInitializing", None),
+            None if has_init => ("PodInitializing", None),
+            None => ("ContainerCreating", None),
+        };
+        status.state = Some(wait(reason, message));
+        return status;
+    };
+    status.restart_count = c.attempt as i32;
+    status.container_id = Some(format!("ropewalk://{}", c.id));
+    status.image = c.image.clone();
+    status.image_id = c.image_id.clone();
+    if let Some(previous) = view.previous(&spec.name) {
+        status.last_state = Some(ended(previous));
+    }
+    match c.state {
+        State::Running => {
+            let probe = probed.get(&spec.name).copied().unwrap_or_default();
+            let started = probe.started.unwrap_or(true);
+            status.started = Some(started);
+            status.ready = started && probe.ready.unwrap_or(true);
+            status.state = Some(ContainerState {
+                running: Some(ContainerStateRunning { started_at: c.started_at.map(Time) }),
+                ..ContainerState::default()
+            });
+        }
+        State::Created => status.state = Some(wait("ContainerCreating", None)),
+        State::Exited => {
+            status.ready = init && c.exit_code == 0;
+            status.state = Some(ended(c));
+            if view.restarts(spec, init, c) && view.backoff_left(&spec.name, c).is_some() {
+                let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
+                let message = format!(
+                    "back-off {} restarting failed container={} pod={}",
+                    go_duration(pause),
+                    spec.name,
+                    long_name(view.pod)
+                );
+                status.last_state = Some(ended(c));
+                status.state = Some(wait("CrashLoopBackOff", Some(message)));
+            } else if let Some((reason, message)) = waiting.get(&spec.name)
+                && view.restarts(spec, init, c)
+            {
+                status.last_state = Some(ended(c));
+                status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
+            }
+        }
+    }
+    status
+}
+
+fn ended(c: &Container) -> ContainerState {
+    ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            container_id: Some(format!("ropewalk://{}", c.id)),
+            exit_code: c.exit_code,
+            reason: Some(c.reason.clone()).filter(|r| !r.is_empty()),
+            message: Some(c.message.clone()).filter(|m| !m.is_empty()),
+            started_at: c.started_at.or(Some(c.created_at)).map(Time),
+            finished_at: c.finished_at.map(Time),
+            ..ContainerStateTerminated::default()
+        }),
+        ..ContainerState::default()
+    }
+}
+
+/// `10s`, `1m20s`, `5m0s`: as Go prints durations.
+pub fn go_duration(seconds: u64) -> String {
+    match seconds {
+        s if s < 60 => format!("{s}s"),
+        s if s < 3600 => format!("{}m{}s", s / 60, s % 60),
+        s => format!("{}h{}m{}s", s / 3600, s / 60 % 60, s % 60),
+    }
+}
+
+/// `Guaranteed` if every container has equal CPU and memory requests and limits, `BestEffort` if none has any, else `Burstable`.
+pub fn qos(pod: &Pod) -> &'static str {
+    let Some(spec) = &pod.spec else { return "BestEffort" };
+    let (mut any, mut guaranteed) = (false, true);
+    for c in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        let resources = c.resources.clone().unwrap_or_default();
+        let (requests, limits) =
+            (resources.requests.unwrap_or_default(), resources.limits.unwrap_or_default());
+        for resource in ["cpu", "memory"] {
+            let amount = |map: &BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
+                map.get(resource)
+                    .and_then(|q| Quantity::parse(&q.0))
+                    .filter(|q| !q.is_zero())
+                    .map(|q| q.milli())
+            };
+            let (request, limit) = (amount(&requests), amount(&limits));
+            any |= request.is_some() || limit.is_some();
+            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+/// Did anything change that is worth a write? Times of unchanged conditions are already carried over.
+pub fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
+    old.is_none_or(|old| {
+        let json = |s: &PodStatus| serde_json::to_value(s).unwrap_or_default();
+        let (old, new) = (json(old), json(new));
+        let Some(new) = new.as_object() else { return true };
+        new.iter().any(|(key, value)| old.get(key) != Some(value))
+    })
+}
+
+/// Seconds until an event's age; used by messages about pulls.
+pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    (to - from).total(jiff::Unit::Second).unwrap_or_default()
+}
+
+/// The message of a container that could not be pulled for now.
+pub fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
+    ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::Backoffs;
+    use super::super::decide::tests::{container, pod, sandbox};
+    use super::Container;
+    use super::{
+        ContainerStatus, Pod, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting, condition,
+        differs, of, qos,
+    };
+    use crate::cri::Sandbox;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    fn status(
+        pod: &Pod,
+        sandbox: Option<&Sandbox>,
+        containers: &[Container],
+        backoff: Option<u64>,
+    ) -> PodStatus {
+        let backoffs: Backoffs = backoff.map(|s| ("a".into(), Duration::from_secs(s))).into_iter().collect();
+        let view =
+            View { pod, sandbox, containers, backoffs: &backoffs, now: Timestamp::from_second(205).unwrap() };
+        of(&view, &Waiting::new(), &BTreeMap::new(), [172, 30, 0, 12].into())
+    }
+
+    fn line(s: &PodStatus) -> String {
+        let state = |c: &ContainerStatus| {
+            let s = c.state.clone().unwrap_or_default();
+            match (s.waiting, s.running, s.terminated) {
+                (Some(w), ..) => w.reason.unwrap_or_default(),
+                (_, Some(_), _) => "running".into(),
+                (.., Some(t)) => format!("exit {}", t.exit_code),
+                _ => "?".into(),
+            }
+        };
+        let main: Vec<String> = s.container_statuses.iter().flatten().map(state).collect();
+        let ready = s.conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap().status.clone();
+        format!("{} {} ready={ready}", s.phase.clone().unwrap(), main.join(","))
+    }
+
+    use State::{Exited, Running};
+
+    #[test]
+    fn phases_follow_the_containers() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let always = pod("Always", &[], &["a", "b"]);
+        assert_eq!(
+            line(&status(&always, None, &[], None)),
+            "Pending ContainerCreating,ContainerCreating ready=False"
+        );
+        let half = [container("a", 0, Running, 0)];
+        assert_eq!(
+            line(&status(&always, Some(&ready), &half, None)),
+            "Pending running,ContainerCreating ready=False"
+        );
+        let both = [container("a", 0, Running, 0), container("b", 0, Running, 0)];
+        assert_eq!(line(&status(&always, Some(&ready), &both, None)), "Running running,running ready=True");
+        let crash = [container("a", 3, Exited, 1), container("b", 0, Running, 0)];
+        let s = status(&always, Some(&ready), &crash, Some(40));
+        assert_eq!(line(&s), "Running CrashLoopBackOff,running ready=False");
+        let a = &s.container_statuses.unwrap()[0];
+        assert_eq!(
+            a.state.clone().unwrap().waiting.unwrap().message.unwrap(),
+            "back-off 40s restarting failed container=a pod=p_default(u)"
+        );
+        assert_eq!(a.restart_count, 3);
+        let done = [container("a", 0, Exited, 0), container("b", 0, Exited, 0)];
+        assert_eq!(
+            line(&status(&pod("Never", &[], &["a", "b"]), Some(&ready), &done, None)),
+            "Succeeded exit 0,exit 0 ready=False"
+        );
+    }
+
+    #[test]
+    fn unchanged_conditions_keep_their_time_and_strangers_stay() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let mut p = pod("Always", &[], &["a"]);
+        let run = [container("a", 0, Running, 0)];
+        let mut first = status(&p, Some(&ready), &run, None);
+        let mut foreign = condition("PodScheduled", true, None, None);
+        foreign.last_transition_time = Some(Time(Timestamp::from_second(1).unwrap()));
+        first.conditions.as_mut().unwrap().push(foreign);
+        for c in first.conditions.iter_mut().flatten() {
+            c.last_transition_time = Some(Time(Timestamp::from_second(1).unwrap()));
+        }
+        p.status = Some(first.clone());
+        let second = status(&p, Some(&ready), &run, None);
+        assert!(
+            second
+                .conditions
+                .iter()
+                .flatten()
+                .all(|c| c.last_transition_time == Some(Time(Timestamp::from_second(1).unwrap())))
+        );
+        assert!(second.conditions.iter().flatten().any(|c| c.type_ == "PodScheduled"));
+        assert!(differs(None, &second));
+    }
+
+    #[test]
+    fn quality_of_service_classes() {
+        let with = |resources: serde_json::Value| -> Pod {
+            serde_json::from_value(
+                serde_json::json!({"spec": {"containers": [{"name": "a", "resources": resources}]}}),
+            )
+            .unwrap()
+        };
+        assert_eq!(qos(&with(serde_json::json!({}))), "BestEffort");
+        assert_eq!(qos(&with(serde_json::json!({"requests": {"cpu": "1"}}))), "Burstable");
+        let equal = serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}});
+        assert_eq!(qos(&with(equal)), "Guaranteed");
+    }
+}

@@ -1,0 +1,207 @@
+//! Cgroups: how much a container may use, how much it used, and whether it died of it.
+//!
+//! Three worlds: v2 has one tree with all controllers, v1 one tree per controller, hybrid machines v1 trees plus a v2 tree
+//! without controllers, which still kills a whole group at once. cgroups-rs creates v1 groups and writes limits; we choose the
+//! place, read every limit back (the crate can skip one without a word), and read usage and OOM counts ourselves.
+//! Where no tree is writable there are no limits, and `describe` says why.
+
+mod find;
+mod v1;
+mod v2;
+
+use super::{Context, Error, Result};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use find::{Found, find};
+
+/// Limits of one container. `None` means unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// As `cpu.shares` of v1; 0 means the default.
+    pub cpu_shares: u64,
+    /// Millicores.
+    pub cpu_milli: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    pub pids: Option<u64>,
+}
+
+/// What a group used since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    pub cpu: Duration,
+    /// Bytes that cannot be taken away without the processes noticing.
+    pub working_set: u64,
+}
+
+/// How a new process gets into a group.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// For CLONE_INTO_CGROUP.
+    pub directory: Option<OwnedFd>,
+    /// v1: the new process writes `0` into each, before it changes its root.
+    pub tasks: Vec<PathBuf>,
+}
+
+/// The cluster's own group, and those of its containers in it.
+pub trait Backend: Send + Sync {
+    /// `v2`, `v1 (memory, cpu, …)`, or `none: reason`.
+    fn describe(&self) -> String;
+    /// Makes a group with limits, each of them read back.
+    fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>>;
+    /// Kills what still runs in the cluster's groups and removes them all.
+    fn destroy(&self);
+}
+
+/// One container's group.
+pub trait Group: Send + Sync {
+    fn entry(&self) -> Result<Entry>;
+    /// `None` where the kernel does not count for us.
+    fn usage(&self) -> Option<Usage>;
+    /// How many processes the OOM killer took here.
+    fn oom_kills(&self) -> u64;
+    /// Kills every process in it. Errors: `Unsupported` without cgroup.kill.
+    fn kill(&self) -> Result<()>;
+    /// Removes the empty group. Idempotent.
+    fn remove(&self);
+}
+
+/// Chooses a backend for this process and makes the cluster's group, e.g. `ropewalk-1f2e3d4c`. A group left over from a
+/// supervisor that was killed is removed first. Never fails: without cgroups containers run without limits.
+pub fn open(name: &str) -> Arc<dyn Backend> {
+    match find() {
+        Found::V2 { bases } => match v2::V2::open(&bases, name) {
+            Ok(backend) => Arc::new(backend),
+            Err(e) => Arc::new(Nothing(e.line())),
+        },
+        Found::V1 { controllers, unified } => match v1::V1::open(&controllers, unified.as_deref(), name) {
+            Ok(backend) => Arc::new(backend),
+            Err(e) => Arc::new(Nothing(e.line())),
+        },
+        Found::Nothing { why } => Arc::new(Nothing(why)),
+    }
+}
+
+struct Nothing(String);
+
+impl Backend for Nothing {
+    fn describe(&self) -> String {
+        format!("none: {}", self.0)
+    }
+    fn create(&self, _: &str, _: &Limits) -> Result<Arc<dyn Group>> {
+        Ok(Arc::new(NoGroup))
+    }
+    fn destroy(&self) {}
+}
+
+struct NoGroup;
+
+impl Group for NoGroup {
+    fn entry(&self) -> Result<Entry> {
+        Ok(Entry::default())
+    }
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+    fn oom_kills(&self) -> u64 {
+        0
+    }
+    fn kill(&self) -> Result<()> {
+        Err(Error::new("no cgroup to kill", io::ErrorKind::Unsupported))
+    }
+    fn remove(&self) {}
+}
+
+fn write(path: &Path, value: &str) -> Result<()> {
+    fs::write(path, value).during(|| format!("cannot write {value:?} to {}", path.display()))
+}
+
+fn read(path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path).during(|| format!("cannot read {}", path.display()))?;
+    Ok(text.trim().to_string())
+}
+
+/// A number in a file that holds nothing else.
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The number behind a word at the start of a line.
+fn field(path: &Path, key: &str) -> Option<u64> {
+    value_of(&fs::read_to_string(path).ok()?, key)
+}
+
+fn value_of(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// The kernel must have taken a limit as it was meant; memory is rounded to pages.
+fn must_be(path: &Path, want: &str) -> Result<()> {
+    let have = read(path)?;
+    let same = match (have.parse::<u64>(), want.parse::<u64>()) {
+        (Ok(have), Ok(want)) => have.abs_diff(want) < 65536 && (have == want || have % 4096 == 0),
+        _ => have == want,
+    };
+    if same {
+        return Ok(());
+    }
+    let text = format!("{} is {have:?} after {want:?} was written", path.display());
+    Err(Error::new(text, io::ErrorKind::InvalidData))
+}
+
+/// Removes a group and those in it from the leaves up. A group is busy for a moment after its last process.
+fn remove_tree(group: &Path, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        let children = fs::read_dir(group).into_iter().flatten().flatten();
+        for child in children.filter(|c| c.file_type().is_ok_and(|kind| kind.is_dir())) {
+            remove_tree(&child.path(), Duration::ZERO);
+        }
+        match fs::remove_dir(group) {
+            Ok(()) => return true,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return true,
+            Err(_) if Instant::now() >= until => return false,
+            Err(_) => std::thread::sleep(Duration::from_millis(2)), // no event tells that a v1 group is free
+        }
+    }
+}
+
+/// Kills every process of a group and the groups in it, by number: v1 has nothing better. Only for groups of our own.
+fn kill_listed(group: &Path) {
+    for child in fs::read_dir(group).into_iter().flatten().flatten() {
+        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
+            kill_listed(&child.path());
+        }
+    }
+    let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in listed.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_found_by_its_whole_word() {
+        let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        assert_eq!(value_of(text, "oom_kill"), Some(3));
+        assert_eq!(value_of(text, "oom"), None);
+    }
+
+    #[test]
+    fn a_limit_that_was_skipped_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pids.max");
+        fs::write(&file, "max\n").unwrap();
+        assert!(must_be(&file, "50").is_err());
+        fs::write(&file, "50\n").unwrap();
+        assert!(must_be(&file, "50").is_ok());
+    }
+}

@@ -1,0 +1,192 @@
+//! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
+
+use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
+use super::{field, kill_listed, must_be, number, remove_tree, write};
+use crate::linux::Context;
+use cgroups_rs::fs::cpu::CpuController;
+use cgroups_rs::fs::memory::MemController;
+use cgroups_rs::fs::pid::PidController;
+use cgroups_rs::fs::MaxValue;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One period of the CPU limit, in microseconds.
+const PERIOD: u64 = 100_000;
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub struct V1 {
+    /// The cluster's group in each controller's tree.
+    controllers: BTreeMap<String, PathBuf>,
+    unified: Option<PathBuf>,
+}
+
+impl V1 {
+    /// Errors: neither memory nor cpu is writable.
+    pub fn open(controllers: &[(String, PathBuf)], unified: Option<&Path>, name: &str) -> Result<V1> {
+        let mut refused = None;
+        let mut made = BTreeMap::new();
+        for (controller, base) in controllers {
+            let group = base.join(name);
+            match make_anew(&group) {
+                Ok(()) => drop(made.insert(controller.clone(), group)),
+                Err(e) => refused = Some(e),
+            }
+        }
+        if made.is_empty() {
+            return Err(refused.unwrap_or_else(|| Error::new("no cgroup controller", io::ErrorKind::NotFound)));
+        }
+        let unified = unified.map(|base| base.join(name)).filter(|group| make_anew(group).is_ok());
+        Ok(V1 { controllers: made, unified })
+    }
+
+    fn trees(&self) -> impl Iterator<Item = &PathBuf> {
+        self.unified.iter().chain(self.controllers.values())
+    }
+}
+
+/// Makes the cluster's group; what a killed supervisor left of it goes first. Two controllers may share a tree.
+fn make_anew(group: &Path) -> Result<()> {
+    if group.is_dir() && fs::read_dir(group).into_iter().flatten().flatten().any(|e| e.path().is_dir()) {
+        kill_listed(group);
+        remove_tree(group, PATIENCE);
+    }
+    fs::create_dir_all(group).during(|| format!("cannot make the cgroup {}", group.display()))
+}
+
+impl Backend for V1 {
+    fn describe(&self) -> String {
+        let names: Vec<&str> = self.controllers.keys().map(String::as_str).collect();
+        format!("v1 ({})", names.join(", "))
+    }
+
+    fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
+        let group = V1Group {
+            controllers: self.controllers.iter().map(|(name, path)| (name.clone(), path.join(id))).collect(),
+            unified: self.unified.as_ref().map(|path| path.join(id)),
+        };
+        for path in group.trees() {
+            fs::create_dir_all(path).during(|| format!("cannot make the cgroup {}", path.display()))?;
+        }
+        if let Err(e) = group.limit(limits) {
+            group.remove();
+            return Err(e);
+        }
+        Ok(Arc::new(group))
+    }
+
+    fn destroy(&self) {
+        if let Some(unified) = &self.unified {
+            let _ = write(&unified.join("cgroup.kill"), "1");
+        }
+        for tree in self.trees() {
+            if !remove_tree(tree, Duration::ZERO) {
+                kill_listed(tree);
+                remove_tree(tree, PATIENCE);
+            }
+        }
+    }
+}
+
+struct V1Group {
+    controllers: BTreeMap<String, PathBuf>,
+    unified: Option<PathBuf>,
+}
+
+impl V1Group {
+    fn trees(&self) -> impl Iterator<Item = &PathBuf> {
+        self.unified.iter().chain(self.controllers.values())
+    }
+
+    /// Writes the limits with cgroups-rs and reads them back without it. A limit whose controller this machine does not have is
+    /// left out; `describe` told.
+    fn limit(&self, limits: &Limits) -> Result<()> {
+        let place = |path: &PathBuf| (path.clone(), PathBuf::new());
+        if let Some(path) = self.controllers.get("memory")
+            && let Some(bytes) = limits.memory
+        {
+            let (base, root) = place(path);
+            let memory = MemController::new(base, root, false);
+            by_crate(memory.set_limit(bytes as i64), path, "memory.limit_in_bytes")?;
+            must_be(&path.join("memory.limit_in_bytes"), &bytes.to_string())?;
+            let _ = memory.set_memswap_limit(bytes as i64); // absent without swap accounting
+        }
+        if let Some(path) = self.controllers.get("cpu") {
+            let (base, root) = place(path);
+            let cpu = CpuController::new(base, root, false);
+            if limits.cpu_shares > 0 {
+                let shares = limits.cpu_shares.clamp(2, 262_144);
+                by_crate(cpu.set_shares(shares), path, "cpu.shares")?;
+                must_be(&path.join("cpu.shares"), &shares.to_string())?;
+            }
+            if let Some(milli) = limits.cpu_milli {
+                let quota = (milli * PERIOD / 1000).max(1000);
+                by_crate(cpu.set_cfs_period(PERIOD), path, "cpu.cfs_period_us")?;
+                by_crate(cpu.set_cfs_quota(quota as i64), path, "cpu.cfs_quota_us")?;
+                must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;
+            }
+        }
+        if let Some(path) = self.controllers.get("pids")
+            && let Some(count) = limits.pids
+        {
+            let (base, root) = place(path);
+            let pids = PidController::new(base, root, false);
+            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), path, "pids.max")?;
+            must_be(&path.join("pids.max"), &count.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+fn by_crate<T>(done: std::result::Result<T, cgroups_rs::fs::error::Error>, path: &Path, file: &str) -> Result<T> {
+    done.map_err(|e| {
+        Error::new(format!("cannot set {}: {e}", path.join(file).display()), io::Error::last_os_error())
+    })
+}
+
+impl Group for V1Group {
+    fn entry(&self) -> Result<Entry> {
+        let directory = match &self.unified {
+            Some(path) => {
+                let file = fs::File::open(path).during(|| format!("cannot open {}", path.display()))?;
+                Some(file.into())
+            }
+            None => None,
+        };
+        let mut tasks: Vec<PathBuf> = self.controllers.values().map(|path| path.join("tasks")).collect();
+        tasks.dedup(); // controllers that share a tree
+        Ok(Entry { directory, tasks })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let cpu = self.controllers.get("cpuacct").and_then(|path| number(&path.join("cpuacct.usage")))?;
+        let memory = self.controllers.get("memory")?;
+        let used = number(&memory.join("memory.usage_in_bytes"))?;
+        let inactive = field(&memory.join("memory.stat"), "total_inactive_file").unwrap_or(0);
+        Some(Usage { cpu: Duration::from_nanos(cpu), working_set: used.saturating_sub(inactive) })
+    }
+
+    fn oom_kills(&self) -> u64 {
+        let memory = self.controllers.get("memory");
+        memory.and_then(|path| field(&path.join("memory.oom_control"), "oom_kill")).unwrap_or(0)
+    }
+
+    fn kill(&self) -> Result<()> {
+        match &self.unified {
+            Some(path) => write(&path.join("cgroup.kill"), "1"),
+            None => {
+                self.controllers.values().for_each(|path| kill_listed(path));
+                Ok(())
+            }
+        }
+    }
+
+    fn remove(&self) {
+        for tree in self.trees() {
+            remove_tree(tree, Duration::from_millis(200));
+        }
+    }
+}

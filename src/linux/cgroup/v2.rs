@@ -1,0 +1,172 @@
+//! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
+
+use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
+use super::{field, kill_listed, must_be, number, read, remove_tree, write};
+use crate::linux::Context;
+use cgroups_rs::fs::MaxValue;
+use cgroups_rs::fs::memory::MemController;
+use cgroups_rs::fs::pid::PidController;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const WANTED: &str = "+memory +pids +cpu";
+const PERIOD: u64 = 100_000;
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub struct V2 {
+    group: PathBuf,
+}
+
+impl V2 {
+    /// Makes the cluster's group in the nearest base that gives controllers to its children.
+    ///
+    /// Errors: no base does, or none is writable; the reason is the last one's.
+    pub fn open(bases: &[PathBuf], name: &str) -> Result<V2> {
+        let mut why = Error::new("no cgroup of ours", io::ErrorKind::NotFound);
+        for base in bases {
+            match V2::open_in(base, name) {
+                Ok(backend) => return Ok(backend),
+                Err(e) => why = e,
+            }
+        }
+        Err(why)
+    }
+
+    fn open_in(base: &Path, name: &str) -> Result<V2> {
+        make_room(base)?;
+        let group = base.join(name);
+        if group.is_dir() {
+            let _ = write(&group.join("cgroup.kill"), "1");
+            remove_tree(&group, PATIENCE);
+        }
+        fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
+        match write(&group.join("cgroup.subtree_control"), WANTED) {
+            Ok(()) => Ok(V2 { group }),
+            Err(e) => {
+                remove_tree(&group, Duration::ZERO);
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Makes a base give controllers to its children. If we are alone in it (a delegated scope), we move out of the way first.
+fn make_room(base: &Path) -> Result<()> {
+    let control = base.join("cgroup.subtree_control");
+    let has = read(&control)?;
+    if ["memory", "pids", "cpu"].iter().all(|want| has.split_whitespace().any(|c| c == *want)) {
+        return Ok(());
+    }
+    let alone = read(&base.join("cgroup.procs"))? == std::process::id().to_string();
+    if alone {
+        let aside = base.join("supervisor");
+        fs::create_dir_all(&aside).during(|| format!("cannot make the cgroup {}", aside.display()))?;
+        write(&aside.join("cgroup.procs"), "0")?;
+    }
+    write(&control, WANTED)
+}
+
+impl Backend for V2 {
+    fn describe(&self) -> String {
+        "v2".into()
+    }
+
+    fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
+        let path = self.group.join(id);
+        fs::create_dir_all(&path).during(|| format!("cannot make the cgroup {}", path.display()))?;
+        let group = V2Group { path };
+        if let Err(e) = group.limit(limits) {
+            group.remove();
+            return Err(e);
+        }
+        Ok(Arc::new(group))
+    }
+
+    fn destroy(&self) {
+        if write(&self.group.join("cgroup.kill"), "1").is_err() {
+            kill_listed(&self.group);
+        }
+        remove_tree(&self.group, PATIENCE);
+    }
+}
+
+struct V2Group {
+    path: PathBuf,
+}
+
+/// `cpu.weight` for `cpu.shares`: 2..262144 onto 1..10000, as runc maps it.
+pub fn weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+}
+
+impl V2Group {
+    fn limit(&self, limits: &Limits) -> Result<()> {
+        let file = |name: &str| self.path.join(name);
+        let by_crate = |done: cgroups_rs::fs::error::Result<()>, name: &str| {
+            done.map_err(|e| {
+                Error::new(format!("cannot set {}: {e}", file(name).display()), io::Error::last_os_error())
+            })
+        };
+        if let Some(bytes) = limits.memory {
+            let memory = MemController::new(self.path.clone(), PathBuf::new(), true);
+            by_crate(memory.set_limit(bytes as i64), "memory.max")?;
+            must_be(&file("memory.max"), &bytes.to_string())?;
+            let _ = write(&file("memory.swap.max"), "0"); // absent without swap accounting
+            let _ = write(&file("memory.oom.group"), "1");
+        }
+        if limits.cpu_shares > 0 {
+            let weight = weight(limits.cpu_shares).to_string();
+            write(&file("cpu.weight"), &weight)?;
+            must_be(&file("cpu.weight"), &weight)?;
+        }
+        if let Some(milli) = limits.cpu_milli {
+            let max = format!("{} {PERIOD}", (milli * PERIOD / 1000).max(1000));
+            write(&file("cpu.max"), &max)?;
+            must_be(&file("cpu.max"), &max)?;
+        }
+        if let Some(count) = limits.pids {
+            let pids = PidController::new(self.path.clone(), PathBuf::new(), true);
+            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), "pids.max")?;
+            must_be(&file("pids.max"), &count.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+impl Group for V2Group {
+    fn entry(&self) -> Result<Entry> {
+        let directory =
+            fs::File::open(&self.path).during(|| format!("cannot open {}", self.path.display()))?;
+        Ok(Entry { directory: Some(directory.into()), tasks: Vec::new() })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let cpu = field(&self.path.join("cpu.stat"), "usage_usec")?;
+        let used = number(&self.path.join("memory.current"))?;
+        let inactive = field(&self.path.join("memory.stat"), "inactive_file").unwrap_or(0);
+        Some(Usage { cpu: Duration::from_micros(cpu), working_set: used.saturating_sub(inactive) })
+    }
+
+    fn oom_kills(&self) -> u64 {
+        field(&self.path.join("memory.events"), "oom_kill").unwrap_or(0)
+    }
+
+    fn kill(&self) -> Result<()> {
+        write(&self.path.join("cgroup.kill"), "1")
+    }
+
+    fn remove(&self) {
+        remove_tree(&self.path, Duration::from_millis(200));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn shares_become_weights_as_runc_maps_them() {
+        assert_eq!([2, 102, 1024, 262_144].map(super::weight), [1, 4, 39, 10000]);
+    }
+}

@@ -1,0 +1,62 @@
+//! Namespaces. `setns` and `unshare` act on the calling thread, and rootless there is no way back into the host's network
+//! namespace: so every visit is made by a thread that is thrown away afterwards.
+
+use super::process::flags;
+use nix::sched::CloneFlags;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A new network namespace. It lives as long as the descriptor or a process in it: nothing can leak.
+pub fn new_network() -> io::Result<OwnedFd> {
+    on_thread(|| {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok(File::open("/proc/thread-self/ns/net")?.into())
+    })?
+}
+
+/// Runs `visit` on a thread of its own inside the network namespace. Blocks the caller for that long.
+pub fn in_network<T: Send>(network: BorrowedFd<'_>, visit: impl FnOnce() -> T + Send) -> io::Result<T> {
+    on_thread(move || {
+        nix::sched::setns(network, CloneFlags::CLONE_NEWNET)?;
+        Ok(visit())
+    })?
+}
+
+fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work)?;
+        thread.join().map_err(|_| io::Error::other("a namespace thread panicked"))
+    })
+}
+
+/// Writes kernel settings below /proc/sys in a network namespace.
+pub fn set_network_sysctls(network: BorrowedFd<'_>, settings: &[(&str, &str)]) -> super::Result<()> {
+    use super::Context;
+    let write = || {
+        settings.iter().try_for_each(|(name, value)| {
+            std::fs::write(format!("/proc/sys/{name}"), value).during(|| format!("cannot set {name}={value}"))
+        })
+    };
+    in_network(network, write).during(|| "cannot enter a network namespace".into())?
+}
+
+fn only(clone_flags: u64) -> CloneFlags {
+    CloneFlags::from_bits_truncate(clone_flags as i32)
+}
+
+/// Joins the namespaces of the process behind a pidfd (Linux 5.8), or the one behind a namespace's own descriptor. A PID
+/// namespace counts for children only. Only in a single-threaded process.
+pub fn join(what: impl AsFd, clone_flags: u64) -> io::Result<()> {
+    Ok(nix::sched::setns(what, only(clone_flags))?)
+}
+
+/// Leaves the cgroup namespace for one whose root is the cgroup this process is in.
+pub fn own_cgroup_view() -> io::Result<()> {
+    Ok(nix::sched::unshare(only(flags::NEWCGROUP))?)
+}
+
+/// A namespace of a running process, by the name it has in /proc, e.g. `net`.
+pub fn of_process(pid: i32, kind: &str) -> io::Result<OwnedFd> {
+    Ok(File::open(format!("/proc/{pid}/ns/{kind}"))?.into())
+}

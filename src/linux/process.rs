@@ -1,0 +1,219 @@
+//! Processes that are named by file descriptors: clone3, pidfds, exits.
+
+use super::check;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// clone(2) flags that this room's callers use.
+pub mod flags {
+    pub const NEWNS: u64 = libc::CLONE_NEWNS as u64;
+    pub const NEWPID: u64 = libc::CLONE_NEWPID as u64;
+    pub const NEWNET: u64 = libc::CLONE_NEWNET as u64;
+    pub const NEWIPC: u64 = libc::CLONE_NEWIPC as u64;
+    pub const NEWUTS: u64 = libc::CLONE_NEWUTS as u64;
+    pub const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    /// The child becomes the caller's sibling: its parent is the caller's parent.
+    pub const PARENT: u64 = libc::CLONE_PARENT as u64;
+}
+
+/// libc's constant is a c_int and truncates to 0.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A process that was just made. The descriptor stays valid, and never means a stranger, whatever happens to the pid.
+#[derive(Debug)]
+pub struct Child {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl Exit {
+    /// As a shell and the kubelet count: 128 + signal for a process ended by one.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Makes a child that runs `body` and ends with its value; a panic ends it with 101. Returns in the parent only.
+///
+/// Errors: `EINVAL` if this process has more than one thread (a fork would copy locks that nobody opens again).
+pub fn spawn_forked(
+    clone_flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> io::Result<Child> {
+    // SAFETY: unshare takes no pointers. CLONE_THREAD changes nothing: it only succeeds in a single-threaded process.
+    check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into())?;
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain data, for which all zeroes is "nothing asked for".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = clone_flags | libc::CLONE_PIDFD as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    // A sibling inherits its exit signal from the caller; asking for one is EINVAL.
+    args.exit_signal = if clone_flags & flags::PARENT == 0 { libc::SIGCHLD as u64 } else { 0 };
+    if let Some(directory) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = directory.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM this is a fork: the child gets a copy of memory, and this process was checked to have no other
+    // thread, so no lock is held by somebody who does not exist in the child. `args` and `pidfd` outlive the call.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) })?;
+    if pid == 0 {
+        let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(101);
+        exit_now(code)
+    }
+    // SAFETY: the kernel stored a new descriptor there, which nobody else owns.
+    Ok(Child { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// Ends this process without running anybody's clean-up: what a forked child must do.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit never returns and touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+/// A descriptor for a process by its number. The caller must know that the number is not a stranger's, e.g. its own parent's.
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers; a non-negative answer is a new descriptor.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: as above: new, and ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Signals the process behind `pidfd`, never a stranger who inherited its pid.
+///
+/// Errors: `ESRCH` if it has ended and was waited for. Source: pidfd_send_signal(2), Linux 5.1.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: `pidfd` is borrowed, so it stays open for the call. A null `info` means "as kill(2) would fill it".
+    let answer =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0u32) };
+    check(answer).map(drop)
+}
+
+/// Collects the exit of the child behind `pidfd`; with `block` waits for it, else `None` while it runs.
+///
+/// Errors: `ECHILD` if it is not a child of this process, or somebody else collected it.
+pub fn wait_pidfd(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Exit>> {
+    let options = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    wait_id(libc::P_PIDFD, pidfd.as_raw_fd() as u32, options).map(|found| found.map(|(_, exit)| exit))
+}
+
+/// The pid of some ended child, which stays a zombie; `None` if there is none.
+pub fn peek_ended_child() -> io::Result<Option<i32>> {
+    let options = libc::WEXITED | libc::__WALL | libc::WNOHANG | libc::WNOWAIT;
+    match wait_id(libc::P_ALL, 0, options) {
+        Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        other => Ok(other?.map(|(pid, _)| pid)),
+    }
+}
+
+/// Collects an ended child by its number.
+pub fn reap(pid: i32) -> io::Result<()> {
+    wait_id(libc::P_PID, pid as u32, libc::WEXITED | libc::__WALL | libc::WNOHANG).map(drop)
+}
+
+fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<(i32, Exit)>> {
+    loop {
+        // SAFETY: siginfo_t is plain data; all zeroes is what waitid leaves when it finds nobody.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` outlives the call and is large enough by its type.
+        match check(unsafe { libc::waitid(kind, id, &raw mut info, options) }.into()) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+            Ok(_) => {}
+        }
+        // SAFETY: waitid filled the fields of a SIGCHLD, or left zeroes.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        return Ok((pid != 0).then(|| {
+            let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
+            (pid, exit)
+        }));
+    }
+}
+
+/// Replaces this process' program. Returns only on failure. Strings with a NUL byte are `EINVAL`.
+pub fn exec(path: &std::path::Path, argv: &[String], env: &[(String, String)]) -> io::Error {
+    let text = |s: &[u8]| CString::new(s).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
+    let run = || -> io::Result<std::convert::Infallible> {
+        let path = text(path.as_os_str().as_bytes())?;
+        let argv: Vec<CString> = argv.iter().map(|a| text(a.as_bytes())).collect::<io::Result<_>>()?;
+        let env: Vec<CString> =
+            env.iter().map(|(k, v)| text(format!("{k}={v}").as_bytes())).collect::<io::Result<_>>()?;
+        Ok(nix::unistd::execve(&path, &argv, &env)?)
+    };
+    match run() {
+        Err(e) => e,
+    }
+}
+
+/// Makes `fds` the standard input, output and error.
+pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+    // First out of the way of 0..2, else one could be overwritten before it is used.
+    let high = fds
+        .iter()
+        .map(|fd| Ok(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10))?))
+        .collect::<io::Result<Vec<RawFd>>>()?;
+    for (target, source) in high.into_iter().enumerate() {
+        // SAFETY: both are descriptor numbers; replacing 0, 1 and 2 is this function's documented purpose, and std treats
+        // them as always open. `source` was made above and is closed here, once.
+        unsafe {
+            check(libc::dup2(source, target as i32).into())?;
+            libc::close(source);
+        }
+    }
+    Ok(())
+}
+
+/// Stdin, stdout and stderr become /dev/null.
+pub fn silence_stdio() -> io::Result<()> {
+    use std::os::fd::AsFd;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    set_stdio([null.as_fd(); 3])
+}
+
+/// Whether this process has exactly one thread.
+pub fn single_threaded() -> bool {
+    // SAFETY: as in `spawn_forked`: no pointers, no effect.
+    unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
+}
+
+/// This process gets SIGKILL when the thread that made it ends. Cleared by a change of user: call it after that.
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_threaded_process_may_not_fork_by_hand() {
+        // The test harness has threads.
+        let refused = spawn_forked(0, None, || 0).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn an_exit_is_collected_through_its_descriptor() {
+        let mut command = std::process::Command::new("/bin/sh");
+        let child = command.args(["-c", "kill -9 $$"]).spawn().unwrap();
+        let pidfd = pidfd_open(child.id() as i32).unwrap();
+        let exit = wait_pidfd(pidfd.as_fd(), true).unwrap().unwrap();
+        assert_eq!((exit, exit.code()), (Exit::Signal(9), 137));
+        assert_eq!(pidfd_send_signal(pidfd.as_fd(), 0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+}

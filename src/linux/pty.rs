@@ -1,0 +1,38 @@
+//! Terminals.
+
+use super::check;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Makes a terminal in this process' own devpts instance and makes it the controlling terminal of a new session. Returns the
+/// master and the terminal. For a process that was just made.
+pub fn become_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    // SAFETY: setsid takes nothing.
+    check(unsafe { libc::setsid() }.into())?;
+    let path = c"/dev/ptmx".as_ptr();
+    // SAFETY: a literal path and flags; a non-negative answer is a new descriptor of ours.
+    let master = unsafe {
+        let fd = check(libc::open(path, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC).into())?;
+        OwnedFd::from_raw_fd(fd as i32)
+    };
+    let unlock: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int, which outlives the call.
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }.into())?;
+    // TIOCGPTPEER needs no look-up of /dev/pts/N, which could be somebody else's by then.
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: takes flags by value; a non-negative answer is a new descriptor of ours.
+    let terminal = unsafe {
+        let fd = check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags).into())?;
+        OwnedFd::from_raw_fd(fd as i32)
+    };
+    // SAFETY: takes an int by value.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }.into())?;
+    Ok((master, terminal))
+}
+
+/// Tells the program on the terminal its size in character cells (it gets SIGWINCH).
+pub fn resize(master: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize, which outlives the call.
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
+}

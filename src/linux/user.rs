@@ -1,0 +1,110 @@
+//! Entering a user namespace: how somebody without root becomes root over processes of their own.
+
+use super::process::{self, Exit};
+use super::{Context, Result, fds};
+use nix::sched::CloneFlags;
+use nix::unistd::{Gid, Uid};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+
+/// Which users and groups exist for this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ids {
+    /// All of the machine's: we are root.
+    Host,
+    /// Root and a range of subordinate ids (/etc/subuid, newuidmap).
+    Range,
+    /// Root alone: `runAsUser` other than 0 cannot work.
+    Single,
+}
+
+impl Ids {
+    pub fn rootless(self) -> bool {
+        self != Ids::Host
+    }
+}
+
+/// A line of /etc/subuid or /etc/subgid for this user: first id and count. The file names users by name or number.
+pub fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> {
+    file.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let owner = fields.next()?;
+        let range = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
+        (!name.is_empty() && owner == name || owner == id.to_string()).then_some(range)
+    })
+}
+
+/// The name of a user id in the text of /etc/passwd.
+pub fn user_name(passwd: &str, id: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id.to_string()).then_some(name)
+    })
+}
+
+/// Enters a new user namespace as its root, with subordinate ids if the machine grants some, else with one id. For root: no
+/// change. Only in a single-threaded process.
+pub fn enter() -> Result<Ids> {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    if uid.is_root() {
+        return Ok(Ids::Host);
+    }
+    // newuidmap must run outside the new namespace, and we are about to be inside: a helper waits there for our word.
+    let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
+    let me = std::process::id();
+    let helper = process::spawn_forked(0, None, || map_from_outside(&theirs, me, uid.as_raw(), gid.as_raw()))
+        .during(|| "cannot fork".into())?;
+    drop(theirs);
+    nix::sched::unshare(CloneFlags::CLONE_NEWUSER).during(|| "cannot make a user namespace".into())?;
+    fds::send(ours.as_fd(), b"go", &[]).during(|| "the id mapping helper is gone".into())?;
+    let mapped = matches!(process::wait_pidfd(helper.pidfd.as_fd(), true), Ok(Some(Exit::Code(0))));
+    if !mapped {
+        let write = |file: &str, text: String| {
+            fs::write(format!("/proc/self/{file}"), text).during(|| format!("cannot write /proc/self/{file}"))
+        };
+        write("setgroups", "deny".into())?;
+        write("uid_map", format!("0 {uid} 1\n"))?;
+        write("gid_map", format!("0 {gid} 1\n"))?;
+    }
+    let (root, wheel) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setresgid(wheel, wheel, wheel).during(|| "cannot become group 0".into())?;
+    nix::unistd::setresuid(root, root, root).during(|| "cannot become user 0".into())?;
+    Ok(if mapped { Ids::Range } else { Ids::Single })
+}
+
+fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
+    if fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go") {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let name = user_name(&passwd, uid).unwrap_or("");
+        let ok = run_map("newuidmap", "/etc/subuid", name, pid, uid)
+            .and_then(|()| run_map("newgidmap", "/etc/subgid", name, pid, gid));
+        return i32::from(ok.is_err());
+    }
+    1
+}
+
+fn run_map(program: &str, ranges: &str, name: &str, pid: u32, id: u32) -> io::Result<()> {
+    let text = fs::read_to_string(ranges)?;
+    // /etc/subgid too is keyed by the user, so the user's number is not looked for there by the group's.
+    let (first, count) = subordinate_range(&text, name, id).ok_or(io::ErrorKind::NotFound)?;
+    let args = [pid, 0, id, 1, 1, first, count].map(|n| n.to_string());
+    let done = std::process::Command::new(program).args(args).stderr(std::process::Stdio::null()).status()?;
+    if done.success() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subordinate_ids_belong_to_a_name_or_a_number() {
+        let file = "anna:100000:65536\n1001:165536:65536\n";
+        assert_eq!(subordinate_range(file, "anna", 1000), Some((100_000, 65536)));
+        assert_eq!(subordinate_range(file, "ben", 1001), Some((165_536, 65536)));
+        assert_eq!(subordinate_range(file, "ben", 1002), None);
+        assert_eq!(user_name("root:x:0:0::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh", 1000), Some("anna"));
+    }
+}

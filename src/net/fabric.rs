@@ -1,0 +1,164 @@
+//! The wire that joins the nodes: a namespace with a bridge.
+
+use super::host::Host;
+use super::link::{self, mac};
+use super::namespace::Namespace;
+use super::node::Node;
+use super::{Refused, nft};
+use crate::cni::{HostNetwork, NodeNetwork, Result};
+use crate::linux::namespace::set_network_sysctls;
+use nlink::netlink::addr::Ipv4Address;
+use nlink::netlink::link::BridgeLink;
+use nlink::netlink::route::Ipv4Route;
+use nlink::netlink::tc::NetemConfig;
+use nlink::netlink::{Connection, Route};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+
+/// Node N's address.
+pub fn node_ip(index: u8) -> Ipv4Addr {
+    Ipv4Addr::new(172, 30, 0, 10 + index)
+}
+
+pub struct Fabric {
+    namespace: Namespace,
+    route: Connection<Route>,
+    bridge: u32,
+    /// Wires made so far: a wire that is still vanishing keeps its name.
+    wires: AtomicU32,
+    nodes: Mutex<BTreeMap<u8, Arc<Node>>>,
+    host: Arc<Host>,
+}
+
+impl Fabric {
+    /// Errors: the kernel has no network namespaces, veth or bridge for us; `ropewalk doctor` says which.
+    pub async fn new() -> Result<Fabric> {
+        let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
+        let route = link::open(namespace.fd())?;
+        link::up(&route, 1).await?;
+        route.add_link(BridgeLink::new("br0").address(mac(BRIDGE))).await.during(|| "cannot make a bridge".into())?;
+        let bridge = link::index_of(&route, "br0").await?;
+        link::up(&route, bridge).await?;
+        let address = Ipv4Address::with_index(bridge, BRIDGE, 24);
+        route.add_address(address).await.during(|| "cannot give the bridge an address".into())?;
+        set_network_sysctls(
+            namespace.fd().as_fd(),
+            &[
+                ("net/ipv4/ip_forward", "1"),
+                ("net/ipv4/conf/all/send_redirects", "0"),
+                ("net/ipv4/conf/br0/send_redirects", "0"),
+                ("net/ipv4/conf/all/rp_filter", "0"),
+            ],
+        )
+        .during(|| "cannot configure the fabric".into())?;
+        let host = Arc::new(Host::new(namespace.clone()));
+        let (wires, nodes) = (AtomicU32::new(0), Mutex::default());
+        Ok(Fabric { namespace, route, bridge, wires, nodes, host })
+    }
+
+    /// Makes node N's network (again): 172.30.0.(10+N), pods in 10.244.N.0/24. `index` is 1 to 200.
+    pub async fn node(&self, index: u8, name: &str) -> Result<Arc<dyn NodeNetwork>> {
+        let ip = node_ip(index);
+        let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
+        let inside = link::open(namespace.fd())?;
+        link::up(&inside, 1).await?;
+        let wire = format!("n{index}-{}", self.wires.fetch_add(1, Ordering::Relaxed));
+        let port = link::wire(&self.route, &wire, None, namespace.fd(), mac(ip)).await?;
+        let eth0 = link::index_of(&inside, "eth0").await?;
+        link::up(&inside, eth0).await?;
+        let joined = self.route.set_link_master_by_index(port, self.bridge).await;
+        joined.during(|| format!("cannot join {name} to the bridge"))?;
+        link::up(&self.route, port).await?;
+        link::neighbour(&self.route, self.bridge, ip, mac(ip)).await?;
+        link::neighbour(&inside, eth0, BRIDGE, mac(BRIDGE)).await?;
+        let address = Ipv4Address::with_index(eth0, ip, 24);
+        inside.add_address(address).await.during(|| format!("cannot give {name} its address"))?;
+        // Local connections to a Service need a route before they are translated.
+        let default = Ipv4Route::default_route().gateway(BRIDGE).dev_index(eth0);
+        inside.add_route(default).await.during(|| format!("cannot give {name} a default route"))?;
+        let pods = Ipv4Route::new(Ipv4Addr::new(10, 244, index, 0), 24).gateway(ip).dev_index(self.bridge);
+        self.route.replace_route(pods).await.during(|| format!("cannot route to the pods of {name}"))?;
+        self.introduce(index, &inside, eth0).await?;
+        link::wait_up(&inside, eth0).await?;
+        link::wait_up(&self.route, port).await?;
+        let node = Arc::new(Node::new(index, name, ip, namespace, inside, eth0).await?);
+        self.lock().insert(index, node.clone());
+        Ok(node)
+    }
+
+    /// Nodes that know each other's hardware address never lose a first packet to ARP.
+    async fn introduce(&self, index: u8, inside: &Connection<Route>, eth0: u32) -> Result<()> {
+        let others: Vec<Arc<Node>> =
+            self.lock().iter().filter(|(other, _)| **other != index).map(|(_, node)| node.clone()).collect();
+        for other in others {
+            let there = other.ip();
+            link::neighbour(inside, eth0, there, mac(there)).await?;
+            other.meet(node_ip(index)).await?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u8, Arc<Node>>> {
+        self.nodes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Forgets a node; its namespace goes once nobody else holds it.
+    pub fn remove_node(&self, index: u8) {
+        self.lock().remove(&index);
+    }
+
+    /// The learner's own loopback.
+    pub fn host(&self) -> Arc<dyn HostNetwork> {
+        self.host.clone()
+    }
+
+    /// A TCP connection made from the fabric, e.g. to a node's address.
+    pub async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+        self.namespace.dial(to).await
+    }
+
+    /// Loses everything between two nodes and their pods, both ways, until `heal`.
+    pub async fn cut(&self, a: u8, b: u8) -> Result<()> {
+        for node in self.nodes() {
+            match node.index() {
+                index if index == a => node.cut_off(b).await?,
+                index if index == b => node.cut_off(a).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Delays everything a node sends, and loses a percentage of it, until `heal`. Errors: the kernel has no netem.
+    pub async fn slow(&self, index: u8, delay: Duration, loss_percent: f64) -> Result<()> {
+        let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
+        let loss = nlink::util::Percent::new(loss_percent.clamp(0.0, 100.0));
+        node.shape(NetemConfig::new().delay(delay).loss(loss)).await
+    }
+
+    /// Undoes `cut` and `slow`.
+    pub async fn heal(&self) -> Result<()> {
+        for node in self.nodes() {
+            node.heal().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of the table that `cut` fills.
+pub(super) const FAULTS: &str = "rw-faults";
+
+/// All packets between this node (with its pods) and another one are dropped in these chains.
+pub(super) fn cut_rules(connection: &nft::Nft, others: &[u8]) -> nlink::Result<nft::Transaction> {
+    nft::drop_between(connection, FAULTS, others.iter().map(|n| (node_ip(*n), Ipv4Addr::new(10, 244, *n, 0))))
+}

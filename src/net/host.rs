@@ -1,0 +1,261 @@
+//! The learner's own loopback: ports of 127.0.0.1 and ::1 that lead into the fabric, as a node's ports would be reached.
+
+use super::namespace::Namespace;
+use crate::clock;
+use crate::cni::{Error, HostNetwork, HostPort, Protocol};
+use crate::task::Crew;
+use async_trait::async_trait;
+use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
+use nix::sys::socket::{bind, listen, setsockopt, shutdown, socket, sockopt};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+
+/// A UDP client that was silent for so long is forgotten.
+const UDP_IDLE: Duration = Duration::from_secs(60);
+/// UDP clients of one port; more are ignored until one is forgotten.
+const UDP_CLIENTS: usize = 256;
+
+pub struct Host {
+    fabric: Namespace,
+    ports: tokio::sync::Mutex<BTreeMap<(u16, bool), Port>>,
+}
+
+/// A port that is ours.
+struct Port {
+    wanted: HostPort,
+    door: Door,
+    /// One task per address while connections are accepted.
+    serving: Vec<JoinHandle<()>>,
+    /// Connections, which outlive a change of targets or readiness, as they would on a node.
+    connections: Crew,
+}
+
+/// Bound sockets, one per address. A TCP socket that is bound but does not listen keeps the port and refuses connections.
+enum Door {
+    Tcp(Vec<OwnedFd>),
+    Udp(Vec<Arc<UdpSocket>>),
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.serving.iter().for_each(JoinHandle::abort);
+        self.connections.kill();
+    }
+}
+
+impl Host {
+    pub(super) fn new(fabric: Namespace) -> Host {
+        Host { fabric, ports: tokio::sync::Mutex::default() }
+    }
+}
+
+fn addresses(port: u16) -> [SocketAddr; 2] {
+    [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+}
+
+/// Binds on both loopbacks; a machine without IPv6 has one.
+fn bind_all<T>(port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<Vec<T>> {
+    let [v4, v6] = addresses(port);
+    let mut bound = vec![bind(v4)?];
+    match bind(v6) {
+        Ok(socket) => bound.push(socket),
+        Err(e) if matches!(e.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported) => {}
+        Err(e) if e.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {}
+        Err(e) => return Err(e),
+    }
+    Ok(bound)
+}
+
+/// With SO_REUSEADDR another program could take a port that does not listen yet; without it, connections of an earlier cluster
+/// that are not quite over keep us out. So: without, and only if that fails, with.
+fn bind_tcp(on: SocketAddr) -> io::Result<OwnedFd> {
+    bind_tcp_once(on, false).or_else(|_| {
+        let socket = bind_tcp_once(on, true)?;
+        // Such a bind succeeds beside another such socket; only listening tells.
+        listen(&socket, Backlog::new(1)?)?;
+        shutdown(socket.as_raw_fd(), Shutdown::Both)?;
+        Ok(socket)
+    })
+}
+
+fn bind_tcp_once(on: SocketAddr, reuse: bool) -> io::Result<OwnedFd> {
+    let family = if on.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let made = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    setsockopt(&made, sockopt::ReuseAddr, &reuse)?;
+    bind(made.as_raw_fd(), &SockaddrStorage::from(on))?;
+    Ok(made)
+}
+
+impl Port {
+    fn bind(wanted: &HostPort) -> io::Result<Port> {
+        let door = match wanted.protocol {
+            Protocol::Tcp => Door::Tcp(bind_all(wanted.port, bind_tcp)?),
+            Protocol::Udp => Door::Udp(bind_all(wanted.port, |on| {
+                let socket = std::net::UdpSocket::bind(on)?;
+                socket.set_nonblocking(true)?;
+                Ok(Arc::new(UdpSocket::from_std(socket)?))
+            })?),
+        };
+        Ok(Port { wanted: HostPort { ready: false, ..wanted.clone() }, door, serving: Vec::new(), connections: Crew::new("host-port") })
+    }
+
+    /// Starts or stops serving, or serves other targets.
+    fn become_like(&mut self, wanted: &HostPort, fabric: &Namespace) -> io::Result<()> {
+        if self.wanted == *wanted {
+            return Ok(());
+        }
+        self.serving.drain(..).for_each(|task| task.abort());
+        let targets = Arc::new(Targets::new(wanted.to.clone()));
+        match &self.door {
+            Door::Tcp(sockets) => {
+                for socket in sockets {
+                    if !wanted.ready {
+                        // Back to "bound": a socket that never listened answers ENOTCONN.
+                        let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+                        setsockopt(socket, sockopt::ReuseAddr, &false)?;
+                        continue;
+                    }
+                    // While it listens the port cannot be taken, and connections of an earlier time do not hinder it.
+                    setsockopt(socket, sockopt::ReuseAddr, &true)?;
+                    listen(socket, Backlog::new(1024)?)?;
+                    let listener = std::net::TcpListener::from(socket.try_clone()?);
+                    listener.set_nonblocking(true)?;
+                    let listener = TcpListener::from_std(listener)?;
+                    let serve = serve_tcp(listener, targets.clone(), fabric.clone(), self.connections.clone());
+                    self.serving.push(tokio::spawn(serve));
+                }
+            }
+            Door::Udp(sockets) if wanted.ready => {
+                let serve = |socket: &Arc<UdpSocket>| {
+                    tokio::spawn(serve_udp(socket.clone(), targets.clone(), fabric.clone(), self.connections.clone()))
+                };
+                self.serving.extend(sockets.iter().map(serve));
+            }
+            Door::Udp(_) => {}
+        }
+        self.wanted = wanted.clone();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl HostNetwork for Host {
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)> {
+        let key = |port: &HostPort| (port.port, port.protocol == Protocol::Udp);
+        let mut ports = self.ports.lock().await;
+        ports.retain(|have, _| want.iter().any(|w| key(w) == *have));
+        let mut failed = Vec::new();
+        for wanted in want {
+            let taken = |cause| (wanted.port, Error::PortTaken { port: wanted.port, cause });
+            let port = match ports.entry(key(wanted)) {
+                std::collections::btree_map::Entry::Occupied(have) => have.into_mut(),
+                std::collections::btree_map::Entry::Vacant(free) => match Port::bind(wanted) {
+                    Ok(port) => free.insert(port),
+                    Err(cause) => {
+                        failed.push(taken(cause));
+                        continue;
+                    }
+                },
+            };
+            if let Err(cause) = port.become_like(wanted, &self.fabric) {
+                failed.push(taken(cause));
+            }
+        }
+        failed
+    }
+}
+
+/// Where a port leads: one after the other.
+struct Targets {
+    to: Vec<SocketAddr>,
+    next: AtomicUsize,
+}
+
+impl Targets {
+    fn new(to: Vec<SocketAddr>) -> Targets {
+        Targets { to, next: AtomicUsize::new(0) }
+    }
+
+    /// All of them, beginning with the one whose turn it is.
+    fn in_turn(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        (0..self.to.len()).map(move |n| self.to[(first + n) % self.to.len()])
+    }
+}
+
+async fn serve_tcp(listener: TcpListener, targets: Arc<Targets>, fabric: Namespace, crew: Crew) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => crew.spawn(carry(stream, targets.clone(), fabric.clone())),
+            // No more descriptors, say: not for ever.
+            Err(_) => clock::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn carry(mut outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
+    let _ = outside.set_nodelay(true);
+    for target in targets.in_turn() {
+        if let Ok(mut inside) = fabric.dial(target).await {
+            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await; // either side may break off
+            return;
+        }
+    }
+    // Nobody there: the learner's client sees what a node's would, a connection that is broken off.
+    let _ = outside.set_zero_linger();
+}
+
+/// One socket in the fabric per client, so that answers find their way back.
+async fn serve_udp(socket: Arc<UdpSocket>, targets: Arc<Targets>, fabric: Namespace, crew: Crew) {
+    let mut clients: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
+    let mut buffer = vec![0; 65536];
+    loop {
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        clients.retain(|_, inside| Arc::strong_count(inside) > 1); // their answering task has given up
+        if !clients.contains_key(&client) {
+            if clients.len() >= UDP_CLIENTS {
+                continue;
+            }
+            let Some(target) = targets.in_turn().next() else { continue };
+            let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            let Ok(inside) = fabric.bind_udp(unspecified).await else { continue };
+            if inside.connect(target).await.is_err() {
+                continue;
+            }
+            let inside = Arc::new(inside);
+            crew.spawn(answer_udp(inside.clone(), socket.clone(), client));
+            clients.insert(client, inside);
+        }
+        if let Some(inside) = clients.get(&client) {
+            let _ = inside.send(&buffer[..length]).await; // UDP may lose it
+        }
+    }
+}
+
+async fn answer_udp(inside: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
+    let mut buffer = vec![0; 65536];
+    while let Some(Ok(length)) = clock::timeout(UDP_IDLE, inside.recv(&mut buffer)).await {
+        let _ = socket.send_to(&buffer[..length], client).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_take_turns_and_all_are_tried() {
+        let to: Vec<SocketAddr> = vec!["172.30.0.11:1".parse().unwrap(), "172.30.0.12:1".parse().unwrap()];
+        let targets = Targets::new(to.clone());
+        assert_eq!(targets.in_turn().collect::<Vec<_>>(), to);
+        assert_eq!(targets.in_turn().next(), Some(to[1]));
+        assert_eq!(Targets::new(vec![]).in_turn().next(), None);
+    }
+}

@@ -1,0 +1,487 @@
+//! One container: what it was asked to be, its process while it runs, and how it ended.
+
+use super::images::Definition;
+use super::log::{Cutter, Log, Stream};
+use super::node::Shared;
+use super::sandbox::{self, Sandbox};
+use super::spec::{self, Request, Role, What};
+use super::terminal::Terminal;
+use super::zygote::Started;
+use crate::clock::{self, Timestamp};
+use crate::cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
+use crate::linux::{cgroup, confine, fds, process::Exit, reap::Process, signal};
+use bytes::Bytes;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+
+/// Chunks of output that an attached session may lag behind before it loses some.
+const ATTACH_BUFFER: usize = 256;
+/// How long a container's output may go on after its first process: somebody it left behind may hold the pipe.
+const DRAIN: Duration = Duration::from_secs(1);
+
+pub struct Container {
+    pub id: String,
+    pub sandbox: Arc<Sandbox>,
+    pub config: ContainerConfig,
+    pub log: Log,
+    image: String,
+    image_id: String,
+    stop_signal: i32,
+    process: spec::Process,
+    directory: PathBuf,
+    created_at: Timestamp,
+    status: watch::Sender<Status>,
+    live: Mutex<Option<Live>>,
+    /// Output as it comes, for attached sessions.
+    pub output: broadcast::Sender<(Stream, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+struct Status {
+    state: ContainerState,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    exit_code: i32,
+    reason: String,
+    message: String,
+}
+
+/// A running container's process and ends.
+#[derive(Clone)]
+pub struct Live {
+    pub process: Arc<Process>,
+    pub group: Arc<dyn cgroup::Group>,
+    pub stdin: Stdin,
+    pub terminal: Option<Terminal>,
+}
+
+/// Where attached sessions write to; `None` inside once it is closed. One session writes at a time.
+pub type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
+
+impl Container {
+    /// Prepares directories and log; no process yet.
+    pub fn prepare(
+        shared: &Shared,
+        id: String,
+        sandbox: Arc<Sandbox>,
+        config: ContainerConfig,
+    ) -> Result<Container> {
+        let image = shared.images.find(&config.image)?;
+        let process = program(&config, image, &sandbox.config.hostname)?;
+        let io = |what: &str, path: &Path| {
+            let what = format!("{what} {}", path.display());
+            move |cause| Error::Io { what, cause }
+        };
+        let log_path = sandbox.config.log_directory.join(&config.log_path);
+        let log = Log::open(&log_path).map_err(io("cannot open the log", &log_path))?;
+        let directory = shared.writable.join(&id);
+        let make = || {
+            ["upper", "work", "merged"].iter().try_for_each(|name| fs::create_dir_all(directory.join(name)))?;
+            symlink(shared.images.layer(image), directory.join("lower"))
+        };
+        make().map_err(io("cannot make", &directory))?;
+        let status = Status {
+            state: ContainerState::Created,
+            started_at: None,
+            finished_at: None,
+            exit_code: 0,
+            reason: String::new(),
+            message: String::new(),
+        };
+        Ok(Container {
+            image: shared.images.describe(image).tags.first().cloned().unwrap_or_default(),
+            image_id: image.id(),
+            stop_signal: signal::number(image.stop_signal).unwrap_or(nix::libc::SIGTERM),
+            created_at: clock::now(),
+            status: watch::Sender::new(status),
+            live: Mutex::new(None),
+            output: broadcast::Sender::new(ATTACH_BUFFER),
+            id,
+            sandbox,
+            config,
+            log,
+            process,
+            directory,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Live>> {
+        self.live.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Its process and ends, or an error in CRI's words.
+    pub fn live(&self) -> Result<Live> {
+        self.lock().clone().ok_or_else(|| Error::State(format!("container {} is not running", self.id)))
+    }
+
+    pub fn state(&self) -> ContainerState {
+        self.status.borrow().state
+    }
+
+    pub fn describe(&self) -> cri::Container {
+        let status = self.status.borrow().clone();
+        cri::Container {
+            id: self.id.clone(),
+            sandbox_id: self.sandbox.id.clone(),
+            name: self.config.name.clone(),
+            attempt: self.config.attempt,
+            state: status.state,
+            image: self.image.clone(),
+            image_id: self.image_id.clone(),
+            created_at: self.created_at,
+            started_at: status.started_at,
+            finished_at: status.finished_at,
+            exit_code: status.exit_code,
+            reason: status.reason,
+            message: status.message,
+            log_path: self.log.path().to_path_buf(),
+            labels: self.config.labels.clone(),
+            annotations: self.config.annotations.clone(),
+        }
+    }
+
+    /// Runs the program.
+    ///
+    /// Errors: `Start` in runc's words; the container is then ended with code 128, reason `StartError`.
+    pub async fn start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+        if self.state() != ContainerState::Created {
+            return Err(Error::State(format!("container {} is not in created state", self.id)));
+        }
+        match self.try_start(shared).await {
+            Ok(()) => {
+                shared.event(&self.sandbox, &self.id, EventKind::Started);
+                Ok(())
+            }
+            Err(e) => {
+                let message = match e {
+                    Error::Start(reason) => format!(
+                        "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc \
+                         create failed: unable to start container process: {reason}: unknown"
+                    ),
+                    other => super::chain(&other),
+                };
+                self.status.send_modify(|status| {
+                    status.state = ContainerState::Exited;
+                    status.finished_at = Some(clock::now());
+                    (status.exit_code, status.reason) = (128, "StartError".into());
+                    status.message.clone_from(&message);
+                });
+                shared.event(&self.sandbox, &self.id, EventKind::Stopped);
+                Err(Error::Start(message))
+            }
+        }
+    }
+
+    async fn try_start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+        let wanted = &self.config.resources;
+        let limits = cgroup::Limits {
+            cpu_shares: wanted.cpu_shares,
+            cpu_milli: wanted.cpu_limit_milli,
+            memory: wanted.memory_limit,
+            pids: wanted.pids_limit,
+        };
+        let group = shared.cgroups.create(&self.id, &limits).map_err(|e| Error::Start(e.line()))?;
+        let made = self.make_process(shared, &*group).await;
+        let (started, streams) = match made {
+            Ok(made) => made,
+            Err(e) => {
+                super::clean_up(move || group.remove()).await;
+                return Err(e);
+            }
+        };
+        let oom_before = group.oom_kills();
+        let (stdin, terminal, pumps) = self.connect(started.terminal, streams)?;
+        let process = started.process;
+        *self.lock() = Some(Live { process: process.clone(), group: group.clone(), stdin, terminal });
+        self.status.send_modify(|status| {
+            status.state = ContainerState::Running;
+            status.started_at = Some(clock::now());
+        });
+        let (container, shared) = (self.clone(), shared.clone());
+        let crew = shared.crew.clone();
+        crew.spawn(async move {
+            let exit = process.exit().await;
+            container.ended(exit, group, oom_before, pumps).await;
+            shared.event(&container.sandbox, &container.id, EventKind::Stopped);
+        });
+        Ok(())
+    }
+
+    async fn make_process(&self, shared: &Shared, group: &dyn cgroup::Group) -> Result<(Started, Streams)> {
+        let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
+        let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
+            .into_iter()
+            .filter(|(_, to)| !self.config.mounts.iter().any(|m| m.container_path == Path::new(to)))
+            .map(|(from, to)| spec::Mount { from, to: to.into(), read_only: false })
+            .collect();
+        mounts.extend(self.config.mounts.iter().map(|m| spec::Mount {
+            from: m.host_path.clone(),
+            to: m.container_path.clone(),
+            read_only: m.read_only,
+        }));
+        // A volume in another volume comes after it.
+        mounts.sort_by_key(|m| m.to.components().count());
+        let wanted = spec::Container {
+            directory: self.directory.clone(),
+            mounts,
+            read_only_root: self.config.security.read_only_root,
+            privileged: self.config.security.privileged,
+            shared_pids: self.sandbox.config.share_process_namespace,
+            process: self.process.clone(),
+        };
+        let (streams, theirs) = Streams::make(self.config.tty, self.config.stdin)
+            .map_err(|cause| Error::Io { what: "cannot make pipes".into(), cause })?;
+        let mut given = vec![(Role::Sandbox, self.sandbox.process.pidfd())];
+        given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
+        given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
+        let what = What::Container(Box::new(wanted));
+        let request = Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what };
+        Ok((shared.zygote.run(request, &given).await?, streams))
+    }
+
+    /// Starts the tasks that carry output to the log and to attached sessions.
+    fn connect(
+        self: &Arc<Self>,
+        master: Option<OwnedFd>,
+        streams: Streams,
+    ) -> Result<(Stdin, Option<Terminal>, Vec<JoinHandle<()>>)> {
+        let io = |cause| Error::Io { what: "cannot watch the container's output".into(), cause };
+        if let Some(master) = master {
+            let terminal = Terminal::new(master).map_err(io)?;
+            let pump = tokio::spawn(self.clone().pump(terminal.clone(), Stream::Stdout));
+            let stdin: Option<Writer> = self.config.stdin.then(|| Box::pin(terminal.clone()) as Writer);
+            return Ok((Arc::new(tokio::sync::Mutex::new(stdin)), Some(terminal), vec![pump]));
+        }
+        let mut pumps = Vec::new();
+        for (fd, stream) in [(streams.stdout, Stream::Stdout), (streams.stderr, Stream::Stderr)] {
+            if let Some(fd) = fd {
+                let reader = pipe::Receiver::from_owned_fd(fd).map_err(io)?;
+                pumps.push(tokio::spawn(self.clone().pump(reader, stream)));
+            }
+        }
+        let stdin = streams.stdin.map(pipe::Sender::from_owned_fd).transpose().map_err(io)?;
+        let stdin = stdin.map(|sender| Box::pin(sender) as Writer);
+        Ok((Arc::new(tokio::sync::Mutex::new(stdin)), None, pumps))
+    }
+
+    async fn pump(self: Arc<Self>, mut from: impl AsyncRead + Unpin, stream: Stream) {
+        let mut cutter = Cutter::new(stream);
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            let bytes = &buffer[..length];
+            if let Err(e) = self.log.write(&cutter.cut(bytes, clock::now())) {
+                tracing::warn!(container = self.id, "cannot write the log: {e}");
+            }
+            if self.output.receiver_count() > 0 {
+                let _ = self.output.send((stream, Bytes::copy_from_slice(bytes))); // nobody is attached any more
+            }
+        }
+        let _ = self.log.write(&cutter.finish(clock::now()));
+    }
+
+    async fn ended(&self, exit: Exit, group: Arc<dyn cgroup::Group>, oom_before: u64, pumps: Vec<JoinHandle<()>>) {
+        let _ = group.kill(); // in a shared PID namespace others may be left
+        let aborts: Vec<_> = pumps.iter().map(JoinHandle::abort_handle).collect();
+        if clock::timeout(DRAIN, futures::future::join_all(pumps)).await.is_none() {
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+        let oom = group.oom_kills() > oom_before;
+        super::clean_up(move || group.remove()).await;
+        *self.lock() = None;
+        self.status.send_modify(|status| {
+            status.state = ContainerState::Exited;
+            status.finished_at = Some(clock::now());
+            status.exit_code = exit.code();
+            status.reason = reason(exit, oom).into();
+        });
+    }
+
+    /// Resolves when it has ended and all of its output is in the log.
+    pub async fn wait_ended(&self) {
+        let mut status = self.status.subscribe();
+        let _ = status.wait_for(|s| s.state == ContainerState::Exited).await;
+    }
+
+    /// Stop signal, at most `grace`, then SIGKILL for all its processes.
+    pub async fn stop(&self, grace: Duration) {
+        let Ok(live) = self.live() else { return };
+        if !grace.is_zero() {
+            let _ = live.process.signal(self.stop_signal); // ESRCH: it has ended
+            let _ = clock::timeout(grace, live.process.exit()).await;
+        }
+        if live.process.ended().is_none() && live.group.kill().is_err() {
+            let _ = live.process.signal(nix::libc::SIGKILL);
+        }
+        // A group that was empty of it (no cgroups at all) cannot kill it; its own descriptor can.
+        let _ = live.process.signal(nix::libc::SIGKILL);
+        self.wait_ended().await;
+    }
+
+    /// What `exec` runs: another program with this container's user, rights and environment.
+    pub fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
+        let mut process = spec::Process { argv, terminal, ..self.process.clone() };
+        if terminal && !process.env.iter().any(|(name, _)| name == "TERM") {
+            process.env.push(("TERM".into(), "xterm".into()));
+        }
+        process
+    }
+
+    /// Use since the start, from its cgroup, or, where there is none, from its processes.
+    pub fn usage(&self) -> Result<cri::Stats> {
+        let live = self.live()?;
+        let usage = live.group.usage().unwrap_or_else(|| super::stats::of_processes(live.process.pid));
+        Ok(cri::Stats { cpu_usage: usage.cpu, memory_working_set: usage.working_set })
+    }
+
+    pub async fn remove(&self) {
+        let directory = self.directory.clone();
+        super::clean_up(move || drop(fs::remove_dir_all(directory))).await;
+        self.log.remove();
+    }
+}
+
+fn reason(exit: Exit, oom: bool) -> &'static str {
+    match exit {
+        Exit::Code(0) => "Completed",
+        _ if oom => "OOMKilled",
+        _ => "Error",
+    }
+}
+
+/// Our ends of a container's standard streams.
+#[derive(Default)]
+pub struct Streams {
+    pub stdin: Option<OwnedFd>,
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+impl Streams {
+    /// Ours, and theirs for the zygote. A terminal is made by the process itself, so then there are none.
+    pub fn make(terminal: bool, stdin: bool) -> std::io::Result<(Streams, Vec<(Role, OwnedFd)>)> {
+        if terminal {
+            return Ok((Streams::default(), Vec::new()));
+        }
+        let (out_ours, out_theirs) = fds::pipe()?;
+        let (err_ours, err_theirs) = fds::pipe()?;
+        let (in_theirs, in_ours) = match stdin {
+            true => fds::pipe().map(|(read, write)| (read, Some(write)))?,
+            false => (fs::File::open("/dev/null")?.into(), None),
+        };
+        let ours = Streams { stdin: in_ours, stdout: Some(out_ours), stderr: Some(err_ours) };
+        Ok((ours, vec![(Role::Stdin, in_theirs), (Role::Stdout, out_theirs), (Role::Stderr, err_theirs)]))
+    }
+}
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Image and pod together say what runs.
+fn program(config: &ContainerConfig, image: &Definition, hostname: &str) -> Result<spec::Process> {
+    let owned = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect::<Vec<String>>();
+    let mut argv = match config.command.is_empty() {
+        true => owned(image.entrypoint),
+        false => config.command.clone(),
+    };
+    match (config.args.is_empty(), config.command.is_empty()) {
+        (false, _) => argv.extend(config.args.iter().cloned()),
+        (true, true) => argv.extend(owned(image.command)),
+        (true, false) => {} // a command of the pod's own takes no arguments of the image's
+    }
+    if argv.is_empty() {
+        return Err(Error::Start("no command specified".into()));
+    }
+    let mut env = vec![("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
+    env.extend(config.tty.then(|| ("TERM".to_string(), "xterm".to_string())));
+    let image_env = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
+    for (name, value) in image_env.chain(config.env.iter().cloned()) {
+        env.retain(|(earlier, _)| *earlier != name);
+        env.push((name, value));
+    }
+    let security = &config.security;
+    Ok(spec::Process {
+        argv,
+        env,
+        cwd: config.working_dir.clone().unwrap_or_else(|| "/".into()).into(),
+        uid: security.run_as_user,
+        gid: security.run_as_group,
+        groups: security.supplemental_groups.clone(),
+        capabilities: capabilities(security),
+        no_new_privs: security.no_new_privs,
+        seccomp: !security.privileged,
+        terminal: config.tty,
+    })
+}
+
+/// Default capabilities plus `add` minus `drop`; `ALL` means what it says in both.
+fn capabilities(security: &Security) -> Vec<String> {
+    let all = confine::all_capabilities();
+    if security.privileged {
+        return all;
+    }
+    let plain = |name: &String| name.to_uppercase().trim_start_matches("CAP_").to_string();
+    let add: Vec<String> = security.add_capabilities.iter().map(plain).collect();
+    let dropped: Vec<String> = security.drop_capabilities.iter().map(plain).collect();
+    let defaults = confine::DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_string());
+    let mut keep: Vec<String> = if add.iter().any(|c| c == "ALL") { all } else { defaults.collect() };
+    let drop_all = dropped.iter().any(|c| c == "ALL");
+    keep.retain(|c| !drop_all && !dropped.contains(c));
+    keep.extend(add.into_iter().filter(|c| c != "ALL"));
+    keep.sort();
+    keep.dedup();
+    keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pod_overrides_the_image_as_in_kubernetes() {
+        let image = Definition {
+            entrypoint: &["entry"],
+            command: &["default"],
+            env: &[("A", "image"), ("B", "image")],
+            ..super::super::images::definitions().remove(0)
+        };
+        let argv = |command: &[&str], args: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
+            let config = ContainerConfig { command: own(command), args: own(args), ..Default::default() };
+            program(&config, &image, "h").unwrap().argv.join(" ")
+        };
+        assert_eq!(argv(&[], &[]), "entry default");
+        assert_eq!(argv(&[], &["x"]), "entry x");
+        assert_eq!(argv(&["mine"], &[]), "mine");
+        assert_eq!(argv(&["mine"], &["x"]), "mine x");
+        let config = ContainerConfig { env: vec![("A".into(), "pod".into())], ..Default::default() };
+        let env = program(&config, &image, "web").unwrap().env;
+        let value = |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+        assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
+    }
+
+    #[test]
+    fn capabilities_are_added_after_all_are_dropped() {
+        let security = Security {
+            add_capabilities: vec!["CAP_NET_ADMIN".into(), "CHOWN".into()],
+            drop_capabilities: vec!["all".into()],
+            ..Default::default()
+        };
+        assert_eq!(capabilities(&security), ["CHOWN", "NET_ADMIN"]);
+        let security = Security { drop_capabilities: vec!["NET_RAW".into()], ..Default::default() };
+        assert_eq!(capabilities(&security).len(), confine::DEFAULT_CAPABILITIES.len() - 1);
+    }
+
+    #[test]
+    fn an_end_has_the_reason_that_kubectl_shows() {
+        assert_eq!(reason(Exit::Code(0), false), "Completed");
+        assert_eq!(reason(Exit::Signal(9), true), "OOMKilled");
+        assert_eq!(reason(Exit::Signal(9), false), "Error");
+    }
+}

@@ -1,0 +1,188 @@
+//! A container's log file, in the format that the kubelet reads: `2026-01-02T03:04:05.000000006Z stdout F text`.
+
+use crate::clock::{self, Timestamp};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// A longer line is written in parts, marked `P` but for the last.
+const LINE_MAX: usize = 16 * 1024;
+/// At this size the file is moved aside.
+const FILE_MAX: u64 = 10 * 1024 * 1024;
+/// Files kept, the current one included.
+const FILES: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// Cuts output into log entries; holds back a line that has no end yet.
+#[derive(Debug)]
+pub struct Cutter {
+    stream: Stream,
+    rest: Vec<u8>,
+}
+
+impl Cutter {
+    pub fn new(stream: Stream) -> Cutter {
+        Cutter { stream, rest: Vec::new() }
+    }
+
+    /// The entries that these bytes complete.
+    pub fn cut(&mut self, bytes: &[u8], at: Timestamp) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in bytes.split_inclusive(|b| *b == b'\n') {
+            self.rest.extend_from_slice(part);
+            if self.rest.last() == Some(&b'\n') {
+                self.rest.pop();
+                self.entry('F', at, &mut out);
+            }
+            while self.rest.len() >= LINE_MAX {
+                let later = self.rest.split_off(LINE_MAX);
+                self.entry('P', at, &mut out);
+                self.rest = later;
+            }
+        }
+        out
+    }
+
+    /// What is left at the end of the stream.
+    pub fn finish(&mut self, at: Timestamp) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.rest.is_empty() {
+            self.entry('F', at, &mut out);
+        }
+        out
+    }
+
+    fn entry(&mut self, tag: char, at: Timestamp, out: &mut Vec<u8>) {
+        let head = format!("{} {} {tag} ", clock::rfc3339_nano(at), self.stream.name());
+        out.extend_from_slice(head.as_bytes());
+        out.append(&mut self.rest);
+        out.push(b'\n');
+    }
+}
+
+/// The file. Appending a few lines goes to the page cache, so it is done in place.
+pub struct Log {
+    path: PathBuf,
+    open: Mutex<(File, u64)>,
+}
+
+impl Log {
+    /// Opens for appending; makes the directory.
+    pub fn open(path: &Path) -> io::Result<Log> {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        Ok(Log { path: path.to_path_buf(), open: Mutex::new(append(path)?) })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn write(&self, entries: &[u8]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if open.1 > 0 && open.1 + entries.len() as u64 > FILE_MAX {
+            rotate(&self.path)?;
+            *open = append(&self.path)?;
+        }
+        open.0.write_all(entries)?;
+        open.1 += entries.len() as u64;
+        Ok(())
+    }
+
+    /// The file was moved aside: goes on with a new one.
+    pub fn reopen(&self) -> io::Result<()> {
+        let file = append(&self.path)?;
+        *self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = file;
+        Ok(())
+    }
+
+    /// Removes the file and those moved aside here.
+    pub fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+        (1..FILES).for_each(|age| drop(fs::remove_file(aside(&self.path, age))));
+    }
+}
+
+fn append(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::options().create(true).append(true).open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
+}
+
+fn aside(path: &Path, age: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(format!(".{age}"));
+    name.into()
+}
+
+/// `0.log` becomes `0.log.1`, that `0.log.2`, and the oldest goes.
+fn rotate(path: &Path) -> io::Result<()> {
+    for age in (1..FILES - 1).rev() {
+        let from = aside(path, age);
+        if from.exists() {
+            fs::rename(from, aside(path, age + 1))?;
+        }
+    }
+    fs::rename(path, aside(path, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> Timestamp {
+        "2026-01-02T03:04:05.000000006Z".parse().unwrap()
+    }
+
+    #[test]
+    fn lines_are_entries_however_they_arrive() {
+        let mut cutter = Cutter::new(Stream::Stdout);
+        let mut out = cutter.cut(b"one\ntw", at());
+        out.extend(cutter.cut(b"o\n\nthree", at()));
+        out.extend(cutter.finish(at()));
+        let head = "2026-01-02T03:04:05.000000006Z stdout F ";
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{head}one\n{head}two\n{head}\n{head}three\n"));
+    }
+
+    #[test]
+    fn a_long_line_comes_in_parts() {
+        let mut cutter = Cutter::new(Stream::Stderr);
+        let mut line = vec![b'x'; 2 * LINE_MAX + 1];
+        line.push(b'\n');
+        let out = String::from_utf8(cutter.cut(&line, at())).unwrap();
+        let tags: Vec<&str> = out.lines().map(|l| l.split(' ').nth(2).unwrap()).collect();
+        assert_eq!(tags, ["P", "P", "F"]);
+        assert_eq!(out.matches('x').count(), 2 * LINE_MAX + 1);
+    }
+
+    #[test]
+    fn a_full_file_is_moved_aside_and_five_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(&dir.path().join("pods/0.log")).unwrap();
+        for n in 0..7u8 {
+            log.write(&vec![n; FILE_MAX as usize]).unwrap();
+        }
+        let first = |path: PathBuf| fs::read(path).unwrap()[0];
+        assert_eq!([first(log.path().into()), first(aside(log.path(), 1)), first(aside(log.path(), 4))], [6, 5, 2]);
+        assert!(!aside(log.path(), 5).exists());
+        log.remove();
+        assert_eq!(fs::read_dir(dir.path().join("pods")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,283 @@
+//! One node's container runtime: the calls of [`crate::cri::Runtime`].
+
+use super::container::Container;
+use super::images::Images;
+use super::sandbox::Sandbox;
+use super::stream;
+use super::zygote::Zygote;
+use crate::cni::NodeNetwork;
+use crate::cri::{self, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image};
+use crate::cri::{Result, Runtime, SandboxConfig, Session, Stats};
+use crate::linux::cgroup;
+use crate::linux::namespace;
+use crate::linux::user::Ids;
+use crate::rng::Rng;
+use crate::task::Crew;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Events that a kubelet may lag behind before it is told that it lost some.
+const EVENTS: usize = 1024;
+
+/// What a node's runtime is made of. All nodes share zygote, images, cgroups and ids.
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    pub zygote: Zygote,
+    pub images: Arc<Images>,
+    pub cgroups: Arc<dyn cgroup::Backend>,
+    pub ids: Ids,
+    pub network: Arc<dyn NodeNetwork>,
+    /// A directory for writable layers, e.g. below [`crate::linux::boot::Main::writable`].
+    pub directory: PathBuf,
+    pub rng: Rng,
+}
+
+/// What calls and background tasks share.
+pub struct Shared {
+    pub zygote: Zygote,
+    pub images: Arc<Images>,
+    pub cgroups: Arc<dyn cgroup::Backend>,
+    pub ids: Ids,
+    pub network: Arc<dyn NodeNetwork>,
+    pub writable: PathBuf,
+    pub crew: Crew,
+    rng: Rng,
+    events: broadcast::Sender<Event>,
+    sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
+    containers: Mutex<BTreeMap<String, Arc<Container>>>,
+}
+
+impl Shared {
+    pub fn event(&self, sandbox: &Sandbox, container_id: &str, kind: EventKind) {
+        let event = Event { pod: sandbox.config.pod.clone(), container_id: container_id.to_string(), kind };
+        let _ = self.events.send(event); // the only error is "nobody listens"
+    }
+
+    fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Sandbox>>> {
+        self.sandboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Container>>> {
+        self.containers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {
+        self.sandboxes().get(id).cloned().ok_or_else(|| Error::NotFound(format!("sandbox {id}")))
+    }
+
+    fn container(&self, id: &str) -> Result<Arc<Container>> {
+        self.containers().get(id).cloned().ok_or_else(|| Error::NotFound(format!("container {id}")))
+    }
+
+    fn containers_of(&self, sandbox: &str) -> Vec<Arc<Container>> {
+        self.containers().values().filter(|c| c.sandbox.id == sandbox).cloned().collect()
+    }
+
+    fn new_id(&self) -> String {
+        (0..4).map(|_| format!("{:016x}", self.rng.u64())).collect()
+    }
+
+    async fn remove_container(&self, container: &Container) {
+        container.stop(Duration::ZERO).await;
+        container.remove().await;
+        if self.containers().remove(&container.id).is_some() {
+            self.event(&container.sandbox, &container.id, EventKind::Deleted);
+        }
+    }
+}
+
+/// The runtime of one node. It outlives the node's kubelet; dropping it (or [`NodeRuntime::shutdown`]) ends its containers.
+pub struct NodeRuntime(Arc<Shared>);
+
+impl NodeRuntime {
+    pub fn new(config: Config) -> Arc<NodeRuntime> {
+        Arc::new(NodeRuntime(Arc::new(Shared {
+            crew: Crew::new(&format!("runtime/{}", config.node)),
+            zygote: config.zygote,
+            images: config.images,
+            cgroups: config.cgroups,
+            ids: config.ids,
+            network: config.network,
+            writable: config.directory,
+            rng: config.rng,
+            events: broadcast::Sender::new(EVENTS),
+            sandboxes: Mutex::default(),
+            containers: Mutex::default(),
+        })))
+    }
+
+    /// Kills everything on the node at once, as pulling its plug would, and forgets it.
+    pub async fn shutdown(&self) {
+        let sandboxes: Vec<Arc<Sandbox>> = self.0.sandboxes().values().cloned().collect();
+        futures::future::join_all(sandboxes.iter().map(|sandbox| async {
+            let _ = self.stop_pod_sandbox(&sandbox.id).await;
+            let _ = self.remove_pod_sandbox(&sandbox.id).await;
+        }))
+        .await;
+        self.0.crew.stop().await;
+    }
+
+    /// A running container's pid as main counts, e.g. to look into /proc.
+    pub fn pid_of(&self, container_id: &str) -> Result<i32> {
+        Ok(self.0.container(container_id)?.live()?.process.pid)
+    }
+}
+
+/// Lets a call finish that its caller stopped waiting for: half a process is nobody's.
+async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::State(format!("the runtime failed: {e}"))),
+    }
+}
+
+#[async_trait]
+impl Runtime for NodeRuntime {
+    fn version(&self) -> String {
+        format!("ropewalk://{}", env!("CARGO_PKG_VERSION"))
+    }
+
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<cri::Sandbox> {
+        let shared = self.0.clone();
+        whole(async move {
+            let sandbox = Arc::new(Sandbox::make(&shared, shared.new_id(), config).await?);
+            shared.sandboxes().insert(sandbox.id.clone(), sandbox.clone());
+            let (process, watched, telling) = (sandbox.process.clone(), sandbox.clone(), shared.clone());
+            shared.crew.spawn(async move {
+                process.exit().await;
+                telling.event(&watched, &watched.id, EventKind::Stopped);
+            });
+            Ok(sandbox.describe())
+        })
+        .await
+    }
+
+    async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
+        let Ok(sandbox) = self.0.sandbox(id) else { return Ok(()) };
+        let containers = self.0.containers_of(id);
+        futures::future::join_all(containers.iter().map(|c| c.stop(Duration::ZERO))).await;
+        sandbox.stop(&*self.0.network).await
+    }
+
+    async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
+        let Ok(sandbox) = self.0.sandbox(id) else { return Ok(()) };
+        self.stop_pod_sandbox(id).await?;
+        for container in self.0.containers_of(id) {
+            self.0.remove_container(&container).await;
+        }
+        sandbox.remove().await;
+        self.0.sandboxes().remove(id);
+        Ok(())
+    }
+
+    async fn list_pod_sandboxes(&self) -> Result<Vec<cri::Sandbox>> {
+        Ok(self.0.sandboxes().values().map(|s| s.describe()).collect())
+    }
+
+    async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
+        let sandbox = self.0.sandbox(sandbox_id)?;
+        if sandbox.state() == cri::SandboxState::NotReady {
+            return Err(Error::State(format!("sandbox container {sandbox_id:?} is not running")));
+        }
+        let container = Container::prepare(&self.0, self.0.new_id(), sandbox, config)?;
+        let id = container.id.clone();
+        self.0.event(&container.sandbox, &id, EventKind::Created);
+        self.0.containers().insert(id.clone(), Arc::new(container));
+        Ok(id)
+    }
+
+    async fn start_container(&self, id: &str) -> Result<()> {
+        let (shared, container) = (self.0.clone(), self.0.container(id)?);
+        whole(async move { container.start(&shared).await }).await
+    }
+
+    async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
+        let Ok(container) = self.0.container(id) else { return Ok(()) };
+        container.stop(grace).await;
+        Ok(())
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<()> {
+        let Ok(container) = self.0.container(id) else { return Ok(()) };
+        self.0.remove_container(&container).await;
+        Ok(())
+    }
+
+    async fn list_containers(&self) -> Result<Vec<cri::Container>> {
+        Ok(self.0.containers().values().map(|c| c.describe()).collect())
+    }
+
+    async fn container_status(&self, id: &str) -> Result<cri::Container> {
+        Ok(self.0.container(id)?.describe())
+    }
+
+    async fn container_stats(&self, id: &str) -> Result<Stats> {
+        self.0.container(id)?.usage()
+    }
+
+    async fn reopen_container_log(&self, id: &str) -> Result<()> {
+        let container = self.0.container(id)?;
+        if container.state() != ContainerState::Running {
+            return Err(Error::State("container is not running".into()));
+        }
+        container.log.reopen().map_err(|cause| Error::Io { what: "cannot reopen the log".into(), cause })
+    }
+
+    async fn exec(&self, request: ExecRequest) -> Result<Session> {
+        let (shared, container) = (self.0.clone(), self.0.container(&request.container_id)?);
+        whole(async move { stream::exec(&shared, &container, request).await }).await
+    }
+
+    async fn attach(&self, container_id: &str) -> Result<Session> {
+        stream::attach(&self.0, &self.0.container(container_id)?)
+    }
+
+    async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn cri::Stream>> {
+        let sandbox = self.0.sandbox(sandbox_id)?;
+        let network = sandbox
+            .network()
+            .ok_or_else(|| Error::State(format!("sandbox container {sandbox_id:?} is not running")))?;
+        // A connection to a loopback is made or refused at once, so the thread does not wait.
+        let dial = move || {
+            namespace::in_network(network.as_fd(), || {
+                let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+                let stream = TcpStream::connect(v4).or_else(|e| TcpStream::connect(v6).map_err(|_| e))?;
+                stream.set_nonblocking(true)?;
+                Ok::<TcpStream, std::io::Error>(stream)
+            })
+        };
+        let dialled = super::blocking(dial).await.flatten().flatten();
+        let made = dialled.and_then(tokio::net::TcpStream::from_std);
+        let failed =
+            |cause| Error::Io { what: format!("failed to connect to localhost:{port} inside namespace"), cause };
+        Ok(Box::new(made.map_err(failed)?))
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String> {
+        Ok(self.0.images.find(reference)?.id())
+    }
+
+    async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
+        match self.0.images.find(reference) {
+            Ok(image) => Ok(Some(self.0.images.describe(image))),
+            Err(Error::NoImage { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn list_images(&self) -> Result<Vec<Image>> {
+        Ok(self.0.images.list())
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+}

@@ -1,0 +1,229 @@
+//! A pod's sandbox: the pause process, whose namespaces all containers of the pod share, and the files about the pod's place
+//! in the network.
+
+use super::node::Shared;
+use super::spec::{Pause, Request, Role, What};
+use crate::clock::{self, Timestamp};
+use crate::cni::NodeNetwork;
+use crate::cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
+use crate::linux::{cgroup, namespace, reap::Process};
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+pub struct Sandbox {
+    pub id: String,
+    pub config: SandboxConfig,
+    pub process: Arc<Process>,
+    pub directory: PathBuf,
+    created_at: Timestamp,
+    ip: Option<Ipv4Addr>,
+    group: Arc<dyn cgroup::Group>,
+    /// `None` once the sandbox is stopped: the namespace must not outlive its processes.
+    network: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+impl Sandbox {
+    /// Makes the pause process, its network and its files. What was made is taken down again on failure.
+    pub async fn make(shared: &Shared, id: String, config: SandboxConfig) -> Result<Sandbox> {
+        let group = shared.cgroups.create(&id, &cgroup::Limits::default()).map_err(start)?;
+        let made = make_pause(shared, &config, &*group).await;
+        let process = match made {
+            Ok(process) => process,
+            Err(e) => {
+                super::clean_up(move || group.remove()).await;
+                return Err(e);
+            }
+        };
+        let mut sandbox = Sandbox {
+            directory: shared.writable.join(&id),
+            id,
+            config,
+            process,
+            created_at: clock::now(),
+            ip: None,
+            group,
+            network: Mutex::new(None),
+        };
+        match sandbox.connect(&*shared.network).await {
+            Ok(()) => Ok(sandbox),
+            Err(e) => {
+                sandbox.stop(&*shared.network).await?;
+                sandbox.remove().await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn connect(&mut self, network: &dyn NodeNetwork) -> Result<()> {
+        let namespace = match (self.config.host_network, network.netns()) {
+            (true, Some(node)) => node,
+            (true, None) => return Err(Error::Unsupported("hostNetwork")),
+            (false, _) => {
+                let fd = namespace::of_process(self.process.pid, "net").map_err(|cause| Error::Io {
+                    what: "cannot open the sandbox' network namespace".into(),
+                    cause,
+                })?;
+                Arc::new(fd)
+            }
+        };
+        let ip = match self.config.host_network {
+            true => network.node_ip(),
+            false => network.add_pod(&self.id, namespace.clone()).await.map_err(|e| {
+                Error::Start(format!("failed to setup network for sandbox {:?}: {}", self.id, super::chain(&e)))
+            })?,
+        };
+        self.ip = Some(ip);
+        *self.lock_network() = Some(namespace);
+        self.write_files(ip).map_err(|cause| Error::Io { what: "cannot write the sandbox' files".into(), cause })
+    }
+
+    fn write_files(&self, ip: Ipv4Addr) -> std::io::Result<()> {
+        std::fs::create_dir_all(&self.directory)?;
+        let write = |name: &str, text: String| std::fs::write(self.directory.join(name), text);
+        write("hostname", format!("{}\n", self.config.hostname))?;
+        write("hosts", hosts(ip, &self.config.hostname, &self.config.host_aliases))?;
+        write("resolv.conf", resolv_conf(&self.config.dns))
+    }
+
+    fn lock_network(&self) -> std::sync::MutexGuard<'_, Option<Arc<OwnedFd>>> {
+        self.network.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Its network namespace, while it is ready.
+    pub fn network(&self) -> Option<Arc<OwnedFd>> {
+        self.lock_network().clone()
+    }
+
+    pub fn state(&self) -> SandboxState {
+        match self.network().is_some() && self.process.ended().is_none() {
+            true => SandboxState::Ready,
+            false => SandboxState::NotReady,
+        }
+    }
+
+    /// Ends the pause process and gives the address back. Containers are ended before.
+    pub async fn stop(&self, network: &dyn NodeNetwork) -> Result<()> {
+        let _ = self.process.signal(nix::libc::SIGKILL); // it may have ended already
+        self.process.exit().await;
+        drop(self.lock_network().take());
+        if self.config.host_network {
+            return Ok(());
+        }
+        network.remove_pod(&self.id).await.map_err(|e| Error::State(super::chain(&e)))
+    }
+
+    pub async fn remove(&self) {
+        let (group, directory) = (self.group.clone(), self.directory.clone());
+        super::clean_up(move || {
+            group.remove();
+            let _ = std::fs::remove_dir_all(directory);
+        })
+        .await;
+    }
+
+    pub fn describe(&self) -> cri::Sandbox {
+        cri::Sandbox {
+            id: self.id.clone(),
+            pod: self.config.pod.clone(),
+            attempt: self.config.attempt,
+            state: self.state(),
+            created_at: self.created_at,
+            ip: self.ip,
+            labels: self.config.labels.clone(),
+            annotations: self.config.annotations.clone(),
+        }
+    }
+}
+
+fn start(e: crate::linux::Error) -> Error {
+    Error::Start(e.line())
+}
+
+async fn make_pause(shared: &Shared, config: &SandboxConfig, group: &dyn cgroup::Group) -> Result<Arc<Process>> {
+    let entry = group.entry().map_err(start)?;
+    let node = shared.network.netns();
+    let mut fds = Vec::new();
+    if config.host_network {
+        let node = node.as_ref().ok_or(Error::Unsupported("hostNetwork"))?;
+        fds.push((Role::Network, node.as_fd()));
+    }
+    fds.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
+    let pause = Pause {
+        hostname: config.hostname.clone(),
+        root: shared.images.pause(),
+        own_network: !config.host_network,
+        own_pids: config.share_process_namespace,
+    };
+    let request =
+        Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what: What::Pause(pause) };
+    Ok(shared.zygote.run(request, &fds).await?.process)
+}
+
+/// `/etc/hosts` as the kubelet writes it.
+pub fn hosts(ip: Ipv4Addr, hostname: &str, aliases: &[(String, Vec<String>)]) -> String {
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n\
+         127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\n\
+         fe00::0\tip6-mcastprefix\n\
+         fe00::1\tip6-allnodes\n\
+         fe00::2\tip6-allrouters\n",
+    );
+    let _ = writeln!(text, "{ip}\t{hostname}");
+    if !aliases.is_empty() {
+        text.push_str("\n# Entries added by HostAliases.\n");
+    }
+    for (address, names) in aliases {
+        let _ = writeln!(text, "{address}\t{}", names.join("\t"));
+    }
+    text
+}
+
+/// `/etc/resolv.conf` as the kubelet writes it.
+pub fn resolv_conf(dns: &Dns) -> String {
+    let mut text = String::new();
+    if !dns.searches.is_empty() {
+        let _ = writeln!(text, "search {}", dns.searches.join(" "));
+    }
+    for server in &dns.servers {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    if !dns.options.is_empty() {
+        let _ = writeln!(text, "options {}", dns.options.join(" "));
+    }
+    text
+}
+
+/// Files of the sandbox that every container of it sees.
+pub fn shared_files(directory: &Path) -> [(PathBuf, &'static str); 3] {
+    ["hosts", "hostname", "resolv.conf"].map(|name| {
+        let place = match name {
+            "hosts" => "/etc/hosts",
+            "hostname" => "/etc/hostname",
+            _ => "/etc/resolv.conf",
+        };
+        (directory.join(name), place)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_knows_its_names_and_its_dns() {
+        let text = hosts(Ipv4Addr::new(10, 244, 1, 7), "web-0", &[("1.2.3.4".into(), vec!["a".into(), "b".into()])]);
+        assert!(text.ends_with("10.244.1.7\tweb-0\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"), "{text}");
+        let dns = Dns {
+            servers: vec!["10.96.0.10".into()],
+            searches: vec!["default.svc.cluster.local".into(), "svc.cluster.local".into()],
+            options: vec!["ndots:5".into()],
+        };
+        let want = "search default.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n";
+        assert_eq!(resolv_conf(&dns), want);
+    }
+}

@@ -1,0 +1,136 @@
+//! What main asks of the zygote. A request is one JSON text in a memfd, with descriptors beside it; the answer comes on a socket
+//! that travels with the request, so requests need no numbers and never wait for each other.
+
+use crate::linux::user::Ids;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a descriptor that came with a request is. The first descriptor is the request's text and has no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Role {
+    /// Where the answer goes; closed by a successful exec.
+    Status,
+    /// The pidfd of the sandbox' pause process, which holds net, ipc and uts namespaces (and pid if shared).
+    Sandbox,
+    /// A network namespace to use instead of a new one.
+    Network,
+    /// The pidfd of a container to join.
+    Container,
+    /// A cgroup directory to be born into.
+    Cgroup,
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// Roles of the descriptors after the first.
+    pub roles: Vec<Role>,
+    pub ids: Ids,
+    /// cgroup v1: files to write `0` to.
+    pub tasks: Vec<PathBuf>,
+    pub what: What,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum What {
+    Pause(Pause),
+    Container(Box<Container>),
+    Exec(Box<Process>),
+}
+
+/// The process that holds a pod's namespaces.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Pause {
+    pub hostname: String,
+    /// A directory with the program `pause`.
+    pub root: PathBuf,
+    pub own_network: bool,
+    /// It is pid 1 of the pod (`shareProcessNamespace`).
+    pub own_pids: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Container {
+    /// A directory with `lower` (a link to the image), `upper`, `work` and `merged`.
+    pub directory: PathBuf,
+    pub mounts: Vec<Mount>,
+    pub read_only_root: bool,
+    /// Everything the machine has, nothing masked.
+    pub privileged: bool,
+    /// Uses the sandbox' PID namespace instead of one of its own.
+    pub shared_pids: bool,
+    pub process: Process,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mount {
+    pub from: PathBuf,
+    pub to: PathBuf,
+    pub read_only: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Process {
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub cwd: PathBuf,
+    pub uid: Option<u32>,
+    /// Without one: what /etc/passwd in the container says about the user, else 0.
+    pub gid: Option<u32>,
+    pub groups: Vec<u32>,
+    /// Names without `CAP_`.
+    pub capabilities: Vec<String>,
+    pub no_new_privs: bool,
+    pub seccomp: bool,
+    pub terminal: bool,
+}
+
+/// One message on the status socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The process exists; its pidfd travels along.
+    Born(i32),
+    /// The master of its terminal travels along.
+    Terminal,
+    /// It will not run its program, for this reason.
+    Failed(String),
+}
+
+/// Bytes of a reason that travel; the rest is cut off.
+const REASON_MAX: usize = 4096;
+
+impl Answer {
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Answer::Born(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
+            Answer::Terminal => b"T".to_vec(),
+            Answer::Failed(reason) => [b"F", &reason.as_bytes()[..reason.len().min(REASON_MAX)]].concat(),
+        }
+    }
+
+    /// `None` for bytes that `encode` cannot have made.
+    pub fn decode(bytes: &[u8]) -> Option<Answer> {
+        match bytes.split_first()? {
+            (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),
+            (b'T', []) => Some(Answer::Terminal),
+            (b'F', reason) => Some(Answer::Failed(String::from_utf8_lossy(reason).into_owned())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_survive_the_wire_and_nonsense_does_not() {
+        for answer in [Answer::Born(4711), Answer::Terminal, Answer::Failed("no such file".into())] {
+            assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+        }
+        assert_eq!(Answer::decode(b""), None);
+        assert_eq!(Answer::decode(b"Bxx"), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! Sessions: somebody outside talks to a process inside.
+
+use super::container::{Container, Live, Stdin, Streams};
+use super::log::Stream;
+use super::node::Shared;
+use super::spec::{Request, Role, What};
+use super::terminal::Terminal;
+use crate::cri::{Error, ExecRequest, Reader, Result, Session, Size, Writer};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::unix::pipe;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Bytes in flight between a session and a container before the writer waits.
+const BUFFER: usize = 64 * 1024;
+
+fn io(cause: std::io::Error) -> Error {
+    Error::Io { what: "cannot make a session".into(), cause }
+}
+
+/// Runs another program in a container. When the session's `exit` is dropped the program is killed.
+///
+/// Errors: `Start` in runc's words.
+pub async fn exec(shared: &Shared, container: &Container, request: ExecRequest) -> Result<Session> {
+    let live = container.live()?;
+    let entry = live.group.entry().map_err(|e| Error::Start(e.line()))?;
+    let (streams, theirs) = Streams::make(request.tty, request.stdin).map_err(io)?;
+    let mut given = vec![(Role::Container, live.process.pidfd())];
+    given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
+    given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
+    let what = What::Exec(Box::new(container.exec_process(request.command, request.tty)));
+    let wanted = Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what };
+    let started = shared.zygote.run(wanted, &given).await.map_err(|e| match e {
+        Error::Start(reason) => Error::Start(format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
+        )),
+        other => other,
+    })?;
+    drop(theirs);
+    let (done, exit) = oneshot::channel();
+    let mut session = match started.terminal {
+        Some(master) => of_terminal(shared, Terminal::new(master).map_err(io)?, exit, request.stdin),
+        None => of_pipes(streams, exit)?,
+    };
+    if !request.stdin {
+        session.stdin = None;
+    }
+    shared.crew.spawn(async move {
+        let mut done = done;
+        let exit = tokio::select! {
+            exit = started.process.exit() => exit,
+            () = done.closed() => {
+                let _ = started.process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+                started.process.exit().await
+            }
+        };
+        let _ = done.send(exit.code()); // nobody waits any more
+    });
+    Ok(session)
+}
+
+fn of_terminal(shared: &Shared, terminal: Terminal, exit: oneshot::Receiver<i32>, stdin: bool) -> Session {
+    Session {
+        stdin: stdin.then(|| Box::pin(terminal.clone()) as Writer),
+        stdout: Box::pin(terminal.clone()),
+        stderr: None,
+        resize: Some(resizer(shared, terminal)),
+        exit,
+    }
+}
+
+fn of_pipes(streams: Streams, exit: oneshot::Receiver<i32>) -> Result<Session> {
+    let receive = |fd: Option<std::os::fd::OwnedFd>| -> Result<Reader> {
+        let fd = fd.ok_or_else(|| Error::State("no output".into()))?;
+        Ok(Box::pin(pipe::Receiver::from_owned_fd(fd).map_err(io)?))
+    };
+    let stdin = streams.stdin.map(pipe::Sender::from_owned_fd).transpose().map_err(io)?;
+    Ok(Session {
+        stdin: stdin.map(|sender| Box::pin(sender) as Writer),
+        stdout: receive(streams.stdout)?,
+        stderr: Some(receive(streams.stderr)?),
+        resize: None,
+        exit,
+    })
+}
+
+fn resizer(shared: &Shared, terminal: Terminal) -> mpsc::Sender<Size> {
+    let (send, mut sizes) = mpsc::channel::<Size>(4);
+    shared.crew.spawn(async move {
+        while let Some(size) = sizes.recv().await {
+            let _ = terminal.resize(size.columns, size.rows); // the process may be gone
+        }
+    });
+    send
+}
+
+/// Joins a running container's own streams: output from now on, and its stdin if it has one.
+pub fn attach(shared: &Shared, container: &Arc<Container>) -> Result<Session> {
+    let live: Live = container.live()?;
+    let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
+    let (stderr, to_stderr) = tokio::io::duplex(BUFFER);
+    let output = container.output.subscribe();
+    let (done, exit) = oneshot::channel();
+    let process = live.process.clone();
+    let ended = container.clone();
+    shared.crew.spawn(async move {
+        let copied = copy_output(output, to_stdout, to_stderr, async {
+            ended.wait_ended().await;
+        });
+        copied.await;
+        if let Some(exit) = process.ended() {
+            let _ = done.send(exit.code()); // detached already
+        }
+    });
+    let stdin = container.config.stdin.then(|| {
+        let (ours, theirs) = tokio::io::duplex(BUFFER);
+        shared.crew.spawn(copy_input(theirs, live.stdin.clone(), container.config.stdin_once));
+        Box::pin(ours) as Writer
+    });
+    Ok(Session {
+        stdin,
+        stdout: Box::pin(stdout),
+        stderr: (!container.config.tty).then(|| Box::pin(stderr) as Reader),
+        resize: live.terminal.map(|terminal| resizer(shared, terminal)),
+        exit,
+    })
+}
+
+/// Until the container has ended and everything it wrote was taken, or the session is gone.
+async fn copy_output(
+    mut output: broadcast::Receiver<(Stream, bytes::Bytes)>,
+    mut stdout: DuplexStream,
+    mut stderr: DuplexStream,
+    ended: impl Future<Output = ()>,
+) {
+    tokio::pin!(ended);
+    let mut over = false;
+    loop {
+        let chunk = if over {
+            match output.try_recv() {
+                Ok(chunk) => chunk,
+                Err(broadcast::error::TryRecvError::Lagged(_)) => continue,
+                Err(_) => return,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                chunk = output.recv() => match chunk {
+                    Ok(chunk) => chunk,
+                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                    Err(_) => return,
+                },
+                () = &mut ended => {
+                    over = true;
+                    continue;
+                }
+            }
+        };
+        let to = if chunk.0 == Stream::Stdout { &mut stdout } else { &mut stderr };
+        if to.write_all(&chunk.1).await.is_err() {
+            return; // detached
+        }
+    }
+}
+
+/// From an attached session to the container; with `once` the end of the first session's input is the end of the container's.
+async fn copy_input(mut from: DuplexStream, to: Stdin, once: bool) {
+    let mut buffer = vec![0; 4096];
+    loop {
+        let Ok(length @ 1..) = from.read(&mut buffer).await else { break };
+        let mut stdin = to.lock().await;
+        let Some(writer) = stdin.as_mut() else { return };
+        if writer.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+    if once {
+        to.lock().await.take();
+    }
+}

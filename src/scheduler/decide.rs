@@ -1,0 +1,465 @@
+//! Filter and score. Pure: the same pod and nodes give the same decision, ties excepted, which come from the seed.
+
+use crate::api::quantity::Quantity;
+use crate::rng::Rng;
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a pod without requests is taken to use when nodes are scored: upstream's defaults.
+const DEFAULT_CPU_MILLI: i64 = 100;
+const DEFAULT_MEMORY: i64 = 200 << 20;
+
+/// CPU in millicores, memory in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub cpu: i64,
+    pub memory: i64,
+}
+
+/// A node and what is already on it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeInfo {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub taints: Vec<Taint>,
+    pub unschedulable: bool,
+    pub allocatable: Amount,
+    pub pods_max: i64,
+    pub pods: i64,
+    /// Requests of the pods on it.
+    pub requested: Amount,
+    /// The same with defaults for pods that request nothing; for scores only.
+    pub nonzero: Amount,
+    /// Host ports in use: (protocol, address, port).
+    pub ports: BTreeSet<(String, String, i32)>,
+    /// Pods by their controller's uid.
+    pub siblings: BTreeMap<String, i64>,
+}
+
+impl NodeInfo {
+    pub fn of(node: &Node) -> NodeInfo {
+        let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
+        let amount = |name: &str| {
+            status.allocatable.as_ref().and_then(|a| a.get(name)).and_then(|q| Quantity::parse(&q.0))
+        };
+        NodeInfo {
+            name: node.metadata.name.clone().unwrap_or_default(),
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            taints: spec.taints.unwrap_or_default(),
+            unschedulable: spec.unschedulable.unwrap_or(false),
+            allocatable: Amount {
+                cpu: amount("cpu").map_or(0, |q| q.milli()),
+                memory: amount("memory").map_or(0, |q| q.units()),
+            },
+            pods_max: amount("pods").map_or(110, |q| q.units()),
+            ..NodeInfo::default()
+        }
+    }
+
+    /// Counts a pod as being on the node.
+    pub fn add(&mut self, pod: &Pod) {
+        let (requested, nonzero) = (requests(pod, false), requests(pod, true));
+        self.pods += 1;
+        self.requested.cpu += requested.cpu;
+        self.requested.memory += requested.memory;
+        self.nonzero.cpu += nonzero.cpu;
+        self.nonzero.memory += nonzero.memory;
+        self.ports.extend(host_ports(pod));
+        if let Some(owner) = controller(pod) {
+            *self.siblings.entry(owner).or_default() += 1;
+        }
+    }
+}
+
+fn controller(pod: &Pod) -> Option<String> {
+    let owners = pod.metadata.owner_references.as_ref()?;
+    owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())
+}
+
+/// What a pod asks for: the sum over its containers, or an init container's if that is more.
+pub fn requests(pod: &Pod, defaults: bool) -> Amount {
+    let Some(spec) = &pod.spec else { return Amount::default() };
+    let of = |c: &k8s_openapi::api::core::v1::Container| {
+        let amounts = c.resources.clone().unwrap_or_default();
+        let amount = |name: &str| {
+            let map = amounts.requests.as_ref().filter(|r| r.contains_key(name)).or(amounts.limits.as_ref());
+            map.and_then(|m| m.get(name)).and_then(|q| Quantity::parse(&q.0))
+        };
+        Amount {
+            cpu: amount("cpu").map_or(if defaults { DEFAULT_CPU_MILLI } else { 0 }, |q| q.milli()),
+            memory: amount("memory").map_or(if defaults { DEFAULT_MEMORY } else { 0 }, |q| q.units()),
+        }
+    };
+    let mut total = Amount::default();
+    for amount in spec.containers.iter().map(of) {
+        total.cpu += amount.cpu;
+        total.memory += amount.memory;
+    }
+    for amount in spec.init_containers.iter().flatten().map(of) {
+        total.cpu = total.cpu.max(amount.cpu);
+        total.memory = total.memory.max(amount.memory);
+    }
+    total
+}
+
+fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
+    let Some(spec) = &pod.spec else { return vec![] };
+    let ports = spec.containers.iter().flat_map(|c| c.ports.iter().flatten());
+    ports
+        .filter_map(|p| {
+            let port = p.host_port.filter(|p| *p > 0)?;
+            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".into());
+            Some((protocol, p.host_ip.clone().unwrap_or_else(|| "0.0.0.0".into()), port))
+        })
+        .collect()
+}
+
+/// Why a node cannot take a pod: upstream's words, since people search for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    pub filter: &'static str,
+    pub reason: String,
+    /// Evicting other pods could not help either.
+    pub final_: bool,
+}
+
+/// What one node was told.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    pub node: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refusal>,
+    /// Plug-in → weighted score.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<&'static str, i64>,
+    pub total: i64,
+}
+
+/// A decision with its reasons, one per node.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decision {
+    pub verdicts: Vec<Verdict>,
+    pub chosen: Option<String>,
+}
+
+impl Decision {
+    /// `0/3 nodes are available: …`: the message of `FailedScheduling`.
+    pub fn message(&self) -> String {
+        let total = self.verdicts.len();
+        if total == 0 {
+            return "no nodes available to schedule pods".into();
+        }
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for refusal in self.verdicts.iter().flat_map(|v| &v.refused) {
+            *counts.entry(refusal.reason.clone()).or_default() += 1;
+        }
+        let mut parts: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        parts.sort();
+        let hopeless = self.verdicts.iter().filter(|v| v.refused.iter().any(|r| r.final_)).count();
+        let mut preemption = Vec::new();
+        if total > hopeless {
+            preemption.push(format!("{} No preemption victims found for incoming pod", total - hopeless));
+        }
+        if hopeless > 0 {
+            preemption.push(format!("{hopeless} Preemption is not helpful for scheduling"));
+        }
+        preemption.sort();
+        format!(
+            "0/{total} nodes are available: {}. no new claims to deallocate, preemption: 0/{total} nodes are available: {}.",
+            parts.join(", "),
+            preemption.join(", ")
+        )
+    }
+}
+
+/// Where the pod's volumes allow it to run: for each of its bound volumes the node selector terms, if any.
+pub type VolumeTerms = Vec<Vec<NodeSelectorTerm>>;
+
+/// Filters and scores all nodes.
+pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &VolumeTerms, rng: &Rng) -> Decision {
+    let mut verdicts: Vec<Verdict> = nodes
+        .iter()
+        .map(|node| Verdict {
+            node: node.name.clone(),
+            refused: filter(pod, node, volumes),
+            scores: BTreeMap::new(),
+            total: 0,
+        })
+        .collect();
+    let fitting: Vec<&NodeInfo> =
+        nodes.iter().zip(&verdicts).filter(|(_, v)| v.refused.is_empty()).map(|(n, _)| n).collect();
+    let most_siblings = controller(pod).map(|owner| {
+        let most = fitting.iter().map(|n| n.siblings.get(&owner).copied().unwrap_or(0)).max().unwrap_or(0);
+        (owner, most)
+    });
+    for (node, verdict) in nodes.iter().zip(&mut verdicts).filter(|(_, v)| v.refused.is_empty()) {
+        verdict.scores = score(pod, node, &most_siblings);
+        verdict.total = verdict.scores.values().sum();
+    }
+    let best = verdicts.iter().filter(|v| v.refused.is_empty()).map(|v| v.total).max();
+    let winners: Vec<&Verdict> =
+        verdicts.iter().filter(|v| v.refused.is_empty() && Some(v.total) == best).collect();
+    let chosen = match winners.len() {
+        0 => None,
+        n => Some(winners[rng.range(0, n as u64) as usize].node.clone()),
+    };
+    Decision { verdicts, chosen }
+}
+
+fn filter(pod: &Pod, node: &NodeInfo, volumes: &VolumeTerms) -> Vec<Refusal> {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let refuse = |filter, reason: &str, final_| vec![Refusal { filter, reason: reason.into(), final_ }];
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    if node.unschedulable {
+        let taint = Taint {
+            key: "node.kubernetes.io/unschedulable".into(),
+            effect: "NoSchedule".into(),
+            ..Taint::default()
+        };
+        if !tolerations.iter().any(|t| tolerates(t, &taint)) {
+            return refuse("NodeUnschedulable", "node(s) were unschedulable", true);
+        }
+    }
+    if spec.node_name.as_ref().is_some_and(|name| !name.is_empty() && *name != node.name) {
+        return refuse("NodeName", "node(s) didn't match the requested node name", true);
+    }
+    let hard = |t: &&Taint| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute");
+    let untolerated =
+        node.taints.iter().filter(hard).find(|t| !tolerations.iter().any(|to| tolerates(to, t)));
+    if let Some(taint) = untolerated {
+        let value = taint.value.clone().unwrap_or_default();
+        return refuse(
+            "TaintToleration",
+            &format!("node(s) had untolerated taint {{{}: {value}}}", taint.key),
+            true,
+        );
+    }
+    let selected = spec.node_selector.iter().flatten().all(|(k, v)| node.labels.get(k) == Some(v));
+    let required = spec
+        .affinity
+        .as_ref()
+        .and_then(|a| a.node_affinity.as_ref())
+        .and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+    if !selected || !required.is_none_or(|r| r.node_selector_terms.iter().any(|t| matches_term(t, node))) {
+        return refuse("NodeAffinity", "node(s) didn't match Pod's node affinity/selector", true);
+    }
+    let wanted = host_ports(pod);
+    let clash = wanted.iter().any(|(protocol, ip, port)| {
+        let same = |(p, i, n): &(String, String, i32)| {
+            p == protocol && n == port && (i == ip || i == "0.0.0.0" || ip == "0.0.0.0")
+        };
+        node.ports.iter().any(same)
+    });
+    if clash {
+        return refuse("NodePorts", "node(s) didn't have free ports for the requested pod ports", false);
+    }
+    let mut lacking = Vec::new();
+    let mut lack = |reason: &str| {
+        lacking.push(Refusal { filter: "NodeResourcesFit", reason: reason.into(), final_: false });
+    };
+    let asks = requests(pod, false);
+    if node.pods + 1 > node.pods_max {
+        lack("Too many pods");
+    }
+    if asks.cpu > 0 && asks.cpu > node.allocatable.cpu - node.requested.cpu {
+        lack("Insufficient cpu");
+    }
+    if asks.memory > 0 && asks.memory > node.allocatable.memory - node.requested.memory {
+        lack("Insufficient memory");
+    }
+    if !lacking.is_empty() {
+        // More than the node could ever give: nobody's leaving would help.
+        let hopeless = asks.cpu > node.allocatable.cpu || asks.memory > node.allocatable.memory;
+        lacking.iter_mut().for_each(|r| r.final_ = hopeless);
+        return lacking;
+    }
+    if !volumes.iter().all(|terms| terms.is_empty() || terms.iter().any(|t| matches_term(t, node))) {
+        return refuse("VolumeBinding", "node(s) didn't match PersistentVolume's node affinity", true);
+    }
+    vec![]
+}
+
+/// Does the toleration cover the taint? (`core/v1 helper.TolerationsTolerateTaint`)
+pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let empty = |s: &Option<String>| s.as_deref().unwrap_or_default().is_empty();
+    if !empty(&toleration.effect) && toleration.effect.as_deref() != Some(&taint.effect) {
+        return false;
+    }
+    if !empty(&toleration.key) && toleration.key.as_deref() != Some(&taint.key) {
+        return false;
+    }
+    match toleration.operator.as_deref().unwrap_or("Equal") {
+        "Exists" => true,
+        "Equal" | "" => {
+            !empty(&toleration.key)
+                && toleration.value.as_deref().unwrap_or_default()
+                    == taint.value.as_deref().unwrap_or_default()
+        }
+        _ => false,
+    }
+}
+
+/// Terms are ORed, the requirements of one term ANDed; an empty term matches nothing.
+pub fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+    let (labels, fields) = (term.match_expressions.as_deref(), term.match_fields.as_deref());
+    if labels.is_none_or(<[_]>::is_empty) && fields.is_none_or(<[_]>::is_empty) {
+        return false;
+    }
+    let by_label =
+        labels.unwrap_or_default().iter().all(|r| meets(r, node.labels.get(&r.key).map(String::as_str)));
+    let by_field = fields.unwrap_or_default().iter().all(|r| match r.key.as_str() {
+        "metadata.name" => meets(r, Some(&node.name)),
+        _ => false,
+    });
+    by_label && by_field
+}
+
+fn meets(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
+    let values = requirement.values.as_deref().unwrap_or_default();
+    let number = |text: &str| text.parse::<i64>().ok();
+    let than = values.first().and_then(|v| number(v));
+    match requirement.operator.as_str() {
+        "In" => value.is_some_and(|v| values.iter().any(|x| x == v)),
+        "NotIn" => value.is_none_or(|v| !values.iter().any(|x| x == v)),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => value.and_then(number).zip(than).is_some_and(|(v, t)| v > t),
+        "Lt" => value.and_then(number).zip(than).is_some_and(|(v, t)| v < t),
+        _ => false,
+    }
+}
+
+/// Each plug-in gives 0 to 100, times upstream's weight.
+fn score(pod: &Pod, node: &NodeInfo, siblings: &Option<(String, i64)>) -> BTreeMap<&'static str, i64> {
+    let mut scores = BTreeMap::new();
+    let asks = requests(pod, true);
+    let free = |allocatable: i64, used: i64| match allocatable {
+        a if a <= 0 || used > a => 0,
+        a => (a - used) * 100 / a,
+    };
+    let cpu = free(node.allocatable.cpu, node.nonzero.cpu + asks.cpu);
+    let memory = free(node.allocatable.memory, node.nonzero.memory + asks.memory);
+    scores.insert("NodeResourcesLeastAllocated", (cpu + memory) / 2);
+    if let Some((owner, most)) = siblings {
+        let own = node.siblings.get(owner).copied().unwrap_or(0);
+        let spread = if *most == 0 { 100 } else { (most - own) * 100 / most };
+        scores.insert("PodTopologySpread", spread * 2);
+    }
+    let spec = pod.spec.clone().unwrap_or_default();
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    let soft = node.taints.iter().filter(|t| t.effect == "PreferNoSchedule");
+    let disliked = soft.filter(|t| !tolerations.iter().any(|to| tolerates(to, t))).count() as i64;
+    if disliked > 0 {
+        scores.insert("TaintToleration", -100 * disliked * 3);
+    }
+    let preferred = spec.affinity.and_then(|a| a.node_affinity);
+    let preferred =
+        preferred.and_then(|a| a.preferred_during_scheduling_ignored_during_execution).unwrap_or_default();
+    if !preferred.is_empty() {
+        let total: i64 = preferred.iter().map(|p| i64::from(p.weight)).sum::<i64>().max(1);
+        let met: i64 =
+            preferred.iter().filter(|p| matches_term(&p.preference, node)).map(|p| i64::from(p.weight)).sum();
+        scores.insert("NodeAffinity", met * 100 / total * 2);
+    }
+    scores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One script per test: nodes and pods in a line each, the decisions as text.
+    fn play(script: &str) -> String {
+        let mut nodes: Vec<NodeInfo> = Vec::new();
+        let mut out = String::new();
+        for line in script.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+            let mut words = line.split_whitespace();
+            let (what, name) = (words.next().unwrap(), words.next().unwrap());
+            let args: BTreeMap<&str, &str> = words.filter_map(|w| w.split_once('=')).collect();
+            let list = |key: &str| -> Vec<(String, String)> {
+                let text = args.get(key).copied().unwrap_or_default();
+                let pair = |t: &str| t.split_once(':').map(|(k, v)| (k.to_string(), v.to_string()));
+                text.split(',').filter_map(pair).collect()
+            };
+            if what == "node" {
+                let mut node = NodeInfo { name: name.into(), pods_max: 110, ..NodeInfo::default() };
+                node.allocatable.cpu = args.get("cpu").map_or(1000, |c| c.parse().unwrap());
+                node.allocatable.memory = 4 << 30;
+                node.labels = list("labels").into_iter().collect();
+                node.unschedulable = args.contains_key("cordoned");
+                for (key, effect) in list("taints") {
+                    node.taints.push(Taint { key, effect, ..Taint::default() });
+                }
+                nodes.push(node);
+                continue;
+            }
+            let mut pod: Pod = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": name, "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "o", "uid": args.get("owner").unwrap_or(&"none"), "controller": true}]},
+                "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": args.get("cpu").map_or("0".to_string(), |c| format!("{c}m"))}},
+                    "ports": args.get("port").map_or(serde_json::json!([]), |p| serde_json::json!([{"containerPort": 80, "hostPort": p.parse::<i32>().unwrap()}]))}],
+                    "nodeSelector": list("selector").into_iter().collect::<BTreeMap<_, _>>(),
+                    "tolerations": list("tolerates").into_iter().map(|(key, effect)| serde_json::json!({"key": key, "effect": effect, "operator": "Exists"})).collect::<Vec<_>>()},
+            }))
+            .unwrap();
+            let decision = decide(&pod, &nodes, &vec![], &Rng::seeded(1));
+            match &decision.chosen {
+                Some(chosen) => {
+                    out += &format!("{name} -> {chosen}\n");
+                    pod.spec.as_mut().unwrap().node_name = Some(chosen.clone());
+                    nodes.iter_mut().find(|n| n.name == *chosen).unwrap().add(&pod);
+                }
+                None => out += &format!("{name}: {}\n", decision.message()),
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn room_decides_first_and_the_message_counts_the_reasons() {
+        let out = play("node n1 cpu=1000\nnode n2 cpu=2000\npod web cpu=1500\npod big cpu=1500");
+        assert_eq!(
+            out,
+            "web -> n2\nbig: 0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: 0/2 nodes are \
+             available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.\n"
+        );
+    }
+
+    #[test]
+    fn taints_cordons_selectors_and_ports() {
+        let out = play(
+            "node cp taints=node-role.kubernetes.io/control-plane:NoSchedule\nnode w1 labels=disk:ssd\nnode w2 cordoned=1\n\
+             pod a selector=disk:ssd port=80\npod b port=80\npod c tolerates=node-role.kubernetes.io/control-plane:NoSchedule port=80\npod d selector=disk:hdd",
+        );
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines[0], "a -> w1");
+        assert!(lines[1].starts_with(
+            "b: 0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, \
+             1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, 1 node(s) were unschedulable."
+        ));
+        assert_eq!(lines[2], "c -> cp");
+        assert!(lines[3].contains("1 node(s) didn't match Pod's node affinity/selector"), "{}", lines[3]);
+    }
+
+    #[test]
+    fn replicas_spread_before_they_stack() {
+        let out = play("node n1\nnode n2\npod a owner=rs\npod b owner=rs\npod c owner=rs\npod d owner=rs");
+        let count = |n: &str| out.matches(n).count();
+        assert_eq!((count("n1"), count("n2")), (2, 2), "{out}");
+    }
+
+    #[test]
+    fn tolerations_follow_the_api() {
+        let taint = Taint {
+            key: "k".into(),
+            value: Some("v".into()),
+            effect: "NoSchedule".into(),
+            ..Taint::default()
+        };
+        let t = |json: serde_json::Value| tolerates(&serde_json::from_value(json).unwrap(), &taint);
+        assert!(t(serde_json::json!({"operator": "Exists"})));
+        assert!(t(serde_json::json!({"key": "k", "value": "v", "effect": "NoSchedule"})));
+        assert!(!t(serde_json::json!({"key": "k", "value": "w"})));
+        assert!(!t(serde_json::json!({"key": "k", "operator": "Exists", "effect": "NoExecute"})));
+    }
+}

@@ -1,0 +1,366 @@
+//! The edge of the scheduler: pending pods in, Bindings out.
+
+use super::decide::{self, NodeInfo, VolumeTerms};
+use crate::client::{Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code};
+use crate::clock;
+use crate::rng::Rng;
+use crate::tap::{Cause, Record, Tap};
+use crate::task::Crew;
+use k8s_openapi::api::core::v1::{
+    Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const NAME: &str = "default-scheduler";
+/// A pod that fits nowhere is looked at again after this time even if nothing seems to have changed.
+const FLUSH: Duration = Duration::from_secs(300);
+/// A claim that waits for its first consumer gets this long to be bound.
+const BIND_TIMEOUT: Duration = Duration::from_secs(600);
+/// The annotation that tells a provisioner where the first consumer will run.
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+#[derive(Clone)]
+pub struct Config {
+    pub client: Client,
+    pub tap: Tap,
+    pub rng: Rng,
+    /// Who stands for election, e.g. `ropewalk-control-plane`.
+    pub identity: String,
+}
+
+struct Scheduler {
+    config: Config,
+    pods: Informer<Pod>,
+    nodes: Informer<Node>,
+    claims: Informer<PersistentVolumeClaim>,
+    volumes: Informer<PersistentVolume>,
+    classes: Informer<StorageClass>,
+    queue: WorkQueue<Key>,
+    recorder: Recorder,
+    crew: Crew,
+    /// Decided, but not yet seen in the watch: pod → node.
+    assumed: Mutex<BTreeMap<Key, (String, Arc<Pod>)>>,
+    /// Fit nowhere when last looked at.
+    waiting: Mutex<BTreeSet<Key>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+/// Stands for election and schedules while it leads. Ends with an error when the Lease is lost, as upstream exits then.
+pub fn start(crew: &Crew, config: Config) {
+    let own = crew.clone();
+    crew.spawn_main(async move {
+        let election = LeaderElection::new(config.client.clone(), "kube-scheduler", &config.identity);
+        election.acquire().await;
+        tracing::info!(identity = config.identity, "successfully acquired lease kube-system/kube-scheduler");
+        config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-scheduler"));
+        run(&own, config).await;
+        let stop = own.token();
+        tokio::select! {
+            () = election.hold() => Err("leaderelection lost"),
+            () = stop.cancelled() => {
+                let _ = election.release().await;
+                Ok(())
+            }
+        }
+    });
+}
+
+async fn run(crew: &Crew, config: Config) {
+    let scheduler = Arc::new(Scheduler {
+        pods: Informer::all(crew, &config.client),
+        nodes: Informer::all(crew, &config.client),
+        claims: Informer::all(crew, &config.client),
+        volumes: Informer::all(crew, &config.client),
+        classes: Informer::all(crew, &config.client),
+        queue: WorkQueue::new(crew),
+        recorder: Recorder::new(crew, &config.client, NAME, ""),
+        crew: crew.clone(),
+        assumed: Mutex::default(),
+        waiting: Mutex::default(),
+        config,
+    });
+    futures::join!(
+        scheduler.pods.synced(),
+        scheduler.nodes.synced(),
+        scheduler.claims.synced(),
+        scheduler.volumes.synced(),
+        scheduler.classes.synced()
+    );
+    let s = scheduler.clone();
+    scheduler.pods.on(move |change| s.pod_changed(change));
+    let s = scheduler.clone();
+    scheduler.nodes.on(move |change| {
+        let same = matches!(change, Change::Updated { old, new } if same_for_us(old, new));
+        if !same {
+            s.try_again(change.cause());
+        }
+    });
+    let s = scheduler.clone();
+    scheduler.claims.on(move |change| s.try_again(change.cause()));
+    let s = scheduler.clone();
+    // One worker: a decision must see the ones before it.
+    scheduler.queue.work("scheduler", 1, move |key, cause| {
+        let s = s.clone();
+        async move { s.schedule(key, cause).await }
+    });
+}
+
+/// Heartbeats change nothing that matters here.
+fn same_for_us(old: &Node, new: &Node) -> bool {
+    let of = |n: &Node| (n.spec.clone(), n.metadata.labels.clone(), n.status.clone().map(|s| s.allocatable));
+    of(old) == of(new)
+}
+
+fn is_pending(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+    spec.node_name.as_deref().unwrap_or_default().is_empty()
+        && spec.scheduler_name.as_deref().unwrap_or(NAME) == NAME
+        && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
+        && pod.metadata.deletion_timestamp.is_none()
+        && !matches!(phase, "Succeeded" | "Failed")
+}
+
+/// Does it use up a node's room?
+fn is_live(pod: &Pod) -> bool {
+    !matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+impl Scheduler {
+    fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn pod_changed(&self, change: &Change<Pod>) {
+        let (pod, key) = (change.object(), change.key());
+        let gone = matches!(change, Change::Deleted(_));
+        if !gone && is_pending(pod) {
+            // Its own status changes when it is refused; that is no news.
+            let refused_only = matches!(change, Change::Updated { old, new } if old.spec == new.spec && old.metadata.labels == new.metadata.labels);
+            if !(refused_only && Self::lock(&self.waiting).contains(&key)) {
+                self.queue.add(key, change.cause());
+            }
+            return;
+        }
+        Self::lock(&self.waiting).remove(&key);
+        let confirmed = Self::lock(&self.assumed).remove(&key).is_some();
+        if gone || (!confirmed && !is_live(pod)) {
+            self.try_again(change.cause()); // somebody left: there may be room now
+        }
+    }
+
+    fn try_again(&self, cause: Option<Cause>) {
+        for key in std::mem::take(&mut *Self::lock(&self.waiting)) {
+            self.queue.add(key, cause.clone());
+        }
+    }
+
+    fn picture(&self) -> Vec<NodeInfo> {
+        let mut nodes: BTreeMap<String, NodeInfo> =
+            self.nodes.list().iter().map(|n| NodeInfo::of(n)).map(|n| (n.name.clone(), n)).collect();
+        let assumed = Self::lock(&self.assumed).clone();
+        for pod in self.pods.list().iter().filter(|p| is_live(p)) {
+            let bound = pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default();
+            let node = match bound.is_empty() {
+                true => assumed.get(&Key::of(&**pod)).map(|(node, _)| node.clone()).unwrap_or_default(),
+                false => bound,
+            };
+            if let Some(node) = nodes.get_mut(&node) {
+                node.add(pod);
+            }
+        }
+        nodes.into_values().collect()
+    }
+
+    /// Node terms of the pod's bound volumes, and the claims that wait for a decision.
+    fn volumes_of(&self, pod: &Pod) -> Result<(VolumeTerms, Vec<Key>), String> {
+        let (mut terms, mut open) = (VolumeTerms::new(), Vec::new());
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
+            let Some(source) = &volume.persistent_volume_claim else { continue };
+            let key = Key::new(namespace.clone(), source.claim_name.clone());
+            let claim = self.claims.get(&key);
+            let claim =
+                claim.ok_or_else(|| format!("persistentvolumeclaim {:?} not found", source.claim_name))?;
+            let spec = claim.spec.clone().unwrap_or_default();
+            match spec.volume_name.filter(|n| !n.is_empty()) {
+                Some(name) => {
+                    let volume = self.volumes.get(&Key::new("", name));
+                    let affinity = volume.and_then(|v| v.spec.clone()?.node_affinity?.required);
+                    terms.push(affinity.map(|a| a.node_selector_terms).unwrap_or_default());
+                }
+                None => {
+                    let class = spec.storage_class_name.unwrap_or_default();
+                    let class = self.classes.get(&Key::new("", class));
+                    let mode = class.and_then(|c| c.volume_binding_mode.clone());
+                    match mode.as_deref() {
+                        Some("WaitForFirstConsumer") => open.push(key),
+                        _ => return Err("pod has unbound immediate PersistentVolumeClaims".into()),
+                    }
+                }
+            }
+        }
+        Ok((terms, open))
+    }
+
+    async fn schedule(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let Some(pod) = self.pods.get(&key).filter(|p| is_pending(p)) else { return Ok(Outcome::Done) };
+        if Self::lock(&self.assumed).contains_key(&key) {
+            return Ok(Outcome::Done); // on its way
+        }
+        let start = clock::Instant::now();
+        let nodes = self.picture();
+        let (terms, open) = match self.volumes_of(&pod) {
+            Ok(found) => found,
+            Err(why) => {
+                let n = nodes.len();
+                let message = format!(
+                    "0/{n} nodes are available: {why}. no new claims to deallocate, preemption: 0/{n} nodes are \
+                     available: {n} Preemption is not helpful for scheduling."
+                );
+                self.refuse(&key, &pod, message, &cause).await?;
+                return Ok(Outcome::After(FLUSH));
+            }
+        };
+        let decision = decide::decide(&pod, &nodes, &terms, &self.config.rng);
+        let record = Record::new("schedule").object("pods", &key.namespace, &key.name).cause(cause.clone());
+        let detail = serde_json::to_value(&decision).unwrap_or_default();
+        self.config.tap.emit(record.took(start.elapsed()).detail(detail));
+        let Some(node) = decision.chosen.clone() else {
+            self.refuse(&key, &pod, decision.message(), &cause).await?;
+            return Ok(Outcome::After(FLUSH));
+        };
+        Self::lock(&self.assumed).insert(key.clone(), (node.clone(), pod.clone()));
+        let scheduler = self.clone();
+        self.crew.spawn(async move {
+            if let Err(error) = scheduler.bind(&key, &pod, &node, open, &cause).await {
+                tracing::debug!(pod = %key, %error, "binding failed, trying again");
+                Self::lock(&scheduler.assumed).remove(&key);
+                scheduler.queue.add_after(key, cause, Duration::from_secs(1));
+            }
+        });
+        Ok(Outcome::Done)
+    }
+
+    async fn bind(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        node: &str,
+        open: Vec<Key>,
+        cause: &Option<Cause>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let start = clock::Instant::now();
+        let client = self.config.client.caused_by(cause.clone());
+        for claim in open {
+            let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
+            let api = client.within::<PersistentVolumeClaim>(&claim.namespace);
+            api.patch(&claim.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            let (send, mut bound) = tokio::sync::watch::channel(false);
+            let wanted = claim.clone();
+            self.claims.on(move |change| {
+                let has = change
+                    .object()
+                    .spec
+                    .as_ref()
+                    .and_then(|s| s.volume_name.as_deref())
+                    .is_some_and(|n| !n.is_empty());
+                if change.key() == wanted && has {
+                    send.send_replace(true);
+                }
+            });
+            if clock::timeout(BIND_TIMEOUT, bound.wait_for(|done| *done)).await.is_none() {
+                return Err(format!("claim {claim} was not bound in time").into());
+            }
+        }
+        let binding = Binding {
+            metadata: ObjectMeta {
+                name: Some(key.name.clone()),
+                uid: pod.metadata.uid.clone(),
+                ..ObjectMeta::default()
+            },
+            target: ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Node".into()),
+                name: Some(node.into()),
+                ..ObjectReference::default()
+            },
+        };
+        let api = client.within::<Pod>(&key.namespace);
+        let body = serde_json::to_vec(&binding)?;
+        let request = http::Request::post(format!("{}/{}/binding", api.resource_url(), key.name))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body)?;
+        match client.kube().request_text(request).await {
+            Ok(_) => {}
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                Self::lock(&self.assumed).remove(key);
+                return Ok(()); // gone, or somebody else was faster: the watch tells
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let record = Record::new("bind").object("pods", &key.namespace, &key.name).cause(cause.clone());
+        self.config.tap.emit(record.took(start.elapsed()).detail(json!({"node": node})));
+        let message = format!("Successfully assigned {key} to {node}");
+        self.recorder.normal(&reference(pod), "Scheduled", message, cause.clone());
+        Ok(())
+    }
+
+    async fn refuse(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        message: String,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        Self::lock(&self.waiting).insert(key.clone());
+        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
+        self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
+        let same =
+            before.as_ref().is_some_and(|c| c.message.as_deref() == Some(&message) && c.status == "False");
+        if same {
+            return Ok(());
+        }
+        let since = before.filter(|c| c.status == "False").and_then(|c| c.last_transition_time);
+        let condition = PodCondition {
+            type_: "PodScheduled".into(),
+            status: "False".into(),
+            reason: Some("Unschedulable".into()),
+            message: Some(message),
+            last_transition_time: Some(since.unwrap_or_else(|| Time(clock::now()))),
+            observed_generation: pod.metadata.generation,
+            ..PodCondition::default()
+        };
+        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn reference(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        name: pod.metadata.name.clone(),
+        namespace: pod.metadata.namespace.clone(),
+        uid: pod.metadata.uid.clone(),
+        resource_version: pod.metadata.resource_version.clone(),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,95 @@
+//! Sessions.
+
+use crate::world::{Check, World, ended, ensure, shell};
+use ropewalk::cri::{ExecRequest, Runtime, Size};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+pub async fn sessions(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let pod = w.pod(0, "box", shell("echo begin; sleep 100")).await?;
+    let request = |script: &str, tty: bool, stdin: bool| ExecRequest {
+        container_id: pod.container.clone(),
+        command: vec!["bash".into(), "-c".into(), script.into()],
+        tty,
+        stdin,
+    };
+    // Both streams and the exit code; it is in the container's world.
+    let mut session = runtime.exec(request("hostname; echo $$ >&2; cat /proc/1/comm; exit 42", false, false)).await?;
+    let (mut out, mut err) = (String::new(), String::new());
+    session.stdout.read_to_string(&mut out).await?;
+    session.stderr.as_mut().ok_or("no stderr")?.read_to_string(&mut err).await?;
+    ensure(session.stdin.is_none() && out == "box\nsleep\n", format!("{out:?}"))?;
+    ensure(err.trim().parse::<i32>()? > 1, format!("{err:?}"))?;
+    ensure(session.exit.await? == 42, "exit code")?;
+    // Input, and its end.
+    let mut session = runtime.exec(request("cat; echo over", false, true)).await?;
+    let mut stdin = session.stdin.take().ok_or("no stdin")?;
+    stdin.write_all(b"hello\n").await?;
+    stdin.shutdown().await?;
+    drop(stdin);
+    let mut out = String::new();
+    session.stdout.read_to_string(&mut out).await?;
+    ensure(out == "hello\nover\n", format!("{out:?}"))?;
+    // A terminal.
+    let mut session =
+        runtime.exec(request("tty; read line; stty size; echo $line $TERM", true, true)).await?;
+    session.resize.as_ref().ok_or("no resize")?.send(Size { columns: 99, rows: 33 }).await?;
+    let mut out = String::new();
+    while !out.contains("/dev/pts/") {
+        let mut buffer = [0; 256];
+        let length = session.stdout.read(&mut buffer).await?;
+        ensure(length > 0, "the terminal ended early")?;
+        out.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await; // the size travels on another way than the input
+    session.stdin.as_mut().ok_or("no stdin")?.write_all(b"typed\r").await?;
+    session.stdout.read_to_string(&mut out).await?;
+    for wanted in ["33 99", "typed xterm"] {
+        ensure(out.contains(wanted), format!("{wanted} is missing: {out:?}"))?;
+    }
+    ensure(session.exit.await? == 0, "exit code")?;
+    // A session that is dropped ends its process.
+    let session = runtime.exec(request("exec sleep 98", false, false)).await?;
+    let running = |what: &'static str| {
+        let request = request(&format!("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c '{what}'"), false, false);
+        async move {
+            let mut out = String::new();
+            runtime.exec(request).await?.stdout.read_to_string(&mut out).await?;
+            Ok::<bool, crate::world::Fault>(out.trim() != "0")
+        }
+    };
+    ensure(running("sleep [9]8").await?, "it runs")?;
+    drop(session);
+    for _ in 0..100 {
+        if !running("sleep [9]8").await? {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ensure(!running("sleep [9]8").await?, "it was killed")?;
+    // A program that is not there.
+    let mut absent = request("", false, false);
+    absent.command = vec!["nope".into()];
+    let text = runtime.exec(absent).await.err().map(|e| e.to_string()).unwrap_or_default();
+    let want = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable file \
+                not found in $PATH: unknown";
+    ensure(text == want, text)?;
+
+    // Attaching: output from now on, and input to the container's own first process.
+    let mut config = shell("while read line; do echo got $line; done; echo over; exit 5");
+    (config.stdin, config.stdin_once) = (true, true);
+    config.log_path = "talk/0.log".into();
+    let id = runtime.create_container(&pod.sandbox, config).await?;
+    runtime.start_container(&id).await?;
+    let mut session = runtime.attach(&id).await?;
+    let mut stdin = session.stdin.take().ok_or("no stdin")?;
+    stdin.write_all(b"one\ntwo\n").await?;
+    drop(stdin);
+    let mut out = String::new();
+    session.stdout.read_to_string(&mut out).await?;
+    ensure(out == "got one\ngot two\nover\n", format!("{out:?}"))?;
+    ensure(session.exit.await? == 5, "exit code")?;
+    ensure(ended(runtime, &id).await?.exit_code == 5, "exit code")?;
+    ensure(w.log_of(0, &id).await?.matches("stdout F got").count() == 2, "the log has it too")
+}

@@ -1,0 +1,223 @@
+//! Tests with the real kernel: S, M, Z, containers and networks, as root and as an ordinary user.
+//!
+//! `cargo test --test kernel [FILTER]`. Where the kernel forbids what a test needs it is skipped, and says why; with
+//! ROPEWALK_REQUIRE_KERNEL=1 that is a failure. This file is the program that a cluster is: it becomes zygote and applets too.
+
+mod exec;
+mod network;
+mod pods;
+mod world;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use world::{Outcome, World};
+
+type Test = (&'static str, fn(World) -> world::Running);
+
+const TESTS: &[Test] = &[
+    ("a_pod_serves_to_everybody", |w| Box::pin(pods::serves_to_everybody(w))),
+    ("faults_are_told_in_the_words_of_containerd", |w| Box::pin(pods::faults(w))),
+    ("a_container_is_confined", |w| Box::pin(pods::confined(w))),
+    ("limits_hold_and_oom_is_named", |w| Box::pin(pods::limits(w))),
+    ("containers_of_a_pod_share_what_they_should", |w| Box::pin(pods::sharing(w))),
+    ("stopping_waits_for_the_grace_period", |w| Box::pin(pods::stopping(w))),
+    ("exec_and_attach_talk_to_processes", |w| Box::pin(exec::sessions(w))),
+    ("services_find_their_endpoints", |w| Box::pin(network::services(w))),
+    ("udp_clients_leave_endpoints_that_are_gone", |w| Box::pin(network::udp(w))),
+    ("links_are_cut_and_mended", |w| Box::pin(network::faults(w))),
+];
+/// Not a test by itself: containers that run until somebody kills the cluster.
+const LINGER: Test = ("linger", |w| Box::pin(pods::linger(w)));
+
+/// Some user who is not root and has no name.
+const STRANGER: u32 = 64_321;
+const SKIPPED: i32 = 77;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let name = Path::new(&args[0]).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Some(code) = ropewalk::applets::run(&name, std::env::args_os().collect()) {
+        return ExitCode::from(code as u8);
+    }
+    match args.get(1).map(String::as_str) {
+        Some(ropewalk::runtime::zygote::ZYGOTE_ARGUMENT) => {
+            ExitCode::from(ropewalk::runtime::zygote::main(&args[2]) as u8)
+        }
+        Some("--inside") => ExitCode::from(inside(&args[2], Path::new(&args[3])) as u8),
+        Some("--list") => {
+            TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
+            ExitCode::SUCCESS
+        }
+        _ => run_all(args.iter().skip(1).find(|a| !a.starts_with('-')).map_or("", String::as_str)),
+    }
+}
+
+/// One test, in a cluster of its own: this process becomes its supervisor.
+fn inside(name: &str, home: &Path) -> i32 {
+    let test = TESTS.iter().chain([&LINGER]).find(|(known, _)| *known == name);
+    let Some((_, test)) = test else { return 2 };
+    match world::supervise(home, *test) {
+        Outcome::Done(code) => code,
+        Outcome::Forbidden(why) => {
+            println!("{why}");
+            SKIPPED
+        }
+    }
+}
+
+fn run_all(filter: &str) -> ExitCode {
+    let required = std::env::var_os("ROPEWALK_REQUIRE_KERNEL").is_some_and(|v| v == "1");
+    let root = nix::unistd::geteuid().is_root();
+    let users: &[Option<u32>] = if root { &[None, Some(STRANGER)] } else { &[None] };
+    let (mut passed, mut skipped, mut failed) = (0, 0, 0);
+    let mut report = |name: String, result: Result<Option<String>, String>, took: Duration| match result {
+        Ok(None) => {
+            passed += 1;
+            println!("test {name} ... ok ({} ms)", took.as_millis());
+        }
+        Ok(Some(why)) if !required => {
+            skipped += 1;
+            println!("test {name} ... skipped: {why}");
+        }
+        Ok(Some(why)) | Err(why) => {
+            failed += 1;
+            println!("test {name} ... FAILED\n{why}");
+        }
+    };
+    for user in users {
+        let who = match (root, user) {
+            (true, None) => "as root",
+            _ => "rootless",
+        };
+        for (name, _) in TESTS.iter().filter(|(name, _)| name.contains(filter)) {
+            let start = Instant::now();
+            report(format!("{name} ({who})"), run_one(name, *user), start.elapsed());
+        }
+        for victim in ["supervisor", "main", "zygote"] {
+            let name = format!("nothing_remains_after_kill_9_of_{victim}");
+            if name.contains(filter) {
+                let start = Instant::now();
+                report(format!("{name} ({who})"), kill_9(victim, *user), start.elapsed());
+            }
+        }
+    }
+    println!("\nkernel: {passed} passed; {failed} failed; {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+/// A process as another user, with a directory that is its own.
+fn start(name: &str, user: Option<u32>, home: &Path) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--inside", name]).arg(home).stdin(Stdio::null());
+    if let Some(id) = user {
+        std::os::unix::fs::chown(home, Some(id), Some(id)).expect("chown");
+        command.uid(id).gid(id);
+    }
+    command
+}
+
+/// `Ok(None)`: passed; `Ok(Some)`: skipped with a reason; `Err`: what went wrong.
+fn run_one(name: &str, user: Option<u32>) -> Result<Option<String>, String> {
+    let home = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let before = strangers();
+    let output = start(name, user, home.path()).output().map_err(|e| e.to_string())?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    match output.status.code() {
+        Some(0) => nothing_new(&before, home.path()).map(|()| None),
+        Some(SKIPPED) => Ok(Some(text.trim().to_string())),
+        _ => Err(format!("{}\n{text}", output.status)),
+    }
+}
+
+/// Starts containers, kills one of the cluster's processes the hard way, and looks for remains.
+fn kill_9(victim: &str, user: Option<u32>) -> Result<Option<String>, String> {
+    use std::io::{BufRead, BufReader};
+    let home = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let before = strangers();
+    let mut child = start(LINGER.0, user, home.path()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut told = String::new();
+    let mut pids = None;
+    for line in lines {
+        if let Some(json) = line.strip_prefix("RUNNING ") {
+            pids = serde_json::from_str::<ropewalk::linux::boot::Pids>(json).ok();
+            break;
+        }
+        told = line;
+    }
+    let Some(pids) = pids else {
+        let status = child.wait().map_err(|e| e.to_string())?;
+        return if status.code() == Some(SKIPPED) { Ok(Some(told)) } else { Err(told) };
+    };
+    let pid = match victim {
+        "supervisor" => pids.supervisor,
+        "main" => pids.main,
+        _ => pids.zygote,
+    };
+    if pids.supervisor != child.id() as i32 || strangers().difference(&before).count() < 6 {
+        return Err(format!("pids are wrong: {pids:?}"));
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+        .map_err(|e| e.to_string())?;
+    child.wait().map_err(|e| e.to_string())?;
+    nothing_new(&before, home.path()).map(|()| None)
+}
+
+/// Processes in other PID namespaces than ours, with their namespace: those of clusters.
+fn strangers() -> BTreeSet<(String, String)> {
+    let world = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = world("self");
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = processes.filter_map(|e| e.file_name().into_string().ok());
+    let numbers = names.filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    numbers
+        .filter_map(|n| {
+            let there = world(&n)?;
+            // A zombie is only waiting for the machine's init.
+            let stat = fs::read_to_string(format!("/proc/{n}/stat")).ok()?;
+            if stat.rsplit_once(") ")?.1.starts_with('Z') {
+                return None;
+            }
+            (Some(&there) != own.as_ref()).then(|| (n, there.display().to_string()))
+        })
+        .collect()
+}
+
+/// Nothing of a cluster is left: at most a second after its end.
+fn nothing_new(before: &BTreeSet<(String, String)>, home: &Path) -> Result<(), String> {
+    let until = Instant::now() + Duration::from_secs(1);
+    loop {
+        let left: Vec<_> = strangers().difference(before).cloned().collect();
+        let groups = groups_of(home);
+        if left.is_empty() && groups.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(format!("left behind: processes {left:?}, cgroups {groups:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Cgroups of the cluster that lived here, wherever they are.
+fn groups_of(home: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut look = vec![Path::new("/sys/fs/cgroup").to_path_buf()];
+    let Some(name) = world::group_name(home) else { return found };
+    while let Some(directory) = look.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_string_lossy() == name {
+                    found.push(entry.path());
+                }
+                look.push(entry.path());
+            }
+        }
+    }
+    found
+}

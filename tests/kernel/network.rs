@@ -1,0 +1,217 @@
+//! Networks.
+
+use crate::world::{Check, World, dial, ensure};
+use ropewalk::cni::{NodeNetwork, Protocol, ServiceRule};
+use ropewalk::linux::namespace;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A pod that is a namespace only.
+struct Pod {
+    ip: Ipv4Addr,
+    netns: Arc<OwnedFd>,
+}
+
+async fn pod(node: &dyn NodeNetwork, name: &str) -> Check<Pod> {
+    let netns = Arc::new(namespace::new_network()?);
+    let ip = node.add_pod(name, netns.clone()).await?;
+    ensure(node.add_pod(name, netns.clone()).await? == ip, "adding twice is adding once")?;
+    Ok(Pod { ip, netns })
+}
+
+impl Pod {
+    /// Says its name, and who asked, to everybody who connects.
+    fn serve(&self, name: &'static str) -> Check {
+        let at = (self.ip, 8080);
+        let listener = namespace::in_network(self.netns.as_fd(), || TcpListener::bind(at))??;
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                use std::io::Write;
+                let peer = stream.peer_addr().map(|p| p.ip().to_string()).unwrap_or_default();
+                let _ = write!(stream, "{name} {peer}");
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Asks from inside a namespace; an error's kind if nobody answers.
+fn ask(netns: &OwnedFd, to: (Ipv4Addr, u16)) -> Check<String> {
+    use std::io::Read;
+    let dial = || {
+        match TcpStream::connect_timeout(&SocketAddr::from(to), Duration::from_millis(800)) {
+            Ok(mut stream) => {
+                let mut answer = String::new();
+                let _ = stream.read_to_string(&mut answer);
+                answer
+            }
+            Err(e) => format!("{:?}", e.kind()),
+        }
+    };
+    Ok(namespace::in_network(netns.as_fd(), dial)?)
+}
+
+fn many(netns: &OwnedFd, to: (Ipv4Addr, u16), times: usize) -> Check<BTreeMap<String, usize>> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..times {
+        let who = ask(netns, to)?.split(' ').next().unwrap_or_default().to_string();
+        *answers.entry(who).or_insert(0) += 1;
+    }
+    Ok(answers)
+}
+
+fn vip(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 96, 0, host)
+}
+
+fn service(host: u8, endpoints: &[&Pod]) -> ServiceRule {
+    ServiceRule {
+        key: format!("default/s{host}:"),
+        protocol: Protocol::Tcp,
+        addresses: vec![vip(host)],
+        port: 80,
+        node_port: Some(30000 + u16::from(host)),
+        endpoints: endpoints.iter().map(|p| (p.ip, 8080)).collect(),
+        local_endpoints: None,
+        affinity_seconds: None,
+    }
+}
+
+pub async fn services(w: World) -> Check {
+    let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
+    let (a, b, c) = (pod(n1, "a").await?, pod(n1, "b").await?, pod(n2, "c").await?);
+    a.serve("a")?;
+    b.serve("b")?;
+    c.serve("c")?;
+    // Pods reach pods, and see who asks.
+    ensure(ask(&a.netns, (b.ip, 8080))? == format!("b {}", a.ip), "same node")?;
+    ensure(ask(&a.netns, (c.ip, 8080))? == format!("c {}", a.ip), "other node")?;
+    let sticky = ServiceRule { affinity_seconds: Some(10800), ..service(20, &[&a, &b, &c]) };
+    let local = ServiceRule { local_endpoints: Some(vec![(a.ip, 8080)]), ..service(40, &[&a, &c]) };
+    let mut rules =
+        vec![service(10, &[&a, &b, &c]), sticky, service(30, &[&a]), local, service(50, &[]), service(60, &[&c])];
+    for node in [n1, n2] {
+        let mut rules = rules.clone();
+        if node.node_ip() == n2.node_ip() {
+            rules[3].local_endpoints = Some(vec![(c.ip, 8080)]);
+        }
+        ensure(node.sync_services(&rules).await? == 6, "six rules")?;
+    }
+    let node1 = n1.netns().ok_or("no namespace")?;
+    ensure(many(&a.netns, (vip(10), 80), 40)?.len() == 3, "a pod reaches all endpoints")?;
+    ensure(many(&node1, (vip(10), 80), 40)?.len() == 3, "the node does too")?;
+    let first = many(&a.netns, (vip(20), 80), 15)?;
+    ensure(first.len() == 1, format!("affinity: {first:?}"))?;
+    ensure(ask(&a.netns, (vip(30), 80))?.starts_with("a "), "a pod reaches itself through its service")?;
+    ensure(ask(&a.netns, (vip(50), 80))? == "ConnectionRefused", "no endpoints: refused")?;
+    ensure(ask(&node1, (vip(50), 80))? == "ConnectionRefused", "no endpoints: refused on the node")?;
+    ensure(ask(&a.netns, (vip(99), 80))? == "ConnectionRefused", "no such service: refused")?;
+    // Node ports: from the fabric, through either node; the node masquerades unless the policy is Local.
+    for node in [n1, n2] {
+        let stream = tokio::time::timeout(Duration::from_secs(2), w.fabric.dial((node.node_ip(), 30060).into())).await??;
+        let answer = read(stream).await?;
+        ensure(answer == format!("c {}", node.node_ip()), format!("node port: {answer}"))?;
+    }
+    let answer = read(w.fabric.dial((n1.node_ip(), 30040).into()).await?).await?;
+    ensure(answer == "a 172.30.0.1", format!("local policy keeps the client: {answer}"))?;
+    ensure(w.fabric.dial((n1.node_ip(), 30050).into()).await.is_err(), "a node port without endpoints")?;
+    ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")?;
+    // An endpoint goes: clients of the others stay where they were.
+    let (stays, _) = first.first_key_value().ok_or("nobody")?;
+    let others: Vec<&Pod> = [(&a, "a"), (&b, "b"), (&c, "c")].iter().filter(|(_, n)| n == stays).map(|(p, _)| *p).collect();
+    rules[1].endpoints = others.iter().map(|p| (p.ip, 8080)).chain([(c.ip, 8080)]).collect();
+    rules[1].endpoints.sort();
+    rules[1].endpoints.dedup();
+    rules[0].endpoints = vec![(c.ip, 8080)];
+    ensure(n1.sync_services(&rules).await? == 2, "two rules changed")?;
+    ensure(many(&a.netns, (vip(20), 80), 10)?.keys().eq([stays]), "affinity outlives a change")?;
+    ensure(many(&a.netns, (vip(10), 80), 10)?.keys().eq(["c"]), "the endpoint that is left")?;
+    // A service that loses its last endpoint, and gets one again.
+    rules[5].endpoints.clear();
+    n1.sync_services(&rules).await?;
+    ensure(ask(&a.netns, (vip(60), 80))? == "ConnectionRefused", "refused now")?;
+    rules[5].endpoints = vec![(b.ip, 8080)];
+    n1.sync_services(&rules).await?;
+    ensure(ask(&a.netns, (vip(60), 80))?.starts_with("b "), "served again")?;
+    // Many at once fit one transaction.
+    let mut lot: Vec<ServiceRule> = (0..500u16)
+        .map(|n| {
+            let [high, low] = n.to_be_bytes();
+            ServiceRule {
+                key: format!("lot/{n}:"),
+                addresses: vec![Ipv4Addr::new(10, 97, high, low)],
+                node_port: None,
+                ..service(10, &[&a, &b])
+            }
+        })
+        .collect();
+    ensure(n1.sync_services(&lot).await? == 506, "500 came, 6 went")?;
+    ensure(ask(&c.netns, (vip(10), 80))? != "ConnectionRefused", "the other node has its own rules")?;
+    ensure(ask(&a.netns, (Ipv4Addr::new(10, 97, 1, 243), 80))?.starts_with(['a', 'b']), "the last of them")?;
+    lot.clear();
+    ensure(n1.sync_services(&lot).await? == 500, "all went")?;
+    // An address comes back as late as possible, and a pod's wire goes with it.
+    n1.remove_pod("b").await?;
+    n1.remove_pod("b").await?;
+    ensure(pod(n1, "d").await?.ip != b.ip, "the address rests")
+}
+
+async fn read(mut stream: tokio::net::TcpStream) -> Check<String> {
+    use tokio::io::AsyncReadExt;
+    let mut text = String::new();
+    tokio::time::timeout(Duration::from_secs(2), stream.read_to_string(&mut text)).await??;
+    Ok(text)
+}
+
+pub async fn udp(w: World) -> Check {
+    let node = &*w.nodes[0].network;
+    let (a, b) = (pod(node, "a").await?, pod(node, "b").await?);
+    for (pod, name) in [(&a, "a"), (&b, "b")] {
+        let at = (pod.ip, 8080);
+        let socket = namespace::in_network(pod.netns.as_fd(), || UdpSocket::bind(at))??;
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(name.as_bytes(), from);
+            }
+        });
+    }
+    let mut rule = ServiceRule { protocol: Protocol::Udp, node_port: None, ..service(53, &[&a]) };
+    node.sync_services(std::slice::from_ref(&rule)).await?;
+    let client = node.bind_udp("0.0.0.0:0".parse()?).await?;
+    let ask = async || -> Check<String> {
+        client.send_to(b"who", (vip(53), 80)).await?;
+        let mut buffer = [0; 64];
+        let (length, _) = tokio::time::timeout(Duration::from_secs(1), client.recv_from(&mut buffer)).await??;
+        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    ensure(ask().await? == "a", "the first endpoint")?;
+    rule.endpoints = vec![(b.ip, 8080)];
+    node.sync_services(std::slice::from_ref(&rule)).await?;
+    ensure(ask().await? == "b", "the same client socket finds the new endpoint")
+}
+
+pub async fn faults(w: World) -> Check {
+    let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
+    let listener = n2.listen((n2.node_ip(), 9000).into()).await?;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let reach = async || tokio::time::timeout(Duration::from_millis(400), n1.dial((n2.node_ip(), 9000).into())).await;
+    drop(dial(n1, (n2.node_ip(), 9000)).await?);
+    w.fabric.cut(1, 2).await?;
+    ensure(reach().await.is_err(), "nothing comes through a cut link")?;
+    w.fabric.heal().await?;
+    ensure(matches!(reach().await, Ok(Ok(_))), "a mended link carries")?;
+    match w.fabric.slow(1, Duration::from_millis(100), 0.0).await {
+        Ok(()) => {
+            let start = std::time::Instant::now();
+            drop(dial(n1, (n2.node_ip(), 9000)).await?);
+            ensure(start.elapsed() >= Duration::from_millis(100), "a slow link delays")?;
+            w.fabric.heal().await?;
+        }
+        Err(e) => println!("netem: {e}"), // not every kernel has it
+    }
+    Ok(())
+}

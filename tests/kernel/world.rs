@@ -1,0 +1,209 @@
+//! A small cluster without Kubernetes: two nodes, real networks and runtimes.
+
+use ropewalk::cni::{HostNetwork, NodeNetwork};
+use ropewalk::cri::{ContainerConfig, ContainerState, Mount, PodId, Runtime, SandboxConfig};
+use ropewalk::linux::boot::{self, Config, Main, Pids};
+use ropewalk::linux::user::Ids;
+use ropewalk::net::Fabric;
+use ropewalk::rng::Rng;
+use ropewalk::runtime::{self, Images, NodeRuntime, Zygote};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub type Check<T = ()> = Result<T, Fault>;
+pub type Running = Pin<Box<dyn Future<Output = Check>>>;
+
+pub enum Outcome {
+    Done(i32),
+    /// The kernel does not allow clusters here.
+    Forbidden(String),
+}
+
+/// What a test gets.
+pub struct World {
+    pub pids: Pids,
+    pub ids: Ids,
+    pub cgroups: String,
+    pub fabric: Fabric,
+    pub host: Arc<dyn HostNetwork>,
+    pub nodes: Vec<Node>,
+    pub home: PathBuf,
+}
+
+pub struct Node {
+    pub network: Arc<dyn NodeNetwork>,
+    pub runtime: Arc<NodeRuntime>,
+}
+
+/// A pod with one container.
+pub struct Pod {
+    pub sandbox: String,
+    pub container: String,
+    pub ip: std::net::Ipv4Addr,
+}
+
+fn config(home: &Path) -> Config {
+    Config { lock: home.join("lock"), scratch: home.join("scratch"), new_session: true }
+}
+
+/// The name of the cgroup of the cluster in this home, as `boot` makes it.
+pub fn group_name(home: &Path) -> Option<String> {
+    let path = std::fs::canonicalize(home.join("lock")).ok()?;
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    let hash = bytes.fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+    Some(format!("ropewalk-{hash:08x}"))
+}
+
+pub fn supervise(home: &Path, test: fn(World) -> Running) -> Outcome {
+    let ended = boot::supervise(&config(home), runtime::images::lay_out, |main| {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        match tokio.map_err(Fault::from).and_then(|tokio| tokio.block_on(run(main, home, test))) {
+            Ok(()) => 0,
+            Err(e) => {
+                let mut text = format!("{e}");
+                let mut cause = e.source();
+                while let Some(next) = cause {
+                    text.push_str(&format!(": {next}"));
+                    cause = next.source();
+                }
+                eprintln!("{text}");
+                1
+            }
+        }
+    });
+    match ended {
+        Ok(code) => Outcome::Done(code),
+        Err(e) => Outcome::Forbidden(e.line()),
+    }
+}
+
+async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
+    let zygote = Zygote::start(main.zygote)?;
+    let images = Arc::new(Images::new(&main.layers));
+    let fabric = Fabric::new().await?;
+    let mut nodes = Vec::new();
+    for index in [1u8, 2] {
+        let network = fabric.node(index, &format!("node{index}")).await?;
+        let runtime = NodeRuntime::new(runtime::Config {
+            node: format!("node{index}"),
+            zygote: zygote.clone(),
+            images: images.clone(),
+            cgroups: main.cgroups.clone(),
+            ids: main.ids,
+            network: network.clone(),
+            directory: main.writable.clone(),
+            rng: Rng::seeded(index.into()),
+        });
+        nodes.push(Node { network, runtime });
+    }
+    let host = fabric.host();
+    let cgroups = main.cgroups.describe();
+    let world = World { pids: main.pids, ids: main.ids, cgroups, fabric, host, nodes, home: home.to_path_buf() };
+    tokio::select! {
+        done = tokio::time::timeout(Duration::from_secs(60), test(world)) => done?,
+        () = zygote.died() => Err("the zygote died".into()),
+        end = zygote.reap_strangers() => Err(format!("reaping ended: {end:?}").into()),
+    }
+}
+
+impl World {
+    pub fn sandbox(&self, name: &str) -> SandboxConfig {
+        SandboxConfig {
+            pod: PodId { namespace: "default".into(), name: name.into(), uid: format!("uid-{name}") },
+            hostname: name.into(),
+            log_directory: self.home.join("log").join(name),
+            ..SandboxConfig::default()
+        }
+    }
+
+    /// A pod on a node with one running container.
+    pub async fn pod(&self, node: usize, name: &str, container: ContainerConfig) -> Check<Pod> {
+        let runtime = &self.nodes[node].runtime;
+        let sandbox = runtime.run_pod_sandbox(self.sandbox(name)).await?;
+        let ip = sandbox.ip.ok_or("no address")?;
+        let container = runtime.create_container(&sandbox.id, container).await?;
+        runtime.start_container(&container).await?;
+        Ok(Pod { sandbox: sandbox.id, container, ip })
+    }
+
+    pub async fn log_of(&self, node: usize, container: &str) -> Check<String> {
+        let status = self.nodes[node].runtime.container_status(container).await?;
+        Ok(std::fs::read_to_string(status.log_path)?)
+    }
+}
+
+pub fn nginx() -> ContainerConfig {
+    ContainerConfig {
+        name: "web".into(),
+        image: "nginx".into(),
+        log_path: "web/0.log".into(),
+        ..ContainerConfig::default()
+    }
+}
+
+/// A container with the machine's own shell and tools, and what to run in it.
+pub fn shell(script: &str) -> ContainerConfig {
+    let mount = |host: &str, container: &str| Mount {
+        host_path: host.into(),
+        container_path: container.into(),
+        read_only: true,
+    };
+    let mut mounts = vec![mount("/usr", "/usr"), mount("/usr/lib", "/lib")];
+    if Path::new("/usr/lib64").is_dir() {
+        mounts.push(mount("/usr/lib64", "/lib64"));
+    }
+    ContainerConfig {
+        name: "shell".into(),
+        image: "busybox".into(),
+        command: vec!["/usr/bin/bash".into(), "-c".into(), script.into()],
+        env: vec![("PATH".into(), "/usr/bin:/usr/sbin".into())],
+        mounts,
+        log_path: "shell/0.log".into(),
+        ..ContainerConfig::default()
+    }
+}
+
+/// Waits for a container's end.
+pub async fn ended(runtime: &NodeRuntime, id: &str) -> Check<ropewalk::cri::Container> {
+    let mut events = runtime.events();
+    loop {
+        let status = runtime.container_status(id).await?;
+        if status.state == ContainerState::Exited {
+            return Ok(status);
+        }
+        tokio::time::timeout(Duration::from_secs(20), events.recv()).await.map_err(|_| "it does not end")??;
+    }
+}
+
+/// The body of a page.
+pub async fn get(mut stream: TcpStream, path: &str) -> Check<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer)).await??;
+    Ok(answer)
+}
+
+/// Dials until somebody answers: a server that was just started needs a moment.
+pub async fn dial(node: &dyn NodeNetwork, to: impl Into<SocketAddr>) -> Check<TcpStream> {
+    let to = to.into();
+    let until = tokio::time::Instant::now() + Duration::from_secs(5);
+    loop {
+        match tokio::time::timeout(Duration::from_secs(2), node.dial(to)).await? {
+            Ok(stream) => return Ok(stream),
+            Err(e) if tokio::time::Instant::now() > until => return Err(format!("{to}: {e}").into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+pub fn ensure(holds: bool, what: impl Into<String>) -> Check {
+    if holds { Ok(()) } else { Err(what.into().into()) }
+}
