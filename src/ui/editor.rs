@@ -16,6 +16,7 @@ use rustyline::{
 };
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -164,6 +165,10 @@ impl Desk {
     fn type_ahead(&mut self, text: String) {
         let mut lines: VecDeque<String> = text.split('\n').map(String::from).collect();
         self.begun = lines.pop_back().unwrap_or_default();
+        if !self.begun.is_empty() {
+            print!("\r\x1b[K"); // it was echoed there, and comes again behind the prompt
+            let _ = std::io::stdout().flush();
+        }
         self.queue.append(&mut lines);
     }
 }

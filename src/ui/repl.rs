@@ -3,7 +3,7 @@
 use super::editor::{self, Desk};
 use super::names::Names;
 use super::script::{self, Script};
-use super::seat::{self, Seat};
+use super::seat;
 use super::session::{Manner, Session};
 use super::terminal::{self, AsFound};
 use super::texts::{Lang, Say};
@@ -88,12 +88,8 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         _ = terminate.recv() => (Ok(128 + 15), lang),
         _ = hang_up.recv() => (Ok(128 + 1), lang),
     };
-    leave(seat, lang).await;
-    result
-}
-
-async fn leave(seat: Seat, lang: Lang) {
     seat.leave(lang, true).await;
+    result
 }
 
 /// On a thread of its own: the editor and the shell block.
@@ -122,7 +118,7 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     });
     let _ = session.start_shell(); // what is wrong is told when a line needs it
     let code = editor::sit(&mut session, &mut desk);
-    Ok((code, session.lang))
+    Ok((code, session.lang()))
 }
 
 /// The first question, once. No answer means the language of the environment, and is not kept.

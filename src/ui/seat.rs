@@ -48,7 +48,8 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Optio
     spec.api_port = api_port;
     match launch::launch(place, &spec, true).await {
         Ok(launched) => {
-            if api_port.is_none() && launched.api_port != 6443 {
+            let told = std::io::stderr().is_terminal(); // scripts find it in the kubeconfig
+            if told && api_port.is_none() && launched.api_port != 6443 {
                 eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
             }
             Ok(Some(launched))

@@ -54,7 +54,8 @@ pub enum Manner {
 
 pub struct Session {
     pub place: Place,
-    pub lang: Lang,
+    /// Shared with the one who tells of the cluster's end, who speaks as it is then.
+    lang: Arc<Mutex<Lang>>,
     manner: Manner,
     handle: Handle,
     last: i32,
@@ -72,7 +73,7 @@ impl Session {
     pub fn new(place: Place, lang: Lang, manner: Manner, handle: Handle) -> Session {
         Session {
             place,
-            lang,
+            lang: Arc::new(Mutex::new(lang)),
             manner,
             handle,
             last: 0,
@@ -83,6 +84,15 @@ impl Session {
             explained_paste: false,
             explained_shell: false,
         }
+    }
+
+    /// The language it speaks.
+    pub fn lang(&self) -> Lang {
+        *self.lang.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, say: Say, with: &[&str]) -> String {
+        self.lang().say(say, with)
     }
 
     /// The last line's exit code.
@@ -123,13 +133,9 @@ impl Session {
                 self.last = 0;
             }
             Line::Later(word) => {
-                let what = self.lang.say(Say::Later, &[&word]);
+                let what = self.say(Say::Later, &[&word]);
                 let why = if word == "etcdctl" { Say::EtcdctlWhy } else { Say::LaterWhy };
-                self.complain(
-                    &what,
-                    Some(&self.lang.say(why, &[])),
-                    Some(&self.lang.say(Say::LaterTry, &[])),
-                );
+                self.complain(&what, Some(&self.say(why, &[])), Some(&self.say(Say::LaterTry, &[])));
                 self.last = 1;
             }
         }
@@ -137,7 +143,7 @@ impl Session {
     }
 
     fn complain(&self, what: &str, why: Option<&str>, tip: Option<&str>) {
-        eprintln!("{}", trouble(self.lang, what, why, tip));
+        eprintln!("{}", trouble(self.lang(), what, why, tip));
     }
 
     fn exit(&mut self, code: Option<String>) -> Flow {
@@ -146,7 +152,7 @@ impl Session {
             None => Flow::Leave(self.last),
             Some(Ok(code)) => Flow::Leave(code.into()),
             Some(Err(_)) => {
-                self.complain(&self.lang.say(Say::BadExit, &[&code.unwrap_or_default()]), None, None);
+                self.complain(&self.say(Say::BadExit, &[&code.unwrap_or_default()]), None, None);
                 self.last = 2;
                 Flow::Next
             }
@@ -167,7 +173,7 @@ impl Session {
         match commands::run(args, input, &self.place) {
             Ok(code) => code,
             Err(Missing::Kubectl) => {
-                let say = |what| self.lang.say(what, &[]);
+                let say = |what| self.say(what, &[]);
                 self.complain(
                     &say(Say::NoKubectl),
                     Some(&say(Say::NoKubectlWhy)),
@@ -176,7 +182,7 @@ impl Session {
                 127
             }
             Err(error) => {
-                self.complain(&self.lang.say(Say::Unreadable, &[&error.to_string()]), None, None);
+                self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
                 126
             }
         }
@@ -185,7 +191,7 @@ impl Session {
     /// A manifest from the lines that follow; `None` if it was cancelled.
     fn collect(&mut self, lines: &mut dyn Lines) -> Option<String> {
         if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_paste, true) {
-            println!("{}", self.lang.say(Say::PasteHint, &[]));
+            println!("{}", self.say(Say::PasteHint, &[]));
         }
         let mut paste = Paste::default();
         loop {
@@ -200,7 +206,7 @@ impl Session {
                 }
                 Given::End => return Some(paste.text()),
                 Given::Cut => {
-                    eprintln!("{}", self.lang.say(Say::PasteCut, &[]));
+                    eprintln!("{}", self.say(Say::PasteCut, &[]));
                     return None;
                 }
             }
@@ -211,7 +217,7 @@ impl Session {
     fn own(&mut self, args: &[String]) -> i32 {
         match args.first().map(String::as_str) {
             None | Some("repl") => {
-                let say = |what| self.lang.say(what, &[]);
+                let say = |what| self.say(what, &[]);
                 self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
                 return 1;
             }
@@ -228,7 +234,7 @@ impl Session {
         match command.status() {
             Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             Err(error) => {
-                self.complain(&self.lang.say(Say::Unreadable, &[&error.to_string()]), None, None);
+                self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
                 126
             }
         }
@@ -241,17 +247,17 @@ impl Session {
         }
         let shown = |path: &Path| path.display().to_string();
         let values = [shown(&self.place.kubeconfig()), shown(&self.place.home.bin())];
-        println!("{}", self.lang.say(Say::Help, &[&values[0], &values[1]]));
+        println!("{}", self.say(Say::Help, &[&values[0], &values[1]]));
         0
     }
 
     fn choose(&mut self, choice: &[String]) -> i32 {
         let Some(lang) = choice.first().and_then(|c| Lang::parse(c)) else {
-            let name = self.lang.say(if self.lang == Lang::Ko { Say::Korean } else { Say::English }, &[]);
-            println!("{}", self.lang.say(Say::LangIs, &[&name]));
+            let name = self.say(if self.lang() == Lang::Ko { Say::Korean } else { Say::English }, &[]);
+            println!("{}", self.say(Say::LangIs, &[&name]));
             return if choice.is_empty() { 0 } else { 2 };
         };
-        self.lang = lang;
+        *self.lang.lock().unwrap_or_else(PoisonError::into_inner) = lang;
         if let Err(error) = settings::save(&self.place.home, lang) {
             self.complain(&format!("{}: {error}", self.place.home.settings().display()), None, None);
             return 1;
@@ -267,34 +273,24 @@ impl Session {
         }
         if self.handle.block_on(Control::connect(&self.place)).is_ok() {
             self.watch(|_| {});
-            eprintln!("{}", self.lang.say(Say::ClusterBack, &[&self.place.name]));
+            eprintln!("{}", self.say(Say::ClusterBack, &[&self.place.name]));
             return true;
         }
-        eprintln!("{}", self.obituary());
+        eprintln!("{}", obituary(self.lang(), &self.place));
         false
-    }
-
-    /// What is said when the cluster ends underneath.
-    fn obituary(&self) -> String {
-        let log = self.place.log().display().to_string();
-        trouble(
-            self.lang,
-            &self.lang.say(Say::ClusterEnded, &[&self.place.name]),
-            Some(&self.lang.say(Say::ClusterEndedWhy, &[&log])),
-            Some(&self.lang.say(Say::ClusterEndedTry, &[&self.place.name])),
-        )
     }
 
     /// Notices the cluster's end: its control socket closes. `tell` gets the words for it.
     pub fn watch(&self, tell: impl FnOnce(String) + Send + 'static) {
         self.dead.store(false, Ordering::Release);
-        let (place, dead, words) = (self.place.clone(), self.dead.clone(), self.obituary());
+        let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
         self.handle.spawn(async move {
             if let Ok(mut control) = Control::connect(&place).await {
                 while let Ok(Some(_)) = control.next().await {}
             }
             dead.store(true, Ordering::Release);
-            tell(words);
+            let lang = *lang.lock().unwrap_or_else(PoisonError::into_inner);
+            tell(obituary(lang, &place));
         });
     }
 
@@ -324,7 +320,7 @@ impl Session {
             Ok(Ran::Ended(code)) => {
                 self.shell = None;
                 if self.manner == Manner::Terminal {
-                    eprintln!("{}", self.lang.say(Say::ShellEnded, &[&code.to_string()]));
+                    eprintln!("{}", self.say(Say::ShellEnded, &[&code.to_string()]));
                 }
                 code
             }
@@ -337,8 +333,8 @@ impl Session {
 
     fn shell_failed(&self, error: &std::io::Error) -> i32 {
         let (shell, ..) = choose_shell(std::env::var_os("SHELL").map(PathBuf::from), commands::is_program);
-        let what = self.lang.say(Say::ShellBroken, &[&error.to_string()]);
-        let tip = self.lang.say(Say::ShellBrokenTry, &[&shell.display().to_string()]);
+        let what = self.say(Say::ShellBroken, &[&error.to_string()]);
+        let tip = self.say(Say::ShellBrokenTry, &[&shell.display().to_string()]);
         self.complain(&what, None, Some(&tip));
         126
     }
@@ -350,7 +346,7 @@ impl Session {
         if let Some(meant) = line::did_you_mean(slip) {
             let mut fixed = vec![meant.to_string()];
             fixed.extend_from_slice(&words[1..]);
-            eprintln!("{}", self.lang.say(Say::DidYouMean, &[&fixed.join(" ")]));
+            eprintln!("{}", self.say(Say::DidYouMean, &[&fixed.join(" ")]));
         }
     }
 
@@ -385,16 +381,26 @@ impl Session {
         if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_shell, true) {
             if let Some(foreign) = foreign {
                 let names = [foreign.display().to_string(), setting.shell.display().to_string()];
-                eprintln!("{}", self.lang.say(Say::ForeignShell, &[&names[0], &names[1]]));
+                eprintln!("{}", self.say(Say::ForeignShell, &[&names[0], &names[1]]));
             }
             if started.plain {
-                eprintln!("{}", self.lang.say(Say::PlainShell, &[]));
+                eprintln!("{}", self.say(Say::PlainShell, &[]));
             }
         }
         *self.resizer.lock().unwrap_or_else(PoisonError::into_inner) = started.resizer();
         self.shell = Some(started);
         Ok(())
     }
+}
+
+/// What is said when the cluster has ended underneath.
+fn obituary(lang: Lang, place: &Place) -> String {
+    trouble(
+        lang,
+        &lang.say(Say::ClusterEnded, &[&place.name]),
+        Some(&lang.say(Say::ClusterEndedWhy, &[&place.log().display().to_string()])),
+        Some(&lang.say(Say::ClusterEndedTry, &[&place.name])),
+    )
 }
 
 /// The learner's shell if it can be driven, else bash or sh; and the one that could not.

@@ -68,7 +68,7 @@ table! {
         "6443 포트가 이미 사용 중이라서 API는 https://127.0.0.1:{} 에 있습니다.";
     Welcome:
         "Ropewalk: a real Kubernetes cluster with {} nodes, in this terminal.\n\
-         Type kubectl commands (`kubectl get nodes`, or just `get nodes`) and shell lines.\n\
+         Type kubectl commands (`kubectl get nodes` or `get nodes`) and shell lines.\n\
          `help` shows what else there is, Tab completes, `quit` leaves.",
         "Ropewalk: 이 터미널 안에서 노드 {}개로 이루어진 진짜 쿠버네티스입니다.\n\
          kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
@@ -102,7 +102,7 @@ table! {
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          doctor            이 컴퓨터에서 할 수 있는 것\n\
-         고장 내기  fault kill 컴포넌트[/노드]         컴포넌트를 죽입니다. 다시 살아납니다\n\
+         고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\
          여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
          키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
          \n\
@@ -151,11 +151,11 @@ table! {
         "kubectl 1.27 이상을 설치한 뒤 다시 시작하십시오";
     ClusterEnded: "cluster {} has ended", "클러스터 {}이(가) 종료되었습니다";
     ClusterEndedWhy:
-        "it was stopped from elsewhere, or its processes died; the end of its log is in\n       {}",
-        "다른 곳에서 멈추었거나 프로세스가 죽었습니다. 로그의 끝부분은 다음 파일에 있습니다\n       {}";
+        "it was stopped from elsewhere, or its processes died; its log:\n       {}",
+        "다른 곳에서 멈추었거나 프로세스가 죽었습니다. 로그 파일:\n       {}";
     ClusterEndedTry:
-        "`ropewalk up --name {} --detach --wait` starts it again; no acknowledged data is lost",
-        "`ropewalk up --name {} --detach --wait` 로 다시 시작하십시오. 저장된 데이터는 남아 있습니다";
+        "ropewalk up --name {} --detach --wait\n       starts it again here; no acknowledged data is lost",
+        "ropewalk up --name {} --detach --wait\n       여기서 다시 시작합니다. 저장된 데이터는 남아 있습니다";
     ClusterBack: "Cluster {} is back.", "클러스터 {}이(가) 다시 실행 중입니다.";
     BadExit: "exit: {} is not a number from 0 to 255", "exit: {}은(는) 0에서 255 사이의 숫자가 아닙니다";
     Unreadable: "the line cannot be run: {}", "이 줄을 실행할 수 없습니다: {}";
