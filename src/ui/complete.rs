@@ -386,6 +386,7 @@ mod tests {
         assert_eq!(words("apply -f "), ["FILES"]);
         assert_eq!(words("vi ma"), ["FILES"]);
         assert_eq!(words("fault kill kube-s"), ["kube-scheduler"]);
-        assert_eq!(words("set image deployment w"), ["web"]);
+        assert_eq!(words("k set image deployment w"), ["web"]);
+        assert_eq!(words("set image deployment w"), ["FILES"]); // the shell's set
     }
 }

@@ -1,1 +1,3 @@
+//! Tests through the real program and across rooms.
 
+mod repl;
