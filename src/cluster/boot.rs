@@ -232,7 +232,7 @@ async fn make_node(world: &Arc<World>, parts: &Parts, spec: NodeSpec) -> Result<
         zygote: parts.zygote.clone(),
         images: parts.images.clone(),
         cgroups: parts.cgroups.clone(),
-        ids: parts.ids.clone(),
+        ids: parts.ids,
         network: network.clone(),
         directory,
         rng: world.rng.fork(&spec.name),

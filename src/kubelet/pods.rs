@@ -101,17 +101,12 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
 /// How `describe` finds a pod's events, and a container's.
 fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
     let meta = &pod.metadata;
-    let uid = if mirror::is_mirror(pod) || meta.resource_version.is_some() {
-        meta.uid.clone()
-    } else {
-        meta.uid.clone()
-    };
     ObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Pod".into()),
         name: meta.name.clone(),
         namespace: meta.namespace.clone(),
-        uid,
+        uid: meta.uid.clone(),
         resource_version: meta.resource_version.clone(),
         field_path: container.map(|(name, init)| match init {
             true => format!("spec.initContainers{{{name}}}"),
@@ -674,6 +669,14 @@ impl Kubelet {
             return Ok(None);
         }
         memory.waiting.remove(&spec.name);
+        if spec.liveness_probe.is_some() || spec.readiness_probe.is_some() || spec.startup_probe.is_some() {
+            let message = "probes are not implemented yet: the container counts as ready while it runs";
+            self.recorder.warning(&about, "ProbesNotImplemented", message, cause.clone());
+        }
+        if spec.lifecycle.is_some() {
+            let message = "lifecycle hooks are not implemented yet: they do not run";
+            self.recorder.warning(&about, "HooksNotImplemented", message, cause.clone());
+        }
         self.recorder.normal(&about, "Started", format!("Started container {}", spec.name), cause.clone());
         self.tell("start", key, start, cause, json!({"container": spec.name, "attempt": attempt}));
         Ok(None)
