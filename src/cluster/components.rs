@@ -2,11 +2,15 @@
 
 use super::world::World;
 use crate::addons::{dns, storage};
+use crate::apiserver;
 use crate::client::{Client, Dialer};
 use crate::cni::NodeNetwork;
+use crate::controllers;
+use crate::etcd;
 use crate::net::Namespace;
+use crate::proxy;
+use crate::scheduler;
 use crate::task::Crew;
-use crate::{apiserver, controllers, etcd, proxy, scheduler};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -1,1 +1,8 @@
+//! The integration tests: one binary, so that they link once. They drive the real program.
 
+mod bad_input;
+mod crash;
+mod exercise;
+mod floors;
+mod leaks;
+mod support;
