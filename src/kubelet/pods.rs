@@ -27,6 +27,8 @@ const WORKERS: usize = 32;
 const REFRESH: Duration = Duration::from_secs(60);
 /// An image that cannot be pulled is tried again after 10 s, doubled each time up to 300 s.
 const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// A back-off is told by an Event this often, at most.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
 
@@ -43,6 +45,19 @@ struct Memory {
     /// The last status written, with the revision that wrote it.
     written: Option<(u64, PodStatus)>,
     refreshed: Option<clock::Instant>,
+    /// When a back-off was last told by an Event, by container.
+    told: BTreeMap<String, clock::Instant>,
+}
+
+impl Memory {
+    /// Is it time to tell again that this container backs off? Looks come as often as anything changes; Events should not.
+    fn tell_again(&mut self, container: &str) -> bool {
+        let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
+        if due {
+            self.told.insert(container.into(), clock::Instant::now());
+        }
+        due
+    }
 }
 
 pub struct Kubelet {
@@ -318,9 +333,21 @@ impl Kubelet {
                     .map(|s| Step::StopSandbox { id: s.id.clone() })
                     .collect();
             }
-            self.note_back_off(pod, &view, &steps);
+            let backing_off = self.backing_off(&view, &steps);
             again = steps.iter().find_map(|s| if let Step::LookAgain(d) = s { Some(*d) } else { None });
             steps.retain(|s| !matches!(s, Step::LookAgain(_)));
+            for (container, init) in backing_off {
+                if memory.tell_again(&container) {
+                    let message =
+                        format!("Back-off restarting failed container {container} in pod {}", long_name(pod));
+                    self.recorder.warning(
+                        &reference(pod, Some((&container, init))),
+                        "BackOff",
+                        message,
+                        None,
+                    );
+                }
+            }
             if steps.is_empty() {
                 break;
             }
@@ -374,19 +401,18 @@ impl Kubelet {
         Ok(again.map_or(Outcome::Done, Outcome::After))
     }
 
-    fn note_back_off(&self, pod: &Pod, view: &View, steps: &[Step]) {
+    /// Containers that wait for the end of their back-off, and whether each is an init container.
+    fn backing_off(&self, view: &View, steps: &[Step]) -> Vec<(String, bool)> {
         if !steps.iter().any(|s| matches!(s, Step::LookAgain(_))) {
-            return;
+            return vec![];
         }
-        for spec in view.specs().iter().chain(view.init_specs()) {
+        let all = view.specs().iter().map(|s| (s, false)).chain(view.init_specs().iter().map(|s| (s, true)));
+        all.filter(|(spec, _)| {
             let ended = view.current(&spec.name).filter(|c| c.state == ContainerState::Exited);
-            if ended.is_some_and(|c| view.backoff_left(&spec.name, c).is_some()) {
-                let message =
-                    format!("Back-off restarting failed container {} in pod {}", spec.name, long_name(pod));
-                let init = view.init_specs().iter().any(|s| s.name == spec.name);
-                self.recorder.warning(&reference(pod, Some((&spec.name, init))), "BackOff", message, None);
-            }
-        }
+            ended.is_some_and(|c| view.backoff_left(&spec.name, c).is_some())
+        })
+        .map(|(spec, init)| (spec.name.clone(), init))
+        .collect()
     }
 
     /// Does the steps in order. `Some`: look again after that time.

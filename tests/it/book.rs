@@ -11,7 +11,11 @@ fn the_book_is_complete_and_up_to_date() {
     for link in &links {
         assert!(root.join("book/src").join(link).is_file(), "SUMMARY.md names {link}, which does not exist");
     }
-    for room in std::fs::read_dir(root.join("src")).expect("src").flatten().filter(|e| e.path().join("mod.rs").is_file()) {
+    for room in std::fs::read_dir(root.join("src"))
+        .expect("src")
+        .flatten()
+        .filter(|e| e.path().join("mod.rs").is_file())
+    {
         let name = room.file_name().to_string_lossy().into_owned();
         assert!(links.contains(&format!("rooms/{name}.md").as_str()), "room {name} is not in the book");
     }
