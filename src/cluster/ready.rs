@@ -16,6 +16,8 @@ pub struct Progress {
     pub store: bool,
     pub api: bool,
     pub nodes_ready: usize,
+    /// Their names.
+    pub ready_nodes: Vec<String>,
     pub nodes: usize,
     pub pods_running: usize,
     pub pods: usize,
@@ -85,7 +87,9 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
     let control_planes = wanted.iter().filter(|n| n.control_plane).count();
     // Four components on each control plane, a proxy on every node, two name servers, the provisioner.
     let expected = control_planes * 4 + wanted.len() + 3;
-    let nodes_ready = nodes.iter().filter(|n| is_ready(n)).count();
+    let ready_nodes: Vec<String> =
+        nodes.iter().filter(|n| is_ready(n)).filter_map(|n| n.metadata.name.clone()).collect();
+    let nodes_ready = ready_nodes.len();
     let pods_running = pods.iter().filter(|p| pod_ready(p)).count();
     let listed = pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
     let store = !world.stores.borrow().is_empty();
@@ -93,6 +97,7 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
         store,
         api: api && store,
         nodes_ready,
+        ready_nodes,
         nodes: wanted.len(),
         pods_running,
         pods: expected,
