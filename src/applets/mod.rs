@@ -4,7 +4,8 @@
 //! An image brings its programs along. Those of most teaching examples are a web server and a shell with small tools.
 //! ## How this one works
 //! The programs are this binary under another name: a container's `/bin/nginx` is a hard link to it, and `main` asks [`run`]
-//! before anything else. So a pod costs no image, and a hundred of them share their pages.
+//! before anything else. So a pod costs no image, and a hundred of them share their pages. [`mod@sh`] is the shell, `uutils` the
+//! table of programs that the uutils project wrote, and every other file is one small program of our own.
 //! ## Left out
 //! Programs that are not in the table below.
 //! ## Read next
@@ -14,12 +15,29 @@ use std::ffi::OsString;
 
 mod nginx;
 mod pause;
+mod sh;
+mod uutils;
 
-/// Runs the program of that name and returns its exit code; `None` if it is no applet.
+/// A program: arguments (with its name first) in, exit code out.
+type Applet = fn(Vec<OsString>) -> i32;
+
+/// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once in a process.
 pub fn run(name: &str, args: Vec<OsString>) -> Option<i32> {
-    match name {
-        "nginx" => Some(nginx::main(args)),
-        "pause" => Some(pause::main()),
-        _ => None,
-    }
+    find(name).map(|applet| applet(args))
+}
+
+/// Whether there is a program of that name.
+pub fn exists(name: &str) -> bool {
+    find(name).is_some()
+}
+
+fn find(name: &str) -> Option<Applet> {
+    Some(match name {
+        "sh" | "ash" | "bash" | "-sh" | "-ash" | "-bash" => sh::main,
+        "nginx" => nginx::main,
+        "pause" => |_| pause::main(),
+        "true" => |_| 0,
+        "false" => |_| 1,
+        _ => return uutils::find(name),
+    })
 }
