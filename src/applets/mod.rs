@@ -13,10 +13,15 @@
 
 use std::ffi::OsString;
 
+mod curl;
+mod http;
 mod nginx;
+mod nslookup;
 mod pause;
+mod resolve;
 mod sh;
 mod uutils;
+mod wget;
 
 /// A program: arguments (with its name first) in, exit code out.
 type Applet = fn(Vec<OsString>) -> i32;
@@ -34,10 +39,25 @@ pub fn exists(name: &str) -> bool {
 fn find(name: &str) -> Option<Applet> {
     Some(match name {
         "sh" | "ash" | "bash" | "-sh" | "-ash" | "-bash" => sh::main,
+        "curl" => curl::main,
         "nginx" => nginx::main,
+        "nslookup" => nslookup::main,
         "pause" => |_| pause::main(),
         "true" => |_| 0,
         "false" => |_| 1,
+        "wget" => wget::main,
         _ => return uutils::find(name),
     })
+}
+
+/// An I/O error in the words of strerror(3).
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+/// Standard base64, for `Authorization`.
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -32,6 +32,7 @@ mod traps;
 
 pub use start::main;
 
+use super::reason;
 use crate::linux::fork::Alone;
 use brush_parser::ast::{ArithmeticExpr, FunctionBody};
 use brush_parser::word::WordPieceWithSource;
@@ -144,10 +145,4 @@ fn say(text: &str) {
             Err(_) => return, // there is nowhere left to say it
         }
     }
-}
-
-/// An I/O error in the words of strerror(3).
-fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
 }
