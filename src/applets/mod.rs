@@ -13,13 +13,20 @@
 
 use std::ffi::OsString;
 
+mod archive;
 mod curl;
+mod echo_server;
 mod http;
+mod nc;
+mod net_tables;
 mod nginx;
 mod nslookup;
 mod pause;
+mod ping;
+mod procs;
 mod resolve;
 mod sh;
+mod small;
 mod uutils;
 mod wget;
 
@@ -39,13 +46,30 @@ pub fn exists(name: &str) -> bool {
 fn find(name: &str) -> Option<Applet> {
     Some(match name {
         "sh" | "ash" | "bash" | "-sh" | "-ash" | "-bash" => sh::main,
+        "clear" => small::clear,
         "curl" => curl::main,
+        "echo-server" => echo_server::main,
+        "false" => |_| 1,
+        "free" => procs::free,
+        "gunzip" | "gzip" | "zcat" => archive::gzip,
+        "hostname" => small::hostname,
+        "ifconfig" => net_tables::ifconfig,
+        "ip" => net_tables::ip,
+        "less" | "more" => small::more,
+        "nc" => nc::main,
+        "netstat" => net_tables::netstat,
         "nginx" => nginx::main,
         "nslookup" => nslookup::main,
         "pause" => |_| pause::main(),
+        "ping" => ping::main,
+        "ps" => procs::ps,
+        "stress" => small::stress,
+        "tar" => archive::tar,
+        "top" => procs::top,
         "true" => |_| 0,
-        "false" => |_| 1,
+        "watch" => small::watch,
         "wget" => wget::main,
+        "which" => small::which,
         _ => return uutils::find(name),
     })
 }

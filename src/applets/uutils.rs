@@ -45,7 +45,6 @@ pub fn find(name: &str) -> Option<Applet> {
         "expr" => uu!(uu_expr),
         "find" => find_program,
         "head" => uu!(uu_head),
-        "hostname" => uu!(uu_hostname),
         "id" => uu!(uu_id),
         "kill" => uu!(uu_kill),
         "ln" => uu!(uu_ln),
