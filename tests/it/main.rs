@@ -6,4 +6,5 @@ mod crash;
 mod exercise;
 mod floors;
 mod leaks;
+mod repl;
 mod support;
