@@ -117,7 +117,8 @@ impl Terminal {
         let mut text = self.seen.text.lock().unwrap();
         loop {
             if let Some(at) = text.0[self.read..].find(wanted) {
-                let from = std::mem::replace(&mut self.read, self.read + at + wanted.len());
+                let after = self.read + at + wanted.len();
+                let from = std::mem::replace(&mut self.read, after);
                 return text.0[from..self.read].to_string();
             }
             let left = until.saturating_duration_since(Instant::now());
