@@ -18,6 +18,10 @@ fn main() -> ExitCode {
     if text(1) == ropewalk::cluster::boot::SUPERVISE_ARGUMENT {
         return exit(ropewalk::cluster::boot::supervise(&text(2)));
     }
+    if name == "kubectl" {
+        let words = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        return exit(ropewalk::kubectl::main_with_stdio(words));
+    }
     exit(ropewalk::cli::run(args))
 }
 

@@ -153,6 +153,7 @@ pub fn apply(
     }
     let lost: Vec<(String, String)> =
         conflicts.iter().map(|c| (c.manager.clone(), c.field.clone())).collect();
+    let place = entries.iter().position(mine);
     let mut kept: Vec<Value> = entries.iter().filter(|e| !mine(e)).cloned().collect();
     for e in &mut kept {
         let manager = text(e, "manager").to_string();
@@ -162,7 +163,7 @@ pub fn apply(
         }
     }
     kept.retain(|e| value::map(e, "fieldsV1").is_some_and(|m| !m.is_empty()));
-    kept.push(entry);
+    kept.insert(place.unwrap_or(kept.len()).min(kept.len()), entry);
     value::put(&mut object, "metadata.managedFields", kept);
     Applied { object, conflicts }
 }
@@ -321,6 +322,8 @@ mod tests {
         assert_eq!(shared.conflicts, []);
         let second = apply("ConfigMap", &shared.object, &cm(json!({"c": "3"})), "me", "", "t").object;
         assert_eq!(second["data"], json!({"b": "2", "c": "3"}));
+        let again = apply("ConfigMap", &second, &cm(json!({"c": "3"})), "me", "", "later").object;
+        assert_eq!(again, second, "applying the same again changes nothing");
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use super::kinds::{self, Kind, Sub};
 use serde_json::{Value, json};
 
-fn groups() -> Vec<(&'static str, Vec<(&'static str, Vec<&'static Kind>)>)> {
-    let mut out: Vec<(&str, Vec<(&str, Vec<&Kind>)>)> = vec![];
+/// A group's versions, each with its kinds.
+type Versions = Vec<(&'static str, Vec<&'static Kind>)>;
+
+fn groups() -> Vec<(&'static str, Versions)> {
+    let mut out: Vec<(&str, Versions)> = vec![];
     for (group, version, kinds) in kinds::group_versions() {
         match out.iter_mut().find(|(g, _)| *g == group) {
             Some((_, versions)) => versions.push((version, kinds)),

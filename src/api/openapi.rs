@@ -60,6 +60,9 @@ fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
         let gvk = json!({"group": group, "version": version, "kind": kind.kind});
         if let Some(schema) = schemas.get_mut(kind.schema_name) {
             schema["x-kubernetes-group-version-kind"] = json!([gvk]);
+            if let Some(Value::Array(required)) = schema.get_mut("required") {
+                required.retain(|field| field != "metadata"); // Rust's structs insist on it, Kubernetes does not
+            }
         }
         self::paths(kind, &gvk, &mut paths);
     }

@@ -337,8 +337,8 @@ fn go_type(shape: &Shape) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kinds;
     use super::*;
+    use crate::api::kinds;
     use serde_json::json;
 
     fn deployment(spec: Value) -> Value {
@@ -360,7 +360,7 @@ mod tests {
     }
 
     fn value_remove_null(object: &mut Value) {
-        super::super::value::remove(object, "metadata.creationTimestamp");
+        crate::api::value::remove(object, "metadata.creationTimestamp");
     }
 
     #[test]

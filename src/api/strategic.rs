@@ -53,7 +53,7 @@ pub fn apply(kind: &str, object: &mut Value, patch: &Value) -> Result<(), String
     merge_map(kind, "", as_map(object), patch)
 }
 
-fn directive<'a>(map: &'a Map<String, Value>) -> Option<&'a str> {
+fn directive(map: &Map<String, Value>) -> Option<&str> {
     map.get("$patch").and_then(Value::as_str)
 }
 
@@ -103,11 +103,7 @@ fn merge_map(
         let replaced = kind == "PodDisruptionBudget" && name == "spec" && key == "selector";
         match (old.get_mut(key), value) {
             (Some(Value::Object(old)), Value::Object(patch)) if !replaced => {
-                let gone = directive(patch) == Some("delete");
                 merge_map(kind, key, old, patch)?;
-                if gone {
-                    // an emptied map is a removed one
-                }
             }
             (Some(Value::Array(old)), Value::Array(patch)) => merge_list(kind, name, key, old, patch)?,
             (slot, value) => {

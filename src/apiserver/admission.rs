@@ -1,7 +1,6 @@
 //! Admission: what a cluster adds to new objects, and what it does not let in.
 
 use super::State;
-use super::context::Context;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at, flag, list, list_mut, text};
 use crate::api::{Status, meta};
@@ -35,15 +34,10 @@ pub fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Statu
 }
 
 /// All that happens to a new object. Answers what was done, for the trace.
-pub async fn create(
-    state: &Arc<State>,
-    ctx: &Context,
-    kind: &Kind,
-    object: &mut Value,
-) -> Result<Value, Status> {
+pub async fn create(state: &Arc<State>, kind: &Kind, object: &mut Value) -> Result<Value, Status> {
     match (kind.group, kind.kind) {
         ("", "Pod") => {
-            let account = service_account(state, ctx, object).await?;
+            let account = service_account(state, object).await?;
             priority(state, object)?;
             tolerations(object);
             Ok(json!({"serviceAccount": account, "priority": at(object, "spec.priority")}))
@@ -53,13 +47,8 @@ pub async fn create(
     }
 }
 
-/// What an update may not do in a cluster.
-pub fn update(_state: &State, _kind: &Kind, _new: &mut Value, _old: &Value) -> Result<(), Status> {
-    Ok(())
-}
-
 /// ServiceAccount: name, token volume, pull secrets.
-async fn service_account(state: &Arc<State>, ctx: &Context, pod: &mut Value) -> Result<String, Status> {
+async fn service_account(state: &Arc<State>, pod: &mut Value) -> Result<String, Status> {
     if meta::annotation(pod, MIRROR).is_some() {
         return Ok(String::new());
     }
@@ -73,7 +62,6 @@ async fn service_account(state: &Arc<State>, ctx: &Context, pod: &mut Value) -> 
             format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
         return Err(Status::forbidden("", "pods", meta::name(pod), &why));
     };
-    let _ = ctx;
     let wants = at(pod, "spec.automountServiceAccountToken").as_bool();
     if wants.or(at(&account, "automountServiceAccountToken").as_bool()).unwrap_or(true) {
         mount_token(pod, &format!("kube-api-access-{}", state.rng.name_suffix(5)));
@@ -200,10 +188,6 @@ fn storage_class(state: &State, claim: &mut Value) -> Value {
         if let Some((_, name)) = newest {
             value::put(claim, "spec.storageClassName", name);
         }
-    }
-    let finalizers = list(claim, "metadata.finalizers");
-    if !finalizers.iter().any(|f| f == "kubernetes.io/pvc-protection") {
-        push(value::slot(claim, "metadata"), "finalizers", "kubernetes.io/pvc-protection".into());
     }
     at(claim, "spec.storageClassName").clone()
 }

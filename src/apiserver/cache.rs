@@ -12,10 +12,14 @@ use bytes::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock, RwLock};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
+/// Events older than this go earlier, but never the newest few.
+const RING_AGE: Duration = Duration::from_secs(180);
+const RING_KEPT: usize = 256;
 /// Events a watcher may lag behind. At the bound it is cut off; its client resumes from the last event it saw.
 pub const WATCH_BUFFER: usize = 2048;
 /// Under which all objects live.
@@ -57,13 +61,15 @@ pub struct Event {
     pub object: Arc<Object>,
     pub previous: Option<Arc<Object>>,
     pub deleted: bool,
+    at: Instant,
     frames: [OnceLock<Bytes>; 3],
     left: OnceLock<Arc<Object>>,
 }
 
 impl Event {
     fn new(revision: Revision, object: Arc<Object>, previous: Option<Arc<Object>>, deleted: bool) -> Event {
-        Event { revision, object, previous, deleted, frames: Default::default(), left: OnceLock::new() }
+        let at = Instant::now();
+        Event { revision, object, previous, deleted, at, frames: Default::default(), left: OnceLock::new() }
     }
 
     /// The object that a watcher is told about: one that left a selector is shown as it was while it was in it.
@@ -109,6 +115,20 @@ struct Inner {
     revision: Revision,
     watchers: HashMap<u64, Watcher>,
     next_watcher: u64,
+}
+
+impl Inner {
+    /// Adds an event to the ring and lets old ones go.
+    fn remember(&mut self, event: Arc<Event>) {
+        let stale = |e: &Event| event.at.duration_since(e.at) > RING_AGE;
+        while self.ring.len() >= RING
+            || (self.ring.len() > RING_KEPT && self.ring.front().is_some_and(|e| stale(e)))
+        {
+            let Some(oldest) = self.ring.pop_front() else { break };
+            self.ring_after = oldest.revision;
+        }
+        self.ring.push_back(event);
+    }
 }
 
 pub struct Cache {
@@ -238,12 +258,7 @@ impl Cache {
                 }
             };
             let event = Arc::new(event);
-            if inner.ring.len() == RING
-                && let Some(oldest) = inner.ring.pop_front()
-            {
-                inner.ring_after = oldest.revision;
-            }
-            inner.ring.push_back(event.clone());
+            inner.remember(event.clone());
             inner.watchers.retain(|_, w| {
                 if revision <= w.after {
                     return !w.queue.is_closed();
@@ -349,5 +364,51 @@ async fn feed_once(cache: &Cache, kv: &Kv) -> Result<(), etcd::Error> {
             Some(response) => cache.feed_response(response?),
             None => return Err(etcd::Error::Stopped),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(cache: &Cache, name: &str, revision: Revision) {
+        let kv = KeyValue {
+            key: format!("{ROOT}configmaps/d/{name}").into(),
+            mod_revision: revision,
+            value: format!(r#"{{"metadata":{{"name":"{name}","namespace":"d"}}}}"#).into(),
+            ..KeyValue::default()
+        };
+        let event = etcd::Event { kind: EventType::Put, kv, prev_kv: None };
+        cache.feed_response(etcd::WatchResponse { revision, events: vec![event] });
+    }
+
+    #[test]
+    fn what_was_before_the_fill_or_fell_out_of_the_ring_is_gone() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        assert_eq!(cache.watch("configmaps", Filter::default(), Some(9)).err().map(|e| e.oldest), Some(10));
+        for revision in 11..=10 + RING as Revision + 5 {
+            put(&cache, "a", revision);
+        }
+        assert_eq!(cache.watch("configmaps", Filter::default(), Some(14)).err().map(|e| e.oldest), Some(15));
+        let backlog = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap().backlog;
+        assert_eq!((backlog.len(), backlog[0].1.revision), (RING, 16));
+    }
+
+    #[test]
+    fn a_slow_watcher_is_cut_off_and_the_others_go_on() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        let mut slow = cache.watch("configmaps", Filter::default(), None).ok().unwrap();
+        for revision in 11..=10 + WATCH_BUFFER as Revision + 1 {
+            put(&cache, "a", revision);
+        }
+        let mut last = 0;
+        while let Ok((_, event)) = slow.live.try_recv() {
+            last = event.revision;
+        }
+        assert_eq!(last, 10 + WATCH_BUFFER as Revision, "everything up to the bound, then the end");
+        assert!(slow.live.is_closed());
+        assert_eq!(cache.list("configmaps", "d/").revision, 10 + WATCH_BUFFER as Revision + 1);
     }
 }

@@ -29,6 +29,7 @@ mod connect;
 mod context;
 mod decode;
 mod duplicates;
+mod escalation;
 mod filter;
 pub mod http;
 mod negotiate;
@@ -66,6 +67,7 @@ use ::http::Request;
 use cache::Cache;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch as watch_channel;
@@ -112,6 +114,8 @@ pub(crate) struct State {
     started: watch_channel::Sender<bool>,
     keep_from: AtomicI64,
     requests: AtomicU64,
+    /// The lease of objects that go by themselves, and until when it is shared.
+    lease: Mutex<Option<(i64, clock::Instant)>>,
 }
 
 /// One API server. Clones are handles to the same one.
@@ -141,6 +145,7 @@ impl Server {
             started: watch_channel::Sender::new(false),
             keep_from: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
+            lease: Mutex::default(),
         });
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
         crew.spawn(async move {

@@ -123,14 +123,13 @@ fn view_rules() -> Vec<Value> {
 
 fn edit_rules() -> Vec<Value> {
     let mut rules = view_rules();
-    rules.extend(NAMESPACED.iter().map(|(group, resources)| {
-        let resources: Vec<&str> = resources
-            .iter()
-            .copied()
-            .filter(|r| !matches!(*r, "endpointslices" | "controllerrevisions"))
-            .collect();
-        rule(WRITE, &[group], &resources)
-    }));
+    for (group, resources) in NAMESPACED {
+        let made_by_controllers = ["endpointslices", "controllerrevisions"];
+        let own: Vec<&str> = resources.iter().copied().filter(|r| !made_by_controllers.contains(r)).collect();
+        if !own.is_empty() {
+            rules.push(rule(WRITE, &[group], &own));
+        }
+    }
     rules.push(rule(ALL, &[""], &["secrets"]));
     rules.push(rule(
         &["get", "list", "watch", "create", "delete", "deletecollection", "patch", "update"],

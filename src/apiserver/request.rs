@@ -89,9 +89,10 @@ fn verb(method: &Method, info: &Info, watch: bool) -> &'static str {
         Method::PATCH => "patch",
         Method::DELETE if one => "delete",
         Method::DELETE => "deletecollection",
-        _ if watch && info.subresource.is_empty() => "watch",
-        _ if one => "get",
-        _ => "list",
+        Method::GET | Method::HEAD if watch && info.subresource.is_empty() => "watch",
+        Method::GET | Method::HEAD if one => "get",
+        Method::GET | Method::HEAD => "list",
+        _ => "unknown",
     }
 }
 

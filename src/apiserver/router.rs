@@ -3,7 +3,7 @@
 use super::authz::Attributes;
 use super::context::Context;
 use super::http::Query;
-use super::http::{Answer, Body, failure, header, json, json_bytes, not_found_page, plain, read, typed};
+use super::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, read, typed};
 use super::request::Info;
 use super::user::User;
 use super::write::Part;
@@ -83,6 +83,9 @@ async fn route(
     }
     if !kind.namespaced && !ctx.info.namespace.is_empty() && ctx.info.resource != "namespaces" {
         return Ok(not_found_page());
+    }
+    if !kind.deprecated.is_empty() {
+        ctx.warn(kind.deprecated);
     }
     if ctx.info.subresource.is_empty() {
         resource(state, ctx, kind, request, stop).await
@@ -271,9 +274,6 @@ async fn ready(state: &State) -> Answer {
 }
 
 /// Who sent a request over a connection: the certificate's user, a token's, or nobody.
-pub fn user_of(state: &State, peer: Option<&User>, request: &Request<Body>) -> Result<User, Answer> {
-    authn::authenticate(state, peer, request.headers()).map_err(|status| {
-        tracing::debug!(agent = header(request.headers(), "user-agent"), "unauthorized request");
-        failure(&status)
-    })
+pub fn user_of(state: &State, peer: Option<&User>, request: &Request<Body>) -> Result<User, Status> {
+    authn::authenticate(state, peer, request.headers())
 }

@@ -1,7 +1,7 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
 use super::Server;
-use super::http::{Answer, Body, BodyError};
+use super::http::{Answer, Body, BodyError, failure, full};
 use super::router;
 use super::user::{AUTHENTICATED, User};
 use crate::pki;
@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+/// A connection on which no request comes for this long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(600);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that running requests have to end when the server stops.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -73,18 +75,19 @@ impl Server {
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer, stop) = (server.clone(), peer.clone(), watch_stop.clone());
             let answer: BoxFuture<'static, Result<Answer, Infallible>> = Box::pin(async move {
+                let head = request.method() == http::Method::HEAD;
                 let request =
                     request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
                 let answer = match router::user_of(&server.state, peer.as_ref().as_ref(), &request) {
                     Ok(user) => router::serve(&server.state, &server.tap, request, user, stop).await,
-                    Err(answer) => answer,
+                    Err(status) => failure(&status),
                 };
-                Ok(answer)
+                Ok(if head { answer.map(|_| full("")) } else { answer })
             });
             answer
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).adaptive_window(true);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);

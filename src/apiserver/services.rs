@@ -84,16 +84,10 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
             value::remove(service, &format!("spec.{field}"));
         }
     } else {
-        if let Some(old) = old
-            && text(service, "spec.clusterIP").is_empty()
-            && text(old, "spec.type") != "ExternalName"
-        {
-            value::copy(old, service, "spec.clusterIP");
-        }
         cluster_ip(state, service, &mut errors);
     }
     if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
-        node_ports(state, service, old, &mut errors);
+        node_ports(state, service, &mut errors);
     } else if old.is_some_and(|o| matches!(text(o, "spec.type"), "NodePort" | "LoadBalancer")) {
         for port in list_mut(service, "spec.ports") {
             value::remove(port, "nodePort");
@@ -174,24 +168,15 @@ fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
     value::default(service, "spec.ipFamilyPolicy", "SingleStack");
 }
 
-fn node_ports(state: &State, service: &mut Value, old: Option<&Value>, errors: &mut Errors) {
+fn node_ports(state: &State, service: &mut Value, errors: &mut Errors) {
     if text(service, "spec.type") == "LoadBalancer" && !flag(service, "spec.allocateLoadBalancerNodePorts") {
         return;
     }
-    // An update that leaves node ports out keeps those it had.
-    let had: Vec<Value> = old.map(|o| list(o, "spec.ports").to_vec()).unwrap_or_default();
     let (_, mut taken) = used(state);
     let (low, high) = state.node_ports;
     for port in list_mut(service, "spec.ports") {
         if int(port, "nodePort").unwrap_or(0) != 0 {
             taken.extend(int(port, "nodePort"));
-            continue;
-        }
-        let same = had
-            .iter()
-            .find(|p| int(p, "port") == int(port, "port") && text(p, "protocol") == text(port, "protocol"));
-        if let Some(number) = same.and_then(|p| int(p, "nodePort")).filter(|n| *n != 0) {
-            value::put(port, "nodePort", number);
             continue;
         }
         let free = |n: i64| Some(n).filter(|n| !taken.contains(n));

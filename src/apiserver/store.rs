@@ -4,6 +4,7 @@ use super::State;
 use super::cache::{Object, ROOT};
 use crate::api::kinds::Kind;
 use crate::api::{Status, meta, value};
+use crate::clock;
 use crate::etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp,
 };
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// How long a read waits for the cache before it gives up.
 const CACHE_WAIT: Duration = Duration::from_secs(3);
+/// How long a lease is handed to new objects.
+const LEASE_SHARED: Duration = Duration::from_secs(60);
 
 /// `default/web`, or `n1` for what has no namespace.
 pub fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
@@ -91,7 +94,12 @@ impl State {
         value::remove(&mut stored, "metadata.resourceVersion");
         meta::in_order(&mut stored);
         let key = store_key(kind, &object_key(kind, meta::namespace(&stored), meta::name(&stored)));
-        let put = PutRequest { key: key.clone(), value: stored.to_string().into(), ..Default::default() };
+        let lease = match kind.ttl_secs {
+            0 => 0,
+            ttl => self.lease(ttl).await.map_err(Refused::Error)?,
+        };
+        let put =
+            PutRequest { key: key.clone(), value: stored.to_string().into(), lease, ..Default::default() };
         let revision = self.transact(key, expected, RequestOp::Put(put), extra).await?;
         Ok(Arc::new(Object::new(stored, revision)))
     }
@@ -103,6 +111,24 @@ impl State {
         let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
         let revision = self.transact(key, object.revision, RequestOp::DeleteRange(delete), extra).await?;
         Ok(Arc::new(Object::new(object.value.clone(), revision)))
+    }
+
+    /// A lease of at least `ttl` seconds. Objects written within the same minute share one, as upstream's do.
+    async fn lease(&self, ttl: u32) -> Result<i64, Status> {
+        let current = || *self.lease.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some((id, until)) = current()
+            && clock::Instant::now() < until
+        {
+            return Ok(id);
+        }
+        let id = self
+            .kv
+            .lease_grant(i64::from(ttl) + LEASE_SHARED.as_secs() as i64, 0)
+            .await
+            .map_err(status_of)?;
+        *self.lease.lock().unwrap_or_else(|p| p.into_inner()) =
+            Some((id, clock::Instant::now() + LEASE_SHARED));
+        Ok(id)
     }
 
     async fn transact(
@@ -133,6 +159,11 @@ impl State {
             }));
         }
         let answer = self.kv.txn(txn).await.map_err(|e| Refused::Error(status_of(e)))?;
-        if answer.succeeded { Ok(answer.revision) } else { Err(Refused::Changed) }
+        if !answer.succeeded {
+            return Err(Refused::Changed);
+        }
+        // Whoever has the answer also sees the write in every read that follows, authorization included.
+        let _ = crate::clock::timeout(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+        Ok(answer.revision)
     }
 }

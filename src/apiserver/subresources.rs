@@ -75,7 +75,7 @@ pub async fn scale(
                 }
                 let mut new = old.clone();
                 value::put(&mut new, paths.spec_replicas, replicas);
-                if ctx.info.verb == "patch" {
+                if told.is_empty() || ctx.info.verb == "patch" {
                     value::remove(&mut new, "metadata.resourceVersion");
                 }
                 Ok(new)

@@ -1,13 +1,649 @@
-//! The server as a whole.
+//! The server as a whole: through the in-process door, through TLS to a fake kubelet, and with every real kubectl on PATH.
 
-use super::testing;
+use super::http::{Body, full};
+use super::testing::{self, Fixture};
+use super::user::User;
+use ::http::Request;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn admin() -> User {
+    User::new("admin", &["system:masters"])
+}
+
+fn request(method: &str, path: &str, content_type: &str, body: impl Into<Bytes>) -> Request<Body> {
+    let builder = Request::builder().method(method).uri(path);
+    builder.header("content-type", content_type).body(full(body)).unwrap()
+}
+
+struct Api {
+    fixture: Fixture,
+    _dir: tempfile::TempDir,
+}
+
+impl Api {
+    async fn new() -> Api {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let api = Api { fixture, _dir: dir };
+        let account = json!({"metadata": {"name": "default"}});
+        assert_eq!(api.post("/api/v1/namespaces/default/serviceaccounts", account).await.0, 201);
+        api
+    }
+
+    async fn send(&self, user: User, request: Request<Body>) -> (u16, Value) {
+        let answer = self.fixture.server.call(request, user).await;
+        let code = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        (
+            code,
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()),
+        )
+    }
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.send(admin(), request("GET", path, "", "")).await
+    }
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.send(admin(), request("POST", path, "application/json", body.to_string())).await
+    }
+    async fn put(&self, path: &str, body: Value) -> (u16, Value) {
+        self.send(admin(), request("PUT", path, "application/json", body.to_string())).await
+    }
+    async fn patch(&self, path: &str, body: Value) -> (u16, Value) {
+        self.send(admin(), request("PATCH", path, "application/merge-patch+json", body.to_string())).await
+    }
+    async fn delete(&self, path: &str, body: Value) -> (u16, Value) {
+        self.send(admin(), request("DELETE", path, "application/json", body.to_string())).await
+    }
+
+    async fn watch(&self, path: &str) -> Watch {
+        let answer = self.fixture.server.call(request("GET", path, "", ""), admin()).await;
+        assert_eq!(answer.status(), 200);
+        Watch { body: answer.into_body(), rest: vec![] }
+    }
+}
+
+struct Watch {
+    body: Body,
+    rest: Vec<u8>,
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame =
+                tokio::time::timeout(Duration::from_secs(5), self.body.frame()).await.expect("an event");
+            self.rest.extend(frame?.unwrap().into_data().unwrap());
+        }
+    }
+    /// `ADDED a 1`: type, name, and the value of data.n.
+    async fn told(&mut self) -> String {
+        let event = self.next().await.expect("an event");
+        let object = &event["object"];
+        format!(
+            "{} {} {}",
+            event["type"].as_str().unwrap(),
+            object["metadata"]["name"].as_str().unwrap_or("-"),
+            object["data"]["n"].as_str().unwrap_or("-")
+        )
+    }
+}
+
+const CM: &str = "/api/v1/namespaces/default/configmaps";
+
+fn cm(name: &str, n: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"n": n}}, "data": {"n": n}})
+}
+
+fn rv(object: &Value) -> i64 {
+    object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn writes_are_optimistic_and_no_change_is_no_write() {
+    let api = Api::new().await;
+    let (code, made) = api.post(CM, cm("a", "1")).await;
+    assert_eq!(code, 201);
+    let path = format!("{CM}/a");
+    let (_, same) = api.patch(&path, json!({"data": {"n": "1"}})).await;
+    assert_eq!(rv(&same), rv(&made), "a patch that changes nothing must not write");
+    let (_, changed) = api.patch(&path, json!({"data": {"n": "2"}})).await;
+    assert!(rv(&changed) > rv(&made));
+    let (code, status) = api.put(&path, made.clone()).await;
+    assert_eq!((code, status["reason"].as_str()), (409, Some("Conflict")));
+    let mut fresh = changed.clone();
+    fresh["metadata"]["uid"] = "other".into();
+    assert_eq!(api.put(&path, fresh).await.0, 409);
+    assert_eq!(api.post(CM, cm("a", "1")).await.1["message"], "configmaps \"a\" already exists");
+    let (code, dry) = api.post(&format!("{CM}?dryRun=All"), cm("b", "1")).await;
+    assert_eq!((code, dry["metadata"].get("resourceVersion")), (201, None));
+    assert_eq!(api.get(&format!("{CM}/b")).await.0, 404);
+    let (_, generated) = api.post(CM, json!({"metadata": {"generateName": "g-"}})).await;
+    assert_eq!(generated["metadata"]["name"].as_str().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn spec_and_status_go_through_different_doors() {
+    let api = Api::new().await;
+    let all = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    let object = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}, "status": {"replicas": 9}});
+    let (_, made) = api.post(all, object).await;
+    assert_eq!((&made["metadata"]["generation"], &made["status"]), (&json!(1), &json!({})));
+    let path = format!("{all}/d");
+    let (_, labelled) =
+        api.patch(&path, json!({"metadata": {"labels": {"x": "y"}}, "status": {"replicas": 1}})).await;
+    assert_eq!((&labelled["metadata"]["generation"], &labelled["status"]), (&json!(1), &json!({})));
+    let (_, scaled) = api.patch(&format!("{path}/scale"), json!({"spec": {"replicas": 3}})).await;
+    assert_eq!((&scaled["spec"]["replicas"], &scaled["status"]["selector"]), (&json!(3), &json!("a=b")));
+    let mut status = api.get(&path).await.1;
+    assert_eq!(status["metadata"]["generation"], 2);
+    status["status"] = json!({"replicas": 3, "observedGeneration": 2});
+    status["spec"]["replicas"] = 7.into();
+    let (code, told) = api.put(&format!("{path}/status"), status).await;
+    assert_eq!(
+        (code, &told["spec"]["replicas"], &told["status"]["replicas"], &told["metadata"]["generation"]),
+        (200, &json!(3), &json!(3), &json!(2))
+    );
+    let (code, status) = api.patch(&path, json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}})).await;
+    assert_eq!(code, 422);
+    assert!(status["message"].as_str().unwrap().contains("field is immutable"), "{status}");
+}
+
+#[tokio::test]
+async fn a_watch_tells_everything_once_and_in_order() {
+    let api = Api::new().await;
+    let base = rv(&api.get(&format!("{CM}?limit=1")).await.1);
+    api.post(CM, cm("a", "1")).await;
+    let mut past = api.watch(&format!("{CM}?watch=true&resourceVersion={base}")).await;
+    let mut now =
+        api.watch(&format!("{CM}?watch=true&fieldSelector=metadata.name%3Da&resourceVersion=0")).await;
+    let mut labelled =
+        api.watch(&format!("{CM}?watch=true&labelSelector=n%3D2&resourceVersion={base}")).await;
+    let mut streamed = api.watch(&format!("{CM}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true")).await;
+    api.post(CM, cm("b", "1")).await;
+    for n in ["2", "3"] {
+        api.patch(&format!("{CM}/a"), json!({"metadata": {"labels": {"n": n}}, "data": {"n": n}})).await;
+    }
+    let (_, gone) = api.delete(&format!("{CM}/a"), json!({})).await;
+    assert_eq!(
+        (gone["kind"].as_str(), gone["details"]["kind"].as_str()),
+        (Some("Status"), Some("configmaps"))
+    );
+    for want in ["ADDED a 1", "ADDED b 1", "MODIFIED a 2", "MODIFIED a 3"] {
+        assert_eq!(past.told().await, want);
+    }
+    let deleted = past.next().await.unwrap();
+    assert_eq!(
+        (deleted["type"].as_str(), rv(&deleted["object"])),
+        (Some("DELETED"), api.fixture.server.state.kv.revision())
+    );
+    for want in ["ADDED a 1", "MODIFIED a 2", "MODIFIED a 3", "DELETED a 3"] {
+        assert_eq!(now.told().await, want);
+    }
+    for want in ["ADDED a 2", "DELETED a 2"] {
+        assert_eq!(labelled.told().await, want);
+    }
+    assert_eq!(streamed.told().await, "ADDED a 1");
+    let bookmark = streamed.next().await.unwrap();
+    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(streamed.told().await, "ADDED b 1");
+    let mut ended = api
+        .watch(&format!("{CM}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion={base}"))
+        .await;
+    let mut last = json!(null);
+    while let Some(event) = ended.next().await {
+        last = event;
+    }
+    assert_eq!(
+        (last["type"].as_str(), rv(&last["object"])),
+        (Some("BOOKMARK"), api.fixture.server.state.kv.revision())
+    );
+}
+
+#[tokio::test]
+async fn pages_show_one_moment_and_what_is_forgotten_is_410() {
+    let api = Api::new().await;
+    for i in 0..5 {
+        api.post(CM, cm(&format!("c{i}"), "1")).await;
+    }
+    let (_, first) = api.get(&format!("{CM}?limit=2")).await;
+    assert_eq!(
+        (first["items"].as_array().unwrap().len(), &first["metadata"]["remainingItemCount"]),
+        (2, &json!(3))
+    );
+    api.delete(&format!("{CM}/c4"), json!({})).await;
+    api.post(CM, cm("c9", "1")).await;
+    let mut names: Vec<String> = vec![];
+    let mut next = first["metadata"]["continue"].as_str().unwrap().to_string();
+    while !next.is_empty() {
+        let (code, page) = api.get(&format!("{CM}?limit=2&continue={next}")).await;
+        assert_eq!((code, rv(&page)), (200, rv(&first)));
+        names.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|i| i["metadata"]["name"].as_str().unwrap().to_string()),
+        );
+        next = page["metadata"]["continue"].as_str().unwrap_or("").to_string();
+    }
+    assert_eq!(names, ["c2", "c3", "c4"]);
+    let state = &api.fixture.server.state;
+    state.kv.compact(state.kv.revision()).await.unwrap();
+    let (code, status) =
+        api.get(&format!("{CM}?limit=2&continue={}", first["metadata"]["continue"].as_str().unwrap())).await;
+    assert_eq!((code, status["reason"].as_str()), (410, Some("Expired")));
+    assert_eq!(api.get(&format!("{CM}?continue=nonsense")).await.0, 400);
+    let future = state.kv.revision() + 1000;
+    let (code, status) = api.get(&format!("{CM}?resourceVersion={future}")).await;
+    assert_eq!((code, &status["details"]["causes"][0]["reason"]), (504, &json!("ResourceVersionTooLarge")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_address_and_no_port_is_given_out_twice() {
+    let api = std::sync::Arc::new(Api::new().await);
+    let all = "/api/v1/namespaces/default/services";
+    let service = |name: String, extra: Value| {
+        let mut spec = json!({"type": "NodePort", "ports": [{"port": 80}]});
+        spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    let chosen = json!({"clusterIP": "10.96.0.77"});
+    let both =
+        futures::future::join_all((0..8).map(|i| api.post(all, service(format!("same{i}"), chosen.clone()))))
+            .await;
+    let codes: Vec<u16> = both.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes.iter().filter(|c| **c == 201).count(), 1, "{codes:?}");
+    assert!(codes.iter().all(|c| matches!(c, 201 | 422)), "{codes:?}");
+    let many =
+        futures::future::join_all((0..40).map(|i| api.post(all, service(format!("s{i}"), json!({}))))).await;
+    let mut ips: Vec<&str> = many.iter().map(|(_, s)| s["spec"]["clusterIP"].as_str().unwrap()).collect();
+    let mut ports: Vec<i64> =
+        many.iter().map(|(_, s)| s["spec"]["ports"][0]["nodePort"].as_i64().unwrap()).collect();
+    ips.sort();
+    ips.dedup();
+    ports.sort();
+    ports.dedup();
+    assert_eq!((ips.len(), ports.len()), (40, 40));
+    let free = ports[0];
+    let owner = many.iter().find(|(_, s)| s["spec"]["ports"][0]["nodePort"] == free).unwrap();
+    let taken = json!({"ports": [{"port": 80, "nodePort": free}]});
+    let (code, status) = api.post(all, service("late".into(), taken.clone())).await;
+    assert_eq!(code, 422);
+    assert!(status["message"].as_str().unwrap().contains("provided port is already allocated"), "{status}");
+    let name = owner.1["metadata"]["name"].as_str().unwrap();
+    api.delete(&format!("{all}/{name}"), json!({})).await;
+    assert_eq!(
+        api.post(all, service("late".into(), taken)).await.0,
+        201,
+        "a deleted service gives its port back"
+    );
+    let (code, kept) = api.put(&format!("{all}/late"), service("late".into(), json!({}))).await;
+    assert_eq!((code, &kept["spec"]["ports"][0]["nodePort"]), (200, &json!(free)));
+    let (_, plain) = api.patch(&format!("{all}/late"), json!({"spec": {"type": "ClusterIP"}})).await;
+    assert_eq!(plain["spec"]["ports"][0].get("nodePort"), None);
+}
+
+#[tokio::test]
+async fn deletes_wait_for_grace_and_finalizers() {
+    let api = Api::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    let (code, made) = api.post(pods, pod).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(made["spec"]["tolerations"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        made["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"],
+        3607
+    );
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    assert_eq!(api.post(&format!("{pods}/p/binding"), binding.clone()).await.0, 201);
+    let (code, status) = api.post(&format!("{pods}/p/binding"), binding).await;
+    assert_eq!(
+        (code, status["message"].as_str()),
+        (
+            409,
+            Some(
+                "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\""
+            )
+        )
+    );
+    let (_, dying) = api.delete(&format!("{pods}/p"), json!({"propagationPolicy": "Background"})).await;
+    assert_eq!(dying["metadata"]["deletionGracePeriodSeconds"], 30);
+    let wrong = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": "x"}});
+    assert_eq!(api.delete(&format!("{pods}/p"), wrong).await.0, 409);
+    let right = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": made["metadata"]["uid"]}});
+    assert_eq!(api.delete(&format!("{pods}/p"), right).await.1["kind"], "Pod");
+    assert_eq!(api.get(&format!("{pods}/p")).await.0, 404);
+    // finalizers
+    let mut held = cm("f", "1");
+    held["metadata"]["finalizers"] = json!(["example.com/x"]);
+    api.post(CM, held).await;
+    let (_, waiting) = api.delete(&format!("{CM}/f"), json!({})).await;
+    assert!(waiting["metadata"]["deletionTimestamp"].is_string());
+    let more = json!({"metadata": {"finalizers": ["example.com/x", "example.com/y"]}});
+    assert_eq!(api.patch(&format!("{CM}/f"), more).await.0, 422);
+    api.patch(&format!("{CM}/f"), json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(api.get(&format!("{CM}/f")).await.0, 404);
+    // a namespace goes when the controller has emptied it
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "x"}})).await;
+    let (_, going) = api.delete("/api/v1/namespaces/x", json!({})).await;
+    assert_eq!(going["status"]["phase"], "Terminating");
+    let (code, status) = api.post("/api/v1/namespaces/x/configmaps", cm("a", "1")).await;
+    assert_eq!((code, &status["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
+    let mut finalized = going.clone();
+    finalized["spec"]["finalizers"] = json!([]);
+    assert_eq!(api.put("/api/v1/namespaces/x/finalize", finalized).await.0, 200);
+    assert_eq!(api.get("/api/v1/namespaces/x").await.0, 404);
+    // collections
+    for i in 0..3 {
+        api.post(CM, cm(&format!("d{i}"), "7")).await;
+    }
+    let (code, list) = api.delete(&format!("{CM}?labelSelector=n%3D7"), json!({})).await;
+    assert_eq!((code, list["items"].as_array().unwrap().len()), (200, 3));
+}
+
+#[tokio::test]
+async fn only_those_who_may_do() {
+    let api = Api::new().await;
+    let bob = User::new("bob", &[]);
+    let ask =
+        |method: &str, path: &str, body: Value| request(method, path, "application/json", body.to_string());
+    assert_eq!(api.send(bob.clone(), ask("GET", "/api/v1/pods", json!({}))).await.0, 403);
+    assert_eq!(api.send(User::anonymous(), ask("GET", "/healthz", json!({}))).await, (200, "ok".into()));
+    assert_eq!(api.send(User::anonymous(), ask("GET", "/apis", json!({}))).await.0, 403);
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "view"}, "subjects": [{"kind": "User", "name": "bob"}]});
+    assert_eq!(
+        api.post("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await.0,
+        201
+    );
+    assert_eq!(api.send(bob.clone(), ask("GET", "/api/v1/namespaces/default/pods", json!({}))).await.0, 200);
+    assert_eq!(
+        api.send(bob.clone(), ask("GET", "/api/v1/namespaces/default/secrets", json!({}))).await.0,
+        403
+    );
+    assert_eq!(api.send(bob.clone(), ask("POST", CM, cm("a", "1"))).await.0, 403);
+    // nobody gives away what he does not have
+    let all = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    let admin_role = json!({"metadata": {"name": "adm"}, "roleRef": {"kind": "ClusterRole", "name": "admin"}, "subjects": [{"kind": "User", "name": "carol"}]});
+    assert_eq!(api.post(all, admin_role).await.0, 201);
+    let carol = User::new("carol", &[]);
+    let bind = |name: &str, role: &str| {
+        ask(
+            "POST",
+            all,
+            json!({"metadata": {"name": name}, "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": []}),
+        )
+    };
+    assert_eq!(api.send(carol.clone(), bind("v", "view")).await.0, 201);
+    let (code, status) = api.send(carol, bind("c", "cluster-admin")).await;
+    assert_eq!(code, 403);
+    assert!(
+        status["message"]
+            .as_str()
+            .unwrap()
+            .contains("is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"*\"]"),
+        "{status}"
+    );
+    // a token of a service account is that account, until it is deleted
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let (_, made) = api.post(token, json!({"spec": {"expirationSeconds": 600}})).await;
+    let review = json!({"spec": {"token": made["status"]["token"]}});
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let (code, told) = api.post(reviews, review.clone()).await;
+    assert_eq!(
+        (code, told["status"]["user"]["username"].as_str()),
+        (201, Some("system:serviceaccount:default:default"))
+    );
+    api.delete("/api/v1/namespaces/default/serviceaccounts/default", json!({})).await;
+    assert_eq!(api.post(reviews, review).await.1["status"].get("authenticated"), None);
+    let (code, status) = api.post(token, json!({"spec": {"expirationSeconds": 60}})).await;
+    assert_eq!(code, 404, "{status}");
+}
+
+#[tokio::test]
+async fn bad_input_is_the_clients_fault() {
+    let api = Api::new().await;
+    let huge = json!({"metadata": {"name": "h"}, "data": {"n": "x".repeat(1_700_000)}});
+    let cases: Vec<(Request<Body>, u16)> = vec![
+        (request("POST", CM, "application/json", "{\"a\": "), 400),
+        (request("POST", CM, "application/json", "[]"), 400),
+        (request("POST", CM, "application/yaml", "a: [b"), 400),
+        (request("POST", CM, "text/csv", "a"), 415),
+        (request("POST", CM, "application/vnd.kubernetes.protobuf", "k8s\0\x0a\x7f"), 400),
+        (request("POST", CM, "", vec![b' '; 4 << 20]), 413),
+        (request("POST", CM, "", json!({"kind": "Secret", "metadata": {"name": "x"}}).to_string()), 400),
+        (request("POST", CM, "", json!({"metadata": {"name": "x", "namespace": "other"}}).to_string()), 400),
+        (request("POST", CM, "", json!({"metadata": 7}).to_string()), 400),
+        (request("POST", "/api/v1/namespaces/nope/configmaps", "", cm("a", "1").to_string()), 404),
+        (request("POST", &format!("{CM}?dryRun=some"), "", cm("a", "1").to_string()), 422),
+        (
+            request(
+                "POST",
+                "/api/v1/namespaces/default/secrets",
+                "",
+                json!({"metadata": {"name": "h"}, "data": {"n": "%%"}}).to_string(),
+            ),
+            400,
+        ),
+        (request("POST", CM, "", huge.to_string()), 422),
+        (request("PATCH", &format!("{CM}/kube"), "application/json-patch+json", "[{}]"), 404),
+        (request("GET", &format!("{CM}?labelSelector=%21%21"), "", ""), 400),
+        (request("GET", &format!("{CM}?limit=x"), "", ""), 400),
+        (request("GET", "/api/v1/namespaces/default/nothings", "", ""), 404),
+        (request("GET", "/api/v1/%ff%fe/x/y", "", ""), 404),
+        (request("DELETE", "/api/v1/namespaces", "", ""), 405),
+        (request("PUT", CM, "", ""), 405),
+        (request("TRACE", CM, "", ""), 405),
+    ];
+    for (request, want) in cases {
+        let what = format!("{} {}", request.method(), request.uri());
+        let (code, body) = api.send(admin(), request).await;
+        assert_eq!(code, want, "{what}: {body}");
+    }
+    let strict = format!("{CM}?fieldValidation=Strict");
+    let (code, status) = api
+        .send(
+            admin(),
+            request("POST", &strict, "", r#"{"metadata":{"name":"s"},"dat":{},"data":{"a":"1","a":"2"}}"#),
+        )
+        .await;
+    assert_eq!(code, 400);
+    assert_eq!(
+        status["message"],
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: duplicate field \"data.a\", unknown field \"dat\""
+    );
+    let answer = api
+        .fixture
+        .server
+        .call(request("POST", CM, "", r#"{"metadata":{"name":"w"},"dat":{}}"#), admin())
+        .await;
+    assert_eq!(answer.headers()["warning"], "299 - \"unknown field \\\"dat\\\"\"");
+}
+
+#[tokio::test]
+async fn an_event_has_two_faces_and_the_tap_hears_every_stage() {
+    let api = Api::new().await;
+    let event = json!({"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "reason": "R", "note": "hello",
+        "type": "Normal", "eventTime": "2026-01-02T03:04:05.000006Z", "reportingController": "x", "reportingInstance": "y", "action": "z"});
+    let (code, made) = api.post("/apis/events.k8s.io/v1/namespaces/default/events", event).await;
+    assert_eq!((code, &made["note"]), (201, &json!("hello")));
+    let (_, core) = api.get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp").await;
+    assert_eq!(
+        (&core["items"][0]["message"], &core["items"][0]["apiVersion"]),
+        (&json!("hello"), &json!("v1"))
+    );
+    let stages: Vec<String> = api
+        .fixture
+        .tap
+        .since(0)
+        .iter()
+        .filter(|r| r.object.as_ref().is_some_and(|o| o.resource == "events"))
+        .map(|r| r.verb.clone())
+        .collect();
+    assert_eq!(stages, ["authenticate", "authorize", "admit", "validate", "commit", "answer"]);
+    let commit = api.fixture.tap.since(0).into_iter().rfind(|r| r.verb == "commit").unwrap();
+    assert_eq!(commit.revision, Some(rv(&made) as u64));
+    assert!(commit.body.is_some());
+}
+
+/// A kubelet that answers logs with lines and echoes what is sent after an upgrade.
+async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
+    use crate::pki::{Subject, server_config};
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    let identity = api.fixture.ca.issue(&Subject::server("system:node:n1", &["127.0.0.1"])).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(server_config(&identity, api.fixture.ca.pem()).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let stream = acceptor.accept(tcp).await.unwrap();
+                let service = service_fn(|mut request: Request<hyper::body::Incoming>| async move {
+                    let mut answer = ::http::Response::new(full(format!("{}\n", request.uri())));
+                    if request.headers().contains_key("upgrade") {
+                        let upgrade = hyper::upgrade::on(&mut request);
+                        tokio::spawn(async move {
+                            let (mut read, mut write) =
+                                tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+                            tokio::io::copy(&mut read, &mut write).await.unwrap();
+                            tokio::io::AsyncWriteExt::write_all(&mut write, b"bye").await.unwrap(); // after the client's half-close
+                            tokio::io::AsyncWriteExt::shutdown(&mut write).await.unwrap();
+                        });
+                        *answer.status_mut() = ::http::StatusCode::SWITCHING_PROTOCOLS;
+                        answer.headers_mut().insert("upgrade", "SPDY/3.1".parse().unwrap());
+                        answer.headers_mut().insert("connection", "Upgrade".parse().unwrap());
+                    }
+                    Ok::<_, std::convert::Infallible>(answer)
+                });
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
+                    .await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    let node = json!({"metadata": {"name": "n1"}});
+    api.post("/api/v1/nodes", node).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    api.post("/api/v1/namespaces/default/pods", pod).await;
+    let (code, log) = api.get("/api/v1/namespaces/default/pods/p/log?tailLines=5").await;
+    assert_eq!((code, log), (200, "/containerLogs/default/p/c?tailLines=5\n".into()));
+    let (code, status) = api.get("/api/v1/namespaces/default/pods/p/log?container=x").await;
+    assert_eq!((code, status["message"].as_str()), (400, Some("container x is not valid for pod p")));
+    // an upgrade over a real connection, without ALPN
+    let client = api.fixture.ca.issue(&crate::pki::Subject::client("admin", "system:masters")).unwrap();
+    let tls = crate::pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
+    let server = api.fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+    let name = crate::pki::server_name("127.0.0.1").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+    let head = "POST /api/v1/namespaces/default/pods/p/exec?command=sh&container=c HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![];
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    stream.write_all(b"hello ").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut echoed = String::new();
+    tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut echoed)).await.unwrap().unwrap();
+    assert_eq!(echoed, "hello bye");
+}
+
+/// Every kubectl on PATH does a day's work. None there: nothing to compare.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_kubectls_cannot_tell_the_difference() {
+    let api = Api::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("kubeconfig"), &api.fixture.kubeconfig).unwrap();
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: applied}\ndata: {a: '1'}\n";
+    std::fs::write(dir.path().join("m.yaml"), manifest).unwrap();
+    for kubectl in kubectls() {
+        let run = async |args: &str| {
+            let mut command = tokio::process::Command::new(&kubectl);
+            command
+                .args(args.split(' '))
+                .current_dir(dir.path())
+                .env("HOME", dir.path())
+                .env("KUBECONFIG", dir.path().join("kubeconfig"));
+            let done = tokio::time::timeout(Duration::from_secs(30), command.output())
+                .await
+                .expect("kubectl ends")
+                .unwrap();
+            (
+                done.status.success(),
+                String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned(),
+            )
+        };
+        for (args, want) in [
+            ("create deployment web --image=nginx --replicas=2", "deployment.apps/web created"),
+            ("get deployments", "web    0/2     0            0"),
+            ("scale deployment web --replicas=3", "scaled"),
+            ("set image deployment/web nginx=nginx:1.27", "image updated"),
+            ("expose deployment web --port=80", "service/web exposed"),
+            ("apply -f m.yaml", "configmap/applied created"),
+            ("apply -f m.yaml", "configmap/applied unchanged"),
+            ("apply --server-side --force-conflicts -f m.yaml", "serverside-applied"),
+            ("label configmap applied x=y", "labeled"),
+            ("get configmap applied -o jsonpath={.metadata.labels.x}", "y"),
+            ("describe deployment web", "RollingUpdateStrategy:  25% max unavailable, 25% max surge"),
+            ("explain deployment.spec.replicas", "Number of desired pods"),
+            ("auth can-i create pods", "yes"),
+            ("run p --image=nginx", "pod/p created"),
+            ("wait --for=jsonpath={.status.phase}=Pending pod/p --timeout=5s", "condition met"),
+            ("delete pod p", "deleted"),
+            ("delete deployment,service web", "deleted"),
+            ("delete -f m.yaml", "deleted"),
+        ] {
+            let (ok, text) = run(args).await;
+            assert!(ok && text.contains(want), "{} {args}: {text}", kubectl.display());
+        }
+    }
+}
+
+fn kubectls() -> Vec<std::path::PathBuf> {
+    let Some(found) = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .map(|d| d.join("kubectl"))
+        .find(|k| k.exists())
+    else {
+        return vec![];
+    };
+    let real = found.canonicalize().unwrap_or(found);
+    let mut all = vec![real.clone()];
+    for minor in [27, 29, 31, 33] {
+        let sibling = real.with_file_name(format!("kubectl.1.{minor}"));
+        all.extend(sibling.exists().then_some(sibling));
+    }
+    all
+}
 
 /// Serves until killed, for trying real clients by hand: `ROPEWALK_DEV_API=dir cargo test --lib dev_server`.
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_server() {
     let Some(dir) = std::env::var_os("ROPEWALK_DEV_API") else { return };
     std::fs::create_dir_all(&dir).unwrap();
-    let fixture = testing::start(dir.as_ref()).await;
-    println!("{}", fixture.kubeconfig.len());
+    let _fixture = testing::start(dir.as_ref()).await;
     std::future::pending::<()>().await;
 }

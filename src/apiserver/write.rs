@@ -5,6 +5,7 @@ use super::admission;
 use super::cache::Object;
 use super::context::Context;
 use super::decode;
+use super::escalation;
 use super::http::{Answer, header};
 use super::negotiate::{self, form};
 use super::services;
@@ -84,9 +85,9 @@ async fn create_named(
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
     (kind.defaults)(&mut object);
-    let details = admission::create(state, ctx, kind, &mut object).await?;
+    let details = admission::create(state, kind, &mut object).await?;
     ctx.stage("admit", details);
-    if kind.has_status {
+    if kind.has_status && !kind.keeps_first_status {
         value::remove(&mut object, "status");
     }
     (kind.prepare)(&mut object);
@@ -94,6 +95,7 @@ async fn create_named(
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
     }
+    escalation::check(state, &ctx.user, kind, &object)?;
     ctx.stage("validate", Value::Null);
     let name = meta::name(&object).to_string();
     for _ in 0..TRIES * 4 {
@@ -246,7 +248,6 @@ pub async fn modify(
         if part == Part::Main {
             (kind.defaults)(&mut new);
             (kind.prepare_update)(&mut new, &old.value);
-            admission::update(state, kind, &mut new, &old.value)?;
         }
         if kind.generation && spec_changed(&new, &old.value) {
             value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);
@@ -257,6 +258,9 @@ pub async fn modify(
         };
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
+        }
+        if spec_changed(&new, &old.value) {
+            escalation::check(state, &ctx.user, kind, &new)?;
         }
         ctx.stage("validate", Value::Null);
         let finished = super::remove::is_finished(kind, &new);
@@ -383,7 +387,10 @@ pub async fn patch(
     }
     let stored = stored_kind(kind);
     let changed = modify(state, ctx, stored, part, &ctx.info.name, |old| {
-        let patched = patched(kind, &media, old, body)?;
+        let mut patched = patched(kind, &media, old, body)?;
+        if meta::resource_version(&patched) == meta::resource_version(old) {
+            value::remove(&mut patched, "metadata.resourceVersion"); // the patch sets no lock: try again on conflict
+        }
         settle(ctx, kind, patched, body)
     })
     .await?;

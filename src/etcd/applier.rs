@@ -26,6 +26,7 @@ pub(super) struct Applier {
     pub names: BTreeMap<MemberId, String>,
     pub me: MemberId,
     role: Role,
+    leader: MemberId,
     /// Term of the last entry applied.
     term: u64,
     persisted: Persisted,
@@ -39,8 +40,8 @@ impl Applier {
         names: BTreeMap<MemberId, String>,
         me: MemberId,
     ) -> Applier {
-        let (role, term, persisted) = (Role::Follower, 0, Persisted::default());
-        Applier { shared, waiting, tap, names, me, role, term, persisted }
+        let (role, persisted) = (Role::Follower, Persisted::default());
+        Applier { shared, waiting, tap, names, me, role, leader: NONE, term: 0, persisted }
     }
 
     fn name(&self, id: MemberId) -> String {
@@ -126,10 +127,11 @@ impl StateMachine for Applier {
         // its own term's first entry is applied: so is everything before it
         let local = s.role == Role::Leader && s.voters == 1 && self.term == s.term;
         self.waiting.set_status(status, s.leader, local);
-        if self.role == Role::Leader && s.role != Role::Leader {
+        if self.leader != NONE && self.leader != s.leader {
+            // Nobody knows what became of proposals that the old leader had: they may still be committed.
             self.waiting.fail_proposals(&Error::LeaderChanged);
         }
-        self.role = s.role;
+        (self.role, self.leader) = (s.role, s.leader);
     }
 
     fn events(&mut self, events: &[Event]) {

@@ -5,15 +5,30 @@
 //! is etcd's *revision*, a single number that grows by one with every write to anything. Watches are promises about revisions:
 //! "everything after 1234, in order, nothing missing".
 //! ## How this one works
-//! [`mvcc`] keeps every version of every key since the last compaction, in memory, and the events of each revision;
-//! [`txn`] compares and writes at one revision; a watch (`watch`) reads the past first and then joins the present without
-//! a gap. `machine` applies committed commands, and nothing else may change the keys, so that members that applied the
-//! same log are equal. [`Kv`] is what the API server holds. The words (`Revision`, `PutRequest`, `Compacted`) are etcd's own: [`api`].
+//! A write takes this way, and every step of it is on the tap:
+//!
+//! | step | where |
+//! |---|---|
+//! | [`Kv`] checks shape and size and encodes a command | `kv`, [`txn`], `command` |
+//! | the member's thread proposes it; Raft and the log make it durable on a majority | `server`, `raft` |
+//! | committed, it is applied: compares decide, changes get the next revision | `applier`, `machine`, [`mvcc`] |
+//! | watchers get the events, then the caller its answer | `watch`, `waiting` |
+//!
+//! [`mvcc`] keeps every version of every key since the last compaction, in memory, and the events of each revision; a watch
+//! reads the past first and then joins the present without a gap. `machine` is the only door to the keys, so members
+//! that applied the same log are equal. Reads ask the leader for a ReadIndex; a member that is alone knows that it leads.
+//! Leases are replicated, their clocks are not: the leader watches the time and proposes the revocation.
+//! The words (`Revision`, `PutRequest`, `Compacted`) are etcd's own: [`api`].
+//!
+//! An answer is `Ok` only after the write is on disk. `Timeout`, `LeaderChanged` and `Stopped` mean that nobody knows: the
+//! write may still be found later, as with etcd. After `NoSpace` or `Disk` from a failed log the member takes no more writes
+//! until it is started again; reads go on.
 //!
 //! Keys and values are bytes. This room knows nothing of what is in them.
 //! ## Left out
-//! The B+tree file (bbolt): the whole state is in memory, as is etcd's index; a cluster to learn with has a few MiB. Users, roles,
-//! authentication, `MoveLeader` from outside, sorted ranges and filters of watches.
+//! The B+tree file (bbolt): the whole state is in memory, as is etcd's index; a cluster to learn with has a few MiB. Users,
+//! roles, sorted ranges, filters of watches, the hash that compares members, lease checkpoints (after a change of
+//! leader every lease gets its full time again, as in etcd without them).
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here.
 

@@ -1,1 +1,334 @@
+//! A member on disk: what was acknowledged is there after every kind of end.
 
+use super::api::{
+    DeleteRangeRequest, Error, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, WatchRequest,
+};
+use super::{Config, Kv, Server, StartError, member_id};
+use crate::raft::driver::{Handle, Link};
+use crate::raft::member::SnapshotPolicy;
+use crate::raft::sim::disk::SimDisk;
+use crate::raft::wal::WalOptions;
+use crate::raft::{ConfChange, MemberId};
+use crate::rng::Rng;
+use crate::tap::Tap;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+fn config(dir: &std::path::Path) -> Config {
+    Config::new("cp", dir, Tap::new(), Rng::seeded(1))
+}
+
+fn simulated(disk: &SimDisk) -> Config {
+    Config {
+        disk: Arc::new(disk.clone()),
+        wal: WalOptions { segment_bytes: 4096, prepare: false },
+        snapshots: SnapshotPolicy { entries: 50, bytes: u64::MAX },
+        ..config("/sim".as_ref())
+    }
+}
+
+fn put(key: &str, value: &str) -> PutRequest {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+    PutRequest { key, value, ..PutRequest::default() }
+}
+
+fn all() -> RangeRequest {
+    RangeRequest { key: "\0".into(), range_end: "\0".into(), ..RangeRequest::default() }
+}
+
+fn show(r: &RangeResponse) -> String {
+    let one = |kv: &super::api::KeyValue| {
+        let text = |b: &Bytes| String::from_utf8_lossy(b).into_owned();
+        format!("{}={}@{}", text(&kv.key), text(&kv.value), kv.mod_revision)
+    };
+    r.kvs.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+async fn fill(kv: &Kv) {
+    for (key, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
+        kv.put(put(key, value)).await.unwrap();
+    }
+    kv.delete_range(DeleteRangeRequest { key: "b".into(), ..Default::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let server = Server::start(config(dir.path())).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    fill(&server.kv()).await;
+    let lease = server.kv().lease_grant(60, 0).await.unwrap();
+    server.kv().put(PutRequest { lease, ..put("l", "") }).await.unwrap();
+    let status = server.kv().status();
+    assert!(status.is_leader && status.leader == "cp" && status.revision == 6, "{status:?}");
+    for graceful in [true, false, true] {
+        match graceful {
+            true => server.stop().await,
+            false => server.kill(),
+        }
+        assert_eq!(server.kv().put(put("x", "")).await.unwrap_err(), Error::Stopped);
+        assert_eq!(
+            server.kv().watch(WatchRequest { key: "a".into(), ..Default::default() }).await.err(),
+            Some(Error::Stopped)
+        );
+        let server = Server::start(config(dir.path())).await.unwrap();
+        let kv = server.kv();
+        assert_eq!(show(&kv.range(all()).await.unwrap()), "a=3@4 l=@6");
+        let before = RangeRequest { revision: 3, ..all() };
+        assert_eq!(show(&kv.range(before).await.unwrap()), "a=1@2 b=2@3");
+        assert_eq!(kv.lease_time_to_live(lease).await.unwrap().keys, ["l"]);
+        assert_eq!(kv.revision(), 6);
+        server.kill();
+    }
+}
+
+#[tokio::test]
+async fn two_processes_cannot_share_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Server::start(config(dir.path())).await.unwrap();
+    let second = Server::start(config(dir.path())).await.err();
+    assert!(
+        matches!(second, Some(StartError::Member(crate::raft::driver::StartError::InUse(_)))),
+        "{second:?}"
+    );
+    drop(first);
+    Server::start(config(dir.path())).await.unwrap();
+}
+
+#[tokio::test]
+async fn snapshots_replace_the_log_and_keep_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = || Config {
+        snapshots: SnapshotPolicy { entries: 20, bytes: u64::MAX },
+        wal: WalOptions { segment_bytes: 8192, prepare: true },
+        ..config(dir.path())
+    };
+    let server = Server::start(small()).await.unwrap();
+    for i in 0..200 {
+        server.kv().put(put(&format!("k{}", i % 7), &"v".repeat(300))).await.unwrap();
+    }
+    server.kv().compact(100).await.unwrap();
+    let (now, then) = (all(), RangeRequest { revision: 150, ..all() });
+    let seen = [
+        show(&server.kv().range(now.clone()).await.unwrap()),
+        show(&server.kv().range(then.clone()).await.unwrap()),
+    ];
+    server.stop().await;
+    let segments = std::fs::read_dir(dir.path().join("member/wal")).unwrap().count();
+    assert!(segments <= 5, "{segments} segments are left of 200 puts");
+    let server = Server::start(small()).await.unwrap();
+    let kv = server.kv();
+    assert_eq!([show(&kv.range(now).await.unwrap()), show(&kv.range(then).await.unwrap())], seen);
+    let mut watch = kv
+        .watch(WatchRequest { key: "\0".into(), range_end: "\0".into(), start_revision: 101, prev_kv: true })
+        .await
+        .unwrap();
+    let events = watch.next().await.unwrap().unwrap().events;
+    assert_eq!((events.len(), events[0].kv.mod_revision), (101, 101));
+    assert!(events[10].prev_kv.as_ref().is_some_and(|p| p.mod_revision == 104), "{:?}", events[10]);
+    let gone =
+        kv.watch(WatchRequest { start_revision: 50, key: "a".into(), ..Default::default() }).await.err();
+    assert_eq!(gone, Some(Error::Compacted { compact_revision: 100 }));
+}
+
+/// Power cuts under load, over and over: nothing acknowledged is ever lost, nothing half done is ever seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_survive_power_cuts() {
+    let (disk, rng) = (SimDisk::default(), Rng::seeded(5));
+    let acked: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
+    for round in 0..12u64 {
+        let server = Server::start(simulated(&disk)).await.unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let kv = server.kv();
+        let found: BTreeMap<String, u64> = kv
+            .range(all())
+            .await
+            .unwrap()
+            .kvs
+            .iter()
+            .map(|kv| {
+                let text = |b: &Bytes| String::from_utf8_lossy(b).into_owned();
+                (text(&kv.key), text(&kv.value).parse().unwrap())
+            })
+            .collect();
+        for (key, value) in acked.lock().unwrap().iter() {
+            assert!(
+                found.get(key).is_some_and(|v| v >= value),
+                "round {round}: {key} was {value}: {found:?}"
+            );
+        }
+        // the two halves of a transaction are one
+        for client in 0..4 {
+            assert_eq!(found.get(&format!("a{client}")), found.get(&format!("b{client}")), "round {round}");
+        }
+        let clients: Vec<_> = (0..4)
+            .map(|client| {
+                let (kv, acked) = (server.kv(), acked.clone());
+                let mut value = round * 1_000_000;
+                tokio::spawn(async move {
+                    loop {
+                        value += 1;
+                        let both = [format!("a{client}"), format!("b{client}")];
+                        let op = |key: &String| RequestOp::Put(put(key, &value.to_string()));
+                        let txn = TxnRequest { success: both.iter().map(op).collect(), ..Default::default() };
+                        if kv.txn(txn).await.is_err() {
+                            return value;
+                        }
+                        acked.lock().unwrap().extend(both.map(|key| (key, value)));
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(rng.range(5, 40))).await;
+        disk.break_sync(); // from here on the disk only pretends, and says so
+        for client in clients {
+            client.await.unwrap();
+        }
+        assert!(matches!(kv.put(put("x", "1")).await, Err(Error::Disk { .. })));
+        server.kill();
+        disk.crash(&rng);
+        disk.mend_sync();
+    }
+    assert!(acked.lock().unwrap().values().all(|v| *v > 11_000_000), "somebody never wrote");
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_writes_with_a_clear_error_and_keeps_reads() {
+    let disk = SimDisk::default();
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    let kv = server.kv();
+    disk.set_room(Some(0));
+    let mut acked = 0;
+    let refused = loop {
+        match kv.put(put("a", &format!("{acked:0500}"))).await {
+            Ok(_) => acked += 1,
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(refused, Error::NoSpace);
+    assert_eq!(kv.put(put("b", "")).await.unwrap_err(), Error::NoSpace);
+    assert_eq!(kv.range(all()).await.unwrap().kvs[0].version, acked);
+    assert_eq!(kv.status().alarm, Some(Error::NoSpace));
+    server.kill();
+    disk.set_room(None);
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    assert_eq!(server.kv().range(all()).await.unwrap().kvs[0].version, acked);
+    server.kv().put(put("b", "")).await.unwrap();
+}
+
+#[tokio::test]
+async fn writes_that_come_together_share_a_sync() {
+    let disk = SimDisk::default();
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    disk.slow_down(Duration::from_millis(5));
+    let before = disk.syncs();
+    let kv = server.kv();
+    let puts = (0..40).map(|i| {
+        let kv = kv.clone();
+        async move { kv.put(put(&format!("k{i}"), "v")).await }
+    });
+    let answers = futures::future::join_all(puts).await;
+    assert!(answers.iter().all(Result::is_ok));
+    let syncs = disk.syncs() - before;
+    assert!(syncs <= 10, "{syncs} syncs for 40 puts");
+}
+
+#[tokio::test]
+async fn the_quota_binds_puts_but_not_deletes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Config { quota_bytes: 2000, ..config(dir.path()) }).await.unwrap();
+    let kv = server.kv();
+    kv.put(put("a", &"x".repeat(1500))).await.unwrap();
+    assert_eq!(kv.put(put("b", &"x".repeat(1500))).await.unwrap_err(), Error::NoSpace);
+    kv.delete_range(DeleteRangeRequest { key: "a".into(), ..Default::default() }).await.unwrap();
+    kv.compact(kv.revision()).await.unwrap();
+    kv.put(put("b", &"x".repeat(1500))).await.unwrap();
+}
+
+#[tokio::test]
+async fn leases_expire_by_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(config(dir.path())).await.unwrap();
+    let kv = server.kv();
+    let lease = kv.lease_grant(1, 0).await.unwrap();
+    let mut watch = kv.watch(WatchRequest { key: "l".into(), ..Default::default() }).await.unwrap();
+    kv.put(PutRequest { lease, ..put("l", "") }).await.unwrap();
+    watch.next().await.unwrap().unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(5), watch.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(gone.events[0].kind, super::api::EventType::Delete);
+}
+
+#[tokio::test]
+async fn every_write_is_on_the_tap() {
+    let dir = tempfile::tempdir().unwrap();
+    let tap = Tap::new();
+    let server = Server::start(Config { tap: tap.clone(), ..config(dir.path()) }).await.unwrap();
+    let (revision, _) = server.kv().put(put("a", "1")).await.unwrap();
+    let records = tap.since(0);
+    let commit = records.iter().find(|r| r.verb == "commit").unwrap();
+    assert_eq!((commit.revision, &*commit.component, &*commit.node), (Some(revision as u64), "etcd", "cp"));
+    assert_eq!(commit.detail["batch"], 1);
+    assert!(
+        commit.detail["fsync_us"].as_u64() > Some(0)
+            && commit.took_us >= commit.detail["fsync_us"].as_u64().unwrap()
+    );
+    assert!(records.iter().any(|r| r.verb == "leader" && r.detail["leader"] == "cp"));
+}
+
+/// Members in one process, joined by function calls.
+#[derive(Clone, Default)]
+struct Wire(Arc<Mutex<BTreeMap<MemberId, Handle>>>);
+
+impl Link for Wire {
+    fn send(&self, to: MemberId, message: Bytes) {
+        let peer = self.0.lock().unwrap().get(&to).cloned();
+        if let Some(peer) = peer {
+            peer.deliver(message).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_agree_and_survive_the_loss_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let wire = Wire::default();
+    let names = ["cp1", "cp2", "cp3"];
+    let mut servers = BTreeMap::new();
+    for name in names {
+        let mut config = Config::new(name, dir.path().join(name), Tap::new(), Rng::seeded(7));
+        config.initial_cluster = names.map(String::from).to_vec();
+        config.link = Some(Arc::new(wire.clone()));
+        let server = Server::start(config).await.unwrap();
+        wire.0.lock().unwrap().insert(member_id(name), server.raft());
+        servers.insert(name, server);
+    }
+    // requests wait for the first election by themselves, on any member
+    for (i, server) in servers.values().enumerate() {
+        server.kv().put(put(&format!("k{i}"), "v")).await.unwrap();
+    }
+    for server in servers.values() {
+        assert_eq!(server.kv().range(all()).await.unwrap().count, 3);
+    }
+    let leader = servers["cp1"].kv().status().leader;
+    let handle = wire.0.lock().unwrap().remove(&member_id(&leader)).unwrap();
+    servers.remove(leader.as_str()).unwrap().kill();
+    drop(handle);
+    let survivor = servers.values().next().unwrap();
+    let started = Instant::now();
+    // outcome unknown is an honest answer for the one that the old leader took with it
+    let mut tries = 0;
+    while survivor.kv().put(put("after", "1")).await.is_err() {
+        tries += 1;
+        assert!(tries < 3, "no new leader");
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+    for server in servers.values() {
+        assert_eq!(server.kv().range(all()).await.unwrap().count, 4);
+        assert_ne!(server.kv().status().leader, leader);
+    }
+    let new_leader = servers.values().find(|s| s.kv().status().is_leader).unwrap();
+    new_leader.raft().propose_conf(ConfChange::RemoveNode(member_id(&leader))).await.unwrap();
+    survivor.kv().put(put("smaller", "1")).await.unwrap();
+}

@@ -96,7 +96,7 @@ mod tests {
     fn a_restored_state_is_the_same_state() {
         let shared = Shared::new();
         let now = Duration::ZERO;
-        let mut run = |c: Command| shared.apply(&c, now, &mut vec![]).unwrap();
+        let run = |c: Command| shared.apply(&c, now, &mut vec![]).unwrap();
         let put = |key: &'static str, lease| {
             let op = super::super::api::RequestOp::Put(PutRequest {
                 key: key.into(),

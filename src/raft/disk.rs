@@ -20,7 +20,12 @@ pub trait Disk: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes the file and holds a lock on it until the answer is dropped or the process ends. `WouldBlock`: taken.
+    fn lock(&self, path: &Path) -> io::Result<DirLock>;
 }
+
+/// Held for its drop.
+pub type DirLock = Box<dyn std::any::Any + Send>;
 
 /// A file open for writing.
 pub trait DiskFile: Send {
@@ -78,6 +83,11 @@ impl Disk for RealDisk {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+    fn lock(&self, path: &Path) -> io::Result<DirLock> {
+        let file = File::create(path)?;
+        file.try_lock()?;
+        Ok(Box::new(file))
     }
 }
 

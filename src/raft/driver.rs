@@ -3,13 +3,12 @@
 use super::ConfError;
 use super::codec;
 use super::core::Config;
-use super::disk::{Disk, RealDisk};
+use super::disk::{DirLock, Disk, RealDisk};
 use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write, wants_data};
 use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, SnapshotRef};
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
 use bytes::Bytes;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -167,7 +166,7 @@ impl Driver {
     ) -> Result<(Driver, Option<(PathBuf, u64)>), StartError> {
         let initial = SnapshotRef { conf: options.initial.clone(), ..SnapshotRef::default() };
         options.disk.create_dir(&options.dir).map_err(WalError::io("make the directory", &options.dir))?;
-        let lock = lock(&options.dir)?;
+        let lock = lock(&*options.disk, &options.dir)?;
         let (wal, found) = Wal::open(options.disk.clone(), &options.dir, &initial, options.wal)?;
         let start = Instant::now();
         let config = Config { id: options.id, election_ticks: 10, heartbeat_ticks: 2, seed: options.seed };
@@ -236,14 +235,12 @@ impl Drop for Driver {
 }
 
 /// Two members on the same files would be the end of them.
-fn lock(dir: &Path) -> Result<File, StartError> {
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock, StartError> {
     let path = dir.join("lock");
-    let file = File::create(&path).map_err(WalError::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(dir.into())),
-        Err(std::fs::TryLockError::Error(cause)) => Err(WalError::io("lock", &path)(cause).into()),
-    }
+    disk.lock(&path).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::WouldBlock => StartError::InUse(dir.into()),
+        _ => WalError::io("lock", &path)(cause).into(),
+    })
 }
 
 struct RealEdge {
@@ -313,7 +310,7 @@ enum Flow {
 }
 
 impl<M: StateMachine> Run<M> {
-    fn run(mut self, inputs: &Receiver<Input>, lock: File) {
+    fn run(mut self, inputs: &Receiver<Input>, lock: DirLock) {
         self.member.pump(self.start.elapsed(), &mut self.edge);
         let mut next_tick = Instant::now() + self.tick();
         let end = 'run: loop {

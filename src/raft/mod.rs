@@ -22,7 +22,8 @@
 //! | linearizable reads, section 8 | ReadIndex (dissertation, 6.4) |
 //! ## Left out
 //! Joint consensus: several voters cannot change at once. Lease reads: every linearizable read costs a round of
-//! heartbeats (shared by all reads that wait for it). Snapshots travel as one message.
+//! heartbeats (shared by all reads that wait for it). Snapshots travel as one message. raft-rs as an oracle behind the same
+//! [`Core`], and its paper tests re-expressed on it, are still to come; a link must not repeat a `MsgProp` (a stream does not).
 //! ## Read next
 //! `etcd`, the state machine behind it.
 

@@ -120,9 +120,7 @@ fn volume(volume: &mut Value) {
             default(volume, &format!("{source}.defaultMode"), 420);
         }
     }
-    for path in ["downwardAPI.items"] {
-        field_refs(list_mut(volume, path));
-    }
+    field_refs(list_mut(volume, "downwardAPI.items"));
     for source in list_mut(volume, "projected.sources") {
         if at(source, "serviceAccountToken").is_object() {
             default(source, "serviceAccountToken.expirationSeconds", 3600);

@@ -1,7 +1,7 @@
 //! Services, Endpoints, EndpointSlices. Addresses and node ports are given out by the API server, not here.
 
-use crate::api::value::{at, default, default_zero, list_mut, text};
-use serde_json::Value;
+use crate::api::value::{self, at, default, default_zero, int, list, list_mut, put, text};
+use serde_json::{Value, json};
 
 pub fn service(object: &mut Value) {
     default_zero(object, "spec.sessionAffinity", "None");
@@ -38,5 +38,40 @@ pub fn endpoint_slice(object: &mut Value) {
     for port in list_mut(object, "ports") {
         default(port, "name", "");
         default_zero(port, "protocol", "TCP");
+    }
+}
+
+/// A new Service has no load balancer yet.
+pub fn prepare(object: &mut Value) {
+    put(object, "status", json!({"loadBalancer": {}}));
+}
+
+/// What was given out stays with a Service whose new form does not mention it (`patchAllocatedValues` upstream).
+pub fn prepare_update(new: &mut Value, old: &Value) {
+    let needs_ip = |s: &Value| text(s, "spec.type") != "ExternalName";
+    if needs_ip(new) && needs_ip(old) {
+        if text(new, "spec.clusterIP").is_empty() {
+            value::copy(old, new, "spec.clusterIP");
+        }
+        if value::empty(new, "spec.clusterIPs") {
+            value::copy(old, new, "spec.clusterIPs");
+        }
+        for field in ["spec.ipFamilies", "spec.ipFamilyPolicy"] {
+            if at(new, field).is_null() {
+                value::copy(old, new, field);
+            }
+        }
+    }
+    let needs_ports = |s: &Value| matches!(text(s, "spec.type"), "NodePort" | "LoadBalancer");
+    if needs_ports(new) && needs_ports(old) {
+        for port in list_mut(new, "spec.ports") {
+            let same = |p: &&Value| {
+                int(p, "port") == int(port, "port") && text(p, "protocol") == text(port, "protocol")
+            };
+            let had = list(old, "spec.ports").iter().find(same).and_then(|p| int(p, "nodePort"));
+            if let Some(number) = had.filter(|n| *n != 0) {
+                default_zero(port, "nodePort", number);
+            }
+        }
     }
 }

@@ -75,7 +75,7 @@ fn job_spec(spec: &mut Value) {
 
 /// A Job's selector and its template's labels come from its uid, unless the user insists on their own.
 pub fn prepare_job(object: &mut Value) {
-    value::remove(object, "status");
+    prepare_status(object);
     if value::flag(object, "spec.manualSelector") {
         return;
     }
@@ -100,4 +100,26 @@ pub fn cron_job(object: &mut Value) {
     default(object, "spec.failedJobsHistoryLimit", 1);
     default(object, "spec.jobTemplate.metadata", json!({}));
     template(object, "spec.jobTemplate.spec.template");
+}
+
+// The first status of each kind: what Go writes for a status that nobody has written.
+
+pub fn prepare_status(object: &mut Value) {
+    put(object, "status", json!({}));
+}
+pub fn prepare_replica_set(object: &mut Value) {
+    put(object, "status", json!({"replicas": 0}));
+}
+pub fn prepare_stateful_set(object: &mut Value) {
+    put(object, "status", json!({"availableReplicas": 0, "replicas": 0}));
+}
+pub fn prepare_daemon_set(object: &mut Value) {
+    let zeros = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
+    let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
+    put(object, "status", status);
+}
+pub fn prepare_budget(object: &mut Value) {
+    let zeros = ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"];
+    let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
+    put(object, "status", status);
 }

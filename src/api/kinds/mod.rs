@@ -61,6 +61,12 @@ pub struct Kind {
     pub schema: SchemaFn,
     /// `spec` and `status` are written through different doors.
     pub has_status: bool,
+    /// What the creator says about the status counts (Nodes).
+    pub keeps_first_status: bool,
+    /// Seconds after its last write at which an object goes by itself (Events); 0 for never.
+    pub ttl_secs: u32,
+    /// What a client is told who still uses it.
+    pub deprecated: &'static str,
     /// `metadata.generation` counts changes of the spec.
     pub generation: bool,
     /// A delete answers with the object rather than a Status.
@@ -130,6 +136,9 @@ where
         schema_name: String::leak(T::schema_name().into_owned()),
         schema: schema_of::<T>,
         has_status: false,
+        keeps_first_status: false,
+        ttl_secs: 0,
+        deprecated: "",
         generation: false,
         returns_deleted: false,
         create_on_update: false,

@@ -36,6 +36,8 @@ const REPLICAS: ScalePaths = ScalePaths {
     selector: "spec.selector",
 };
 
+/// Events are kept for an hour after their last change.
+const EVENT_TTL_SECS: u32 = 3600;
 const EVENT_FIELDS: &[(&str, &str)] = &[
     ("involvedObject.kind", "involvedObject.kind"),
     ("involvedObject.namespace", "involvedObject.namespace"),
@@ -77,6 +79,7 @@ pub(super) fn table() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::cron_job,
+            prepare: workloads::prepare_status,
             validate: check_workloads::cron_job,
             printer: Some(&print::workloads::CRON_JOBS),
             ..of::<batch::v1::CronJob>()
@@ -100,6 +103,7 @@ pub(super) fn table() -> Vec<Kind> {
             subresources: vec![status("PodDisruptionBudget")],
             has_status: true,
             generation: true,
+            prepare: workloads::prepare_budget,
             validate: check_workloads::pod_disruption_budget,
             printer: Some(&print::cluster::POD_DISRUPTION_BUDGETS),
             ..of::<policy::v1::PodDisruptionBudget>()
@@ -190,6 +194,7 @@ fn core_v1() -> Vec<Kind> {
         Kind {
             short_names: &["ep"],
             create_on_update: true,
+            deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
             defaults: services::endpoints,
             validate: check_services::endpoints,
             printer: Some(&print::core::ENDPOINTS),
@@ -198,6 +203,7 @@ fn core_v1() -> Vec<Kind> {
         Kind {
             short_names: &["ev"],
             create_on_update: true,
+            ttl_secs: EVENT_TTL_SECS,
             fields: EVENT_FIELDS,
             validate: check::event,
             printer: Some(&print::core::EVENTS),
@@ -221,6 +227,7 @@ fn core_v1() -> Vec<Kind> {
             short_names: &["no"],
             subresources: vec![sub("proxy", "NodeProxyOptions", &["create", "get"]), status("Node")],
             has_status: true,
+            keeps_first_status: true,
             defaults: cluster::node,
             validate: check::node,
             validate_update: check::node_update,
@@ -281,6 +288,7 @@ fn core_v1() -> Vec<Kind> {
             short_names: &["quota"],
             subresources: vec![status("ResourceQuota")],
             has_status: true,
+            prepare: workloads::prepare_status,
             returns_deleted: true,
             printer: Some(&print::cluster::RESOURCE_QUOTAS),
             ..of::<core::v1::ResourceQuota>()
@@ -308,6 +316,8 @@ fn core_v1() -> Vec<Kind> {
             returns_deleted: true,
             name_rule: dns_1035,
             defaults: services::service,
+            prepare: services::prepare,
+            prepare_update: services::prepare_update,
             validate: check_services::service,
             validate_update: check_services::service_update,
             fields: &[("spec.clusterIP", "spec.clusterIP"), ("spec.type", "spec.type")],
@@ -333,6 +343,7 @@ fn apps_v1() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::daemon_set,
+            prepare: workloads::prepare_daemon_set,
             validate: check_workloads::daemon_set,
             immutable: &["spec.selector"],
             printer: Some(&print::workloads::DAEMON_SETS),
@@ -345,6 +356,7 @@ fn apps_v1() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::deployment,
+            prepare: workloads::prepare_status,
             validate: check_workloads::deployment,
             immutable: &["spec.selector"],
             printer: Some(&print::workloads::DEPLOYMENTS),
@@ -358,6 +370,7 @@ fn apps_v1() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::replica_set,
+            prepare: workloads::prepare_replica_set,
             validate: check_workloads::replica_set,
             immutable: &["spec.selector"],
             fields: &[("status.replicas", "status.replicas")],
@@ -372,6 +385,7 @@ fn apps_v1() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::stateful_set,
+            prepare: workloads::prepare_stateful_set,
             validate: check_workloads::stateful_set,
             validate_update: check_workloads::stateful_set_update,
             printer: Some(&print::workloads::STATEFUL_SETS),

@@ -59,10 +59,10 @@ pub fn secret(object: &Value, errors: &mut Errors) {
         }
     };
     match text(object, "type") {
-        "kubernetes.io/service-account-token" => {
-            if meta::annotation(object, "kubernetes.io/service-account.name").unwrap_or("").is_empty() {
-                errors.required("metadata.annotations[kubernetes.io/service-account.name]", "");
-            }
+        "kubernetes.io/service-account-token"
+            if meta::annotation(object, "kubernetes.io/service-account.name").unwrap_or("").is_empty() =>
+        {
+            errors.required("metadata.annotations[kubernetes.io/service-account.name]", "");
         }
         "kubernetes.io/dockerconfigjson" => need(".dockerconfigjson", errors),
         "kubernetes.io/dockercfg" => need(".dockercfg", errors),

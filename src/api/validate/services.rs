@@ -27,10 +27,8 @@ pub fn service(object: &Value, errors: &mut Errors) {
                 &format!("may not be set to 'None' for {kind} services"),
             );
         }
-        "ExternalName" => {
-            if text(object, "spec.externalName").is_empty() {
-                errors.required("spec.externalName", "");
-            }
+        "ExternalName" if text(object, "spec.externalName").is_empty() => {
+            errors.required("spec.externalName", "");
         }
         _ => {}
     }

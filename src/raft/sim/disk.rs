@@ -1,11 +1,12 @@
 //! A disk in memory. What was not synced is kept in part, torn, or lost when the power goes.
 
-use crate::raft::disk::{Disk, DiskFile};
+use crate::raft::disk::{DirLock, Disk, DiskFile};
 use crate::rng::Rng;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 #[derive(Clone, Default)]
 struct Inode {
@@ -50,6 +51,7 @@ struct State {
     /// New bytes that still fit.
     room: Option<usize>,
     broken_sync: bool,
+    sync_takes: Duration,
     syncs: u64,
 }
 
@@ -95,6 +97,11 @@ impl SimDisk {
 
     pub fn mend_sync(&self) {
         self.lock().broken_sync = false;
+    }
+
+    /// Makes every sync take this long, on the real clock.
+    pub fn slow_down(&self, sync_takes: Duration) {
+        self.lock().sync_takes = sync_takes;
     }
 
     pub fn syncs(&self) -> u64 {
@@ -169,6 +176,9 @@ impl Disk for SimDisk {
         state.durable_names = state.names.clone();
         Ok(())
     }
+    fn lock(&self, _: &Path) -> io::Result<DirLock> {
+        Ok(Box::new(()))
+    }
 }
 
 impl DiskFile for SimFile {
@@ -186,6 +196,10 @@ impl DiskFile for SimFile {
         Ok(())
     }
     fn sync(&mut self) -> io::Result<()> {
+        let takes = self.0.lock().sync_takes;
+        if !takes.is_zero() {
+            std::thread::sleep(takes);
+        }
         let mut state = self.0.lock();
         if state.broken_sync {
             return Err(io::Error::other("input/output error"));

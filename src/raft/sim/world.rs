@@ -220,9 +220,12 @@ impl World {
         // what was on its way may be half on the platter
         node.disk.break_sync();
         let begun = self.chance_disk.range(0, live.writing.len() as u64 + 1) as usize;
-        let records: Vec<_> = live.writing.drain(..begun).map(|(_, w)| w.records).collect();
-        if begun > 0 {
-            let _ = live.wal.append(&records);
+        let writes: Vec<Write> = live.writing.drain(..begun).map(|(_, w)| w).collect();
+        let whole = writes.iter().take_while(|w| w.snapshot.is_none()).count();
+        if whole > 0 {
+            let _ = live.wal.append(writes[..whole].iter().map(|w| &w.records));
+        } else if let Some(snapshot) = writes.first().and_then(|w| w.snapshot.as_ref()) {
+            let _ = live.wal.save_snapshot(snapshot); // its records come after it is durable, so never
         }
         drop(live);
         node.disk.crash(&self.chance_disk);
@@ -253,7 +256,9 @@ impl World {
         let mut lies = Outbox::default();
         for write in out.writes {
             let (now, chance) = (self.now, &self.chance_disk);
-            let delay = if self.weather.lie { chance.range(1, 40) } else { chance.range(0, 4) };
+            // now and then the disk is slow, so that a crash finds something to tear
+            let slow = self.weather.lie || chance.chance(0.05);
+            let delay = if slow { chance.range(1, 40) } else { chance.range(0, 4) };
             let due = live.writing.back().map_or(0, |(due, _)| *due).max(now + delay);
             if self.weather.lie {
                 let told = Persisted { batch: write.batch, ..Persisted::default() };

@@ -1,0 +1,90 @@
+//! How many puts a second the store takes: one member, real disk, fdatasync before every answer.
+//!
+//! `cargo bench --bench store [DIR]`; without DIR in a directory next to the build, since `/tmp` may be memory.
+
+use ropewalk::etcd::api::PutRequest;
+use ropewalk::etcd::{Config, Server};
+use ropewalk::rng::Rng;
+use ropewalk::tap::Tap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const ROUND: Duration = Duration::from_secs(2);
+const VALUE_BYTES: usize = 256;
+
+async fn round(server: &Server, clients: usize) -> Vec<Duration> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks: Vec<_> = (0..clients)
+        .map(|client| {
+            let (kv, stop) = (server.kv(), stop.clone());
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let key = format!("/bench/{client}/{}", took.len() % 1000);
+                    let start = Instant::now();
+                    let r = PutRequest {
+                        key: key.into(),
+                        value: vec![7; VALUE_BYTES].into(),
+                        ..Default::default()
+                    };
+                    if let Err(e) = kv.put(r).await {
+                        eprintln!("put: {e}");
+                        break;
+                    }
+                    took.push(start.elapsed());
+                }
+                took
+            })
+        })
+        .collect();
+    tokio::time::sleep(ROUND).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap_or_default());
+    }
+    all.sort_unstable();
+    all
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let given = std::env::args().skip(1).find(|a| !a.starts_with('-')).map(PathBuf::from);
+    let dir = match given {
+        Some(dir) => dir,
+        None => std::env::current_exe()?.with_file_name("bench-store"),
+    };
+    let _ = std::fs::remove_dir_all(dir.join("member")); // there may be none
+    let tap = Tap::new();
+    let start = Instant::now();
+    let server = Server::start(Config::new("bench", &dir, tap.clone(), Rng::seeded(1))).await?;
+    println!("cold start: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    for clients in [1, 64, 1000] {
+        let took = round(&server, clients).await;
+        let at = |p: f64| took.get((took.len() as f64 * p) as usize).copied().unwrap_or_default();
+        let commits = tap.since(0);
+        let batches: Vec<u64> = commits
+            .iter()
+            .filter(|r| r.verb == "append")
+            .filter_map(|r| r.detail["batch"].as_u64())
+            .collect();
+        println!(
+            "{clients:4} clients: {:7.0} puts/s, p50 {:?}, p99 {:?}, {:.1} entries per fsync (recent)",
+            took.len() as f64 / ROUND.as_secs_f64(),
+            at(0.5),
+            at(0.99),
+            batches.iter().sum::<u64>() as f64 / batches.len().max(1) as f64,
+        );
+        let kv = server.kv();
+        kv.compact(kv.revision()).await?;
+    }
+    let start = Instant::now();
+    server.stop().await;
+    let server = Server::start(Config::new("bench", &dir, Tap::new(), Rng::seeded(1))).await?;
+    println!("stop and start again: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    server.stop().await;
+    std::fs::remove_dir_all(dir.join("member"))?;
+    Ok(())
+}

@@ -1,0 +1,462 @@
+//! What a command speaks of: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects to visit.
+
+use super::ctx::Ctx;
+use super::error::{Fail, Refusal, go_io, text};
+use super::gostr::quote;
+use super::manifest;
+use super::wire::discovery::Resource;
+use super::wire::paths;
+use crate::api::value;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
+
+/// One object that a command is about.
+#[derive(Clone, Debug)]
+pub struct Info {
+    pub resource: Arc<Resource>,
+    /// Empty for cluster-scoped objects.
+    pub namespace: String,
+    pub name: String,
+    /// As read from the file or the server; null before it was fetched.
+    pub object: Value,
+    /// The file it came from; empty if it was named.
+    pub source: String,
+}
+
+impl Info {
+    pub fn path(&self) -> String {
+        paths::object(&self.resource, &self.namespace, &self.name)
+    }
+
+    pub fn collection(&self) -> String {
+        paths::collection(&self.resource, &self.namespace)
+    }
+
+    /// `deployment.apps/web`
+    pub fn named(&self) -> String {
+        format!("{}/{}", self.resource.kind_group(), self.name)
+    }
+
+    /// `deployments.apps/web`, as errors and waits name it.
+    pub fn plural_named(&self) -> String {
+        format!("{}/{}", self.resource.qualified(), self.name)
+    }
+
+    /// Reads the object again.
+    pub async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
+        self.object = ctx.api().await?.get(&self.path(), &[]).await?;
+        Ok(())
+    }
+}
+
+/// One resource, to list.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub resource: Arc<Resource>,
+    /// Empty: all namespaces.
+    pub namespace: String,
+}
+
+/// What was asked for, before any object is fetched.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// Objects by name or from files.
+    Objects(Vec<Info>),
+    /// Whole resources.
+    Lists(Vec<Listing>),
+}
+
+/// How a verb reads its arguments.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// A type alone means all of its objects.
+    pub all_by_type: bool,
+    /// `--all-namespaces` was given.
+    pub all_namespaces: bool,
+    /// Files need not be sent to a server, nor their kinds be known there.
+    pub local: bool,
+}
+
+/// Reads files (`-f`), or arguments.
+pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+    let files = ctx.flags.list("filename");
+    if !ctx.flags.text("kustomize").is_empty() {
+        return text("kustomize (-k) is not implemented");
+    }
+    if !files.is_empty() {
+        if !args.is_empty() {
+            return text("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well");
+        }
+        return Ok(Asked::Objects(from_files(ctx, &files, options).await?));
+    }
+    if args.is_empty() {
+        return text(NOTHING);
+    }
+    by_arguments(ctx, args, options).await
+}
+
+/// `pods, svc` typed with a space is `pods,svc`.
+fn joined(args: &[String]) -> Vec<String> {
+    let Some(first) = args.first() else { return vec![] };
+    let mut out = vec![first.clone()];
+    for arg in &args[1..] {
+        if out.len() == 1 && (out[0].ends_with(',') || arg.starts_with(',')) {
+            out[0].push_str(arg);
+        } else {
+            out.push(arg.clone());
+        }
+    }
+    out
+}
+
+async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+    let args = joined(args);
+    let (namespace, _) = ctx.namespace()?;
+    let slashes = args.iter().filter(|a| a.contains('/')).count();
+    if slashes > 0 && slashes != args.len() {
+        return text("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'");
+    }
+    let at = |resource: &Arc<Resource>, name: &str| Info {
+        namespace: if resource.namespaced { namespace.clone() } else { String::new() },
+        resource: resource.clone(),
+        name: name.to_string(),
+        object: Value::Null,
+        source: String::new(),
+    };
+    if slashes > 0 {
+        let mut pairs = vec![];
+        for arg in &args {
+            pairs.push(type_and_name(arg)?);
+        }
+        if let Some(mistake) = unselectable(ctx, options) {
+            return text(mistake);
+        }
+        let mut infos = vec![];
+        for (kind, name) in pairs {
+            infos.push(at(&ctx.resource(kind).await?, name));
+        }
+        if options.all_namespaces {
+            return text("a resource cannot be retrieved by name across all namespaces");
+        }
+        return Ok(Asked::Objects(infos));
+    }
+    let mut resources: Vec<Arc<Resource>> = vec![];
+    for word in args[0].split(',').filter(|w| !w.is_empty()) {
+        let category = ctx.discovery().await?.category(word);
+        if category.is_empty() {
+            resources.push(ctx.resource(word).await?);
+        } else {
+            resources.extend(category);
+        }
+    }
+    let names = &args[1..];
+    if !names.is_empty() {
+        if let Some(mistake) = unselectable(ctx, options) {
+            return text(mistake);
+        }
+        if options.all_namespaces {
+            return text("a resource cannot be retrieved by name across all namespaces");
+        }
+        if resources.len() > 1 {
+            return text("you may only specify a single resource type");
+        }
+        let Some(resource) = resources.first() else { return text(NOTHING) };
+        let mut infos: Vec<Info> = vec![];
+        for name in names {
+            if !infos.iter().any(|i| &i.name == name) {
+                infos.push(at(resource, name));
+            }
+        }
+        return Ok(Asked::Objects(infos));
+    }
+    let selected = ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
+    if !options.all_by_type && !selected {
+        return text("resource(s) were provided, but no name was specified");
+    }
+    let listings = resources
+        .into_iter()
+        .map(|resource| Listing {
+            namespace: if options.all_namespaces || !resource.namespaced { String::new() } else { namespace.clone() },
+            resource,
+        })
+        .collect();
+    Ok(Asked::Lists(listings))
+}
+
+fn unselectable(ctx: &Ctx, _: Options) -> Option<&'static str> {
+    if !ctx.flags.text("selector").is_empty() {
+        return Some("name cannot be provided when a selector is specified");
+    }
+    if !ctx.flags.text("field-selector").is_empty() {
+        return Some("name cannot be provided when a field selector is specified");
+    }
+    None
+}
+
+/// `deploy/web`
+pub fn type_and_name(arg: &str) -> Result<(&str, &str), Fail> {
+    let parts: Vec<&str> = arg.split('/').collect();
+    match parts.as_slice() {
+        [kind, name] if !kind.is_empty() && !name.is_empty() && !kind.contains(',') => Ok((kind, name)),
+        [_, _] => text("arguments in resource/name form must have a single resource and name"),
+        _ => text("arguments in resource/name form may not have more than one slash"),
+    }
+}
+
+/// All objects: those asked for by name fetched one by one, lists listed. Failures are collected beside what was found.
+pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut found, mut failures) = (vec![], vec![]);
+    match asked {
+        Asked::Objects(infos) => {
+            for mut info in infos {
+                match info.fetch(ctx).await {
+                    Ok(()) => found.push(info),
+                    Err(fail @ Fail::Api(_)) => failures.push(fail),
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        Asked::Lists(listings) => {
+            for listing in listings {
+                match list(ctx, &listing).await {
+                    Ok(infos) => found.extend(infos),
+                    Err(fail @ Fail::Api(_)) => failures.push(fail),
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+    }
+    Ok((found, failures))
+}
+
+/// All objects of a listing that match the selectors.
+pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
+    let path = paths::collection(&listing.resource, &listing.namespace);
+    let mut query = vec![("limit", "500")];
+    query.extend(selectors(ctx));
+    let list = all_pages(ctx, &path, &query).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
+    let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
+    let items = match list {
+        Value::Array(items) => items,
+        _ => vec![],
+    };
+    let info = |mut object: Value| {
+        value::put(&mut object, "apiVersion", api_version.as_str());
+        value::put(&mut object, "kind", kind.as_str());
+        Info {
+            resource: listing.resource.clone(),
+            namespace: value::text(&object, "metadata.namespace").into(),
+            name: value::text(&object, "metadata.name").into(),
+            object,
+            source: String::new(),
+        }
+    };
+    Ok(items.into_iter().map(info).collect())
+}
+
+/// The items of all pages.
+async fn all_pages(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
+    let mut items: Vec<Value> = vec![];
+    let mut token = String::new();
+    loop {
+        let mut query = query.to_vec();
+        if !token.is_empty() {
+            query.push(("continue", token.as_str()));
+        }
+        let mut page = ctx.api().await?.get(path, &query).await?;
+        if let Some(Value::Array(more)) = page.get_mut("items") {
+            items.append(more);
+        }
+        token = value::text(&page, "metadata.continue").to_string();
+        if token.is_empty() {
+            return Ok(Value::Array(items));
+        }
+    }
+}
+
+/// kubectl's words for a list that was refused.
+pub fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
+    let gvr = match resource.group.as_str() {
+        "" => format!("/{}, Resource={}", resource.version, resource.plural),
+        group => format!("{group}/{}, Resource={}", resource.version, resource.plural),
+    };
+    match fail {
+        Fail::Api(refusal) if refusal.code == 400 || refusal.code == 404 => {
+            let (label, field) = (ctx.flags.text("selector"), ctx.flags.text("field-selector"));
+            let prefix = if label.is_empty() && field.is_empty() {
+                format!("Unable to list {}: ", quote(&gvr))
+            } else {
+                format!(
+                    "Unable to find {} that match label selector {}, field selector {}: ",
+                    quote(&gvr),
+                    quote(label),
+                    quote(field)
+                )
+            };
+            Fail::Api(refusal.prefixed(&prefix))
+        }
+        other => other,
+    }
+}
+
+/// `labelSelector` and `fieldSelector` as the flags say.
+pub fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
+    let mut found = vec![];
+    for (flag, key) in [("selector", "labelSelector"), ("field-selector", "fieldSelector")] {
+        let text = ctx.flags.text(flag);
+        if !text.is_empty() {
+            found.push((key, text));
+        }
+    }
+    found
+}
+
+/// A file's name and content.
+struct Source {
+    name: String,
+    text: Vec<u8>,
+}
+
+/// Objects of manifests, with resource and namespace found for each.
+pub async fn from_files(ctx: &Ctx, files: &[String], options: Options) -> Result<Vec<Info>, Fail> {
+    let mut infos = vec![];
+    for source in sources(ctx, files).await? {
+        let documents = manifest::documents(&source.text)
+            .map_err(|why| Fail::Text(format!("error parsing {}: {why}", source.name)))?;
+        for document in documents {
+            flatten(ctx, document, &source.name, options, &mut infos).await?;
+        }
+    }
+    Ok(infos)
+}
+
+async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
+    let mut found = vec![];
+    for file in files {
+        if file == "-" {
+            found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
+        } else if file.starts_with("http://") || file.starts_with("https://") {
+            return text(format!("unable to read URL {}: manifests from URLs are not implemented", quote(file)));
+        } else {
+            let path = ctx.path(file);
+            if !path.exists() {
+                return text(format!("the path {} does not exist", quote(file)));
+            }
+            let mut names: Vec<(PathBuf, String)> = vec![];
+            walk(&path, Path::new(file), ctx.flags.is("recursive"), &mut names)?;
+            for (path, name) in names {
+                let text = std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
+                found.push(Source { name, text });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
+    if !path.is_dir() {
+        found.push((path.into(), shown.display().to_string()));
+        return Ok(());
+    }
+    let mut entries: Vec<_> = std::fs::read_dir(path)?.flatten().map(|e| e.file_name()).collect();
+    entries.sort();
+    for entry in entries {
+        let (path, shown) = (path.join(&entry), shown.join(&entry));
+        if path.is_dir() {
+            if deep {
+                walk(&path, &shown, deep, found)?;
+            }
+        } else if matches!(path.extension().and_then(|e| e.to_str()), Some("json" | "yaml" | "yml")) {
+            found.push((path, shown.display().to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Lists become their items.
+async fn flatten(ctx: &Ctx, document: Value, source: &str, options: Options, into: &mut Vec<Info>) -> Result<(), Fail> {
+    let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
+    let undecodable = |what: &str| {
+        let shown = super::print::json::compact(&document);
+        text(format!("unable to decode {}: Object '{what}' is missing in '{shown}'", quote(source)))
+    };
+    if !document.is_object() {
+        let shown = super::print::json::compact(&document);
+        let kind = match &document {
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            _ => "bool",
+        };
+        let _ = shown;
+        return text(format!(
+            "error parsing {source}: couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+        ));
+    }
+    if kind.is_empty() {
+        return undecodable("Kind");
+    }
+    if api_version.is_empty() {
+        return undecodable("apiVersion");
+    }
+    if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
+        for item in value::list(&document, "items") {
+            Box::pin(flatten(ctx, item.clone(), source, options, into)).await?;
+        }
+        return Ok(());
+    }
+    let name = value::text(&document, "metadata.name").to_string();
+    let (default, enforced) = ctx.namespace()?;
+    let resource = match (options.local, ctx.discovery().await) {
+        (true, Err(_)) => Arc::new(Resource { kind: kind.into(), namespaced: true, ..Resource::default() }),
+        (_, discovery) => match discovery?.of_kind(api_version, kind) {
+            Some(resource) => resource,
+            None => {
+                let namespace = value::text(&document, "metadata.namespace");
+                return text(format!(
+                    "resource mapping not found for name: {} namespace: {} from {}: no matches for kind {} in version {}\nensure CRDs are installed first",
+                    quote(&name),
+                    quote(namespace),
+                    quote(source),
+                    quote(kind),
+                    quote(api_version)
+                ));
+            }
+        },
+    };
+    let mut document = document;
+    let mut namespace = value::text(&document, "metadata.namespace").to_string();
+    if !resource.namespaced {
+        namespace = String::new();
+    } else if namespace.is_empty() {
+        namespace = default;
+        value::put(&mut document, "metadata.namespace", namespace.as_str());
+    } else if enforced && namespace != default {
+        return text(format!(
+            "the namespace from the provided object {0} does not match the namespace {1}. You must pass '--namespace={namespace}' to perform this operation.",
+            quote(&namespace),
+            quote(&default)
+        ));
+    }
+    into.push(Info { resource, namespace, name, object: document, source: source.to_string() });
+    Ok(())
+}
+
+/// A refused request about an object from a file: `error when creating "x.yaml": …`.
+pub fn about(fail: Fail, doing: &str, source: &str) -> Fail {
+    match fail {
+        Fail::Api(refusal) if refusal.reason != "Invalid" && !source.is_empty() => {
+            Fail::Api(refusal.prefixed(&format!("error when {doing} {}: ", quote(source))))
+        }
+        other => other,
+    }
+}
+
+/// `pods "x" not found`, made up where no request was made.
+pub fn not_found(info: &Info) -> Fail {
+    let message = format!("{} {} not found", info.resource.qualified(), quote(&info.name));
+    Fail::Api(Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null })
+}

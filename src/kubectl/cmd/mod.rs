@@ -1,0 +1,4 @@
+//! The verbs.
+
+pub mod get;
+pub mod info;

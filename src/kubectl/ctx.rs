@@ -1,0 +1,167 @@
+//! What a verb works with: flags, streams, and the cluster on demand.
+
+use super::error::{Fail, text};
+use super::output::Output;
+use super::parse::{Flags, Parsed};
+use super::table::Verb;
+use super::wire::api::Api;
+use super::wire::config::{Kubeconfig, Target};
+use super::wire::discovery::{Discovery, Resource};
+use super::{Env, Terminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+type Input = Box<dyn AsyncRead + Send + Unpin>;
+
+pub struct Streams {
+    pub stdin: Input,
+    pub terminal: Option<Arc<dyn Terminal>>,
+    pub cancel: CancellationToken,
+}
+
+/// One command at work.
+pub struct Ctx {
+    pub verb: &'static Verb,
+    pub flags: Flags,
+    pub args: Vec<String>,
+    /// How many arguments stood before `--`, if there was one.
+    pub dash: Option<usize>,
+    pub env: Env,
+    pub output: Arc<Output>,
+    pub terminal: Option<Arc<dyn Terminal>>,
+    pub cancel: CancellationToken,
+    stdin: tokio::sync::Mutex<Option<Input>>,
+    api: OnceCell<Arc<Api>>,
+    discovery: OnceCell<Arc<Discovery>>,
+}
+
+impl Ctx {
+    pub fn new(parsed: Parsed, streams: Streams, env: Env, output: Arc<Output>) -> Ctx {
+        Ctx {
+            verb: parsed.verb,
+            flags: parsed.flags,
+            args: parsed.args,
+            dash: parsed.dash,
+            env,
+            output,
+            terminal: streams.terminal,
+            cancel: streams.cancel,
+            stdin: tokio::sync::Mutex::new(Some(streams.stdin)),
+            api: OnceCell::new(),
+            discovery: OnceCell::new(),
+        }
+    }
+
+    /// Prints to standard output.
+    pub fn out(&self, text: impl AsRef<str>) {
+        self.output.out(text.as_ref());
+    }
+
+    /// Prints a line.
+    pub fn line(&self, text: impl AsRef<str>) {
+        self.output.out(text.as_ref());
+        self.output.out("\n");
+    }
+
+    /// Prints a line to standard error.
+    pub fn note(&self, text: impl AsRef<str>) {
+        self.output.err(text.as_ref());
+        self.output.err("\n");
+    }
+
+    /// A mistake in the use of this verb.
+    pub fn usage<T>(&self, message: impl AsRef<str>) -> Result<T, Fail> {
+        Err(Fail::usage(&self.verb.command_path(), message.as_ref()))
+    }
+
+    pub fn kubeconfig(&self) -> Result<Kubeconfig, Fail> {
+        Kubeconfig::load(&self.env, &self.flags)
+    }
+
+    pub fn target(&self) -> Result<Target, Fail> {
+        let files = self.kubeconfig()?;
+        Target::of(&self.env, &self.flags, &files)
+    }
+
+    /// The connection to the server.
+    pub async fn api(&self) -> Result<&Arc<Api>, Fail> {
+        self.api
+            .get_or_try_init(|| async {
+                let limit = match self.flags.text("request-timeout") {
+                    "" | "0" => None,
+                    limit => {
+                        let limit = match limit.parse::<i64>() {
+                            Ok(secs) => super::gostr::Nanos::secs(secs),
+                            Err(_) => super::gostr::parse_duration(limit).map_err(|_| {
+                                Fail::Text(format!(
+                                    "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)"
+                                ))
+                            })?,
+                        };
+                        Some(limit.duration()).filter(|d| !d.is_zero())
+                    }
+                };
+                let command = self.verb.command_path();
+                Ok(Arc::new(Api::new(self.target()?, &command, self.output.clone(), limit)?))
+            })
+            .await
+    }
+
+    pub async fn discovery(&self) -> Result<&Arc<Discovery>, Fail> {
+        self.discovery
+            .get_or_try_init(|| async { Ok(Arc::new(Discovery::load(self.api().await?).await?)) })
+            .await
+    }
+
+    /// The resource that a word means, or kubectl's complaint.
+    pub async fn resource(&self, word: &str) -> Result<Arc<Resource>, Fail> {
+        match self.discovery().await?.find(word) {
+            Some(resource) => Ok(resource),
+            None => {
+                let name = word.split('.').next().unwrap_or(word);
+                text(format!("the server doesn't have a resource type {}", super::gostr::quote(name)))
+            }
+        }
+    }
+
+    /// The namespace to work in, and whether the user named it.
+    pub fn namespace(&self) -> Result<(String, bool), Fail> {
+        match self.flags.text("namespace") {
+            "" => Ok((self.target()?.namespace, false)),
+            named => Ok((named.to_string(), true)),
+        }
+    }
+
+    /// Everything on standard input.
+    pub async fn read_stdin(&self) -> Result<Vec<u8>, Fail> {
+        self.output.flush().await;
+        let mut bytes = vec![];
+        if let Some(stdin) = self.stdin.lock().await.as_mut() {
+            stdin.read_to_end(&mut bytes).await?;
+        }
+        Ok(bytes)
+    }
+
+    /// Standard input itself, for a stream; `None` if it was taken before.
+    pub async fn take_stdin(&self) -> Option<Input> {
+        self.stdin.lock().await.take()
+    }
+
+    /// A path as the user means it.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.env.cwd.join(path)
+    }
+
+    /// What is left to say when the verb succeeded.
+    pub fn finish(&self) -> Result<(), Fail> {
+        let warned = self.api.get().map_or(0, |api| api.warnings());
+        match warned {
+            1 if self.flags.is("warnings-as-errors") => text("1 warning received"),
+            n if n > 0 && self.flags.is("warnings-as-errors") => text(format!("{n} warnings received")),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! describe: everything about one object, as text.

@@ -1,0 +1,171 @@
+//! Texts as Go prints them: quoted strings, durations, numbers.
+
+use serde_json::Value;
+use std::time::Duration;
+
+/// `%q`: a string in double quotes, special characters escaped.
+pub fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\u{b}' => out.push_str("\\v"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Nanoseconds, with a sign, as Go's `time.Duration`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanos(pub i128);
+
+impl Nanos {
+    /// Without its sign's meaning: negative counts as nothing.
+    pub fn duration(self) -> Duration {
+        Duration::from_nanos(self.0.max(0).min(u64::MAX as i128) as u64)
+    }
+    pub fn secs(secs: i64) -> Nanos {
+        Nanos(secs as i128 * 1_000_000_000)
+    }
+}
+
+impl std::fmt::Display for Nanos {
+    /// `1h5m0s`, `1.5s`, `250ms`, `0s`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sign, n) = if self.0 < 0 { ("-", -self.0) } else { ("", self.0) };
+        let fraction = |n: i128, unit: i128, name: &str| {
+            let mut text = format!("{}", n / unit);
+            if n % unit != 0 {
+                let digits = unit.ilog10() as usize;
+                let part = format!("{:0digits$}", n % unit);
+                text.push('.');
+                text.push_str(part.trim_end_matches('0'));
+            }
+            text + name
+        };
+        let text = match n {
+            0 => "0s".to_string(),
+            n if n < 1_000 => format!("{n}ns"),
+            n if n < 1_000_000 => fraction(n, 1_000, "µs"),
+            n if n < 1_000_000_000 => fraction(n, 1_000_000, "ms"),
+            n => {
+                let minutes = n / 60_000_000_000;
+                let seconds = fraction(n % 60_000_000_000, 1_000_000_000, "s");
+                match (minutes / 60, minutes % 60) {
+                    (0, 0) => seconds,
+                    (0, m) => format!("{m}m{seconds}"),
+                    (h, m) => format!("{h}h{m}m{seconds}"),
+                }
+            }
+        };
+        write!(f, "{sign}{text}")
+    }
+}
+
+/// Reads `1h30m`, `5s`, `1.5s`, `0`. The error is Go's.
+pub fn parse_duration(text: &str) -> Result<Nanos, String> {
+    let invalid = || format!("time: invalid duration {}", quote(text));
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(Nanos(0));
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut total: i128 = 0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(end);
+        if number.is_empty() || number == "." {
+            return Err(invalid());
+        }
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let scale: i128 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "" => return Err(format!("time: missing unit in duration {}", quote(text))),
+            other => return Err(format!("time: unknown unit {} in duration {}", quote(other), quote(text))),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+        total += whole * scale;
+        if !fraction.is_empty() {
+            let digits: i128 = fraction.parse().map_err(|_| invalid())?;
+            total += digits * scale / 10i128.pow(fraction.len().min(30) as u32);
+        }
+        rest = tail;
+    }
+    Ok(Nanos(sign * total))
+}
+
+/// A float as `strconv.FormatFloat(f, 'g', -1, 64)` writes it.
+pub fn float(f: f64) -> String {
+    if f == 0.0 {
+        return "0".into();
+    }
+    let exponent = f.abs().log10().floor() as i32;
+    if !(-5..21).contains(&exponent) {
+        let text = format!("{f:e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
+    }
+    format!("{f}")
+}
+
+/// `%v` of a JSON value decoded by Go: `map[a:1 b:[x y]]`, `<nil>`.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) => match n.as_f64() {
+            Some(f) if n.is_f64() => float(f),
+            _ => n.to_string(),
+        },
+        Value::String(s) => s.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(plain).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            let pairs: Vec<String> = keys.iter().map(|k| format!("{k}:{}", plain(&map[*k]))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_as_go_does() {
+        for (text, printed) in
+            [("90s", "1m30s"), ("1h", "1h0m0s"), ("1.5s", "1.5s"), ("250ms", "250ms"), ("0", "0s"), ("-1s", "-1s"), ("1h1ms", "1h0m0.001s")]
+        {
+            assert_eq!(parse_duration(text).unwrap().to_string(), printed, "{text}");
+        }
+        assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
+        assert_eq!(parse_duration("5x").unwrap_err(), "time: unknown unit \"x\" in duration \"5x\"");
+        assert_eq!(parse_duration("x").unwrap_err(), "time: invalid duration \"x\"");
+    }
+}

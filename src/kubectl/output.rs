@@ -1,0 +1,72 @@
+//! Where a command's words go: queued in order, written before the next wait.
+
+use std::sync::Mutex;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+type Sink = Box<dyn AsyncWrite + Send + Unpin>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Out,
+    Err,
+}
+
+/// Standard output and standard error of one command.
+pub struct Output {
+    queue: Mutex<Vec<(Stream, Vec<u8>)>>,
+    sinks: tokio::sync::Mutex<(Sink, Sink)>,
+    /// Nobody reads standard output any more.
+    pub gone: CancellationToken,
+}
+
+impl Output {
+    pub fn new(stdout: Sink, stderr: Sink) -> Output {
+        Output { queue: Mutex::default(), sinks: tokio::sync::Mutex::new((stdout, stderr)), gone: CancellationToken::new() }
+    }
+
+    fn push(&self, stream: Stream, bytes: &[u8]) {
+        let mut queue = self.queue.lock().unwrap_or_else(|p| p.into_inner());
+        match queue.last_mut() {
+            Some((last, text)) if *last == stream => text.extend_from_slice(bytes),
+            _ => queue.push((stream, bytes.to_vec())),
+        }
+    }
+
+    pub fn out(&self, text: &str) {
+        self.push(Stream::Out, text.as_bytes());
+    }
+
+    pub fn bytes(&self, bytes: &[u8]) {
+        self.push(Stream::Out, bytes);
+    }
+
+    pub fn err(&self, text: &str) {
+        self.push(Stream::Err, text.as_bytes());
+    }
+
+    pub fn err_bytes(&self, bytes: &[u8]) {
+        self.push(Stream::Err, bytes);
+    }
+
+    /// Writes what is queued. A reader that is gone ends the command, as SIGPIPE would.
+    pub async fn flush(&self) {
+        let mut sinks = self.sinks.lock().await;
+        loop {
+            let queued = std::mem::take(&mut *self.queue.lock().unwrap_or_else(|p| p.into_inner()));
+            if queued.is_empty() {
+                return;
+            }
+            for (stream, bytes) in queued {
+                let sink = if stream == Stream::Out { &mut sinks.0 } else { &mut sinks.1 };
+                let written = match sink.write_all(&bytes).await {
+                    Ok(()) => sink.flush().await,
+                    failed => failed,
+                };
+                if written.is_err() && stream == Stream::Out {
+                    self.gone.cancel();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Command lines, read as cobra and pflag read them.
+
+use super::error::Fail;
+use super::table::{self, Flag, Kind, Verb};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The values of flags that were given.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    given: BTreeMap<&'static str, Vec<String>>,
+    defaults: BTreeMap<&'static str, &'static Flag>,
+}
+
+impl Flags {
+    /// Was it given?
+    pub fn changed(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// Its value, or its default.
+    pub fn text(&self, name: &str) -> &str {
+        match self.given.get(name).and_then(|v| v.last()) {
+            Some(value) => value,
+            None => self.defaults.get(name).map_or("", |f| f.default),
+        }
+    }
+
+    pub fn is(&self, name: &str) -> bool {
+        parse_bool(self.text(name)).unwrap_or(false)
+    }
+
+    pub fn int(&self, name: &str) -> i64 {
+        self.text(name).parse().unwrap_or(0)
+    }
+
+    pub fn duration(&self, name: &str) -> Duration {
+        super::gostr::parse_duration(self.text(name)).map_or(Duration::ZERO, |ms| ms.duration())
+    }
+
+    /// All values; those of a list also split at commas.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let split = self.defaults.get(name).is_some_and(|f| f.kind == Kind::List);
+        let given = self.given.get(name).into_iter().flatten();
+        match split {
+            true => given.flat_map(|v| split_csv(v)).collect(),
+            false => given.cloned().collect(),
+        }
+    }
+}
+
+/// `a,"b,c",d` as Go's csv reader splits it.
+fn split_csv(text: &str) -> Vec<String> {
+    let mut parts = vec![];
+    let mut rest = text;
+    if text.is_empty() {
+        return parts;
+    }
+    loop {
+        if let Some(quoted) = rest.strip_prefix('"')
+            && let Some(end) = quoted.find('"')
+        {
+            parts.push(quoted[..end].to_string());
+            rest = &quoted[end + 1..];
+            match rest.strip_prefix(',') {
+                Some(more) => rest = more,
+                None => return parts,
+            }
+            continue;
+        }
+        match rest.split_once(',') {
+            Some((head, tail)) => {
+                parts.push(head.to_string());
+                rest = tail;
+            }
+            None => {
+                parts.push(rest.to_string());
+                return parts;
+            }
+        }
+    }
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A command line that was understood.
+pub struct Parsed {
+    pub verb: &'static Verb,
+    pub flags: Flags,
+    pub args: Vec<String>,
+    /// How many of `args` stood before `--`, if there was one.
+    pub dash: Option<usize>,
+    pub help: bool,
+}
+
+/// Finds the verb, then reads the flags. `words` are those after the program's name.
+pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
+    let (verb, rest) = find(words)?;
+    let mut parsed =
+        Parsed { verb, flags: Flags::default(), args: vec![], dash: None, help: false };
+    parsed.flags.defaults = verb.all_flags().map(|f| (f.name, f)).collect();
+    for own in verb.flags {
+        parsed.flags.defaults.insert(own.name, own);
+    }
+    read(&rest, &mut parsed).map_err(|message| {
+        let path = verb.command_path();
+        Fail::Text(format!("{message}\nSee '{path} --help' for usage."))
+    })?;
+    Ok(parsed)
+}
+
+/// Walks down the tree of verbs, over flags and their values, as cobra's `Find` does.
+fn find(words: &[String]) -> Result<(&'static Verb, Vec<String>), Fail> {
+    let mut verb = table::root();
+    let mut rest = words.to_vec();
+    while let Some(at) = first_word(verb, &rest) {
+        match verb.child(&rest[at]) {
+            Some(child) => {
+                rest.remove(at);
+                verb = child;
+            }
+            None if verb.path.is_empty() => return Err(unknown(&rest[at])),
+            None => break,
+        }
+    }
+    Ok((verb, rest))
+}
+
+/// Where the first word stands that is neither a flag nor a flag's value.
+fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
+    let mut at = 0;
+    while at < words.len() {
+        let word = words[at].as_str();
+        if word == "--" {
+            return None;
+        }
+        let takes_next = match word.strip_prefix("--") {
+            Some(name) => !name.contains('=') && verb.flag(name).is_none_or(|f| f.alone.is_empty()) && name != "help",
+            None if word.len() == 2 && word.starts_with('-') => {
+                let letter = word.chars().nth(1).unwrap_or('-');
+                letter != 'h' && verb.short_flag(letter).is_none_or(|f| f.alone.is_empty())
+            }
+            None => false,
+        };
+        if takes_next {
+            at += 2;
+        } else if word.starts_with('-') && word.len() > 1 {
+            at += 1;
+        } else if word.is_empty() {
+            at += 1;
+        } else {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn unknown(word: &str) -> Fail {
+    let mut text = format!("unknown command {} for \"kubectl\"", super::gostr::quote(word));
+    let near: Vec<&str> = table::root()
+        .children()
+        .map(Verb::name)
+        .filter(|name| distance(word, name) <= 2 || name.starts_with(&word.to_lowercase()))
+        .collect();
+    if !near.is_empty() {
+        text.push_str("\n\nDid you mean this?\n");
+        for name in near {
+            text.push_str(&format!("\t{name}\n"));
+        }
+    }
+    Fail::Text(text)
+}
+
+/// Levenshtein distance, letters' case ignored.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = corner + usize::from(x != y);
+            corner = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn read(words: &[String], parsed: &mut Parsed) -> Result<(), String> {
+    let mut at = 0;
+    while at < words.len() {
+        let word = &words[at];
+        at += 1;
+        if word == "--" {
+            parsed.dash = Some(parsed.args.len());
+            parsed.args.extend(words[at..].iter().cloned());
+            return Ok(());
+        } else if let Some(long) = word.strip_prefix("--") {
+            if long.starts_with('-') || long.starts_with('=') {
+                return Err(format!("bad flag syntax: {word}"));
+            }
+            let (name, value) = match long.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_string())),
+                None => (long, None),
+            };
+            let Some(flag) = parsed.verb.flag(name) else {
+                if name == "help" {
+                    parsed.help = true;
+                    continue;
+                }
+                return Err(format!("unknown flag: --{name}"));
+            };
+            let value = match value {
+                Some(value) => value,
+                None if !flag.alone.is_empty() => flag.alone.to_string(),
+                None if at < words.len() => {
+                    at += 1;
+                    words[at - 1].clone()
+                }
+                None => return Err(format!("flag needs an argument: --{name}")),
+            };
+            give(parsed, flag, value)?;
+        } else if word.starts_with('-') && word.len() > 1 {
+            at = short(&word[1..], words, at, parsed)?;
+        } else {
+            parsed.args.push(word.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Reads `it`, `nkube-system` or `o=yaml` after a single dash; returns where to go on.
+fn short(letters: &str, words: &[String], mut at: usize, parsed: &mut Parsed) -> Result<usize, String> {
+    for (i, letter) in letters.char_indices() {
+        let rest = &letters[i + letter.len_utf8()..];
+        let Some(flag) = parsed.verb.short_flag(letter) else {
+            if letter == 'h' {
+                parsed.help = true;
+                continue;
+            }
+            return Err(format!("unknown shorthand flag: '{letter}' in -{letters}"));
+        };
+        if let Some(value) = rest.strip_prefix('=') {
+            give(parsed, flag, value.to_string())?;
+            return Ok(at);
+        }
+        if !flag.alone.is_empty() {
+            give(parsed, flag, flag.alone.to_string())?;
+            continue;
+        }
+        let value = if !rest.is_empty() {
+            rest.to_string()
+        } else if at < words.len() {
+            at += 1;
+            words[at - 1].clone()
+        } else {
+            return Err(format!("flag needs an argument: '{letter}' in -{letters}"));
+        };
+        give(parsed, flag, value)?;
+        return Ok(at);
+    }
+    Ok(at)
+}
+
+fn give(parsed: &mut Parsed, flag: &'static Flag, value: String) -> Result<(), String> {
+    let name = match flag.short {
+        "" => format!("--{}", flag.name),
+        short => format!("-{short}, --{}", flag.name),
+    };
+    let invalid = |why: String| Err(format!("invalid argument {} for \"{name}\" flag: {why}", super::gostr::quote(&value)));
+    let quoted = super::gostr::quote(&value);
+    match flag.kind {
+        Kind::Bool if parse_bool(&value).is_none() => {
+            return invalid(format!("strconv.ParseBool: parsing {quoted}: invalid syntax"));
+        }
+        Kind::Int if value.parse::<i64>().is_err() => {
+            return invalid(format!("strconv.ParseInt: parsing {quoted}: invalid syntax"));
+        }
+        Kind::Duration => {
+            if let Err(why) = super::gostr::parse_duration(&value) {
+                return invalid(why);
+            }
+        }
+        _ => {}
+    }
+    parsed.flags.given.entry(flag.name).or_default().push(value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn flags_stand_anywhere_and_in_every_spelling() {
+        let p = parse(&words("-n kube-system get po -oyaml --watch=false -l app=a --show-labels x")).unwrap();
+        assert_eq!((p.verb.path, p.args), ("get", words("po x")));
+        assert_eq!((p.flags.text("namespace"), p.flags.text("output")), ("kube-system", "yaml"));
+        assert!(p.flags.is("show-labels") && !p.flags.is("watch"));
+        let p = parse(&words("exec -it p -c main -- ls -l")).unwrap();
+        assert!(p.flags.is("stdin") && p.flags.is("tty"));
+        assert_eq!((p.args, p.dash), (words("p ls -l"), Some(1)));
+        let p = parse(&words("-o json rollout history deploy/x --dry-run")).err();
+        assert!(p.is_some(), "history has no --dry-run");
+        let p = parse(&words("create cm x --from-file=a,b --from-literal=k=1,2 --dry-run -o yaml")).unwrap();
+        assert_eq!(p.verb.path, "create configmap");
+        assert_eq!(p.flags.list("from-file"), ["a", "b"]);
+        assert_eq!(p.flags.list("from-literal"), ["k=1,2"]);
+        assert_eq!(p.flags.text("dry-run"), "unchanged");
+    }
+
+    #[test]
+    fn mistakes_are_told_in_kubectls_words() {
+        let told = |line: &str| parse(&words(line)).err().map(|f| f.told().0).unwrap_or_default();
+        assert_eq!(told("get --foo"), "error: unknown flag: --foo\nSee 'kubectl get --help' for usage.\n");
+        assert_eq!(
+            told("get -z"),
+            "error: unknown shorthand flag: 'z' in -z\nSee 'kubectl get --help' for usage.\n"
+        );
+        assert_eq!(
+            told("scale --replicas=x deploy/x"),
+            "error: invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nSee 'kubectl scale --help' for usage.\n"
+        );
+        assert!(told("gett").starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n"));
+    }
+}

@@ -1,0 +1,11 @@
+//! Objects as text: tables, YAML, JSON, names, and what a template picks.
+
+pub mod columns;
+pub mod formats;
+pub mod json;
+pub mod jsonpath;
+pub mod scalar;
+pub mod tab;
+pub mod table;
+pub mod template;
+pub mod yaml;

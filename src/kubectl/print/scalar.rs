@@ -1,0 +1,172 @@
+//! Which quotes a YAML string needs: go-yaml's resolver and libyaml's analysis of a scalar.
+
+use regex::Regex;
+use std::sync::LazyLock;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Single,
+    Double,
+    Literal,
+}
+
+pub fn is_break(c: char) -> bool {
+    matches!(c, '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// go-yaml escapes tabs and everything beyond the basic plane.
+pub fn is_printable(c: char) -> bool {
+    matches!(c, '\n' | '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && c != '\u{feff}'
+}
+
+/// What the analysis allows.
+struct Allowed {
+    multiline: bool,
+    plain: bool,
+    single: bool,
+    block: bool,
+}
+
+/// The style of a string; `key`: it stands before a colon.
+pub fn style(text: &str, key: bool) -> Style {
+    let allowed = analyze(text);
+    let wanted = if text.contains('\n') {
+        Style::Literal
+    } else if is_other_type(text) {
+        Style::Double
+    } else {
+        Style::Plain
+    };
+    let single_or_double = || if allowed.single { Style::Single } else { Style::Double };
+    match wanted {
+        _ if key && allowed.multiline => Style::Double,
+        Style::Plain if !allowed.plain || (text.is_empty() && key) => single_or_double(),
+        Style::Literal if !allowed.block || key => Style::Double,
+        wanted => wanted,
+    }
+}
+
+fn analyze(text: &str) -> Allowed {
+    let chars: Vec<char> = text.chars().collect();
+    let Some(last) = chars.len().checked_sub(1) else {
+        return Allowed { multiline: false, plain: true, single: true, block: false };
+    };
+    let blank_at = |i: usize| chars.get(i).is_none_or(|c| matches!(c, ' ' | '\t' | '\0') || is_break(*c));
+    let mut indicators = text.starts_with("---") || text.starts_with("...");
+    let (mut breaks, mut special) = (false, false);
+    let (mut leading, mut trailing_space, mut trailing_break) = (false, false, false);
+    let (mut break_space, mut space_break) = (false, false);
+    let (mut previous_space, mut previous_break) = (false, false);
+    for (i, c) in chars.iter().enumerate() {
+        let followed = blank_at(i + 1);
+        indicators |= match c {
+            '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`'
+                if i == 0 =>
+            {
+                true
+            }
+            '?' | '-' if i == 0 => followed,
+            ':' => followed,
+            '#' => blank_at(i - 1),
+            _ => false,
+        };
+        special |= !is_printable(*c) && !is_break(*c);
+        special |= *c == '\r';
+        if *c == ' ' {
+            leading |= i == 0;
+            trailing_space |= i == last;
+            break_space |= previous_break;
+            (previous_space, previous_break) = (true, false);
+        } else if is_break(*c) {
+            breaks = true;
+            leading |= i == 0;
+            trailing_break |= i == last;
+            space_break |= previous_space;
+            (previous_space, previous_break) = (false, true);
+        } else {
+            (previous_space, previous_break) = (false, false);
+        }
+    }
+    let unsafe_text = space_break || special;
+    Allowed {
+        multiline: breaks,
+        plain: !(leading || trailing_space || trailing_break || break_space || unsafe_text || breaks || indicators),
+        single: !(break_space || unsafe_text),
+        block: !(trailing_space || unsafe_text),
+    }
+}
+
+/// Would a parser read the plain text as something else than a string?
+fn is_other_type(text: &str) -> bool {
+    static FLOAT: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$").ok());
+    static BASE60: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$").ok());
+    static TIME: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"^\d{4}-\d\d?-\d\d?([Tt]\d\d?:\d\d?:\d\d?(\.\d+)?(Z|[-+]\d\d:\d\d)| \d\d?:\d\d?:\d\d?(\.\d+)?)?$").ok()
+    });
+    let matches = |pattern: &LazyLock<Option<Regex>>, text: &str| pattern.as_ref().is_some_and(|p| p.is_match(text));
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return true,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => return true,
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => return true,
+        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf"
+        | "-.INF" => return true,
+        _ => {}
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+        return false;
+    }
+    let bare = text.replace('_', "");
+    matches(&BASE60, text) || matches(&TIME, text) || matches(&FLOAT, &bare) || is_integer(&bare)
+}
+
+/// `strconv.ParseInt(text, 0, 64)` understands it.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let based = |prefixes: [&str; 2], radix: u32| {
+        prefixes.iter().find_map(|p| digits.strip_prefix(p)).is_some_and(|d| u64::from_str_radix(d, radix).is_ok())
+    };
+    based(["0x", "0X"], 16) || based(["0o", "0O"], 8) || based(["0b", "0B"], 2) || digits.parse::<u64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As kubectl 1.33 printed them.
+    #[test]
+    fn quotes_are_chosen_as_kubectl_chooses_them() {
+        for (text, want) in [
+            ("yes", Style::Double),
+            ("1:30", Style::Double),
+            ("0o7", Style::Double),
+            ("2024-01-01", Style::Double),
+            ("1_000", Style::Double),
+            (".5", Style::Double),
+            ("1e", Style::Plain),
+            ("0x", Style::Plain),
+            ("NaN", Style::Plain),
+            ("a:b", Style::Plain),
+            ("a: b", Style::Single),
+            ("a #b", Style::Single),
+            ("- a", Style::Single),
+            ("-a", Style::Plain),
+            ("?a", Style::Plain),
+            ("*a", Style::Single),
+            ("a, b", Style::Plain),
+            ("{}", Style::Single),
+            ("---", Style::Single),
+            ("trail ", Style::Single),
+            ("a\tb", Style::Double),
+            ("a\nb", Style::Literal),
+            ("a \nb", Style::Double),
+            ("한국어", Style::Plain),
+            ("😀", Style::Double),
+            ("100m", Style::Plain),
+        ] {
+            assert_eq!(style(text, false), want, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Requests to the API server, and what its answers mean.
+
+use super::config::Target;
+use super::http::Http;
+use super::paths::resource_of;
+use crate::kubectl::error::{Fail, Refusal};
+use crate::kubectl::output::Output;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub const JSON: &str = "application/json";
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+pub const JSON_PATCH: &str = "application/json-patch+json";
+pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// How often an answer with `Retry-After` is asked again.
+const RETRIES: u32 = 10;
+
+/// One query parameter after another, in alphabetical order.
+pub type Query<'a> = &'a [(&'a str, &'a str)];
+
+pub struct Api {
+    http: Http,
+    headers: HeaderMap,
+    output: Arc<Output>,
+    warned: Mutex<BTreeSet<String>>,
+    timeout: Option<Duration>,
+}
+
+impl Api {
+    pub fn new(target: Target, command: &str, output: Arc<Output>, timeout: Option<Duration>) -> Result<Api, Fail> {
+        let mut headers = HeaderMap::new();
+        let mut put = |name: &str, text: &str| {
+            if let (Ok(name), Ok(text)) = (http::HeaderName::try_from(name), http::HeaderValue::from_str(text)) {
+                headers.append(name, text);
+            }
+        };
+        put("user-agent", &format!("kubectl/{} (linux/amd64) ropewalk", crate::kubectl::VERSION));
+        put("kubectl-command", command);
+        put("kubectl-session", &uuid::Uuid::new_v4().to_string());
+        if let Some(authorization) = &target.authorization {
+            put("authorization", authorization);
+        }
+        for (name, text) in &target.impersonate {
+            put(name, text);
+        }
+        Ok(Api { http: Http::new(target)?, headers, output, warned: Mutex::default(), timeout })
+    }
+
+    pub fn target(&self) -> &Arc<Target> {
+        &self.http.target
+    }
+
+    /// Headers of every request.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Sends a request; a failed answer is an error.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Response<Incoming>, Fail> {
+        let url = format!("{}{path}{}", self.target().url(), encode(path, query));
+        for attempt in 0.. {
+            self.output.flush().await;
+            let mut request = Request::builder().method(method.clone()).uri(&url).header("accept", accept);
+            if let Some((kind, _)) = &body
+                && !kind.is_empty()
+            {
+                request = request.header("content-type", *kind);
+            }
+            let bytes = body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+            let mut request =
+                request.body(Full::new(bytes)).map_err(|e| Fail::Text(format!("parse {url:?}: {e}")))?;
+            for (name, value) in &self.headers {
+                request.headers_mut().append(name, value.clone());
+            }
+            let sent = self.http.send(request);
+            let response = match self.timeout {
+                None => sent.await?,
+                Some(limit) => tokio::time::timeout(limit, sent).await.map_err(|_| {
+                    Fail::Transport(
+                        "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".into(),
+                    )
+                })??,
+            };
+            self.warn(response.headers());
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            let again = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+            if let Some(secs) = again
+                && attempt < RETRIES
+                && (status.as_u16() == 429 || status.is_server_error())
+            {
+                tokio::time::sleep(Duration::from_secs(secs)).await;
+                continue;
+            }
+            return Err(refusal(&method, path, response).await);
+        }
+        Err(Fail::Exit(1))
+    }
+
+    /// Warnings of the server, each once.
+    fn warn(&self, headers: &HeaderMap) {
+        for header in headers.get_all("warning") {
+            let Some(text) = header.to_str().ok().and_then(|h| h.splitn(3, ' ').nth(2)) else { continue };
+            let text = text.trim().trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+            let mut warned = self.warned.lock().unwrap_or_else(|p| p.into_inner());
+            if warned.insert(text.clone()) {
+                self.output.err(&format!("Warning: {text}\n"));
+            }
+        }
+    }
+
+    /// How many warnings the server sent.
+    pub fn warnings(&self) -> usize {
+        self.warned.lock().unwrap_or_else(|p| p.into_inner()).len()
+    }
+
+    /// The whole answer as bytes.
+    pub async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Bytes, Fail> {
+        let response = self.send(method, path, query, accept, body).await?;
+        let collected = response.into_body().collect().await;
+        collected.map(|c| c.to_bytes()).map_err(|e| super::http::fail_of(self.target(), &e))
+    }
+
+    async fn value(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Value, Fail> {
+        let bytes = self.bytes(method, path, query, accept, body).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Fail::Text(format!("the server's answer to {path} cannot be read: {e}")))
+    }
+
+    pub async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Fail> {
+        self.value(Method::GET, path, query, JSON, None).await
+    }
+
+    pub async fn get_as(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Value, Fail> {
+        self.value(Method::GET, path, query, accept, None).await
+    }
+
+    pub async fn post(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
+        self.value(Method::POST, path, query, JSON, Some((JSON, encoded(body)))).await
+    }
+
+    pub async fn put(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
+        self.value(Method::PUT, path, query, JSON, Some((JSON, encoded(body)))).await
+    }
+
+    pub async fn patch(&self, path: &str, query: Query<'_>, kind: &str, patch: Bytes) -> Result<Value, Fail> {
+        self.value(Method::PATCH, path, query, JSON, Some((kind, patch))).await
+    }
+
+    pub async fn delete(&self, path: &str, query: Query<'_>, options: &Value) -> Result<Value, Fail> {
+        self.value(Method::DELETE, path, query, JSON, Some((JSON, encoded(options)))).await
+    }
+
+    /// Events of a watch; the query must say `watch=true`.
+    pub async fn watch(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Lines, Fail> {
+        let response = self.send(Method::GET, path, query, accept, None).await?;
+        Ok(Lines { body: response.into_body(), buffer: BytesMut::new() })
+    }
+}
+
+/// An object's bytes.
+pub fn encoded(value: &Value) -> Bytes {
+    Bytes::from(value.to_string())
+}
+
+fn encode(path: &str, query: Query<'_>) -> String {
+    if query.is_empty() {
+        return String::new();
+    }
+    let mut pairs: Vec<_> = query.to_vec();
+    pairs.sort();
+    let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    format!("{}{text}", if path.contains('?') { '&' } else { '?' })
+}
+
+/// What a failed answer says; a body that is no Status is put into client-go's words.
+async fn refusal(method: &Method, path: &str, response: Response<Incoming>) -> Fail {
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.map(|c| c.to_bytes()).unwrap_or_default();
+    if let Ok(status) = serde_json::from_slice::<Value>(&body)
+        && status["kind"] == "Status"
+    {
+        return Fail::Api(Refusal::of(&status, code));
+    }
+    let said = String::from_utf8_lossy(&body).trim().to_string();
+    let (reason, message) = match code {
+        400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
+        401 => ("Unauthorized", "the server has asked for the client to provide credentials".into()),
+        403 => ("Forbidden", if said.is_empty() { "unknown".into() } else { said }),
+        404 => ("NotFound", "the server could not find the requested resource".into()),
+        405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".into()),
+        406 => ("NotAcceptable", "the server was unable to respond with a content type that the client supports".into()),
+        409 => ("Conflict", "the server reported a conflict".into()),
+        415 => ("UnsupportedMediaType", "the server rejected our request due to an error in our request".into()),
+        422 => ("Invalid", "the server rejected our request due to an error in our request".into()),
+        429 => (
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later".into(),
+        ),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request".into()),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .into(),
+        ),
+        code if code >= 500 => (
+            "InternalError",
+            format!(
+                "an error on the server ({}) has prevented the request from succeeding",
+                crate::kubectl::gostr::quote(&said)
+            ),
+        ),
+        code => ("", format!("the server responded with the status code {code} but did not return more information")),
+    };
+    let verb = method.as_str().to_lowercase();
+    let message = match resource_of(path) {
+        Some((resource, name)) if name.is_empty() => format!("{message} ({verb} {resource})"),
+        Some((resource, name)) => format!("{message} ({verb} {resource} {name})"),
+        None => message,
+    };
+    Fail::Api(Refusal { code, reason: reason.into(), message, details: Value::Null })
+}
+
+/// A body of one JSON document a line.
+pub struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+}
+
+impl Lines {
+    /// The next event; `None` when the server closed the stream.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line = self.buffer.split_to(end + 1);
+                match serde_json::from_slice(&line) {
+                    Ok(event) => return Some(event),
+                    Err(_) if line.iter().all(u8::is_ascii_whitespace) => continue,
+                    Err(_) => return None,
+                }
+            }
+            match self.body.frame().await? {
+                Ok(frame) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! kubeconfig: which server, as whom, in which namespace.
+
+use crate::api::value;
+use crate::kubectl::Env;
+use crate::kubectl::error::{Fail, go_io};
+use crate::kubectl::parse::Flags;
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// One named entry and the file it stands in.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub name: String,
+    pub value: Value,
+    pub file: PathBuf,
+}
+
+/// All kubeconfig files, merged: of entries with one name the first counts.
+#[derive(Clone, Debug, Default)]
+pub struct Kubeconfig {
+    pub clusters: Vec<Entry>,
+    pub users: Vec<Entry>,
+    pub contexts: Vec<Entry>,
+    pub current: String,
+    /// The files that were asked for, whether they exist or not.
+    pub files: Vec<PathBuf>,
+    /// One file was named with `--kubeconfig`.
+    pub explicit: bool,
+}
+
+impl Kubeconfig {
+    /// Reads `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`.
+    pub fn load(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
+        let explicit = flags.text("kubeconfig");
+        let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
+        let mut all = Kubeconfig::default();
+        if !explicit.is_empty() {
+            all.files = vec![env.cwd.join(explicit)];
+            all.explicit = true;
+            if !all.files[0].exists() {
+                return Err(Fail::Text(format!("stat {explicit}: no such file or directory")));
+            }
+        } else if let Some(file) = &env.kubeconfig {
+            all.files = vec![file.clone()];
+        } else if let Some(list) = given {
+            all.files = list.split(':').filter(|p| !p.is_empty()).map(|p| env.cwd.join(p)).collect();
+        } else if let Some(home) = env.vars.get("HOME") {
+            all.files = vec![Path::new(home).join(".kube/config")];
+        }
+        for file in all.files.clone() {
+            let text = match std::fs::read(&file) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(Fail::Text(format!(
+                        "error loading config file \"{0}\": open {0}: {1}",
+                        file.display(),
+                        go_io(&error)
+                    )));
+                }
+            };
+            let parsed = crate::kubectl::manifest::parse_yaml(&text).map_err(|why| {
+                Fail::Text(format!("error loading config file \"{}\": {why}", file.display()))
+            })?;
+            all.merge(&parsed, &file);
+        }
+        Ok(all)
+    }
+
+    fn merge(&mut self, config: &Value, file: &Path) {
+        let add = |into: &mut Vec<Entry>, list: &str, key: &str| {
+            for item in value::list(config, list) {
+                let name = value::text(item, "name").to_string();
+                if !into.iter().any(|e| e.name == name) {
+                    into.push(Entry { name, value: value::at(item, key).clone(), file: file.into() });
+                }
+            }
+        };
+        add(&mut self.clusters, "clusters", "cluster");
+        add(&mut self.users, "users", "user");
+        add(&mut self.contexts, "contexts", "context");
+        if self.current.is_empty() {
+            self.current = value::text(config, "current-context").to_string();
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.clusters.is_empty() && self.contexts.is_empty() && self.users.is_empty()
+    }
+
+    pub fn find<'a>(list: &'a [Entry], name: &str) -> Option<&'a Entry> {
+        list.iter().find(|e| e.name == name)
+    }
+
+    /// The whole as one `v1.Config`, entries sorted by name.
+    pub fn to_value(&self) -> Value {
+        let list = |entries: &[Entry], key: &str| -> Value {
+            let mut sorted: Vec<&Entry> = entries.iter().collect();
+            sorted.sort_by(|a, b| a.name.cmp(&b.name));
+            if sorted.is_empty() {
+                return Value::Null;
+            }
+            sorted
+                .iter()
+                .map(|e| {
+                    let mut map = Map::new();
+                    map.insert("name".into(), e.name.clone().into());
+                    map.insert(key.into(), e.value.clone());
+                    Value::Object(map)
+                })
+                .collect()
+        };
+        json!({
+            "kind": "Config", "apiVersion": "v1", "preferences": {},
+            "clusters": list(&self.clusters, "cluster"),
+            "users": list(&self.users, "user"),
+            "contexts": list(&self.contexts, "context"),
+            "current-context": self.current,
+        })
+    }
+}
+
+/// Where to connect and as whom.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    pub scheme: String,
+    /// `127.0.0.1:6443`
+    pub host: String,
+    /// Path before `/api`, without a slash at its end.
+    pub base: String,
+    pub ca_pem: Option<Vec<u8>>,
+    pub insecure: bool,
+    pub server_name: Option<String>,
+    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+    /// `Authorization`
+    pub authorization: Option<String>,
+    pub impersonate: Vec<(String, String)>,
+    pub namespace: String,
+}
+
+fn missing(what: &str, name: &str) -> Fail {
+    Fail::Text(format!("{what} {} does not exist", crate::kubectl::gostr::quote(name)))
+}
+
+impl Target {
+    /// What the flags and the files say.
+    pub fn of(env: &Env, flags: &Flags, files: &Kubeconfig) -> Result<Target, Fail> {
+        let empty = Entry { name: String::new(), value: json!({}), file: PathBuf::new() };
+        let context_name = match flags.text("context") {
+            "" => files.current.as_str(),
+            named => named,
+        };
+        let context = match Kubeconfig::find(&files.contexts, context_name) {
+            Some(context) => context.clone(),
+            None if flags.changed("context") => return Err(missing("context", context_name)),
+            None if context_name.is_empty() => empty.clone(),
+            None => {
+                return Err(Fail::Config(format!(
+                    "Error in configuration: context was not found for specified context: {context_name}"
+                )));
+            }
+        };
+        let pick = |list: &[Entry], flag: &str, key: &str, what: &str| -> Result<Entry, Fail> {
+            let name = match flags.text(flag) {
+                "" => value::text(&context.value, key),
+                named => named,
+            };
+            match Kubeconfig::find(list, name) {
+                Some(entry) => Ok(entry.clone()),
+                None if flags.changed(flag) => Err(missing(what, name)),
+                None => Ok(empty.clone()),
+            }
+        };
+        let cluster = pick(&files.clusters, "cluster", "cluster", "cluster")?;
+        let user = pick(&files.users, "user", "user", "auth info")?;
+        let server = match flags.text("server") {
+            "" => value::text(&cluster.value, "server"),
+            named => named,
+        };
+        if server.is_empty()
+            && files.is_empty()
+            && let Some(target) = in_cluster(env, flags)
+        {
+            return Ok(target);
+        }
+        let mut target = Target::at(if server.is_empty() { "http://localhost:8080" } else { server })?;
+        target.namespace = match value::text(&context.value, "namespace") {
+            "" => "default".into(),
+            named => named.into(),
+        };
+        target.insecure = value::flag(&cluster.value, "insecure-skip-tls-verify") || flags.is("insecure-skip-tls-verify");
+        let data = |entry: &Entry, key: &str, flag: &str| material(env, flags, entry, key, flag);
+        target.ca_pem = data(&cluster, "certificate-authority", "certificate-authority")?;
+        target.server_name = match flags.text("tls-server-name") {
+            "" => Some(value::text(&cluster.value, "tls-server-name")).filter(|s| !s.is_empty()).map(String::from),
+            named => Some(named.into()),
+        };
+        let certificate = data(&user, "client-certificate", "client-certificate")?;
+        let key = data(&user, "client-key", "client-key")?;
+        target.certificate = certificate.zip(key);
+        if !value::at(&user.value, "exec").is_null() && flags.text("token").is_empty() {
+            return Err(Fail::Text("credential plugins (users[].user.exec) are not implemented".into()));
+        }
+        target.authorization = authorization(flags, &user)?;
+        target.impersonate(flags, &user.value);
+        Ok(target)
+    }
+
+    /// From the address alone.
+    fn at(server: &str) -> Result<Target, Fail> {
+        let with_scheme = if server.contains("://") { server.to_string() } else { format!("http://{server}") };
+        let uri: http::Uri = with_scheme
+            .parse()
+            .map_err(|e| Fail::Text(format!("parse {}: {e}", crate::kubectl::gostr::quote(server))))?;
+        let scheme = uri.scheme_str().unwrap_or("http").to_string();
+        Ok(Target {
+            host: uri.authority().map(|a| a.to_string()).unwrap_or_default(),
+            base: uri.path().trim_end_matches('/').to_string(),
+            scheme,
+            namespace: "default".into(),
+            ..Target::default()
+        })
+    }
+
+    fn impersonate(&mut self, flags: &Flags, user: &Value) {
+        let name = match flags.text("as") {
+            "" => value::text(user, "as"),
+            named => named,
+        };
+        if !name.is_empty() {
+            self.impersonate.push(("Impersonate-User".into(), name.into()));
+        }
+        if !flags.text("as-uid").is_empty() {
+            self.impersonate.push(("Impersonate-Uid".into(), flags.text("as-uid").into()));
+        }
+        for group in flags.list("as-group") {
+            self.impersonate.push(("Impersonate-Group".into(), group));
+        }
+    }
+
+    /// `https://127.0.0.1:6443`
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", self.scheme, self.host, self.base)
+    }
+}
+
+/// PEM from a flag's file, from `KEY-data`, or from the file that `KEY` names.
+fn material(env: &Env, flags: &Flags, entry: &Entry, key: &str, flag: &str) -> Result<Option<Vec<u8>>, Fail> {
+    let read = |path: &Path| {
+        std::fs::read(path).map(Some).map_err(|e| {
+            Fail::Text(format!("unable to read {key} {} due to open {0}: {1}", path.display(), go_io(&e)))
+        })
+    };
+    let named = flags.text(flag);
+    if !named.is_empty() {
+        return read(&env.cwd.join(named));
+    }
+    let data = value::text(&entry.value, &format!("{key}-data"));
+    if !data.is_empty() {
+        return match base64::engine::general_purpose::STANDARD.decode(data) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => Err(Fail::Text(format!("illegal base64 data in {key}-data: {error}"))),
+        };
+    }
+    match value::text(&entry.value, key) {
+        "" => Ok(None),
+        path => read(&entry.file.parent().unwrap_or(Path::new("/")).join(path)),
+    }
+}
+
+fn authorization(flags: &Flags, user: &Entry) -> Result<Option<String>, Fail> {
+    let or = |flag: &str, key: &str| match flags.text(flag) {
+        "" => value::text(&user.value, key).to_string(),
+        named => named.to_string(),
+    };
+    let token = match or("token", "token") {
+        token if !token.is_empty() => token,
+        _ => match value::text(&user.value, "tokenFile") {
+            "" => String::new(),
+            path => std::fs::read_to_string(path)
+                .map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))?
+                .trim()
+                .to_string(),
+        },
+    };
+    if !token.is_empty() {
+        return Ok(Some(format!("Bearer {token}")));
+    }
+    let (name, password) = (or("username", "username"), or("password", "password"));
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
+    Ok(Some(format!("Basic {pair}")))
+}
+
+/// From inside a pod: its service account.
+fn in_cluster(env: &Env, flags: &Flags) -> Option<Target> {
+    const DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let host = env.vars.get("KUBERNETES_SERVICE_HOST").filter(|h| !h.is_empty())?;
+    let port = env.vars.get("KUBERNETES_SERVICE_PORT").map_or("443", String::as_str);
+    let token = std::fs::read_to_string(format!("{DIR}/token")).ok()?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let mut target = Target {
+        scheme: "https".into(),
+        host: format!("{host}:{port}"),
+        ca_pem: std::fs::read(format!("{DIR}/ca.crt")).ok(),
+        authorization: Some(format!("Bearer {}", token.trim())),
+        namespace: std::fs::read_to_string(format!("{DIR}/namespace"))
+            .map_or_else(|_| "default".into(), |n| n.trim().to_string()),
+        ..Target::default()
+    };
+    target.impersonate(flags, &Value::Null);
+    Some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::parse;
+
+    fn flags(line: &str) -> Flags {
+        parse::parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>()).unwrap().flags
+    }
+
+    #[test]
+    fn the_first_file_wins_and_flags_win_over_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, "current-context: one\ncontexts:\n- {name: one, context: {cluster: c, namespace: n1}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1/x/'}}\n").unwrap();
+        std::fs::write(&b, "current-context: two\ncontexts:\n- {name: two, context: {cluster: c, user: u}}\nclusters:\n- {name: c, cluster: {server: 'https://b:2'}}\nusers:\n- {name: u, user: {token: t}}\n").unwrap();
+        let mut env = Env::default();
+        env.vars.insert("KUBECONFIG".into(), format!("{}:{}:/nowhere", a.display(), b.display()));
+        let of = |line: &str| Target::of(&env, &flags(line), &Kubeconfig::load(&env, &flags(line)).unwrap());
+        let one = of("get po").unwrap();
+        assert_eq!((one.url().as_str(), one.namespace.as_str()), ("https://a:1/x", "n1"));
+        let two = of("get po --context=two").unwrap();
+        assert_eq!((two.authorization.as_deref(), two.namespace.as_str()), (Some("Bearer t"), "default"));
+        assert_eq!(of("get po --context=no").unwrap_err().message(), "context \"no\" does not exist");
+        assert_eq!(of("get po -s localhost:9").unwrap().url(), "http://localhost:9");
+    }
+}

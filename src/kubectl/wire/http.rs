@@ -1,0 +1,186 @@
+//! Connections: HTTP/2 or HTTP/1.1 over TLS or plain TCP.
+
+use super::config::Target;
+use super::tls;
+use crate::kubectl::error::Fail;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A server that accepts no connection in this time is given up (client-go's).
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Opens connections to one target.
+#[derive(Clone)]
+pub struct Dial {
+    target: Arc<Target>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Dial {
+    /// `alpn` as in [`tls::client`].
+    pub fn new(target: Arc<Target>, alpn: &[&str]) -> Result<Dial, Fail> {
+        let tls = match target.scheme.as_str() {
+            "https" => Some(tls::client(&target, alpn)?),
+            _ => None,
+        };
+        Ok(Dial { target, tls })
+    }
+
+    /// The connection, and whether HTTP/2 was agreed on.
+    pub async fn connect(&self) -> io::Result<(Box<dyn Duplex>, bool)> {
+        let host = self.target.host.as_str();
+        let default = if self.tls.is_some() { "443" } else { "80" };
+        let (name, address) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, format!("{name}:{port}")),
+            _ => (host, format!("{host}:{default}")),
+        };
+        let timed_out = || io::Error::new(io::ErrorKind::TimedOut, format!("dial tcp {address}: i/o timeout"));
+        let tcp = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&address))
+            .await
+            .map_err(|_| timed_out())?
+            .map_err(|e| dial_error(e, name, &address))?;
+        tcp.set_nodelay(true)?;
+        let Some(tls) = &self.tls else {
+            return Ok((Box::new(tcp), false));
+        };
+        let name = self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
+        let name = rustls::pki_types::ServerName::try_from(name)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let stream = TlsConnector::from(tls.clone()).connect(name, tcp).await.map_err(tls_error)?;
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(stream), h2))
+    }
+}
+
+/// In Go's words; "connection refused" keeps its kind, which is told differently.
+fn dial_error(error: io::Error, name: &str, address: &str) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => error,
+        _ if error.raw_os_error().is_none() => io::Error::other(format!("dial tcp: lookup {name}: no such host")),
+        _ => io::Error::other(format!("dial tcp {address}: connect: {}", lower(&error))),
+    }
+}
+
+fn lower(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+fn tls_error(error: io::Error) -> io::Error {
+    use rustls::{CertificateError, Error};
+    let certificate = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    let why = match certificate {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority".into()
+        }
+        Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
+            "tls: failed to verify certificate: x509: certificate has expired or is not yet valid".into()
+        }
+        Some(other) => format!("tls: {other}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
+        None => lower(&error),
+    };
+    io::Error::other(why)
+}
+
+impl tower::Service<Uri> for Dial {
+    type Response = Conn;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Conn>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dial = self.clone();
+        Box::pin(async move {
+            let (io, h2) = dial.connect().await?;
+            Ok(Conn { io: TokioIo::new(io), h2 })
+        })
+    }
+}
+
+/// A connection as hyper wants it.
+pub struct Conn {
+    io: TokioIo<Box<dyn Duplex>>,
+    h2: bool,
+}
+
+impl Connection for Conn {
+    fn connected(&self) -> Connected {
+        if self.h2 { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
+
+impl Read for Conn {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Conn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A pool of connections to one target.
+pub struct Http {
+    client: Client<Dial, Full<Bytes>>,
+    pub target: Arc<Target>,
+}
+
+impl Http {
+    pub fn new(target: Target) -> Result<Http, Fail> {
+        let target = Arc::new(target);
+        let dial = Dial::new(target.clone(), &["h2", "http/1.1"])?;
+        let client = Client::builder(TokioExecutor::new()).timer(TokioTimer::new()).build(dial);
+        Ok(Http { client, target })
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fail> {
+        self.client.request(request).await.map_err(|error| fail_of(&self.target, &error))
+    }
+}
+
+/// What a failed connection is called.
+pub fn fail_of(target: &Target, error: &(dyn std::error::Error + 'static)) -> Fail {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut deepest = error.to_string();
+    while let Some(here) = cause {
+        if let Some(io) = here.downcast_ref::<io::Error>() {
+            if io.kind() == io::ErrorKind::ConnectionRefused {
+                return Fail::Refused(target.host.clone());
+            }
+            if io.kind() == io::ErrorKind::UnexpectedEof {
+                return Fail::Transport("EOF".into());
+            }
+        }
+        deepest = here.to_string();
+        cause = here.source();
+    }
+    Fail::Transport(deepest)
+}

@@ -1,0 +1,8 @@
+//! What is between a verb and the API server: configuration, connections, requests, discovery.
+
+pub mod api;
+pub mod config;
+pub mod discovery;
+pub mod http;
+pub mod paths;
+pub mod tls;
