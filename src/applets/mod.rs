@@ -11,6 +11,7 @@
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 
+use crate::linux::trap;
 use std::ffi::OsString;
 
 mod archive;
@@ -33,9 +34,20 @@ mod wget;
 /// A program: arguments (with its name first) in, exit code out.
 type Applet = fn(Vec<OsString>) -> i32;
 
-/// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once in a process.
+/// Programs that a reader who goes away ends, as everybody expects of `ps | head`. Rust ignores SIGPIPE otherwise.
+const ENDED_BY_ITS_READER: [&str; 17] = [
+    "clear", "free", "gunzip", "gzip", "hostname", "ifconfig", "ip", "less", "more", "nc", "netstat",
+    "nslookup", "ping", "ps", "tar", "top", "zcat",
+];
+
+/// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once in a process, except for
+/// `curl`, which any program may call: it changes nothing of the process and starts no thread.
 pub fn run(name: &str, args: Vec<OsString>) -> Option<i32> {
-    find(name).map(|applet| applet(args))
+    let applet = find(name)?;
+    if ENDED_BY_ITS_READER.contains(&name) {
+        let _ = trap::set(libc::SIGPIPE, trap::Action::Default);
+    }
+    Some(applet(args))
 }
 
 /// Whether there is a program of that name.
@@ -78,6 +90,13 @@ fn find(name: &str) -> Option<Applet> {
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+/// Text to standard output; a reader that is gone is no reason to stop.
+fn out(text: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Standard base64, for `Authorization`.

@@ -5,6 +5,7 @@ use nlink::netlink::Route;
 use nlink::netlink::messages::{AddressMessage, LinkMessage, NeighborMessage, RouteMessage};
 use nlink::netlink::types::addr::Scope;
 use nlink::netlink::types::link::OperState;
+use nlink::netlink::types::neigh::NeighborState;
 use nlink::netlink::types::route::{RouteScope, RouteType};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -190,7 +191,10 @@ fn show(network: &Network, call: &Call) -> String {
         }
         Object::Neighbor => {
             let wanted = |n: &&NeighborMessage| {
-                chosen(n.ifindex()) && call.family.is_none_or(|v4| n.is_ipv4() == v4) && n.lladdr().is_some()
+                chosen(n.ifindex())
+                    && call.family.is_none_or(|v4| n.is_ipv4() == v4)
+                    && n.lladdr().is_some()
+                    && n.state() != NeighborState::Noarp
             };
             for neighbor in network.neighbors.iter().filter(wanted) {
                 if let Some(ip) = neighbor.destination().filter(|ip| !ip.is_multicast()) {

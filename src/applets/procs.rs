@@ -290,6 +290,9 @@ pub fn top(args: Vec<OsString>) -> i32 {
     }
 }
 
+/// Characters of a row of `top`.
+const WIDTH: usize = 80;
+
 type Sample = (Vec<Process>, Vec<u64>, Instant);
 
 fn top_text(before: &Sample, now: &Sample) -> String {
@@ -320,8 +323,8 @@ fn top_text(before: &Sample, now: &Sample) -> String {
     rows.sort_by_key(|p| (std::cmp::Reverse(used(p)), p.pid));
     for p in rows {
         let percent = used(p) as f64 * 100.0 / ticks_per_second() as f64 / seconds;
-        text += &format!(
-            "{:>5} {:>5} {:<8} {:<4} {:>5} {:>3}% {percent:>3.0}% {}\n",
+        let row = format!(
+            "{:>5} {:>5} {:<8} {:<4} {:>5} {:>3}% {percent:>3.0}% {}",
             p.pid,
             p.ppid,
             users.get(&p.uid).cloned().unwrap_or(p.uid.to_string()),
@@ -330,6 +333,7 @@ fn top_text(before: &Sample, now: &Sample) -> String {
             p.size / 1024 * 100 / kb("MemTotal").max(1),
             p.args,
         );
+        text.extend(row.chars().take(WIDTH).chain(['\n']));
     }
     text
 }

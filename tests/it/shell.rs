@@ -1,5 +1,6 @@
 //! Our shell beside dash: the same scripts, the same output and status. Wording of messages is not compared.
 
+use crate::support;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -43,11 +44,7 @@ const CASES: &[Case] = &[
     ),
     ("bgfunc", "f() { sleep 0.1; echo bg; }; f & wait; echo done", &[]),
     ("bgkill", "sleep 5 & p=$!; kill $p; wait $p; echo $?", &[]),
-    (
-        "bgsubkill",
-        "( while :; do sleep 0.1; done ) & p=$!; sleep 0.2; kill $p; wait $p; echo $?",
-        &[],
-    ),
+    ("bgsubkill", "( while :; do sleep 0.1; done ) & p=$!; sleep 0.2; kill $p; wait $p; echo $?", &[]),
     ("notfound", "nosuchcmd; echo $?", &[]),
     ("notfound2", "nosuchcmd", &[]),
     ("noexec", "touch noexec; ./noexec; echo $?", &[]),
@@ -56,11 +53,7 @@ const CASES: &[Case] = &[
     ("exec", "exec /bin/echo replaced", &[]),
     ("execpid", r#"a=$$; exec sh -c "test \$\$ = $a && echo same""#, &[]),
     ("execredir", "exec 3>f; echo hi >&3; exec 3>&-; cat f", &[]),
-    (
-        "redir",
-        "echo err >&2 2>/dev/null; { echo a; echo b >&2; } >o 2>&1; cat o; echo x >>o; wc -l <o",
-        &[],
-    ),
+    ("redir", "echo err >&2 2>/dev/null; { echo a; echo b >&2; } >o 2>&1; cat o; echo x >>o; wc -l <o", &[]),
     ("redirbad", "cat <nofile; echo $?; echo x >nodir/f; echo $?; : <nofile; echo no", &[]),
     ("subshell", "x=1; (x=2; cd /; pwd); echo $x; cd /tmp; pwd", &[]),
     ("subexit", "(exit 4); echo $?; x=$(exit 5); echo $?", &[]),
@@ -101,11 +94,7 @@ const CASES: &[Case] = &[
     ("dot", r#"echo "v=7; return 4" > inc; . ./inc; echo $? $v"#, &[]),
     ("eval", r#"c="echo evald"; eval $c; eval 'x=1; echo $x'"#, &[]),
     ("printf", r#"printf "%s-%d-%x\n" a 10 255; printf "%5.2f|%-5s|\n" 3.14159 x"#, &[]),
-    (
-        "testb",
-        r#"[ -f /etc/passwd -a -d / ] && echo y; test -z "" && echo z; [ "a" = "b" ] || echo ne"#,
-        &[],
-    ),
+    ("testb", r#"[ -f /etc/passwd -a -d / ] && echo y; test -z "" && echo z; [ "a" = "b" ] || echo ne"#, &[]),
     ("setpos", r#"set -- a b c; shift; echo $1 $#; echo "$*" "$@""#, &[]),
     ("at", r#"f() { echo $#; }; f "$@"; f "x$@y"; f $*; f """#, &["a b", "c"]),
     ("type", "type cd; command -v cd; command -v nosuch; echo $?", &[]),
@@ -127,7 +116,11 @@ const CASES: &[Case] = &[
     ("backquote", r#"echo `echo a \`echo b\``"#, &[]),
     ("funcredir", "f() { echo in; } >o; f; cat o", &[]),
     ("notpipe", "! true | false; echo $?; if ! false; then echo y; fi", &[]),
-    ("script", "printf '#!/bin/sh\\necho \"script $0 $1\"; exit 6\\n' > s; chmod +x s; ./s arg; echo $?", &[]),
+    (
+        "script",
+        "printf '#!/bin/sh\\necho \"script $0 $1\"; exit 6\\n' > s; chmod +x s; ./s arg; echo $?",
+        &[],
+    ),
     ("nobang", "echo 'echo plain $1' > s; chmod +x s; ./s arg; echo $?", &[]),
 ];
 
@@ -175,8 +168,7 @@ fn run(shell: &Path, case: &Case) -> (Option<i32>, String) {
 #[test]
 fn our_shell_does_what_dash_does() {
     if !Path::new(DASH).exists() {
-        println!("skipped: there is no {DASH} to compare with");
-        return;
+        return support::skip("there is no dash to compare with");
     }
     let bin = tempfile::tempdir().unwrap();
     let shell = ours(bin.path());
@@ -223,7 +215,8 @@ fn terminate(script: &str) -> (ExitStatus, String) {
     let mut child = command(&ours(bin.path())).args(["-c", script]).spawn().unwrap();
     let mut first = [0];
     child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
     finish(child)
 }
 
@@ -231,9 +224,10 @@ fn terminate(script: &str) -> (ExitStatus, String) {
 fn term_runs_the_trap_or_ends_the_shell() {
     let (status, output) = terminate(r#"trap "echo got; exit 5" TERM; echo; while :; do sleep 0.1; done"#);
     assert_eq!((status.code(), output.as_str()), (Some(5), "got\n"));
-    let (status, output) = terminate(r#"trap "echo got; exit 6" TERM; echo; sleep 30 & wait $!; kill $!"#);
+    let (status, output) =
+        terminate(r#"trap 'kill $p; echo got; exit 6' TERM; echo; sleep 30 & p=$!; wait $p"#);
     assert_eq!((status.code(), output.as_str()), (Some(6), "got\n"));
-    let (status, _) = terminate("echo; sleep 30; echo no");
+    let (status, _) = terminate("echo; sleep 1 >/dev/null; echo no");
     assert_eq!(status.signal(), Some(15));
     // The last command replaced the shell, so the signal met it.
     let (status, _) = terminate("echo; exec sleep 30");
@@ -256,10 +250,71 @@ fn pid_1_collects_orphans() {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let Ok(child) = child else { return println!("skipped: there is no unshare(1)") };
+    let Ok(child) = child else { return support::skip("there is no unshare(1)") };
     let (status, output) = finish(child);
     if output.is_empty() {
-        return println!("skipped: this machine gives no PID namespace");
+        return support::skip("this machine gives no PID namespace");
     }
     assert_eq!((status.code(), output.as_str()), (Some(5), "1\n0\n"));
+}
+
+/// A terminal with our shell on it.
+struct Conversation {
+    heard: std::sync::mpsc::Receiver<Vec<u8>>,
+    writer: Box<dyn Write + Send>,
+    text: String,
+}
+
+impl Conversation {
+    /// Types, and waits until the answer ends so.
+    fn say(&mut self, typed: &str, end: &str) -> String {
+        self.writer.write_all(typed.as_bytes()).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.text.ends_with(end) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.heard.recv_timeout(left) {
+                Ok(bytes) => self.text.push_str(&String::from_utf8_lossy(&bytes).replace('\r', "")),
+                Err(e) => panic!("{e}: waited for {end:?} after {typed:?}, heard {:?}", self.text),
+            }
+        }
+        std::mem::take(&mut self.text)
+    }
+}
+
+#[test]
+fn control_c_ends_the_line_and_not_the_shell() {
+    let bin = tempfile::tempdir().unwrap();
+    let pty = portable_pty::native_pty_system().openpty(portable_pty::PtySize::default()).unwrap();
+    let mut command = portable_pty::CommandBuilder::new(ours(bin.path()));
+    command.cwd("/");
+    command.env("HOME", "/root");
+    command.env_remove("PS1");
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    let mut reader = pty.master.try_clone_reader().unwrap();
+    let (sender, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            if sender.send(buffer[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut shell = Conversation { heard, writer: pty.master.take_writer().unwrap(), text: String::new() };
+    let prompt = if nix::unistd::geteuid().is_root() { "/ # " } else { "/ $ " };
+    assert_eq!(shell.say("", prompt), prompt);
+    assert!(shell.say("echo hi\n", prompt).ends_with(&format!("\nhi\n{prompt}")));
+    // Both the command and the loop around it end.
+    shell.say("while true; do echo up; sleep 30; done\n", "\nup\n");
+    shell.say("\x03", prompt);
+    assert!(shell.say("echo $?\n", prompt).contains("\n130\n"));
+    shell.say("while :; do :; done; echo never\n", "never\n");
+    shell.say("\x03", prompt);
+    assert!(shell.say("echo $?\n", prompt).contains("\n130\n"));
+    // A line that is not finished asks for more; one with an error does not end the shell.
+    shell.say("for i in 1 2\n", "> ");
+    assert!(shell.say("do echo $i; done\n", prompt).ends_with(&format!("\n1\n2\n{prompt}")));
+    assert!(shell.say("echo ${x?bad}\n", prompt).contains("x: bad\n"));
+    shell.say("exit 3\n", "exit 3\n");
+    assert_eq!(child.wait().unwrap().exit_code(), 3);
 }

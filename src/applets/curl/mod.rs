@@ -36,11 +36,11 @@ pub fn main(args: Vec<OsString>) -> i32 {
         }
     };
     if options.help {
-        println!("Usage: curl [options...] <url>\n{HELP}");
+        super::out(&format!("Usage: curl [options...] <url>\n{HELP}\n"));
         return 0;
     }
     if options.version {
-        println!("{AGENT}\nProtocols: http");
+        super::out(&format!("{AGENT}\nProtocols: http\n"));
         return 0;
     }
     if options.urls.is_empty() {
@@ -71,8 +71,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
             }
         }
         if let Some(format) = &options.write_out {
-            print!("{}", report.format(format));
-            let _ = io::stdout().flush();
+            super::out(&report.format(format));
         }
         code = report.code;
     }
