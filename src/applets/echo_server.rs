@@ -52,6 +52,8 @@ pub fn main(args: Vec<OsString>) -> i32 {
 async fn run(port: u16) -> Result<(), String> {
     let caught = |kind| signal(kind).map_err(|e| format!("cannot catch signals: {e}"));
     let (mut term, mut int) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
+    // A container's first process gets no signal that it has not asked for, so its runtime kept them waiting until now.
+    crate::linux::signal::unblock_all().map_err(|e| format!("cannot unblock signals: {e}"))?;
     let address = SocketAddr::from(([0, 0, 0, 0], port));
     let listener =
         TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
