@@ -58,6 +58,11 @@ pub fn take(signal: i32) -> bool {
     CAME.get(signal as usize).is_some_and(|came| came.swap(false, Ordering::Relaxed))
 }
 
+/// Whether the signal came and was not taken.
+pub fn came(signal: i32) -> bool {
+    CAME.get(signal as usize).is_some_and(|came| came.load(Ordering::Relaxed))
+}
+
 /// Whether any signal but SIGCHLD came since this was last asked.
 pub fn take_any() -> bool {
     ANY.swap(false, Ordering::Relaxed)
@@ -68,7 +73,7 @@ pub fn pending() -> Option<i32> {
     if !ANY.load(Ordering::Relaxed) {
         return None;
     }
-    (1..=LAST).find(|n| *n != libc::SIGCHLD && CAME[*n as usize].load(Ordering::Relaxed))
+    (1..=LAST).find(|n| *n != libc::SIGCHLD && came(*n))
 }
 
 /// Asks `ready` again after every signal until it has an answer. No signal is lost between the question and the waiting.
@@ -96,7 +101,7 @@ mod tests {
         set(number, Action::Note).unwrap();
         raise(Signal::SIGWINCH).unwrap();
         assert_eq!(pending(), Some(number));
-        assert!(take(number) && !take(number));
+        assert!(came(number) && take(number) && !came(number) && !take(number));
         set(number, Action::Ignore).unwrap();
         assert!(is_ignored(number));
         set(number, Action::Default).unwrap();

@@ -4,6 +4,7 @@ use super::{Flow, Run, Shell};
 use crate::linux::fork::Side;
 use crate::linux::process::{self, Exit};
 use crate::linux::trap::{self, Action};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp, setpgid, tcsetpgrp};
 use std::io::{self, Write};
 
@@ -103,6 +104,10 @@ impl Shell {
                     let _ = trap::set(signal, Action::Default);
                 }
             }
+            // A ^C that came before the line above was noted only: it is meant for this child too.
+            if !self.traps.contains_key(&libc::SIGINT) && trap::take(libc::SIGINT) {
+                let _ = nix::sys::signal::raise(Signal::SIGINT);
+            }
         }
         self.jobs.clear();
         self.subshell = true;
@@ -123,8 +128,13 @@ impl Shell {
             if leader.is_none() {
                 let _ = tcsetpgrp(io::stdin(), child);
             }
-            if side == Side::Child {
-                let _ = trap::set(libc::SIGTTOU, Action::Default);
+            match side {
+                Side::Child => drop(trap::set(libc::SIGTTOU, Action::Default)),
+                // From now on ^C goes to the child; one that came to us a moment ago is passed on.
+                Side::Parent(pid) if trap::came(libc::SIGINT) => {
+                    let _ = killpg(Pid::from_raw(leader.unwrap_or(pid)), Signal::SIGINT);
+                }
+                Side::Parent(_) => {}
             }
         }
         if side == Side::Child {
@@ -217,6 +227,7 @@ impl Shell {
                 _ => "Terminated\n",
             });
             if signal == libc::SIGINT {
+                trap::take(signal); // it has had its effect
                 return Err(Flow::Abort(status));
             }
         }
