@@ -7,6 +7,7 @@ use crate::task::Crew;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, watch};
 
 /// How far a start has come.
@@ -46,17 +47,17 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
                 poke.notify_one();
             }
         });
-        let api = progress.clone();
+        let answers = Arc::new(AtomicBool::new(false));
+        let api = answers.clone();
         let (first_nodes, first_pods) = (nodes.clone(), pods.clone());
         let poke = news.clone();
         own.spawn(async move {
             futures::join!(first_nodes.synced(), first_pods.synced());
-            api.send_modify(|p| p.api = true);
+            api.store(true, Ordering::Release);
             poke.notify_one();
         });
         loop {
-            let answers = progress.borrow().api;
-            let now = look(&world, &nodes.list(), &pods.list(), answers).await;
+            let now = look(&world, &nodes.list(), &pods.list(), answers.load(Ordering::Acquire)).await;
             progress.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
             news.notified().await;
         }

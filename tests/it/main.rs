@@ -7,4 +7,5 @@ mod exercise;
 mod floors;
 mod leaks;
 mod repl;
+mod shell;
 mod support;
