@@ -190,11 +190,16 @@ async fn front_gone(attached: bool) {
     if !attached {
         return std::future::pending().await;
     }
-    let _ = tokio::task::spawn_blocking(|| {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A thread of its own: a runtime that ends waits for its blocking tasks, and the front may stay after the cluster.
+    let reader = std::thread::Builder::new().name("front".into()).spawn(move || {
         let mut byte = [0u8; 1];
         while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
-    })
-    .await;
+        let _ = tell.send(()); // the cluster may have ended for another reason
+    });
+    if reader.is_err() || told.await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Components end well, so that the store's log is whole and the leases are free; containers end with the PID namespace.

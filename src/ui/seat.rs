@@ -75,7 +75,7 @@ async fn wait(place: &Place, lang: Lang, what: Say) -> Result<usize, Error> {
             return Ok(value["nodes"].as_u64().unwrap_or_default() as usize);
         }
         if terminal {
-            eprint!("\r\x1b[K{}", progress(lang, &lang.say(what, &[&place.name]), &value, began.elapsed()));
+            eprint!("\r\x1b[K{}", progress(lang, &lang.say(what, &[]), &value, began.elapsed()));
             let _ = std::io::stderr().flush();
         }
         tokio::select! {

@@ -57,9 +57,11 @@ table! {
     ChooseLanguage:
         "Which language should Ropewalk use?\n  1  English\n  2  한국어\n1 or 2 [{}]: ",
         "어떤 언어를 사용하시겠습니까?\n  1  English\n  2  한국어\n1 또는 2 [{}]: ";
-    Starting: "starting cluster {}", "클러스터 {}을(를) 시작합니다";
-    Attaching: "cluster {} is running; waiting until it is ready", "클러스터 {}이(가) 실행 중입니다. 준비될 때까지 기다립니다";
-    Progress: "{}   store {}   api {}   nodes {}   kube-system {}   {} s", "{}   저장소 {}   API {}   노드 {}   kube-system {}   {}초";
+    Starting: "starting", "시작하는 중";
+    Attaching: "waiting", "기다리는 중";
+    Progress:
+        "{}  store {}  api {}  nodes {}  kube-system {}  {} s",
+        "{}  저장소 {}  API {}  노드 {}  kube-system {}  {}초";
     WaitCut:
         "You stopped waiting. The cluster goes on starting; `status` shows how far it is.",
         "기다리기를 멈추었습니다. 클러스터는 계속 시작 중이며 `status`로 확인할 수 있습니다.";
@@ -195,6 +197,9 @@ mod tests {
             }
         }
         for lang in [Lang::En, Lang::Ko] {
+            let doing = lang.say(Say::Attaching, &[]);
+            let progress = lang.say(Say::Progress, &[&doing, "ok", "ok", "10/10", "100/100", "100.0"]);
+            assert!(cells(&progress) < 80, "{progress}"); // it is drawn over and over on one line
             assert_eq!(lang.say(Say::Welcome, &["3"]).lines().count(), 3);
             assert!(lang.say(Say::Help, &["K", "P"]).lines().count() <= 20);
         }

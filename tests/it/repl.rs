@@ -150,7 +150,8 @@ fn at_a_terminal() {
     }
 
     // A program on the terminal gets its keys, its size, and the change of it.
-    seat.enter("cat");
+    seat.enter("sh -c 'echo begun; exec cat'");
+    seat.expect("begun\r\n");
     seat.press("typed\r\x04");
     assert_eq!(seat.expect(PROMPT).matches("typed\r\n").count(), 2);
     assert!(seat.line("stty size").contains("24 80\r\n"));
@@ -175,6 +176,8 @@ fn at_a_terminal() {
     home.ropewalk(&["down", "--name", "t"]);
     seat.expect("ropewalk up --name t --detach --wait");
     assert!(seat.line("get nodes").contains("종료되었습니다"));
+    seat.line("ropewalk up --name t --detach --wait");
+    assert!(seat.line("get nodes").contains("ropewalk-worker2"));
     seat.press("quit\r");
     assert_eq!(seat.end(), 0);
     let settings = std::fs::read_to_string(home.path().join("settings.json")).unwrap();
