@@ -16,7 +16,6 @@ use rustyline::{
 };
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,7 +91,6 @@ impl Desk {
             .history_ignore_dups(true)?
             .completion_type(CompletionType::List)
             .color_mode(colours)
-            .check_cursor_position(true)
             .build();
         let mut editor = Editor::with_config(config)?;
         editor.set_helper(Some(Seated { names, files: FilenameCompleter::new(), pasting: Cell::new(false) }));
@@ -165,10 +163,6 @@ impl Desk {
     fn type_ahead(&mut self, text: String) {
         let mut lines: VecDeque<String> = text.split('\n').map(String::from).collect();
         self.begun = lines.pop_back().unwrap_or_default();
-        if !self.begun.is_empty() {
-            print!("\r\x1b[K"); // it was echoed there, and comes again behind the prompt
-            let _ = std::io::stdout().flush();
-        }
         self.queue.append(&mut lines);
     }
 }
@@ -209,6 +203,9 @@ pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
         desk.remember(&text);
         if let Flow::Leave(code) = session.run(&text, desk) {
             return code;
+        }
+        if session.column.take_inside() {
+            println!(); // the prompt would overwrite it
         }
         let ahead = session.typed_ahead();
         if !ahead.is_empty() {

@@ -1,47 +1,19 @@
 //! What kind of line is it? Pure: text in, decision out.
 
-/// Verbs of kubectl that may stand alone. Missing here are those that are also shell commands ([`SHADOWED`]).
-pub const BARE_VERBS: &[&str] = &[
-    "annotate",
-    "api-resources",
-    "api-versions",
-    "apply",
-    "attach",
-    "auth",
-    "autoscale",
-    "certificate",
-    "cluster-info",
-    "completion",
-    "config",
-    "cordon",
-    "create",
-    "debug",
-    "delete",
-    "describe",
-    "drain",
-    "edit",
-    "events",
-    "explain",
-    "expose",
-    "get",
-    "kustomize",
-    "label",
-    "logs",
-    "options",
-    "patch",
-    "plugin",
-    "port-forward",
-    "proxy",
-    "replace",
-    "rollout",
-    "run",
-    "scale",
-    "taint",
-    "uncordon",
-    "version",
-];
+use crate::kubectl::table;
+
 /// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
 pub const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
+/// Verbs of kubectl that may stand alone.
+pub fn bare_verbs() -> impl Iterator<Item = &'static str> {
+    let taken = |name: &str| SHADOWED.contains(&name) || WORDS.contains(&name);
+    table::root().children().map(table::Verb::name).filter(move |name| !taken(name))
+}
+
+fn is_bare_verb(word: &str) -> bool {
+    bare_verbs().any(|verb| verb == word)
+}
+
 /// Words of this place.
 pub const WORDS: &[&str] = &["clear", "doctor", "exit", "fault", "help", "lang", "quit", "status", "trace"];
 /// Words that the lessons will bring.
@@ -148,7 +120,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
     let after = &text[first.len()..];
     match first.as_str() {
         "kubectl" | "k" => kubectl(format!("kubectl{after}"), words, special),
-        verb if BARE_VERBS.contains(&verb) => {
+        verb if is_bare_verb(verb) => {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
@@ -209,10 +181,10 @@ fn wants_terminal(args: &[String]) -> bool {
 
 /// The word that was probably meant: one slip away (two in long words), counting swapped neighbours as one slip.
 pub fn did_you_mean(word: &str) -> Option<&'static str> {
-    let known = ["kubectl", "ropewalk"].iter().chain(BARE_VERBS).chain(WORDS);
+    let known = ["kubectl", "ropewalk"].into_iter().chain(bare_verbs()).chain(WORDS.iter().copied());
     let slips = if word.chars().count() < 6 { 1 } else { 2 };
     known
-        .map(|k| (distance(word, k), *k))
+        .map(|k| (distance(word, k), k))
         .filter(|(d, _)| *d > 0 && *d <= slips)
         .min_by_key(|(d, _)| *d)
         .map(|(_, k)| k)

@@ -23,6 +23,7 @@
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 
+mod column;
 pub mod commands;
 mod complete;
 mod dialect;

@@ -9,12 +9,13 @@ use super::terminal::{self, AsFound};
 use super::texts::{Lang, Say};
 use super::{Error, settings};
 use crate::cluster::Home;
+use crate::linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -52,11 +53,15 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     };
     let lang = settings::language(options.lang, &home);
     let seat = seat::take(place.clone(), options.api_port, lang, std::future::pending()).await?;
+    let asked = stop_requested().map_err(Error::Signals)?;
     let handle = Handle::current();
     let played = tokio::task::spawn_blocking(move || {
         script::play(&mut Session::new(place, lang, manner, handle), script)
     });
-    let code = played.await.map_err(|_| Error::Panicked);
+    let code = tokio::select! {
+        played = played => played.map_err(|_| Error::Panicked),
+        signal = asked => Ok(128 + signal::number(signal).unwrap_or_default()),
+    };
     seat.leave(lang, false).await;
     code
 }
@@ -68,7 +73,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         (None, Some(saved)) => saved,
         (None, None) => ask_language(&home),
     };
-    let listen = |kind| signal(kind).map_err(Error::Signals);
+    let listen = |kind| tokio::signal::unix::signal(kind).map_err(Error::Signals);
     // From here on Ctrl-C is for the commands.
     let mut interrupt = listen(SignalKind::interrupt())?;
     let (mut terminate, mut hang_up) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
@@ -107,7 +112,7 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     let resizer = session.resizer.clone();
     let mut resized = {
         let _inside = handle.enter();
-        signal(SignalKind::window_change()).map_err(Error::Signals)?
+        tokio::signal::unix::signal(SignalKind::window_change()).map_err(Error::Signals)?
     };
     handle.spawn(async move {
         while resized.recv().await.is_some() {

@@ -1,5 +1,6 @@
 //! The terminal that the learner's shell runs on, and the way of its bytes to the learner's own.
 
+use super::column::Column;
 use super::terminal;
 use crate::linux::fds;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -48,7 +49,7 @@ fn now() -> PtySize {
 
 impl Screen {
     /// A new terminal of the learner's size. Nothing is shown before [`Screen::begin`].
-    pub fn open() -> io::Result<(Screen, Box<dyn SlavePty + Send>)> {
+    pub fn open(column: Arc<Column>) -> io::Result<(Screen, Box<dyn SlavePty + Send>)> {
         let pair = native_pty_system().openpty(now()).map_err(io::Error::other)?;
         let name = pair.master.tty_name().ok_or_else(|| io::Error::other("a terminal without a name"))?;
         let slave = File::options()
@@ -78,6 +79,7 @@ impl Screen {
                 let ready = kept.len() - begun(&kept, &wanted);
                 let out: Vec<u8> = kept.drain(..ready).collect();
                 if own.load(Ordering::Acquire) && !out.is_empty() {
+                    column.saw(&out);
                     let mut stdout = io::stdout().lock();
                     let _ = stdout.write_all(&out).and_then(|()| stdout.flush()); // a closed terminal shows nothing
                 }

@@ -1,7 +1,8 @@
 //! One session: runs lines and remembers what lasts between them.
 
+use super::column::Column;
 use super::commands::{self, Input, Missing};
-use super::dialect::Dialect;
+use super::dialect::{self, Dialect};
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
@@ -65,6 +66,8 @@ pub struct Session {
     pub resizer: Arc<Mutex<Option<Resizer>>>,
     /// The cluster has ended.
     pub dead: Arc<AtomicBool>,
+    /// Where programs left the cursor.
+    pub column: Arc<Column>,
     explained_paste: bool,
     explained_shell: bool,
 }
@@ -81,6 +84,7 @@ impl Session {
             cwd: None,
             resizer: Arc::default(),
             dead: Arc::default(),
+            column: Arc::default(),
             explained_paste: false,
             explained_shell: false,
         }
@@ -160,7 +164,11 @@ impl Session {
     }
 
     fn kubectl(&mut self, args: &[String], lines: &mut dyn Lines) -> i32 {
-        let mut input = if self.manner == Manner::Pipe { Input::Nothing } else { Input::Own };
+        let mut input = match self.manner {
+            Manner::Terminal => Input::Keyboard,
+            Manner::Pipe => Input::Nothing,
+            Manner::Script | Manner::File => Input::Stdin,
+        };
         // `-c` lines come from the command line, so there standard input is the manifest.
         if paste::reads_stdin(args) && self.manner != Manner::Script {
             let Some(text) = self.collect(lines) else { return 130 };
@@ -169,8 +177,13 @@ impl Session {
         if !self.alive() {
             return 1;
         }
+        if input == Input::Keyboard && !commands::BUILT_IN {
+            // Another program: on the shell's terminal, where what it prints is heard of.
+            let words: Vec<String> = args.iter().map(|a| dialect::quote(a)).collect();
+            return self.in_shell(&format!("kubectl {}", words.join(" ")), false);
+        }
         self.follow_shell();
-        match commands::run(args, input, &self.place) {
+        match commands::run(args, input, &self.place, &self.handle, &self.column) {
             Ok(code) => code,
             Err(Missing::Kubectl) => {
                 let say = |what| self.say(what, &[]);
@@ -374,6 +387,7 @@ impl Session {
             spare: stand_ins(&self.place, &program),
             program,
             cwd: self.cwd.clone(),
+            column: self.column.clone(),
             terminal: self.manner == Manner::Terminal,
             stdin: matches!(self.manner, Manner::Script | Manner::File),
         };

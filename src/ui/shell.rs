@@ -1,5 +1,6 @@
 //! One persistent shell of the learner's: `cd` and `export` last from line to line.
 
+use super::column::Column;
 use super::dialect::{self, Dialect, Surroundings};
 use super::screen::Screen;
 use super::terminal::Raw;
@@ -12,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A shell that has not come through its start files by then is started without them.
@@ -36,6 +38,8 @@ pub struct Setting {
     pub cwd: Option<PathBuf>,
     /// On a terminal of its own, or on this program's standard output.
     pub terminal: bool,
+    /// Hears of all that is printed on that terminal.
+    pub column: Arc<Column>,
     /// Without a terminal: commands may read this program's standard input.
     pub stdin: bool,
 }
@@ -97,7 +101,7 @@ impl Shell {
         let cwd = setting.cwd.clone().filter(|d| d.is_dir());
         let (child, screen) = match setting.terminal {
             true => {
-                let (screen, slave) = Screen::open()?;
+                let (screen, slave) = Screen::open(setting.column.clone())?;
                 let mut command = CommandBuilder::new("/bin/sh");
                 command.args(&words);
                 if let Some(cwd) = cwd.or_else(|| std::env::current_dir().ok()) {
