@@ -131,14 +131,14 @@ impl Desk {
             let given = self.read(&prompt);
             let Given::Text(text) = given else { return given };
             self.queue.extend(text.split('\n').map(String::from));
-            return self.from_queue();
+            return self.whole();
         };
         println!("{prompt}{text}");
         self.queue.push_front(std::mem::take(&mut text));
-        self.from_queue()
+        self.whole()
     }
 
-    fn from_queue(&mut self) -> Given {
+    fn whole(&mut self) -> Given {
         let mut text = self.queue.pop_front().unwrap_or_default();
         while line::unfinished(&text) {
             let next = match self.queue.pop_front() {
