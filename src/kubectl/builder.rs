@@ -160,14 +160,12 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         if options.all_namespaces {
             return text("a resource cannot be retrieved by name across all namespaces");
         }
-        if resources.len() > 1 {
-            return text("you may only specify a single resource type");
-        }
-        let Some(resource) = resources.first() else { return text(NOTHING) };
         let mut infos: Vec<Info> = vec![];
-        for name in names {
-            if !infos.iter().any(|i| &i.name == name) {
-                infos.push(at(resource, name));
+        for resource in &resources {
+            for (i, name) in names.iter().enumerate() {
+                if !names[..i].contains(name) {
+                    infos.push(at(resource, name));
+                }
             }
         }
         return Ok(Asked::Objects(infos));
