@@ -14,7 +14,8 @@ use crate::kubectl::wire::paths;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const UNTYPED: &str = "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.";
+const UNTYPED: &str =
+    "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.";
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let raw = ctx.flags.text("raw");
@@ -25,9 +26,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() {
         let path = ctx.verb.command_path();
         ctx.output.err(&format!("{UNTYPED}\n\n"));
-        return Err(Fail::Text(format!(
-            "Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee '{path} -h' for help and examples"
-        )));
+        return Err(Fail::Text(format!("Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee '{path} -h' for help and examples")));
     }
     let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
     if ctx.flags.is("output-watch-events") && !watching {
@@ -51,8 +50,9 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     }
     let api = ctx.api().await?;
     let (path, query) = path.split_once('?').map_or((path, String::new()), |(p, q)| (p, format!("?{q}")));
-    let response =
-        api.send(http::Method::GET, &format!("{path}{query}"), &[], "application/json, */*", None).await?;
+    let response = api
+        .send(http::Method::GET, &format!("{path}{query}"), &[], "application/json, */*", None)
+        .await?;
     let mut body = response.into_body();
     use http_body_util::BodyExt;
     while let Some(Ok(frame)) = body.frame().await {
@@ -168,10 +168,13 @@ fn namespaced(asked: &Asked) -> bool {
 }
 
 async fn print_tables(ctx: &Ctx, asked: Asked) -> Result<(), Fail> {
-    let prefixed = several(&asked) || ctx.flags.is("show-kind");
     let all_namespaced = namespaced(&asked);
     let mut failures = vec![];
+    let lists = matches!(asked, Asked::Lists(_));
+    let of_lists = several(&asked);
     let mut sheets = tables(ctx, asked, &mut failures).await?;
+    let found_several = sheets.windows(2).any(|w| w[0].0 != w[1].0);
+    let prefixed = ctx.flags.is("show-kind") || if lists { of_lists } else { found_several };
     let sort = ctx.flags.text("sort-by");
     if !sort.is_empty() {
         sorted(&mut sheets, sort)?;
@@ -236,7 +239,10 @@ fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
     }
     for (_, table) in &mut merged {
         if let Some(Value::Array(rows)) = table.get_mut("rows") {
-            table::sort(rows, by).map_err(Fail::Text)?;
+            // kubectl shows nothing where no row has the field.
+            if table::sort(rows, by).is_err() {
+                rows.clear();
+            }
         }
     }
     *sheets = merged;
@@ -245,11 +251,8 @@ fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
 
 async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), Fail> {
     let single = matches!(&asked, Asked::Objects(infos) if infos.len() == 1);
-    let all_namespaced = namespaced(&asked);
     let (mut found, mut failures): (Vec<Value>, Vec<Fail>) = (vec![], vec![]);
     let ignore = ctx.flags.is("ignore-not-found");
-    let mut version = String::new();
-    let lists = matches!(&asked, Asked::Lists(l) if l.len() == 1);
     match asked {
         Asked::Objects(infos) => {
             for info in infos {
@@ -275,7 +278,6 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
             }
         }
     }
-    let _ = lists;
     let sort = ctx.flags.text("sort-by");
     if !sort.is_empty() {
         table::sort(&mut found, sort).map_err(Fail::Text)?;
@@ -286,20 +288,10 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
         }
         return Fail::join(failures);
     }
-    if found.is_empty() && (ignore || !failures.is_empty()) && (ignore || !failures.is_empty()) {
-        if ignore {
-            return Fail::join(failures);
-        }
-    }
-    version.clear();
-    if format.is_name() && found.is_empty() {
-        if failures.is_empty() {
-            let _ = all_namespaced;
-        }
+    if found.is_empty() && (ignore || format.is_name()) {
         return Fail::join(failures);
     }
-    let list =
-        json!({"apiVersion": "v1", "items": found, "kind": "List", "metadata": {"resourceVersion": version}});
+    let list = json!({"apiVersion": "v1", "items": found, "kind": "List", "metadata": {"resourceVersion": ""}});
     ctx.out(format.print(&list, true)?);
     Fail::join(failures)
 }
@@ -323,20 +315,17 @@ async fn watch(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fa
                 let selector = format!("metadata.name={}", info.name);
                 (info.resource.clone(), info.collection(), Ok(info.clone()), Some(selector))
             }
-            _ => return text("watch is only supported on individual resources and resource collections"),
+            many => {
+                for info in many {
+                    fetch(ctx, info, TABLE).await?;
+                }
+                return text(format!("watch is only supported on individual resources and resource collections - {} resources were found", many.len()));
+            }
         },
         Asked::Lists(lists) => match lists.as_slice() {
-            [one] => (
-                one.resource.clone(),
-                paths::collection(&one.resource, &one.namespace),
-                Err(one.clone()),
-                None,
-            ),
+            [one] => (one.resource.clone(), paths::collection(&one.resource, &one.namespace), Err(one.clone()), None),
             many => {
-                return text(format!(
-                    "watch is only supported on individual resources and resource collections - {} resources were found",
-                    many.len()
-                ));
+                return text(format!("watch is only supported on individual resources and resource collections - {} resources were found", many.len()));
             }
         },
     };
@@ -403,8 +392,7 @@ struct View<'a> {
 impl View<'_> {
     fn page(&mut self, page: &Value) -> Result<(), Fail> {
         if let Some(format) = &self.format {
-            let items =
-                if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
+            let items = if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
             for item in items {
                 let shown = if self.events { json!({"type": "ADDED", "object": item}) } else { item };
                 self.ctx.out(format.print(&shown, true)?);
@@ -445,10 +433,7 @@ impl View<'_> {
         match (&self.format, kind) {
             (_, "BOOKMARK") => {}
             (_, "ERROR") => {
-                return text(format!(
-                    "unable to decode an event from the watch stream: {}",
-                    quote(value::text(object, "message"))
-                ));
+                return text(format!("unable to decode an event from the watch stream: {}", quote(value::text(object, "message"))));
             }
             (Some(format), _) => {
                 let shown = if self.events { event.clone() } else { object.clone() };

@@ -1,4 +1,13 @@
 //! The verbs.
 
+pub mod common;
+pub mod create;
+pub mod delete;
+pub mod exec;
+pub mod expose;
 pub mod get;
 pub mod info;
+pub mod logs;
+pub mod run;
+pub mod scale;
+pub mod wait;

@@ -166,9 +166,11 @@ impl Writer {
     fn double(&mut self, text: &str, depth: usize, fold: bool) {
         self.put("\"");
         let chars: Vec<char> = text.chars().collect();
+        // libyaml takes every character of such a text for the mark.
+        let bom = text.starts_with('\u{feff}');
         let mut spaces = false;
         for (i, c) in chars.iter().enumerate() {
-            if !scalar::is_printable(*c) || scalar::is_break(*c) || matches!(c, '"' | '\\') {
+            if bom || !scalar::is_printable(*c) || scalar::is_break(*c) || matches!(c, '"' | '\\') {
                 self.put(&escaped(*c));
                 spaces = false;
             } else if *c == ' ' {

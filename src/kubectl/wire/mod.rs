@@ -5,4 +5,5 @@ pub mod config;
 pub mod discovery;
 pub mod http;
 pub mod paths;
+pub mod stream;
 pub mod tls;

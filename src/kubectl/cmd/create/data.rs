@@ -1,0 +1,184 @@
+//! create configmap, secret generic, secret tls, secret docker-registry.
+
+use super::super::common::{enforced, metadata, one_name};
+use super::{submit, within};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, go_io, text};
+use crate::kubectl::gostr::quote;
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Keys and values of `--from-file`, `--from-literal`, `--from-env-file`.
+fn collect(ctx: &Ctx, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
+    let env_files = ctx.flags.list("from-env-file");
+    if !env_files.is_empty() && (ctx.flags.changed("from-file") || ctx.flags.changed("from-literal")) {
+        return text("from-env-file cannot be combined with from-file or from-literal");
+    }
+    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for source in ctx.flags.list("from-file") {
+        let (key, path) = file_source(&source)?;
+        let full = ctx.path(&path);
+        let stat = std::fs::metadata(&full)
+            .map_err(|e| Fail::Text(format!("error reading {path}: {}", go_io(&e))))?;
+        if !stat.is_dir() {
+            add(&mut found, key, read(ctx, &path)?, what)?;
+            continue;
+        }
+        if source.contains('=') {
+            return text("cannot give a key name for a directory path");
+        }
+        let mut entries: Vec<_> = std::fs::read_dir(&full)?.flatten().collect();
+        entries.sort_by_key(|e| e.file_name());
+        for entry in entries.into_iter().filter(|e| e.path().is_file()) {
+            let bytes = std::fs::read(entry.path())?;
+            add(&mut found, entry.file_name().to_string_lossy().into_owned(), bytes, what)?;
+        }
+    }
+    for literal in ctx.flags.list("from-literal") {
+        let Some((key, text_of)) = literal.split_once('=').filter(|(k, _)| !k.is_empty()) else {
+            return text(format!("invalid literal source {literal}, expected key=value"));
+        };
+        let unquoted = text_of.trim_matches(['"', '\'']);
+        add(&mut found, key.to_string(), unquoted.as_bytes().to_vec(), what)?;
+    }
+    for path in env_files {
+        let bytes = read(ctx, &path)?;
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            let line = line.trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, given) = line.split_once('=').unwrap_or((line, ""));
+            let given = if line.contains('=') {
+                given.to_string()
+            } else {
+                ctx.env.vars.get(key).cloned().unwrap_or_default()
+            };
+            add(&mut found, key.to_string(), given.into_bytes(), what)?;
+        }
+    }
+    Ok(found)
+}
+
+fn read(ctx: &Ctx, path: &str) -> Result<Vec<u8>, Fail> {
+    std::fs::read(ctx.path(path)).map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))
+}
+
+/// `key=path`, or a path whose last part is the key.
+fn file_source(source: &str) -> Result<(String, String), Fail> {
+    match source.split('=').collect::<Vec<_>>().as_slice() {
+        [path] => {
+            let key = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+            Ok((key.to_string(), path.to_string()))
+        }
+        ["", path] => text(format!("key name for file path {path} missing")),
+        [key, ""] => text(format!("file path for key name {key} missing")),
+        [key, path] => Ok((key.to_string(), path.to_string())),
+        _ => text("key names or file paths cannot contain '='"),
+    }
+}
+
+fn add(found: &mut BTreeMap<String, Vec<u8>>, key: String, bytes: Vec<u8>, what: &str) -> Result<(), Fail> {
+    let valid = !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    if !valid {
+        return text(format!(
+            "{} is not valid key name for a {what}: a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+            quote(&key)
+        ));
+    }
+    if found.contains_key(&key) {
+        return text(format!("cannot add key {}, another key by that name already exists in Data for {what} {}", quote(&key), quote("")).replace(&format!(" in Data for {what} \"\""), " in Data"));
+    }
+    found.insert(key, bytes);
+    Ok(())
+}
+
+pub async fn config_map(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let (mut data, mut binary) = (Map::new(), Map::new());
+    for (key, bytes) in collect(ctx, "ConfigMap")? {
+        match String::from_utf8(bytes) {
+            Ok(text) => data.insert(key, text.into()),
+            Err(not_text) => binary.insert(key, base64(not_text.as_bytes()).into()),
+        };
+    }
+    let mut object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[])});
+    if !data.is_empty() {
+        crate::api::value::put(&mut object, "data", data);
+    }
+    if !binary.is_empty() {
+        crate::api::value::put(&mut object, "binaryData", binary);
+    }
+    hashed(ctx)?;
+    submit(ctx, &within(ctx, "api/v1", "configmaps")?, object, "configmap: ").await
+}
+
+fn hashed(ctx: &Ctx) -> Result<(), Fail> {
+    if ctx.flags.is("append-hash") {
+        return text("--append-hash is not implemented");
+    }
+    Ok(())
+}
+
+fn secret(ctx: &Ctx, name: &str, data: BTreeMap<String, Vec<u8>>, kind: &str) -> Result<Value, Fail> {
+    let mut object = json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata(name, enforced(ctx)?.as_deref(), &[])});
+    let data: Map<String, Value> = data.into_iter().map(|(k, v)| (k, base64(&v).into())).collect();
+    if !data.is_empty() {
+        crate::api::value::put(&mut object, "data", data);
+    }
+    if !kind.is_empty() {
+        crate::api::value::put(&mut object, "type", kind);
+    }
+    hashed(ctx)?;
+    Ok(object)
+}
+
+pub async fn secret_generic(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let object = secret(ctx, &name, collect(ctx, "Secret")?, ctx.flags.text("type"))?;
+    submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
+}
+
+pub async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let mut data = BTreeMap::new();
+    for (flag, key) in [("cert", "tls.crt"), ("key", "tls.key")] {
+        let path = ctx.flags.text(flag);
+        let bytes = std::fs::read(ctx.path(path))
+            .map_err(|e| Fail::Text(format!("Cannot read file {path}, open {path}: {}", go_io(&e))))?;
+        data.insert(key.to_string(), bytes);
+    }
+    let object = secret(ctx, &name, data, "kubernetes.io/tls")?;
+    submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
+}
+
+pub async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let flag = |name: &str| ctx.flags.text(name).to_string();
+    let files = ctx.flags.list("from-file");
+    let mut data = collect(ctx, "Secret")?;
+    if files.is_empty() {
+        let (server, user, password, email) =
+            (flag("docker-server"), flag("docker-username"), flag("docker-password"), flag("docker-email"));
+        if user.is_empty() || password.is_empty() || server.is_empty() {
+            return text("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required");
+        }
+        let mut entry = Map::new();
+        entry.insert("username".into(), user.clone().into());
+        entry.insert("password".into(), password.clone().into());
+        if !email.is_empty() {
+            entry.insert("email".into(), email.into());
+        }
+        entry.insert("auth".into(), base64(format!("{user}:{password}").as_bytes()).into());
+        let auths: Map<String, Value> = [(server, Value::Object(entry))].into_iter().collect();
+        let text = crate::kubectl::print::json::compact_ordered(&json!({"auths": auths}));
+        data.insert(".dockerconfigjson".into(), text.into_bytes());
+    }
+    let object = secret(ctx, &name, data, "kubernetes.io/dockerconfigjson")?;
+    submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
+}

@@ -1,0 +1,76 @@
+//! create -f
+
+use super::super::common::{DryRun, Teller, annotate_last_applied, validation};
+use crate::kubectl::builder::{self, Options, about};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.flags.list("filename");
+    if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
+        if let Some(word) = ctx.args.first() {
+            return Err(Fail::Text(format!(
+                "unknown command {}\nSee 'kubectl create -h' for help and examples",
+                crate::kubectl::gostr::quote(&ctx.args.join(" "))
+            )))
+            .map_err(|f| if word.is_empty() { Fail::Exit(1) } else { f });
+        }
+        ctx.output.err("error: must specify one of -f and -k\n\n");
+        ctx.output.err(&crate::kubectl::help::of(ctx.verb));
+        return Err(Fail::Exit(1));
+    }
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+    }
+    for flag in ["edit"] {
+        if ctx.flags.is(flag) {
+            return text(format!("create --{flag} is not implemented"));
+        }
+    }
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let raw = ctx.flags.text("raw");
+    if !raw.is_empty() {
+        return self::raw(ctx, raw, &files).await;
+    }
+    let infos = builder::from_files(ctx, &files, Options::default()).await?;
+    if infos.is_empty() {
+        return text("no objects passed to create");
+    }
+    let mut failures = vec![];
+    let selector = match ctx.flags.text("selector") {
+        "" => None,
+        given => Some(crate::api::labels::Selector::parse(given).map_err(Fail::Text)?),
+    };
+    for mut info in infos {
+        if selector.as_ref().is_some_and(|s| !s.matches(&info.object["metadata"]["labels"])) {
+            continue;
+        }
+        if ctx.flags.is("save-config") {
+            annotate_last_applied(&mut info.object, true);
+        }
+        if dry_run != DryRun::Client {
+            let mut query = vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+            dry_run.query(&mut query);
+            match ctx.api().await?.post(&info.collection(), &query, &info.object).await {
+                Ok(object) => info.object = object,
+                Err(fail @ Fail::Api(_)) => {
+                    failures.push(about(fail, "creating", &info.source));
+                    continue;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        teller.tell(ctx, &info.object, "created", true)?;
+    }
+    Fail::join(failures)
+}
+
+async fn raw(ctx: &Ctx, path: &str, files: &[String]) -> Result<(), Fail> {
+    let [file] = files else { return text("--raw can only use a single local file or stdin") };
+    let body = if file == "-" { ctx.read_stdin().await? } else { std::fs::read(ctx.path(file))? };
+    let body = Some(("", bytes::Bytes::from(body)));
+    let answer = ctx.api().await?.bytes(http::Method::POST, path, &[], "application/json, */*", body).await?;
+    ctx.output.bytes(&answer);
+    Ok(())
+}

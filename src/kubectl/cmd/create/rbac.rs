@@ -1,0 +1,151 @@
+//! create role, clusterrole, rolebinding, clusterrolebinding.
+
+use super::super::common::{enforced, metadata, one_name};
+use super::{submit, within};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
+use serde_json::{Map, Value, json};
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+const KNOWN_VERBS: [&str; 14] = [
+    "get", "delete", "list", "create", "update", "patch", "watch", "proxy", "deletecollection", "use", "bind",
+    "escalate", "impersonate", "approve",
+];
+
+/// Rules of `--verb --resource --resource-name`, one an API group.
+async fn rules(ctx: &Ctx, non_resource: &[String]) -> Result<Vec<Value>, Fail> {
+    let mut verbs: Vec<String> = vec![];
+    for verb in ctx.flags.list("verb") {
+        if verb == "*" {
+            verbs = vec![verb];
+            break;
+        }
+        if !verbs.contains(&verb) {
+            verbs.push(verb);
+        }
+    }
+    if verbs.is_empty() {
+        return text("at least one verb must be specified");
+    }
+    if !non_resource.is_empty() {
+        return Ok(vec![json!({"verbs": verbs, "nonResourceURLs": non_resource})]);
+    }
+    for verb in &verbs {
+        if verb != "*" && !KNOWN_VERBS.contains(&verb.as_str()) && !["sign", "attest"].contains(&verb.as_str()) {
+            ctx.note(format!("Warning: '{verb}' is not a standard resource verb"));
+        }
+    }
+    let names = ctx.flags.list("resource-name");
+    let mut groups: Vec<(String, Vec<String>)> = vec![];
+    let asked = ctx.flags.list("resource");
+    if asked.is_empty() {
+        return text("at least one resource must be specified");
+    }
+    for word in asked {
+        let (resource, sub) = word.split_once('/').map_or((word.as_str(), ""), |(r, s)| (r, s));
+        let (group, plural) = if resource == "*" {
+            ("*".to_string(), "*".to_string())
+        } else {
+            let found = ctx.resource(resource).await;
+            let found = found.map_err(|fail| match fail {
+                Fail::Text(_) => {
+                    let (name, group) = resource.split_once('.').unwrap_or((resource, ""));
+                    Fail::Text(match group {
+                        "" => format!("the server doesn't have a resource type {}", quote(name)),
+                        group => format!("the server doesn't have a resource type {} in group {}", quote(name), quote(group)),
+                    })
+                }
+                other => other,
+            })?;
+            (found.group.clone(), found.plural.clone())
+        };
+        let full = if sub.is_empty() { plural } else { format!("{plural}/{sub}") };
+        match groups.iter_mut().find(|(g, _)| *g == group) {
+            Some((_, list)) if list.contains(&full) => {}
+            Some((_, list)) => list.push(full),
+            None => groups.push((group, vec![full])),
+        }
+    }
+    Ok(groups
+        .into_iter()
+        .map(|(group, resources)| {
+            let mut rule = Map::new();
+            rule.insert("verbs".into(), json!(verbs));
+            rule.insert("apiGroups".into(), json!([group]));
+            rule.insert("resources".into(), json!(resources));
+            if !names.is_empty() {
+                rule.insert("resourceNames".into(), json!(names));
+            }
+            Value::Object(rule)
+        })
+        .collect())
+}
+
+pub async fn role(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let rules = rules(ctx, &[]).await?;
+    let object = json!({"kind": "Role", "apiVersion": format!("{GROUP}/v1"),
+        "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[]), "rules": rules});
+    submit(ctx, &within(ctx, &format!("apis/{GROUP}/v1"), "roles")?, object, "").await
+}
+
+pub async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    if !ctx.flags.text("aggregation-rule").is_empty() {
+        return text("--aggregation-rule is not implemented");
+    }
+    let rules = rules(ctx, &ctx.flags.list("non-resource-url")).await?;
+    let object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[]), "rules": rules});
+    submit(ctx, &format!("/apis/{GROUP}/v1/clusterroles"), object, "").await
+}
+
+fn subjects(ctx: &Ctx) -> Result<Vec<Value>, Fail> {
+    let mut found = vec![];
+    for (flag, kind) in [("user", "User"), ("group", "Group")] {
+        for name in ctx.flags.list(flag) {
+            found.push(json!({"kind": kind, "apiGroup": GROUP, "name": name}));
+        }
+    }
+    for account in ctx.flags.list("serviceaccount") {
+        match account.split_once(':') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+                found.push(json!({"kind": "ServiceAccount", "name": name, "namespace": namespace}));
+            }
+            _ => return text("serviceaccount must be <namespace>:<name>"),
+        }
+    }
+    Ok(found)
+}
+
+fn binding(ctx: &Ctx, kind: &str, meta: Value, role: (&str, &str)) -> Result<Value, Fail> {
+    let subjects = subjects(ctx)?;
+    let mut object = json!({"kind": kind, "apiVersion": format!("{GROUP}/v1"), "metadata": meta});
+    if !subjects.is_empty() {
+        crate::api::value::put(&mut object, "subjects", subjects);
+    }
+    crate::api::value::put(&mut object, "roleRef", json!({"apiGroup": GROUP, "kind": role.0, "name": role.1}));
+    Ok(object)
+}
+
+pub async fn role_binding(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let role = match (ctx.flags.text("clusterrole"), ctx.flags.text("role")) {
+        ("", "") => return text("exactly one of clusterrole or role must be specified"),
+        (cluster, "") => ("ClusterRole", cluster),
+        ("", role) => ("Role", role),
+        _ => return text("exactly one of clusterrole or role must be specified"),
+    };
+    let object = binding(ctx, "RoleBinding", metadata(&name, enforced(ctx)?.as_deref(), &[]), role)?;
+    submit(ctx, &within(ctx, &format!("apis/{GROUP}/v1"), "rolebindings")?, object, "rolebinding: ").await
+}
+
+pub async fn cluster_role_binding(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let role = ctx.flags.text("clusterrole");
+    if role.is_empty() {
+        return text("clusterrole must be specified");
+    }
+    let object = binding(ctx, "ClusterRoleBinding", metadata(&name, None, &[]), ("ClusterRole", role))?;
+    submit(ctx, &format!("/apis/{GROUP}/v1/clusterrolebindings"), object, "clusterrolebinding: ").await
+}

@@ -1,0 +1,132 @@
+//! create namespace, serviceaccount, quota, priorityclass, poddisruptionbudget, token.
+
+use super::super::common::{enforced, metadata, one_name};
+use super::{submit, within};
+use crate::api::labels::Selector;
+use crate::api::value;
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::print::formats;
+use serde_json::{Map, Value, json};
+
+pub async fn namespace(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let object = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": metadata(&name, None, &[]), "spec": {}, "status": {}});
+    submit(ctx, "/api/v1/namespaces", object, "").await
+}
+
+pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
+    let object = json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": meta});
+    submit(ctx, &within(ctx, "api/v1", "serviceaccounts")?, object, "serviceaccount: ").await
+}
+
+pub async fn quota(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let mut spec = Map::new();
+    let hard = ctx.flags.text("hard");
+    if !hard.is_empty() {
+        let mut map = Map::new();
+        for pair in hard.split(',') {
+            let Some((key, amount)) = pair.split_once('=') else {
+                return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
+            };
+            if crate::api::quantity::Quantity::parse(amount).is_none() {
+                return text(crate::api::quantity::INVALID);
+            }
+            map.insert(key.into(), amount.into());
+        }
+        spec.insert("hard".into(), map.into());
+    }
+    let scopes = ctx.flags.text("scopes");
+    if !scopes.is_empty() {
+        spec.insert("scopes".into(), scopes.split(',').map(Value::from).collect());
+    }
+    let meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
+    let object = json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}});
+    submit(ctx, &within(ctx, "api/v1", "resourcequotas")?, object, "quota: ").await
+}
+
+pub async fn priority_class(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let mut object = json!({"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1",
+        "metadata": metadata(&name, None, &[]), "value": ctx.flags.int("value")});
+    if ctx.flags.is("global-default") {
+        value::put(&mut object, "globalDefault", true);
+    }
+    if !ctx.flags.text("description").is_empty() {
+        value::put(&mut object, "description", ctx.flags.text("description"));
+    }
+    value::put(&mut object, "preemptionPolicy", ctx.flags.text("preemption-policy"));
+    submit(ctx, "/apis/scheduling.k8s.io/v1/priorityclasses", object, "priorityclass: ").await
+}
+
+pub async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let selector = ctx.flags.text("selector");
+    let (min, max) = (ctx.flags.text("min-available"), ctx.flags.text("max-unavailable"));
+    if selector.is_empty() {
+        return text("a selector must be specified");
+    }
+    let mut spec = Map::new();
+    match (min, max) {
+        ("", "") => return text("one of min-available or max-unavailable must be specified"),
+        (min, "") => spec.insert("minAvailable".into(), int_or_string(min)),
+        ("", max) => spec.insert("maxUnavailable".into(), int_or_string(max)),
+        _ => return text("min-available and max-unavailable cannot be both specified"),
+    };
+    let parsed = Selector::parse(selector).map_err(Fail::Text)?;
+    let labels: Map<String, Value> =
+        parsed.0.iter().map(|r| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into())).collect();
+    spec.insert("selector".into(), json!({"matchLabels": labels}));
+    let order = ["minAvailable", "selector", "maxUnavailable"];
+    let spec: Map<String, Value> =
+        order.iter().filter_map(|k| Some((k.to_string(), spec.get(*k)?.clone()))).collect();
+    let object = json!({"kind": "PodDisruptionBudget", "apiVersion": "policy/v1",
+        "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[]), "spec": spec,
+        "status": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}});
+    submit(ctx, &within(ctx, "apis/policy/v1", "poddisruptionbudgets")?, object, "poddisruptionbudgets: ").await
+}
+
+fn int_or_string(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| text.into(), Value::from)
+}
+
+pub async fn token(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let format = formats::of(ctx, false)?;
+    let mut spec = Map::new();
+    let audiences = ctx.flags.list("audience");
+    spec.insert("audiences".into(), if audiences.is_empty() { Value::Null } else { json!(audiences) });
+    let seconds = ctx.flags.duration("duration").as_secs();
+    spec.insert("expirationSeconds".into(), if seconds == 0 { Value::Null } else { seconds.into() });
+    let kind = ctx.flags.text("bound-object-kind");
+    let bound = match kind {
+        "" if !ctx.flags.text("bound-object-name").is_empty() => {
+            return text("--bound-object-name can only be set if --bound-object-kind is provided");
+        }
+        "" => Value::Null,
+        "Pod" | "Secret" | "Node" if ctx.flags.text("bound-object-name").is_empty() => {
+            return text("--bound-object-name is required if --bound-object-kind is provided");
+        }
+        "Pod" | "Secret" | "Node" => {
+            json!({"kind": kind, "apiVersion": "v1", "name": ctx.flags.text("bound-object-name"), "uid": ctx.flags.text("bound-object-uid")})
+        }
+        _ => return text("supported --bound-object-kind values are Node, Pod, Secret"),
+    };
+    spec.insert("boundObjectRef".into(), bound);
+    let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {"creationTimestamp": null},
+        "spec": spec, "status": {"token": "", "expirationTimestamp": null}});
+    let path = format!("{}/{}/token", within(ctx, "api/v1", "serviceaccounts")?, name);
+    let answer = match ctx.api().await?.post(&path, &[], &request).await {
+        Ok(answer) => answer,
+        Err(Fail::Api(refusal)) => return text(format!("failed to create token: {}", refusal.message)),
+        Err(fail) => return Err(fail),
+    };
+    match format {
+        Some(format) => ctx.out(format.print(&answer, false)?),
+        None => ctx.line(value::text(&answer, "status.token")),
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! create deployment, job, cronjob.
+
+use super::super::common::{enforced, metadata, one_name, rest};
+use super::{submit, within};
+use crate::api::value;
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
+use serde_json::{Value, json};
+
+pub async fn deployment(ctx: &Ctx) -> Result<(), Fail> {
+    let name = deployment_name(ctx)?;
+    let images = ctx.flags.list("image");
+    let command = rest(ctx);
+    if images.len() > 1 && !command.is_empty() {
+        return text("cannot specify multiple --image options and command");
+    }
+    let mut containers = vec![];
+    for (i, image) in images.iter().enumerate() {
+        let mut container = json!({"name": container_name(image, i, images.len()), "image": image});
+        if !command.is_empty() {
+            value::put(&mut container, "command", json!(command));
+        }
+        value::put(&mut container, "resources", json!({}));
+        containers.push(container);
+    }
+    let port = ctx.flags.int("port");
+    if port >= 0 && !containers.is_empty() {
+        let mut with_port = json!({});
+        for (key, field) in containers[0].as_object().into_iter().flatten() {
+            if key == "resources" {
+                value::put(&mut with_port, "ports", json!([{"containerPort": port}]));
+            }
+            value::put(&mut with_port, key, field.clone());
+        }
+        containers[0] = with_port;
+    }
+    let labels = [("app", name.as_str())];
+    let object = json!({"kind": "Deployment", "apiVersion": "apps/v1",
+        "metadata": metadata(&name, enforced(ctx)?.as_deref(), &labels),
+        "spec": {"replicas": ctx.flags.int("replicas"), "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": metadata("", None, &labels), "spec": {"containers": containers}},
+            "strategy": {}},
+        "status": {}});
+    submit(ctx, &within(ctx, "apis/apps/v1", "deployments")?, object, "deployment: ").await
+}
+
+fn deployment_name(ctx: &Ctx) -> Result<String, Fail> {
+    if ctx.dash.is_none() && ctx.args.len() > 1 {
+        return ctx.usage(format!("exactly one NAME is required, got {}", ctx.args.len()));
+    }
+    if ctx.dash == Some(0) {
+        return ctx.usage("exactly one NAME is required, got 0");
+    }
+    one_name(ctx)
+}
+
+/// `nginx` of `registry/nginx:1.27`; several get a random end.
+fn container_name(image: &str, index: usize, count: usize) -> String {
+    let base = image.rsplit('/').next().unwrap_or(image);
+    let base = base.split([':', '@']).next().unwrap_or(base);
+    let clean: String = base.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    if count == 1 {
+        return clean;
+    }
+    let _ = index;
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let letters: Vec<char> = "bcdfghjklmnpqrstvwxz2456789".chars().collect();
+    let end: String = random.bytes().take(5).map(|b| letters[b as usize % letters.len()]).collect();
+    format!("{clean}-{end}")
+}
+
+fn pod_template(name: &str, image: &str, command: &[String], restart: &str) -> Value {
+    let mut container = json!({"name": name, "image": image});
+    if !command.is_empty() {
+        value::put(&mut container, "command", json!(command));
+    }
+    value::put(&mut container, "resources", json!({}));
+    json!({"metadata": {"creationTimestamp": null}, "spec": {"containers": [container], "restartPolicy": restart}})
+}
+
+pub async fn job(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let (image, from) = (ctx.flags.text("image"), ctx.flags.text("from"));
+    let command = rest(ctx);
+    match (image, from) {
+        ("", "") => return text("either --image or --from must be specified"),
+        (_, "") => {}
+        ("", _) if !command.is_empty() => return text("cannot specify --from and command"),
+        ("", _) => {}
+        _ => return text("either --image or --from must be specified"),
+    }
+    let spec = if from.is_empty() {
+        json!({"template": pod_template(&name, image, &command, "Never")})
+    } else {
+        let (kind, source) = crate::kubectl::builder::type_and_name(from)?;
+        let resource = ctx.resource(kind).await?;
+        if resource.plural != "cronjobs" {
+            return text(format!("from must be an existing cronjob, got {}", quote(from)));
+        }
+        let path = format!("{}/{source}", within(ctx, "apis/batch/v1", "cronjobs")?);
+        let cron = ctx.api().await?.get(&path, &[]).await?;
+        value::at(&cron, "spec.jobTemplate.spec").clone()
+    };
+    let mut meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
+    if !from.is_empty() {
+        value::put(&mut meta, "annotations", json!({"cronjob.kubernetes.io/instantiate": "manual"}));
+    }
+    let object = json!({"kind": "Job", "apiVersion": "batch/v1", "metadata": meta, "spec": spec, "status": {}});
+    submit(ctx, &within(ctx, "apis/batch/v1", "jobs")?, object, "job: ").await
+}
+
+pub async fn cron_job(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let restart = match ctx.flags.text("restart") {
+        "" => "OnFailure",
+        named => named,
+    };
+    let template = pod_template(&name, ctx.flags.text("image"), &rest(ctx), restart);
+    let object = json!({"kind": "CronJob", "apiVersion": "batch/v1",
+        "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[]),
+        "spec": {"schedule": ctx.flags.text("schedule"),
+            "jobTemplate": {"metadata": metadata(&name, None, &[]), "spec": {"template": template}}},
+        "status": {}});
+    submit(ctx, &within(ctx, "apis/batch/v1", "cronjobs")?, object, "cronjob: ").await
+}

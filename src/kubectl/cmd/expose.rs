@@ -1,0 +1,169 @@
+//! expose: a service in front of a pod, service or workload.
+
+use super::common::{DryRun, Teller, annotate_last_applied};
+use super::run::overridden;
+use crate::api::labels::Selector;
+use crate::api::value;
+use crate::kubectl::builder::{self, Info, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
+use serde_json::{Map, Value, json};
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    for info in infos {
+        let mut service = service_of(ctx, &info)?;
+        overridden(ctx, &mut service, "Service")?;
+        if ctx.flags.is("save-config") {
+            annotate_last_applied(&mut service, false);
+        }
+        if dry_run != DryRun::Client {
+            let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
+            dry_run.query(&mut query);
+            let path = format!("/api/v1/namespaces/{}/services", info.namespace);
+            service = ctx.api().await?.post(&path, &query, &service).await?;
+        }
+        teller.tell(ctx, &service, "exposed", true)?;
+    }
+    Ok(())
+}
+
+fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
+    let kind = info.resource.kind_group();
+    if !matches!(kind.as_str(), "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps") {
+        return text(format!("cannot expose a {}", if info.resource.group.is_empty() { info.resource.kind.clone() } else { format!("{}.{}", info.resource.kind, info.resource.group) }));
+    }
+    let selector = selector(ctx, info)?;
+    let name = match ctx.flags.text("name") {
+        "" => info.name.chars().take(63).collect(),
+        name => name.to_string(),
+    };
+    let labels = match ctx.flags.text("labels") {
+        "" => value::at(&info.object, "metadata.labels").clone(),
+        given => {
+            let mut map = Map::new();
+            for pair in given.split(',') {
+                let Some((key, text_of)) = pair.split_once('=') else {
+                    return text(format!("unexpected label spec: {pair}"));
+                };
+                map.insert(key.into(), text_of.into());
+            }
+            map.into()
+        }
+    };
+    let ports = ports(ctx, info)?;
+    let mut spec = Map::new();
+    spec.insert("ports".into(), ports.into());
+    spec.insert("selector".into(), selector);
+    let cluster_ip = ctx.flags.text("cluster-ip");
+    if !cluster_ip.is_empty() {
+        spec.insert("clusterIP".into(), cluster_ip.into());
+    }
+    let given = ctx.flags.text("type");
+    let kind = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"].into_iter().find(|k| *k == given);
+    if !given.is_empty() {
+        spec.insert("type".into(), kind.unwrap_or(given).into());
+    }
+    let external = ctx.flags.text("external-ip");
+    if !external.is_empty() {
+        spec.insert("externalIPs".into(), json!([external]));
+    }
+    let affinity = ctx.flags.text("session-affinity");
+    if !affinity.is_empty() {
+        if !matches!(affinity, "None" | "ClientIP") {
+            return text(format!("unknown session affinity: {affinity}"));
+        }
+        spec.insert("sessionAffinity".into(), affinity.into());
+    }
+    if !ctx.flags.text("load-balancer-ip").is_empty() {
+        spec.insert("loadBalancerIP".into(), ctx.flags.text("load-balancer-ip").into());
+    }
+    let mut meta = Map::new();
+    meta.insert("name".into(), name.into());
+    meta.insert("creationTimestamp".into(), Value::Null);
+    if labels.as_object().is_some_and(|l| !l.is_empty()) {
+        meta.insert("labels".into(), labels);
+    }
+    Ok(json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}))
+}
+
+fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
+    let given = ctx.flags.text("selector");
+    if !given.is_empty() {
+        let parsed = Selector::parse(given).map_err(Fail::Text)?;
+        let pair = |r: &crate::api::labels::Requirement| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into());
+        return Ok(parsed.0.iter().map(pair).collect::<Map<String, Value>>().into());
+    }
+    let object = &info.object;
+    let missing = |why: &str| {
+        ctx.usage(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"))
+    };
+    let found = match info.resource.plural.as_str() {
+        "pods" => value::at(object, "metadata.labels"),
+        "services" | "replicationcontrollers" => value::at(object, "spec.selector"),
+        _ if !value::empty(object, "spec.selector.matchExpressions") => {
+            return missing("couldn't convert expressions - \"[]\" to map-based selector format");
+        }
+        _ => value::at(object, "spec.selector.matchLabels"),
+    };
+    match found.as_object().filter(|m| !m.is_empty()) {
+        Some(map) => Ok(map.clone().into()),
+        None if info.resource.plural == "pods" => missing("the pod has no labels and cannot be exposed"),
+        None => missing("service was not exposed because it has no selector"),
+    }
+}
+
+fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
+    let object = &info.object;
+    // (port, protocol) of what is exposed
+    let known: Vec<(String, String)> = match info.resource.plural.as_str() {
+        "services" => value::list(object, "spec.ports").iter().map(|p| port_of(p, "port")).collect(),
+        plural => {
+            let pod = if plural == "pods" { "spec.containers" } else { "spec.template.spec.containers" };
+            let containers = value::list(object, pod).iter();
+            containers.flat_map(|c| value::list(c, "ports")).map(|p| port_of(p, "containerPort")).collect()
+        }
+    };
+    let given = ctx.flags.text("port");
+    let wanted: Vec<String> = match given {
+        "" if known.is_empty() => return ctx.usage("couldn't find port via --port flag or introspection"),
+        "" => known.iter().map(|(port, _)| port.clone()).collect(),
+        given => given.split(',').map(String::from).collect(),
+    };
+    let mut found = vec![];
+    for (i, port) in wanted.iter().enumerate() {
+        let number: i64 = port.parse().map_err(|_| {
+            Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port)))
+        })?;
+        let mut entry = Map::new();
+        if wanted.len() > 1 {
+            entry.insert("name".into(), format!("port-{}", i + 1).into());
+        }
+        let protocol = match ctx.flags.text("protocol") {
+            "" => known.iter().find(|(p, _)| p == port).map_or("TCP", |(_, protocol)| protocol.as_str()),
+            given => given,
+        };
+        entry.insert("protocol".into(), protocol.into());
+        entry.insert("port".into(), number.into());
+        let target = match ctx.flags.text("target-port") {
+            "" => number.into(),
+            given => given.parse::<i64>().map_or_else(|_| Value::from(given), Value::from),
+        };
+        entry.insert("targetPort".into(), target);
+        found.push(Value::Object(entry));
+    }
+    Ok(found)
+}
+
+fn port_of(port: &Value, key: &str) -> (String, String) {
+    let protocol = match value::text(port, "protocol") {
+        "" => "TCP",
+        given => given,
+    };
+    (value::int(port, key).unwrap_or(0).to_string(), protocol.to_string())
+}

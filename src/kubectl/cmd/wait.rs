@@ -1,0 +1,235 @@
+//! wait, and waiting for objects in other verbs.
+
+use super::common::DryRun;
+use crate::api::value;
+use crate::kubectl::builder::{self, Asked, Info, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
+use crate::kubectl::print::formats;
+use crate::kubectl::print::jsonpath::{self, JsonPath};
+use crate::kubectl::wire::api::JSON;
+use serde_json::Value;
+use std::time::Duration;
+
+/// "Forever" of kubectl: a week.
+const FOREVER: Duration = Duration::from_secs(168 * 3600);
+
+/// Watches one object from where it was last read until `done` says so; the last state is kept in `info`.
+/// `limit` zero: no limit. A deletion is told to `done` as null.
+pub async fn until(
+    ctx: &Ctx,
+    info: &mut Info,
+    limit: Duration,
+    done: impl Fn(&Value) -> Result<bool, Fail>,
+) -> Result<(), Fail> {
+    let limit = if limit.is_zero() { FOREVER } else { limit };
+    let name = info.plural_named();
+    let waiting = watch(ctx, info, done);
+    match tokio::time::timeout(limit, waiting).await {
+        Ok(outcome) => outcome,
+        Err(_) => text(format!("timed out waiting for the condition on {name}")),
+    }
+}
+
+async fn watch(ctx: &Ctx, info: &mut Info, done: impl Fn(&Value) -> Result<bool, Fail>) -> Result<(), Fail> {
+    let selector = format!("metadata.name={}", info.name);
+    let path = info.collection();
+    loop {
+        let list =
+            ctx.api().await?.get(&path, &[("fieldSelector", &selector), ("limit", "500"), ("resourceVersion", "0")]).await?;
+        let found = super::get::items_of(&list, &info.resource).into_iter().next();
+        let there = found.is_some();
+        if let Some(object) = &found {
+            info.object = object.clone();
+        }
+        if done(&found.unwrap_or(Value::Null))? {
+            return Ok(());
+        }
+        let _ = there;
+        let version = value::text(&list, "metadata.resourceVersion").to_string();
+        let query = [
+            ("allowWatchBookmarks", "true"),
+            ("fieldSelector", selector.as_str()),
+            ("resourceVersion", version.as_str()),
+            ("timeoutSeconds", "400"),
+            ("watch", "true"),
+        ];
+        let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
+        while let Some(event) = events.next().await {
+            let object = value::at(&event, "object");
+            match value::text(&event, "type") {
+                "BOOKMARK" => continue,
+                "ERROR" => break,
+                "DELETED" => {
+                    info.object = object.clone();
+                    if done(&Value::Null)? {
+                        return Ok(());
+                    }
+                }
+                _ => {
+                    info.object = object.clone();
+                    if done(object)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What `--for` asks.
+enum Goal {
+    Delete,
+    Create,
+    Condition(String, String),
+    Path(JsonPath, Option<String>),
+}
+
+fn goal(ctx: &Ctx) -> Result<Goal, Fail> {
+    let asked = ctx.flags.text("for");
+    let lower = asked.to_lowercase();
+    if lower == "delete" {
+        return Ok(Goal::Delete);
+    }
+    if lower == "create" {
+        return Ok(Goal::Create);
+    }
+    if let Some(condition) = asked.strip_prefix("condition=") {
+        let (name, status) = condition.split_once('=').unwrap_or((condition, "true"));
+        return Ok(Goal::Condition(name.into(), status.into()));
+    }
+    if let Some(rest) = asked.strip_prefix("jsonpath=") {
+        let rest = rest.trim_matches(['\'', '"']);
+        let (path, wanted) = match rest.rfind('}') {
+            Some(end) => match rest[end + 1..].strip_prefix('=') {
+                Some(wanted) => (&rest[..=end], Some(wanted)),
+                None => (rest, None),
+            },
+            None => rest.split_once('=').map_or((rest, None), |(p, w)| (p, Some(w))),
+        };
+        if wanted == Some("") {
+            return text("jsonpath wait has to have a condition value if a '=' is given");
+        }
+        let path = jsonpath::relaxed(path).map_err(Fail::Text)?;
+        return Ok(Goal::Path(path, wanted.map(|w| w.trim_matches(['\'', '"']).to_string())));
+    }
+    text(format!("unrecognized condition: {}", quote(asked)))
+}
+
+impl Goal {
+    fn met(&self, object: &Value) -> Result<bool, Fail> {
+        Ok(match self {
+            Goal::Delete => object.is_null(),
+            Goal::Create => !object.is_null(),
+            _ if object.is_null() => return text(""),
+            Goal::Condition(name, status) => {
+                let generation = value::int(object, "metadata.generation");
+                value::list(object, "status.conditions").iter().any(|c| {
+                    let observed = value::int(c, "observedGeneration").or(value::int(object, "status.observedGeneration"));
+                    value::text(c, "type").eq_ignore_ascii_case(name)
+                        && value::text(c, "status").eq_ignore_ascii_case(status)
+                        && !observed.zip(generation).is_some_and(|(o, g)| o < g)
+                })
+            }
+            Goal::Path(path, wanted) => {
+                let found: Vec<Value> = path.find(object).map_err(Fail::Text)?.into_iter().flatten().collect();
+                match (found.as_slice(), wanted) {
+                    ([], _) => false,
+                    (_, None) => true,
+                    ([one], Some(wanted)) => jsonpath::text_of(one) == *wanted,
+                    _ => return text("given jsonpath expression matches more than one value"),
+                }
+            }
+        })
+    }
+}
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let goal = goal(ctx)?;
+    let format = formats::of(ctx, false)?;
+    let limit = match ctx.flags.text("timeout") {
+        "0" | "0s" => Duration::from_millis(1),
+        text if text.starts_with('-') => FOREVER,
+        _ => ctx.flags.duration("timeout"),
+    };
+    let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
+    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let deadline = tokio::time::Instant::now() + limit;
+    let mut infos = match asked {
+        Asked::Objects(infos) => {
+            let mut found = vec![];
+            for mut info in infos {
+                match fetch(ctx, &mut info, &goal, deadline).await {
+                    Ok(true) => found.push(info),
+                    Ok(false) => {
+                        told(ctx, &format, &info, &goal)?;
+                        return Ok(());
+                    }
+                    Err(fail) => return Err(fail),
+                }
+            }
+            found
+        }
+        lists => {
+            let (found, failures) = builder::objects(ctx, lists).await?;
+            Fail::join(failures)?;
+            found
+        }
+    };
+    if infos.is_empty() {
+        return match goal {
+            Goal::Delete => Ok(()),
+            _ => text("no matching resources found"),
+        };
+    }
+    let mut failures = vec![];
+    for info in &mut infos {
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(1));
+        let uid = value::text(&info.object, "metadata.uid").to_string();
+        let name = info.plural_named();
+        let met = until(ctx, info, left, |object| match &goal {
+            Goal::Delete => Ok(object.is_null() || value::text(object, "metadata.uid") != uid),
+            goal => match goal.met(object) {
+                Err(Fail::Text(why)) if why.is_empty() => Err(crate::kubectl::error::Fail::Text(format!(
+                    "{name} condition is not met for a deleted object"
+                ))),
+                other => other,
+            },
+        })
+        .await;
+        match met {
+            Ok(()) => told(ctx, &format, info, &goal)?,
+            Err(fail) => failures.push(fail),
+        }
+    }
+    Fail::join(failures)
+}
+
+/// Reads the object; `Ok(false)`: it is not there, and that is what was waited for.
+async fn fetch(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: tokio::time::Instant) -> Result<bool, Fail> {
+    loop {
+        match info.fetch(ctx).await {
+            Ok(()) => return Ok(true),
+            Err(fail) if fail.is_not_found() => match goal {
+                Goal::Delete => return Ok(false),
+                Goal::Create if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Goal::Create => return text(format!("timed out waiting for the condition on {}", info.plural_named())),
+                _ => return Err(fail),
+            },
+            Err(other) => return Err(other),
+        }
+    }
+}
+
+fn told(ctx: &Ctx, format: &Option<formats::Format>, info: &Info, goal: &Goal) -> Result<(), Fail> {
+    match (format, goal) {
+        (Some(format), _) if !info.object.is_null() => ctx.out(format.print(&info.object, true)?),
+        (_, Goal::Delete) => {}
+        _ => ctx.line(format!("{} condition met", info.named())),
+    }
+    let _ = DryRun::No;
+    Ok(())
+}
