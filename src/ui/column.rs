@@ -21,6 +21,8 @@ struct Progress {
     part: Part,
     parameters: Vec<u8>,
     inside: bool,
+    /// A full-screen program has the terminal's other screen.
+    full_screen: bool,
 }
 
 /// Follows the output of programs. Shared between whoever prints and whoever prompts.
@@ -37,9 +39,14 @@ impl Column {
         bytes.iter().for_each(|byte| now.step(*byte));
     }
 
-    /// Something stands on the line of the cursor. Asking makes it a new line.
+    /// Something stands on the line of the cursor. After the question it counts as a new one.
     pub fn take_inside(&self) -> bool {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).inside
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).inside)
+    }
+
+    /// A program that took the whole screen has not given it back.
+    pub fn full_screen(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).full_screen
     }
 }
 
@@ -75,8 +82,11 @@ impl Progress {
         match last {
             b'H' | b'f' => self.inside = !first,
             b'G' => self.inside = !matches!(self.parameters.as_slice(), b"" | b"1"),
-            // Back from the screen of an editor, to where the line was begun.
-            b'l' if matches!(self.parameters.as_slice(), b"?1049" | b"?47" | b"?1047") => self.inside = false,
+            // To the screen of an editor, and back to where the line was begun.
+            b'h' | b'l' if matches!(self.parameters.as_slice(), b"?1049" | b"?47" | b"?1047") => {
+                self.full_screen = last == b'h';
+                self.inside = false;
+            }
             _ => {}
         }
     }
@@ -109,5 +119,10 @@ mod tests {
             assert_eq!(column.take_inside(), inside, "{text:?}");
             assert!(!column.take_inside());
         }
+        let column = Column::default();
+        column.saw(b"\x1b[?1049h~\x1b[?25h");
+        assert!(column.full_screen());
+        column.saw(b"\x1b[?1049l");
+        assert!(!column.full_screen());
     }
 }

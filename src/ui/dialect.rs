@@ -54,7 +54,7 @@ impl Dialect {
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
             Dialect::Zsh => {
-                "setopt interactivecomments; unsetopt prompt_sp prompt_cr 2>/dev/null; precmd_functions=; "
+                "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; precmd_functions=; "
             }
             Dialect::Posix => "",
         };

@@ -83,6 +83,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let seat = seat::take(place.clone(), options.api_port, lang, cut).await?;
     println!("{}", lang.say(Say::Welcome, &[&seat.nodes.to_string()]));
     let session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    let column = session.column.clone();
     let sitting = tokio::task::spawn_blocking(move || converse(session));
     let (result, lang) = tokio::select! {
         done = sitting => match done {
@@ -93,6 +94,9 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         _ = terminate.recv() => (Ok(128 + 15), lang),
         _ = hang_up.recv() => (Ok(128 + 1), lang),
     };
+    if column.full_screen() {
+        terminal::leave_full_screen();
+    }
     seat.leave(lang, true).await;
     result
 }

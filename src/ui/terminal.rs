@@ -45,6 +45,14 @@ impl Drop for AsFound {
     }
 }
 
+/// What a full-screen program would have sent at its end, had it been let: the usual screen, no mouse, the usual keys.
+pub fn leave_full_screen() {
+    let mut out = io::stdout();
+    let _ = out
+        .write_all(b"\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[?1l\x1b>\x1b[0m\x1b[?1049l")
+        .and_then(|()| out.flush());
+}
+
 /// The terminal passes every byte on, until this is dropped.
 pub struct Raw(Termios);
 

@@ -165,7 +165,7 @@ fn at_a_terminal() {
     assert!(seat.line("help").contains("붙여넣기"));
     assert!(seat.line("get nodes").contains("ropewalk-worker2"));
 
-    seat.line("apply -f -");
+    seat.line("create -f -");
     for typed in ["apiVersion: v1", "kind: ConfigMap", "metadata:", "  name: typed", "", "data:", "  a: it's"]
     {
         seat.line(typed);
@@ -247,7 +247,7 @@ fn without_a_terminal() {
     assert_eq!(run(&["get nodes --no-headers | wc -l"]).out.trim(), "2");
 
     let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: fed\ndata:\n  a: '1'\n";
-    let fed = feed(&home, &["repl", "--name", "t", "-c", "apply -f -"], manifest).ok();
+    let fed = feed(&home, &["repl", "--name", "t", "-c", "create -f -"], manifest).ok();
     assert_eq!(fed, "configmap/fed created\n");
     let file = home.path().join("lines");
     std::fs::write(

@@ -35,8 +35,18 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 
 fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     let kind = info.resource.kind_group();
-    if !matches!(kind.as_str(), "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps") {
-        return text(format!("cannot expose a {}", if info.resource.group.is_empty() { info.resource.kind.clone() } else { format!("{}.{}", info.resource.kind, info.resource.group) }));
+    if !matches!(
+        kind.as_str(),
+        "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps"
+    ) {
+        return text(format!(
+            "cannot expose a {}",
+            if info.resource.group.is_empty() {
+                info.resource.kind.clone()
+            } else {
+                format!("{}.{}", info.resource.kind, info.resource.group)
+            }
+        ));
     }
     let selector = selector(ctx, info)?;
     let name = match ctx.flags.text("name") {
@@ -89,14 +99,18 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     if labels.as_object().is_some_and(|l| !l.is_empty()) {
         meta.insert("labels".into(), labels);
     }
-    Ok(json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}))
+    Ok(
+        json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}),
+    )
 }
 
 fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     let given = ctx.flags.text("selector");
     if !given.is_empty() {
         let parsed = Selector::parse(given).map_err(Fail::Text)?;
-        let pair = |r: &crate::api::labels::Requirement| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into());
+        let pair = |r: &crate::api::labels::Requirement| {
+            (r.key.clone(), r.values.first().cloned().unwrap_or_default().into())
+        };
         return Ok(parsed.0.iter().map(pair).collect::<Map<String, Value>>().into());
     }
     let object = &info.object;
@@ -137,9 +151,9 @@ fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     };
     let mut found = vec![];
     for (i, port) in wanted.iter().enumerate() {
-        let number: i64 = port.parse().map_err(|_| {
-            Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port)))
-        })?;
+        let number: i64 = port
+            .parse()
+            .map_err(|_| Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port))))?;
         let mut entry = Map::new();
         if wanted.len() > 1 {
             entry.insert("name".into(), format!("port-{}", i + 1).into());

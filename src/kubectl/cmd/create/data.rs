@@ -84,7 +84,9 @@ fn file_source(source: &str) -> Result<(String, String), Fail> {
 }
 
 fn add(found: &mut BTreeMap<String, Vec<u8>>, key: String, bytes: Vec<u8>, what: &str) -> Result<(), Fail> {
-    let valid = !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    let valid = !key.is_empty()
+        && key.len() <= 253
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
     if !valid {
         return text(format!(
             "{} is not valid key name for a {what}: a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
@@ -92,7 +94,14 @@ fn add(found: &mut BTreeMap<String, Vec<u8>>, key: String, bytes: Vec<u8>, what:
         ));
     }
     if found.contains_key(&key) {
-        return text(format!("cannot add key {}, another key by that name already exists in Data for {what} {}", quote(&key), quote("")).replace(&format!(" in Data for {what} \"\""), " in Data"));
+        return text(
+            format!(
+                "cannot add key {}, another key by that name already exists in Data for {what} {}",
+                quote(&key),
+                quote("")
+            )
+            .replace(&format!(" in Data for {what} \"\""), " in Data"),
+        );
     }
     found.insert(key, bytes);
     Ok(())
@@ -166,7 +175,9 @@ pub async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
         let (server, user, password, email) =
             (flag("docker-server"), flag("docker-username"), flag("docker-password"), flag("docker-email"));
         if user.is_empty() || password.is_empty() || server.is_empty() {
-            return text("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required");
+            return text(
+                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required",
+            );
         }
         let mut entry = Map::new();
         entry.insert("username".into(), user.clone().into());
