@@ -78,6 +78,8 @@ pub struct Options {
     pub all_namespaces: bool,
     /// Files need not be sent to a server, nor their kinds be known there.
     pub local: bool,
+    /// Files are validated before they are decoded.
+    pub validated: bool,
 }
 
 /// Reads files (`-f`), or arguments.
@@ -90,7 +92,9 @@ pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, 
         if !args.is_empty() {
             return text("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well");
         }
-        return Ok(Asked::Objects(from_files(ctx, &files, options).await?));
+        let (infos, failures) = from_files(ctx, &files, options).await?;
+        Fail::join(failures)?;
+        return Ok(Asked::Objects(infos));
     }
     if args.is_empty() {
         return text(NOTHING);
@@ -169,6 +173,9 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
             }
         }
         return Ok(Asked::Objects(infos));
+    }
+    if ctx.flags.is("all") && (!ctx.flags.text("selector").is_empty() || !ctx.flags.text("field-selector").is_empty()) {
+        return text("setting 'all' parameter but found a non empty selector. ");
     }
     let selected = ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
     if !options.all_by_type && !selected {
@@ -318,17 +325,39 @@ struct Source {
     text: Vec<u8>,
 }
 
-/// Objects of manifests, with resource and namespace found for each.
-pub async fn from_files(ctx: &Ctx, files: &[String], options: Options) -> Result<Vec<Info>, Fail> {
-    let mut infos = vec![];
+/// Objects of manifests, with resource and namespace found for each; what could not be read stands beside them.
+pub async fn from_files(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut infos, mut failures) = (vec![], vec![]);
     for source in sources(ctx, files).await? {
-        let documents = manifest::documents(&source.text)
-            .map_err(|why| Fail::Text(format!("error parsing {}: {why}", source.name)))?;
+        let documents = match manifest::documents(&source.text) {
+            Ok(documents) => documents,
+            Err(why) => {
+                failures.push(Fail::Text(format!("error parsing {}: {why}", source.name)));
+                continue;
+            }
+        };
         for document in documents {
-            flatten(ctx, document, &source.name, options, &mut infos).await?;
+            match flatten(ctx, sorted(document), &source.name, options, &mut infos).await {
+                Ok(()) => {}
+                Err(fail @ Fail::Text(_)) => failures.push(fail),
+                Err(other) => return Err(other),
+            }
         }
     }
-    Ok(infos)
+    Ok((infos, failures))
+}
+
+/// Keys in alphabetical order, as a Go map is encoded.
+pub fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(pairs.into_iter().map(|(k, v)| (k, sorted(v))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
@@ -377,28 +406,36 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
 /// Lists become their items.
 async fn flatten(ctx: &Ctx, document: Value, source: &str, options: Options, into: &mut Vec<Info>) -> Result<(), Fail> {
     let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
+    let invalid = |why: &str| {
+        text(format!(
+            "error validating {}: error validating data: {why}; if you choose to ignore these errors, turn validation off with --validate=false",
+            quote(source)
+        ))
+    };
     let undecodable = |what: &str| {
         let shown = super::print::json::compact(&document);
         text(format!("unable to decode {}: Object '{what}' is missing in '{shown}'", quote(source)))
     };
     if !document.is_object() {
-        let shown = super::print::json::compact(&document);
-        let kind = match &document {
+        if options.validated {
+            return invalid("invalid object to validate");
+        }
+        let found = match &document {
             Value::Array(_) => "array",
             Value::String(_) => "string",
             Value::Number(_) => "number",
             _ => "bool",
         };
-        let _ = shown;
         return text(format!(
-            "error parsing {source}: couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+            "unable to decode {}: json: cannot unmarshal {found} into Go value of type unstructured.detector",
+            quote(source)
         ));
     }
     if kind.is_empty() {
-        return undecodable("Kind");
+        return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
     }
     if api_version.is_empty() {
-        return undecodable("apiVersion");
+        return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
     }
     if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
         for item in value::list(&document, "items") {

@@ -2,7 +2,7 @@
 
 use super::error::Fail;
 use super::table::{self, Flag, Kind, Verb};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The values of flags that were given.
@@ -10,12 +10,19 @@ use std::time::Duration;
 pub struct Flags {
     given: BTreeMap<&'static str, Vec<String>>,
     defaults: BTreeMap<&'static str, &'static Flag>,
+    /// Names of the verb's own flags.
+    own: BTreeSet<&'static str>,
 }
 
 impl Flags {
     /// Was it given?
     pub fn changed(&self, name: &str) -> bool {
         self.given.contains_key(name)
+    }
+
+    /// The value of a global flag; nothing if the verb has a flag of its own by that name.
+    pub fn global(&self, name: &str) -> &str {
+        if self.own.contains(name) { "" } else { self.text(name) }
     }
 
     /// Its value, or its default.
@@ -107,6 +114,7 @@ pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
     parsed.flags.defaults = verb.all_flags().map(|f| (f.name, f)).collect();
     for own in verb.flags {
         parsed.flags.defaults.insert(own.name, own);
+        parsed.flags.own.insert(own.name);
     }
     read(&rest, &mut parsed).map_err(|message| {
         let path = verb.command_path();

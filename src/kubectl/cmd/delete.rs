@@ -23,12 +23,6 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !matches!(output, "" | "name") {
         return text(format!("unexpected -o output mode: {output}. We only support '-o name'"));
     }
-    if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
-        return text("cannot set --all and --selector at the same time");
-    }
-    if ctx.flags.is("all") && !ctx.flags.text("field-selector").is_empty() {
-        return text("cannot set --all and --field-selector at the same time");
-    }
     let grace = grace(ctx)?;
     let policy = match ctx.flags.text("cascade") {
         "true" | "background" | "" => "Background",

@@ -34,7 +34,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let options =
         Options { all_by_type: true, all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let asked = builder::ask(ctx, &ctx.args, options).await.map_err(|fail| match fail {
+        Fail::Text(why) if why.starts_with("resource mapping not found") => Fail::Plain(why),
+        other => other,
+    })?;
     if watching {
         return watch(ctx, asked, format).await;
     }

@@ -15,8 +15,16 @@ pub async fn group(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
         return ctx.usage(format!("unknown command {}", crate::kubectl::gostr::quote(word)));
     }
-    ctx.out(help::of(ctx.verb));
-    Ok(())
+    let help = help::of(ctx.verb);
+    match ctx.verb.path {
+        "" | "certificate" => {
+            ctx.out(help);
+            return Ok(());
+        }
+        "rollout" => ctx.out(help),
+        _ => ctx.output.err(&help),
+    }
+    Err(Fail::Exit(1))
 }
 
 /// A verb that kubectl has and this one does not.

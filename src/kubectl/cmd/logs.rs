@@ -104,7 +104,7 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     let plural = resource.plural.clone();
     let mut info = Info { resource, namespace: namespace.clone(), name: name.into(), object: Value::Null, source: String::new() };
     info.fetch(ctx).await.map_err(|fail| match fail {
-        Fail::Api(r) if plural == "pods" && r.reason == "NotFound" => Fail::Text(format!(
+        Fail::Api(r) if r.reason == "NotFound" => Fail::Text(format!(
             "error from server (NotFound): {} in namespace {}",
             r.message,
             quote(&namespace)

@@ -22,22 +22,22 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let image = ctx.flags.list("image").join(",");
     let restart = ctx.flags.text("restart");
     if tty && !interactive {
-        return text("-i/--stdin is required for containers with -t/--tty=true");
+        return ctx.usage("-i/--stdin is required for containers with -t/--tty=true");
     }
     if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
-        return text("--port must be set when exposing a service");
+        return ctx.usage("--port must be set when exposing a service");
     }
     if image.is_empty() || image.contains(char::is_whitespace) || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/')) {
         return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
     }
     if remove && !attach && !interactive && dry_run == DryRun::No {
-        return text("--rm should only be used for attached containers");
+        return ctx.usage("--rm should only be used for attached containers");
     }
     if attach && dry_run != DryRun::No {
-        return text("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
+        return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
     }
     if !matches!(restart, "Always" | "OnFailure" | "Never") {
-        return text(format!("invalid restart policy: {restart}"));
+        return ctx.usage(format!("invalid restart policy: {restart}"));
     }
     let teller = Teller::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;

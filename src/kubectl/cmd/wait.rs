@@ -216,7 +216,7 @@ async fn fetch(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: tokio::time::I
                 Goal::Create if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
-                Goal::Create => return text(format!("timed out waiting for the condition on {}", info.plural_named())),
+                Goal::Create => return text("timed out waiting for the condition"),
                 _ => return Err(fail),
             },
             Err(other) => return Err(other),

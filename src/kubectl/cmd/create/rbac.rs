@@ -51,7 +51,7 @@ async fn rules(ctx: &Ctx, non_resource: &[String]) -> Result<Vec<Value>, Fail> {
             let found = found.map_err(|fail| match fail {
                 Fail::Text(_) => {
                     let (name, group) = resource.split_once('.').unwrap_or((resource, ""));
-                    Fail::Text(match group {
+                    Fail::Plain(match group {
                         "" => format!("the server doesn't have a resource type {}", quote(name)),
                         group => format!("the server doesn't have a resource type {} in group {}", quote(name), quote(group)),
                     })
