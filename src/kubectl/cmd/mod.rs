@@ -5,6 +5,7 @@ pub mod create;
 pub mod delete;
 pub mod describe;
 pub mod exec;
+pub mod explain;
 pub mod expose;
 pub mod get;
 pub mod info;
