@@ -28,6 +28,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Some(found) => found,
             None => (ctx.resource(name).await?, path.to_string()),
         },
+        Err(Fail::Text(unknown)) => return Err(Fail::Plain(unknown)),
         found => (found?, path.to_string()),
     };
     let wanted = ctx.flags.text("api-version");
@@ -49,12 +50,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     ctx.line(format!("KIND:       {}\nVERSION:    {}\n", resource.kind, resource.version));
     let mut head = String::new();
     for field in path.split('.').filter(|f| !f.is_empty()) {
-        let parent = schemas.resolved(schema);
-        schema = match parent.get("properties").and_then(|p| p.get(field)) {
+        schema = match schemas.resolved(schema).get("properties").and_then(|p| p.get(field)) {
             Some(schema) => schema,
             None => return text(format!("field {} does not exist", quote(field))),
         };
-        head = format!("FIELD: {field} <{}>{}\n\n\n", schemas.kind(schema), required(parent, field));
+        head = format!("FIELD: {field} <{}>\n\n\n", schemas.kind(schema));
     }
     ctx.out(head);
     let told = schemas.descriptions(schema).join("\n");
