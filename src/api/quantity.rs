@@ -73,6 +73,14 @@ impl Quantity {
     }
 }
 
+impl std::ops::Add for Quantity {
+    type Output = Quantity;
+    /// Written as the first is written, unless that is nothing.
+    fn add(self, other: Quantity) -> Quantity {
+        let format = if self.nano == 0 { other.format } else { self.format };
+        Quantity { nano: (self.nano + other.nano).min(MAX), format }
+    }
+}
 impl PartialEq for Quantity {
     fn eq(&self, other: &Quantity) -> bool {
         self.nano == other.nano

@@ -78,6 +78,8 @@ pub struct Options {
     pub all_namespaces: bool,
     /// Files need not be sent to a server, nor their kinds be known there.
     pub local: bool,
+    /// Files are validated before they are decoded.
+    pub validated: bool,
 }
 
 /// Reads files (`-f`), or arguments.
@@ -88,11 +90,11 @@ pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, 
     }
     if !files.is_empty() {
         if !args.is_empty() {
-            return text(
-                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
-            );
+            return text("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well");
         }
-        return Ok(Asked::Objects(from_files(ctx, &files, options).await?));
+        let (infos, failures) = from_files(ctx, &files, options).await?;
+        Fail::join(failures)?;
+        return Ok(Asked::Objects(infos));
     }
     if args.is_empty() {
         return text(NOTHING);
@@ -119,9 +121,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
     let (namespace, _) = ctx.namespace()?;
     let slashes = args.iter().filter(|a| a.contains('/')).count();
     if slashes > 0 && slashes != args.len() {
-        return text(
-            "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'",
-        );
+        return text("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'");
     }
     let at = |resource: &Arc<Resource>, name: &str| Info {
         namespace: if resource.namespaced { namespace.clone() } else { String::new() },
@@ -174,19 +174,17 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         }
         return Ok(Asked::Objects(infos));
     }
-    let selected =
-        ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
+    if ctx.flags.is("all") && (!ctx.flags.text("selector").is_empty() || !ctx.flags.text("field-selector").is_empty()) {
+        return text("setting 'all' parameter but found a non empty selector. ");
+    }
+    let selected = ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
     if !options.all_by_type && !selected {
         return text("resource(s) were provided, but no name was specified");
     }
     let listings = resources
         .into_iter()
         .map(|resource| Listing {
-            namespace: if options.all_namespaces || !resource.namespaced {
-                String::new()
-            } else {
-                namespace.clone()
-            },
+            namespace: if options.all_namespaces || !resource.namespaced { String::new() } else { namespace.clone() },
             resource,
         })
         .collect();
@@ -244,8 +242,7 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
     let path = paths::collection(&listing.resource, &listing.namespace);
     let mut query = vec![("limit", "500")];
     query.extend(selectors(ctx));
-    let list =
-        all_pages(ctx, &path, &query).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
+    let list = all_pages(ctx, &path, &query).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
     let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
     let items = match list {
         Value::Array(items) => items,
@@ -328,17 +325,39 @@ struct Source {
     text: Vec<u8>,
 }
 
-/// Objects of manifests, with resource and namespace found for each.
-pub async fn from_files(ctx: &Ctx, files: &[String], options: Options) -> Result<Vec<Info>, Fail> {
-    let mut infos = vec![];
+/// Objects of manifests, with resource and namespace found for each; what could not be read stands beside them.
+pub async fn from_files(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut infos, mut failures) = (vec![], vec![]);
     for source in sources(ctx, files).await? {
-        let documents = manifest::documents(&source.text)
-            .map_err(|why| Fail::Text(format!("error parsing {}: {why}", source.name)))?;
+        let documents = match manifest::documents(&source.text) {
+            Ok(documents) => documents,
+            Err(why) => {
+                failures.push(Fail::Text(format!("error parsing {}: {why}", source.name)));
+                continue;
+            }
+        };
         for document in documents {
-            flatten(ctx, document, &source.name, options, &mut infos).await?;
+            match flatten(ctx, sorted(document), &source.name, options, &mut infos).await {
+                Ok(()) => {}
+                Err(fail @ Fail::Text(_)) => failures.push(fail),
+                Err(other) => return Err(other),
+            }
         }
     }
-    Ok(infos)
+    Ok((infos, failures))
+}
+
+/// Keys in alphabetical order, as a Go map is encoded.
+pub fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(pairs.into_iter().map(|(k, v)| (k, sorted(v))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
@@ -347,10 +366,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         if file == "-" {
             found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
         } else if file.starts_with("http://") || file.starts_with("https://") {
-            return text(format!(
-                "unable to read URL {}: manifests from URLs are not implemented",
-                quote(file)
-            ));
+            return text(format!("unable to read URL {}: manifests from URLs are not implemented", quote(file)));
         } else {
             let path = ctx.path(file);
             if !path.exists() {
@@ -359,8 +375,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             let mut names: Vec<(PathBuf, String)> = vec![];
             walk(&path, Path::new(file), ctx.flags.is("recursive"), &mut names)?;
             for (path, name) in names {
-                let text =
-                    std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
+                let text = std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
                 found.push(Source { name, text });
             }
         }
@@ -389,36 +404,38 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
 }
 
 /// Lists become their items.
-async fn flatten(
-    ctx: &Ctx,
-    document: Value,
-    source: &str,
-    options: Options,
-    into: &mut Vec<Info>,
-) -> Result<(), Fail> {
+async fn flatten(ctx: &Ctx, document: Value, source: &str, options: Options, into: &mut Vec<Info>) -> Result<(), Fail> {
     let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
+    let invalid = |why: &str| {
+        text(format!(
+            "error validating {}: error validating data: {why}; if you choose to ignore these errors, turn validation off with --validate=false",
+            quote(source)
+        ))
+    };
     let undecodable = |what: &str| {
         let shown = super::print::json::compact(&document);
         text(format!("unable to decode {}: Object '{what}' is missing in '{shown}'", quote(source)))
     };
     if !document.is_object() {
-        let shown = super::print::json::compact(&document);
-        let kind = match &document {
+        if options.validated {
+            return invalid("invalid object to validate");
+        }
+        let found = match &document {
             Value::Array(_) => "array",
             Value::String(_) => "string",
             Value::Number(_) => "number",
             _ => "bool",
         };
-        let _ = shown;
         return text(format!(
-            "error parsing {source}: couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+            "unable to decode {}: json: cannot unmarshal {found} into Go value of type unstructured.detector",
+            quote(source)
         ));
     }
     if kind.is_empty() {
-        return undecodable("Kind");
+        return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
     }
     if api_version.is_empty() {
-        return undecodable("apiVersion");
+        return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
     }
     if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
         for item in value::list(&document, "items") {

@@ -90,7 +90,7 @@ impl Ctx {
     pub async fn api(&self) -> Result<&Arc<Api>, Fail> {
         self.api
             .get_or_try_init(|| async {
-                let limit = match self.flags.text("request-timeout") {
+                let limit = match self.flags.global("request-timeout") {
                     "" | "0" => None,
                     limit => {
                         let limit = match limit.parse::<i64>() {
@@ -129,7 +129,7 @@ impl Ctx {
 
     /// The namespace to work in, and whether the user named it.
     pub fn namespace(&self) -> Result<(String, bool), Fail> {
-        match self.flags.text("namespace") {
+        match self.flags.global("namespace") {
             "" => Ok((self.target()?.namespace, false)),
             named => Ok((named.to_string(), true)),
         }

@@ -2,7 +2,7 @@
 
 use super::error::Fail;
 use super::table::{self, Flag, Kind, Verb};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The values of flags that were given.
@@ -10,12 +10,19 @@ use std::time::Duration;
 pub struct Flags {
     given: BTreeMap<&'static str, Vec<String>>,
     defaults: BTreeMap<&'static str, &'static Flag>,
+    /// Names of the verb's own flags.
+    own: BTreeSet<&'static str>,
 }
 
 impl Flags {
     /// Was it given?
     pub fn changed(&self, name: &str) -> bool {
         self.given.contains_key(name)
+    }
+
+    /// The value of a global flag; nothing if the verb has a flag of its own by that name.
+    pub fn global(&self, name: &str) -> &str {
+        if self.own.contains(name) { "" } else { self.text(name) }
     }
 
     /// Its value, or its default.
@@ -102,10 +109,12 @@ pub struct Parsed {
 /// Finds the verb, then reads the flags. `words` are those after the program's name.
 pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
     let (verb, rest) = find(words)?;
-    let mut parsed = Parsed { verb, flags: Flags::default(), args: vec![], dash: None, help: false };
+    let mut parsed =
+        Parsed { verb, flags: Flags::default(), args: vec![], dash: None, help: false };
     parsed.flags.defaults = verb.all_flags().map(|f| (f.name, f)).collect();
     for own in verb.flags {
         parsed.flags.defaults.insert(own.name, own);
+        parsed.flags.own.insert(own.name);
     }
     read(&rest, &mut parsed).map_err(|message| {
         let path = verb.command_path();
@@ -140,9 +149,7 @@ fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
             return None;
         }
         let takes_next = match word.strip_prefix("--") {
-            Some(name) => {
-                !name.contains('=') && verb.flag(name).is_none_or(|f| f.alone.is_empty()) && name != "help"
-            }
+            Some(name) => !name.contains('=') && verb.flag(name).is_none_or(|f| f.alone.is_empty()) && name != "help",
             None if word.len() == 2 && word.starts_with('-') => {
                 let letter = word.chars().nth(1).unwrap_or('-');
                 letter != 'h' && verb.short_flag(letter).is_none_or(|f| f.alone.is_empty())
@@ -180,8 +187,7 @@ fn unknown(word: &str) -> Fail {
 
 /// Levenshtein distance, letters' case ignored.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) =
-        (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut corner = row[0];
@@ -276,9 +282,7 @@ fn give(parsed: &mut Parsed, flag: &'static Flag, value: String) -> Result<(), S
         "" => format!("--{}", flag.name),
         short => format!("-{short}, --{}", flag.name),
     };
-    let invalid = |why: String| {
-        Err(format!("invalid argument {} for \"{name}\" flag: {why}", super::gostr::quote(&value)))
-    };
+    let invalid = |why: String| Err(format!("invalid argument {} for \"{name}\" flag: {why}", super::gostr::quote(&value)));
     let quoted = super::gostr::quote(&value);
     match flag.kind {
         Kind::Bool if parse_bool(&value).is_none() => {
@@ -336,9 +340,6 @@ mod tests {
             told("scale --replicas=x deploy/x"),
             "error: invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nSee 'kubectl scale --help' for usage.\n"
         );
-        assert!(
-            told("gett")
-                .starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n")
-        );
+        assert!(told("gett").starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n"));
     }
 }

@@ -1,8 +1,11 @@
 //! Signals that a program wants to know about at a moment of its own choice, as a shell's `trap` does.
 
 use super::check;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Highest signal number.
@@ -76,24 +79,59 @@ pub fn pending() -> Option<i32> {
     (1..=LAST).find(|n| *n != libc::SIGCHLD && came(*n))
 }
 
-/// Asks `ready` again after every signal until it has an answer. No signal is lost between the question and the waiting.
-pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> io::Result<T> {
+/// While it lives no signal arrives; those that come meanwhile arrive when it is dropped.
+pub struct Blocked(SigSet);
+
+/// Blocks all signals.
+pub fn block() -> io::Result<Blocked> {
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
-    let answer = loop {
+    Ok(Blocked(before))
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None); // fails for no mask that we were given
+    }
+}
+
+/// Forgets everything that came: it was meant for the process that this one was copied from.
+pub fn forget() {
+    for signal in 1..=LAST {
+        take(signal);
+    }
+    take_any();
+}
+
+/// Asks `ready` again after every signal until it has an answer. No signal is lost between the question and the waiting.
+pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> io::Result<T> {
+    let blocked = block()?;
+    loop {
         if let Some(answer) = ready() {
-            break answer;
+            return Ok(answer);
         }
-        let _ = before.suspend(); // ends by a signal, always
-    };
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-    Ok(answer)
+        let _ = blocked.0.suspend(); // ends by a signal, always
+    }
+}
+
+/// Waits until `fd` can be read; `false` if a signal came first, even a moment before the call.
+pub fn wait_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let blocked = block()?;
+    if pending().is_some() {
+        return Ok(false);
+    }
+    match ppoll(&mut [PollFd::new(fd, PollFlags::POLLIN)], None, Some(blocked.0)) {
+        Ok(_) => Ok(true),
+        Err(Errno::EINTR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::sys::signal::{Signal, raise};
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_noted_signal_is_taken_once() {
@@ -101,6 +139,8 @@ mod tests {
         set(number, Action::Note).unwrap();
         raise(Signal::SIGWINCH).unwrap();
         assert_eq!(pending(), Some(number));
+        let (quiet, _writer) = crate::linux::fds::pipe().unwrap();
+        assert!(!wait_readable(quiet.as_fd()).unwrap()); // it came before: no wait for ever
         assert!(came(number) && take(number) && !came(number) && !take(number));
         set(number, Action::Ignore).unwrap();
         assert!(is_ignored(number));

@@ -6,6 +6,7 @@ use crate::linux::trap::{self, Action};
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpgrp, setpgid, tcsetpgrp};
 use std::io;
+use std::os::fd::AsFd;
 
 /// One line, or why there is none.
 enum Line {
@@ -83,7 +84,13 @@ impl Shell {
         let mut bytes = Vec::new();
         loop {
             let mut byte = [0];
-            match nix::unistd::read(io::stdin(), &mut byte) {
+            // A ^C just before the read must not wait for a key. A line comes as a whole, so its first byte is what we wait for.
+            let interrupted = self.interactive
+                && bytes.is_empty()
+                && trap::wait_readable(io::stdin().as_fd()).is_ok_and(|r| !r);
+            let read =
+                if interrupted { Err(Errno::EINTR) } else { nix::unistd::read(io::stdin(), &mut byte) };
+            match read {
                 Ok(0) if bytes.is_empty() => return Ok(Line::End),
                 Ok(0) => break,
                 Ok(_) => {

@@ -79,17 +79,19 @@ impl Shell {
     /// Makes a subshell. In the child the traps are gone, as POSIX wants, but ignored signals stay ignored.
     pub fn fork(&mut self) -> Result<Side, Flow> {
         let _ = io::stdout().flush();
-        match self.alone.fork() {
-            Ok(Side::Child) => {
+        // A signal for the child that comes before it has left our traps must wait, not vanish in them.
+        let forked = trap::block().and_then(|blocked| {
+            let side = self.alone.fork()?;
+            if side == Side::Child {
                 self.become_subshell();
-                Ok(Side::Child)
             }
-            Ok(parent) => Ok(parent),
-            Err(e) => {
-                self.complain(format_args!("cannot fork: {}", super::reason(&e)));
-                Err(Flow::Abort(2))
-            }
-        }
+            drop(blocked);
+            Ok(side)
+        });
+        forked.map_err(|e| {
+            self.complain(format_args!("cannot fork: {}", super::reason(&e)));
+            Flow::Abort(2)
+        })
     }
 
     fn become_subshell(&mut self) {
@@ -104,14 +106,10 @@ impl Shell {
                     let _ = trap::set(signal, Action::Default);
                 }
             }
-            // A ^C that came before the line above was noted only: it is meant for this child too.
-            if !self.traps.contains_key(&libc::SIGINT) && trap::take(libc::SIGINT) {
-                let _ = nix::sys::signal::raise(Signal::SIGINT);
-            }
         }
         self.jobs.clear();
         self.subshell = true;
-        trap::take_any();
+        trap::forget();
     }
 
     /// Like `fork`, for a child that we wait for: on a terminal it gets the terminal. `leader` is the first of its pipeline.

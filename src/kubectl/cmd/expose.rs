@@ -28,25 +28,15 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             let path = format!("/api/v1/namespaces/{}/services", info.namespace);
             service = ctx.api().await?.post(&path, &query, &service).await?;
         }
-        teller.tell(ctx, &service, "exposed", true)?;
+        teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?;
     }
     Ok(())
 }
 
 fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     let kind = info.resource.kind_group();
-    if !matches!(
-        kind.as_str(),
-        "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps"
-    ) {
-        return text(format!(
-            "cannot expose a {}",
-            if info.resource.group.is_empty() {
-                info.resource.kind.clone()
-            } else {
-                format!("{}.{}", info.resource.kind, info.resource.group)
-            }
-        ));
+    if !matches!(kind.as_str(), "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps") {
+        return text(format!("cannot expose a {}", if info.resource.group.is_empty() { info.resource.kind.clone() } else { format!("{}.{}", info.resource.kind, info.resource.group) }));
     }
     let selector = selector(ctx, info)?;
     let name = match ctx.flags.text("name") {
@@ -95,27 +85,24 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     }
     let mut meta = Map::new();
     meta.insert("name".into(), name.into());
+    meta.insert("namespace".into(), info.namespace.clone().into());
     meta.insert("creationTimestamp".into(), Value::Null);
     if labels.as_object().is_some_and(|l| !l.is_empty()) {
         meta.insert("labels".into(), labels);
     }
-    Ok(
-        json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}),
-    )
+    Ok(json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}))
 }
 
 fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     let given = ctx.flags.text("selector");
     if !given.is_empty() {
         let parsed = Selector::parse(given).map_err(Fail::Text)?;
-        let pair = |r: &crate::api::labels::Requirement| {
-            (r.key.clone(), r.values.first().cloned().unwrap_or_default().into())
-        };
+        let pair = |r: &crate::api::labels::Requirement| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into());
         return Ok(parsed.0.iter().map(pair).collect::<Map<String, Value>>().into());
     }
     let object = &info.object;
     let missing = |why: &str| {
-        ctx.usage(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"))
+        text(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"))
     };
     let found = match info.resource.plural.as_str() {
         "pods" => value::at(object, "metadata.labels"),
@@ -128,7 +115,7 @@ fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     match found.as_object().filter(|m| !m.is_empty()) {
         Some(map) => Ok(map.clone().into()),
         None if info.resource.plural == "pods" => missing("the pod has no labels and cannot be exposed"),
-        None => missing("service was not exposed because it has no selector"),
+        None => missing("the service has no pod selector set"),
     }
 }
 
@@ -146,30 +133,44 @@ fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let given = ctx.flags.text("port");
     let wanted: Vec<String> = match given {
         "" if known.is_empty() => return ctx.usage("couldn't find port via --port flag or introspection"),
-        "" => known.iter().map(|(port, _)| port.clone()).collect(),
+        "" => {
+            let mut each: Vec<String> = vec![];
+            for (port, _) in &known {
+                if !each.contains(port) {
+                    each.push(port.clone());
+                }
+            }
+            each
+        }
         given => given.split(',').map(String::from).collect(),
     };
     let mut found = vec![];
     for (i, port) in wanted.iter().enumerate() {
-        let number: i64 = port
-            .parse()
-            .map_err(|_| Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port))))?;
-        let mut entry = Map::new();
-        if wanted.len() > 1 {
-            entry.insert("name".into(), format!("port-{}", i + 1).into());
-        }
-        let protocol = match ctx.flags.text("protocol") {
-            "" => known.iter().find(|(p, _)| p == port).map_or("TCP", |(_, protocol)| protocol.as_str()),
-            given => given,
-        };
-        entry.insert("protocol".into(), protocol.into());
-        entry.insert("port".into(), number.into());
+        let number: i64 = port.parse().map_err(|_| {
+            Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port)))
+        })?;
         let target = match ctx.flags.text("target-port") {
             "" => number.into(),
             given => given.parse::<i64>().map_or_else(|_| Value::from(given), Value::from),
         };
-        entry.insert("targetPort".into(), target);
-        found.push(Value::Object(entry));
+        let mut add = |name: Option<String>, protocol: &str| {
+            let mut entry = Map::new();
+            entry.extend(name.map(|n| ("name".to_string(), Value::from(n))));
+            entry.insert("protocol".into(), protocol.into());
+            entry.insert("port".into(), number.into());
+            entry.insert("targetPort".into(), target.clone());
+            found.push(Value::Object(entry));
+        };
+        let name = (wanted.len() > 1).then(|| format!("port-{}", i + 1));
+        let protocols: Vec<&str> = known.iter().filter(|(p, _)| p == port).map(|(_, proto)| proto.as_str()).collect();
+        match (ctx.flags.text("protocol"), protocols.as_slice()) {
+            ("", []) => add(name, "TCP"),
+            ("", [one]) => add(name, one),
+            ("", several) => {
+                several.iter().for_each(|p| add(Some(format!("port-{}-{}", i + 1, p.to_lowercase())), p));
+            }
+            (given, _) => add(name, given),
+        }
     }
     Ok(found)
 }

@@ -22,27 +22,22 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let image = ctx.flags.list("image").join(",");
     let restart = ctx.flags.text("restart");
     if tty && !interactive {
-        return text("-i/--stdin is required for containers with -t/--tty=true");
+        return ctx.usage("-i/--stdin is required for containers with -t/--tty=true");
     }
     if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
-        return text("--port must be set when exposing a service");
+        return ctx.usage("--port must be set when exposing a service");
     }
-    if image.is_empty()
-        || image.contains(char::is_whitespace)
-        || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/'))
-    {
+    if image.is_empty() || image.contains(char::is_whitespace) || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/')) {
         return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
     }
     if remove && !attach && !interactive && dry_run == DryRun::No {
-        return text("--rm should only be used for attached containers");
+        return ctx.usage("--rm should only be used for attached containers");
     }
     if attach && dry_run != DryRun::No {
-        return text(
-            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)",
-        );
+        return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
     }
     if !matches!(restart, "Always" | "OnFailure" | "Never") {
-        return text(format!("invalid restart policy: {restart}"));
+        return ctx.usage(format!("invalid restart policy: {restart}"));
     }
     let teller = Teller::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;
@@ -211,8 +206,7 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
     if ended(&info.object) {
         super::logs::print_one(ctx, info, &container, true).await?;
     } else {
-        let session =
-            Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
+        let session = Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
         if let Err(fail) = exec::attach_to(ctx, info, &container, session).await {
             ctx.note(format!(
                 "warning: couldn't attach to pod/{}, falling back to streaming logs: {}",
@@ -229,8 +223,7 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
     if value::text(&info.object, "status.phase") != "Failed" {
         return Ok(());
     }
-    let terminated =
-        value::list(&info.object, "status.containerStatuses").first().map(|s| &s["state"]["terminated"]);
+    let terminated = value::list(&info.object, "status.containerStatuses").first().map(|s| &s["state"]["terminated"]);
     let code = terminated.and_then(|t| t["exitCode"].as_i64()).unwrap_or(0);
     let pod = format!("{}/{}", info.namespace, info.name);
     match terminated {

@@ -22,8 +22,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
     if infos.is_empty() {
-        Fail::join(failures)?;
-        return text("no objects passed to scale");
+        let refused = Fail::join(failures).err().map_or(String::new(), |f| format!(" {}", f.message()));
+        return text(format!("no objects passed to scale{refused}"));
     }
     let version = ctx.flags.text("resource-version");
     for mut info in infos {

@@ -32,7 +32,7 @@ pub struct Kubeconfig {
 impl Kubeconfig {
     /// Reads `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`.
     pub fn load(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
-        let explicit = flags.text("kubeconfig");
+        let explicit = flags.global("kubeconfig");
         let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
         let mut all = Kubeconfig::default();
         if !explicit.is_empty() {
@@ -147,13 +147,13 @@ impl Target {
     /// What the flags and the files say.
     pub fn of(env: &Env, flags: &Flags, files: &Kubeconfig) -> Result<Target, Fail> {
         let empty = Entry { name: String::new(), value: json!({}), file: PathBuf::new() };
-        let context_name = match flags.text("context") {
+        let context_name = match flags.global("context") {
             "" => files.current.as_str(),
             named => named,
         };
         let context = match Kubeconfig::find(&files.contexts, context_name) {
             Some(context) => context.clone(),
-            None if context_name.is_empty() => empty.clone(),
+                        None if context_name.is_empty() => empty.clone(),
             None => {
                 return Err(Fail::Plain(format!(
                     "Error in configuration: context was not found for specified context: {context_name}"
@@ -161,22 +161,22 @@ impl Target {
             }
         };
         let pick = |list: &[Entry], flag: &str, key: &str, what: &str| -> Result<Entry, Fail> {
-            let name = match flags.text(flag) {
+            let name = match flags.global(flag) {
                 "" => value::text(&context.value, key),
                 named => named,
             };
             match Kubeconfig::find(list, name) {
                 Some(entry) => Ok(entry.clone()),
-                None if flags.changed(flag) && what == "cluster" => {
+                None if !flags.global(flag).is_empty() && what == "cluster" => {
                     text(format!("no server found for cluster {}", crate::kubectl::gostr::quote(name)))
                 }
-                None if flags.changed(flag) => Err(missing(what, name)),
+                None if !flags.global(flag).is_empty() => Err(missing(what, name)),
                 None => Ok(empty.clone()),
             }
         };
         let cluster = pick(&files.clusters, "cluster", "cluster", "cluster")?;
         let user = pick(&files.users, "user", "user", "auth info")?;
-        let server = match flags.text("server") {
+        let server = match flags.global("server") {
             "" => value::text(&cluster.value, "server"),
             named => named,
         };
@@ -191,20 +191,17 @@ impl Target {
             "" => "default".into(),
             named => named.into(),
         };
-        target.insecure =
-            value::flag(&cluster.value, "insecure-skip-tls-verify") || flags.is("insecure-skip-tls-verify");
+        target.insecure = value::flag(&cluster.value, "insecure-skip-tls-verify") || flags.is("insecure-skip-tls-verify");
         let data = |entry: &Entry, key: &str, flag: &str| material(env, flags, entry, key, flag);
         target.ca_pem = data(&cluster, "certificate-authority", "certificate-authority")?;
-        target.server_name = match flags.text("tls-server-name") {
-            "" => Some(value::text(&cluster.value, "tls-server-name"))
-                .filter(|s| !s.is_empty())
-                .map(String::from),
+        target.server_name = match flags.global("tls-server-name") {
+            "" => Some(value::text(&cluster.value, "tls-server-name")).filter(|s| !s.is_empty()).map(String::from),
             named => Some(named.into()),
         };
         let certificate = data(&user, "client-certificate", "client-certificate")?;
         let key = data(&user, "client-key", "client-key")?;
         target.certificate = certificate.zip(key);
-        if !value::at(&user.value, "exec").is_null() && flags.text("token").is_empty() {
+        if !value::at(&user.value, "exec").is_null() && flags.global("token").is_empty() {
             return Err(Fail::Text("credential plugins (users[].user.exec) are not implemented".into()));
         }
         target.authorization = authorization(flags, &user)?;
@@ -214,8 +211,7 @@ impl Target {
 
     /// From the address alone.
     fn at(server: &str) -> Result<Target, Fail> {
-        let with_scheme =
-            if server.contains("://") { server.to_string() } else { format!("http://{server}") };
+        let with_scheme = if server.contains("://") { server.to_string() } else { format!("http://{server}") };
         let uri: http::Uri = with_scheme
             .parse()
             .map_err(|e| Fail::Text(format!("parse {}: {e}", crate::kubectl::gostr::quote(server))))?;
@@ -230,15 +226,15 @@ impl Target {
     }
 
     fn impersonate(&mut self, flags: &Flags, user: &Value) {
-        let name = match flags.text("as") {
+        let name = match flags.global("as") {
             "" => value::text(user, "as"),
             named => named,
         };
         if !name.is_empty() {
             self.impersonate.push(("Impersonate-User".into(), name.into()));
         }
-        if !flags.text("as-uid").is_empty() {
-            self.impersonate.push(("Impersonate-Uid".into(), flags.text("as-uid").into()));
+        if !flags.global("as-uid").is_empty() {
+            self.impersonate.push(("Impersonate-Uid".into(), flags.global("as-uid").into()));
         }
         for group in flags.list("as-group") {
             self.impersonate.push(("Impersonate-Group".into(), group));
@@ -258,7 +254,7 @@ fn material(env: &Env, flags: &Flags, entry: &Entry, key: &str, flag: &str) -> R
             Fail::Text(format!("unable to read {key} {} due to open {0}: {1}", path.display(), go_io(&e)))
         })
     };
-    let named = flags.text(flag);
+    let named = flags.global(flag);
     if !named.is_empty() {
         return read(&env.cwd.join(named));
     }
@@ -276,7 +272,7 @@ fn material(env: &Env, flags: &Flags, entry: &Entry, key: &str, flag: &str) -> R
 }
 
 fn authorization(flags: &Flags, user: &Entry) -> Result<Option<String>, Fail> {
-    let or = |flag: &str, key: &str| match flags.text(flag) {
+    let or = |flag: &str, key: &str| match flags.global(flag) {
         "" => value::text(&user.value, key).to_string(),
         named => named.to_string(),
     };

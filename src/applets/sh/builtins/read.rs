@@ -3,7 +3,9 @@
 use super::super::expand::IFS;
 use super::super::pattern::{Glyph, Kind};
 use super::super::{Run, Shell, say};
+use crate::linux::trap;
 use nix::errno::Errno;
+use std::os::fd::AsFd;
 
 impl Shell {
     /// `read [-r] [-p PROMPT] [NAME…]`: status 1 at the end of input.
@@ -49,7 +51,12 @@ impl Shell {
         let mut escaped = false;
         let complete = loop {
             let mut byte = [0];
-            match nix::unistd::read(std::io::stdin(), &mut byte) {
+            // A signal just before the read must not wait for input.
+            let interrupted =
+                bytes.is_empty() && trap::wait_readable(std::io::stdin().as_fd()).is_ok_and(|ready| !ready);
+            let read =
+                if interrupted { Err(Errno::EINTR) } else { nix::unistd::read(std::io::stdin(), &mut byte) };
+            match read {
                 Ok(0) => break false,
                 Ok(_) if byte[0] == b'\n' && escaped => {
                     bytes.pop(); // the backslash goes with the newline

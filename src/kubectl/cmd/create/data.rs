@@ -14,7 +14,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Keys and values of `--from-file`, `--from-literal`, `--from-env-file`.
-fn collect(ctx: &Ctx, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
+fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
     let env_files = ctx.flags.list("from-env-file");
     if !env_files.is_empty() && (ctx.flags.changed("from-file") || ctx.flags.changed("from-literal")) {
         return text("from-env-file cannot be combined with from-file or from-literal");
@@ -26,7 +26,7 @@ fn collect(ctx: &Ctx, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
         let stat = std::fs::metadata(&full)
             .map_err(|e| Fail::Text(format!("error reading {path}: {}", go_io(&e))))?;
         if !stat.is_dir() {
-            add(&mut found, key, read(ctx, &path)?, what)?;
+            add(&mut found, key, read(ctx, &path)?, (name, what))?;
             continue;
         }
         if source.contains('=') {
@@ -36,7 +36,7 @@ fn collect(ctx: &Ctx, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
         entries.sort_by_key(|e| e.file_name());
         for entry in entries.into_iter().filter(|e| e.path().is_file()) {
             let bytes = std::fs::read(entry.path())?;
-            add(&mut found, entry.file_name().to_string_lossy().into_owned(), bytes, what)?;
+            add(&mut found, entry.file_name().to_string_lossy().into_owned(), bytes, (name, what))?;
         }
     }
     for literal in ctx.flags.list("from-literal") {
@@ -44,7 +44,7 @@ fn collect(ctx: &Ctx, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
             return text(format!("invalid literal source {literal}, expected key=value"));
         };
         let unquoted = text_of.trim_matches(['"', '\'']);
-        add(&mut found, key.to_string(), unquoted.as_bytes().to_vec(), what)?;
+        add(&mut found, key.to_string(), unquoted.as_bytes().to_vec(), (name, what))?;
     }
     for path in env_files {
         let bytes = read(ctx, &path)?;
@@ -59,7 +59,7 @@ fn collect(ctx: &Ctx, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
             } else {
                 ctx.env.vars.get(key).cloned().unwrap_or_default()
             };
-            add(&mut found, key.to_string(), given.into_bytes(), what)?;
+            add(&mut found, key.to_string(), given.into_bytes(), (name, what))?;
         }
     }
     Ok(found)
@@ -83,25 +83,29 @@ fn file_source(source: &str) -> Result<(String, String), Fail> {
     }
 }
 
-fn add(found: &mut BTreeMap<String, Vec<u8>>, key: String, bytes: Vec<u8>, what: &str) -> Result<(), Fail> {
-    let valid = !key.is_empty()
-        && key.len() <= 253
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+fn add(
+    found: &mut BTreeMap<String, Vec<u8>>,
+    key: String,
+    bytes: Vec<u8>,
+    (name, what): (&str, &str),
+) -> Result<(), Fail> {
+    let valid = !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
     if !valid {
         return text(format!(
-            "{} is not valid key name for a {what}: a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-            quote(&key)
+            "{} is not {} a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+            quote(&key),
+            if what == "ConfigMap" { "a valid key name for a ConfigMap:" } else { "valid key name for a Secret" }
         ));
     }
     if found.contains_key(&key) {
-        return text(
-            format!(
-                "cannot add key {}, another key by that name already exists in Data for {what} {}",
+        return text(match what {
+            "ConfigMap" => format!(
+                "cannot add key {}, another key by that name already exists in Data for ConfigMap {}",
                 quote(&key),
-                quote("")
-            )
-            .replace(&format!(" in Data for {what} \"\""), " in Data"),
-        );
+                quote(name)
+            ),
+            _ => format!("cannot add key {key}, another key by that name already exists"),
+        });
     }
     found.insert(key, bytes);
     Ok(())
@@ -110,7 +114,7 @@ fn add(found: &mut BTreeMap<String, Vec<u8>>, key: String, bytes: Vec<u8>, what:
 pub async fn config_map(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let (mut data, mut binary) = (Map::new(), Map::new());
-    for (key, bytes) in collect(ctx, "ConfigMap")? {
+    for (key, bytes) in collect(ctx, &name, "ConfigMap")? {
         match String::from_utf8(bytes) {
             Ok(text) => data.insert(key, text.into()),
             Err(not_text) => binary.insert(key, base64(not_text.as_bytes()).into()),
@@ -149,7 +153,7 @@ fn secret(ctx: &Ctx, name: &str, data: BTreeMap<String, Vec<u8>>, kind: &str) ->
 
 pub async fn secret_generic(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
-    let object = secret(ctx, &name, collect(ctx, "Secret")?, ctx.flags.text("type"))?;
+    let object = secret(ctx, &name, collect(ctx, &name, "Secret")?, ctx.flags.text("type"))?;
     submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
 }
 
@@ -170,14 +174,12 @@ pub async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let flag = |name: &str| ctx.flags.text(name).to_string();
     let files = ctx.flags.list("from-file");
-    let mut data = collect(ctx, "Secret")?;
+    let mut data = collect(ctx, &name, "Secret")?;
     if files.is_empty() {
         let (server, user, password, email) =
             (flag("docker-server"), flag("docker-username"), flag("docker-password"), flag("docker-email"));
         if user.is_empty() || password.is_empty() || server.is_empty() {
-            return text(
-                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required",
-            );
+            return text("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required");
         }
         let mut entry = Map::new();
         entry.insert("username".into(), user.clone().into());

@@ -8,24 +8,18 @@ use crate::kubectl::error::{Fail, text};
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
     if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
-        if let Some(word) = ctx.args.first() {
-            return Err(Fail::Text(format!(
-                "unknown command {}\nSee 'kubectl create -h' for help and examples",
-                crate::kubectl::gostr::quote(&ctx.args.join(" "))
-            )))
-            .map_err(|f| if word.is_empty() { Fail::Exit(1) } else { f });
+        if !ctx.args.is_empty() {
+            return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
         }
         ctx.output.err("error: must specify one of -f and -k\n\n");
         ctx.output.err(&crate::kubectl::help::of(ctx.verb));
         return Err(Fail::Exit(1));
     }
     if !ctx.args.is_empty() {
-        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
-    for flag in ["edit"] {
-        if ctx.flags.is(flag) {
-            return text(format!("create --{flag} is not implemented"));
-        }
+    if ctx.flags.is("edit") {
+        return text("create --edit is not implemented");
     }
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
@@ -33,11 +27,12 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !raw.is_empty() {
         return self::raw(ctx, raw, &files).await;
     }
-    let infos = builder::from_files(ctx, &files, Options::default()).await?;
+    let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
+    let (infos, mut failures) = builder::from_files(ctx, &files, options).await?;
     if infos.is_empty() {
+        Fail::join(failures)?;
         return text("no objects passed to create");
     }
-    let mut failures = vec![];
     let selector = match ctx.flags.text("selector") {
         "" => None,
         given => Some(crate::api::labels::Selector::parse(given).map_err(Fail::Text)?),
@@ -50,10 +45,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             annotate_last_applied(&mut info.object, true);
         }
         if dry_run != DryRun::Client {
-            let mut query = vec![
-                ("fieldManager", ctx.flags.text("field-manager")),
-                ("fieldValidation", validation(ctx)?),
-            ];
+            let mut query = vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
             dry_run.query(&mut query);
             match ctx.api().await?.post(&info.collection(), &query, &info.object).await {
                 Ok(object) => info.object = object,

@@ -28,11 +28,7 @@ async fn service(ctx: &Ctx, kind: &str) -> Result<(), Fail> {
     let headless = ctx.flags.text("clusterip") == "None";
     let tcp = ctx.flags.list("tcp");
     if tcp.is_empty() && !headless && kind != "ExternalName" {
-        return text(if kind == "ClusterIP" {
-            "at least one tcp port specifier must be provided"
-        } else {
-            "at least one tcp port specifier must be provided"
-        });
+        return text("at least one tcp port specifier must be provided");
     }
     let ports: Vec<Value> = tcp.iter().map(|t| port(ctx, t, kind)).collect::<Result<_, _>>()?;
     let mut spec = Map::new();
@@ -58,13 +54,11 @@ async fn service(ctx: &Ctx, kind: &str) -> Result<(), Fail> {
 fn port(ctx: &Ctx, text_of: &str, kind: &str) -> Result<Value, Fail> {
     let (port, target) = text_of.split_once(':').unwrap_or((text_of, text_of));
     let number = |text_of: &str| -> Result<i64, Fail> {
+        let quoted = crate::kubectl::gostr::quote(text_of);
         match text_of.parse::<i64>() {
             Ok(n) if (1..=65535).contains(&n) => Ok(n),
-            Ok(n) => text(format!("invalid port number {n}: must be between 1 and 65535, inclusive")),
-            Err(_) => text(format!(
-                "strconv.Atoi: parsing {}: invalid syntax",
-                crate::kubectl::gostr::quote(text_of)
-            )),
+            Ok(_) => text(format!("strconv.ParseUint: parsing {quoted}: value out of range")),
+            Err(_) => text(format!("strconv.ParseUint: parsing {quoted}: invalid syntax")),
         }
     };
     let port = number(port)?;

@@ -1,0 +1,63 @@
+//! describe: which objects; the room `describe` writes about each.
+
+use crate::kubectl::builder::{self, Asked, Info, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::describe::describe;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::wire::paths;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() {
+        return text("You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.");
+    }
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_by_type: true, all_namespaces, ..Options::default() };
+    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let by_name = matches!(asked, Asked::Objects(_));
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    if infos.is_empty() && failures.len() == 1 && failures[0].is_not_found() && by_name && ctx.args.len() == 2 {
+        return matching(ctx, failures.remove(0)).await;
+    }
+    let mut first = true;
+    for info in &infos {
+        match describe(ctx, info).await {
+            Ok(description) => {
+                if !std::mem::take(&mut first) {
+                    ctx.out("\n\n");
+                }
+                ctx.out(description);
+            }
+            Err(fail @ Fail::Api(_)) => failures.push(fail),
+            Err(other) => return Err(other),
+        }
+    }
+    if infos.is_empty() && failures.is_empty() {
+        if all_namespaces {
+            ctx.note("No resources found");
+        } else {
+            let (namespace, _) = ctx.namespace()?;
+            ctx.note(format!("No resources found in {namespace} namespace."));
+        }
+    }
+    Fail::join(failures)
+}
+
+/// No object has that name; perhaps it is the beginning of some.
+async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
+    let resource = ctx.resource(&ctx.args[0]).await?;
+    let (namespace, _) = ctx.namespace()?;
+    let namespace = if resource.namespaced { namespace } else { String::new() };
+    let path = paths::collection(&resource, &namespace);
+    let list = ctx.api().await?.get(&path, &[("limit", "500")]).await?;
+    let mut found = false;
+    for object in super::get::items_of(&list, &resource) {
+        let name = crate::api::value::text(&object, "metadata.name").to_string();
+        if !name.starts_with(&ctx.args[1]) {
+            continue;
+        }
+        found = true;
+        let info = Info { resource: resource.clone(), namespace: namespace.clone(), name, object, source: String::new() };
+        ctx.line(describe(ctx, &info).await?);
+    }
+    if found { Ok(()) } else { Err(not_found) }
+}

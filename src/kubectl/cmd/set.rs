@@ -1,0 +1,145 @@
+//! set: one field of pod templates.
+
+use super::common::{DryRun, Teller};
+use crate::api::value;
+use crate::kubectl::builder::{self, Info, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
+use crate::kubectl::wire::api::{STRATEGIC_PATCH, encoded};
+use serde_json::{Value, json};
+
+/// Where a kind keeps its pod spec.
+fn spec_path(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Pod" => "spec",
+        "CronJob" => "spec.jobTemplate.spec.template.spec",
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job" | "ReplicationController" => {
+            "spec.template.spec"
+        }
+        _ => return None,
+    })
+}
+
+/// Words that name resources, and `KEY=VALUE` words.
+fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {
+    let (mut resources, mut pairs) = (vec![], vec![]);
+    for word in &ctx.args {
+        match word.split_once('=') {
+            Some((key, text)) => pairs.push((key.to_string(), text.to_string())),
+            None => resources.push(word.clone()),
+        }
+    }
+    (resources, pairs)
+}
+
+/// Puts a change where the kind keeps its pod spec.
+fn wrapped(path: &str, change: Value) -> Value {
+    path.rsplit('.').fold(change, |inner, field| json!({field: inner}))
+}
+
+/// Sends to each object what `change` makes of its pod spec, and tells what happened.
+async fn each(
+    ctx: &Ctx,
+    resources: &[String],
+    operation: &str,
+    change: impl Fn(&Info, &Value) -> Result<Option<Value>, Fail>,
+) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    if ctx.flags.is("local") {
+        return text("--local is not implemented: this changes objects of the cluster");
+    }
+    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
+    let asked = builder::ask(ctx, resources, options).await?;
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    for mut info in infos {
+        let Some(path) = spec_path(&info.resource.kind) else {
+            failures.push(Fail::Text(format!("the object is not a pod or does not have a pod template: {}", info.resource.kind)));
+            continue;
+        };
+        let patch = match change(&info, value::at(&info.object, path)) {
+            Ok(Some(patch)) => wrapped(path, patch),
+            Ok(None) => continue,
+            Err(fail) => {
+                failures.push(fail);
+                continue;
+            }
+        };
+        if dry_run != DryRun::Client {
+            let mut query = vec![];
+            dry_run.query(&mut query);
+            let manager = ctx.flags.text("field-manager");
+            if !manager.is_empty() {
+                query.push(("fieldManager", manager));
+            }
+            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(&patch)).await {
+                Ok(object) => info.object = object,
+                Err(Fail::Api(refusal)) => {
+                    failures.push(Fail::Text(format!("failed to patch {} to pod template: {}", operation.split(' ').next().unwrap_or(""), refusal.message)));
+                    continue;
+                }
+                Err(fail) => return Err(fail),
+            }
+        }
+        teller.tell(ctx, &info.object, operation, true)?;
+    }
+    Fail::join(failures)
+}
+
+pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
+    let (resources, images) = words(ctx);
+    if images.is_empty() {
+        return text("at least one image update is required");
+    }
+    if images.len() > 1 && images.iter().any(|(name, _)| name == "*") {
+        return text("all containers are already specified by *, but saw more than one container_name=container_image pairs");
+    }
+    each(ctx, &resources, "image updated", |_, spec| {
+        let mut patch = serde_json::Map::new();
+        let mut unknown: Vec<&str> = vec![];
+        for (name, _) in &images {
+            let known = ["containers", "initContainers"]
+                .iter()
+                .any(|field| value::list(spec, field).iter().any(|c| name == "*" || value::text(c, "name") == name));
+            if !known {
+                unknown.push(name);
+            }
+        }
+        if let Some(name) = unknown.first() {
+            return text(format!("unable to find container named {}", quote(name)));
+        }
+        for field in ["containers", "initContainers"] {
+            let containers = value::list(spec, field);
+            let changed: Vec<Value> = containers
+                .iter()
+                .filter_map(|container| {
+                    let name = value::text(container, "name");
+                    let (_, image) = images.iter().find(|(n, _)| n == "*" || n == name)?;
+                    (value::text(container, "image") != image).then(|| json!({"image": image, "name": name}))
+                })
+                .collect();
+            if !changed.is_empty() {
+                let order: Vec<Value> = containers.iter().map(|c| json!({"name": value::text(c, "name")})).collect();
+                patch.insert(format!("$setElementOrder/{field}"), order.into());
+                patch.insert(field.into(), changed.into());
+            }
+        }
+        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
+    })
+    .await
+}
+
+pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
+    let Some((account, resources)) = ctx.args.split_last() else {
+        return text("serviceaccount is required");
+    };
+    if resources.is_empty() && ctx.flags.list("filename").is_empty() {
+        return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
+    }
+    each(ctx, resources, "serviceaccount updated", |_, spec| {
+        let same = value::text(spec, "serviceAccountName") == account;
+        Ok((!same).then(|| json!({"serviceAccount": account, "serviceAccountName": account})))
+    })
+    .await
+}
