@@ -88,6 +88,16 @@ pub enum Command {
         #[command(flatten)]
         seat: Seat,
     },
+    /// The built-in kubectl, on the cluster's own kubeconfig
+    #[command(disable_help_flag = true, after_help = "Examples:
+  ropewalk kubectl get pods -A")]
+    Kubectl {
+        #[arg(long, default_value = "main")]
+        name: String,
+        /// kubectl's words
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Break something for real
     #[command(after_help = "Examples:
   ropewalk fault kill kube-scheduler

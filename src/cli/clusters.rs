@@ -220,6 +220,18 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
+/// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says.
+pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    if !place.kubeconfig().exists() {
+        return Err(Error::NotRunning(name.into()).into());
+    }
+    let mut env = crate::kubectl::Env::of_process();
+    env.kubeconfig = Some(place.kubeconfig());
+    let args = std::iter::once("kubectl".to_string()).chain(words).collect();
+    Ok(crate::kubectl::stdio::on_stdio(args, env).await)
+}
+
 pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let mut control = Control::connect(&place).await?;

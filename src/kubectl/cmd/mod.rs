@@ -10,6 +10,7 @@ pub mod expose;
 pub mod get;
 pub mod info;
 pub mod logs;
+pub mod nodes;
 pub mod rollout;
 pub mod run;
 pub mod scale;
