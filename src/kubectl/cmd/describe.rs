@@ -18,6 +18,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if infos.is_empty() && failures.len() == 1 && failures[0].is_not_found() && by_name && ctx.args.len() == 2 {
         return matching(ctx, failures.remove(0)).await;
     }
+    if by_name && !failures.is_empty() {
+        return Fail::join(failures);
+    }
     let mut first = true;
     for info in &infos {
         match describe(ctx, info).await {
