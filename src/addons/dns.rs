@@ -36,9 +36,12 @@ pub struct Entry {
     pub external_name: Option<String>,
     /// (name, protocol, port).
     pub ports: Vec<(String, String, u16)>,
-    /// (host name or dashed address, address, ports by name), ready ones only.
-    pub endpoints: Vec<(String, Ipv4Addr, Vec<(String, u16)>)>,
+    /// Ready ones only.
+    pub endpoints: Vec<Endpoint>,
 }
+
+/// (host name or dashed address, address, ports by name).
+pub type Endpoint = (String, Ipv4Addr, Vec<(String, u16)>);
 
 impl Zone {
     /// From the objects as they are now.

@@ -116,8 +116,9 @@ impl Context {
         if let Some(request) = &mut record.request {
             request.code = code;
         }
+        record.detail = serde_json::json!({"verb": self.info.verb});
         if !message.is_empty() {
-            record = record.detail(serde_json::json!({"message": message}));
+            record = record.detail(serde_json::json!({"verb": self.info.verb, "message": message}));
         }
         self.tap.emit(record);
     }

@@ -9,9 +9,26 @@ use clap::{Parser, Subcommand, ValueEnum};
   ropewalk up --detach --wait    start the cluster in the background, wait until it is ready
   ropewalk status                what runs, and how to reach it
   ropewalk down                  stop the cluster; its data stays")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
+    #[command(flatten)]
+    pub seat: Seat,
+}
+
+/// Where the learner sits down.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Seat {
+    /// Which cluster
+    #[arg(long, default_value = "main")]
+    pub name: String,
+    /// Language of the texts [default: the saved choice, else that of LANG]
+    #[arg(long, value_enum)]
+    pub lang: Option<crate::ui::texts::Lang>,
+    /// Port of the API on 127.0.0.1 if the cluster has to be started [default: 6443, or the next free one]
+    #[arg(long)]
+    pub api_port: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,6 +73,20 @@ pub enum Command {
         /// Add the context ropewalk-NAME to ~/.kube/config (a copy of the old file is kept)
         #[arg(long)]
         merge: bool,
+    },
+    /// Lines to the cluster and the shell: from a terminal, a pipe, a file or -c
+    #[command(after_help = "Examples:
+  ropewalk repl                                 read lines
+  ropewalk repl -c 'get nodes' -c 'get pods'    run these lines; the exit code is the last one's
+  ropewalk repl exercise.txt                    run a file's lines")]
+    Repl {
+        /// Run this line and end (repeatable)
+        #[arg(short = 'c', value_name = "LINE")]
+        lines: Vec<String>,
+        /// Run the lines of this file and end
+        file: Option<std::path::PathBuf>,
+        #[command(flatten)]
+        seat: Seat,
     },
     /// Break something for real
     #[command(after_help = "Examples:

@@ -1,10 +1,11 @@
 //! `up`, `down`, `status`, `reset`, `kubeconfig`, `fault`.
 
-use super::args::{Fault, Output, Up};
+use super::args::{Fault, Output, Seat, Up};
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::home::Home;
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Error, Place, Spec};
+use crate::ui::repl::{self, Options};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -237,7 +238,8 @@ pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// `ropewalk` alone: the learner's seat.
-pub async fn seat() -> anyhow::Result<i32> {
-    bail!("the REPL is not implemented yet; start a cluster with `ropewalk up`")
+/// `ropewalk` alone and `repl`: the learner's seat.
+pub async fn seat(seat: Seat, lines: Vec<String>, file: Option<PathBuf>) -> anyhow::Result<i32> {
+    let options = Options { name: seat.name, lines, file, lang: seat.lang, api_port: seat.api_port };
+    Ok(repl::run(options).await?)
 }

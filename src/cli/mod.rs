@@ -71,6 +71,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             clap_complete::generate(shell, &mut command, "ropewalk", &mut std::io::stdout());
             Ok(0)
         }
-        None => clusters::seat().await,
+        Some(Command::Repl { lines, file, seat }) => clusters::seat(seat, lines, file).await,
+        None => clusters::seat(args.seat, vec![], None).await,
     }
 }

@@ -42,13 +42,18 @@ impl LeaderElection {
     pub async fn acquire(&self) {
         // The holder's clock is not ours: a Lease counts as expired when *we* saw no renewal for its duration.
         let mut observed: Option<(Option<LeaseSpec>, clock::Instant)> = None;
+        let mut impatience = Duration::from_millis(10);
         loop {
             match self.try_acquire(&mut observed).await {
                 Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::debug!(lease = self.name, %error, "cannot ask for the lease"),
+                Ok(false) => clock::sleep(self.retry_period).await,
+                Err(error) => {
+                    // No answer is not "somebody else holds it": at a cluster's start the API is only just coming.
+                    tracing::debug!(lease = self.name, %error, "cannot ask for the lease");
+                    clock::sleep(impatience).await;
+                    impatience = (impatience * 2).min(self.retry_period);
+                }
             }
-            clock::sleep(self.retry_period).await;
         }
     }
 

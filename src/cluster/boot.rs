@@ -134,7 +134,11 @@ async fn run(main: boot::Main, place: Place, order: Order) -> Result<(), Error> 
         world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node.clone());
         keep_kubelet(&crew, &world, &node)?;
     }
-    tell(&Word::Started { api_port });
+    let (mut stores, mut problem) = (world.stores.subscribe(), world.problem.subscribe());
+    tokio::select! {
+        _ = stores.wait_for(|s| !s.is_empty()) => tell(&Word::Started { api_port }),
+        text = has_problem(&mut problem) => return Err(Error::Start(text)),
+    }
 
     let client = world.client(
         "kubernetes-admin",
@@ -146,9 +150,14 @@ async fn run(main: boot::Main, place: Place, order: Order) -> Result<(), Error> 
     proxy::host::start(&crew, &client, world.fabric.host(), world.tap.at("", "localhost"));
     let (addons, addons_world) = (client.clone(), world.clone());
     crew.spawn(async move {
+        let mut pause = Duration::from_millis(10);
         while let Err(error) = manifests::apply(&addons_world, &addons).await {
             tracing::debug!(error, "addons are not made yet");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        if let Err(error) = manifests::forget_nodes(&addons_world, &addons).await {
+            tracing::warn!(error, "nodes of an earlier run cannot be deleted");
         }
     });
 
@@ -157,6 +166,10 @@ async fn run(main: boot::Main, place: Place, order: Order) -> Result<(), Error> 
         () = stop.cancelled() => tracing::info!("asked to stop"),
         signal = asked => tracing::info!(signal, "asked to stop"),
         () = front_gone => tracing::info!("the program that started this cluster has ended"),
+        text = has_problem(&mut problem) => {
+            tracing::error!(problem = text, "the cluster ends");
+            return Err(Error::Start(text));
+        }
         () = zygote.died() => return Err(Error::Start("the zygote died; no more containers can be made".into())),
     }
     let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
@@ -164,16 +177,29 @@ async fn run(main: boot::Main, place: Place, order: Order) -> Result<(), Error> 
     Ok(())
 }
 
+/// Resolves when something went wrong that no restart mends.
+async fn has_problem(problem: &mut watch::Receiver<Option<String>>) -> String {
+    match problem.wait_for(Option::is_some).await {
+        Ok(text) => text.clone().unwrap_or_default(),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Resolves when the front closes its end; never if the cluster is on its own.
 async fn front_gone(attached: bool) {
     if !attached {
         return std::future::pending().await;
     }
-    let _ = tokio::task::spawn_blocking(|| {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A thread of its own: a runtime that ends waits for its blocking tasks, and the front may stay after the cluster.
+    let reader = std::thread::Builder::new().name("front".into()).spawn(move || {
         let mut byte = [0u8; 1];
         while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
-    })
-    .await;
+        let _ = tell.send(()); // the cluster may have ended for another reason
+    });
+    if reader.is_err() || told.await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Components end well, so that the store's log is whole and the leases are free; containers end with the PID namespace.
@@ -232,7 +258,7 @@ async fn make_node(world: &Arc<World>, parts: &Parts, spec: NodeSpec) -> Result<
         zygote: parts.zygote.clone(),
         images: parts.images.clone(),
         cgroups: parts.cgroups.clone(),
-        ids: parts.ids.clone(),
+        ids: parts.ids,
         network: network.clone(),
         directory,
         rng: world.rng.fork(&spec.name),

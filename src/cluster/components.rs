@@ -2,11 +2,15 @@
 
 use super::world::World;
 use crate::addons::{dns, storage};
+use crate::apiserver;
 use crate::client::{Client, Dialer};
 use crate::cni::NodeNetwork;
+use crate::controllers;
+use crate::etcd;
 use crate::net::Namespace;
+use crate::proxy;
+use crate::scheduler;
 use crate::task::Crew;
-use crate::{apiserver, controllers, etcd, proxy, scheduler};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -105,7 +109,14 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
     crew.spawn_main(async move {
         let dir = world.place.node(&place.node).join("etcd");
         let config = etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"));
-        let server = Arc::new(etcd::Server::start(config).await.map_err(|e| super::chain(&e))?);
+        let server = match etcd::Server::start(config).await {
+            Ok(server) => Arc::new(server),
+            Err(error) => {
+                let text = super::chain(&error);
+                world.problem.send_replace(Some(format!("the store of {} cannot start: {text}", place.node)));
+                return Err(text);
+            }
+        };
         tracing::info!(
             member = place.node,
             revision = server.kv().revision(),

@@ -118,7 +118,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                 .iter()
                 .map(|n| {
                     let role = if n.control_plane { "control-plane" } else { "worker" };
-                    json!({"name": n.name, "role": role, "ready": progress.ready || progress.nodes_ready == progress.nodes})
+                    json!({"name": n.name, "role": role, "ready": progress.ready_nodes.contains(&n.name)})
                 })
                 .collect();
             Reply::Ok(json!({

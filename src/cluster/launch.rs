@@ -72,7 +72,7 @@ pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launch
             Ok(Word::Started { api_port }) => return Ok(Launched { child, leash, api_port }),
             Ok(Word::Failed(text)) => {
                 let _ = child.wait().await; // it has said why
-                return Err(Error::Start(text));
+                return Err(Error::Told(text));
             }
             Err(_) => {}
         }

@@ -212,6 +212,18 @@ fn addons(world: &World) -> Vec<Value> {
     ]
 }
 
+/// Deletes Node objects of nodes that this cluster no longer has: their pods are then moved at once.
+pub async fn forget_nodes(world: &World, client: &Client) -> Result<(), String> {
+    let api = client.cluster::<k8s_openapi::api::core::v1::Node>();
+    let known = api.list_metadata(&kube::api::ListParams::default()).await.map_err(|e| chain(&e))?;
+    for name in known.items.into_iter().filter_map(|n| n.metadata.name) {
+        if !world.spec.nodes().iter().any(|n| n.name == name) {
+            api.delete(&name, &kube::api::DeleteParams::default()).await.map_err(|e| chain(&e))?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes what is missing, and brings the components' images to this program's version.
 pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
     for object in addons(world) {
@@ -229,26 +241,31 @@ pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
             true => Api::all_with(client.kube(), &resource),
             false => Api::namespaced_with(client.kube(), &namespace, &resource),
         };
-        let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
-        match api.create(&PostParams::default(), &wanted).await {
-            Ok(_) => {}
-            Err(error) if crate::client::is_code(&error, 409) => {
-                let template = object.pointer("/spec/template/spec/containers");
-                let container = template.or(object.pointer("/spec/containers")).and_then(|c| c.get(0));
-                if let Some(container) = container {
-                    let one =
-                        json!({"containers": [{"name": container["name"], "image": container["image"]}]});
-                    let patch = match template {
-                        Some(_) => json!({"spec": {"template": {"spec": one}}}),
-                        None => json!({"spec": one}),
-                    };
-                    let patched = api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
-                    patched
-                        .map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
-                }
+        let Some(there) = crate::client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
+            let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
+            match api.create(&PostParams::default(), &wanted).await {
+                Ok(_) => continue,
+                Err(error) if crate::client::is_code(&error, 409) => continue, // made meanwhile
+                Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
             }
-            Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
+        };
+        let path = match object.pointer("/spec/template/spec/containers") {
+            Some(_) => "/spec/template/spec/containers/0",
+            None => "/spec/containers/0",
+        };
+        let image = |v: &Value| v.pointer(&format!("{path}/image")).cloned();
+        let there = serde_json::to_value(&there).map_err(|e| e.to_string())?;
+        if image(&object).is_none() || image(&there) == image(&object) {
+            continue;
         }
+        // An older program made it: its components are this program's now.
+        let container = json!({"containers": [{"name": object.pointer(&format!("{path}/name")), "image": image(&object)}]});
+        let patch = match path.starts_with("/spec/template") {
+            true => json!({"spec": {"template": {"spec": container}}}),
+            false => json!({"spec": container}),
+        };
+        let patched = api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+        patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
     }
     Ok(())
 }

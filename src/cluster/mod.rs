@@ -67,6 +67,9 @@ pub enum Error {
     PortTaken { port: u16 },
     #[error("the cluster did not start: {0}")]
     Start(String),
+    /// What the other process said, in its own words.
+    #[error("{0}")]
+    Told(String),
     #[error(transparent)]
     Pki(#[from] crate::pki::Error),
     #[error(transparent)]

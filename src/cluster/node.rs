@@ -124,6 +124,10 @@ impl NodeCri {
     }
 
     fn ended(&self, id: &str, end: &End) {
+        if let End::Done(Err(message)) | End::Panicked(message) = end {
+            logs::span(id)
+                .in_scope(|| tracing::error!(target: "ropewalk::component", error = message, "ended"));
+        }
         let pod = {
             let mut components = self.components();
             let Some(c) = components.get_mut(id) else { return };

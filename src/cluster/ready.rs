@@ -7,6 +7,7 @@ use crate::task::Crew;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, watch};
 
 /// How far a start has come.
@@ -16,6 +17,8 @@ pub struct Progress {
     pub store: bool,
     pub api: bool,
     pub nodes_ready: usize,
+    /// Their names.
+    pub ready_nodes: Vec<String>,
     pub nodes: usize,
     pub pods_running: usize,
     pub pods: usize,
@@ -44,17 +47,17 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
                 poke.notify_one();
             }
         });
-        let api = progress.clone();
+        let answers = Arc::new(AtomicBool::new(false));
+        let api = answers.clone();
         let (first_nodes, first_pods) = (nodes.clone(), pods.clone());
         let poke = news.clone();
         own.spawn(async move {
             futures::join!(first_nodes.synced(), first_pods.synced());
-            api.send_modify(|p| p.api = true);
+            api.store(true, Ordering::Release);
             poke.notify_one();
         });
         loop {
-            let answers = progress.borrow().api;
-            let now = look(&world, &nodes.list(), &pods.list(), answers).await;
+            let now = look(&world, &nodes.list(), &pods.list(), answers.load(Ordering::Acquire)).await;
             progress.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
             news.notified().await;
         }
@@ -85,7 +88,9 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
     let control_planes = wanted.iter().filter(|n| n.control_plane).count();
     // Four components on each control plane, a proxy on every node, two name servers, the provisioner.
     let expected = control_planes * 4 + wanted.len() + 3;
-    let nodes_ready = nodes.iter().filter(|n| is_ready(n)).count();
+    let ready_nodes: Vec<String> =
+        nodes.iter().filter(|n| is_ready(n)).filter_map(|n| n.metadata.name.clone()).collect();
+    let nodes_ready = ready_nodes.len();
     let pods_running = pods.iter().filter(|p| pod_ready(p)).count();
     let listed = pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
     let store = !world.stores.borrow().is_empty();
@@ -93,6 +98,7 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
         store,
         api: api && store,
         nodes_ready,
+        ready_nodes,
         nodes: wanted.len(),
         pods_running,
         pods: expected,

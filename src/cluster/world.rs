@@ -34,6 +34,8 @@ pub struct World {
     /// Members of the store that serve, by node.
     pub stores: watch::Sender<BTreeMap<String, Kv>>,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
+    /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
+    pub problem: watch::Sender<Option<String>>,
     identities: Mutex<BTreeMap<(String, String), Identity>>,
 }
 
@@ -75,6 +77,7 @@ impl World {
             domain: "cluster.local".into(),
             stores: watch::Sender::new(BTreeMap::new()),
             nodes: Mutex::default(),
+            problem: watch::Sender::new(None),
             identities: Mutex::default(),
         })
     }

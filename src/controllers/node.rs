@@ -159,7 +159,7 @@ pub(crate) fn start(shared: &Shared) {
             if pod.metadata.deletion_timestamp.is_some() {
                 return Ok(Outcome::Done);
             }
-            let Some(node) = node else { return Ok(orphaned(&shared, &key, &pod).await?) };
+            let Some(node) = node else { return orphaned(&shared, &key, &pod).await };
             let taints = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
             let now = clock::now();
             let Some(at) = leaves_at(&pod, &taints, now) else { return Ok(Outcome::Done) };

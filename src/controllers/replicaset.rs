@@ -184,7 +184,7 @@ impl Worker {
         if settled && alive {
             let wanted = spec.replicas.unwrap_or(1).max(0) as usize;
             let plan = decide(wanted, &active);
-            if plan.create > 0 {
+            if plan.create > 0 && self.still_there(&key, &set).await? {
                 let template = spec.template.clone().unwrap_or_default();
                 let made = (0..plan.create)
                     .map(|_| {
@@ -219,6 +219,14 @@ impl Worker {
         let seconds = spec.min_ready_seconds.unwrap_or(0);
         let next: Option<Duration> = active.iter().filter_map(|p| pods::until_available(p, seconds)).min();
         Ok(next.map_or(Outcome::Done, Outcome::After))
+    }
+
+    /// The cache may be behind a deletion that the garbage collector has seen: ask before making pods that nobody wants.
+    async fn still_there(&self, key: &Key, set: &ReplicaSet) -> Result<bool, Error> {
+        let api = self.shared.config.client.within::<ReplicaSet>(&key.namespace);
+        let found = crate::client::optional(api.get_metadata(&key.name).await)?;
+        Ok(found
+            .is_some_and(|m| m.metadata.uid == set.metadata.uid && m.metadata.deletion_timestamp.is_none()))
     }
 
     async fn write_status(

@@ -48,7 +48,8 @@ pub fn service_variables(services: &[Arc<Service>], namespace: &str, links: bool
         let (name, ns) =
             (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default());
         let master = ns == "default" && name == "kubernetes";
-        if !master && !(links && ns == namespace) {
+        let of_its_own = links && ns == namespace;
+        if !master && !of_its_own {
             continue;
         }
         let Some(spec) = &service.spec else { continue };

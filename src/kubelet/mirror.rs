@@ -11,11 +11,6 @@ use std::collections::BTreeMap;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const HASH: &str = "kubernetes.io/config.hash";
 
-/// Is this API object only the picture of a static pod?
-pub fn is_mirror(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(MIRROR))
-}
-
 /// Makes the API show the static pod with this status.
 pub async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Result<(), Error> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");

@@ -27,6 +27,8 @@ const WORKERS: usize = 32;
 const REFRESH: Duration = Duration::from_secs(60);
 /// An image that cannot be pulled is tried again after 10 s, doubled each time up to 300 s.
 const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// A back-off is told by an Event this often, at most.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
 
@@ -43,6 +45,19 @@ struct Memory {
     /// The last status written, with the revision that wrote it.
     written: Option<(u64, PodStatus)>,
     refreshed: Option<clock::Instant>,
+    /// When a back-off was last told by an Event, by container.
+    told: BTreeMap<String, clock::Instant>,
+}
+
+impl Memory {
+    /// Is it time to tell again that this container backs off? Looks come as often as anything changes; Events should not.
+    fn tell_again(&mut self, container: &str) -> bool {
+        let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
+        if due {
+            self.told.insert(container.into(), clock::Instant::now());
+        }
+        due
+    }
 }
 
 pub struct Kubelet {
@@ -101,17 +116,12 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
 /// How `describe` finds a pod's events, and a container's.
 fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
     let meta = &pod.metadata;
-    let uid = if mirror::is_mirror(pod) || meta.resource_version.is_some() {
-        meta.uid.clone()
-    } else {
-        meta.uid.clone()
-    };
     ObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Pod".into()),
         name: meta.name.clone(),
         namespace: meta.namespace.clone(),
-        uid,
+        uid: meta.uid.clone(),
         resource_version: meta.resource_version.clone(),
         field_path: container.map(|(name, init)| match init {
             true => format!("spec.initContainers{{{name}}}"),
@@ -323,9 +333,21 @@ impl Kubelet {
                     .map(|s| Step::StopSandbox { id: s.id.clone() })
                     .collect();
             }
-            self.note_back_off(pod, &view, &steps);
+            let backing_off = self.backing_off(&view, &steps);
             again = steps.iter().find_map(|s| if let Step::LookAgain(d) = s { Some(*d) } else { None });
             steps.retain(|s| !matches!(s, Step::LookAgain(_)));
+            for (container, init) in backing_off {
+                if memory.tell_again(&container) {
+                    let message =
+                        format!("Back-off restarting failed container {container} in pod {}", long_name(pod));
+                    self.recorder.warning(
+                        &reference(pod, Some((&container, init))),
+                        "BackOff",
+                        message,
+                        None,
+                    );
+                }
+            }
             if steps.is_empty() {
                 break;
             }
@@ -379,19 +401,18 @@ impl Kubelet {
         Ok(again.map_or(Outcome::Done, Outcome::After))
     }
 
-    fn note_back_off(&self, pod: &Pod, view: &View, steps: &[Step]) {
+    /// Containers that wait for the end of their back-off, and whether each is an init container.
+    fn backing_off(&self, view: &View, steps: &[Step]) -> Vec<(String, bool)> {
         if !steps.iter().any(|s| matches!(s, Step::LookAgain(_))) {
-            return;
+            return vec![];
         }
-        for spec in view.specs().iter().chain(view.init_specs()) {
+        let all = view.specs().iter().map(|s| (s, false)).chain(view.init_specs().iter().map(|s| (s, true)));
+        all.filter(|(spec, _)| {
             let ended = view.current(&spec.name).filter(|c| c.state == ContainerState::Exited);
-            if ended.is_some_and(|c| view.backoff_left(&spec.name, c).is_some()) {
-                let message =
-                    format!("Back-off restarting failed container {} in pod {}", spec.name, long_name(pod));
-                let init = view.init_specs().iter().any(|s| s.name == spec.name);
-                self.recorder.warning(&reference(pod, Some((&spec.name, init))), "BackOff", message, None);
-            }
-        }
+            ended.is_some_and(|c| view.backoff_left(&spec.name, c).is_some())
+        })
+        .map(|(spec, init)| (spec.name.clone(), init))
+        .collect()
     }
 
     /// Does the steps in order. `Some`: look again after that time.
@@ -674,6 +695,14 @@ impl Kubelet {
             return Ok(None);
         }
         memory.waiting.remove(&spec.name);
+        if spec.liveness_probe.is_some() || spec.readiness_probe.is_some() || spec.startup_probe.is_some() {
+            let message = "probes are not implemented yet: the container counts as ready while it runs";
+            self.recorder.warning(&about, "ProbesNotImplemented", message, cause.clone());
+        }
+        if spec.lifecycle.is_some() {
+            let message = "lifecycle hooks are not implemented yet: they do not run";
+            self.recorder.warning(&about, "HooksNotImplemented", message, cause.clone());
+        }
         self.recorder.normal(&about, "Started", format!("Started container {}", spec.name), cause.clone());
         self.tell("start", key, start, cause, json!({"container": spec.name, "attempt": attempt}));
         Ok(None)

@@ -186,6 +186,8 @@ fn container(
     status.image_id = c.image_id.clone();
     if let Some(previous) = view.previous(&spec.name) {
         status.last_state = Some(ended(previous));
+    } else if c.attempt > 0 {
+        status.last_state = lost(view, c).or(status.last_state);
     }
     match c.state {
         State::Running => {
@@ -221,6 +223,29 @@ fn container(
         }
     }
     status
+}
+
+/// The end of the attempt before, of which only the stored status tells: the machine (or this program) was restarted meanwhile.
+fn lost(view: &View, current: &Container) -> Option<ContainerState> {
+    let stored = view.pod.status.as_ref()?;
+    let all = stored.container_statuses.iter().chain(stored.init_container_statuses.iter()).flatten();
+    let before = all.into_iter().find(|s| s.name == current.name)?;
+    let own = format!("ropewalk://{}", current.id);
+    if before.container_id.as_ref() == Some(&own) {
+        return before.last_state.clone();
+    }
+    let started_at =
+        before.state.as_ref().and_then(|s| s.running.as_ref()).and_then(|r| r.started_at.clone());
+    let terminated = before.state.as_ref().and_then(|s| s.terminated.clone());
+    let unknown = ContainerStateTerminated {
+        container_id: before.container_id.clone(),
+        exit_code: 255,
+        reason: Some("Unknown".into()),
+        started_at,
+        finished_at: Some(Time(current.created_at)),
+        ..ContainerStateTerminated::default()
+    };
+    Some(ContainerState { terminated: Some(terminated.unwrap_or(unknown)), ..ContainerState::default() })
 }
 
 fn ended(c: &Container) -> ContainerState {

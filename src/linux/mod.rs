@@ -9,7 +9,8 @@
 //! beside it, and containers, which Z makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors,
 //! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user namespace, [`mount`] builds root
 //! file systems, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets limits on cgroup v1, hybrid and v2, [`pty`] makes
-//! terminals, [`reap`] keeps pid 1 free of zombies, and [`probe`] says what this machine allows and how to mend what it does not.
+//! terminals, [`reap`] keeps pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
+//! [`probe`] says what this machine allows and how to mend what it does not.
 //! ## Left out
 //! Nothing here knows what a pod or a container image is. Other architectures than x86_64 and aarch64 have no seccomp filter.
 //! ## Read next
@@ -19,6 +20,7 @@ pub mod boot;
 pub mod cgroup;
 pub mod confine;
 pub mod fds;
+pub mod fork;
 pub mod lock;
 pub mod mount;
 pub mod namespace;
@@ -26,8 +28,10 @@ pub mod probe;
 pub mod process;
 pub mod pty;
 pub mod reap;
+pub mod script_fds;
 pub mod seccomp;
 pub mod signal;
+pub mod trap;
 pub mod user;
 
 use std::io;

@@ -119,6 +119,13 @@ pub fn peek_ended_child() -> io::Result<Option<i32>> {
     }
 }
 
+/// Collects some ended child; with `block` waits for one, else `None` while all run.
+///
+/// Errors: `ECHILD` if there are no children.
+pub fn wait_any(block: bool) -> io::Result<Option<(i32, Exit)>> {
+    wait_id(libc::P_ALL, 0, libc::WEXITED | if block { 0 } else { libc::WNOHANG })
+}
+
 /// Collects an ended child by its number.
 pub fn reap(pid: i32) -> io::Result<()> {
     wait_id(libc::P_PID, pid as u32, libc::WEXITED | libc::__WALL | libc::WNOHANG).map(drop)

@@ -37,10 +37,12 @@ pub fn resize(master: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()>
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
 }
 
-/// Columns and rows of a terminal.
+/// The size of a terminal in character cells, (columns, rows).
+///
+/// Errors: `ENOTTY` if it is none.
 pub fn size(terminal: BorrowedFd<'_>) -> io::Result<(u16, u16)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ writes one winsize, which outlives the call.
+    // SAFETY: TIOCGWINSZ fills one winsize, which outlives the call.
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }.into())?;
     Ok((size.ws_col, size.ws_row))
 }

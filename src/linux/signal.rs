@@ -31,6 +31,13 @@ pub fn descriptor(signals: &[Signal]) -> io::Result<nix::sys::signalfd::SignalFd
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
+/// Keeps the signals that ask a program to end waiting, over an exec too, until it calls [`unblock_all`]. The kernel drops a signal for which
+/// the first process of a PID namespace has no handler, but not one that is blocked.
+pub fn hold_stop_signals() -> io::Result<()> {
+    let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
+    Ok(set.thread_block()?)
+}
+
 /// Unblocks signals that a parent blocked for itself.
 pub fn unblock_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 const USERLAND: &[&str] = &[
     "[",
     "ash",
-    "awk",
     "base64",
     "basename",
     "bash",
@@ -28,9 +27,11 @@ const USERLAND: &[&str] = &[
     "dirname",
     "du",
     "echo",
+    "egrep",
     "env",
     "expr",
     "false",
+    "fgrep",
     "find",
     "free",
     "grep",
@@ -72,6 +73,7 @@ const USERLAND: &[&str] = &[
     "sleep",
     "sort",
     "stat",
+    "stress",
     "sync",
     "tac",
     "tail",
@@ -86,7 +88,6 @@ const USERLAND: &[&str] = &[
     "uname",
     "uniq",
     "uptime",
-    "vi",
     "watch",
     "wc",
     "wget",
@@ -94,6 +95,7 @@ const USERLAND: &[&str] = &[
     "whoami",
     "xargs",
     "yes",
+    "zcat",
 ];
 
 /// What a built-in image is.
@@ -409,6 +411,16 @@ mod tests {
         let text = images.find("nginx:1.161").err().map(|e| e.to_string()).unwrap_or_default();
         assert!(text.starts_with("docker.io/library/nginx:1.161: not found"), "{text}");
         assert!(text.contains("nginx:broken") && text.contains("busybox:1.36"), "{text}");
+    }
+
+    #[test]
+    fn every_link_is_a_program() {
+        for image in definitions() {
+            for name in image.links.iter().copied().chain(image.own_programs()) {
+                assert!(crate::applets::exists(name), "{}: {name} is no applet", image.name);
+            }
+        }
+        assert!(USERLAND.is_sorted() && !crate::applets::exists("ropewalk"));
     }
 
     #[test]

@@ -96,7 +96,13 @@ pub fn container(spec: &Container, context: &Birth) -> Result<Infallible> {
     namespace::join(context.fd(Role::Sandbox)?, flags::NEWNET | flags::NEWIPC | flags::NEWUTS)
         .during(|| "cannot join the pod's namespaces".into())?;
     root::enter(spec, context.ids)?;
-    become_program(&spec.process, context)
+    become_program(&spec.process, context, true)
+}
+
+/// Built-in servers catch their stop signal a moment after they began; a pod deleted in that moment must not wait for its whole grace period.
+fn catches_stop_signals(spec: &Process) -> bool {
+    let program = spec.argv.first().map(Path::new).and_then(Path::file_name);
+    program.is_some_and(|name| name == "nginx" || name == "echo-server")
 }
 
 /// A process that `exec` asked for. It was born into the container's PID namespace and mounts.
@@ -104,10 +110,10 @@ pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
     context.join_cgroups()?;
     namespace::join(context.fd(Role::Container)?, flags::NEWCGROUP)
         .during(|| "cannot join the container's cgroup namespace".into())?;
-    become_program(spec, context)
+    become_program(spec, context, false)
 }
 
-fn become_program(spec: &Process, context: &Birth) -> Result<Infallible> {
+fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infallible> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let uid = spec.uid.unwrap_or(0);
     let user = passwd::find(&passwd, uid);
@@ -133,6 +139,9 @@ fn become_program(spec: &Process, context: &Birth) -> Result<Infallible> {
     std::env::set_current_dir(&spec.cwd).during(|| format!("cannot enter {}", spec.cwd.display()))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
+    if first && catches_stop_signals(spec) {
+        signal::hold_stop_signals().during(|| "cannot hold signals".into())?;
+    }
     let rights = Rights {
         uid,
         gid,

@@ -237,6 +237,14 @@ impl Scheduler {
         let record = Record::new("schedule").object("pods", &key.namespace, &key.name).cause(cause.clone());
         let detail = serde_json::to_value(&decision).unwrap_or_default();
         self.config.tap.emit(record.took(start.elapsed()).detail(detail));
+        let spec = pod.spec.as_ref();
+        let affinity = spec.and_then(|s| s.affinity.as_ref());
+        if affinity.is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
+            || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
+        {
+            let message = "pod affinity and topology spread constraints are not implemented yet: the pod is scheduled without them";
+            self.recorder.warning(&reference(&pod), "AffinityNotImplemented", message, cause.clone());
+        }
         let Some(node) = decision.chosen.clone() else {
             self.refuse(&key, &pod, decision.message(), &cause).await?;
             return Ok(Outcome::After(FLUSH));

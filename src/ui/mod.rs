@@ -1,1 +1,64 @@
-//! # ui
+//! # The learner's seat
+//!
+//! ## In Kubernetes
+//! There is a terminal, a shell in it, and kubectl. Whoever learns needs all three, and a cluster to talk to.
+//! ## How this one works
+//! [`repl::run`] takes the seat: [`seat`] starts a cluster or joins the one that runs, then lines are read (by rustyline on a
+//! terminal, plainly from a pipe or a file) and [`line`] decides what each one is:
+//! ```text
+//! get pods            ─┐
+//! k get pods           ├─▶ commands   kubectl, in this program
+//! kubectl get pods    ─┘
+//! status, help, lang  ───▶ session    words of this place
+//! get pods | wc -l    ─┬─▶ shell      $SHELL, one for the whole session: cd and export last
+//! ls, vi, curl, !get  ─┘
+//! ```
+//! The shell is a real one on a terminal of its own ([`screen`]). It reads commands from a pipe, and its prompt, which goes to
+//! another pipe, says when it is ready and how the last command ended ([`dialect`]); nothing that is visible is ever parsed.
+//! While a line runs, the learner's terminal passes every key on, so editors and pagers work and Ctrl-C reaches the command.
+//! All words for people are one table, in English and Korean ([`texts`]).
+//! ## Left out
+//! The terminal interface with its diagrams, lessons and labs: their words answer that they come later. Shells with a
+//! grammar of their own (fish, nu, tcsh) are replaced by bash or sh, which is said.
+//! ## Read next
+//! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
+
+mod column;
+pub mod commands;
+mod complete;
+mod dialect;
+mod editor;
+mod kubeconfig;
+pub mod line;
+mod names;
+mod paste;
+pub mod repl;
+mod screen;
+mod script;
+mod seat;
+mod session;
+pub mod settings;
+mod shell;
+mod terminal;
+pub mod texts;
+
+/// What keeps the seat from being taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::Error),
+    #[error("cannot read {}", path.display())]
+    File {
+        path: std::path::PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("the terminal cannot be used")]
+    Terminal(#[from] rustyline::error::ReadlineError),
+    #[error("the cluster ended before it was ready; the end of its log is in {}", .0.display())]
+    Ended(std::path::PathBuf),
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    #[error("the REPL ended unexpectedly; the terminal and the cluster were put in order")]
+    Panicked,
+}

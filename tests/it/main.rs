@@ -1,1 +1,11 @@
+//! The integration tests: one binary, so that they link once. They drive the real program.
 
+mod bad_input;
+mod book;
+mod crash;
+mod exercise;
+mod floors;
+mod leaks;
+mod repl;
+mod shell;
+mod support;

@@ -55,6 +55,8 @@ async fn run(config: Config) -> Result<(), String> {
     let caught = |kind| signal(kind).map_err(|e| format!("cannot catch signals: {e}"));
     let (mut term, mut int, mut quit) =
         (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?, caught(SignalKind::quit())?);
+    // The runtime holds these signals back until somebody listens.
+    crate::linux::signal::unblock_all().map_err(|e| format!("cannot unblock signals: {e}"))?;
     let config = Rc::new(config);
     let (stop, stopping) = watch::channel(false);
     let mut accepting = JoinSet::new();

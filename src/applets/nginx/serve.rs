@@ -155,7 +155,15 @@ fn send<B>(path: &Path, request: &Request<B>) -> io::Result<Response<Content>> {
     let seconds = modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let etag = format!("\"{seconds:x}-{length:x}\"");
     let asked = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let mut response = if asked(header::IF_NONE_MATCH) == Some(&etag) {
+    let changed = httpdate::fmt_http_date(SystemTime::max(modified, UNIX_EPOCH));
+    // nginx compares dates exactly, and only if no tag was given.
+    let known = match asked(header::IF_NONE_MATCH) {
+        Some(tags) => tags
+            .split(',')
+            .any(|tag| matches!(tag.trim().trim_start_matches("W/"), t if t == "*" || t == etag)),
+        None => asked(header::IF_MODIFIED_SINCE) == Some(&changed),
+    };
+    let mut response = if known {
         of(StatusCode::NOT_MODIFIED, mime(path), Content::text(""))
     } else {
         match asked(header::RANGE).map(|range| parse_range(range, length)) {
@@ -178,7 +186,7 @@ fn send<B>(path: &Path, request: &Request<B>) -> io::Result<Response<Content>> {
         }
     };
     set(&mut response, header::ETAG, etag);
-    set(&mut response, header::LAST_MODIFIED, httpdate::fmt_http_date(SystemTime::max(modified, UNIX_EPOCH)));
+    set(&mut response, header::LAST_MODIFIED, changed);
     set(&mut response, header::ACCEPT_RANGES, "bytes".into());
     Ok(response)
 }
@@ -267,5 +275,23 @@ mod tests {
         assert_eq!(ask("/sub").0, 301);
         assert_eq!(ask("/").0, 403);
         assert_eq!(ask("/nope").0, 404);
+    }
+
+    #[test]
+    fn a_known_page_is_not_sent_again() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("page"), "hello").unwrap();
+        let server = Server { port: 80, root: dir.path().into(), index: vec![], locations: vec![] };
+        let ask = |name: header::HeaderName, value: &str| {
+            answer(&server, &Request::get("/page").header(name, value).body(()).unwrap())
+        };
+        let first = ask(header::ACCEPT, "*/*");
+        let get = |name| first.headers()[name].to_str().unwrap().to_string();
+        let (tag, date) = (get("etag"), get("last-modified"));
+        assert_eq!(ask(header::IF_NONE_MATCH, &format!("\"other\", W/{tag}")).status(), 304);
+        assert_eq!(ask(header::IF_NONE_MATCH, "\"other\"").status(), 200);
+        assert_eq!(ask(header::IF_MODIFIED_SINCE, &date).status(), 304);
+        assert_eq!(ask(header::IF_MODIFIED_SINCE, "Thu, 01 Jan 1970 00:00:00 GMT").status(), 200);
+        assert_eq!(ask(header::RANGE, "bytes=1-2").status(), 206);
     }
 }

@@ -8,6 +8,7 @@ pub mod describe;
 pub mod diff;
 pub mod edit;
 pub mod exec;
+pub mod explain;
 pub mod expose;
 pub mod get;
 pub mod info;

@@ -102,9 +102,9 @@ pub async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Res
     Ok(value::list(&list, "items").to_vec())
 }
 
-/// A pod template alone, as text.
+/// A pod template alone; its tabs stay tabs, as kubectl's `rollout` prints them.
 pub fn template(template: &Value) -> String {
     let mut text = Text::default();
     pods::template(&mut text, template);
-    text.finish()
+    text.plain()
 }

@@ -41,6 +41,11 @@ impl Text {
         self.open.clear();
     }
 
+    /// As it is, tabs and all.
+    pub fn plain(self) -> String {
+        self.done + &self.open
+    }
+
     pub fn finish(mut self) -> String {
         if !self.open.is_empty() {
             self.flush();

@@ -1,0 +1,448 @@
+//! `tar`, `gzip`, `gunzip` and `zcat`. `kubectl cp` runs tar inside containers.
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+fn texts(args: Vec<OsString>) -> Vec<String> {
+    args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Create,
+    Extract,
+    List,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Call {
+    action: Action,
+    /// `-` is a standard stream.
+    file: String,
+    gzip: bool,
+    verbose: bool,
+    /// `-C`.
+    directory: PathBuf,
+    /// `-m`: times are those of extraction.
+    touch: bool,
+    keep_old: bool,
+    to_stdout: bool,
+    /// Leading parts of names to leave out.
+    strip: usize,
+    owners: bool,
+    names: Vec<String>,
+}
+
+const TAR_USAGE: &str = "Usage: tar c|x|t [-zvmkO] [-f FILE] [-C DIR] [--strip-components N] [FILE]...";
+
+fn parse(args: &[String]) -> Result<Call, String> {
+    let mut action = None;
+    let mut call = Call {
+        action: Action::List,
+        file: "-".into(),
+        gzip: false,
+        verbose: false,
+        directory: ".".into(),
+        touch: false,
+        keep_old: false,
+        to_stdout: false,
+        strip: 0,
+        owners: true,
+        names: Vec::new(),
+    };
+    let mut words = args.iter();
+    let mut first = true;
+    while let Some(word) = words.next() {
+        let old_style = std::mem::take(&mut first) && !word.starts_with('-');
+        if let Some(long) = word.strip_prefix("--") {
+            let (name, value) = match long.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_string())),
+                None => (long, None),
+            };
+            let mut value = || {
+                value
+                    .clone()
+                    .or_else(|| words.next().cloned())
+                    .ok_or(format!("--{name} requires an argument"))
+            };
+            match name {
+                "create" => action = Some(Action::Create),
+                "extract" | "get" => action = Some(Action::Extract),
+                "list" => action = Some(Action::List),
+                "file" => call.file = value()?,
+                "directory" => call.directory = value()?.into(),
+                "gzip" => call.gzip = true,
+                "verbose" => call.verbose = true,
+                "touch" => call.touch = true,
+                "strip-components" => {
+                    call.strip = value()?.parse().map_err(|_| "invalid number".to_string())?
+                }
+                "no-same-owner" => call.owners = false,
+                "no-same-permissions" | "warning" | "numeric-owner" => {}
+                _ => return Err(format!("unrecognized option '--{name}'")),
+            }
+            continue;
+        }
+        let letters = word.strip_prefix('-').filter(|l| !l.is_empty());
+        let Some(letters) = letters.or(old_style.then_some(word)) else {
+            call.names.push(word.clone());
+            continue;
+        };
+        let mut letters = letters.chars();
+        while let Some(letter) = letters.next() {
+            match letter {
+                'c' => action = Some(Action::Create),
+                'x' => action = Some(Action::Extract),
+                't' => action = Some(Action::List),
+                'z' => call.gzip = true,
+                'v' => call.verbose = true,
+                'm' => call.touch = true,
+                'k' => call.keep_old = true,
+                'O' => call.to_stdout = true,
+                'o' => call.owners = false,
+                'p' | 'h' => {}
+                'f' | 'C' => {
+                    // In the old style all letters come first and their values after them.
+                    let rest: String = if old_style { String::new() } else { letters.by_ref().collect() };
+                    let value = if rest.is_empty() { words.next().cloned() } else { Some(rest) };
+                    let value = value.ok_or(format!("option requires an argument -- '{letter}'"))?;
+                    match letter {
+                        'f' => call.file = value,
+                        _ => call.directory = value.into(),
+                    }
+                }
+                other => return Err(format!("unrecognized option: {other}")),
+            }
+        }
+    }
+    call.gzip |= [".tgz", ".tar.gz"].iter().any(|end| call.file.ends_with(end));
+    call.action = action.ok_or_else(String::new)?;
+    Ok(call)
+}
+
+pub fn tar(args: Vec<OsString>) -> i32 {
+    let call = match parse(&texts(args)) {
+        Ok(call) => call,
+        Err(what) => {
+            eprintln!(
+                "{}",
+                if what.is_empty() { TAR_USAGE.to_string() } else { format!("tar: {what}\n{TAR_USAGE}") }
+            );
+            return 1;
+        }
+    };
+    let result = match call.action {
+        Action::Create => create(&call),
+        Action::Extract | Action::List => extract(&call),
+    };
+    match result {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("tar: {}", super::reason(&e));
+            1
+        }
+    }
+}
+
+fn context(error: io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {}", super::reason(&error)))
+}
+
+/// 1 if some names could not be read; the others are in the archive.
+fn create(call: &Call) -> io::Result<i32> {
+    if call.names.is_empty() {
+        return Err(io::Error::other("empty archive"));
+    }
+    let output: Box<dyn Write> = match call.file.as_str() {
+        "-" => Box::new(io::stdout()),
+        file => Box::new(File::create(file).map_err(|e| context(e, &format!("can't open '{file}'")))?),
+    };
+    let output = BufWriter::with_capacity(64 * 1024, output);
+    if call.gzip {
+        let mut gzip = GzEncoder::new(output, Compression::default());
+        let code = write_archive(call, &mut gzip)?;
+        gzip.finish()?.flush()?;
+        Ok(code)
+    } else {
+        let mut output = output;
+        let code = write_archive(call, &mut output)?;
+        output.flush()?;
+        Ok(code)
+    }
+}
+
+fn write_archive(call: &Call, output: &mut impl Write) -> io::Result<i32> {
+    let mut builder = tar::Builder::new(output);
+    builder.follow_symlinks(false);
+    let mut code = 0;
+    for name in &call.names {
+        let path = call.directory.join(name);
+        if let Err(e) = add(call, &mut builder, &path, Path::new(name)) {
+            if e.kind() == io::ErrorKind::BrokenPipe {
+                return Err(e);
+            }
+            eprintln!("tar: {name}: {}", super::reason(&e));
+            code = 1;
+        }
+    }
+    builder.finish()?;
+    Ok(code)
+}
+
+/// Adds a file or a directory with all that is in it.
+fn add(call: &Call, builder: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
+    let found = std::fs::symlink_metadata(path)?;
+    let stored: PathBuf =
+        name.components().filter(|c| !matches!(c, Component::RootDir | Component::ParentDir)).collect();
+    if call.verbose {
+        eprintln!("{}{}", stored.display(), if found.is_dir() { "/" } else { "" });
+    }
+    if !found.is_dir() {
+        return builder.append_path_with_name(path, stored);
+    }
+    if !stored.as_os_str().is_empty() {
+        builder.append_dir(&stored, path)?;
+    }
+    let mut entries: Vec<_> = std::fs::read_dir(path)?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        add(call, builder, &entry.path(), &name.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn extract(call: &Call) -> io::Result<i32> {
+    let input: Box<dyn Read> = match call.file.as_str() {
+        "-" => Box::new(io::stdin()),
+        file => Box::new(File::open(file).map_err(|e| context(e, &format!("can't open '{file}'")))?),
+    };
+    let mut input = BufReader::with_capacity(64 * 1024, input);
+    let zipped = call.gzip || io::BufRead::fill_buf(&mut input)?.starts_with(&[0x1f, 0x8b]);
+    let input: Box<dyn Read> = if zipped { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
+    let mut archive = tar::Archive::new(input);
+    archive.set_preserve_permissions(true);
+    archive.set_preserve_mtime(!call.touch);
+    archive.set_preserve_ownerships(call.owners && nix::unistd::geteuid().is_root());
+    archive.set_overwrite(!call.keep_old);
+    let mut code = 0;
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let wanted = call.names.is_empty() || call.names.iter().any(|name| path.starts_with(name));
+        let stripped: PathBuf = path.components().skip(call.strip).collect();
+        if !wanted || (stripped.as_os_str().is_empty() && call.action == Action::Extract) {
+            continue;
+        }
+        if call.action == Action::List {
+            println!("{}", path.display());
+            continue;
+        }
+        if call.verbose {
+            eprintln!("{}", path.display());
+        }
+        if call.to_stdout {
+            io::copy(&mut entry, &mut io::stdout())?;
+        } else if let Err(e) = unpack(&mut entry, &call.directory, &stripped) {
+            eprintln!("tar: {}: {}", path.display(), super::reason(&e));
+            code = 1;
+        }
+    }
+    Ok(code)
+}
+
+/// Never outside of `directory`: a name with `..` is refused, and links on the way are not followed out.
+fn unpack(entry: &mut tar::Entry<'_, impl Read>, directory: &Path, name: &Path) -> io::Result<()> {
+    if name.components().any(|c| c == Component::ParentDir) {
+        return Err(io::Error::other("name with '..' in the archive"));
+    }
+    let relative: PathBuf = name.components().filter(|c| matches!(c, Component::Normal(_))).collect();
+    let target = directory.join(&relative);
+    if let Some(parent) = target.parent() {
+        std::fs::create_dir_all(parent)?;
+        let (real, root) = (parent.canonicalize()?, directory.canonicalize()?);
+        if !real.starts_with(root) {
+            return Err(io::Error::other("a link leads out of the directory"));
+        }
+    }
+    entry.unpack(&target).map(drop).map_err(|e| match std::error::Error::source(&e) {
+        Some(cause) => io::Error::new(e.kind(), cause.to_string()),
+        None => e,
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Zip {
+    decompress: bool,
+    to_stdout: bool,
+    keep: bool,
+    force: bool,
+    level: u32,
+    files: Vec<String>,
+}
+
+fn parse_gzip(args: &[String], mut zip: Zip) -> Result<Zip, char> {
+    for word in args {
+        match word.strip_prefix('-').filter(|l| !l.is_empty()) {
+            None => zip.files.push(word.clone()),
+            Some(letters) => {
+                for letter in letters.chars() {
+                    match letter {
+                        'd' => zip.decompress = true,
+                        'c' => zip.to_stdout = true,
+                        'k' => zip.keep = true,
+                        'f' => zip.force = true,
+                        '1'..='9' => zip.level = u32::from(letter) - u32::from('0'),
+                        'n' | 'q' | 'v' => {}
+                        other => return Err(other),
+                    }
+                }
+            }
+        }
+    }
+    Ok(zip)
+}
+
+/// `gzip`, and under other names `gunzip` and `zcat`.
+pub fn gzip(args: Vec<OsString>) -> i32 {
+    let name = args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.rsplit('/').next().unwrap_or_default().to_string();
+    let zcat = name == "zcat";
+    let start = Zip {
+        decompress: zcat || name == "gunzip",
+        to_stdout: zcat,
+        keep: false,
+        force: false,
+        level: 6,
+        files: Vec::new(),
+    };
+    let mut zip = match parse_gzip(&texts(args), start) {
+        Ok(zip) => zip,
+        Err(letter) => {
+            eprintln!("{name}: unrecognized option: {letter}\nUsage: {name} [-cdfk1-9] [FILE]...");
+            return 1;
+        }
+    };
+    if zip.files.is_empty() {
+        zip.files.push("-".into());
+    }
+    let mut code = 0;
+    for file in &zip.files {
+        if let Err(e) = gzip_one(&zip, file) {
+            eprintln!("{name}: {file}: {}", super::reason(&e));
+            code = 1;
+        }
+    }
+    code
+}
+
+fn gzip_one(zip: &Zip, name: &str) -> io::Result<()> {
+    if name == "-" {
+        return convert(zip, io::stdin(), io::stdout());
+    }
+    let input = File::open(name)?;
+    if zip.to_stdout {
+        return convert(zip, input, io::stdout());
+    }
+    let target = match (zip.decompress, name.strip_suffix(".tgz"), name.strip_suffix(".gz")) {
+        (false, _, _) => format!("{name}.gz"),
+        (true, Some(stem), _) => format!("{stem}.tar"),
+        (true, _, Some(stem)) => stem.to_string(),
+        (true, None, None) => return Err(io::Error::other("unknown suffix")),
+    };
+    let mut how = File::options();
+    how.write(true).truncate(true);
+    let output = if zip.force { how.create(true).open(&target) } else { File::create_new(&target) }?;
+    if let Err(e) = convert(zip, input, output) {
+        let _ = std::fs::remove_file(&target); // half a file is worse than none
+        return Err(e);
+    }
+    if zip.keep { Ok(()) } else { std::fs::remove_file(name) }
+}
+
+fn convert(zip: &Zip, input: impl Read, mut output: impl Write) -> io::Result<()> {
+    if zip.decompress {
+        io::copy(&mut MultiGzDecoder::new(BufReader::new(input)), &mut output)?;
+    } else {
+        let mut gzip = GzEncoder::new(&mut output, Compression::new(zip.level));
+        io::copy(&mut BufReader::new(input), &mut gzip)?;
+        gzip.finish()?;
+    }
+    output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(line: &str) -> Call {
+        parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn kubectls_calls_are_understood() {
+        let pack = call("cf - var/log");
+        assert_eq!(
+            (pack.action, pack.file.as_str(), &pack.names[..]),
+            (Action::Create, "-", &["var/log".into()][..])
+        );
+        let unpack = call("--no-same-permissions --no-same-owner -xmf - -C /tmp");
+        assert_eq!((unpack.action, unpack.touch, unpack.owners), (Action::Extract, true, false));
+        assert_eq!(unpack.directory, Path::new("/tmp"));
+        assert!(call("-tzf x").gzip && call("tf x.tgz").gzip);
+        assert_eq!(parse(&["f".into(), "x".into()]), Err(String::new()));
+    }
+
+    #[test]
+    fn what_is_packed_can_be_unpacked() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("from/sub")).unwrap();
+        std::fs::write(at("from/sub/file"), "content").unwrap();
+        std::os::unix::fs::symlink("file", at("from/sub/link")).unwrap();
+        std::fs::create_dir(at("to")).unwrap();
+        let archive = at("a.tgz");
+        let (from, to, archive) = (at("from"), at("to"), archive.to_str().unwrap());
+        assert_eq!(create(&call(&format!("-czf {archive} -C {} sub", from.display()))).unwrap(), 0);
+        assert_eq!(extract(&call(&format!("xf {archive} -C {}", to.display()))).unwrap(), 0);
+        assert_eq!(std::fs::read_to_string(at("to/sub/link")).unwrap(), "content");
+        assert!(std::fs::symlink_metadata(at("to/sub/link")).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn nothing_is_unpacked_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("in");
+        std::fs::create_dir(&inside).unwrap();
+        std::os::unix::fs::symlink("..", inside.join("up")).unwrap();
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_cksum();
+        builder.append_data(&mut header, "up/evil", &b"x"[..]).unwrap();
+        let bytes = builder.into_inner().unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert!(unpack(&mut entry, &inside, Path::new("up/evil")).is_err());
+        assert!(unpack(&mut entry, &inside, Path::new("../evil")).is_err());
+        assert!(!dir.path().join("evil").exists());
+    }
+
+    #[test]
+    fn gzip_replaces_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("f").to_str().unwrap().to_string();
+        std::fs::write(&name, "hello").unwrap();
+        let mut zip =
+            Zip { decompress: false, to_stdout: false, keep: false, force: false, level: 6, files: vec![] };
+        gzip_one(&zip, &name).unwrap();
+        assert!(!Path::new(&name).exists());
+        zip.decompress = true;
+        gzip_one(&zip, &format!("{name}.gz")).unwrap();
+        assert_eq!(std::fs::read_to_string(&name).unwrap(), "hello");
+    }
+}

@@ -1,0 +1,91 @@
+//! `wait`, `kill`, `times`.
+
+use super::super::traps::{SIGNALS, signal_name, signal_number};
+use super::super::{Run, Shell};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+impl Shell {
+    pub fn wait_command(&mut self, args: &[String]) -> Run {
+        if args.is_empty() {
+            return Ok(self.wait_builtin(None));
+        }
+        let mut status = 0;
+        for name in args {
+            status = match self.jobs.named(name) {
+                Some(pid) => self.wait_builtin(Some(pid)),
+                None => 127,
+            };
+        }
+        Ok(status)
+    }
+
+    /// `kill [-s SIGNAL | -SIGNAL] PID…`, `kill -l [STATUS]`.
+    pub fn kill(&mut self, args: &[String]) -> Run {
+        let (signal, targets) = match args {
+            [option, rest @ ..] if option == "-l" => return self.list_signals(rest),
+            [option, name, rest @ ..] if option == "-s" || option == "-n" => (Some(name.as_str()), rest),
+            [option, rest @ ..] if option == "--" => (None, rest),
+            [option, rest @ ..] if option.len() > 1 && option.starts_with('-') => (Some(&option[1..]), rest),
+            targets => (None, targets),
+        };
+        let Some(number) = signal.map_or(Some(libc::SIGTERM), signal_number) else {
+            return self.misused("kill", format_args!("invalid signal '{}'", signal.unwrap_or_default()));
+        };
+        let targets = if targets.first().is_some_and(|t| t == "--") { &targets[1..] } else { targets };
+        if targets.is_empty() {
+            return self.misused("kill", "usage: kill [-SIGNAL] PID...");
+        }
+        let mut status = 0;
+        for target in targets {
+            let sent = match self.jobs.named(target) {
+                Some(pid) => send(pid, number),
+                None => Err(Errno::EINVAL),
+            };
+            if let Err(e) = sent {
+                self.complain(format_args!("kill: can't kill pid {target}: {}", e.desc()));
+                status = 1;
+            }
+        }
+        Ok(status)
+    }
+
+    fn list_signals(&self, args: &[String]) -> Run {
+        if let Some(status) = args.first() {
+            return match status.parse::<i32>() {
+                Ok(number) => self.print(&format!("{}\n", signal_name(number & 127))),
+                Err(_) => match signal_number(status) {
+                    Some(number) => self.print(&format!("{number}\n")),
+                    None => self.misused("kill", format_args!("{status}: bad signal")),
+                },
+            };
+        }
+        let lines = SIGNALS[1..].iter().map(|(name, number)| format!("{number:2}) {name}\n"));
+        self.print(&lines.collect::<String>())
+    }
+
+    pub fn times(&self) -> Run {
+        let clock = |seconds: f64| format!("{}m{:.2}s", (seconds / 60.0) as u64, seconds % 60.0);
+        let of = |who| {
+            let usage = nix::sys::resource::getrusage(who);
+            usage.map_or((0.0, 0.0), |u| {
+                let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+                (seconds(u.user_time()), seconds(u.system_time()))
+            })
+        };
+        let own = of(nix::sys::resource::UsageWho::RUSAGE_SELF);
+        let children = of(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
+        let line = |(user, system)| format!("{} {}\n", clock(user), clock(system));
+        self.print(&(line(own) + &line(children)))
+    }
+}
+
+/// Signal 0 only asks whether the process is there.
+fn send(pid: i32, number: i32) -> Result<(), Errno> {
+    let signal = match number {
+        0 => None,
+        number => Some(Signal::try_from(number)?),
+    };
+    nix::sys::signal::kill(Pid::from_raw(pid), signal)
+}

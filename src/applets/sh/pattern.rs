@@ -1,0 +1,152 @@
+//! Patterns of `case`, `${x#…}` and file names.
+
+/// Where a character came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It stood in the script.
+    Literal,
+    /// It means itself.
+    Quoted,
+    /// An unquoted expansion made it: it is split, and may be part of a pattern.
+    Result,
+}
+
+/// A character of a word during expansion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glyph {
+    pub c: char,
+    pub kind: Kind,
+}
+
+impl Glyph {
+    /// Stands where quotes were, so that `""` is a word. It is no text.
+    pub const QUOTES: Glyph = Glyph { c: '\0', kind: Kind::Quoted };
+
+    pub fn active(self, chars: &[char]) -> bool {
+        self.kind != Kind::Quoted && chars.contains(&self.c)
+    }
+}
+
+/// Whether the pattern describes the whole text.
+pub fn matches(pattern: &[Glyph], text: &[char]) -> bool {
+    let (mut at, mut position) = (0, 0);
+    let mut star = None;
+    loop {
+        if pattern.get(at).is_some_and(|g| g.active(&['*'])) {
+            star = Some((at, position));
+            at += 1;
+            continue;
+        }
+        match (pattern.get(at), text.get(position)) {
+            (None, None) => return true,
+            (Some(_), Some(c)) => {
+                if let Some(next) = match_one(pattern, at, *c) {
+                    (at, position) = (next, position + 1);
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        // The last star swallows one more character.
+        match star {
+            Some((star_at, eaten)) if eaten < text.len() => {
+                star = Some((star_at, eaten + 1));
+                (at, position) = (star_at + 1, eaten + 1);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Matches one character; returns where the pattern goes on.
+fn match_one(pattern: &[Glyph], at: usize, c: char) -> Option<usize> {
+    let glyph = pattern[at];
+    if glyph.active(&['?']) {
+        return Some(at + 1);
+    }
+    if glyph.active(&['[']) {
+        return match bracket(pattern, at + 1, c) {
+            Some((fits, next)) => fits.then_some(next),
+            None => (c == '[').then_some(at + 1), // never closed: a plain character
+        };
+    }
+    (glyph.c == c).then_some(at + 1)
+}
+
+/// What follows `[`: whether it fits, and where the pattern goes on; `None` without `]`.
+fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
+    let negated = pattern.get(start).is_some_and(|g| g.active(&['!', '^']));
+    let first = start + usize::from(negated);
+    let mut at = first;
+    let mut fits = false;
+    loop {
+        let glyph = pattern.get(at)?;
+        if glyph.active(&[']']) && at > first {
+            return Some((fits != negated, at + 1));
+        }
+        if glyph.c == '['
+            && pattern.get(at + 1).is_some_and(|g| g.c == ':')
+            && let Some(end) = (at + 2..pattern.len()).find(|i| pattern[*i].c == ':')
+        {
+            let class: String = pattern[at + 2..end].iter().map(|g| g.c).collect();
+            fits |= in_class(&class, c);
+            at = end + 2;
+        } else if pattern.get(at + 1).is_some_and(|g| g.active(&['-']))
+            && let Some(last) = pattern.get(at + 2).filter(|g| !g.active(&[']']))
+        {
+            fits |= (glyph.c..=last.c).contains(&c);
+            at += 3;
+        } else {
+            fits |= glyph.c == c;
+            at += 1;
+        }
+    }
+}
+
+fn in_class(class: &str, c: char) -> bool {
+    match class {
+        "alpha" => c.is_alphabetic(),
+        "digit" => c.is_ascii_digit(),
+        "alnum" => c.is_alphanumeric(),
+        "space" => c.is_whitespace(),
+        "blank" => c == ' ' || c == '\t',
+        "upper" => c.is_uppercase(),
+        "lower" => c.is_lowercase(),
+        "punct" => c.is_ascii_punctuation(),
+        "xdigit" => c.is_ascii_hexdigit(),
+        "cntrl" => c.is_control(),
+        "print" => !c.is_control(),
+        "graph" => !c.is_control() && c != ' ',
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_posix() {
+        let fits = |pattern: &str, text: &str| {
+            let glyphs: Vec<Glyph> = pattern.chars().map(|c| Glyph { c, kind: Kind::Literal }).collect();
+            matches(&glyphs, &text.chars().collect::<Vec<_>>())
+        };
+        for (pattern, text) in [
+            ("*", ""),
+            ("a*b*c", "aXbYbZc"),
+            ("?", "é"),
+            ("[a-c]x", "bx"),
+            ("[!a]", "b"),
+            ("[]a]", "]"),
+            ("[[:digit:]-]", "-"),
+            ("[", "["),
+        ] {
+            assert!(fits(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("a*", "ba"), ("?", ""), ("[!a]", "a"), ("[[:upper:]]", "a"), ("a", "ab")] {
+            assert!(!fits(pattern, text), "{pattern} {text}");
+        }
+        let star = [Glyph { c: '*', kind: Kind::Quoted }];
+        assert!(matches(&star, &['*']) && !matches(&star, &['a']));
+    }
+}

@@ -1,0 +1,185 @@
+//! Variables and options.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variable {
+    pub value: String,
+    pub exported: bool,
+    pub read_only: bool,
+}
+
+/// What a function's `local` variables hide.
+type Hidden = Vec<(String, Option<Variable>)>;
+
+#[derive(Debug, Default)]
+pub struct State {
+    variables: BTreeMap<String, Variable>,
+    /// One entry a running function.
+    hidden: Vec<Hidden>,
+    flags: BTreeSet<char>,
+    pub pipefail: bool,
+}
+
+/// Names of `set -o` and their letters.
+const OPTIONS: [(&str, char); 9] = [
+    ("allexport", 'a'),
+    ("errexit", 'e'),
+    ("monitor", 'm'),
+    ("noclobber", 'C'),
+    ("noexec", 'n'),
+    ("noglob", 'f'),
+    ("nounset", 'u'),
+    ("verbose", 'v'),
+    ("xtrace", 'x'),
+];
+
+impl State {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|v| v.value.as_str())
+    }
+
+    pub fn variable(&self, name: &str) -> Option<&Variable> {
+        self.variables.get(name)
+    }
+
+    /// `false` if it is read-only.
+    #[must_use]
+    pub fn set(&mut self, name: &str, value: String) -> bool {
+        let export = self.flag('a');
+        let variable = self
+            .variables
+            .entry(name.to_string())
+            .or_insert_with(|| Variable { exported: export, ..Variable::default() });
+        if !variable.read_only {
+            variable.value = value;
+        }
+        !variable.read_only
+    }
+
+    /// Marks an existing variable.
+    pub fn mark(&mut self, name: &str, mark: impl FnOnce(&mut Variable)) {
+        if let Some(variable) = self.variables.get_mut(name) {
+            mark(variable);
+        }
+    }
+
+    /// `false` if it is read-only.
+    #[must_use]
+    pub fn unset(&mut self, name: &str) -> bool {
+        let free = !self.variables.get(name).is_some_and(|v| v.read_only);
+        if free {
+            self.variables.remove(name);
+        }
+        free
+    }
+
+    /// Puts back what [`State::variable`] told earlier.
+    pub fn restore(&mut self, name: String, was: Option<Variable>) {
+        match was {
+            Some(variable) => self.variables.insert(name, variable),
+            None => self.variables.remove(&name),
+        };
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Variable)> {
+        self.variables.iter()
+    }
+
+    /// What a program gets.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let exported = self.variables.iter().filter(|(_, v)| v.exported);
+        exported.map(|(name, v)| (name.clone(), v.value.clone())).collect()
+    }
+
+    /// Forgets what a program would not get.
+    pub fn keep_exported(&mut self) {
+        self.variables.retain(|_, v| v.exported);
+    }
+
+    pub fn enter_function(&mut self) {
+        self.hidden.push(Vec::new());
+    }
+
+    pub fn leave_function(&mut self) {
+        for (name, was) in self.hidden.pop().unwrap_or_default().into_iter().rev() {
+            self.restore(name, was);
+        }
+    }
+
+    /// The variable's present value comes back when the running function ends. Nothing happens outside of functions.
+    pub fn hide(&mut self, name: &str) {
+        let was = self.variables.get(name).cloned();
+        if let Some(hidden) = self.hidden.last_mut()
+            && !hidden.iter().any(|(known, _)| known == name)
+        {
+            hidden.push((name.to_string(), was));
+        }
+    }
+
+    pub fn flag(&self, letter: char) -> bool {
+        self.flags.contains(&letter)
+    }
+
+    pub fn set_flag(&mut self, letter: char, on: bool) {
+        if on {
+            self.flags.insert(letter);
+        } else {
+            self.flags.remove(&letter);
+        }
+    }
+
+    /// `false` if there is no such option.
+    #[must_use]
+    pub fn set_option(&mut self, name: &str, on: bool) -> bool {
+        match OPTIONS.iter().find(|(known, _)| *known == name) {
+            Some((_, letter)) => self.set_flag(*letter, on),
+            None if name == "pipefail" => self.pipefail = on,
+            None => return false,
+        }
+        true
+    }
+
+    /// `$-`.
+    pub fn flags(&self) -> String {
+        self.flags.iter().collect()
+    }
+
+    /// `set -o`: one option a line.
+    pub fn describe_options(&self) -> String {
+        let line = |name: &str, on: bool| format!("{name:<16}{}\n", if on { "on" } else { "off" });
+        let mut text: String = OPTIONS.iter().map(|(name, letter)| line(name, self.flag(*letter))).collect();
+        text.push_str(&line("pipefail", self.pipefail));
+        text
+    }
+}
+
+/// A word that a shell reads back as `value`.
+pub fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "'\\''"))
+}
+
+/// Whether a variable may have this name.
+pub fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic())
+        && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_gives_back_what_it_hid() {
+        let mut state = State::default();
+        assert!(state.set("a", "outer".into()));
+        state.enter_function();
+        state.hide("a");
+        state.hide("b");
+        assert!(state.set("a", "inner".into()) && state.set("b", "inner".into()));
+        state.leave_function();
+        assert_eq!((state.get("a"), state.get("b")), (Some("outer"), None));
+        state.mark("a", |v| v.read_only = true);
+        assert!(!state.set("a", "x".into()) && !state.unset("a"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The seam to kubectl: the only file that knows whether it is built in.
+
+use super::column::Column;
+use crate::cluster::Place;
+use crate::kubectl::{self, Env, Io};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// Does the built-in kubectl run the learner's commands? If not, the first kubectl on PATH does.
+pub const BUILT_IN: bool = false;
+
+/// What a command reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Someone's keyboard, which the next line needs too.
+    Keyboard,
+    /// This program's standard input, to its end.
+    Stdin,
+    Nothing,
+    Text(String),
+}
+
+/// Why a command could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    #[error("there is no kubectl on PATH")]
+    Kubectl,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The directory that is to stand first on the learner's PATH, if the tools in it work.
+pub fn tools(place: &Place) -> Option<PathBuf> {
+    BUILT_IN.then(|| place.home.bin())
+}
+
+/// Runs kubectl with the cluster's own kubeconfig and returns its exit code. Ctrl-C reaches it. Called outside the runtime.
+pub fn run(
+    args: &[String],
+    input: Input,
+    place: &Place,
+    handle: &Handle,
+    column: &Arc<Column>,
+) -> Result<i32, Missing> {
+    match BUILT_IN {
+        true => Ok(handle.block_on(built_in(args, input, place, column))),
+        false => external(args, &input, place),
+    }
+}
+
+async fn built_in(args: &[String], input: Input, place: &Place, column: &Arc<Column>) -> i32 {
+    let args = std::iter::once("kubectl".to_string()).chain(args.iter().cloned()).collect();
+    let env = Env { kubeconfig: Some(place.kubeconfig()), ..Env::of_process() };
+    let text = match input {
+        Input::Stdin => return kubectl::stdio::on_stdio(args, env).await,
+        Input::Text(text) => text,
+        Input::Keyboard | Input::Nothing => String::new(),
+    };
+    let cancel = CancellationToken::new();
+    let interrupted = cancel.clone();
+    let listening = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    let io = Io {
+        stdin: Box::new(io::Cursor::new(text.into_bytes())),
+        stdout: Box::new(Heard { to: tokio::io::stdout(), column: column.clone() }),
+        stderr: Box::new(Heard { to: tokio::io::stderr(), column: column.clone() }),
+        terminal: None,
+        cancel,
+    };
+    let code = kubectl::run(args, io, env).await;
+    listening.abort();
+    if code == kubectl::INTERRUPTED {
+        column.saw(b"^C"); // which the terminal has shown
+    }
+    code
+}
+
+/// A stream whose text the prompt hears of.
+struct Heard<W> {
+    to: W,
+    column: Arc<Column>,
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Heard<W> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.to).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(n)) = &written {
+            self.column.saw(&bytes[..*n]);
+        }
+        written
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.to).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.to).poll_shutdown(cx)
+    }
+}
+
+fn external(args: &[String], input: &Input, place: &Place) -> Result<i32, Missing> {
+    use std::os::unix::process::ExitStatusExt;
+    let mut command = Command::new(real_kubectl(place).ok_or(Missing::Kubectl)?);
+    command.args(args).env("KUBECONFIG", place.kubeconfig());
+    command.stdin(match input {
+        Input::Keyboard | Input::Stdin => Stdio::inherit(),
+        Input::Nothing => Stdio::null(),
+        Input::Text(_) => Stdio::piped(),
+    });
+    let mut child = command.spawn()?;
+    if let (Input::Text(text), Some(mut pipe)) = (input, child.stdin.take()) {
+        let _ = pipe.write_all(text.as_bytes()); // it may not want to read it
+    }
+    let status = child.wait()?;
+    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
+}
+
+/// The first kubectl on PATH that is not this program.
+fn real_kubectl(place: &Place) -> Option<PathBuf> {
+    let own = std::env::current_exe().and_then(|p| p.canonicalize()).ok();
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .filter(|dir| *dir != place.home.bin())
+        .map(|dir| dir.join("kubectl"))
+        .find(|file| is_program(file) && file.canonicalize().ok() != own)
+}
+
+/// Is this a file that may be run?
+pub fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}

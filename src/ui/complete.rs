@@ -1,0 +1,155 @@
+//! What Tab offers: verbs, flags, kinds and live names of kubectl, words of this place, files for the shell.
+
+use super::line::{self, WORDS, bare_verbs};
+use super::names::Names;
+use crate::api::kinds::{self, Kind};
+use crate::kubectl::complete;
+use std::sync::Arc;
+
+/// Where names come from; a test has its own.
+pub trait Source {
+    fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String>;
+}
+
+impl Source for Arc<Names> {
+    fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
+        self.of(kind, namespace)
+    }
+}
+
+/// What fits at the end of a line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// Words, sorted, that begin with what was typed.
+    Words(Vec<String>),
+    /// Names of files.
+    #[default]
+    Files,
+}
+
+const COMPONENTS: &[&str] = &[
+    "coredns",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubelet",
+    "storage-provisioner",
+];
+
+/// What fits after `text`, the line up to the cursor.
+pub fn offer(text: &str, source: &dyn Source) -> Offer {
+    let text = text.rsplit(['|', ';', '&', '(']).next().unwrap_or(text).trim_start().trim_start_matches('!');
+    let mut words = line::cut(text).words;
+    if text.is_empty() || text.ends_with(char::is_whitespace) {
+        words.push(String::new());
+    }
+    let Some((last, before)) = words.split_last() else { return Offer::Files };
+    let found = match before.first().map(String::as_str) {
+        None if last.contains('/') => return Offer::Files,
+        None => {
+            let own = ["kubectl", "ropewalk"].into_iter().chain(WORDS.iter().copied());
+            bare_verbs().chain(own).map(String::from).collect()
+        }
+        Some("kubectl" | "k") => match kubectl(&before[1..], last, source) {
+            Some(found) => found,
+            None => return Offer::Files,
+        },
+        Some(verb) if bare_verbs().any(|v| v == verb) => match kubectl(before, last, source) {
+            Some(found) => found,
+            None => return Offer::Files,
+        },
+        Some("fault") => match before.len() {
+            1 => vec!["kill".into()],
+            _ => owned(COMPONENTS),
+        },
+        Some("lang") => vec!["en".into(), "ko".into()],
+        Some("help") => bare_verbs().map(String::from).collect(),
+        Some("status" | "trace" | "doctor") if last.starts_with('-') => vec!["-o".into()],
+        Some("trace") => match object(last, source) {
+            Some(found) => found,
+            None => {
+                kinds::all().iter().filter(|k| k.is_stored()).map(|k| format!("{}/", k.singular)).collect()
+            }
+        },
+        Some(_) => return Offer::Files,
+    };
+    let mut found: Vec<String> = found.into_iter().filter(|f| f.starts_with(last.as_str())).collect();
+    found.sort();
+    found.dedup();
+    Offer::Words(found)
+}
+
+fn owned(list: &[&str]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// Candidates after `kubectl ARGS…`; `None` for a file name.
+fn kubectl(args: &[String], last: &str, source: &dyn Source) -> Option<Vec<String>> {
+    let flag = args.last().map(String::as_str).unwrap_or_default();
+    let follows = flag == "-f" && args.iter().any(|a| a == "logs"); // there it takes no value
+    if matches!(flag, "-f" | "--filename" | "-k" | "--kustomize" | "--kubeconfig") && !follows {
+        return None;
+    }
+    if let Some((flag, _)) = last.split_once('=')
+        && matches!(flag, "--filename" | "--kubeconfig" | "--from-file" | "--from-env-file")
+    {
+        return None;
+    }
+    let live = |resource: &str, namespace: &str| {
+        let kind = kinds::all().iter().find(|k| k.plural == resource);
+        kind.map(|k| source.names(k, (!namespace.is_empty()).then_some(namespace))).unwrap_or_default()
+    };
+    let found = complete::of_words(args, last, &live);
+    Some(found.into_iter().map(|c| c.text).collect())
+}
+
+/// `KIND/NA…`: names of that kind with the kind in front.
+fn object(last: &str, source: &dyn Source) -> Option<Vec<String>> {
+    let (word, _) = last.split_once('/')?;
+    let known = |k: &&Kind| k.plural == word || k.singular == word || k.short_names.contains(&word);
+    let names = kinds::all().iter().find(known).map(|k| source.names(k, None)).unwrap_or_default();
+    Some(names.into_iter().map(|n| format!("{word}/{n}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed;
+    impl Source for Fixed {
+        fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
+            vec![format!("{}-{}", kind.singular, namespace.unwrap_or("here")), "web".into()]
+        }
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        match offer(text, &Fixed) {
+            Offer::Words(words) => words,
+            Offer::Files => vec!["FILES".into()],
+        }
+    }
+
+    #[test]
+    fn verbs_kinds_names_and_flags_are_offered_where_they_fit() {
+        assert_eq!(words("des"), ["describe"]);
+        assert_eq!(words("kubectl exe"), ["exec"]);
+        assert_eq!(words("get deployment"), ["deployments"]);
+        assert_eq!(words("k get po "), ["pod-here", "web"]);
+        assert_eq!(words("k -n kube-system get pods p"), ["pod-kube-system"]);
+        assert_eq!(words("describe pod/w"), ["pod/web"]);
+        assert_eq!(words("rollout un"), ["undo"]);
+        assert_eq!(words("rollout undo deployment w"), ["web"]);
+        assert_eq!(words("get pods --show-l"), ["--show-labels"]);
+        assert_eq!(words("get pods -o y"), ["yaml"]);
+        assert_eq!(words("logs -f w"), ["web"]);
+        assert_eq!(words("get pods -n "), ["namespace-here", "web"]);
+        assert_eq!(words("ls; k get pods w"), ["web"]);
+        assert_eq!(words("apply -f "), ["FILES"]);
+        assert_eq!(words("vi ma"), ["FILES"]);
+        assert_eq!(words("fault kill kube-s"), ["kube-scheduler"]);
+        assert_eq!(words("k set image deployment w"), ["web"]);
+        assert_eq!(words("set image deployment w"), ["FILES"]); // the shell's set
+    }
+}

@@ -1,0 +1,215 @@
+//! Lines from someone who types: history, completion, several lines where one is not enough.
+
+use super::complete::{Offer, offer};
+use super::kubeconfig::{Watched, prompt};
+use super::line;
+use super::names::Names;
+use super::paste;
+use super::session::{Flow, Given, Lines, Session};
+use super::terminal;
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{
+    ColorMode, CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter,
+};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Lines that are remembered.
+const HISTORY_MAX: usize = 5000;
+const CONTINUED: &str = "> ";
+
+#[derive(Helper, Highlighter, Hinter)]
+struct Seated {
+    names: Arc<Names>,
+    files: FilenameCompleter,
+    /// What is typed is a manifest, not a command.
+    pasting: Cell<bool>,
+}
+
+impl Completer for Seated {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        text: &str,
+        at: usize,
+        context: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if self.pasting.get() {
+            return Ok((at, vec![]));
+        }
+        match offer(&text[..at], &self.names) {
+            Offer::Files => self.files.complete(text, at, context),
+            Offer::Words(words) => {
+                let start =
+                    text[..at].rfind(|c: char| c.is_whitespace() || "|;&(!".contains(c)).map_or(0, |n| n + 1);
+                let alone = words.len() == 1;
+                let pair = |word: String| {
+                    let open = word.ends_with(['/', '=']);
+                    let replacement = if alone && !open { format!("{word} ") } else { word.clone() };
+                    Pair { display: word, replacement }
+                };
+                Ok((start, words.into_iter().map(pair).collect()))
+            }
+        }
+    }
+}
+
+impl Validator for Seated {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        let text = context.input();
+        let first = text.lines().next().unwrap_or_default();
+        // A manifest pasted right behind its command is no shell text.
+        let whole =
+            self.pasting.get() || paste::reads_stdin(&line::cut(first).words) || !line::unfinished(text);
+        Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+    }
+}
+
+pub struct Desk {
+    editor: Editor<Seated, DefaultHistory>,
+    history: PathBuf,
+    config: Watched,
+    cluster: String,
+    /// Lines that are already there: the rest of a paste, or typed while a command ran.
+    queue: VecDeque<String>,
+    /// The beginning of a line that was typed while a command ran.
+    begun: String,
+}
+
+impl Desk {
+    pub fn new(session: &Session, names: Arc<Names>) -> Result<Desk, ReadlineError> {
+        let colours = if terminal::colours() { ColorMode::Enabled } else { ColorMode::Disabled };
+        let config = Config::builder()
+            .max_history_size(HISTORY_MAX)?
+            .history_ignore_space(true)
+            .history_ignore_dups(true)?
+            .completion_type(CompletionType::List)
+            .color_mode(colours)
+            .build();
+        let mut editor = Editor::with_config(config)?;
+        editor.set_helper(Some(Seated { names, files: FilenameCompleter::new(), pasting: Cell::new(false) }));
+        let history = session.place.home.path().join("history");
+        let _ = editor.load_history(&history); // there is none at first
+        Ok(Desk {
+            editor,
+            history,
+            config: Watched::new(&session.place.kubeconfig()),
+            cluster: session.place.name.clone(),
+            queue: VecDeque::new(),
+            begun: String::new(),
+        })
+    }
+
+    /// A voice that may speak while someone types.
+    pub fn printer(&mut self) -> Option<impl ExternalPrinter + Send + use<>> {
+        self.editor.create_external_printer().ok()
+    }
+
+    fn read(&mut self, prompt: &str) -> Given {
+        let styled = match terminal::colours() {
+            true => format!("\x1b[1;32m{prompt}\x1b[0m"),
+            false => prompt.to_string(),
+        };
+        let begun = std::mem::take(&mut self.begun);
+        match self.editor.readline_with_initial(&(prompt, styled.as_str()), (&begun, "")) {
+            Ok(text) => Given::Text(text),
+            Err(ReadlineError::Interrupted) => Given::Cut,
+            Err(_) => Given::End, // Ctrl-D, or the terminal is gone
+        }
+    }
+
+    /// The next command: one line, or several that belong together.
+    fn command(&mut self) -> Given {
+        let prompt = prompt(self.config.view(), &self.cluster);
+        let Some(mut text) = self.queue.pop_front() else {
+            let given = self.read(&prompt);
+            let Given::Text(text) = given else { return given };
+            self.queue.extend(text.split('\n').map(String::from));
+            return self.whole();
+        };
+        println!("{prompt}{text}");
+        self.queue.push_front(std::mem::take(&mut text));
+        self.whole()
+    }
+
+    fn whole(&mut self) -> Given {
+        let mut text = self.queue.pop_front().unwrap_or_default();
+        while line::unfinished(&text) {
+            let next = match self.queue.pop_front() {
+                Some(next) => next,
+                None => match self.read(CONTINUED) {
+                    Given::Text(next) => next,
+                    other => return other,
+                },
+            };
+            text.push('\n');
+            text.push_str(&next);
+        }
+        Given::Text(text)
+    }
+
+    fn remember(&mut self, text: &str) {
+        if !text.trim().is_empty() && self.editor.add_history_entry(text).unwrap_or(false) {
+            let _ = self.editor.append_history(&self.history); // a full disk costs the history only
+        }
+    }
+
+    fn type_ahead(&mut self, text: String) {
+        let mut lines: VecDeque<String> = text.split('\n').map(String::from).collect();
+        self.begun = lines.pop_back().unwrap_or_default();
+        self.queue.append(&mut lines);
+    }
+}
+
+impl Lines for Desk {
+    fn more(&mut self) -> Given {
+        if !self.queue.is_empty() {
+            return Given::Text(self.queue.drain(..).collect::<Vec<_>>().join("\n"));
+        }
+        if let Some(helper) = self.editor.helper() {
+            helper.pasting.set(true);
+        }
+        let given = self.read(CONTINUED);
+        if let Some(helper) = self.editor.helper() {
+            helper.pasting.set(false);
+        }
+        given
+    }
+
+    fn give_back(&mut self, text: String) {
+        for line in text.split('\n').rev() {
+            self.queue.push_front(line.to_string());
+        }
+    }
+}
+
+/// Reads and runs lines until someone leaves; the exit code.
+pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
+    loop {
+        let text = match desk.command() {
+            Given::Text(text) => text,
+            Given::Cut => {
+                session.interrupted();
+                continue;
+            }
+            Given::End => return 0,
+        };
+        desk.remember(&text);
+        if let Flow::Leave(code) = session.run(&text, desk) {
+            return code;
+        }
+        if session.column.take_inside() {
+            println!(); // the prompt would overwrite it
+        }
+        let ahead = session.typed_ahead();
+        if !ahead.is_empty() {
+            desk.type_ahead(ahead);
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! What kind of line is it? Pure: text in, decision out.
+
+use crate::kubectl::table;
+
+/// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
+pub const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
+/// Verbs of kubectl that may stand alone.
+pub fn bare_verbs() -> impl Iterator<Item = &'static str> {
+    let taken = |name: &str| SHADOWED.contains(&name) || WORDS.contains(&name);
+    table::root().children().map(table::Verb::name).filter(move |name| !taken(name))
+}
+
+fn is_bare_verb(word: &str) -> bool {
+    bare_verbs().any(|verb| verb == word)
+}
+
+/// Words of this place.
+pub const WORDS: &[&str] = &["clear", "doctor", "exit", "fault", "help", "lang", "quit", "status", "trace"];
+/// Words that the lessons will bring.
+pub const LATER: &[&str] = &[
+    "back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "map", "next", "redo", "rewind", "solve",
+    "undo", "watch", "why",
+];
+
+/// What to do with a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    Empty,
+    /// Arguments of kubectl.
+    Kubectl(Vec<String>),
+    /// A program on the terminal itself (an editor, an interactive exec): the shell runs this text.
+    Foreground(String),
+    /// A command of `ropewalk` and its arguments.
+    Own(Vec<String>),
+    Help(Vec<String>),
+    Lang(Vec<String>),
+    Clear,
+    Quit,
+    Exit(Option<String>),
+    Later(String),
+    /// For the learner's shell.
+    Shell(String),
+}
+
+/// A line, cut as a shell would.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    pub words: Vec<String>,
+    /// Something in it only a shell can do: `| > < & ; $`, a backtick, a group, a pattern, a second line.
+    pub special: bool,
+}
+
+/// Cuts a line into words; quotes and backslashes as in sh. An unfinished quote ends with the line.
+pub fn cut(text: &str) -> Cut {
+    let mut cut = Cut::default();
+    let mut word: Option<String> = None;
+    let mut chars = text.trim().chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => {
+                let word = word.get_or_insert_default();
+                word.extend(chars.by_ref().take_while(|c| *c != '\''));
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                while let Some(c) = chars.next() {
+                    match c {
+                        '"' => break,
+                        '\\' if matches!(chars.peek(), Some('"' | '\\' | '$' | '`')) => {
+                            word.extend(chars.next())
+                        }
+                        '$' | '`' => {
+                            cut.special = true;
+                            word.push(c);
+                        }
+                        _ => word.push(c),
+                    }
+                }
+            }
+            '\\' => match chars.next() {
+                Some('\n') | None => {}
+                Some(c) => word.get_or_insert_default().push(c),
+            },
+            '#' if word.is_none() => {
+                // A comment to the end of the line.
+                if chars.by_ref().any(|c| c == '\n') {
+                    cut.special = true;
+                }
+            }
+            '\n' => {
+                cut.special = true;
+                cut.words.extend(word.take());
+            }
+            c if c.is_whitespace() => cut.words.extend(word.take()),
+            _ => {
+                let begins = word.is_none();
+                cut.special |= "|><&;$`()*?[".contains(c) || (c == '~' && begins);
+                word.get_or_insert_default().push(c);
+            }
+        }
+    }
+    cut.words.extend(word);
+    cut
+}
+
+/// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
+pub fn classify(text: &str, cluster: &str) -> Line {
+    let text = text.trim();
+    if let Some(forced) = text.strip_prefix('!') {
+        return Line::Shell(forced.trim_start().to_string());
+    }
+    let Cut { words, special } = cut(text);
+    let Some(first) = words.first() else {
+        return if special { Line::Shell(text.into()) } else { Line::Empty };
+    };
+    // A quoted first word is somebody's own command, not a word of ours.
+    if !text.starts_with(first.as_str()) {
+        return Line::Shell(text.into());
+    }
+    let after = &text[first.len()..];
+    match first.as_str() {
+        "kubectl" | "k" => kubectl(format!("kubectl{after}"), words, special),
+        verb if is_bare_verb(verb) => {
+            let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
+            kubectl(format!("kubectl {text}"), whole, special)
+        }
+        "status" | "trace" | "fault" | "doctor" => own(first, after, &words, special, cluster),
+        "ropewalk" if !special => Line::Own(words[1..].to_vec()),
+        "watch" if words.len() > 1 || special => Line::Shell(text.into()),
+        "exit" if !special => Line::Exit(words.get(1).cloned()),
+        _ if special => Line::Shell(text.into()),
+        "quit" => Line::Quit,
+        "help" => Line::Help(words[1..].to_vec()),
+        "lang" => Line::Lang(words[1..].to_vec()),
+        "clear" => Line::Clear,
+        later if LATER.contains(&later) => Line::Later(later.into()),
+        _ => Line::Shell(text.into()),
+    }
+}
+
+fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
+    match special {
+        true => Line::Shell(text),
+        false if wants_terminal(&words[1..]) => Line::Foreground(text),
+        false => Line::Kubectl(words[1..].to_vec()),
+    }
+}
+
+fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) -> Line {
+    let named = word == "doctor" || words.iter().any(|w| w == "--name" || w.starts_with("--name="));
+    if special {
+        let name = if named { String::new() } else { format!(" --name {cluster}") };
+        return Line::Shell(format!("ropewalk {word}{name}{after}"));
+    }
+    let mut args = words.to_vec();
+    if !named {
+        args.splice(1..1, ["--name".to_string(), cluster.to_string()]);
+    }
+    Line::Own(args)
+}
+
+/// Commands that take over the terminal: an editor, a shell in a container, a question.
+fn wants_terminal(args: &[String]) -> bool {
+    let flag = |long: &str, short: char| {
+        args.iter().take_while(|a| *a != "--").any(|a| {
+            a == long
+                || a.strip_prefix(long).is_some_and(|rest| rest == "=true")
+                || (a.starts_with('-')
+                    && !a.starts_with("--")
+                    && a[1..].chars().all(|c| "itq".contains(c))
+                    && a.contains(short))
+        })
+    };
+    match args.iter().find(|a| !a.starts_with('-')).map(String::as_str) {
+        Some("edit") => true,
+        Some("exec" | "run" | "attach" | "debug") => flag("--stdin", 'i') || flag("--tty", 't'),
+        Some("delete") => flag("--interactive", 'i'),
+        _ => false,
+    }
+}
+
+/// The word that was probably meant: one slip away (two in long words), counting swapped neighbours as one slip.
+pub fn did_you_mean(word: &str) -> Option<&'static str> {
+    let known = ["kubectl", "ropewalk"].into_iter().chain(bare_verbs()).chain(WORDS.iter().copied());
+    let slips = if word.chars().count() < 6 { 1 } else { 2 };
+    known
+        .map(|k| (distance(word, k), k))
+        .filter(|(d, _)| *d > 0 && *d <= slips)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, k)| k)
+}
+
+/// Edits from one word to the other: insert, remove, replace, swap neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > 2 {
+        return usize::MAX; // further than anybody asks
+    }
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+/// Is something still to come: an open quote, a here-document, a `for` without its `done`?
+pub fn unfinished(text: &str) -> bool {
+    use brush_parser::{ParseError, Parser, ParserOptions};
+    if text.trim_start().starts_with('#') {
+        return false;
+    }
+    if text.ends_with('\\') && !text.ends_with("\\\\") {
+        return true;
+    }
+    match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
+        Ok(_) => false,
+        Err(ParseError::ParsingAtEndOfInput) => true,
+        Err(ParseError::Tokenizing { inner, .. }) => inner.is_incomplete(),
+        Err(ParseError::ParsingNear(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kubectl(args: &[&str]) -> Line {
+        Line::Kubectl(args.iter().map(ToString::to_string).collect())
+    }
+    fn shell(text: &str) -> Line {
+        Line::Shell(text.into())
+    }
+    fn of(text: &str) -> Line {
+        classify(text, "main")
+    }
+
+    #[test]
+    fn kubectl_has_three_spellings() {
+        for text in ["kubectl get pods -A", "k get pods -A", "get pods -A", "  get  pods   -A # all"] {
+            assert_eq!(of(text), kubectl(&["get", "pods", "-A"]), "{text}");
+        }
+        assert_eq!(of("kubectl"), kubectl(&[]));
+        assert_eq!(of("k exec web -- ls /"), kubectl(&["exec", "web", "--", "ls", "/"]));
+        assert_eq!(
+            of("get pod web -o jsonpath='{.status.podIP} \"$x|\"'"),
+            kubectl(&["get", "pod", "web", "-o", "jsonpath={.status.podIP} \"$x|\""])
+        );
+        assert_eq!(
+            of(r#"create configmap c --from-literal=a="b c" x\ y"#),
+            kubectl(&["create", "configmap", "c", "--from-literal=a=b c", "x y"])
+        );
+    }
+
+    #[test]
+    fn what_only_a_shell_can_do_goes_to_the_shell_already_expanded() {
+        assert_eq!(of("get pods | grep web"), shell("kubectl get pods | grep web"));
+        assert_eq!(of("k get pods > out"), shell("kubectl get pods > out"));
+        assert_eq!(of("delete pod $POD"), shell("kubectl delete pod $POD"));
+        assert_eq!(of("delete pod \"$POD\""), shell("kubectl delete pod \"$POD\""));
+        assert_eq!(of("apply -f ~/a.yaml"), shell("kubectl apply -f ~/a.yaml"));
+        assert_eq!(of("apply -f *.yaml"), shell("kubectl apply -f *.yaml"));
+        assert_eq!(of("status -o json | jq ."), shell("ropewalk status --name main -o json | jq ."));
+        assert_eq!(of("cat <<EOF\nkubectl\nEOF"), shell("cat <<EOF\nkubectl\nEOF"));
+        assert_eq!(of("ls"), shell("ls"));
+        assert_eq!(of("!get pods"), shell("get pods"));
+        assert_eq!(of("FOO=1 kubectl get pods"), shell("FOO=1 kubectl get pods"));
+        assert_eq!(of("'help'"), shell("'help'"));
+    }
+
+    #[test]
+    fn verbs_that_are_shell_commands_stay_so() {
+        for text in ["cp a b", "diff a b", "exec bash", "set -e", "top", "wait", "watch ls"] {
+            assert_eq!(of(text), shell(text), "{text}");
+        }
+        assert_eq!(of("k diff -f a.yaml"), kubectl(&["diff", "-f", "a.yaml"]));
+    }
+
+    #[test]
+    fn programs_that_take_the_terminal_run_on_it() {
+        assert_eq!(of("edit deploy web"), Line::Foreground("kubectl edit deploy web".into()));
+        assert_eq!(of("k exec -it web -- sh"), Line::Foreground("kubectl exec -it web -- sh".into()));
+        assert_eq!(
+            of("run t --image=busybox --stdin --tty"),
+            Line::Foreground("kubectl run t --image=busybox --stdin --tty".into())
+        );
+        assert_eq!(of("k exec web -- ls -it"), kubectl(&["exec", "web", "--", "ls", "-it"]));
+        assert_eq!(of("run t --image=busybox"), kubectl(&["run", "t", "--image=busybox"]));
+    }
+
+    #[test]
+    fn words_of_this_place() {
+        let own = |args: &[&str]| Line::Own(args.iter().map(ToString::to_string).collect());
+        assert_eq!(of("status"), own(&["status", "--name", "main"]));
+        assert_eq!(of("fault kill etcd"), own(&["fault", "--name", "main", "kill", "etcd"]));
+        assert_eq!(of("trace --name x LAST"), own(&["trace", "--name", "x", "LAST"]));
+        assert_eq!(of("doctor"), own(&["doctor"]));
+        assert_eq!(of("ropewalk status"), own(&["status"]));
+        assert_eq!(of("quit"), Line::Quit);
+        assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
+        assert_eq!(of("hint 2"), Line::Later("hint".into()));
+        assert_eq!(of("watch"), Line::Later("watch".into()));
+        assert_eq!(of("help get"), Line::Help(vec!["get".into()]));
+        for nothing in ["", "   ", "# a remark"] {
+            assert_eq!(of(nothing), Line::Empty);
+        }
+    }
+
+    #[test]
+    fn slips_of_the_fingers_are_understood() {
+        assert_eq!(did_you_mean("kubctl"), Some("kubectl"));
+        assert_eq!(did_you_mean("kunectl"), Some("kubectl"));
+        assert_eq!(did_you_mean("kubeclt"), Some("kubectl"));
+        assert_eq!(did_you_mean("gte"), Some("get"));
+        assert_eq!(did_you_mean("decsribe"), Some("describe"));
+        assert_eq!(did_you_mean("kubectl"), None);
+        assert_eq!(did_you_mean("foo"), None);
+    }
+
+    #[test]
+    fn a_line_that_is_not_over_waits_for_more() {
+        for open in
+            ["echo 'a", "cat <<EOF\na", "for i in 1 2; do", "ls |", "get pods \\", "if true; then\necho"]
+        {
+            assert!(unfinished(open), "{open}");
+        }
+        for whole in [
+            "ls",
+            "cat <<EOF\na\nEOF",
+            "get pods -o jsonpath='{.a}'",
+            "echo )",
+            "",
+            "# don't",
+            "for i in 1; do echo; done",
+        ] {
+            assert!(!unfinished(whole), "{whole}");
+        }
+    }
+}

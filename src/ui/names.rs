@@ -1,0 +1,122 @@
+//! Names of live objects, for completion: asked of the API, kept for a moment, never waited for long.
+
+use super::kubeconfig::{View, Watched};
+use crate::api::kinds::Kind;
+use crate::client::kube::api::{Api, ListParams};
+use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use crate::client::{Client, Endpoint, direct};
+use crate::pki::Identity;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Typing waits this long at most; an answer that comes later serves the next Tab.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Names are asked for again after this time.
+const FRESH: Duration = Duration::from_secs(2);
+/// A request that has not answered by then is given up.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// More names than this are of no use to a person.
+const NAMES_MAX: u32 = 500;
+
+/// (resource, namespace)
+type Key = (String, String);
+
+struct Kept {
+    at: Option<Instant>,
+    names: Vec<String>,
+    asking: bool,
+}
+
+pub struct Names {
+    handle: Handle,
+    config: Mutex<Watched>,
+    client: Mutex<Option<(View, Client)>>,
+    kept: Arc<Mutex<BTreeMap<Key, Kept>>>,
+}
+
+fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Names {
+    pub fn new(handle: Handle, kubeconfig: &Path) -> Names {
+        Names {
+            handle,
+            config: Mutex::new(Watched::new(kubeconfig)),
+            client: Mutex::default(),
+            kept: Arc::default(),
+        }
+    }
+
+    /// Names of a kind's objects, in `namespace` or else the current one; empty if nobody answers in time.
+    pub fn of(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
+        let Some((client, current)) = self.client() else { return vec![] };
+        let namespace = match kind.namespaced {
+            true => namespace.unwrap_or(&current).to_string(),
+            false => String::new(),
+        };
+        let key = (kind.qualified(), namespace.clone());
+        {
+            let mut kept = open(&self.kept);
+            let entry = kept.entry(key.clone()).or_insert(Kept { at: None, names: vec![], asking: false });
+            if entry.asking || entry.at.is_some_and(|at| at.elapsed() < FRESH) {
+                return entry.names.clone();
+            }
+            entry.asking = true;
+        }
+        let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+        let api: Api<DynamicObject> = match kind.namespaced {
+            true => Api::namespaced_with(client.kube(), &namespace, &resource),
+            false => Api::all_with(client.kube(), &resource),
+        };
+        let (tell, told) = mpsc::sync_channel(1);
+        let (kept, own) = (self.kept.clone(), key.clone());
+        self.handle.spawn(async move {
+            let params = ListParams::default().limit(NAMES_MAX);
+            let listed = tokio::time::timeout(ANSWER_MAX, api.list_metadata(&params)).await;
+            let mut kept = open(&kept);
+            if let Some(entry) = kept.get_mut(&own) {
+                entry.asking = false;
+                if let Ok(Ok(list)) = listed {
+                    entry.names = list.items.into_iter().filter_map(|o| o.metadata.name).collect();
+                    entry.at = Some(Instant::now());
+                }
+            }
+            drop(kept);
+            let _ = tell.try_send(()); // nobody may be waiting any more
+        });
+        let _ = told.recv_timeout(PATIENCE);
+        open(&self.kept).get(&key).map(|k| k.names.clone()).unwrap_or_default()
+    }
+
+    /// The client of the current context, and its namespace.
+    fn client(&self) -> Option<(Client, String)> {
+        let view = open(&self.config).view().clone();
+        let mut known = open(&self.client);
+        if let Some((of, client)) = known.as_ref()
+            && *of == view
+        {
+            return Some((client.clone(), view.namespace));
+        }
+        let address = view.server.strip_prefix("https://")?.trim_end_matches('/').to_string();
+        let server: std::net::SocketAddr = address.parse().ok()?;
+        let endpoint = Endpoint {
+            servers: vec![server],
+            server_name: server.ip().to_string(),
+            ca_pem: view.ca_pem.clone(),
+            identity: Some(Identity { cert_pem: view.cert_pem.clone(), key_pem: view.key_pem.clone() }),
+            user_agent: format!("ropewalk-repl/{}", env!("CARGO_PKG_VERSION")),
+            dial: direct(),
+        };
+        let _inside = self.handle.enter(); // the connection's timers belong to the runtime
+        let client = Client::connect(endpoint).ok()?;
+        let namespace = view.namespace.clone();
+        *known = Some((view, client.clone()));
+        open(&self.kept).clear();
+        Some((client, namespace))
+    }
+}

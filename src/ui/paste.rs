@@ -1,0 +1,127 @@
+//! `apply -f -`: the lines that follow are the manifest. Pure.
+
+/// Do these arguments of kubectl read a manifest from standard input?
+pub fn reads_stdin(args: &[String]) -> bool {
+    let args: Vec<&str> = args.iter().map(String::as_str).take_while(|a| *a != "--").collect();
+    let pairs = args.windows(2).any(|w| matches!(w[0], "-f" | "--filename" | "--patch-file") && w[1] == "-");
+    pairs || args.iter().any(|a| matches!(*a, "-f-" | "-f=-" | "--filename=-" | "--patch-file=-"))
+}
+
+/// A manifest on its way in.
+#[derive(Debug, Default)]
+pub struct Paste {
+    text: String,
+}
+
+impl Paste {
+    /// Takes one input: a typed line, or a whole paste. `EOF` ends it, as does an empty input after a complete object; empty
+    /// lines inside a paste belong to it. Returns what follows the end, which is not part of it; `None`: more is to come.
+    pub fn take(&mut self, input: &str) -> Option<String> {
+        if input.trim().is_empty() && !input.contains('\n') && complete(&self.text) {
+            return Some(String::new());
+        }
+        let mut lines = input.split('\n');
+        while let Some(line) = lines.next() {
+            if line.trim_end() == "EOF" {
+                return Some(lines.collect::<Vec<_>>().join("\n"));
+            }
+            self.text.push_str(line);
+            self.text.push('\n');
+        }
+        None
+    }
+
+    pub fn text(self) -> String {
+        self.text
+    }
+}
+
+/// Kinds that are whole with nothing but a name.
+const BODILESS: &[&str] = &["Namespace", "ServiceAccount"];
+
+/// Is this a manifest of whole objects? A heading alone (apiVersion, kind, metadata) is not: its spec will follow.
+pub fn complete(text: &str) -> bool {
+    use serde::Deserialize;
+    let mut any = false;
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let Ok(value) = serde_json::Value::deserialize(document) else { return false };
+        if value.is_null() {
+            continue;
+        }
+        let Some(object) = value.as_object() else { return false };
+        let kind = object.get("kind").and_then(|k| k.as_str()).unwrap_or_default();
+        let has = |key: &str| object.get(key).is_some_and(|v| !v.is_null());
+        let named = value["metadata"]["name"].is_string()
+            || value["metadata"]["generateName"].is_string()
+            || has("items");
+        let body = BODILESS.contains(&kind)
+            || object
+                .iter()
+                .any(|(k, v)| !matches!(k.as_str(), "apiVersion" | "kind" | "metadata") && !v.is_null());
+        if !has("apiVersion") || kind.is_empty() || !named || !body {
+            return false;
+        }
+        any = true;
+    }
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n\nspec:\n  containers: []";
+
+    fn args(text: &str) -> Vec<String> {
+        text.split(' ').map(String::from).collect()
+    }
+
+    #[test]
+    fn only_a_dash_for_a_file_reads_standard_input() {
+        for yes in ["apply -f -", "create --filename=-", "delete -f- -n x", "replace --filename -"] {
+            assert!(reads_stdin(&args(yes)), "{yes}");
+        }
+        for no in ["apply -f a.yaml", "get pods -", "exec web -- tar -f -"] {
+            assert!(!reads_stdin(&args(no)), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_pasted_manifest_keeps_its_empty_lines_and_ends_at_an_empty_input() {
+        let mut paste = Paste::default();
+        assert_eq!(paste.take(POD), None);
+        assert_eq!(paste.take(""), Some(String::new()));
+        assert_eq!(paste.text(), format!("{POD}\n"));
+    }
+
+    #[test]
+    fn a_typed_manifest_does_not_end_at_an_empty_line_before_its_spec() {
+        let mut paste = Paste::default();
+        for line in POD.lines() {
+            assert_eq!(paste.take(line), None, "{line:?}");
+        }
+        assert_eq!(paste.take(""), Some(String::new()));
+        assert_eq!(paste.text(), format!("{POD}\n"));
+    }
+
+    #[test]
+    fn eof_ends_it_wherever_it_stands() {
+        let mut paste = Paste::default();
+        assert_eq!(paste.take("a: 1\nEOF\nget pods"), Some("get pods".into()));
+        assert_eq!(paste.text(), "a: 1\n");
+    }
+
+    #[test]
+    fn broken_and_half_objects_are_not_complete() {
+        assert!(complete("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n"));
+        for half in [
+            "",
+            "a: [",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n",
+            "apiVersion: v1\nkind: Pod\nspec:\n",
+            "- 1",
+        ] {
+            assert!(!complete(half), "{half}");
+        }
+    }
+}

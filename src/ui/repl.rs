@@ -1,0 +1,147 @@
+//! The way into the seat and out of it.
+
+use super::editor::{self, Desk};
+use super::names::Names;
+use super::script::{self, Script};
+use super::seat;
+use super::session::{Manner, Session};
+use super::terminal::{self, AsFound};
+use super::texts::{Lang, Say};
+use super::{Error, settings};
+use crate::cluster::Home;
+use crate::linux::signal::{self, stop_requested};
+use rustyline::ExternalPrinter;
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use tokio::runtime::Handle;
+use tokio::signal::unix::SignalKind;
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Which cluster.
+    pub name: String,
+    /// Run these lines and end.
+    pub lines: Vec<String>,
+    /// Run this file's lines and end.
+    pub file: Option<PathBuf>,
+    pub lang: Option<Lang>,
+    /// For a cluster that has to be started.
+    pub api_port: Option<u16>,
+}
+
+/// Takes the seat, and returns the exit code when it is free again.
+pub async fn run(options: Options) -> Result<i32, Error> {
+    let home = Home::find()?;
+    let place = home.cluster(&options.name)?;
+    let given = !options.lines.is_empty() || options.file.is_some();
+    if !given && terminal::is_terminal() {
+        let _as_found = AsFound::keep();
+        return at_terminal(options, home).await;
+    }
+    let (script, manner) = match (&options.file, options.lines.is_empty()) {
+        (Some(path), empty) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|cause| Error::File { path: path.clone(), cause })?;
+            let text = text.strip_suffix('\n').unwrap_or(&text).to_string();
+            let lines = if empty { vec![] } else { options.lines.clone() };
+            (Script::of(lines.into_iter().chain([text])), Manner::File)
+        }
+        (None, false) => (Script::of(options.lines.clone()), Manner::Script),
+        (None, true) => (Script::pipe(), Manner::Pipe),
+    };
+    let lang = settings::language(options.lang, &home);
+    let seat = seat::take(place.clone(), options.api_port, lang, std::future::pending()).await?;
+    let asked = stop_requested().map_err(Error::Signals)?;
+    let handle = Handle::current();
+    let played = tokio::task::spawn_blocking(move || {
+        script::play(&mut Session::new(place, lang, manner, handle), script)
+    });
+    let code = tokio::select! {
+        played = played => played.map_err(|_| Error::Panicked),
+        signal = asked => Ok(128 + signal::number(signal).unwrap_or_default()),
+    };
+    seat.leave(lang, false).await;
+    code
+}
+
+async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
+    let place = home.cluster(&options.name)?;
+    let lang = match (options.lang, settings::saved(&home)) {
+        (Some(asked), _) => asked,
+        (None, Some(saved)) => saved,
+        (None, None) => ask_language(&home),
+    };
+    let listen = |kind| tokio::signal::unix::signal(kind).map_err(Error::Signals);
+    // From here on Ctrl-C is for the commands.
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (mut terminate, mut hang_up) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    let cut = async {
+        interrupt.recv().await;
+    };
+    let seat = seat::take(place.clone(), options.api_port, lang, cut).await?;
+    println!("{}", lang.say(Say::Welcome, &[&seat.nodes.to_string()]));
+    let session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    let column = session.column.clone();
+    let sitting = tokio::task::spawn_blocking(move || converse(session));
+    let (result, lang) = tokio::select! {
+        done = sitting => match done {
+            Ok(Ok((code, lang))) => (Ok(code), lang),
+            Ok(Err(error)) => (Err(error), lang),
+            Err(_) => (Err(Error::Panicked), lang),
+        },
+        _ = terminate.recv() => (Ok(128 + 15), lang),
+        _ = hang_up.recv() => (Ok(128 + 1), lang),
+    };
+    if column.full_screen() {
+        terminal::leave_full_screen();
+    }
+    seat.leave(lang, true).await;
+    result
+}
+
+/// On a thread of its own: the editor and the shell block.
+fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
+    let handle = Handle::current();
+    let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
+    let mut desk = Desk::new(&session, names)?;
+    let printer = desk.printer();
+    session.watch(move |words| {
+        if let Some(mut printer) = printer {
+            let _ = printer.print(words + "\n"); // the next command tells it again
+        }
+    });
+    // After the editor, which replaces the handler of this signal with its own; ours calls it in turn.
+    let resizer = session.resizer.clone();
+    let mut resized = {
+        let _inside = handle.enter();
+        tokio::signal::unix::signal(SignalKind::window_change()).map_err(Error::Signals)?
+    };
+    handle.spawn(async move {
+        while resized.recv().await.is_some() {
+            if let Some(resizer) = &*resizer.lock().unwrap_or_else(PoisonError::into_inner) {
+                resizer.resize();
+            }
+        }
+    });
+    let _ = session.start_shell(); // what is wrong is told when a line needs it
+    let code = editor::sit(&mut session, &mut desk);
+    Ok((code, session.lang()))
+}
+
+/// The first question, once. No answer means the language of the environment, and is not kept.
+fn ask_language(home: &Home) -> Lang {
+    let usual = settings::from_environment();
+    let number = if usual == Lang::Ko { "2" } else { "1" };
+    print!("{}", usual.say(Say::ChooseLanguage, &[number]));
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    match std::io::stdin().lock().read_line(&mut answer) {
+        Ok(0) | Err(_) => return usual,
+        Ok(_) => {}
+    }
+    let lang = Lang::parse(&answer).unwrap_or(usual);
+    let _ = settings::save(home, lang); // else it is asked again
+    lang
+}

@@ -1,0 +1,57 @@
+//! What the learner chose once: `<home>/settings.json`.
+
+use super::texts::Lang;
+use crate::cluster::Home;
+use serde_json::{Value, json};
+
+/// The saved language, if one was ever chosen. A damaged file counts as none: it is asked for again.
+pub fn saved(home: &Home) -> Option<Lang> {
+    serde_json::from_value(load(home)["lang"].clone()).ok()
+}
+
+/// Keeps the language; whatever else the file holds stays.
+pub fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
+    let mut settings = load(home);
+    if !settings.is_object() {
+        settings = json!({});
+    }
+    settings["lang"] = json!(lang);
+    std::fs::create_dir_all(home.path())?;
+    let path = home.settings();
+    let fresh = path.with_extension(format!("json.{}", std::process::id()));
+    std::fs::write(&fresh, serde_json::to_string_pretty(&settings)? + "\n")?;
+    std::fs::rename(fresh, path)
+}
+
+/// `--lang`, else the saved choice, else `LC_ALL` or `LANG`.
+pub fn language(asked: Option<Lang>, home: &Home) -> Lang {
+    asked.or_else(|| saved(home)).unwrap_or_else(from_environment)
+}
+
+pub fn from_environment() -> Lang {
+    let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    var("LC_ALL").or_else(|| var("LANG")).and_then(|v| Lang::parse(&v)).unwrap_or_default()
+}
+
+fn load(home: &Home) -> Value {
+    std::fs::read(home.settings()).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_choice_is_kept_beside_what_others_keep() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        assert_eq!(saved(&home), None);
+        std::fs::write(home.settings(), r#"{"theme": "dark"}"#).unwrap();
+        save(&home, Lang::Ko).unwrap();
+        assert_eq!(saved(&home), Some(Lang::Ko));
+        assert_eq!(language(Some(Lang::En), &home), Lang::En);
+        assert_eq!(load(&home)["theme"], "dark");
+        std::fs::write(home.settings(), "{").unwrap();
+        assert_eq!(saved(&home), None);
+    }
+}

@@ -1,0 +1,300 @@
+//! One persistent shell of the learner's: `cd` and `export` last from line to line.
+
+use super::column::Column;
+use super::dialect::{self, Dialect, Surroundings};
+use super::screen::Screen;
+use super::terminal::Raw;
+use crate::linux::fds;
+use crate::linux::process;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use portable_pty::{ChildKiller, CommandBuilder};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A shell that has not come through its start files by then is started without them.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+/// A shell that closed its pipes ends within this many milliseconds.
+const END_PATIENCE: u16 = 300;
+/// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name because a terminal's
+/// child inherits nothing else.
+const WITH_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>&2 <"$in" 2>"$out""#;
+const WITHOUT_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 9>"$out" <"$in""#;
+
+/// What a shell is started with.
+#[derive(Clone)]
+pub struct Setting {
+    pub shell: PathBuf,
+    pub dialect: Dialect,
+    pub program: PathBuf,
+    pub kubeconfig: PathBuf,
+    /// Before everything else on PATH, if the tools in it work.
+    pub bin: Option<PathBuf>,
+    pub spare: PathBuf,
+    pub cwd: Option<PathBuf>,
+    /// On a terminal of its own, or on this program's standard output.
+    pub terminal: bool,
+    /// Hears of all that is printed on that terminal.
+    pub column: Arc<Column>,
+    /// Without a terminal: commands may read this program's standard input.
+    pub stdin: bool,
+}
+
+/// How a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    Code(i32),
+    /// The shell itself has ended.
+    Ended(i32),
+}
+
+enum Child {
+    Plain(std::process::Child),
+    Terminal(Box<dyn portable_pty::Child + Send + Sync>),
+}
+
+pub struct Shell {
+    setting: Setting,
+    child: Child,
+    orders: File,
+    reports: File,
+    heard: Vec<u8>,
+    token: String,
+    screen: Option<Screen>,
+    /// It runs without the learner's start files because it got stuck in them.
+    pub plain: bool,
+}
+
+impl Shell {
+    /// Starts the shell and waits until it is ready.
+    pub fn start(setting: &Setting) -> io::Result<Shell> {
+        let mut shell = Shell::spawn(setting, true)?;
+        match shell.prepare() {
+            Err(_) if setting.terminal => {
+                drop(shell);
+                let mut plain = Shell::spawn(setting, false)?;
+                plain.prepare()?;
+                plain.plain = true;
+                Ok(plain)
+            }
+            result => result.map(|()| shell),
+        }
+    }
+
+    fn spawn(setting: &Setting, start_files: bool) -> io::Result<Shell> {
+        let (orders_read, orders) = fds::pipe()?;
+        let (reports, reports_write) = fds::pipe()?;
+        let name = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+        let wrapper = if setting.terminal { WITH_TERMINAL } else { WITHOUT_TERMINAL };
+        let mut words =
+            vec!["-c".to_string(), wrapper.into(), "sh".into(), name(&orders_read), name(&reports_write)];
+        words.push(setting.shell.to_string_lossy().into_owned());
+        if setting.shell.file_name().is_some_and(|n| n == "busybox") {
+            words.push("sh".into());
+        }
+        words
+            .extend(setting.dialect.arguments(setting.terminal, start_files).iter().map(ToString::to_string));
+        let cwd = setting.cwd.clone().filter(|d| d.is_dir());
+        let (child, screen) = match setting.terminal {
+            true => {
+                let (screen, slave) = Screen::open(setting.column.clone())?;
+                let mut command = CommandBuilder::new("/bin/sh");
+                command.args(&words);
+                if let Some(cwd) = cwd.or_else(|| std::env::current_dir().ok()) {
+                    command.cwd(cwd);
+                }
+                (Child::Terminal(slave.spawn_command(command).map_err(io::Error::other)?), Some(screen))
+            }
+            false => {
+                let mut command = Command::new("/bin/sh");
+                command.args(&words).stdin(if setting.stdin { Stdio::inherit() } else { Stdio::null() });
+                if let Some(cwd) = cwd {
+                    command.current_dir(cwd);
+                }
+                (Child::Plain(command.spawn()?), None)
+            }
+        };
+        let mut shell = Shell {
+            setting: setting.clone(),
+            child,
+            orders: orders.into(),
+            reports: reports.into(),
+            heard: Vec::new(),
+            token: format!("rw-{:016x}", crate::rng::Rng::from_os().u64()),
+            screen,
+            plain: false,
+        };
+        let surroundings = Surroundings {
+            program: &setting.program,
+            kubeconfig: &setting.kubeconfig,
+            bin: setting.bin.as_deref(),
+            spare: &setting.spare,
+        };
+        let text = setting.dialect.preparation(&surroundings, &shell.token, setting.terminal);
+        shell.orders.write_all(text.as_bytes())?;
+        // Our own copies stay open until the shell has opened its ends: only then does its end become visible as one.
+        shell.await_start(start_files)?;
+        drop((orders_read, reports_write));
+        Ok(shell)
+    }
+
+    /// Waits for the first report, which the preparation asks for.
+    fn await_start(&mut self, start_files: bool) -> io::Result<()> {
+        let patience = if start_files { START_PATIENCE } else { START_PATIENCE * 2 };
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some((_, _, rest)) = dialect::report(&self.heard, &self.token) {
+                self.heard.drain(..rest);
+                return Ok(());
+            }
+            if self.ended().is_some() {
+                return Err(io::Error::other("it ended at its start"));
+            }
+            // The pipes cannot tell the shell's end yet, so it is looked at now and then.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let pause = left.min(Duration::from_millis(100)).as_millis() as u16;
+            let mut wanted = [PollFd::new(self.reports.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut wanted, PollTimeout::from(pause))? > 0 {
+                self.hear()?;
+            }
+        }
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        self.screen.as_mut().map_or(Ok(()), Screen::begin)
+    }
+
+    fn hear(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 4096];
+        let n = self.reports.read(&mut bytes)?;
+        self.heard.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    /// Runs one line. On a terminal its bytes go both ways until it ends; Ctrl-C goes to the command.
+    pub fn run(&mut self, line: &str, last: i32) -> io::Result<Ran> {
+        let raw = match &self.screen {
+            Some(screen) => {
+                screen.resize();
+                Some(Raw::enter()?)
+            }
+            None => None,
+        };
+        let order = self.setting.dialect.order(line, last, self.setting.terminal);
+        let ran = match self.orders.write_all(order.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ran::Ended(self.wait()),
+            other => other.and_then(|()| self.follow())?,
+        };
+        if let Some(screen) = &mut self.screen {
+            screen.settle()?;
+        }
+        drop(raw);
+        Ok(ran)
+    }
+
+    fn follow(&mut self) -> io::Result<Ran> {
+        let mut listening = self.screen.is_some();
+        loop {
+            if let Some((before, code, rest)) = dialect::report(&self.heard, &self.token) {
+                self.heard.drain(..rest);
+                if !before.trim().is_empty()
+                    && let Some(screen) = &self.screen
+                {
+                    screen.say(before.trim()); // what the shell told about its jobs
+                }
+                return Ok(Ran::Code(code));
+            }
+            let stdin = io::stdin();
+            let mut wanted = vec![PollFd::new(self.reports.as_fd(), PollFlags::POLLIN)];
+            if listening {
+                wanted.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+            }
+            match poll(&mut wanted, PollTimeout::NONE) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                other => other?,
+            };
+            let stirred = |fd: &PollFd<'_>| fd.revents().is_some_and(|r| !r.is_empty());
+            let (report, key) = (stirred(&wanted[0]), wanted.get(1).is_some_and(stirred));
+            if report && self.hear()? == 0 {
+                return Ok(Ran::Ended(self.wait()));
+            }
+            if key && let Some(screen) = &mut self.screen {
+                let mut bytes = [0; 4096];
+                match nix::unistd::read(stdin.as_fd(), &mut bytes) {
+                    Ok(0) | Err(nix::errno::Errno::EIO) => listening = false, // the learner's terminal is gone
+                    Ok(n) => screen.type_in(&bytes[..n])?,
+                    Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// What was typed while a command ran and it did not read.
+    pub fn typed_ahead(&mut self) -> String {
+        self.screen.as_mut().map(Screen::unread).unwrap_or_default()
+    }
+
+    /// Where the shell is now.
+    pub fn cwd(&self) -> Option<PathBuf> {
+        let pid = match &self.child {
+            Child::Plain(child) => child.id(),
+            Child::Terminal(child) => child.process_id()?,
+        };
+        std::fs::read_link(Path::new("/proc").join(pid.to_string()).join("cwd")).ok()
+    }
+
+    /// The terminal to tell when the learner's changes its size.
+    pub fn resizer(&self) -> Option<super::screen::Resizer> {
+        self.screen.as_ref().map(Screen::resizer)
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        match &mut self.child {
+            Child::Plain(child) => child.try_wait().ok()?.map(|s| s.code().unwrap_or(1)),
+            Child::Terminal(child) => child.try_wait().ok()?.map(|s| s.exit_code() as i32),
+        }
+    }
+
+    fn wait(&mut self) -> i32 {
+        match &mut self.child {
+            Child::Plain(child) => child.wait().ok().and_then(|s| s.code()).unwrap_or(1),
+            // It may live on with its pipes closed (`exec`); without them it is of no use here.
+            Child::Terminal(child) => {
+                if let Some(handle) = child.process_id().and_then(|p| process::pidfd_open(p as i32).ok()) {
+                    let _ = poll(
+                        &mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)],
+                        PollTimeout::from(END_PATIENCE),
+                    );
+                }
+                child.try_wait().ok().flatten().map_or(0, |s| s.exit_code() as i32)
+            }
+        }
+    }
+}
+
+impl Drop for Shell {
+    /// Hangs up, as closing a terminal's window does; a shell that stays is killed.
+    fn drop(&mut self) {
+        match &mut self.child {
+            Child::Terminal(child) => {
+                let _ = ChildKiller::kill(child.as_mut());
+                let _ = child.wait();
+            }
+            Child::Plain(child) => {
+                // The end of its input is the end of the shell.
+                if let Ok(null) = File::open("/dev/null") {
+                    self.orders = null;
+                }
+                let _ = child.wait();
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Everything the REPL says, in English and Korean: the only place with words for people.
+
+use serde::{Deserialize, Serialize};
+
+/// A language of the texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Lang {
+    #[default]
+    En,
+    Ko,
+}
+
+impl Lang {
+    /// `ko`, `ko_KR.UTF-8`, `Korean`: whatever a person or an environment variable may say.
+    pub fn parse(text: &str) -> Option<Lang> {
+        let text = text.trim().to_lowercase();
+        match text.as_str() {
+            "1" | "english" | "영어" => Some(Lang::En),
+            "2" | "korean" | "한국어" => Some(Lang::Ko),
+            _ if text.starts_with("en") => Some(Lang::En),
+            _ if text.starts_with("ko") => Some(Lang::Ko),
+            _ => None,
+        }
+    }
+
+    /// The text, with each `{}` replaced in order.
+    pub fn say(self, say: Say, with: &[&str]) -> String {
+        let (english, korean) = say.pair();
+        let text = if self == Lang::Ko { korean } else { english };
+        let mut parts = text.split("{}");
+        let mut out = parts.next().unwrap_or_default().to_string();
+        for (at, part) in parts.enumerate() {
+            out.push_str(with.get(at).unwrap_or(&""));
+            out.push_str(part);
+        }
+        out
+    }
+}
+
+macro_rules! table {
+    ($($name:ident: $english:expr, $korean:expr;)*) => {
+        /// One entry of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Say { $($name),* }
+        impl Say {
+            pub const ALL: &[Say] = &[$(Say::$name),*];
+            fn pair(self) -> (&'static str, &'static str) {
+                match self { $(Say::$name => ($english, $korean)),* }
+            }
+        }
+    };
+}
+
+table! {
+    // -- the start
+    ChooseLanguage:
+        "Which language should Ropewalk use?\n  1  English\n  2  한국어\n1 or 2 [{}]: ",
+        "어떤 언어를 사용하시겠습니까?\n  1  English\n  2  한국어\n1 또는 2 [{}]: ";
+    Starting: "starting", "시작하는 중";
+    Attaching: "waiting", "기다리는 중";
+    Progress:
+        "{}  store {}  api {}  nodes {}  kube-system {}  {} s",
+        "{}  저장소 {}  API {}  노드 {}  kube-system {}  {}초";
+    WaitCut:
+        "You stopped waiting. The cluster goes on starting; `status` shows how far it is.",
+        "기다리기를 멈추었습니다. 클러스터는 계속 시작 중이며 `status`로 확인할 수 있습니다.";
+    OtherPort:
+        "Port 6443 is taken; the API is at https://127.0.0.1:{}",
+        "6443 포트가 이미 사용 중이라서 API는 https://127.0.0.1:{} 에 있습니다.";
+    Welcome:
+        "Ropewalk: a real Kubernetes cluster with {} nodes, in this terminal.\n\
+         Type kubectl commands (`kubectl get nodes` or `get nodes`) and shell lines.\n\
+         `help` shows what else there is, Tab completes, `quit` leaves.",
+        "Ropewalk: 이 터미널 안에서 노드 {}개로 이루어진 진짜 쿠버네티스입니다.\n\
+         kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
+         `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
+    Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
+    StaysUp:
+        "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
+        "클러스터 {}은(는) 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
+    // -- help
+    Help:
+        "kubectl    kubectl get pods · k get pods · get pods    (all three are the same)\n\
+         \x20          cp diff exec set top wait: write `kubectl` or `k` in front, because\n\
+         \x20          your shell has commands of the same names\n\
+         paste      apply -f -        then paste YAML; end it with Ctrl-D or EOF\n\
+         shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
+         \x20          cd, export and aliases last; !LINE goes there in any case\n\
+         look       status            what runs, and how to reach it\n\
+         \x20          trace             what the last command went through, with times\n\
+         \x20          doctor            what this machine allows\n\
+         break      fault kill COMPONENT[/NODE]        ends a component; it comes back\n\
+         here       help [VERB]   lang en|ko   clear   quit (Ctrl-D)   exit [CODE]\n\
+         keys       Tab completes · Ctrl-R searches history · Ctrl-C cancels a command\n\
+         \n\
+         In a second terminal:\n  export KUBECONFIG={}\n  export PATH={}:$PATH",
+        "kubectl    kubectl get pods · k get pods · get pods    (셋 다 같은 명령입니다)\n\
+         \x20          cp diff exec set top wait는 셸에도 같은 이름의 명령이 있으므로\n\
+         \x20          앞에 `kubectl` 또는 `k`를 붙이십시오\n\
+         붙여넣기   apply -f -        이어서 YAML을 붙여넣고 Ctrl-D 또는 EOF로 끝냅니다\n\
+         셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
+         \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
+         살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
+         \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
+         \x20          doctor            이 컴퓨터에서 할 수 있는 것\n\
+         고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\
+         여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
+         키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
+         \n\
+         다른 터미널에서는:\n  export KUBECONFIG={}\n  export PATH={}:$PATH";
+    // -- words
+    LangIs: "The language is {}. Change it with `lang en` or `lang ko`.", "현재 언어는 {}입니다. `lang en` 또는 `lang ko`로 바꿀 수 있습니다.";
+    LangSet: "Ropewalk speaks English from now on.", "이제부터 한국어로 안내합니다.";
+    English: "English", "영어";
+    Korean: "Korean", "한국어";
+    // -- pasting
+    PasteHint:
+        "Paste or type YAML now. Ctrl-D, a line EOF, or an empty line after a complete\nobject sends it; Ctrl-C cancels.",
+        "YAML을 붙여넣거나 입력하십시오. Ctrl-D, EOF 줄, 또는 완성된 오브젝트 다음의\n빈 줄로 끝내면 전송하고, Ctrl-C는 취소합니다.";
+    PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
+    // -- errors: what happened, why, what to try
+    Why: "why", "이유";
+    Try: "try", "해 보기";
+    Later:
+        "`{}` is not there yet",
+        "`{}` 명령은 아직 없습니다";
+    LaterWhy:
+        "it belongs to the lessons and labs, which come with a later version",
+        "강의와 실습에 속한 명령이며 이후 버전에서 제공됩니다";
+    LaterTry: "`help` shows what works today", "지금 쓸 수 있는 명령은 `help`로 볼 수 있습니다";
+    EtcdctlWhy: "the built-in etcdctl comes with a later version", "내장 etcdctl은 이후 버전에서 제공됩니다";
+    Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
+    NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
+    DidYouMean: "Did you mean `{}`?", "혹시 `{}`을(를) 입력하려고 하셨습니까?";
+    ForeignShell:
+        "Your shell {} cannot be driven line by line; {} is used here instead.",
+        "사용 중인 셸 {}은(는) 한 줄씩 실행할 수 없어서 여기서는 {}을(를) 사용합니다.";
+    PlainShell:
+        "Your shell did not get through its start files; it runs without them here.",
+        "셸이 시작 파일을 끝까지 읽지 못해서 여기서는 시작 파일 없이 실행합니다.";
+    ShellEnded:
+        "The shell ended with code {}; the next line gets a new one.",
+        "셸이 코드 {}(으)로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
+    ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
+    ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하십시오. {}이(가) 제대로 동작합니까?";
+    NoKubectl: "there is no kubectl", "kubectl이 없습니다";
+    NoKubectlWhy:
+        "this version of Ropewalk has none built in, and PATH has none either",
+        "이 버전의 Ropewalk에는 내장 kubectl이 없고 PATH에도 없습니다";
+    NoKubectlTry:
+        "install kubectl 1.27 or later and start again",
+        "kubectl 1.27 이상을 설치한 뒤 다시 시작하십시오";
+    ClusterEnded: "cluster {} has ended", "클러스터 {}이(가) 종료되었습니다";
+    ClusterEndedWhy:
+        "it was stopped from elsewhere, or its processes died; its log:\n       {}",
+        "다른 곳에서 멈추었거나 프로세스가 죽었습니다. 로그 파일:\n       {}";
+    ClusterEndedTry:
+        "ropewalk up --name {} --detach --wait\n       starts it again here; no acknowledged data is lost",
+        "ropewalk up --name {} --detach --wait\n       여기서 다시 시작합니다. 저장된 데이터는 남아 있습니다";
+    ClusterBack: "Cluster {} is back.", "클러스터 {}이(가) 다시 실행 중입니다.";
+    BadExit: "exit: {} is not a number from 0 to 255", "exit: {}은(는) 0에서 255 사이의 숫자가 아닙니다";
+    Unreadable: "the line cannot be run: {}", "이 줄을 실행할 수 없습니다: {}";
+}
+
+/// What happened, why, and what to try, as printed on standard error.
+pub fn trouble(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
+    let mut out = format!("ropewalk: {what}");
+    for (label, text) in [(Say::Why, why), (Say::Try, tip)] {
+        if let Some(text) = text {
+            out.push_str(&format!("\n  {}: {text}", lang.say(label, &[])));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Terminal cells, roughly: everything from Hangul on takes two.
+    fn cells(line: &str) -> usize {
+        line.chars()
+            .map(|c| if c >= '\u{1100}' && !('\u{2000}'..'\u{2e80}').contains(&c) { 2 } else { 1 })
+            .sum()
+    }
+
+    #[test]
+    fn both_languages_take_the_same_values_and_fit_the_screen() {
+        for say in Say::ALL {
+            let (english, korean) = say.pair();
+            assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{say:?}");
+            if matches!(say, Say::Help | Say::Welcome | Say::PasteHint) {
+                for line in english.lines().chain(korean.lines()) {
+                    assert!(cells(line) <= 80, "{} cells: {line}", cells(line));
+                }
+            }
+        }
+        for lang in [Lang::En, Lang::Ko] {
+            let doing = lang.say(Say::Attaching, &[]);
+            let progress = lang.say(Say::Progress, &[&doing, "ok", "ok", "10/10", "100/100", "100.0"]);
+            assert!(cells(&progress) < 80, "{progress}"); // it is drawn over and over on one line
+            assert_eq!(lang.say(Say::Welcome, &["3"]).lines().count(), 3);
+            assert!(lang.say(Say::Help, &["K", "P"]).lines().count() <= 20);
+        }
+    }
+
+    #[test]
+    fn languages_are_recognised_from_what_people_and_environments_say() {
+        assert_eq!(Lang::parse("ko_KR.UTF-8"), Some(Lang::Ko));
+        assert_eq!(Lang::parse(" EN "), Some(Lang::En));
+        assert_eq!(Lang::parse("2"), Some(Lang::Ko));
+        assert_eq!(Lang::parse("C.UTF-8"), None);
+    }
+
+    #[test]
+    fn trouble_says_what_why_and_what_to_try() {
+        assert_eq!(trouble(Lang::Ko, "a", Some("b"), Some("c")), "ropewalk: a\n  이유: b\n  해 보기: c");
+    }
+}

@@ -1,0 +1,72 @@
+//! What goes wrong is said: what happened, and what to do.
+
+use super::support::{Home, any_kubectl, capable, turn};
+use std::net::TcpListener;
+
+#[test]
+fn wrong_command_lines_are_usage_errors() {
+    let home = Home::new();
+    for (args, part) in [
+        (&["up", "--workers", "many"][..], "invalid value"),
+        (&["upp"], "unrecognized subcommand"),
+        (&["up", "--node-ports", "9-1"], "greater than"),
+    ] {
+        let said = home.ropewalk(args);
+        assert_eq!(said.code, 2, "{args:?}: {said:?}");
+        assert!(said.err.contains(part), "{args:?}: {}", said.err);
+    }
+    home.ropewalk(&["up", "--name", "../x", "--detach"]).fails("cannot name a cluster");
+    home.ropewalk(&["up", "--control-planes", "3", "--detach"]).fails("not implemented yet");
+    home.ropewalk(&["fault", "kill", "etcd"]).fails("is not running");
+    home.ropewalk(&["trace"]).fails("is not running");
+    home.ropewalk(&["kubeconfig"]).fails("is not running");
+    home.ropewalk(&["reset", "--yes"]).ok();
+    home.ropewalk(&["down"]).ok();
+    let status: serde_json::Value =
+        serde_json::from_str(&home.ropewalk(&["status", "-o", "json"]).ok()).expect("JSON");
+    assert_eq!(status["state"], "absent");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(home.ropewalk(&["completion", shell]).ok().contains("ropewalk"));
+    }
+}
+
+#[test]
+fn a_taken_port_a_second_start_and_strange_data_are_told() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    home.ropewalk(&["up", "--name", "t", "--detach", "--api-port", &port]).fails("is taken");
+    {
+        let cluster = home.up(&["--workers", "0"]);
+        home.ropewalk(&["up", "--name", "t", "--detach"]).fails("already running");
+        let any = any_kubectl();
+        let file = home.path().join("bad.yaml");
+        let path = file.display().to_string();
+        let apply = |text: &str| {
+            std::fs::write(&file, text).expect("a file");
+            cluster.kubectl(&any, &["apply", "-f", &path])
+        };
+        apply("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n data: {}\n").fails("line");
+        apply("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndatta: {}\n")
+            .fails("unknown field \"datta\"");
+        apply("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: A_b\n").fails("RFC 1123");
+        let big = "x".repeat(1_600_000);
+        std::fs::write(&file, &big).expect("a file");
+        let from = format!("--from-file=k={path}");
+        let refused = cluster.kubectl(&any, &["create", "configmap", "big", &from]);
+        assert_ne!(refused.code, 0);
+        assert!(refused.err.contains("too large") || refused.err.contains("Too long"), "{}", refused.err);
+        cluster.kubectl(&any, &["get", "nodes"]).ok();
+    }
+    let spec = home.path().join("clusters/t/cluster.json");
+    let good = std::fs::read_to_string(&spec).expect("cluster.json");
+    std::fs::write(&spec, good.replace("\"format\": 1", "\"format\": 9")).expect("a file");
+    home.ropewalk(&["up", "--name", "t", "--detach"]).fails("newer ropewalk");
+    std::fs::write(&spec, "nonsense").expect("a file");
+    home.ropewalk(&["up", "--name", "t", "--detach"]).fails("damaged");
+    std::fs::write(&spec, good).expect("a file");
+    drop(home.up(&[]));
+}

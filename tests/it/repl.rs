@@ -1,0 +1,260 @@
+//! The learner's seat through the real program: on a terminal, on a pipe, with `-c`.
+
+use super::support::{Home, ROPEWALK, Said, capable, turn};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// Nothing here takes this long; a hang fails the test with what was seen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs to its end with this input.
+fn feed(home: &Home, args: &[&str], input: &str) -> Said {
+    let mut command = home.command(ROPEWALK);
+    command.args(args).env("SHELL", "/bin/sh").env("LANG", "C.UTF-8");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+/// Stops the cluster whatever becomes of the test.
+struct Down<'a>(&'a Home);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        self.0.ropewalk(&["down", "--name", "t"]);
+    }
+}
+
+/// What the editor sends when it begins to read a line, and when it has one: bracketed paste on and off.
+const PROMPT: &str = "\x1b[?2004h";
+const TAKEN: &str = "\x1b[?2004l";
+
+#[derive(Default)]
+struct Seen {
+    text: Mutex<(String, bool)>,
+    news: Condvar,
+}
+
+/// Someone at a terminal of 80 by 24.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    seen: Arc<Seen>,
+    read: usize,
+    master: Box<dyn MasterPty + Send>,
+}
+
+impl Terminal {
+    fn start(home: &Home, args: &[&str]) -> Terminal {
+        let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
+        let mut command = CommandBuilder::new(ROPEWALK);
+        command.args(args);
+        for (key, value) in [("LANG", "C.UTF-8"), ("SHELL", "/bin/sh"), ("TERM", "xterm"), ("NO_COLOR", "1")]
+        {
+            command.env(key, value);
+        }
+        command.env("ROPEWALK_HOME", home.path());
+        command.env("HOME", home.path());
+        command.env_remove("LC_ALL");
+        let child = pair.slave.spawn_command(command).unwrap();
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let keys = pair.master.take_writer().unwrap();
+        let seen = Arc::new(Seen::default());
+        let own = seen.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            loop {
+                let n = output.read(&mut bytes).unwrap_or(0);
+                let mut text = own.text.lock().unwrap();
+                text.0.push_str(&String::from_utf8_lossy(&bytes[..n]));
+                text.1 |= n == 0;
+                own.news.notify_all();
+                if n == 0 {
+                    return;
+                }
+            }
+        });
+        Terminal { child, keys, seen, read: 0, master: pair.master }
+    }
+
+    /// Waits for a text that was not waited for before; returns what came up to its end.
+    fn expect(&mut self, wanted: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        let mut text = self.seen.text.lock().unwrap();
+        loop {
+            if let Some(at) = text.0[self.read..].find(wanted) {
+                let (from, to) = (self.read, self.read + at + wanted.len());
+                self.read = to;
+                return text.0[from..to].to_string();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!text.1 && !left.is_zero(), "no {wanted:?} in {:?}", &text.0[self.read..]);
+            text = self.seen.news.wait_timeout(text, left).unwrap().0;
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// Types a line at the prompt and returns what is shown until the next one.
+    fn line(&mut self, line: &str) -> String {
+        self.enter(line);
+        self.expect(PROMPT)
+    }
+
+    /// Types a line at the prompt; returns when it was taken.
+    fn enter(&mut self, line: &str) {
+        self.press(&format!("{line}\r"));
+        self.expect(TAKEN);
+    }
+
+    fn end(mut self) -> u32 {
+        self.child.wait().unwrap().exit_code()
+    }
+}
+
+#[test]
+fn at_a_terminal() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let _down = Down(&home);
+    let mut seat = Terminal::start(&home, &["--name", "t"]);
+    seat.expect("1 or 2 [1]: ");
+    seat.press("1\r");
+    let welcome = seat.expect(PROMPT);
+    assert!(welcome.contains("with 3 nodes"), "{welcome}");
+    assert!(seat.line("pwd; false").contains('/'));
+    assert!(seat.line("echo $?").contains("1\r\n"));
+    seat.line("cd /tmp && export FRUIT=pear");
+    assert!(seat.line("pwd").contains("/tmp\r\n"));
+    assert!(seat.line("echo $FRUIT").contains("pear\r\n"));
+
+    // Ctrl-C reaches the command, not the session; so does it in a loop.
+    // (The word comes from the command: before that the terminal is still the shell's.)
+    let long = "sh -c 'echo begun; exec sleep 100'";
+    for long in [long.to_string(), format!("while true; do {long}; done")] {
+        seat.enter(&long);
+        seat.expect("begun\r\n");
+        seat.press("\x03");
+        seat.expect(PROMPT);
+        assert!(seat.line("echo $?").contains("130\r\n"));
+    }
+
+    // A program on the terminal gets its keys, its size, and the change of it.
+    seat.enter("sh -c 'echo begun; exec cat'");
+    seat.expect("begun\r\n");
+    seat.press("typed\r\x04");
+    assert_eq!(seat.expect(PROMPT).matches("typed\r\n").count(), 2);
+    assert!(seat.line("stty size").contains("24 80\r\n"));
+    seat.master.resize(PtySize { rows: 30, cols: 100, ..PtySize::default() }).unwrap();
+    assert!(seat.line("stty size").contains("30 100\r\n"));
+
+    assert!(seat.line("kubctl get pods").contains("Did you mean `kubectl get pods`?"));
+    assert!(seat.line("hint").contains("try: "));
+    assert!(seat.line("status").contains("running"));
+    assert!(seat.line("lang ko").contains("한국어"));
+    assert!(seat.line("help").contains("붙여넣기"));
+    assert!(seat.line("get nodes").contains("ropewalk-worker2"));
+
+    seat.line("create -f -");
+    for typed in ["apiVersion: v1", "kind: ConfigMap", "metadata:", "  name: typed", "", "data:", "  a: it's"]
+    {
+        seat.line(typed);
+    }
+    assert!(seat.line("EOF").contains("configmap/typed created"));
+
+    // The cluster dies underneath, and is said to; leaving still works and ends with 0.
+    home.ropewalk(&["down", "--name", "t"]);
+    seat.expect("ropewalk up --name t --detach --wait");
+    assert!(seat.line("get nodes").contains("종료되었습니다"));
+    seat.line("ropewalk up --name t --detach --wait");
+    assert!(seat.line("get nodes").contains("ropewalk-worker2"));
+    seat.press("quit\r");
+    assert_eq!(seat.end(), 0);
+    let settings = std::fs::read_to_string(home.path().join("settings.json")).unwrap();
+    assert!(settings.contains("ko"), "{settings}");
+    assert!(std::fs::read_to_string(home.path().join("history")).unwrap().contains("kubctl get pods"));
+}
+
+#[test]
+fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let _down = Down(&home);
+    let state = |home: &Home| {
+        let found = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
+        serde_json::from_str::<serde_json::Value>(&found).unwrap()["state"].as_str().unwrap().to_string()
+    };
+    home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
+    let mut seat = Terminal::start(&home, &["--name", "t", "--lang", "en"]);
+    seat.expect(PROMPT);
+    seat.press("\x04");
+    seat.expect("stays up");
+    assert_eq!(seat.end(), 0);
+    assert_eq!(state(&home), "running");
+    home.ropewalk(&["down", "--name", "t"]);
+
+    let mut seat = Terminal::start(&home, &["--name", "t", "--lang", "en"]);
+    seat.expect(PROMPT);
+    assert_eq!(state(&home), "running");
+    seat.press("exit 3\r");
+    assert_eq!(seat.end(), 3);
+    assert_eq!(state(&home), "stopped");
+}
+
+#[test]
+fn without_a_terminal() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let _down = Down(&home);
+    let run = |lines: &[&str]| {
+        let mut args = vec!["repl", "--name", "t"];
+        args.extend(lines.iter().flat_map(|l| ["-c", l]));
+        feed(&home, &args, "")
+    };
+    home.ropewalk(&["up", "--name", "t", "--workers", "1", "--detach"]).ok();
+
+    // The first line sees every node ready, though nobody waited for the start.
+    let lines = "get nodes --no-headers\ncat <<X\nhere $((1+1))\nX\nfor i in a b\ndo echo $i\ndone\n";
+    let piped = feed(&home, &["repl", "--name", "t"], lines);
+    assert_eq!((piped.code, piped.err.as_str()), (0, ""));
+    assert_eq!(piped.out.matches(" Ready ").count(), 2, "{}", piped.out);
+    assert!(piped.out.ends_with("here 2\na\nb\n"), "{}", piped.out);
+
+    let kept = run(&["cd /tmp", "export A=7; (exit 9)", "echo $? $A", "pwd"]);
+    assert_eq!((kept.out.as_str(), kept.code), ("9 7\n/tmp\n", 0));
+    assert_eq!(run(&["sh -c 'exit 4'"]).code, 4);
+    assert_eq!(run(&["get nosuchkind"]).code, 1);
+    assert_eq!(run(&["get nosuchkind", "echo $?"]).out, "1\n");
+    assert_eq!(run(&["false", "true"]).code, 0);
+    assert_eq!(run(&["exit 5", "true"]).code, 5);
+    assert_eq!(run(&["lesson list"]).code, 1);
+    assert_eq!(run(&["get nodes --no-headers | wc -l"]).out.trim(), "2");
+
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: fed\ndata:\n  a: '1'\n";
+    let fed = feed(&home, &["repl", "--name", "t", "-c", "create -f -"], manifest).ok();
+    assert_eq!(fed, "configmap/fed created\n");
+    let file = home.path().join("lines");
+    std::fs::write(
+        &file,
+        format!("create -f -\n{}EOF\nget cm here -o name\n", manifest.replace("fed", "here")),
+    )
+    .unwrap();
+    let played = feed(&home, &["repl", "--name", "t", &file.display().to_string()], "").ok();
+    assert_eq!(played, "configmap/here created\nconfigmap/here\n");
+}

@@ -1,0 +1,216 @@
+//! Clusters for tests: each in a directory of its own, stopped when its test ends.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// The program under test.
+pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
+
+/// Clusters are large: tests that start one take turns, so that a small machine is not asked for several at once.
+static TURN: Mutex<()> = Mutex::new(());
+
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Must skipped tests fail? Set in CI.
+pub fn strict() -> bool {
+    std::env::var_os("ROPEWALK_REQUIRE_KERNEL").is_some_and(|v| v == "1")
+}
+
+/// Says why a test cannot run here; fails where that is not allowed.
+pub fn skip(why: &str) {
+    assert!(!strict(), "skipped, but ROPEWALK_REQUIRE_KERNEL=1: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// Can this machine run a cluster at all? `doctor` decides.
+pub fn capable() -> bool {
+    let doctor = Command::new(ROPEWALK).arg("doctor").output().expect("the program runs");
+    if !doctor.status.success() {
+        skip(&format!("this machine cannot run a cluster:\n{}", String::from_utf8_lossy(&doctor.stdout)));
+    }
+    doctor.status.success()
+}
+
+/// What a finished command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Said {
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Said {
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.out, self.err);
+        self.out
+    }
+    #[track_caller]
+    pub fn fails(self, part: &str) -> Said {
+        assert_ne!(self.code, 0, "it should have failed; stdout: {}\nstderr: {}", self.out, self.err);
+        assert!(self.err.contains(part), "{part:?} is not in the error: {}", self.err);
+        self
+    }
+}
+
+/// A home directory with clusters in it.
+pub struct Home {
+    dir: tempfile::TempDir,
+    /// Run everything as this user (uid, gid).
+    user: Option<u32>,
+}
+
+impl Home {
+    pub fn new() -> Home {
+        let dir = tempfile::Builder::new().prefix("rw").tempdir().expect("a temporary directory");
+        Home { dir, user: None }
+    }
+
+    /// The same for an ordinary user; `None` if this test is not root and so cannot become one.
+    pub fn of_user(uid: u32) -> Option<Home> {
+        let home = Home::new();
+        std::os::unix::fs::chown(home.path(), Some(uid), Some(uid)).ok()?;
+        Some(Home { user: Some(uid), ..home })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(program);
+        command
+            .env("ROPEWALK_HOME", self.path())
+            .env("HOME", self.path())
+            .stdin(Stdio::null())
+            .env_remove("KUBECONFIG");
+        if let Some(uid) = self.user {
+            command.uid(uid).gid(uid).current_dir("/");
+        }
+        command
+    }
+
+    pub fn ropewalk(&self, args: &[&str]) -> Said {
+        self.command(ROPEWALK).args(args).output().expect("the program runs").into()
+    }
+
+    /// Starts cluster `t` and waits until it is ready.
+    pub fn up(&self, more: &[&str]) -> Cluster<'_> {
+        let mut args = vec!["up", "--name", "t", "--detach", "--wait"];
+        args.extend(more);
+        let said = self.ropewalk(&args);
+        assert_eq!(said.code, 0, "stderr: {}\nlog: {}", said.err, self.log());
+        assert!(said.out.contains("export KUBECONFIG="), "{}", said.out);
+        Cluster { home: self }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("clusters/t/log/ropewalk.log")).unwrap_or_default()
+    }
+}
+
+/// A running cluster; dropping it stops it.
+pub struct Cluster<'a> {
+    pub home: &'a Home,
+}
+
+impl Drop for Cluster<'_> {
+    fn drop(&mut self) {
+        let said = self.home.ropewalk(&["down", "--name", "t"]);
+        if said.code != 0 && !std::thread::panicking() {
+            panic!("down failed: {said:?}");
+        }
+    }
+}
+
+impl Cluster<'_> {
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.home.path().join("clusters/t/kubeconfig")
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&self.home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok())
+            .expect("JSON")
+    }
+
+    pub fn pid(&self, of: &str) -> i32 {
+        self.status()["pids"][of].as_i64().expect("a pid") as i32
+    }
+
+    /// Runs a kubectl, given as a program and leading arguments.
+    pub fn kubectl(&self, with: &Kubectl, args: &[&str]) -> Said {
+        let mut command = self.home.command(&with.program);
+        command.args(&with.leading).args(args).env("KUBECONFIG", self.kubeconfig());
+        command.output().expect("kubectl runs").into()
+    }
+}
+
+/// A kubectl to test with.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    pub program: PathBuf,
+    pub leading: Vec<String>,
+}
+
+/// The real one on PATH, if there is one.
+pub fn real_kubectl() -> Option<Kubectl> {
+    let path = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&path).map(|d| d.join("kubectl")).find(|p| p.is_file())?;
+    Some(Kubectl { program: found, leading: vec![] })
+}
+
+/// Any kubectl: the real one, or else ours.
+pub fn any_kubectl() -> Kubectl {
+    real_kubectl().unwrap_or(Kubectl { program: ROPEWALK.into(), leading: vec!["kubectl".into()] })
+}
+
+/// Asks until the answer is right; fails with the last answer.
+#[track_caller]
+pub fn eventually<T: std::fmt::Debug>(
+    patience: Duration,
+    mut ask: impl FnMut() -> T,
+    right: impl Fn(&T) -> bool,
+) -> T {
+    let start = Instant::now();
+    loop {
+        let answer = ask();
+        if right(&answer) {
+            return answer;
+        }
+        assert!(start.elapsed() < patience, "not within {patience:?}: {answer:?}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+/// GET over plain HTTP/1.0. `Err` with the kind if there is no connection.
+pub fn http_get(host: &str, port: u16) -> Result<String, std::io::Error> {
+    let mut stream = std::net::TcpStream::connect((host, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    std::io::Write::write_all(&mut stream, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Ends a process, and only that one.
+pub fn kill(pid: i32, signal: i32) {
+    let sent =
+        Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill runs");
+    assert!(sent.success(), "cannot signal {pid}");
+}
