@@ -89,8 +89,11 @@ pub enum Command {
         seat: Seat,
     },
     /// The built-in kubectl, on the cluster's own kubeconfig
-    #[command(disable_help_flag = true, after_help = "Examples:
-  ropewalk kubectl get pods -A")]
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:
+  ropewalk kubectl get pods -A"
+    )]
     Kubectl {
         #[arg(long, default_value = "main")]
         name: String,

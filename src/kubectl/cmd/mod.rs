@@ -1,16 +1,24 @@
 //! The verbs.
 
+pub mod apply;
 pub mod common;
 pub mod create;
 pub mod delete;
 pub mod describe;
+pub mod diff;
+pub mod edit;
 pub mod exec;
 pub mod explain;
 pub mod expose;
 pub mod get;
 pub mod info;
+pub mod kubeconfig;
+pub mod label;
+pub mod last_applied;
 pub mod logs;
 pub mod nodes;
+pub mod patch;
+pub mod replace;
 pub mod rollout;
 pub mod run;
 pub mod scale;

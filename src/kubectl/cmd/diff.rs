@@ -1,0 +1,206 @@
+//! diff: what apply would change. Exit code 0: nothing, 1: something, more: it failed.
+
+use super::apply::patch_between;
+use super::common::LAST_APPLIED;
+use crate::api::value;
+use crate::kubectl::builder::{self, Info, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::Fail;
+use crate::kubectl::merge;
+use crate::kubectl::print::{json, yaml};
+use crate::kubectl::wire::api::{APPLY_PATCH, encoded};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// Failures have this exit code or a greater one.
+const FAILED: i32 = 2;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    match compare(ctx).await {
+        Ok(true) => Err(Fail::Exit(1)),
+        Ok(false) => Ok(()),
+        Err(fail) => {
+            let (text, code) = fail.told();
+            Err(Fail::Coded(text, code.max(FAILED)))
+        }
+    }
+}
+
+/// One object as it is and as it would be.
+struct Pair {
+    /// `apps.v1.Deployment.default.web`
+    name: String,
+    live: String,
+    merged: String,
+}
+
+async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" "))).map_err(|f| match f {
+            Fail::Text(t) => Fail::Text(t),
+            other => other,
+        });
+    }
+    let files = ctx.flags.list("filename");
+    if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
+        return Err(Fail::Text("must specify one of -f and -k".into()));
+    }
+    let (infos, failures) = builder::from_files(ctx, &files, Options::default()).await?;
+    Fail::join(failures)?;
+    let mut pairs = vec![];
+    for info in &infos {
+        pairs.push(pair(ctx, info).await?);
+    }
+    pairs.sort_by(|a, b| a.name.cmp(&b.name));
+    let external = ctx.env.vars.get("KUBECTL_EXTERNAL_DIFF").filter(|e| !e.is_empty());
+    match external {
+        Some(program) => run_program(ctx, program, &pairs).await,
+        None => Ok(print(ctx, &pairs)),
+    }
+}
+
+async fn pair(ctx: &Ctx, info: &Info) -> Result<Pair, Fail> {
+    let api = ctx.api().await?;
+    let manager = match ctx.flags.text("field-manager") {
+        "" => "kubectl-client-side-apply",
+        named => named,
+    };
+    let query = [("dryRun", "All"), ("fieldManager", manager)];
+    let live = match api.get(&info.path(), &[]).await {
+        Ok(live) => Some(live),
+        Err(fail) if fail.is_not_found() => None,
+        Err(fail) => return Err(fail),
+    };
+    let merged = match &live {
+        _ if ctx.flags.is("server-side") => {
+            let force = ctx.flags.is("force-conflicts").to_string();
+            let query = [("dryRun", "All"), ("fieldManager", "kubectl"), ("force", force.as_str())];
+            let body = bytes::Bytes::from(json::compact(&info.object));
+            api.patch(&info.path(), &query, APPLY_PATCH, body).await?
+        }
+        None => api.post(&info.collection(), &query, &info.object).await?,
+        Some(live) => {
+            let mut modified = info.object.clone();
+            if let Some(Value::Object(annotations)) = value::at_mut(&mut modified, "metadata.annotations") {
+                annotations.shift_remove(LAST_APPLIED);
+            }
+            let (mut patch, kind) = patch_between(info, &modified, live);
+            if merge::is_empty(&patch) {
+                live.clone()
+            } else {
+                value::put(
+                    &mut patch,
+                    "metadata.resourceVersion",
+                    value::at(live, "metadata.resourceVersion").clone(),
+                );
+                api.patch(&info.path(), &query, kind, encoded(&patch)).await?
+            }
+        }
+    };
+    let group =
+        if info.resource.group.is_empty() { String::new() } else { format!("{}.", info.resource.group) };
+    let name = format!(
+        "{group}{}.{}.{}.{}",
+        info.resource.version,
+        info.resource.kind,
+        info.namespace,
+        value::text(&merged, "metadata.name")
+    );
+    let (live, merged) = shown(ctx, live, merged);
+    Ok(Pair {
+        name,
+        live: live.map_or(String::new(), |l| yaml::to_string(&l)),
+        merged: yaml::to_string(&merged),
+    })
+}
+
+/// Without managed fields, and with a secret's data hidden.
+fn shown(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value) {
+    let drop_managed = |mut object: Value| {
+        if !ctx.flags.is("show-managed-fields") {
+            value::remove(&mut object, "metadata.managedFields");
+        }
+        object
+    };
+    let (mut live, mut merged) = (live.map(drop_managed), drop_managed(merged));
+    if value::text(&merged, "kind") == "Secret" && value::text(&merged, "apiVersion") == "v1" {
+        let empty = Map::new();
+        let data = |o: &Value| value::map(o, "data").unwrap_or(&empty).clone();
+        let (before, after) = (live.as_ref().map_or(Map::new(), data), data(&merged));
+        let mask = |object: &mut Value, own: &Map<String, Value>, other: &Map<String, Value>, word: &str| {
+            for (key, text) in own {
+                let differs = other.get(key).is_some_and(|o| o != text);
+                let stars = if differs { format!("*** ({word})") } else { "***".into() };
+                if let Some(Value::Object(data)) = object.get_mut("data") {
+                    data.insert(key.clone(), stars.into());
+                }
+            }
+        };
+        if let Some(live) = &mut live {
+            mask(live, &before, &after, "before");
+        }
+        mask(&mut merged, &after, &before, "after");
+    }
+    (live, merged)
+}
+
+fn directories() -> (String, String) {
+    let number = || uuid::Uuid::new_v4().as_u128() as u32;
+    (format!("LIVE-{}", number()), format!("MERGED-{}", number()))
+}
+
+/// As `diff -u -N LIVE MERGED` prints two directories. Says whether anything differs.
+fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
+    let (live, merged) = directories();
+    let now = jiff::Zoned::new(crate::clock::now(), jiff::tz::TimeZone::system());
+    let at = now.strftime("%Y-%m-%d %H:%M:%S.%9f %z");
+    let mut differs = false;
+    for pair in pairs.iter().filter(|p| p.live != p.merged) {
+        differs = true;
+        let (from, to) = (format!("/tmp/{live}/{}", pair.name), format!("/tmp/{merged}/{}", pair.name));
+        ctx.line(format!("diff -u -N {from} {to}"));
+        let changes = similar::TextDiff::from_lines(&pair.live, &pair.merged);
+        let text = changes
+            .unified_diff()
+            .context_radius(3)
+            .header(&format!("{from}\t{at}"), &format!("{to}\t{at}"))
+            .to_string();
+        ctx.out(text);
+    }
+    differs
+}
+
+/// `$KUBECTL_EXTERNAL_DIFF LIVE MERGED`
+async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, Fail> {
+    let (live, merged) = directories();
+    let base = std::env::temp_dir();
+    let (live, merged) = (base.join(live), base.join(merged));
+    let cleanup = |path: &Path| drop(std::fs::remove_dir_all(path)); // nothing of ours may stay, nothing to tell if it does
+    let outcome = async {
+        for (dir, pick) in [(&live, 0), (&merged, 1)] {
+            std::fs::create_dir_all(dir)?;
+            for pair in pairs {
+                let text = if pick == 0 { &pair.live } else { &pair.merged };
+                if !text.is_empty() {
+                    std::fs::write(dir.join(&pair.name), text)?;
+                }
+            }
+        }
+        let mut words = program.split_whitespace();
+        let mut command = tokio::process::Command::new(words.next().unwrap_or("diff"));
+        command.args(words).arg(&live).arg(&merged).kill_on_drop(true);
+        command.output().await
+    }
+    .await;
+    cleanup(&live);
+    cleanup(&merged);
+    let output = outcome
+        .map_err(|e| Fail::Text(format!("failed to run {}: {e}", crate::kubectl::gostr::quote(program))))?;
+    ctx.output.bytes(&output.stdout);
+    ctx.output.err_bytes(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        code => Err(Fail::Coded(String::new(), code.unwrap_or(FAILED))),
+    }
+}

@@ -1,0 +1,93 @@
+//! patch: some fields of an object.
+
+use super::common::DryRun;
+use crate::api::{patch as patches, strategic};
+use crate::kubectl::builder::{self, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, go_io, text};
+use crate::kubectl::gostr::quote;
+use crate::kubectl::manifest;
+use crate::kubectl::print::{formats, json};
+use crate::kubectl::wire::api::{JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
+use bytes::Bytes;
+use serde_json::Value;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let kind = match ctx.flags.text("type").to_lowercase().as_str() {
+        "strategic" => STRATEGIC_PATCH,
+        "merge" => MERGE_PATCH,
+        "json" => JSON_PATCH,
+        _ => {
+            return text(format!(
+                "--type must be one of [json merge strategic], not {}",
+                quote(ctx.flags.text("type"))
+            ));
+        }
+    };
+    let given = match (ctx.flags.text("patch"), ctx.flags.text("patch-file")) {
+        ("", "") => return text("must specify --patch or --patch-file containing the contents of the patch"),
+        ("", file) => std::fs::read_to_string(ctx.path(file))
+            .map_err(|e| Fail::Text(format!("unable to read patch file: open {file}: {}", go_io(&e))))?,
+        (patch, "") => patch.to_string(),
+        _ => return text("cannot specify --patch and --patch-file together"),
+    };
+    let patch = manifest::parse_yaml(given.as_bytes()).map_err(|why| {
+        Fail::Text(format!(
+            "unable to parse {}: {}",
+            quote(&given),
+            why.trim_start_matches("error converting YAML to JSON: ")
+        ))
+    })?;
+    let bytes = Bytes::from(json::compact(&patch));
+    let dry_run = DryRun::of(ctx)?;
+    let format = formats::of(ctx, false)?;
+    let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    if infos.is_empty() {
+        Fail::join(failures)?;
+        return text("no objects passed to patch");
+    }
+    let sub = match ctx.flags.text("subresource") {
+        "" => String::new(),
+        sub => format!("/{sub}"),
+    };
+    for info in infos {
+        let mut query = vec![("fieldManager", "kubectl-patch")];
+        if !ctx.flags.text("field-manager").is_empty() {
+            query[0].1 = ctx.flags.text("field-manager");
+        }
+        dry_run.query(&mut query);
+        let outcome = if dry_run == DryRun::Client || ctx.flags.is("local") {
+            locally(&info.object, &info.resource.kind, kind, &patch, &bytes)
+        } else {
+            ctx.api().await?.patch(&format!("{}{sub}", info.path()), &query, kind, bytes.clone()).await
+        };
+        let object = match outcome {
+            Ok(object) => object,
+            Err(fail @ Fail::Api(_)) => {
+                failures.push(fail);
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
+        let same = object == info.object;
+        match &format {
+            Some(format) => ctx.out(format.print(&object, true)?),
+            None => {
+                let operation = if same { "patched (no change)" } else { "patched" };
+                ctx.line(format!("{} {operation}", formats::name_of(&object)));
+            }
+        }
+    }
+    Fail::join(failures)
+}
+
+fn locally(object: &Value, kind: &str, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value, Fail> {
+    let mut object = object.clone();
+    match how {
+        STRATEGIC_PATCH => strategic::apply(kind, &mut object, patch).map_err(Fail::Text)?,
+        JSON_PATCH => patches::json(&mut object, bytes).map_err(|s| Fail::Text(s.message))?,
+        _ => patches::merge(&mut object, patch),
+    }
+    Ok(object)
+}
