@@ -87,10 +87,7 @@ pub fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail>
             true => Ok(named.to_string()),
             false => {
                 let pod_name = value::text(pod, "metadata.name");
-                text(format!("container {named} not found in pod {pod_name}")).or_else(|f: Fail| match f {
-                    Fail::Text(t) => Err(Fail::Text(t)),
-                    other => Err(other),
-                })
+                text(format!("container {named} not found in pod {pod_name}"))
             }
         };
     }
