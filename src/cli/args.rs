@@ -88,6 +88,14 @@ pub enum Command {
         #[command(flatten)]
         seat: Seat,
     },
+    /// The built-in kubectl, on the cluster's own kubeconfig unless --kubeconfig is given
+    #[command(disable_help_flag = true, after_help = "Examples:
+  ropewalk kubectl get pods -A
+  ROPEWALK_CLUSTER=two ropewalk kubectl get nodes")]
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Break something for real
     #[command(after_help = "Examples:
   ropewalk fault kill kube-scheduler

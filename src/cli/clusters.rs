@@ -220,6 +220,18 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
+/// The built-in kubectl. Which cluster: `ROPEWALK_CLUSTER`, else `main`.
+pub async fn kubectl(args: Vec<String>) -> anyhow::Result<i32> {
+    let mut env = crate::kubectl::Env::of_process();
+    let name = env.vars.get("ROPEWALK_CLUSTER").map_or("main", String::as_str).to_string();
+    let place = Home::find()?.cluster(&name)?;
+    if place.kubeconfig().exists() {
+        env.kubeconfig = Some(place.kubeconfig());
+    }
+    let args = std::iter::once("kubectl".to_string()).chain(args).collect();
+    Ok(crate::kubectl::stdio::on_stdio(args, env).await)
+}
+
 pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let mut control = Control::connect(&place).await?;

@@ -59,6 +59,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Status { name, output }) => clusters::status(&name, output).await,
         Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
+        Some(Command::Kubectl { args }) => clusters::kubectl(args).await,
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
         Some(Command::Doctor { output }) => doctor::doctor(output),
