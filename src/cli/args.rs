@@ -88,13 +88,18 @@ pub enum Command {
         #[command(flatten)]
         seat: Seat,
     },
-    /// The built-in kubectl, on the cluster's own kubeconfig unless --kubeconfig is given
-    #[command(disable_help_flag = true, after_help = "Examples:
-  ropewalk kubectl get pods -A
-  ROPEWALK_CLUSTER=two ropewalk kubectl get nodes")]
+    /// The built-in kubectl, on the cluster's own kubeconfig
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:
+  ropewalk kubectl get pods -A"
+    )]
     Kubectl {
+        #[arg(long, default_value = "main")]
+        name: String,
+        /// kubectl's words
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
+        words: Vec<String>,
     },
     /// Break something for real
     #[command(after_help = "Examples:

@@ -220,15 +220,15 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// The built-in kubectl. Which cluster: `ROPEWALK_CLUSTER`, else `main`.
-pub async fn kubectl(args: Vec<String>) -> anyhow::Result<i32> {
-    let mut env = crate::kubectl::Env::of_process();
-    let name = env.vars.get("ROPEWALK_CLUSTER").map_or("main", String::as_str).to_string();
-    let place = Home::find()?.cluster(&name)?;
-    if place.kubeconfig().exists() {
-        env.kubeconfig = Some(place.kubeconfig());
+/// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says.
+pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    if !place.kubeconfig().exists() {
+        return Err(Error::NotRunning(name.into()).into());
     }
-    let args = std::iter::once("kubectl".to_string()).chain(args).collect();
+    let mut env = crate::kubectl::Env::of_process();
+    env.kubeconfig = Some(place.kubeconfig());
+    let args = std::iter::once("kubectl".to_string()).chain(words).collect();
     Ok(crate::kubectl::stdio::on_stdio(args, env).await)
 }
 

@@ -59,7 +59,6 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Status { name, output }) => clusters::status(&name, output).await,
         Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
-        Some(Command::Kubectl { args }) => clusters::kubectl(args).await,
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
         Some(Command::Doctor { output }) => doctor::doctor(output),
@@ -72,6 +71,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             clap_complete::generate(shell, &mut command, "ropewalk", &mut std::io::stdout());
             Ok(0)
         }
+        Some(Command::Kubectl { name, words }) => clusters::kubectl(&name, words).await,
         Some(Command::Repl { lines, file, seat }) => clusters::seat(seat, lines, file).await,
         None => clusters::seat(args.seat, vec![], None).await,
     }

@@ -90,7 +90,9 @@ pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, 
     }
     if !files.is_empty() {
         if !args.is_empty() {
-            return text("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well");
+            return text(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            );
         }
         let (infos, failures) = from_files(ctx, &files, options).await?;
         Fail::join(failures)?;
@@ -121,7 +123,9 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
     let (namespace, _) = ctx.namespace()?;
     let slashes = args.iter().filter(|a| a.contains('/')).count();
     if slashes > 0 && slashes != args.len() {
-        return text("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'");
+        return text(
+            "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'",
+        );
     }
     let at = |resource: &Arc<Resource>, name: &str| Info {
         namespace: if resource.namespaced { namespace.clone() } else { String::new() },
@@ -174,17 +178,24 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         }
         return Ok(Asked::Objects(infos));
     }
-    if ctx.flags.is("all") && (!ctx.flags.text("selector").is_empty() || !ctx.flags.text("field-selector").is_empty()) {
+    if ctx.flags.is("all")
+        && (!ctx.flags.text("selector").is_empty() || !ctx.flags.text("field-selector").is_empty())
+    {
         return text("setting 'all' parameter but found a non empty selector. ");
     }
-    let selected = ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
+    let selected =
+        ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
     if !options.all_by_type && !selected {
         return text("resource(s) were provided, but no name was specified");
     }
     let listings = resources
         .into_iter()
         .map(|resource| Listing {
-            namespace: if options.all_namespaces || !resource.namespaced { String::new() } else { namespace.clone() },
+            namespace: if options.all_namespaces || !resource.namespaced {
+                String::new()
+            } else {
+                namespace.clone()
+            },
             resource,
         })
         .collect();
@@ -242,7 +253,8 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
     let path = paths::collection(&listing.resource, &listing.namespace);
     let mut query = vec![("limit", "500")];
     query.extend(selectors(ctx));
-    let list = all_pages(ctx, &path, &query).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
+    let list =
+        all_pages(ctx, &path, &query).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
     let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
     let items = match list {
         Value::Array(items) => items,
@@ -326,7 +338,11 @@ struct Source {
 }
 
 /// Objects of manifests, with resource and namespace found for each; what could not be read stands beside them.
-pub async fn from_files(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+pub async fn from_files(
+    ctx: &Ctx,
+    files: &[String],
+    options: Options,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut infos, mut failures) = (vec![], vec![]);
     for source in sources(ctx, files).await? {
         let documents = match manifest::documents(&source.text) {
@@ -366,7 +382,10 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         if file == "-" {
             found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
         } else if file.starts_with("http://") || file.starts_with("https://") {
-            return text(format!("unable to read URL {}: manifests from URLs are not implemented", quote(file)));
+            return text(format!(
+                "unable to read URL {}: manifests from URLs are not implemented",
+                quote(file)
+            ));
         } else {
             let path = ctx.path(file);
             if !path.exists() {
@@ -375,7 +394,8 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             let mut names: Vec<(PathBuf, String)> = vec![];
             walk(&path, Path::new(file), ctx.flags.is("recursive"), &mut names)?;
             for (path, name) in names {
-                let text = std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
+                let text =
+                    std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
                 found.push(Source { name, text });
             }
         }
@@ -404,7 +424,13 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
 }
 
 /// Lists become their items.
-async fn flatten(ctx: &Ctx, document: Value, source: &str, options: Options, into: &mut Vec<Info>) -> Result<(), Fail> {
+async fn flatten(
+    ctx: &Ctx,
+    document: Value,
+    source: &str,
+    options: Options,
+    into: &mut Vec<Info>,
+) -> Result<(), Fail> {
     let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
     let invalid = |why: &str| {
         text(format!(

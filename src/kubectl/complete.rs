@@ -17,9 +17,28 @@ fn candidate(text: impl Into<String>, help: &str) -> Candidate {
 
 /// Verbs whose first argument is a type.
 const TYPED: &[&str] = &[
-    "get", "describe", "delete", "edit", "scale", "expose", "label", "annotate", "patch", "explain", "wait",
-    "rollout status", "rollout history", "rollout undo", "rollout restart", "rollout pause", "rollout resume",
-    "set image", "set env", "set resources", "set serviceaccount", "autoscale",
+    "get",
+    "describe",
+    "delete",
+    "edit",
+    "scale",
+    "expose",
+    "label",
+    "annotate",
+    "patch",
+    "explain",
+    "wait",
+    "rollout status",
+    "rollout history",
+    "rollout undo",
+    "rollout restart",
+    "rollout pause",
+    "rollout resume",
+    "set image",
+    "set env",
+    "set resources",
+    "set serviceaccount",
+    "autoscale",
 ];
 /// Verbs whose first argument is a pod.
 const OF_PODS: &[&str] = &["logs", "exec", "attach", "port-forward", "cp"];
@@ -30,7 +49,11 @@ const OF_NODES: &[&str] = &["cordon", "uncordon", "drain"];
 pub fn complete(line: &str, cursor: usize, live: impl Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
     let line = line.get(..cursor).unwrap_or(line);
     let mut words: Vec<String> = line.split_whitespace().map(String::from).collect();
-    let last = if line.ends_with(char::is_whitespace) || line.is_empty() { String::new() } else { words.pop().unwrap_or_default() };
+    let last = if line.ends_with(char::is_whitespace) || line.is_empty() {
+        String::new()
+    } else {
+        words.pop().unwrap_or_default()
+    };
     if words.first().is_some_and(|w| w == "kubectl" || w == "k") {
         words.remove(0);
     }
@@ -100,7 +123,8 @@ fn flags_of(verb: &Verb, last: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -
     }
     let mut found = vec![candidate("--help", "help about this command")];
     for flag in verb.all_flags() {
-        let text = if flag.alone.is_empty() { format!("--{}=", flag.name) } else { format!("--{}", flag.name) };
+        let text =
+            if flag.alone.is_empty() { format!("--{}=", flag.name) } else { format!("--{}", flag.name) };
         found.push(candidate(text, flag.help));
         if !flag.short.is_empty() && last.len() < 3 {
             found.push(candidate(format!("-{}", flag.short), flag.help));
@@ -161,9 +185,8 @@ fn words_of(
 fn plural(word: &str) -> String {
     let word = word.to_lowercase();
     let bare = word.split('.').next().unwrap_or("");
-    let known = kinds::all()
-        .iter()
-        .find(|k| k.plural == bare || k.singular == bare || k.short_names.contains(&bare));
+    let known =
+        kinds::all().iter().find(|k| k.plural == bare || k.singular == bare || k.short_names.contains(&bare));
     known.map_or(word.clone(), |k| k.plural.to_string())
 }
 

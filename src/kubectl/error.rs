@@ -112,7 +112,9 @@ impl Fail {
         match self {
             Fail::Api(refusal) => refusal.message.clone(),
             Fail::Refused(host) => {
-                format!("The connection to the server {host} was refused - did you specify the right host or port?")
+                format!(
+                    "The connection to the server {host} was refused - did you specify the right host or port?"
+                )
             }
             Fail::Transport(text) => text.clone(),
             Fail::Config(text) | Fail::Text(text) | Fail::Plain(text) | Fail::Coded(text, _) => text.clone(),
@@ -206,12 +208,16 @@ mod tests {
             refusal(json!({"reason": "NotFound", "message": "pods \"x\" not found", "code": 404})),
             "Error from server (NotFound): pods \"x\" not found\n"
         );
-        let causes = json!([{"field": "spec.a", "message": "Required value"}, {"field": "spec.b", "message": "bad"}]);
+        let causes =
+            json!([{"field": "spec.a", "message": "Required value"}, {"field": "spec.b", "message": "bad"}]);
         assert_eq!(
             refusal(json!({"reason": "Invalid", "details": {"kind": "Pod", "name": "p", "causes": causes}})),
             "The Pod \"p\" is invalid: \n* spec.a: Required value\n* spec.b: bad\n"
         );
-        let many = Fail::Many(vec![Fail::Text("a".into()), Fail::Api(Refusal { reason: "X".into(), message: "b".into(), ..Refusal::default() })]);
+        let many = Fail::Many(vec![
+            Fail::Text("a".into()),
+            Fail::Api(Refusal { reason: "X".into(), message: "b".into(), ..Refusal::default() }),
+        ]);
         assert_eq!(many.told(), ("a\nError from server (X): b\n".into(), 1));
     }
 }

@@ -159,9 +159,15 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written_as_go_does() {
-        for (text, printed) in
-            [("90s", "1m30s"), ("1h", "1h0m0s"), ("1.5s", "1.5s"), ("250ms", "250ms"), ("0", "0s"), ("-1s", "-1s"), ("1h1ms", "1h0m0.001s")]
-        {
+        for (text, printed) in [
+            ("90s", "1m30s"),
+            ("1h", "1h0m0s"),
+            ("1.5s", "1.5s"),
+            ("250ms", "250ms"),
+            ("0", "0s"),
+            ("-1s", "-1s"),
+            ("1h1ms", "1h0m0.001s"),
+        ] {
             assert_eq!(parse_duration(text).unwrap().to_string(), printed, "{text}");
         }
         assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");

@@ -22,9 +22,13 @@ pub fn of(verb: &Verb) -> String {
     out.push_str(&format!("Usage:\n  kubectl {}\n", verb.usage));
     if verb.children().next().is_some() {
         let path = verb.command_path();
-        out.push_str(&format!("\nUse \"{path} <command> --help\" for more information about a given command."));
+        out.push_str(&format!(
+            "\nUse \"{path} <command> --help\" for more information about a given command."
+        ));
     }
-    out.push_str("\nUse \"kubectl options\" for a list of global command-line options (applies to all commands).\n");
+    out.push_str(
+        "\nUse \"kubectl options\" for a list of global command-line options (applies to all commands).\n",
+    );
     out
 }
 

@@ -101,7 +101,9 @@ fn to_json(value: serde_yaml::Value) -> Result<Value, String> {
                     Yaml::String(s) => s,
                     Yaml::Bool(b) => b.to_string(),
                     Yaml::Number(n) => n.to_string(),
-                    other => return Err(format!("error converting YAML to JSON: unsupported map key {other:?}")),
+                    other => {
+                        return Err(format!("error converting YAML to JSON: unsupported map key {other:?}"));
+                    }
                 };
                 out.insert(key, to_json(value)?);
             }

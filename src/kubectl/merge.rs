@@ -23,16 +23,24 @@ pub fn strategic(kind: &str, original: &Value, modified: &Value, current: &Value
     let empty = Fields::new();
     let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
     let modified = fields(modified);
-    let changes = diff(kind, "", &fields(current), &modified, Look { additions: true, deletions: false, order: true });
+    let changes =
+        diff(kind, "", &fields(current), &modified, Look { additions: true, deletions: false, order: true });
     let original = original.as_object().unwrap_or(&empty);
-    let deletions = diff(kind, "", original, &modified, Look { additions: false, deletions: true, order: true });
+    let deletions =
+        diff(kind, "", original, &modified, Look { additions: false, deletions: true, order: true });
     Value::Object(joined(kind, "", deletions, changes))
 }
 
 /// A strategic merge patch from one state to another.
 pub fn strategic_two_way(kind: &str, from: &Value, to: &Value) -> Value {
     let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
-    Value::Object(diff(kind, "", &fields(from), &fields(to), Look { additions: true, deletions: true, order: true }))
+    Value::Object(diff(
+        kind,
+        "",
+        &fields(from),
+        &fields(to),
+        Look { additions: true, deletions: true, order: true },
+    ))
 }
 
 /// The same as [`strategic`] for kinds of which no merge keys are known: lists are replaced.
@@ -109,14 +117,18 @@ fn diff(kind: &str, name: &str, from: &Fields, to: &Fields, look: Look) -> Field
             continue;
         };
         match (old, new) {
-            (Value::Object(_), Value::Object(_)) if kind == "PodDisruptionBudget" && name == "spec" && key == "selector" => {
+            (Value::Object(_), Value::Object(_))
+                if kind == "PodDisruptionBudget" && name == "spec" && key == "selector" =>
+            {
                 if look.additions && old != new {
                     patch.insert(key.clone(), new.clone());
                 }
             }
             (Value::Object(a), Value::Object(b)) => {
                 let mut inner = diff(kind, key, a, b, look);
-                if retains(kind, name, key) && (!inner.is_empty() || (look.additions && a.keys().any(|k| !b.contains_key(k)))) {
+                if retains(kind, name, key)
+                    && (!inner.is_empty() || (look.additions && a.keys().any(|k| !b.contains_key(k))))
+                {
                     inner.insert("$retainKeys".into(), sorted_keys(b));
                 }
                 if !inner.is_empty() {
@@ -190,7 +202,8 @@ fn lists(kind: &str, key: &str, id: &str, from: &[Value], to: &[Value], look: Lo
         let old = old.as_object().unwrap_or(&none);
         let mut inner = diff(kind, key, old, fields, look);
         let retained = key == "volumes";
-        if retained && (!inner.is_empty() || (look.additions && old.keys().any(|k| !fields.contains_key(k)))) {
+        if retained && (!inner.is_empty() || (look.additions && old.keys().any(|k| !fields.contains_key(k))))
+        {
             inner.insert("$retainKeys".into(), sorted_keys(fields));
         }
         if !inner.is_empty() {
@@ -222,22 +235,26 @@ fn joined(kind: &str, name: &str, mut deletions: Fields, changes: Fields) -> Fie
             (Some(Value::Object(old)), Value::Object(new)) => {
                 *old = joined(kind, &key, std::mem::take(old), new);
             }
-            (Some(Value::Array(old)), Value::Array(new)) if !key.starts_with('$') => match merge_of(kind, name, &key) {
-                Merge::By(id) => {
-                    let mut items: Vec<Value> = vec![];
-                    for item in new {
-                        let same = old.iter().position(|o| o.get(id) == item.get(id));
-                        let old = same.map(|at| old.remove(at));
-                        items.push(match (old, item) {
-                            (Some(Value::Object(a)), Value::Object(b)) => Value::Object(joined(kind, &key, a, b)),
-                            (_, item) => item,
-                        });
+            (Some(Value::Array(old)), Value::Array(new)) if !key.starts_with('$') => {
+                match merge_of(kind, name, &key) {
+                    Merge::By(id) => {
+                        let mut items: Vec<Value> = vec![];
+                        for item in new {
+                            let same = old.iter().position(|o| o.get(id) == item.get(id));
+                            let old = same.map(|at| old.remove(at));
+                            items.push(match (old, item) {
+                                (Some(Value::Object(a)), Value::Object(b)) => {
+                                    Value::Object(joined(kind, &key, a, b))
+                                }
+                                (_, item) => item,
+                            });
+                        }
+                        items.append(old);
+                        *old = items;
                     }
-                    items.append(old);
-                    *old = items;
+                    Merge::Set | Merge::Atomic => *old = new,
                 }
-                Merge::Set | Merge::Atomic => *old = new,
-            },
+            }
             (Some(old), new) => *old = new,
             (None, new) => drop(deletions.insert(key, new)),
         }
@@ -261,22 +278,43 @@ mod tests {
 
     #[test]
     fn only_what_the_file_says_changes() {
-        let original = deployment(2, json!([{"name": "c", "image": "n:1", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}, {"name": "gone", "image": "x"}]));
-        let modified = deployment(3, json!([{"name": "c", "image": "n:2", "env": [{"name": "B", "value": "1"}]}]));
-        let current = deployment(2, json!([{"name": "c", "image": "n:1", "imagePullPolicy": "Always", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
-            {"name": "gone", "image": "x"}, {"name": "injected", "image": "side"}]));
+        let original = deployment(
+            2,
+            json!([{"name": "c", "image": "n:1", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}, {"name": "gone", "image": "x"}]),
+        );
+        let modified =
+            deployment(3, json!([{"name": "c", "image": "n:2", "env": [{"name": "B", "value": "1"}]}]));
+        let current = deployment(
+            2,
+            json!([{"name": "c", "image": "n:1", "imagePullPolicy": "Always", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
+            {"name": "gone", "image": "x"}, {"name": "injected", "image": "side"}]),
+        );
         let patch = strategic("Deployment", &original, &modified, &current);
         let containers = &patch["spec"]["template"]["spec"]["containers"];
-        assert_eq!(containers[0]["env"], json!([{"name": "B", "value": "1"}, {"$patch": "delete", "name": "A"}]));
+        assert_eq!(
+            containers[0]["env"],
+            json!([{"name": "B", "value": "1"}, {"$patch": "delete", "name": "A"}])
+        );
         assert_eq!(containers[1], json!({"$patch": "delete", "name": "gone"}));
         let mut after = current.clone();
         strategic::apply("Deployment", &mut after, &patch).unwrap();
         let containers = after["spec"]["template"]["spec"]["containers"].as_array().unwrap();
         let names: Vec<&str> = containers.iter().map(|c| c["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["c", "injected"]);
-        assert_eq!(containers[0], json!({"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]}));
+        assert_eq!(
+            containers[0],
+            json!({"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]})
+        );
         assert_eq!(after["spec"]["replicas"], 3);
-        let again = strategic("Deployment", &modified, &modified, &deployment(3, json!([{"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]}])));
+        let again = strategic(
+            "Deployment",
+            &modified,
+            &modified,
+            &deployment(
+                3,
+                json!([{"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]}]),
+            ),
+        );
         assert!(is_empty(&again), "{again}");
     }
 

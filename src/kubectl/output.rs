@@ -22,7 +22,11 @@ pub struct Output {
 
 impl Output {
     pub fn new(stdout: Sink, stderr: Sink) -> Output {
-        Output { queue: Mutex::default(), sinks: tokio::sync::Mutex::new((stdout, stderr)), gone: CancellationToken::new() }
+        Output {
+            queue: Mutex::default(),
+            sinks: tokio::sync::Mutex::new((stdout, stderr)),
+            gone: CancellationToken::new(),
+        }
     }
 
     fn push(&self, stream: Stream, bytes: &[u8]) {

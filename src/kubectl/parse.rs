@@ -109,8 +109,7 @@ pub struct Parsed {
 /// Finds the verb, then reads the flags. `words` are those after the program's name.
 pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
     let (verb, rest) = find(words)?;
-    let mut parsed =
-        Parsed { verb, flags: Flags::default(), args: vec![], dash: None, help: false };
+    let mut parsed = Parsed { verb, flags: Flags::default(), args: vec![], dash: None, help: false };
     parsed.flags.defaults = verb.all_flags().map(|f| (f.name, f)).collect();
     for own in verb.flags {
         parsed.flags.defaults.insert(own.name, own);
@@ -149,7 +148,9 @@ fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
             return None;
         }
         let takes_next = match word.strip_prefix("--") {
-            Some(name) => !name.contains('=') && verb.flag(name).is_none_or(|f| f.alone.is_empty()) && name != "help",
+            Some(name) => {
+                !name.contains('=') && verb.flag(name).is_none_or(|f| f.alone.is_empty()) && name != "help"
+            }
             None if word.len() == 2 && word.starts_with('-') => {
                 let letter = word.chars().nth(1).unwrap_or('-');
                 letter != 'h' && verb.short_flag(letter).is_none_or(|f| f.alone.is_empty())
@@ -187,7 +188,8 @@ fn unknown(word: &str) -> Fail {
 
 /// Levenshtein distance, letters' case ignored.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut corner = row[0];
@@ -282,7 +284,9 @@ fn give(parsed: &mut Parsed, flag: &'static Flag, value: String) -> Result<(), S
         "" => format!("--{}", flag.name),
         short => format!("-{short}, --{}", flag.name),
     };
-    let invalid = |why: String| Err(format!("invalid argument {} for \"{name}\" flag: {why}", super::gostr::quote(&value)));
+    let invalid = |why: String| {
+        Err(format!("invalid argument {} for \"{name}\" flag: {why}", super::gostr::quote(&value)))
+    };
     let quoted = super::gostr::quote(&value);
     match flag.kind {
         Kind::Bool if parse_bool(&value).is_none() => {
@@ -340,6 +344,9 @@ mod tests {
             told("scale --replicas=x deploy/x"),
             "error: invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nSee 'kubectl scale --help' for usage.\n"
         );
-        assert!(told("gett").starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n"));
+        assert!(
+            told("gett")
+                .starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n")
+        );
     }
 }

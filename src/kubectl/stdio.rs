@@ -12,11 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs a command line on this process' own streams. `args[0]` is the program's name.
 pub fn main_with_stdio(args: Vec<String>) -> i32 {
-    main_with_env(args, Env::of_process())
-}
-
-/// As [`main_with_stdio`], in another environment.
-pub fn main_with_env(args: Vec<String>, env: Env) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -24,7 +19,7 @@ pub fn main_with_env(args: Vec<String>, env: Env) -> i32 {
             return 1;
         }
     };
-    let code = runtime.block_on(on_stdio(args, env));
+    let code = runtime.block_on(on_stdio(args, Env::of_process()));
     // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
     code

@@ -1,20 +1,16 @@
-//! The seam to kubectl: the only file that knows whether it is built in.
+//! The seam to kubectl: a line of the REPL, run by the built-in one in this process.
 
 use super::column::Column;
 use crate::cluster::Place;
 use crate::kubectl::{self, Env, Io};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::pin::Pin;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-
-/// Does the built-in kubectl run the learner's commands? If not, the first kubectl on PATH does.
-pub const BUILT_IN: bool = false;
 
 /// What a command reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,32 +23,9 @@ pub enum Input {
     Text(String),
 }
 
-/// Why a command could not be run at all.
-#[derive(Debug, thiserror::Error)]
-pub enum Missing {
-    #[error("there is no kubectl on PATH")]
-    Kubectl,
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// The directory that is to stand first on the learner's PATH, if the tools in it work.
-pub fn tools(place: &Place) -> Option<PathBuf> {
-    BUILT_IN.then(|| place.home.bin())
-}
-
 /// Runs kubectl with the cluster's own kubeconfig and returns its exit code. Ctrl-C reaches it. Called outside the runtime.
-pub fn run(
-    args: &[String],
-    input: Input,
-    place: &Place,
-    handle: &Handle,
-    column: &Arc<Column>,
-) -> Result<i32, Missing> {
-    match BUILT_IN {
-        true => Ok(handle.block_on(built_in(args, input, place, column))),
-        false => external(args, &input, place),
-    }
+pub fn run(args: &[String], input: Input, place: &Place, handle: &Handle, column: &Arc<Column>) -> i32 {
+    handle.block_on(built_in(args, input, place, column))
 }
 
 async fn built_in(args: &[String], input: Input, place: &Place, column: &Arc<Column>) -> i32 {
@@ -105,33 +78,6 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Heard<W> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.to).poll_shutdown(cx)
     }
-}
-
-fn external(args: &[String], input: &Input, place: &Place) -> Result<i32, Missing> {
-    use std::os::unix::process::ExitStatusExt;
-    let mut command = Command::new(real_kubectl(place).ok_or(Missing::Kubectl)?);
-    command.args(args).env("KUBECONFIG", place.kubeconfig());
-    command.stdin(match input {
-        Input::Keyboard | Input::Stdin => Stdio::inherit(),
-        Input::Nothing => Stdio::null(),
-        Input::Text(_) => Stdio::piped(),
-    });
-    let mut child = command.spawn()?;
-    if let (Input::Text(text), Some(mut pipe)) = (input, child.stdin.take()) {
-        let _ = pipe.write_all(text.as_bytes()); // it may not want to read it
-    }
-    let status = child.wait()?;
-    Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
-}
-
-/// The first kubectl on PATH that is not this program.
-fn real_kubectl(place: &Place) -> Option<PathBuf> {
-    let own = std::env::current_exe().and_then(|p| p.canonicalize()).ok();
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|dir| *dir != place.home.bin())
-        .map(|dir| dir.join("kubectl"))
-        .find(|file| is_program(file) && file.canonicalize().ok() != own)
 }
 
 /// Is this a file that may be run?

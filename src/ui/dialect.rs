@@ -60,11 +60,11 @@ impl Dialect {
         };
         let Surroundings { program, kubeconfig, bin, spare } = surroundings;
         let (program, kubeconfig) = (quote(&program.to_string_lossy()), quote(&kubeconfig.to_string_lossy()));
-        let bin = bin.map_or(String::new(), |b| quote(&b.to_string_lossy()) + ":");
+        let bin = quote(&bin.to_string_lossy());
         let spare = quote(&spare.to_string_lossy());
         format!(
             "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
-             {own}export KUBECONFIG={kubeconfig}; export PATH={bin}\"$PATH\":{spare}; \
+             {own}export KUBECONFIG={kubeconfig}; export PATH={bin}:\"$PATH\":{spare}; \
              k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; \
              __ropewalk_last() {{ return \"$1\"; }}; \
              __ropewalk() {{ {report}; return \"$1\"; }}; __ropewalk 0\n"
@@ -84,7 +84,7 @@ pub struct Surroundings<'a> {
     pub program: &'a Path,
     pub kubeconfig: &'a Path,
     /// Before everything else on PATH: the built-in tools.
-    pub bin: Option<&'a Path>,
+    pub bin: &'a Path,
     /// After everything else on PATH: stand-ins for tools that a machine may lack.
     pub spare: &'a Path,
 }

@@ -1,8 +1,8 @@
 //! One session: runs lines and remembers what lasts between them.
 
 use super::column::Column;
-use super::commands::{self, Input, Missing};
-use super::dialect::{self, Dialect};
+use super::commands::{self, Input};
+use super::dialect::Dialect;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
@@ -177,28 +177,8 @@ impl Session {
         if !self.alive() {
             return 1;
         }
-        if input == Input::Keyboard && !commands::BUILT_IN {
-            // Another program: on the shell's terminal, where what it prints is heard of.
-            let words: Vec<String> = args.iter().map(|a| dialect::quote(a)).collect();
-            return self.in_shell(&format!("kubectl {}", words.join(" ")), false);
-        }
         self.follow_shell();
-        match commands::run(args, input, &self.place, &self.handle, &self.column) {
-            Ok(code) => code,
-            Err(Missing::Kubectl) => {
-                let say = |what| self.say(what, &[]);
-                self.complain(
-                    &say(Say::NoKubectl),
-                    Some(&say(Say::NoKubectlWhy)),
-                    Some(&say(Say::NoKubectlTry)),
-                );
-                127
-            }
-            Err(error) => {
-                self.complain(&self.say(Say::Unreadable, &[&error.to_string()]), None, None);
-                126
-            }
-        }
+        commands::run(args, input, &self.place, &self.handle, &self.column)
     }
 
     /// A manifest from the lines that follow; `None` if it was cancelled.
@@ -383,7 +363,7 @@ impl Session {
             shell,
             dialect,
             kubeconfig: self.place.kubeconfig(),
-            bin: commands::tools(&self.place),
+            bin: self.place.home.bin(),
             spare: stand_ins(&self.place, &program),
             program,
             cwd: self.cwd.clone(),

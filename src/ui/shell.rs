@@ -32,8 +32,8 @@ pub struct Setting {
     pub dialect: Dialect,
     pub program: PathBuf,
     pub kubeconfig: PathBuf,
-    /// Before everything else on PATH, if the tools in it work.
-    pub bin: Option<PathBuf>,
+    /// Before everything else on PATH: the built-in tools.
+    pub bin: PathBuf,
     pub spare: PathBuf,
     pub cwd: Option<PathBuf>,
     /// On a terminal of its own, or on this program's standard output.
@@ -131,7 +131,7 @@ impl Shell {
         let surroundings = Surroundings {
             program: &setting.program,
             kubeconfig: &setting.kubeconfig,
-            bin: setting.bin.as_deref(),
+            bin: &setting.bin,
             spare: &setting.spare,
         };
         let text = setting.dialect.preparation(&surroundings, &shell.token, setting.terminal);

@@ -144,13 +144,6 @@ table! {
         "셸이 코드 {}(으)로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
     ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하십시오. {}이(가) 제대로 동작합니까?";
-    NoKubectl: "there is no kubectl", "kubectl이 없습니다";
-    NoKubectlWhy:
-        "this version of Ropewalk has none built in, and PATH has none either",
-        "이 버전의 Ropewalk에는 내장 kubectl이 없고 PATH에도 없습니다";
-    NoKubectlTry:
-        "install kubectl 1.27 or later and start again",
-        "kubectl 1.27 이상을 설치한 뒤 다시 시작하십시오";
     ClusterEnded: "cluster {} has ended", "클러스터 {}이(가) 종료되었습니다";
     ClusterEndedWhy:
         "it was stopped from elsewhere, or its processes died; its log:\n       {}",

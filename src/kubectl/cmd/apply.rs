@@ -30,7 +30,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let dry_run = DryRun::of(ctx)?;
     if dry_run == DryRun::Client && server_side {
-        return text("--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)");
+        return text(
+            "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
+        );
     }
     if ctx.flags.is("prune") {
         return text("apply --prune is not implemented in ropewalk's built-in kubectl");
@@ -55,7 +57,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if selector.as_ref().is_some_and(|s| !s.matches(&info.object["metadata"]["labels"])) {
             continue;
         }
-        let outcome = if server_side { on_server(ctx, &info, dry_run).await } else { on_client(ctx, &info, dry_run).await };
+        let outcome = if server_side {
+            on_server(ctx, &info, dry_run).await
+        } else {
+            on_client(ctx, &info, dry_run).await
+        };
         match outcome {
             Ok((object, operation)) => match &format {
                 Some(format) if !format.is_name() => done.push(object),
@@ -86,13 +92,16 @@ async fn on_server(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
         "kubectl-client-side-apply" | "" => "kubectl",
         named => named,
     };
-    let mut query = vec![("fieldManager", manager), ("fieldValidation", validation(ctx)?), ("force", force.as_str())];
+    let mut query =
+        vec![("fieldManager", manager), ("fieldValidation", validation(ctx)?), ("force", force.as_str())];
     dry_run.query(&mut query);
     let body = bytes::Bytes::from(json::compact(&info.object));
     let answer = ctx.api().await?.patch(&info.path(), &query, APPLY_PATCH, body).await;
     match answer {
         Ok(object) => Ok((object, "serverside-applied")),
-        Err(Fail::Api(refusal)) if refusal.reason == "Conflict" && refusal.message.starts_with("Apply failed") => {
+        Err(Fail::Api(refusal))
+            if refusal.reason == "Conflict" && refusal.message.starts_with("Apply failed") =>
+        {
             text(format!("{}{CONFLICT_HELP}", refusal.message))
         }
         Err(fail) => Err(fail),
@@ -118,7 +127,11 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
             let gvr = format!("{}, Resource={}", info.resource.api_version(), info.resource.plural);
             let head = format!(
                 "error when retrieving current configuration of:\nResource: {}, GroupVersionKind: {}\nName: {}, Namespace: {}\nfrom server for: {}: ",
-                quote(&gvr), quote(&kind), quote(&info.name), quote(&info.namespace), quote(&info.source)
+                quote(&gvr),
+                quote(&kind),
+                quote(&info.name),
+                quote(&info.namespace),
+                quote(&info.source)
             );
             return Err(Fail::Api(refusal.prefixed(&head)));
         }
@@ -144,11 +157,17 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
     Ok((object, if changed { "configured" } else { "unchanged" }))
 }
 
-async fn create(ctx: &Ctx, info: &Info, object: Value, dry_run: DryRun) -> Result<(Value, &'static str), Fail> {
+async fn create(
+    ctx: &Ctx,
+    info: &Info,
+    object: Value,
+    dry_run: DryRun,
+) -> Result<(Value, &'static str), Fail> {
     if dry_run == DryRun::Client {
         return Ok((object, "created"));
     }
-    let mut query = vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+    let mut query =
+        vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
     dry_run.query(&mut query);
     let created = ctx.api().await?.post(&info.collection(), &query, &object).await;
     created.map(|object| (object, "created")).map_err(|fail| about(fail, "creating", &info.source))
@@ -156,7 +175,9 @@ async fn create(ctx: &Ctx, info: &Info, object: Value, dry_run: DryRun) -> Resul
 
 /// Is a strategic merge patch understood for this kind?
 pub fn is_strategic(resource: &Resource) -> bool {
-    kinds::all().iter().any(|k| k.group == resource.group && k.version == resource.version && k.kind == resource.kind)
+    kinds::all()
+        .iter()
+        .any(|k| k.group == resource.group && k.version == resource.version && k.kind == resource.kind)
 }
 
 /// The patch from `current` to `modified`, and its content type.
@@ -171,8 +192,15 @@ pub fn patch_between(info: &Info, modified: &Value, current: &Value) -> (Value, 
 }
 
 /// Sends the patch, again if somebody else wrote in between; says whether there was anything to change.
-async fn patch(ctx: &Ctx, info: &Info, modified: &Value, mut current: Value, dry_run: DryRun) -> Result<(Value, bool), Fail> {
-    let mut query = vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+async fn patch(
+    ctx: &Ctx,
+    info: &Info,
+    modified: &Value,
+    mut current: Value,
+    dry_run: DryRun,
+) -> Result<(Value, bool), Fail> {
+    let mut query =
+        vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
     dry_run.query(&mut query);
     let mut tries = 0;
     loop {
@@ -195,7 +223,13 @@ async fn patch(ctx: &Ctx, info: &Info, modified: &Value, mut current: Value, dry
                 }
                 let head = format!(
                     "error when applying patch:\n{}\nto:\nResource: {}, GroupVersionKind: {}\nName: {}, Namespace: {}\nfor: {}: error when patching {}: ",
-                    json::compact(&patch), quote(&gvr), quote(&gvk), quote(&info.name), quote(&info.namespace), quote(&info.source), quote(&info.source)
+                    json::compact(&patch),
+                    quote(&gvr),
+                    quote(&gvk),
+                    quote(&info.name),
+                    quote(&info.namespace),
+                    quote(&info.source),
+                    quote(&info.source)
                 );
                 return Err(Fail::Api(refusal.prefixed(&head)));
             }

@@ -28,7 +28,9 @@ impl DryRun {
                 Ok(DryRun::Client)
             }
             "true" => Ok(DryRun::Client),
-            other => text(format!("Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\".")),
+            other => {
+                text(format!("Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."))
+            }
         }
     }
 

@@ -15,7 +15,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let raw = ctx.flags.text("raw");
     if !raw.is_empty() {
-        let answer = ctx.api().await?.bytes(http::Method::DELETE, raw, &[], "application/json, */*", None).await?;
+        let answer =
+            ctx.api().await?.bytes(http::Method::DELETE, raw, &[], "application/json, */*", None).await?;
         ctx.output.bytes(&answer);
         return Ok(());
     }
@@ -29,13 +30,16 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         "false" | "orphan" => "Orphan",
         "foreground" => "Foreground",
         other => {
-            return text(format!("invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""));
+            return text(format!(
+                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+            ));
         }
     };
     let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let by_list = matches!(asked, Asked::Lists(_));
-    let ignore = if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { by_list };
+    let ignore =
+        if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { by_list };
     let mut failures = vec![];
     let infos = match asked {
         Asked::Objects(infos) => infos,
@@ -147,7 +151,9 @@ fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
 }
 
 async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
-    ctx.line("You are about to delete the following ".to_string() + &infos.len().to_string() + " resource(s):");
+    ctx.line(
+        "You are about to delete the following ".to_string() + &infos.len().to_string() + " resource(s):",
+    );
     infos.iter().for_each(|i| ctx.line(i.named()));
     ctx.out("Do you want to continue? (y/N): ");
     let answer = ctx.read_stdin().await?;
@@ -159,8 +165,14 @@ async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
 }
 
 /// Waits until the object with this uid is gone.
-pub async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, limit: std::time::Duration) -> Result<(), Fail> {
-    let other = |object: &Value| object.is_null() || (!uid.is_empty() && value::text(object, "metadata.uid") != uid);
+pub async fn wait_gone(
+    ctx: &Ctx,
+    info: &mut Info,
+    uid: &str,
+    limit: std::time::Duration,
+) -> Result<(), Fail> {
+    let other =
+        |object: &Value| object.is_null() || (!uid.is_empty() && value::text(object, "metadata.uid") != uid);
     match ctx.api().await?.get(&info.path(), &[]).await {
         Ok(object) if other(&object) => return Ok(()),
         Ok(_) => {}

@@ -8,14 +8,17 @@ use crate::kubectl::wire::paths;
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() {
-        return text("You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.");
+        return text(
+            "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",
+        );
     }
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_by_type: true, all_namespaces, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let by_name = matches!(asked, Asked::Objects(_));
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
-    if infos.is_empty() && failures.len() == 1 && failures[0].is_not_found() && by_name && ctx.args.len() == 2 {
+    if infos.is_empty() && failures.len() == 1 && failures[0].is_not_found() && by_name && ctx.args.len() == 2
+    {
         return matching(ctx, failures.remove(0)).await;
     }
     if by_name && !failures.is_empty() {
@@ -59,7 +62,13 @@ async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
             continue;
         }
         found = true;
-        let info = Info { resource: resource.clone(), namespace: namespace.clone(), name, object, source: String::new() };
+        let info = Info {
+            resource: resource.clone(),
+            namespace: namespace.clone(),
+            name,
+            object,
+            source: String::new(),
+        };
         ctx.line(describe(ctx, &info).await?);
     }
     if found { Ok(()) } else { Err(not_found) }

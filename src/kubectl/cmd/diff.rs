@@ -83,15 +83,30 @@ async fn pair(ctx: &Ctx, info: &Info) -> Result<Pair, Fail> {
             if merge::is_empty(&patch) {
                 live.clone()
             } else {
-                value::put(&mut patch, "metadata.resourceVersion", value::at(live, "metadata.resourceVersion").clone());
+                value::put(
+                    &mut patch,
+                    "metadata.resourceVersion",
+                    value::at(live, "metadata.resourceVersion").clone(),
+                );
                 api.patch(&info.path(), &query, kind, encoded(&patch)).await?
             }
         }
     };
-    let group = if info.resource.group.is_empty() { String::new() } else { format!("{}.", info.resource.group) };
-    let name = format!("{group}{}.{}.{}.{}", info.resource.version, info.resource.kind, info.namespace, value::text(&merged, "metadata.name"));
+    let group =
+        if info.resource.group.is_empty() { String::new() } else { format!("{}.", info.resource.group) };
+    let name = format!(
+        "{group}{}.{}.{}.{}",
+        info.resource.version,
+        info.resource.kind,
+        info.namespace,
+        value::text(&merged, "metadata.name")
+    );
     let (live, merged) = shown(ctx, live, merged);
-    Ok(Pair { name, live: live.map_or(String::new(), |l| yaml::to_string(&l)), merged: yaml::to_string(&merged) })
+    Ok(Pair {
+        name,
+        live: live.map_or(String::new(), |l| yaml::to_string(&l)),
+        merged: yaml::to_string(&merged),
+    })
 }
 
 /// Without managed fields, and with a secret's data hidden.
@@ -140,7 +155,11 @@ fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
         let (from, to) = (format!("/tmp/{live}/{}", pair.name), format!("/tmp/{merged}/{}", pair.name));
         ctx.line(format!("diff -u -N {from} {to}"));
         let changes = similar::TextDiff::from_lines(&pair.live, &pair.merged);
-        let text = changes.unified_diff().context_radius(3).header(&format!("{from}\t{at}"), &format!("{to}\t{at}")).to_string();
+        let text = changes
+            .unified_diff()
+            .context_radius(3)
+            .header(&format!("{from}\t{at}"), &format!("{to}\t{at}"))
+            .to_string();
         ctx.out(text);
     }
     differs
@@ -170,7 +189,8 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
     .await;
     cleanup(&live);
     cleanup(&merged);
-    let output = outcome.map_err(|e| Fail::Text(format!("failed to run {}: {e}", crate::kubectl::gostr::quote(program))))?;
+    let output = outcome
+        .map_err(|e| Fail::Text(format!("failed to run {}: {e}", crate::kubectl::gostr::quote(program))))?;
     ctx.output.bytes(&output.stdout);
     ctx.output.err_bytes(&output.stderr);
     match output.status.code() {

@@ -28,7 +28,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("edit cancelled, no objects found");
     }
     let extension = if as_json { "json" } else { "yaml" };
-    let path = std::env::temp_dir().join(format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32));
+    let path = std::env::temp_dir()
+        .join(format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32));
     let outcome = session(ctx, &infos, &path, as_json).await;
     match outcome {
         Ok(()) => {
@@ -47,7 +48,9 @@ fn shown(infos: &[Info], as_json: bool) -> String {
     };
     let whole = match infos {
         [one] => bare(one),
-        many => json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": many.iter().map(bare).collect::<Vec<_>>()}),
+        many => {
+            json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": many.iter().map(bare).collect::<Vec<_>>()})
+        }
     };
     if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
 }
@@ -64,14 +67,20 @@ async fn session(ctx: &Ctx, infos: &[Info], path: &Path, as_json: bool) -> Resul
     loop {
         let text_of = match reason.as_str() {
             "" => format!("{HEADER}{content}"),
-            why => format!("{HEADER}{}{content}", why.lines().map(|l| format!("# {l}\n")).collect::<String>() + "#\n"),
+            why => format!(
+                "{HEADER}{}{content}",
+                why.lines().map(|l| format!("# {l}\n")).collect::<String>() + "#\n"
+            ),
         };
         write(path, if as_json && reason.is_empty() { &content } else { &text_of })?;
         editor(ctx, path).await?;
         let edited = std::fs::read_to_string(path)?;
         let body = meant(&edited);
         if meant(&content) == body && !reason.is_empty() {
-            ctx.note(format!("A copy of your changes has been stored to {}", quote(&path.display().to_string())));
+            ctx.note(format!(
+                "A copy of your changes has been stored to {}",
+                quote(&path.display().to_string())
+            ));
             ctx.output.err("error: Edit cancelled, no valid changes were saved.\n");
             return Err(Fail::Exit(1));
         }
@@ -99,7 +108,8 @@ async fn session(ctx: &Ctx, infos: &[Info], path: &Path, as_json: bool) -> Resul
 fn write(path: &Path, text: &str) -> Result<(), Fail> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
     Ok(file.write_all(text.as_bytes())?)
 }
 
@@ -116,8 +126,15 @@ async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>) -> Result<Vec<Fa
     for (info, edited) in infos.iter().zip(edited) {
         let mut before = info.object.clone();
         value::remove(&mut before, "metadata.managedFields");
-        if ["apiVersion", "kind", "metadata.name"].iter().any(|p| value::at(&before, p) != value::at(&edited, p)) {
-            failed.push(Fail::Text(format!("{} {} is invalid", info.resource.qualified(), quote(&info.name))));
+        if ["apiVersion", "kind", "metadata.name"]
+            .iter()
+            .any(|p| value::at(&before, p) != value::at(&edited, p))
+        {
+            failed.push(Fail::Text(format!(
+                "{} {} is invalid",
+                info.resource.qualified(),
+                quote(&info.name)
+            )));
             continue;
         }
         let (patch, kind) = if is_strategic(&info.resource) {
@@ -145,7 +162,8 @@ async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>) -> Result<Vec<Fa
 /// `$KUBE_EDITOR`, else `$EDITOR`, else vi, on this terminal.
 async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
     ctx.output.flush().await;
-    let chosen = ["KUBE_EDITOR", "EDITOR"].iter().find_map(|k| ctx.env.vars.get(*k).filter(|v| !v.is_empty()));
+    let chosen =
+        ["KUBE_EDITOR", "EDITOR"].iter().find_map(|k| ctx.env.vars.get(*k).filter(|v| !v.is_empty()));
     let program = chosen.map_or("vi", String::as_str);
     let needs_shell = program.contains(['"', '\'', '\\', ' ']);
     let mut command = if needs_shell {

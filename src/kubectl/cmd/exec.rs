@@ -40,7 +40,8 @@ pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
     };
     let resource = ctx.resource("pods").await?;
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
-    let list = ctx.api().await?.get(&path, &[("labelSelector", &selector.to_string()), ("limit", "500")]).await?;
+    let list =
+        ctx.api().await?.get(&path, &[("labelSelector", &selector.to_string()), ("limit", "500")]).await?;
     let mut pods = super::get::items_of(&list, &resource);
     super::logs::sort_active_first(&mut pods);
     match pods.into_iter().next() {
@@ -72,11 +73,15 @@ pub fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail>
     };
     let mut all = names("spec.containers");
     let regular = all.clone();
-    let others: Vec<String> =
-        names("spec.initContainers").into_iter().map(|n| (n, " (init)")).chain(names("spec.ephemeralContainers").into_iter().map(|n| (n, " (ephem)"))).map(|(n, w)| {
+    let others: Vec<String> = names("spec.initContainers")
+        .into_iter()
+        .map(|n| (n, " (init)"))
+        .chain(names("spec.ephemeralContainers").into_iter().map(|n| (n, " (ephem)")))
+        .map(|(n, w)| {
             all.push(n.clone());
             n + w
-        }).collect();
+        })
+        .collect();
     if !named.is_empty() {
         return match all.iter().any(|c| c == named) {
             true => Ok(named.to_string()),
@@ -131,7 +136,13 @@ fn tty_allowed(ctx: &Ctx, session: &mut Session) {
     }
 }
 
-async fn hold(ctx: &Ctx, path: &str, query: &[(&str, &str)], session: Session, redraw: bool) -> Result<(), Fail> {
+async fn hold(
+    ctx: &Ctx,
+    path: &str,
+    query: &[(&str, &str)],
+    session: Session,
+    redraw: bool,
+) -> Result<(), Fail> {
     let raw = if session.tty { Raw::on(ctx) } else { Raw(None) };
     let socket = stream::connect(ctx.api().await?, path, query, PROTOCOL).await?;
     ctx.output.flush().await;
@@ -149,7 +160,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
     let (pod, command) = match ctx.dash {
         None if ctx.args.len() > 1 => {
-            return ctx.usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
+            return ctx
+                .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
         }
         None => (ctx.args.first(), &[][..]),
         Some(0) if files.is_empty() => (None, &ctx.args[..]),
@@ -204,7 +216,8 @@ pub async fn plain(
     let mut query: Vec<(&str, &str)> = command.iter().map(|c| ("command", *c)).collect();
     query.push(("container", container));
     streams(&mut query, Session { stdin: stdin.is_some(), ..Session::default() });
-    let socket = stream::connect(ctx.api().await?, &format!("{}/exec", info.path()), &query, PROTOCOL).await?;
+    let socket =
+        stream::connect(ctx.api().await?, &format!("{}/exec", info.path()), &query, PROTOCOL).await?;
     stream::process(socket, Given { stdin, sizes: None, redraw: false }, output).await
 }
 
@@ -230,17 +243,28 @@ pub async fn attach(ctx: &Ctx) -> Result<(), Fail> {
     let word = match ctx.args.as_slice() {
         [word] => word,
         [] => return text("at least 1 argument is required for attach"),
-        _ => return text(format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]", ctx.args.len(), ctx.args.join(" "))),
+        _ => {
+            return text(format!(
+                "expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]",
+                ctx.args.len(),
+                ctx.args.join(" ")
+            ));
+        }
     };
     let info = pod_of(ctx, word).await?;
     let phase = value::text(&info.object, "status.phase");
     if matches!(phase, "Succeeded" | "Failed") {
         return text(format!("cannot attach a container in a completed pod; current phase is {phase}"));
     }
-    let session = Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
+    let session =
+        Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
     let container = container_of(ctx, &info.object, session.quiet)?;
     attach_to(ctx, &info, &container, session).await?;
-    if session.stdin && session.tty && value::text(&info.object, "spec.restartPolicy") == "Always" && !session.quiet {
+    if session.stdin
+        && session.tty
+        && value::text(&info.object, "spec.restartPolicy") == "Always"
+        && !session.quiet
+    {
         ctx.line(format!(
             "Session ended, resume using '{} {} -c {container} -i -t' command when the pod is running",
             ctx.verb.command_path(),

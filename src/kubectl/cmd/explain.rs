@@ -13,7 +13,9 @@ const WIDTH: usize = 76;
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let word = match ctx.args.as_slice() {
         [] => {
-            return text("You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.");
+            return text(
+                "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.",
+            );
         }
         [word] => word,
         _ => return text("We accept only this format: explain RESOURCE"),
@@ -42,7 +44,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let document = ctx.api().await?.get(&place, &[]).await?;
     let schemas = Schemas(value::at(&document, "components.schemas"));
     let Some(mut schema) = schemas.of(&resource) else {
-        return text(format!("GVR ({}, Resource={}) not found in OpenAPI schema", resource.api_version(), resource.plural));
+        return text(format!(
+            "GVR ({}, Resource={}) not found in OpenAPI schema",
+            resource.api_version(),
+            resource.plural
+        ));
     };
     if !resource.group.is_empty() {
         ctx.line(format!("GROUP:      {}", resource.group));
@@ -109,7 +115,9 @@ impl<'a> Schemas<'a> {
             })
         };
         let suffix = format!(".{}.{}", resource.version, resource.kind);
-        all.values().find(marked).or_else(|| all.iter().find(|(name, _)| name.ends_with(&suffix)).map(|(_, s)| s))
+        all.values()
+            .find(marked)
+            .or_else(|| all.iter().find(|(name, _)| name.ends_with(&suffix)).map(|(_, s)| s))
     }
 
     /// The name of what a schema refers to, and that.

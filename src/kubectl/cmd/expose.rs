@@ -35,8 +35,18 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 
 fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     let kind = info.resource.kind_group();
-    if !matches!(kind.as_str(), "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps") {
-        return text(format!("cannot expose a {}", if info.resource.group.is_empty() { info.resource.kind.clone() } else { format!("{}.{}", info.resource.kind, info.resource.group) }));
+    if !matches!(
+        kind.as_str(),
+        "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps"
+    ) {
+        return text(format!(
+            "cannot expose a {}",
+            if info.resource.group.is_empty() {
+                info.resource.kind.clone()
+            } else {
+                format!("{}.{}", info.resource.kind, info.resource.group)
+            }
+        ));
     }
     let selector = selector(ctx, info)?;
     let name = match ctx.flags.text("name") {
@@ -90,20 +100,23 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     if labels.as_object().is_some_and(|l| !l.is_empty()) {
         meta.insert("labels".into(), labels);
     }
-    Ok(json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}))
+    Ok(
+        json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}),
+    )
 }
 
 fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     let given = ctx.flags.text("selector");
     if !given.is_empty() {
         let parsed = Selector::parse(given).map_err(Fail::Text)?;
-        let pair = |r: &crate::api::labels::Requirement| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into());
+        let pair = |r: &crate::api::labels::Requirement| {
+            (r.key.clone(), r.values.first().cloned().unwrap_or_default().into())
+        };
         return Ok(parsed.0.iter().map(pair).collect::<Map<String, Value>>().into());
     }
     let object = &info.object;
-    let missing = |why: &str| {
-        text(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"))
-    };
+    let missing =
+        |why: &str| text(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"));
     let found = match info.resource.plural.as_str() {
         "pods" => value::at(object, "metadata.labels"),
         "services" | "replicationcontrollers" => value::at(object, "spec.selector"),
@@ -146,9 +159,9 @@ fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     };
     let mut found = vec![];
     for (i, port) in wanted.iter().enumerate() {
-        let number: i64 = port.parse().map_err(|_| {
-            Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port)))
-        })?;
+        let number: i64 = port
+            .parse()
+            .map_err(|_| Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port))))?;
         let target = match ctx.flags.text("target-port") {
             "" => number.into(),
             given => given.parse::<i64>().map_or_else(|_| Value::from(given), Value::from),
@@ -162,7 +175,8 @@ fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
             found.push(Value::Object(entry));
         };
         let name = (wanted.len() > 1).then(|| format!("port-{}", i + 1));
-        let protocols: Vec<&str> = known.iter().filter(|(p, _)| p == port).map(|(_, proto)| proto.as_str()).collect();
+        let protocols: Vec<&str> =
+            known.iter().filter(|(p, _)| p == port).map(|(_, proto)| proto.as_str()).collect();
         match (ctx.flags.text("protocol"), protocols.as_slice()) {
             ("", []) => add(name, "TCP"),
             ("", [one]) => add(name, one),

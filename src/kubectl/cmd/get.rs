@@ -14,8 +14,7 @@ use crate::kubectl::wire::paths;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const UNTYPED: &str =
-    "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.";
+const UNTYPED: &str = "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported resources.";
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let raw = ctx.flags.text("raw");
@@ -26,7 +25,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() {
         let path = ctx.verb.command_path();
         ctx.output.err(&format!("{UNTYPED}\n\n"));
-        return Err(Fail::Text(format!("Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee '{path} -h' for help and examples")));
+        return Err(Fail::Text(format!(
+            "Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that resource (e.g. kubectl explain pods).\nSee '{path} -h' for help and examples"
+        )));
     }
     let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
     if ctx.flags.is("output-watch-events") && !watching {
@@ -53,9 +54,8 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     }
     let api = ctx.api().await?;
     let (path, query) = path.split_once('?').map_or((path, String::new()), |(p, q)| (p, format!("?{q}")));
-    let response = api
-        .send(http::Method::GET, &format!("{path}{query}"), &[], "application/json, */*", None)
-        .await?;
+    let response =
+        api.send(http::Method::GET, &format!("{path}{query}"), &[], "application/json, */*", None).await?;
     let mut body = response.into_body();
     use http_body_util::BodyExt;
     while let Some(Ok(frame)) = body.frame().await {
@@ -294,7 +294,8 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
     if found.is_empty() && (ignore || format.is_name()) {
         return Fail::join(failures);
     }
-    let list = json!({"apiVersion": "v1", "items": found, "kind": "List", "metadata": {"resourceVersion": ""}});
+    let list =
+        json!({"apiVersion": "v1", "items": found, "kind": "List", "metadata": {"resourceVersion": ""}});
     ctx.out(format.print(&list, true)?);
     Fail::join(failures)
 }
@@ -322,13 +323,24 @@ async fn watch(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fa
                 for info in many {
                     fetch(ctx, info, TABLE).await?;
                 }
-                return text(format!("watch is only supported on individual resources and resource collections - {} resources were found", many.len()));
+                return text(format!(
+                    "watch is only supported on individual resources and resource collections - {} resources were found",
+                    many.len()
+                ));
             }
         },
         Asked::Lists(lists) => match lists.as_slice() {
-            [one] => (one.resource.clone(), paths::collection(&one.resource, &one.namespace), Err(one.clone()), None),
+            [one] => (
+                one.resource.clone(),
+                paths::collection(&one.resource, &one.namespace),
+                Err(one.clone()),
+                None,
+            ),
             many => {
-                return text(format!("watch is only supported on individual resources and resource collections - {} resources were found", many.len()));
+                return text(format!(
+                    "watch is only supported on individual resources and resource collections - {} resources were found",
+                    many.len()
+                ));
             }
         },
     };
@@ -395,7 +407,8 @@ struct View<'a> {
 impl View<'_> {
     fn page(&mut self, page: &Value) -> Result<(), Fail> {
         if let Some(format) = &self.format {
-            let items = if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
+            let items =
+                if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
             for item in items {
                 let shown = if self.events { json!({"type": "ADDED", "object": item}) } else { item };
                 self.ctx.out(format.print(&shown, true)?);
@@ -436,7 +449,10 @@ impl View<'_> {
         match (&self.format, kind) {
             (_, "BOOKMARK") => {}
             (_, "ERROR") => {
-                return text(format!("unable to decode an event from the watch stream: {}", quote(value::text(object, "message"))));
+                return text(format!(
+                    "unable to decode an event from the watch stream: {}",
+                    quote(value::text(object, "message"))
+                ));
             }
             (Some(format), _) => {
                 let shown = if self.events { event.clone() } else { object.clone() };

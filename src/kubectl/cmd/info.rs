@@ -29,11 +29,17 @@ pub async fn group(ctx: &Ctx) -> Result<(), Fail> {
 
 /// A verb that kubectl has and this one does not.
 pub async fn missing(ctx: &Ctx) -> Result<(), Fail> {
-    text(format!("\"{}\" is not implemented in ropewalk's built-in kubectl; a real kubectl works with this cluster's kubeconfig", ctx.verb.command_path()))
+    text(format!(
+        "\"{}\" is not implemented in ropewalk's built-in kubectl; a real kubectl works with this cluster's kubeconfig",
+        ctx.verb.command_path()
+    ))
 }
 
 pub async fn options(ctx: &Ctx) -> Result<(), Fail> {
-    ctx.out(format!("The following options can be passed to any command:\n\n{}", help::flags(table::global())));
+    ctx.out(format!(
+        "The following options can be passed to any command:\n\n{}",
+        help::flags(table::global())
+    ));
     Ok(())
 }
 
@@ -156,10 +162,12 @@ pub async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(word) = ctx.args.first() {
         return ctx.usage(format!("unknown command {}", crate::kubectl::gostr::quote(word)));
     }
-    let namespace = if ctx.flags.text("namespace").is_empty() { "kube-system" } else { ctx.flags.text("namespace") };
+    let namespace =
+        if ctx.flags.text("namespace").is_empty() { "kube-system" } else { ctx.flags.text("namespace") };
     let path = format!("/api/v1/namespaces/{namespace}/services");
     let api = ctx.api().await?;
-    let list = api.get(&path, &[("labelSelector", "kubernetes.io/cluster-service=true"), ("limit", "500")]).await?;
+    let list =
+        api.get(&path, &[("labelSelector", "kubernetes.io/cluster-service=true"), ("limit", "500")]).await?;
     let host = api.target().url();
     ctx.line(format!("Kubernetes control plane is running at {host}"));
     for service in value::list(&list, "items") {
@@ -175,14 +183,21 @@ pub async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
             None => {
                 let name = value::text(service, "metadata.name");
                 let target = match value::list(service, "spec.ports").first() {
-                    Some(port) if !value::text(port, "name").is_empty() => format!("{name}:{}", value::text(port, "name")),
+                    Some(port) if !value::text(port, "name").is_empty() => {
+                        format!("{name}:{}", value::text(port, "name"))
+                    }
                     _ => name.to_string(),
                 };
-                format!("{host}/api/v1/namespaces/{}/services/{target}/proxy", value::text(service, "metadata.namespace"))
+                format!(
+                    "{host}/api/v1/namespaces/{}/services/{target}/proxy",
+                    value::text(service, "metadata.namespace")
+                )
             }
         };
         let name = match value::text(service, "metadata.labels.kubernetes\\.io/name") {
-            "" => service["metadata"]["labels"]["kubernetes.io/name"].as_str().unwrap_or(value::text(service, "metadata.name")),
+            "" => service["metadata"]["labels"]["kubernetes.io/name"]
+                .as_str()
+                .unwrap_or(value::text(service, "metadata.name")),
             name => name,
         };
         ctx.line(format!("{name} is running at {link}"));
@@ -204,7 +219,9 @@ pub async fn completion(ctx: &Ctx) -> Result<(), Fail> {
             "complete -c kubectl -f -a '(kubectl __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'\n"
         }
         [] => return ctx.usage("Shell not specified."),
-        [shell] => return ctx.usage(format!("Unsupported shell type {}.", crate::kubectl::gostr::quote(shell))),
+        [shell] => {
+            return ctx.usage(format!("Unsupported shell type {}.", crate::kubectl::gostr::quote(shell)));
+        }
         _ => return ctx.usage("Too many arguments. Expected only the shell type."),
     };
     ctx.out(script);

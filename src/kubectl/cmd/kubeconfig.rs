@@ -40,12 +40,25 @@ fn ordered(config: &mut Value) {
         (
             "clusters",
             "cluster",
-            &["server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority", "certificate-authority-data"][..],
+            &[
+                "server",
+                "tls-server-name",
+                "insecure-skip-tls-verify",
+                "certificate-authority",
+                "certificate-authority-data",
+            ][..],
         ),
         (
             "users",
             "user",
-            &["client-certificate", "client-certificate-data", "client-key", "client-key-data", "token", "tokenFile"],
+            &[
+                "client-certificate",
+                "client-certificate-data",
+                "client-key",
+                "client-key-data",
+                "token",
+                "tokenFile",
+            ],
         ),
         ("contexts", "context", &["cluster", "user", "namespace"]),
     ] {
@@ -81,9 +94,10 @@ fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
         let entries = if list == "clusters" { &files.clusters } else { &files.users };
         Kubeconfig::find(entries, name).and_then(|e| e.file.parent().map(PathBuf::from)).unwrap_or_default()
     };
-    for (list, key, fields) in
-        [("clusters", "cluster", &["certificate-authority"][..]), ("users", "user", &["client-certificate", "client-key"])]
-    {
+    for (list, key, fields) in [
+        ("clusters", "cluster", &["certificate-authority"][..]),
+        ("users", "user", &["client-certificate", "client-key"]),
+    ] {
         for entry in value::list_mut(config, list) {
             let base = home(list, value::text(entry, "name"));
             for field in fields {
@@ -91,7 +105,8 @@ fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
                 if path.is_empty() {
                     continue;
                 }
-                let bytes = std::fs::read(base.join(&path)).map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))?;
+                let bytes = std::fs::read(base.join(&path))
+                    .map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))?;
                 value::remove(entry, &format!("{key}.{field}"));
                 let data = base64::engine::general_purpose::STANDARD.encode(bytes);
                 value::put(entry, &format!("{key}.{field}-data"), data);
@@ -161,7 +176,12 @@ pub async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
         let Some(entry) = Kubeconfig::find(&files.contexts, name) else { continue };
         let part = |key: &str| value::text(&entry.value, key);
         let star = if name == files.current { "*" } else { "" };
-        rows.push_str(&format!("{star}\t{name}\t{}\t{}\t{}\n", part("cluster"), part("user"), part("namespace")));
+        rows.push_str(&format!(
+            "{star}\t{name}\t{}\t{}\t{}\n",
+            part("cluster"),
+            part("user"),
+            part("namespace")
+        ));
     }
     ctx.out(tab::align(&rows, 6, 3));
     Fail::join(lost)
@@ -222,7 +242,8 @@ fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Fail> {
     }
     // Written beside and moved over, so that a crash leaves the old file or the new one.
     let beside = path.with_extension("tmp");
-    let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file =
+        std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(yaml::to_string(&config).as_bytes())?;
     file.sync_all()?;
     Ok(std::fs::rename(&beside, path)?)
@@ -246,7 +267,9 @@ fn entry<'a>(config: &'a mut Value, list: &str, key: &str, name: &str) -> &'a mu
 fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
     match ctx.args.as_slice() {
         [name] => Ok(name.clone()),
-        args => ctx.usage(format!("unexpected args: [{}]", args.join(" "))).map_err(|f| if expected.is_empty() { Fail::Exit(1) } else { f }),
+        args => ctx
+            .usage(format!("unexpected args: [{}]", args.join(" ")))
+            .map_err(|f| if expected.is_empty() { Fail::Exit(1) } else { f }),
     }
 }
 
@@ -299,15 +322,21 @@ fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, plain: &[&str], paths: &[&str
     use base64::Engine as _;
     for key in plain.iter().filter(|k| ctx.flags.changed(k)) {
         let given = ctx.flags.text(key);
-        let value_of = if *key == "insecure-skip-tls-verify" { ctx.flags.is(key).into() } else { Value::from(given) };
+        let value_of =
+            if *key == "insecure-skip-tls-verify" { ctx.flags.is(key).into() } else { Value::from(given) };
         entry.insert(key.to_string(), value_of);
     }
     for key in paths.iter().filter(|k| ctx.flags.changed(k)) {
         let path = ctx.path(ctx.flags.text(key));
         if ctx.flags.is("embed-certs") {
-            let bytes = std::fs::read(&path).map_err(|e| Fail::Text(format!("could not read {key} data from {}: {}", path.display(), go_io(&e))))?;
+            let bytes = std::fs::read(&path).map_err(|e| {
+                Fail::Text(format!("could not read {key} data from {}: {}", path.display(), go_io(&e)))
+            })?;
             entry.shift_remove(*key);
-            entry.insert(format!("{key}-data"), base64::engine::general_purpose::STANDARD.encode(bytes).into());
+            entry.insert(
+                format!("{key}-data"),
+                base64::engine::general_purpose::STANDARD.encode(bytes).into(),
+            );
         } else {
             entry.shift_remove(&format!("{key}-data"));
             entry.insert(key.to_string(), path.display().to_string().into());
@@ -323,7 +352,12 @@ pub async fn set_cluster(ctx: &Ctx) -> Result<(), Fail> {
     let mut outcome = Ok(());
     rewrite(&path, |config| {
         let cluster = entry(config, "clusters", "cluster", &name);
-        outcome = fill(ctx, cluster, &["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"], &["certificate-authority"]);
+        outcome = fill(
+            ctx,
+            cluster,
+            &["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"],
+            &["certificate-authority"],
+        );
     })?;
     outcome?;
     ctx.line(format!("Cluster {} set.", quote(&name)));
@@ -396,7 +430,11 @@ pub async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     };
     if Kubeconfig::find(&files.contexts, new).is_some() {
         let shown = found.file.display();
-        return text(format!("cannot rename the context {}, the context {} already exists in {shown}", quote(old), quote(new)));
+        return text(format!(
+            "cannot rename the context {}, the context {} already exists in {shown}",
+            quote(old),
+            quote(new)
+        ));
     }
     rewrite(&found.file, |config| {
         for entry in value::list_mut(config, "contexts") {

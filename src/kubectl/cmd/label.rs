@@ -24,7 +24,11 @@ pub async fn label(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub async fn annotate(ctx: &Ctx) -> Result<(), Fail> {
-    change(ctx, Notes { field: "annotations", one: "annotation", done: "annotated", manager: "kubectl-annotate" }).await
+    change(
+        ctx,
+        Notes { field: "annotations", one: "annotation", done: "annotated", manager: "kubectl-annotate" },
+    )
+    .await
 }
 
 /// Pairs to set and keys to remove.
@@ -43,7 +47,9 @@ fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
         match word.split_once('=') {
             Some(("", _)) => return text(format!("invalid {} spec: {word}", notes.one)),
             Some((key, given)) => {
-                if notes.field == "labels" && let Some(problem) = names::label_value(given).into_iter().next() {
+                if notes.field == "labels"
+                    && let Some(problem) = names::label_value(given).into_iter().next()
+                {
                     return match word.matches('=').count() {
                         1 => text(format!("invalid label value: {}: {problem}", quote(word))),
                         _ => text(format!("invalid label spec: {word}")),
@@ -68,7 +74,12 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
     let at = ctx.args.iter().position(|a| is_change(a)).unwrap_or(ctx.args.len());
     let (objects, words) = ctx.args.split_at(at);
     if words.iter().any(|w| !is_change(w)) {
-        return text("all resources must be specified before ".to_string() + notes.one + " changes: " + words.iter().find(|w| !is_change(w)).map_or("", String::as_str));
+        return text(
+            "all resources must be specified before ".to_string()
+                + notes.one
+                + " changes: "
+                + words.iter().find(|w| !is_change(w)).map_or("", String::as_str),
+        );
     }
     let by_file = !ctx.flags.list("filename").is_empty();
     if objects.is_empty() && !by_file {
@@ -91,10 +102,14 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
             Ok(operation) if list => {
                 let _ = operation;
                 if many {
-                    ctx.line(format!("Listing {} for {}.{}/{}:", notes.field, info.resource.kind, info.resource.group, info.name));
+                    ctx.line(format!(
+                        "Listing {} for {}.{}/{}:",
+                        notes.field, info.resource.kind, info.resource.group, info.name
+                    ));
                 }
-                let mut pairs: Vec<String> =
-                    value::pairs(&info.object, &format!("metadata.{}", notes.field)).map(|(k, v)| format!("{}{k}={v}", if many { " " } else { "" })).collect();
+                let mut pairs: Vec<String> = value::pairs(&info.object, &format!("metadata.{}", notes.field))
+                    .map(|(k, v)| format!("{}{k}={v}", if many { " " } else { "" }))
+                    .collect();
                 pairs.sort();
                 pairs.iter().for_each(|p| ctx.line(p));
             }
@@ -106,7 +121,13 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-async fn one(ctx: &Ctx, info: &mut Info, wanted: &Wanted, notes: &Notes, dry_run: DryRun) -> Result<&'static str, Fail> {
+async fn one(
+    ctx: &Ctx,
+    info: &mut Info,
+    wanted: &Wanted,
+    notes: &Notes,
+    dry_run: DryRun,
+) -> Result<&'static str, Fail> {
     let path = format!("metadata.{}", notes.field);
     let there: Map<String, Value> = value::map(&info.object, &path).cloned().unwrap_or_default();
     if !ctx.flags.is("overwrite") {
@@ -119,7 +140,10 @@ async fn one(ctx: &Ctx, info: &mut Info, wanted: &Wanted, notes: &Notes, dry_run
         if let Some(first) = taken.first() {
             return text(match notes.field {
                 "labels" => format!("{first}, and --overwrite is false"),
-                _ => format!("--overwrite is false but found the following declared annotation(s): {}", taken.join("; ")),
+                _ => format!(
+                    "--overwrite is false but found the following declared annotation(s): {}",
+                    taken.join("; ")
+                ),
             });
         }
     }
@@ -134,7 +158,8 @@ async fn one(ctx: &Ctx, info: &mut Info, wanted: &Wanted, notes: &Notes, dry_run
         }
     }
     let added = wanted.set.iter().filter(|(k, _)| !there.contains_key(k)).count();
-    let changes = wanted.set.iter().any(|(k, v)| there.get(k).and_then(Value::as_str) != Some(v)) || removed > 0;
+    let changes =
+        wanted.set.iter().any(|(k, v)| there.get(k).and_then(Value::as_str) != Some(v)) || removed > 0;
     // A map that was not there becomes an empty one, which counts as a change.
     let made = value::at(&info.object, &path).is_null();
     for (key, given) in &wanted.set {
@@ -150,7 +175,10 @@ async fn one(ctx: &Ctx, info: &mut Info, wanted: &Wanted, notes: &Notes, dry_run
     if !version.is_empty() {
         value::put(&mut body, "metadata.resourceVersion", version);
     }
-    if dry_run == DryRun::Client || ctx.flags.is("local") || ctx.flags.is("list") && wanted.set.is_empty() && wanted.remove.is_empty() {
+    if dry_run == DryRun::Client
+        || ctx.flags.is("local")
+        || ctx.flags.is("list") && wanted.set.is_empty() && wanted.remove.is_empty()
+    {
         crate::api::patch::merge(&mut info.object, &body);
     } else if changes || !version.is_empty() {
         let manager = match ctx.flags.text("field-manager") {
@@ -159,7 +187,8 @@ async fn one(ctx: &Ctx, info: &mut Info, wanted: &Wanted, notes: &Notes, dry_run
         };
         let mut query = vec![("fieldManager", manager)];
         dry_run.query(&mut query);
-        info.object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, body.to_string().into()).await?;
+        info.object =
+            ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, body.to_string().into()).await?;
     }
     Ok(match notes.field {
         "labels" if removed > added => "unlabeled",

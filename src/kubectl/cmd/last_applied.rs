@@ -11,7 +11,9 @@ use serde_json::Value;
 pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
     let output = ctx.flags.text("output");
     if !matches!(output, "yaml" | "json") {
-        return ctx.usage(format!("Unexpected -o output mode: {output}, the flag 'output' must be one of yaml|json"));
+        return ctx.usage(format!(
+            "Unexpected -o output mode: {output}, the flag 'output' must be one of yaml|json"
+        ));
     }
     let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;

@@ -31,14 +31,15 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("at most one of `sinceTime` or `sinceSeconds` may be specified");
     }
     if ctx.flags.is("all-containers") && !ctx.flags.text("container").is_empty() {
-        return text("--all-containers=true should not be specified with container name container")
-            .map_err(|f: Fail| match f {
+        return text("--all-containers=true should not be specified with container name container").map_err(
+            |f: Fail| match f {
                 Fail::Text(_) => Fail::Text(format!(
                     "--all-containers=true should not be specified with container name {}",
                     ctx.flags.text("container")
                 )),
                 other => other,
-            });
+            },
+        );
     }
     let pods = pods(ctx, word.as_deref()).await?;
     let many = word.is_none() || pods.len() > 1;
@@ -102,7 +103,13 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     };
     let resource = ctx.resource(kind).await?;
     let plural = resource.plural.clone();
-    let mut info = Info { resource, namespace: namespace.clone(), name: name.into(), object: Value::Null, source: String::new() };
+    let mut info = Info {
+        resource,
+        namespace: namespace.clone(),
+        name: name.into(),
+        object: Value::Null,
+        source: String::new(),
+    };
     info.fetch(ctx).await.map_err(|fail| match fail {
         Fail::Api(r) if r.reason == "NotFound" => Fail::Text(format!(
             "error from server (NotFound): {} in namespace {}",
@@ -157,14 +164,18 @@ async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) 
 /// Scheduled before not, running before pending, ready before not, longer ready first (`podutils.ByLogging`, reversed).
 pub fn sort_active_first(pods: &mut [Value]) {
     let key = |pod: &Value| {
-        let ready = value::list(pod, "status.conditions").iter().find(|c| c["type"] == "Ready" && c["status"] == "True").cloned();
+        let ready = value::list(pod, "status.conditions")
+            .iter()
+            .find(|c| c["type"] == "Ready" && c["status"] == "True")
+            .cloned();
         let phase = match value::text(pod, "status.phase") {
             "Running" => 0,
             "Unknown" => 1,
             "Pending" => 2,
             _ => 3,
         };
-        let since = ready.as_ref().map_or(String::new(), |c| value::text(c, "lastTransitionTime").to_string());
+        let since =
+            ready.as_ref().map_or(String::new(), |c| value::text(c, "lastTransitionTime").to_string());
         (value::text(pod, "spec.nodeName").is_empty(), phase, ready.is_none(), since)
     };
     pods.sort_by_key(key);
@@ -206,13 +217,15 @@ async fn stream(ctx: &Ctx, pod: &Info, container: &str, many: bool) -> Result<()
         query.push(("limitBytes", &bytes));
     }
     let _ = many;
-    let prefix = if ctx.flags.is("prefix") { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
+    let prefix =
+        if ctx.flags.is("prefix") { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
     copy(ctx, pod, &query, &prefix).await
 }
 
 async fn copy(ctx: &Ctx, pod: &Info, query: &[(&str, &str)], prefix: &str) -> Result<(), Fail> {
     let path = format!("{}/log", pod.path());
-    let response = ctx.api().await?.send(http::Method::GET, &path, query, "application/json, */*", None).await?;
+    let response =
+        ctx.api().await?.send(http::Method::GET, &path, query, "application/json, */*", None).await?;
     let mut body = response.into_body();
     let mut rest: Vec<u8> = vec![];
     while let Some(frame) = body.frame().await {

@@ -16,6 +16,7 @@ pub mod kubeconfig;
 pub mod label;
 pub mod last_applied;
 pub mod logs;
+pub mod nodes;
 pub mod patch;
 pub mod replace;
 pub mod rollout;

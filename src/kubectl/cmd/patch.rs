@@ -18,7 +18,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         "merge" => MERGE_PATCH,
         "json" => JSON_PATCH,
         _ => {
-            return text(format!("--type must be one of [json merge strategic], not {}", quote(ctx.flags.text("type"))));
+            return text(format!(
+                "--type must be one of [json merge strategic], not {}",
+                quote(ctx.flags.text("type"))
+            ));
         }
     };
     let given = match (ctx.flags.text("patch"), ctx.flags.text("patch-file")) {

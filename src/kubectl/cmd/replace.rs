@@ -22,7 +22,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let raw = ctx.flags.text("raw");
     if let (false, [file]) = (raw.is_empty(), files.as_slice()) {
         let body = if file == "-" { ctx.read_stdin().await? } else { std::fs::read(ctx.path(file))? };
-        let answer = ctx.api().await?.bytes(http::Method::PUT, raw, &[], "application/json, */*", Some(("", body.into()))).await?;
+        let answer = ctx
+            .api()
+            .await?
+            .bytes(http::Method::PUT, raw, &[], "application/json, */*", Some(("", body.into())))
+            .await?;
         ctx.output.bytes(&answer);
         return Ok(());
     }
@@ -36,7 +40,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Fail::join(failures)?;
         return text("no objects passed to replace");
     }
-    let mut query = vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+    let mut query =
+        vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
     dry_run.query(&mut query);
     if force && dry_run == DryRun::No {
         for info in &infos {

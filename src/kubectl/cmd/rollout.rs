@@ -104,7 +104,8 @@ fn told(revision: &Revision) -> String {
     let mut template = revision.template.clone();
     value::remove(&mut template, "$patch");
     if !revision.cause.is_empty() {
-        value::slot_map(&mut template, "metadata.annotations").insert(CHANGE_CAUSE.into(), revision.cause.as_str().into());
+        value::slot_map(&mut template, "metadata.annotations")
+            .insert(CHANGE_CAUSE.into(), revision.cause.as_str().into());
     }
     describe::template(&template)
 }
@@ -118,9 +119,14 @@ pub async fn history(ctx: &Ctx) -> Result<(), Fail> {
     let format = formats::of(ctx, false)?;
     for info in &infos {
         let all = match revisions(ctx, info, |kind| {
-            format!("error retrieving history for {}, no visitor method exists for {{{} {kind}}}", quote(kind), info.resource.group)
+            format!(
+                "error retrieving history for {}, no visitor method exists for {{{} {kind}}}",
+                quote(kind),
+                info.resource.group
+            )
         })
-        .await {
+        .await
+        {
             Ok(all) => all,
             Err(fail) => {
                 failures.push(fail);
@@ -176,17 +182,22 @@ fn state(info: &Info, object: &Value, revision: i64) -> Result<(String, bool), F
         "Deployment" => {
             if revision > 0 {
                 let running: i64 = annotation(object, REVISION).parse().map_err(|_| {
-                    Fail::Text(format!("cannot get the revision of deployment {name}: it has no revision annotation"))
+                    Fail::Text(format!(
+                        "cannot get the revision of deployment {name}: it has no revision annotation"
+                    ))
                 })?;
                 if running != revision {
-                    return text(format!("desired revision ({revision}) is different from the running revision ({running})"));
+                    return text(format!(
+                        "desired revision ({revision}) is different from the running revision ({running})"
+                    ));
                 }
             }
             if unobserved {
                 return Ok(("Waiting for deployment spec update to be observed...".into(), false));
             }
             let failed = value::list(object, "status.conditions").iter().any(|c| {
-                value::text(c, "type") == "Progressing" && value::text(c, "reason") == "ProgressDeadlineExceeded"
+                value::text(c, "type") == "Progressing"
+                    && value::text(c, "reason") == "ProgressDeadlineExceeded"
             });
             if failed {
                 return text(format!("deployment {name} exceeded its progress deadline"));
@@ -194,7 +205,8 @@ fn state(info: &Info, object: &Value, revision: i64) -> Result<(String, bool), F
             let (updated, replicas, available) =
                 (int("status.updatedReplicas"), int("status.replicas"), int("status.availableReplicas"));
             let wanted = value::int(object, "spec.replicas");
-            let waiting = |what: String| (format!("Waiting for deployment {name} rollout to finish: {what}..."), false);
+            let waiting =
+                |what: String| (format!("Waiting for deployment {name} rollout to finish: {what}..."), false);
             Ok(if let Some(wanted) = wanted.filter(|w| updated < *w) {
                 waiting(format!("{updated} out of {wanted} new replicas have been updated"))
             } else if replicas > updated {
@@ -217,7 +229,8 @@ fn state(info: &Info, object: &Value, revision: i64) -> Result<(String, bool), F
                 int("status.desiredNumberScheduled"),
                 int("status.numberAvailable"),
             );
-            let waiting = |what: String| (format!("Waiting for daemon set {name} rollout to finish: {what}..."), false);
+            let waiting =
+                |what: String| (format!("Waiting for daemon set {name} rollout to finish: {what}..."), false);
             Ok(if updated < wanted {
                 waiting(format!("{updated} out of {wanted} new pods have been updated"))
             } else if available < wanted {
@@ -243,18 +256,23 @@ fn state(info: &Info, object: &Value, revision: i64) -> Result<(String, bool), F
                 let due = wanted - partition;
                 return Ok(match updated < due {
                     true => (
-                        format!("Waiting for partitioned roll out to finish: {updated} out of {due} new pods have been updated..."),
+                        format!(
+                            "Waiting for partitioned roll out to finish: {updated} out of {due} new pods have been updated..."
+                        ),
                         false,
                     ),
-                    false => {
-                        (format!("partitioned roll out complete: {updated} new pods have been updated..."), true)
-                    }
+                    false => (
+                        format!("partitioned roll out complete: {updated} new pods have been updated..."),
+                        true,
+                    ),
                 });
             }
             let revision = value::text(object, "status.updateRevision");
             if revision != value::text(object, "status.currentRevision") {
                 return Ok((
-                    format!("waiting for statefulset rolling update to complete {updated} pods at revision {revision}..."),
+                    format!(
+                        "waiting for statefulset rolling update to complete {updated} pods at revision {revision}..."
+                    ),
                     false,
                 ));
             }
@@ -418,7 +436,9 @@ fn chosen<'a>(all: &'a [Revision], to: i64, info: &Info) -> Result<&'a Revision,
 }
 
 async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<String, Fail> {
-    let all = revisions(ctx, info, |_| format!("no rollbacker has been implemented for {}", group_kind(info))).await?;
+    let all =
+        revisions(ctx, info, |_| format!("no rollbacker has been implemented for {}", group_kind(info)))
+            .await?;
     let revision = chosen(&all, to, info)?;
     let current = value::at(&info.object, "spec.template");
     if dry_run == DryRun::Client {
@@ -426,10 +446,15 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
     }
     let deployment = info.resource.kind == "Deployment";
     if deployment && value::flag(&info.object, "spec.paused") {
-        return text("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again");
+        return text(
+            "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+        );
     }
     if same_template(current, &revision.template) {
-        return Ok(format!("skipped rollback (current template already matches revision {})", revision.number));
+        return Ok(format!(
+            "skipped rollback (current template already matches revision {})",
+            revision.number
+        ));
     }
     let mut query = vec![];
     dry_run.query(&mut query);
@@ -455,6 +480,8 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
         (STRATEGIC_PATCH, value::at(&revision.keeper, "data").clone())
     };
     let outcome = ctx.api().await?.patch(&info.path(), &query, kind, encoded(&patch)).await;
-    outcome.map_err(|fail| Fail::Text(format!("failed restoring revision {}: {}", revision.number, fail.message())))?;
+    outcome.map_err(|fail| {
+        Fail::Text(format!("failed restoring revision {}: {}", revision.number, fail.message()))
+    })?;
     Ok(dry_run.told("rolled back"))
 }

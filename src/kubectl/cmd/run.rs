@@ -27,7 +27,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
         return ctx.usage("--port must be set when exposing a service");
     }
-    if image.is_empty() || image.contains(char::is_whitespace) || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/')) {
+    if image.is_empty()
+        || image.contains(char::is_whitespace)
+        || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/'))
+    {
         return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
     }
     if remove && !attach && !interactive && dry_run == DryRun::No {
@@ -206,7 +209,8 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
     if ended(&info.object) {
         super::logs::print_one(ctx, info, &container, true).await?;
     } else {
-        let session = Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
+        let session =
+            Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
         if let Err(fail) = exec::attach_to(ctx, info, &container, session).await {
             ctx.note(format!(
                 "warning: couldn't attach to pod/{}, falling back to streaming logs: {}",
@@ -223,7 +227,8 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
     if value::text(&info.object, "status.phase") != "Failed" {
         return Ok(());
     }
-    let terminated = value::list(&info.object, "status.containerStatuses").first().map(|s| &s["state"]["terminated"]);
+    let terminated =
+        value::list(&info.object, "status.containerStatuses").first().map(|s| &s["state"]["terminated"]);
     let code = terminated.and_then(|t| t["exitCode"].as_i64()).unwrap_or(0);
     let pod = format!("{}/{}", info.namespace, info.name);
     match terminated {

@@ -55,7 +55,10 @@ async fn each(
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
     for mut info in infos {
         let Some(path) = spec_path(&info.resource.kind) else {
-            failures.push(Fail::Text(format!("the object is not a pod or does not have a pod template: {}", info.resource.kind)));
+            failures.push(Fail::Text(format!(
+                "the object is not a pod or does not have a pod template: {}",
+                info.resource.kind
+            )));
             continue;
         };
         let patch = match change(&info, value::at(&info.object, path)) {
@@ -76,7 +79,11 @@ async fn each(
             match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(&patch)).await {
                 Ok(object) => info.object = object,
                 Err(Fail::Api(refusal)) => {
-                    failures.push(Fail::Text(format!("failed to patch {} to pod template: {}", operation.split(' ').next().unwrap_or(""), refusal.message)));
+                    failures.push(Fail::Text(format!(
+                        "failed to patch {} to pod template: {}",
+                        operation.split(' ').next().unwrap_or(""),
+                        refusal.message
+                    )));
                     continue;
                 }
                 Err(fail) => return Err(fail),
@@ -93,15 +100,17 @@ pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
         return text("at least one image update is required");
     }
     if images.len() > 1 && images.iter().any(|(name, _)| name == "*") {
-        return text("all containers are already specified by *, but saw more than one container_name=container_image pairs");
+        return text(
+            "all containers are already specified by *, but saw more than one container_name=container_image pairs",
+        );
     }
     each(ctx, &resources, "image updated", |_, spec| {
         let mut patch = serde_json::Map::new();
         let mut unknown: Vec<&str> = vec![];
         for (name, _) in &images {
-            let known = ["containers", "initContainers"]
-                .iter()
-                .any(|field| value::list(spec, field).iter().any(|c| name == "*" || value::text(c, "name") == name));
+            let known = ["containers", "initContainers"].iter().any(|field| {
+                value::list(spec, field).iter().any(|c| name == "*" || value::text(c, "name") == name)
+            });
             if !known {
                 unknown.push(name);
             }
@@ -120,7 +129,8 @@ pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
                 })
                 .collect();
             if !changed.is_empty() {
-                let order: Vec<Value> = containers.iter().map(|c| json!({"name": value::text(c, "name")})).collect();
+                let order: Vec<Value> =
+                    containers.iter().map(|c| json!({"name": value::text(c, "name")})).collect();
                 patch.insert(format!("$setElementOrder/{field}"), order.into());
                 patch.insert(field.into(), changed.into());
             }

@@ -36,8 +36,11 @@ async fn watch(ctx: &Ctx, info: &mut Info, done: impl Fn(&Value) -> Result<bool,
     let selector = format!("metadata.name={}", info.name);
     let path = info.collection();
     loop {
-        let list =
-            ctx.api().await?.get(&path, &[("fieldSelector", &selector), ("limit", "500"), ("resourceVersion", "0")]).await?;
+        let list = ctx
+            .api()
+            .await?
+            .get(&path, &[("fieldSelector", &selector), ("limit", "500"), ("resourceVersion", "0")])
+            .await?;
         let found = super::get::items_of(&list, &info.resource).into_iter().next();
         let there = found.is_some();
         if let Some(object) = &found {
@@ -126,14 +129,16 @@ impl Goal {
             Goal::Condition(name, status) => {
                 let generation = value::int(object, "metadata.generation");
                 value::list(object, "status.conditions").iter().any(|c| {
-                    let observed = value::int(c, "observedGeneration").or(value::int(object, "status.observedGeneration"));
+                    let observed = value::int(c, "observedGeneration")
+                        .or(value::int(object, "status.observedGeneration"));
                     value::text(c, "type").eq_ignore_ascii_case(name)
                         && value::text(c, "status").eq_ignore_ascii_case(status)
                         && !observed.zip(generation).is_some_and(|(o, g)| o < g)
                 })
             }
             Goal::Path(path, wanted) => {
-                let found: Vec<Value> = path.find(object).map_err(Fail::Text)?.into_iter().flatten().collect();
+                let found: Vec<Value> =
+                    path.find(object).map_err(Fail::Text)?.into_iter().flatten().collect();
                 match (found.as_slice(), wanted) {
                     ([], _) => false,
                     (_, None) => true,
@@ -185,7 +190,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let mut failures = vec![];
     for info in &mut infos {
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(1));
+        let left =
+            deadline.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(1));
         let uid = value::text(&info.object, "metadata.uid").to_string();
         let name = info.plural_named();
         let met = until(ctx, info, left, |object| match &goal {
@@ -207,7 +213,12 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Reads the object; `Ok(false)`: it is not there, and that is what was waited for.
-async fn fetch(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: tokio::time::Instant) -> Result<bool, Fail> {
+async fn fetch(
+    ctx: &Ctx,
+    info: &mut Info,
+    goal: &Goal,
+    deadline: tokio::time::Instant,
+) -> Result<bool, Fail> {
     loop {
         match info.fetch(ctx).await {
             Ok(()) => return Ok(true),

@@ -17,10 +17,17 @@ pub async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fa
         text.line(1, "----\t------\t------------------\t------\t-------");
         for c in conditions {
             let part = |key: &str| value::text(c, key);
-            text.line(1, format!(
-                "{}\t{}\t{}\t{}\t{}",
-                part("type"), part("status"), super::text::rfc1123(part("lastTransitionTime")), part("reason"), part("message")
-            ));
+            text.line(
+                1,
+                format!(
+                    "{}\t{}\t{}\t{}\t{}",
+                    part("type"),
+                    part("status"),
+                    super::text::rfc1123(part("lastTransitionTime")),
+                    part("reason"),
+                    part("message")
+                ),
+            );
         }
     }
     let list = async |plural: &str| -> Result<Vec<Value>, Fail> {
@@ -55,11 +62,15 @@ pub async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fa
         text.line(0, "No LimitRange resource.");
         return Ok(());
     }
-    text.line(0, "Resource Limits\n Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
+    text.line(
+        0,
+        "Resource Limits\n Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio",
+    );
     text.line(0, " ----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
     for item in ranges.iter().flat_map(|r| value::list(r, "spec.limits")) {
         let keys = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
-        let mut names: Vec<&String> = keys.iter().filter_map(|k| value::map(item, k)).flat_map(|m| m.keys()).collect();
+        let mut names: Vec<&String> =
+            keys.iter().filter_map(|k| value::map(item, k)).flat_map(|m| m.keys()).collect();
         names.sort();
         names.dedup();
         for name in names {

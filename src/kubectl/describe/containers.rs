@@ -7,7 +7,14 @@ use crate::kubectl::gostr::quote;
 use serde_json::Value;
 
 /// `inset`: the template's extra indentation, or nothing. `pod`: where references to its own fields are looked up.
-pub fn containers(text: &mut Text, label: &str, list: &[Value], statuses: &[Value], pod: Option<&Value>, inset: &str) {
+pub fn containers(
+    text: &mut Text,
+    label: &str,
+    list: &[Value],
+    statuses: &[Value],
+    pod: Option<&Value>,
+    inset: &str,
+) {
     let none = if list.is_empty() { " <none>" } else { "" };
     text.line(0, format!("{inset}{label}:{none}"));
     for container in list {
@@ -28,7 +35,9 @@ pub fn containers(text: &mut Text, label: &str, list: &[Value], statuses: &[Valu
             text.field(2, "Restart Count", value::int(status, "restartCount").unwrap_or(0));
         }
         resources(text, 2, value::at(container, "resources"));
-        for (title, key) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")] {
+        for (title, key) in
+            [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
+        {
             let found = value::at(container, key);
             if !found.is_null() {
                 text.field(2, title, probe(found));
@@ -151,7 +160,11 @@ fn probe(probe: &Value) -> String {
         };
         let path = value::text(http, "path");
         let slash = if path.starts_with('/') || path.is_empty() { "" } else { "/" };
-        format!("http-get {scheme}://{}:{}{slash}{path} {attributes}", value::text(http, "host"), port_text(&http["port"]))
+        format!(
+            "http-get {scheme}://{}:{}{slash}{path} {attributes}",
+            value::text(http, "host"),
+            port_text(&http["port"])
+        )
     } else if !tcp.is_null() {
         format!("tcp-socket {}:{} {attributes}", value::text(tcp, "host"), port_text(&tcp["port"]))
     } else if !grpc.is_null() {
@@ -200,15 +213,25 @@ fn env(text: &mut Text, container: &Value, pod: Option<&Value>) {
             let resource = part("resourceFieldRef.resource");
             text.line(3, format!("{name}:\t{} ({resource})", resource_of(container, resource)));
         } else if let Some(key) = from.get("secretKeyRef") {
-            text.line(3, format!(
-                "{name}:\t<set to the key '{}' in secret '{}'>\tOptional: {}",
-                value::text(key, "key"), value::text(key, "name"), value::flag(key, "optional")
-            ));
+            text.line(
+                3,
+                format!(
+                    "{name}:\t<set to the key '{}' in secret '{}'>\tOptional: {}",
+                    value::text(key, "key"),
+                    value::text(key, "name"),
+                    value::flag(key, "optional")
+                ),
+            );
         } else if let Some(key) = from.get("configMapKeyRef") {
-            text.line(3, format!(
-                "{name}:\t<set to the key '{}' of config map '{}'>\tOptional: {}",
-                value::text(key, "key"), value::text(key, "name"), value::flag(key, "optional")
-            ));
+            text.line(
+                3,
+                format!(
+                    "{name}:\t<set to the key '{}' of config map '{}'>\tOptional: {}",
+                    value::text(key, "key"),
+                    value::text(key, "name"),
+                    value::flag(key, "optional")
+                ),
+            );
         }
     }
 }
@@ -240,13 +263,19 @@ fn mounts(text: &mut Text, container: &Value) {
         if !value::empty(mount, "subPath") {
             flags.push_str(&format!(",path={}", quote(value::text(mount, "subPath"))));
         }
-        text.line(3, format!("{} from {} ({flags})", value::text(mount, "mountPath"), value::text(mount, "name")));
+        text.line(
+            3,
+            format!("{} from {} ({flags})", value::text(mount, "mountPath"), value::text(mount, "name")),
+        );
     }
     let devices = value::list(container, "volumeDevices");
     if !devices.is_empty() {
         text.line(2, "Devices:");
         for device in devices {
-            text.line(3, format!("{} from {}", value::text(device, "devicePath"), value::text(device, "name")));
+            text.line(
+                3,
+                format!("{} from {}", value::text(device, "devicePath"), value::text(device, "name")),
+            );
         }
     }
 }

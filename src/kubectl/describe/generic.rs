@@ -5,8 +5,13 @@ use crate::api::value;
 use crate::kubectl::gostr;
 use serde_json::{Map, Value};
 
-const SKIPPED: [&str; 5] =
-    [".metadata.managedFields", ".metadata.name", ".metadata.namespace", ".metadata.labels", ".metadata.annotations"];
+const SKIPPED: [&str; 5] = [
+    ".metadata.managedFields",
+    ".metadata.name",
+    ".metadata.namespace",
+    ".metadata.labels",
+    ".metadata.annotations",
+];
 const ACRONYMS: [&str; 5] = ["API", "URL", "UID", "OSB", "GUID"];
 
 pub fn object(text: &mut Text, object: &Value) {
@@ -67,7 +72,15 @@ fn label(field: &str) -> String {
 
 /// Splits camel case; of a run of capitals the last belongs to the next word.
 fn split(field: &str) -> Vec<String> {
-    let class = |c: char| if c.is_lowercase() { 1 } else if c.is_uppercase() { 2 } else { 3 };
+    let class = |c: char| {
+        if c.is_lowercase() {
+            1
+        } else if c.is_uppercase() {
+            2
+        } else {
+            3
+        }
+    };
     let mut runs: Vec<String> = vec![];
     let mut last = 0;
     for c in field.chars() {
@@ -80,7 +93,10 @@ fn split(field: &str) -> Vec<String> {
     for i in 0..runs.len().saturating_sub(1) {
         let upper = runs[i].chars().next().is_some_and(char::is_uppercase);
         let lower = runs[i + 1].chars().next().is_some_and(char::is_lowercase);
-        if upper && lower && let Some(c) = runs[i].pop() {
+        if upper
+            && lower
+            && let Some(c) = runs[i].pop()
+        {
             runs[i + 1].insert(0, c);
         }
     }

@@ -73,7 +73,8 @@ pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
 /// Core events that speak of an object.
 pub async fn events_of(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let uid = value::text(&info.object, "metadata.uid");
-    let mut selector = format!("involvedObject.name={},involvedObject.namespace={}", info.name, info.namespace);
+    let mut selector =
+        format!("involvedObject.name={},involvedObject.namespace={}", info.name, info.namespace);
     if info.resource.plural != "pods" {
         selector.push_str(&format!(",involvedObject.kind={}", info.resource.kind));
     }

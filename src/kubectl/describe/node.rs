@@ -34,11 +34,18 @@ pub async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: bool) ->
         text.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
         for c in conditions {
             let part = |key: &str| value::text(c, key);
-            text.line(1, format!(
-                "{} \t{} \t{} \t{} \t{} \t{}",
-                part("type"), part("status"), rfc1123(part("lastHeartbeatTime")), rfc1123(part("lastTransitionTime")),
-                part("reason"), part("message")
-            ));
+            text.line(
+                1,
+                format!(
+                    "{} \t{} \t{} \t{} \t{} \t{}",
+                    part("type"),
+                    part("status"),
+                    rfc1123(part("lastHeartbeatTime")),
+                    rfc1123(part("lastTransitionTime")),
+                    part("reason"),
+                    part("message")
+                ),
+            );
         }
     }
     text.line(0, "Addresses:");
@@ -78,10 +85,12 @@ pub async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: bool) ->
         text.field(0, "ProviderID", part("spec.providerID"));
     }
     let selector = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", info.name);
-    let pods = ctx.api().await?.get("/api/v1/pods", &[("fieldSelector", &selector), ("limit", "500")]).await?;
+    let pods =
+        ctx.api().await?.get("/api/v1/pods", &[("fieldSelector", &selector), ("limit", "500")]).await?;
     usage(text, n, value::list(&pods, "items"));
     if show_events {
-        let about = format!("involvedObject.name={},involvedObject.namespace=,involvedObject.kind=Node", info.name);
+        let about =
+            format!("involvedObject.name={},involvedObject.namespace=,involvedObject.kind=Node", info.name);
         let mut events = vec![];
         for uid in [part("metadata.uid"), &info.name] {
             let selector = format!("{about},involvedObject.uid={uid}");
@@ -110,7 +119,9 @@ fn taints(text: &mut Text, list: &[Value]) {
         text.line(0, "<none>");
     }
     let mut sorted: Vec<&Value> = list.iter().collect();
-    sorted.sort_by_key(|t| format!("{}={}:{}", value::text(t, "effect"), value::text(t, "key"), value::text(t, "value")));
+    sorted.sort_by_key(|t| {
+        format!("{}={}:{}", value::text(t, "effect"), value::text(t, "key"), value::text(t, "value"))
+    });
     for (i, taint) in sorted.into_iter().enumerate() {
         let tab = if i > 0 { "\t" } else { "" };
         text.line(0, format!("{tab}{}", taint_text(taint)));
@@ -138,7 +149,10 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
     };
     text.line(0, "Lease:");
     if lease.is_null() {
-        text.line(1, format!("HolderIdentity:\tFailed to get lease: leases.coordination.k8s.io \"{name}\" not found"));
+        text.line(
+            1,
+            format!("HolderIdentity:\tFailed to get lease: leases.coordination.k8s.io \"{name}\" not found"),
+        );
         return Ok(());
     }
     let unset = |text_of: &str, shown: String| if text_of.is_empty() { "<unset>".to_string() } else { shown };
@@ -203,18 +217,25 @@ fn usage(text: &mut Text, node: &Value, pods: &[Value]) {
     text.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
     text.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");
     let key = if value::empty(node, "status.allocatable") { "status.capacity" } else { "status.allocatable" };
-    let whole: Amounts = value::pairs(node, key).filter_map(|(k, v)| Some((k.to_string(), Quantity::parse(v)?))).collect();
+    let whole: Amounts =
+        value::pairs(node, key).filter_map(|(k, v)| Some((k.to_string(), Quantity::parse(v)?))).collect();
     let (mut requests, mut limits) = (Amounts::new(), Amounts::new());
     for pod in pods {
         let (wants, may) = (of_pod(pod, "requests"), of_pod(pod, "limits"));
         let cell = |amounts: &Amounts, name: &str| share(amounts.get(name), whole.get(name), name == "cpu");
-        text.line(1, format!(
-            "{}\t{}\t\t{}\t{}\t{}\t{}\t{}",
-            value::text(pod, "metadata.namespace"),
-            value::text(pod, "metadata.name"),
-            cell(&wants, "cpu"), cell(&may, "cpu"), cell(&wants, "memory"), cell(&may, "memory"),
-            since(value::text(pod, "metadata.creationTimestamp"))
-        ));
+        text.line(
+            1,
+            format!(
+                "{}\t{}\t\t{}\t{}\t{}\t{}\t{}",
+                value::text(pod, "metadata.namespace"),
+                value::text(pod, "metadata.name"),
+                cell(&wants, "cpu"),
+                cell(&may, "cpu"),
+                cell(&wants, "memory"),
+                cell(&may, "memory"),
+                since(value::text(pod, "metadata.creationTimestamp"))
+            ),
+        );
         wants.into_iter().for_each(|(name, amount)| add(&mut requests, name, amount));
         may.into_iter().for_each(|(name, amount)| add(&mut limits, name, amount));
     }

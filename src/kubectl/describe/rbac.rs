@@ -22,7 +22,12 @@ fn strings(rule: &Value, key: &str) -> Vec<String> {
 fn rules(role: &Value) -> Vec<Rule> {
     let mut found: Vec<Rule> = vec![];
     let mut add = |rule: Rule| {
-        let same = |r: &&mut Rule| r.group == rule.group && r.resource == rule.resource && r.names == rule.names && r.urls == rule.urls;
+        let same = |r: &&mut Rule| {
+            r.group == rule.group
+                && r.resource == rule.resource
+                && r.names == rule.names
+                && r.urls == rule.urls
+        };
         match found.iter_mut().find(same).filter(|_| rule.resource.is_some()) {
             Some(known) => {
                 for verb in rule.verbs {
@@ -39,9 +44,19 @@ fn rules(role: &Value) -> Vec<Rule> {
         for group in strings(rule, "apiGroups") {
             for resource in strings(rule, "resources") {
                 let names = strings(rule, "resourceNames");
-                let each: Vec<Vec<String>> = if names.is_empty() { vec![vec![]] } else { names.into_iter().map(|n| vec![n]).collect() };
+                let each: Vec<Vec<String>> = if names.is_empty() {
+                    vec![vec![]]
+                } else {
+                    names.into_iter().map(|n| vec![n]).collect()
+                };
                 for names in each {
-                    add(Rule { group: Some(group.clone()), resource: Some(resource.clone()), names, urls: vec![], verbs: verbs.clone() });
+                    add(Rule {
+                        group: Some(group.clone()),
+                        resource: Some(resource.clone()),
+                        names,
+                        urls: vec![],
+                        verbs: verbs.clone(),
+                    });
                 }
             }
         }
@@ -55,7 +70,11 @@ fn rules(role: &Value) -> Vec<Rule> {
         let one = |item: &Option<String>| format!("[{}]", item.as_deref().unwrap_or(""));
         format!(
             "Verbs:{},APIGroups:{},Resources:{},ResourceNames:{},NonResourceURLs:{}",
-            list(&r.verbs), one(&r.group), one(&r.resource), list(&r.names), list(&r.urls)
+            list(&r.verbs),
+            one(&r.group),
+            one(&r.resource),
+            list(&r.names),
+            list(&r.urls)
         )
     });
     found
@@ -80,7 +99,16 @@ pub fn role(text: &mut Text, role: &Value) {
     text.line(1, "---------\t-----------------\t--------------\t-----");
     for rule in rules(role) {
         let list = |items: &[String]| gostr::plain(&json!(items));
-        text.line(1, format!("{}\t{}\t{}\t{}", combined(&rule), list(&rule.urls), list(&rule.names), list(&rule.verbs)));
+        text.line(
+            1,
+            format!(
+                "{}\t{}\t{}\t{}",
+                combined(&rule),
+                list(&rule.urls),
+                list(&rule.names),
+                list(&rule.verbs)
+            ),
+        );
     }
 }
 

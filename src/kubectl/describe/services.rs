@@ -181,7 +181,11 @@ pub fn endpoint_slice(text: &mut Text, object: &Value) {
         text.field(3, "Ready", ready.map_or("<unset>".to_string(), |r| r.to_string()));
         text.field(2, "Hostname", unset(value::text(endpoint, "hostname")));
         if let Some(target) = endpoint.get("targetRef").filter(|t| !t.is_null()) {
-            text.field(2, "TargetRef", format!("{}/{}", value::text(target, "kind"), value::text(target, "name")));
+            text.field(
+                2,
+                "TargetRef",
+                format!("{}/{}", value::text(target, "kind"), value::text(target, "name")),
+            );
         }
         text.field(2, "NodeName", unset(value::text(endpoint, "nodeName")));
         text.field(2, "Zone", unset(value::text(endpoint, "zone")));

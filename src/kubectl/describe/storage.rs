@@ -19,7 +19,8 @@ fn modes(object: &Value, path: &str) -> String {
         ("ReadWriteMany", "RWX"),
         ("ReadWriteOncePod", "RWOP"),
     ];
-    let texts: Vec<&str> = short.iter().filter(|(long, _)| found.contains(long)).map(|(_, short)| *short).collect();
+    let texts: Vec<&str> =
+        short.iter().filter(|(long, _)| found.contains(long)).map(|(_, short)| *short).collect();
     texts.join(",")
 }
 
@@ -84,10 +85,18 @@ pub async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> 
         for c in conditions {
             let part = |key: &str| value::text(c, key);
             let time = super::text::rfc1123;
-            text.line(1, format!(
-                "{} \t{} \t{} \t{} \t{} \t{}",
-                part("type"), part("status"), time(part("lastProbeTime")), time(part("lastTransitionTime")), part("reason"), part("message")
-            ));
+            text.line(
+                1,
+                format!(
+                    "{} \t{} \t{} \t{} \t{} \t{}",
+                    part("type"),
+                    part("status"),
+                    time(part("lastProbeTime")),
+                    time(part("lastTransitionTime")),
+                    part("reason"),
+                    part("message")
+                ),
+            );
         }
     }
     Ok(())
@@ -137,7 +146,8 @@ fn affinity(text: &mut Text, affinity: &Value) {
         }
         for (j, rule) in rules.iter().enumerate() {
             let values: Vec<&str> = value::list(rule, "values").iter().filter_map(Value::as_str).collect();
-            let head = format!("{} {}", value::text(rule, "key"), value::text(rule, "operator").to_lowercase());
+            let head =
+                format!("{} {}", value::text(rule, "key"), value::text(rule, "operator").to_lowercase());
             let rule = if values.is_empty() { head } else { format!("{head} [{}]", values.join(", ")) };
             text.line(0, format!("{}{rule}", if j > 0 { "    \t" } else { "" }));
         }
@@ -147,9 +157,10 @@ fn affinity(text: &mut Text, affinity: &Value) {
 pub fn class(text: &mut Text, class: &Value) {
     let part = |path: &str| value::text(class, path);
     let annotations = value::at(class, "metadata.annotations");
-    let default = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
-        .iter()
-        .any(|key| annotations[*key] == "true");
+    let default =
+        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
+            .iter()
+            .any(|key| annotations[*key] == "true");
     text.field(0, "Name", part("metadata.name"));
     text.field(0, "IsDefaultClass", if default { "Yes" } else { "No" });
     text.field(0, "Annotations", joined_labels(annotations));

@@ -226,7 +226,8 @@ pub fn joined_labels(labels: &Value) -> String {
 
 /// `ReplicaSet/web-1`
 pub fn controller(object: &Value) -> Option<String> {
-    let owner = value::list(object, "metadata.ownerReferences").iter().find(|o| value::flag(o, "controller"))?;
+    let owner =
+        value::list(object, "metadata.ownerReferences").iter().find(|o| value::flag(o, "controller"))?;
     Some(format!("{}/{}", value::text(owner, "kind"), value::text(owner, "name")))
 }
 

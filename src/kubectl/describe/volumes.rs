@@ -27,7 +27,13 @@ pub fn source(text: &mut Text, volume: &Value) {
     let there = |key: &str| volume.get(key).filter(|v| !v.is_null());
     if let Some(path) = there("hostPath") {
         let kind = match value::text(path, "type") {
-            "" => if path.get("type").is_some() { "" } else { "<none>" },
+            "" => {
+                if path.get("type").is_some() {
+                    ""
+                } else {
+                    "<none>"
+                }
+            }
             kind => kind,
         };
         text.field(2, "Type", "HostPath (bare host directory volume)");
@@ -50,7 +56,11 @@ pub fn source(text: &mut Text, volume: &Value) {
         text.field(2, "Name", value::text(map, "name"));
         text.field(2, "Optional", optional(map));
     } else if let Some(claim) = there("persistentVolumeClaim") {
-        text.field(2, "Type", "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)");
+        text.field(
+            2,
+            "Type",
+            "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
+        );
         text.field(2, "ClaimName", value::text(claim, "claimName"));
         text.field(2, "ReadOnly", value::flag(claim, "readOnly"));
     } else if let Some(projected) = there("projected") {

@@ -67,8 +67,10 @@ pub async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), F
             .collect();
         if texts.is_empty() { "<none>".into() } else { texts.join(", ") }
     };
-    let old: Vec<&Value> =
-        sets.iter().filter(|rs| current.is_none_or(|c| c["metadata"]["uid"] != rs["metadata"]["uid"])).collect();
+    let old: Vec<&Value> = sets
+        .iter()
+        .filter(|rs| current.is_none_or(|c| c["metadata"]["uid"] != rs["metadata"]["uid"]))
+        .collect();
     text.field(0, "OldReplicaSets", told(&old));
     text.field(0, "NewReplicaSet", told(current.as_slice()));
     Ok(())
@@ -77,13 +79,21 @@ pub async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), F
 /// Replica sets that a deployment owns, oldest first.
 pub async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let path = format!("/apis/apps/v1/namespaces/{}/replicasets", info.namespace);
-    let list = ctx.api().await?.get(&path, &[("labelSelector", &selector(&info.object)), ("limit", "500")]).await?;
+    let list =
+        ctx.api().await?.get(&path, &[("labelSelector", &selector(&info.object)), ("limit", "500")]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = |rs: &&Value| {
-        value::list(rs, "metadata.ownerReferences").iter().any(|o| value::text(o, "uid") == uid && value::flag(o, "controller"))
+        value::list(rs, "metadata.ownerReferences")
+            .iter()
+            .any(|o| value::text(o, "uid") == uid && value::flag(o, "controller"))
     };
     let mut sets: Vec<Value> = value::list(&list, "items").iter().filter(owned).cloned().collect();
-    sets.sort_by_key(|rs| (value::text(rs, "metadata.creationTimestamp").to_string(), value::text(rs, "metadata.name").to_string()));
+    sets.sort_by_key(|rs| {
+        (
+            value::text(rs, "metadata.creationTimestamp").to_string(),
+            value::text(rs, "metadata.name").to_string(),
+        )
+    });
     Ok(sets)
 }
 
@@ -104,7 +114,8 @@ pub fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
 /// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`
 async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
-    let list = ctx.api().await?.get(&path, &[("labelSelector", &selector(&info.object)), ("limit", "500")]).await?;
+    let list =
+        ctx.api().await?.get(&path, &[("labelSelector", &selector(&info.object)), ("limit", "500")]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = value::list(&list, "items")
         .iter()

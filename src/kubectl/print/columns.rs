@@ -19,7 +19,9 @@ impl Columns {
         let mut columns = vec![];
         for part in spec.split(',') {
             let Some((name, path)) = part.split_once(':') else {
-                return Err(format!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>"));
+                return Err(format!(
+                    "unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>"
+                ));
             };
             columns.push((name.to_string(), jsonpath::relaxed(path)?));
         }
@@ -33,7 +35,11 @@ impl Columns {
         let (names, paths): (Vec<&str>, Vec<&str>) =
             (names.split_whitespace().collect(), paths.split_whitespace().collect());
         if names.len() != paths.len() {
-            return Err(format!("number of headers ({}) and field specifications ({}) don't match", names.len(), paths.len()));
+            return Err(format!(
+                "number of headers ({}) and field specifications ({}) don't match",
+                names.len(),
+                paths.len()
+            ));
         }
         let columns = names
             .iter()

@@ -13,13 +13,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Formats that every printing verb knows.
 const COMMON: &[&str] = &[
-    "go-template", "go-template-file", "json", "jsonpath", "jsonpath-as-json", "jsonpath-file", "name", "template",
-    "templatefile", "yaml",
+    "go-template",
+    "go-template-file",
+    "json",
+    "jsonpath",
+    "jsonpath-as-json",
+    "jsonpath-file",
+    "name",
+    "template",
+    "templatefile",
+    "yaml",
 ];
 /// `get` knows these too.
 const OF_GET: &[&str] = &[
-    "custom-columns", "custom-columns-file", "go-template", "go-template-file", "json", "jsonpath",
-    "jsonpath-as-json", "jsonpath-file", "name", "template", "templatefile", "wide", "yaml",
+    "custom-columns",
+    "custom-columns-file",
+    "go-template",
+    "go-template-file",
+    "json",
+    "jsonpath",
+    "jsonpath-as-json",
+    "jsonpath-file",
+    "name",
+    "template",
+    "templatefile",
+    "wide",
+    "yaml",
 ];
 
 enum How {
@@ -64,8 +83,9 @@ pub fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail>
     }
     let argument = if inline.is_empty() { template_flag } else { inline };
     let from_file = |what: &str| -> Result<String, Fail> {
-        std::fs::read_to_string(ctx.path(argument))
-            .map_err(|e| Fail::Text(format!("error reading {what} {argument}, open {argument}: {}", go_io(&e))))
+        std::fs::read_to_string(ctx.path(argument)).map_err(|e| {
+            Fail::Text(format!("error reading {what} {argument}, open {argument}: {}", go_io(&e)))
+        })
     };
     let needed = || match argument {
         "" => text("template format specified but no template given"),

@@ -100,7 +100,13 @@ mod tests {
     #[test]
     fn as_go_writes_it() {
         let value = json!({"b": [1, {}], "a": "<x & \"y\">\u{7f}", "c": [], "f": 1.0});
-        assert_eq!(compact(&value), "{\"a\":\"\\u003cx \\u0026 \\\"y\\\"\\u003e\u{7f}\",\"b\":[1,{}],\"c\":[],\"f\":1}");
-        assert_eq!(pretty(&json!({"b": [1], "a": {}}), "    ", true), "{\n    \"a\": {},\n    \"b\": [\n        1\n    ]\n}");
+        assert_eq!(
+            compact(&value),
+            "{\"a\":\"\\u003cx \\u0026 \\\"y\\\"\\u003e\u{7f}\",\"b\":[1,{}],\"c\":[],\"f\":1}"
+        );
+        assert_eq!(
+            pretty(&json!({"b": [1], "a": {}}), "    ", true),
+            "{\n    \"a\": {},\n    \"b\": [\n        1\n    ]\n}"
+        );
     }
 }

@@ -132,7 +132,10 @@ impl JsonPath {
             Node::Filter(left, op, right) => {
                 for value in values.iter().filter(|v| !v.is_null()) {
                     let Value::Array(list) = value else {
-                        return Err(format!("{} is not array or slice and cannot be filtered", gostr::plain(value)));
+                        return Err(format!(
+                            "{} is not array or slice and cannot be filtered",
+                            gostr::plain(value)
+                        ));
                     };
                     for item in list {
                         if self.holds(left, op, right, item)? {
@@ -491,7 +494,9 @@ impl Parser {
         if let Ok(i) = text.parse::<i64>() {
             return Ok(Node::Literal(i.into()));
         }
-        text.parse::<f64>().map(|f| Node::Literal(f.into())).map_err(|_| format!("cannot parse number {text}"))
+        text.parse::<f64>()
+            .map(|f| Node::Literal(f.into()))
+            .map_err(|_| format!("cannot parse number {text}"))
     }
 }
 
@@ -574,7 +579,11 @@ fn filtered(text: &str) -> Result<Node, String> {
             ('=' | '!' | '<' | '>', None) if depth == 0 => {
                 let long = chars.get(i + 1) == Some(&'=');
                 let op: String = chars[i..i + 1 + usize::from(long)].iter().collect();
-                return Ok(Node::Filter(expression(&chars[..i])?, op.clone(), expression(&chars[i + op.len()..])?));
+                return Ok(Node::Filter(
+                    expression(&chars[..i])?,
+                    op.clone(),
+                    expression(&chars[i + op.len()..])?,
+                ));
             }
             _ => {}
         }

@@ -17,7 +17,8 @@ pub fn is_break(c: char) -> bool {
 
 /// go-yaml escapes tabs and everything beyond the basic plane.
 pub fn is_printable(c: char) -> bool {
-    matches!(c, '\n' | '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && c != '\u{feff}'
+    matches!(c, '\n' | '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
+        && c != '\u{feff}'
 }
 
 /// What the analysis allows.
@@ -61,7 +62,8 @@ fn analyze(text: &str) -> Allowed {
     for (i, c) in chars.iter().enumerate() {
         let followed = blank_at(i + 1);
         indicators |= match c {
-            '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`'
+            '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@'
+            | '`'
                 if i == 0 =>
             {
                 true
@@ -91,7 +93,13 @@ fn analyze(text: &str) -> Allowed {
     let unsafe_text = space_break || special;
     Allowed {
         multiline: breaks,
-        plain: !(leading || trailing_space || trailing_break || break_space || unsafe_text || breaks || indicators),
+        plain: !(leading
+            || trailing_space
+            || trailing_break
+            || break_space
+            || unsafe_text
+            || breaks
+            || indicators),
         single: !(break_space || unsafe_text),
         block: !(trailing_space || unsafe_text),
     }
@@ -106,13 +114,14 @@ fn is_other_type(text: &str) -> bool {
     static TIME: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"^\d{4}-\d\d?-\d\d?([Tt]\d\d?:\d\d?:\d\d?(\.\d+)?(Z|[-+]\d\d:\d\d)| \d\d?:\d\d?:\d\d?(\.\d+)?)?$").ok()
     });
-    let matches = |pattern: &LazyLock<Option<Regex>>, text: &str| pattern.as_ref().is_some_and(|p| p.is_match(text));
+    let matches =
+        |pattern: &LazyLock<Option<Regex>>, text: &str| pattern.as_ref().is_some_and(|p| p.is_match(text));
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return true,
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => return true,
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => return true,
-        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf"
-        | "-.INF" => return true,
+        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf"
+        | "-.Inf" | "-.INF" => return true,
         _ => {}
     }
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
@@ -126,9 +135,15 @@ fn is_other_type(text: &str) -> bool {
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let based = |prefixes: [&str; 2], radix: u32| {
-        prefixes.iter().find_map(|p| digits.strip_prefix(p)).is_some_and(|d| u64::from_str_radix(d, radix).is_ok())
+        prefixes
+            .iter()
+            .find_map(|p| digits.strip_prefix(p))
+            .is_some_and(|d| u64::from_str_radix(d, radix).is_ok())
     };
-    based(["0x", "0X"], 16) || based(["0o", "0O"], 8) || based(["0b", "0B"], 2) || digits.parse::<u64>().is_ok()
+    based(["0x", "0X"], 16)
+        || based(["0o", "0O"], 8)
+        || based(["0b", "0B"], 2)
+        || digits.parse::<u64>().is_ok()
 }
 
 #[cfg(test)]

@@ -43,7 +43,9 @@ impl Head {
         if shown.namespace {
             cells.push("NAMESPACE".to_string());
         }
-        cells.extend(self.visible(shown).iter().map(|i| value::text(&self.columns[*i], "name").to_uppercase()));
+        cells.extend(
+            self.visible(shown).iter().map(|i| value::text(&self.columns[*i], "name").to_uppercase()),
+        );
         cells.extend(shown.label_columns.iter().map(|l| l.rsplit('/').next().unwrap_or(l).to_uppercase()));
         if shown.labels {
             cells.push("LABELS".into());
@@ -88,7 +90,9 @@ pub fn labels_of(labels: &Value) -> String {
 fn cell(value: &Value, column: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
-        Value::String(text) if value::text(column, "type") == "date" && text.ends_with('Z') => return text.clone(),
+        Value::String(text) if value::text(column, "type") == "date" && text.ends_with('Z') => {
+            return text.clone();
+        }
         other => gostr::plain(other),
     };
     match text.split_once(['\n', '\r', '\u{c}']) {
@@ -114,7 +118,10 @@ pub fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
         keyed.push((key, row.clone()));
     }
     if !found_any {
-        return Err(format!("couldn't find any field with path {} in the list of objects", gostr::quote(&format!("{{{}}}", dotted(expression)))));
+        return Err(format!(
+            "couldn't find any field with path {} in the list of objects",
+            gostr::quote(&format!("{{{}}}", dotted(expression)))
+        ));
     }
     keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
     for (slot, (_, row)) in rows.iter_mut().zip(keyed) {

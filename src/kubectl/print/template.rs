@@ -175,7 +175,8 @@ fn control(word: &str, rest: &str, tokens: &mut Tokens) -> Result<Node, String> 
                 Some((names, text)) if rest.starts_with('$') => (names, text),
                 _ => ("", rest),
             };
-            let mut names: Vec<String> = names.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
+            let mut names: Vec<String> =
+                names.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
             let value = names.pop();
             Node::Range(names.pop(), value, pipe(text)?, body, otherwise)
         }
@@ -265,7 +266,10 @@ fn term(chars: &[char], at: &mut usize) -> Result<Term, String> {
         }
         '`' => {
             let rest = &chars[*at + 1..];
-            let end = rest.iter().position(|c| *c == '`').ok_or("template: output:1: unterminated raw quoted string")?;
+            let end = rest
+                .iter()
+                .position(|c| *c == '`')
+                .ok_or("template: output:1: unterminated raw quoted string")?;
             *at += end + 2;
             Ok(Term::Literal(rest[..end].iter().collect::<String>().into()))
         }
@@ -318,8 +322,25 @@ fn term(chars: &[char], at: &mut usize) -> Result<Term, String> {
 }
 
 const FUNCTIONS: [&str; 19] = [
-    "and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "index", "print", "printf", "println", "exists",
-    "base64decode", "html", "js", "slice",
+    "and",
+    "or",
+    "not",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "len",
+    "index",
+    "print",
+    "printf",
+    "println",
+    "exists",
+    "base64decode",
+    "html",
+    "js",
+    "slice",
 ];
 
 fn truth(value: &Value) -> bool {
@@ -468,7 +489,8 @@ fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
 }
 
 fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
-    let first = || args.first().ok_or_else(|| format!("wrong number of args for {word}: want at least 1 got 0"));
+    let first =
+        || args.first().ok_or_else(|| format!("wrong number of args for {word}: want at least 1 got 0"));
     let two = || match args.as_slice() {
         [a, b, ..] => Ok((a, b)),
         _ => Err(format!("wrong number of args for {word}: want 2 got {}", args.len())),
@@ -513,7 +535,9 @@ fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             for key in &args[1..] {
                 here = match key {
                     Value::String(key) => here.get(key).cloned().unwrap_or(Value::Null),
-                    Value::Number(n) => here.get(n.as_u64().unwrap_or(0) as usize).cloned().unwrap_or(Value::Null),
+                    Value::Number(n) => {
+                        here.get(n.as_u64().unwrap_or(0) as usize).cloned().unwrap_or(Value::Null)
+                    }
                     _ => Value::Null,
                 };
             }
@@ -523,7 +547,8 @@ fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             use base64::Engine as _;
             let text = printed(first()?);
             let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim());
-            let bytes = bytes.map_err(|e| format!("error calling base64decode: base64 decode failed: {e}"))?;
+            let bytes =
+                bytes.map_err(|e| format!("error calling base64decode: base64 decode failed: {e}"))?;
             String::from_utf8_lossy(&bytes).into_owned().into()
         }
         "html" => printed(first()?).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into(),
@@ -557,7 +582,11 @@ fn formatted(format: &str, args: &[Value]) -> String {
         };
         let text = match verb {
             'q' => gostr::quote(&printed(arg)),
-            'f' => format!("{:.*}", spec.split_once('.').and_then(|(_, p)| p.parse().ok()).unwrap_or(6), arg.as_f64().unwrap_or(0.0)),
+            'f' => format!(
+                "{:.*}",
+                spec.split_once('.').and_then(|(_, p)| p.parse().ok()).unwrap_or(6),
+                arg.as_f64().unwrap_or(0.0)
+            ),
             _ => printed(arg),
         };
         let width: usize = spec.split('.').next().unwrap_or("").trim_matches(['-', '+']).parse().unwrap_or(0);
@@ -585,7 +614,10 @@ mod tests {
             ("{{range $i, $x := .items}}{{if $i}}, {{end}}{{$x.name}}{{end}}", "a, b"),
             ("{{(index .items 1).name}} {{len .items}}", "b 2"),
             ("{{.nothing}}", "<no value>"),
-            ("{{range .items}}{{if and .ok (eq .n 1)}}yes{{else if gt .n 10}}big{{else}}no{{end}} {{end}}", "yes big "),
+            (
+                "{{range .items}}{{if and .ok (eq .n 1)}}yes{{else if gt .n 10}}big{{else}}no{{end}} {{end}}",
+                "yes big ",
+            ),
             ("{{index (index .items 1).labels \"x/y\"}}", "z"),
             ("{{.secret | base64decode}}", "hi"),
             ("{{printf \"%-4s|%03d\" \"x\" 7}}", "x   |007"),

@@ -4,7 +4,35 @@ use super::flags::*;
 use super::{Flag, Verb};
 use crate::kubectl::cmd::*;
 
-pub(super) const GLOBAL: &[Flag] = &[AS, AS_GROUP, AS_UID, CACHE_DIR, CERTIFICATE_AUTHORITY, CLIENT_CERTIFICATE, CLIENT_KEY, CLUSTER, CONTEXT, DISABLE_COMPRESSION, INSECURE_SKIP_TLS_VERIFY, KUBECONFIG, LOG_FLUSH_FREQUENCY, MATCH_SERVER_VERSION, NAMESPACE_2, PASSWORD, PROFILE_2, PROFILE_OUTPUT, REQUEST_TIMEOUT, SERVER_2, TLS_SERVER_NAME, TOKEN, USER_2, USERNAME, V, VMODULE, WARNINGS_AS_ERRORS];
+pub(super) const GLOBAL: &[Flag] = &[
+    AS,
+    AS_GROUP,
+    AS_UID,
+    CACHE_DIR,
+    CERTIFICATE_AUTHORITY,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    CLUSTER,
+    CONTEXT,
+    DISABLE_COMPRESSION,
+    INSECURE_SKIP_TLS_VERIFY,
+    KUBECONFIG,
+    LOG_FLUSH_FREQUENCY,
+    MATCH_SERVER_VERSION,
+    NAMESPACE_2,
+    PASSWORD,
+    PROFILE_2,
+    PROFILE_OUTPUT,
+    REQUEST_TIMEOUT,
+    SERVER_2,
+    TLS_SERVER_NAME,
+    TOKEN,
+    USER_2,
+    USERNAME,
+    V,
+    VMODULE,
+    WARNINGS_AS_ERRORS,
+];
 
 #[rustfmt::skip]
 pub(super) const TREE: &[Verb] = &[
@@ -64,8 +92,8 @@ pub(super) const TREE: &[Verb] = &[
     Verb { path: "top", aliases: &[], short: "Display resource (CPU/memory) usage", usage: "top [flags] [options]", flags: &[], required: &[], run: |c| Box::pin(info::group(c)) },
     Verb { path: "top node", aliases: &["nodes", "no"], short: "Display resource (CPU/memory) usage of nodes", usage: "top node [NAME | -l label] [options]", flags: &[NO_HEADERS, SELECTOR, SHOW_CAPACITY, SORT_BY, USE_PROTOCOL_BUFFERS], required: &[], run: |c| Box::pin(info::missing(c)) },
     Verb { path: "top pod", aliases: &["pods", "po"], short: "Display resource (CPU/memory) usage of pods", usage: "top pod [NAME | -l label] [options]", flags: &[ALL_NAMESPACES, CONTAINERS_2, FIELD_SELECTOR, NO_HEADERS, SELECTOR, SORT_BY, SUM, USE_PROTOCOL_BUFFERS], required: &[], run: |c| Box::pin(info::missing(c)) },
-    Verb { path: "cordon", aliases: &[], short: "Mark node as unschedulable", usage: "cordon NODE [options]", flags: &[DRY_RUN, SELECTOR], required: &[], run: |c| Box::pin(info::missing(c)) },
-    Verb { path: "uncordon", aliases: &[], short: "Mark node as schedulable", usage: "uncordon NODE [options]", flags: &[DRY_RUN, SELECTOR], required: &[], run: |c| Box::pin(info::missing(c)) },
+    Verb { path: "cordon", aliases: &[], short: "Mark node as unschedulable", usage: "cordon NODE [options]", flags: &[DRY_RUN, SELECTOR], required: &[], run: |c| Box::pin(nodes::cordon(c)) },
+    Verb { path: "uncordon", aliases: &[], short: "Mark node as schedulable", usage: "uncordon NODE [options]", flags: &[DRY_RUN, SELECTOR], required: &[], run: |c| Box::pin(nodes::uncordon(c)) },
     Verb { path: "drain", aliases: &[], short: "Drain node in preparation for maintenance", usage: "drain NODE [options]", flags: &[CHUNK_SIZE, DELETE_EMPTYDIR_DATA, DISABLE_EVICTION, DRY_RUN, FORCE, GRACE_PERIOD, IGNORE_DAEMONSETS, POD_SELECTOR, SELECTOR, SKIP_WAIT_FOR_DELETE_TIMEOUT, TIMEOUT], required: &[], run: |c| Box::pin(info::missing(c)) },
     Verb { path: "taint", aliases: &[], short: "Update the taints on one or more nodes", usage: "taint NODE NAME KEY_1=VAL_1:TAINT_EFFECT_1 ... KEY_N=VAL_N:TAINT_EFFECT_N [options]", flags: &[ALL, ALLOW_MISSING_TEMPLATE_KEYS, DRY_RUN, FIELD_MANAGER_8, OUTPUT, OVERWRITE_2, SELECTOR, SHOW_MANAGED_FIELDS, TEMPLATE, VALIDATE], required: &[], run: |c| Box::pin(info::missing(c)) },
     Verb { path: "describe", aliases: &[], short: "Show details of a specific resource or group of resources", usage: "describe (-f FILENAME | TYPE [NAME_PREFIX | -l label] | TYPE/NAME) [options]", flags: &[ALL_NAMESPACES, CHUNK_SIZE, FILENAME, KUSTOMIZE, RECURSIVE, SELECTOR, SHOW_EVENTS], required: &[], run: |c| Box::pin(describe::run(c)) },

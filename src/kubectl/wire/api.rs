@@ -36,10 +36,17 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(target: Target, command: &str, output: Arc<Output>, timeout: Option<Duration>) -> Result<Api, Fail> {
+    pub fn new(
+        target: Target,
+        command: &str,
+        output: Arc<Output>,
+        timeout: Option<Duration>,
+    ) -> Result<Api, Fail> {
         let mut headers = HeaderMap::new();
         let mut put = |name: &str, text: &str| {
-            if let (Ok(name), Ok(text)) = (http::HeaderName::try_from(name), http::HeaderValue::from_str(text)) {
+            if let (Ok(name), Ok(text)) =
+                (http::HeaderName::try_from(name), http::HeaderValue::from_str(text))
+            {
                 headers.append(name, text);
             }
         };
@@ -102,7 +109,8 @@ impl Api {
             if status.is_success() {
                 return Ok(response);
             }
-            let again = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+            let again =
+                response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
             if let Some(secs) = again
                 && attempt < RETRIES
                 && (status.as_u16() == 429 || status.is_server_error())

@@ -153,7 +153,7 @@ impl Target {
         };
         let context = match Kubeconfig::find(&files.contexts, context_name) {
             Some(context) => context.clone(),
-                        None if context_name.is_empty() => empty.clone(),
+            None if context_name.is_empty() => empty.clone(),
             None => {
                 return Err(Fail::Plain(format!(
                     "Error in configuration: context was not found for specified context: {context_name}"
@@ -191,11 +191,14 @@ impl Target {
             "" => "default".into(),
             named => named.into(),
         };
-        target.insecure = value::flag(&cluster.value, "insecure-skip-tls-verify") || flags.is("insecure-skip-tls-verify");
+        target.insecure =
+            value::flag(&cluster.value, "insecure-skip-tls-verify") || flags.is("insecure-skip-tls-verify");
         let data = |entry: &Entry, key: &str, flag: &str| material(env, flags, entry, key, flag);
         target.ca_pem = data(&cluster, "certificate-authority", "certificate-authority")?;
         target.server_name = match flags.global("tls-server-name") {
-            "" => Some(value::text(&cluster.value, "tls-server-name")).filter(|s| !s.is_empty()).map(String::from),
+            "" => Some(value::text(&cluster.value, "tls-server-name"))
+                .filter(|s| !s.is_empty())
+                .map(String::from),
             named => Some(named.into()),
         };
         let certificate = data(&user, "client-certificate", "client-certificate")?;
@@ -211,7 +214,8 @@ impl Target {
 
     /// From the address alone.
     fn at(server: &str) -> Result<Target, Fail> {
-        let with_scheme = if server.contains("://") { server.to_string() } else { format!("http://{server}") };
+        let with_scheme =
+            if server.contains("://") { server.to_string() } else { format!("http://{server}") };
         let uri: http::Uri = with_scheme
             .parse()
             .map_err(|e| Fail::Text(format!("parse {}: {e}", crate::kubectl::gostr::quote(server))))?;

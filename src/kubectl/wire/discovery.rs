@@ -72,7 +72,11 @@ impl Discovery {
             let name = value::text(group, "metadata.name");
             for version in value::list(group, "versions") {
                 let word = value::text(version, "version");
-                self.group_versions.push(if name.is_empty() { word.into() } else { format!("{name}/{word}") });
+                self.group_versions.push(if name.is_empty() {
+                    word.into()
+                } else {
+                    format!("{name}/{word}")
+                });
                 if value::text(version, "freshness") == "Stale" {
                     continue;
                 }
@@ -96,7 +100,11 @@ impl Discovery {
             }
         }
         for (group, version, path) in found {
-            self.group_versions.push(if group.is_empty() { version.clone() } else { format!("{group}/{version}") });
+            self.group_versions.push(if group.is_empty() {
+                version.clone()
+            } else {
+                format!("{group}/{version}")
+            });
             let document = match api.get_as(&path, &[("timeout", "32s")], JSON).await {
                 Ok(document) => document,
                 Err(Fail::Api(_)) => continue, // one broken group does not hide the others
@@ -142,10 +150,7 @@ impl Discovery {
             group.is_none_or(|g| r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}."))))
         };
         let candidates = || self.resources.iter().filter(fits);
-        candidates()
-            .find(|r| named(r, name))
-            .or_else(|| candidates().find(|r| short(r, name)))
-            .cloned()
+        candidates().find(|r| named(r, name)).or_else(|| candidates().find(|r| short(r, name))).cloned()
     }
 
     /// The resource of a manifest's kind.
@@ -178,7 +183,8 @@ impl Discovery {
 }
 
 fn aggregated(group: &str, version: &str, resource: &Value) -> Resource {
-    let strings = |path: &str| value::list(resource, path).iter().filter_map(Value::as_str).map(String::from).collect();
+    let strings =
+        |path: &str| value::list(resource, path).iter().filter_map(Value::as_str).map(String::from).collect();
     let subresources = value::list(resource, "subresources").iter();
     Resource {
         group: group.into(),

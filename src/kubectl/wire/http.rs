@@ -52,7 +52,8 @@ impl Dial {
             Some((name, port)) if !port.ends_with(']') => (name, format!("{name}:{port}")),
             _ => (host, format!("{host}:{default}")),
         };
-        let timed_out = || io::Error::new(io::ErrorKind::TimedOut, format!("dial tcp {address}: i/o timeout"));
+        let timed_out =
+            || io::Error::new(io::ErrorKind::TimedOut, format!("dial tcp {address}: i/o timeout"));
         let tcp = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&address))
             .await
             .map_err(|_| timed_out())?
@@ -61,7 +62,8 @@ impl Dial {
         let Some(tls) = &self.tls else {
             return Ok((Box::new(tcp), false));
         };
-        let name = self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
+        let name =
+            self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
         let name = rustls::pki_types::ServerName::try_from(name)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let stream = TlsConnector::from(tls.clone()).connect(name, tcp).await.map_err(tls_error)?;
@@ -74,7 +76,9 @@ impl Dial {
 fn dial_error(error: io::Error, name: &str, address: &str) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => error,
-        _ if error.raw_os_error().is_none() => io::Error::other(format!("dial tcp: lookup {name}: no such host")),
+        _ if error.raw_os_error().is_none() => {
+            io::Error::other(format!("dial tcp: lookup {name}: no such host"))
+        }
         _ => io::Error::other(format!("dial tcp {address}: connect: {}", lower(&error))),
     }
 }
@@ -91,9 +95,9 @@ fn tls_error(error: io::Error) -> io::Error {
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             "tls: failed to verify certificate: x509: certificate signed by unknown authority".into()
         }
-        Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
-            "tls: failed to verify certificate: x509: certificate has expired or is not yet valid".into()
-        }
+        Some(Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "tls: failed to verify certificate: x509: certificate has expired or is not yet valid".into(),
         Some(other) => format!("tls: {other}"),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
         None => lower(&error),
@@ -130,7 +134,11 @@ impl Connection for Conn {
 }
 
 impl Read for Conn {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

@@ -9,7 +9,9 @@ pub fn collection(resource: &Resource, namespace: &str) -> String {
         group => format!("/apis/{group}/{}", resource.version),
     };
     match (resource.namespaced, namespace) {
-        (true, namespace) if !namespace.is_empty() => format!("{root}/namespaces/{namespace}/{}", resource.plural),
+        (true, namespace) if !namespace.is_empty() => {
+            format!("{root}/namespaces/{namespace}/{}", resource.plural)
+        }
         _ => format!("{root}/{}", resource.plural),
     }
 }
@@ -22,7 +24,8 @@ pub fn object(resource: &Resource, namespace: &str, name: &str) -> String {
 /// A name as a segment of a path.
 pub fn segment(name: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+    const SAFE: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
     utf8_percent_encode(name, SAFE).to_string()
 }
 

@@ -61,7 +61,9 @@ pub async fn connect(api: &Api, path: &str, query: Query<'_>, protocols: &str) -
         driver.abort();
         return Err(match serde_json::from_slice::<Value>(&body) {
             Ok(status) => Fail::Api(Refusal::of(&status, code)),
-            Err(_) => Fail::Text(format!("unable to upgrade connection: {}", String::from_utf8_lossy(&body).trim())),
+            Err(_) => {
+                Fail::Text(format!("unable to upgrade connection: {}", String::from_utf8_lossy(&body).trim()))
+            }
         });
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(transport)?;
@@ -92,7 +94,9 @@ fn resized((columns, rows): (u16, u16)) -> Message {
 /// Copies streams both ways until the process has ended. A non-zero exit code is [`Fail::Coded`].
 pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Result<(), Fail> {
     let (mut sink, mut source) = socket.split();
-    let lost = |e: tokio_tungstenite::tungstenite::Error| Fail::Text(format!("error reading from error stream: {e}"));
+    let lost = |e: tokio_tungstenite::tungstenite::Error| {
+        Fail::Text(format!("error reading from error stream: {e}"))
+    };
     let mut sizes = given.sizes;
     if let Some(sizes) = &mut sizes {
         let (columns, rows) = *sizes.borrow_and_update();

@@ -89,12 +89,18 @@ fn add(
     bytes: Vec<u8>,
     (name, what): (&str, &str),
 ) -> Result<(), Fail> {
-    let valid = !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    let valid = !key.is_empty()
+        && key.len() <= 253
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
     if !valid {
         return text(format!(
             "{} is not {} a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
             quote(&key),
-            if what == "ConfigMap" { "a valid key name for a ConfigMap:" } else { "valid key name for a Secret" }
+            if what == "ConfigMap" {
+                "a valid key name for a ConfigMap:"
+            } else {
+                "valid key name for a Secret"
+            }
         ));
     }
     if found.contains_key(&key) {
@@ -179,7 +185,9 @@ pub async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
         let (server, user, password, email) =
             (flag("docker-server"), flag("docker-username"), flag("docker-password"), flag("docker-email"));
         if user.is_empty() || password.is_empty() || server.is_empty() {
-            return text("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required");
+            return text(
+                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required",
+            );
         }
         let mut entry = Map::new();
         entry.insert("username".into(), user.clone().into());

@@ -45,7 +45,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             annotate_last_applied(&mut info.object, true);
         }
         if dry_run != DryRun::Client {
-            let mut query = vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+            let mut query = vec![
+                ("fieldManager", ctx.flags.text("field-manager")),
+                ("fieldValidation", validation(ctx)?),
+            ];
             dry_run.query(&mut query);
             match ctx.api().await?.post(&info.collection(), &query, &info.object).await {
                 Ok(object) => info.object = object,

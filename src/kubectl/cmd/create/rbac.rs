@@ -9,8 +9,20 @@ use serde_json::{Map, Value, json};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 const KNOWN_VERBS: [&str; 14] = [
-    "get", "delete", "list", "create", "update", "patch", "watch", "proxy", "deletecollection", "use", "bind",
-    "escalate", "impersonate", "approve",
+    "get",
+    "delete",
+    "list",
+    "create",
+    "update",
+    "patch",
+    "watch",
+    "proxy",
+    "deletecollection",
+    "use",
+    "bind",
+    "escalate",
+    "impersonate",
+    "approve",
 ];
 
 /// Rules of `--verb --resource --resource-name`, one an API group.
@@ -32,7 +44,10 @@ async fn rules(ctx: &Ctx, non_resource: &[String]) -> Result<Vec<Value>, Fail> {
         return Ok(vec![json!({"verbs": verbs, "nonResourceURLs": non_resource})]);
     }
     for verb in &verbs {
-        if verb != "*" && !KNOWN_VERBS.contains(&verb.as_str()) && !["sign", "attest"].contains(&verb.as_str()) {
+        if verb != "*"
+            && !KNOWN_VERBS.contains(&verb.as_str())
+            && !["sign", "attest"].contains(&verb.as_str())
+        {
             ctx.note(format!("Warning: '{verb}' is not a standard resource verb"));
         }
     }
@@ -53,7 +68,11 @@ async fn rules(ctx: &Ctx, non_resource: &[String]) -> Result<Vec<Value>, Fail> {
                     let (name, group) = resource.split_once('.').unwrap_or((resource, ""));
                     Fail::Plain(match group {
                         "" => format!("the server doesn't have a resource type {}", quote(name)),
-                        group => format!("the server doesn't have a resource type {} in group {}", quote(name), quote(group)),
+                        group => format!(
+                            "the server doesn't have a resource type {} in group {}",
+                            quote(name),
+                            quote(group)
+                        ),
                     })
                 }
                 other => other,
@@ -124,7 +143,11 @@ fn binding(ctx: &Ctx, kind: &str, meta: Value, role: (&str, &str)) -> Result<Val
     if !subjects.is_empty() {
         crate::api::value::put(&mut object, "subjects", subjects);
     }
-    crate::api::value::put(&mut object, "roleRef", json!({"apiGroup": GROUP, "kind": role.0, "name": role.1}));
+    crate::api::value::put(
+        &mut object,
+        "roleRef",
+        json!({"apiGroup": GROUP, "kind": role.0, "name": role.1}),
+    );
     Ok(object)
 }
 

@@ -44,7 +44,8 @@ pub async fn quota(ctx: &Ctx) -> Result<(), Fail> {
         spec.insert("scopes".into(), scopes.split(',').map(Value::from).collect());
     }
     let meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
-    let object = json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}});
+    let object =
+        json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}});
     submit(ctx, &within(ctx, "api/v1", "resourcequotas")?, object, "quota: ").await
 }
 
@@ -77,8 +78,11 @@ pub async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
         _ => return text("min-available and max-unavailable cannot be both specified"),
     };
     let parsed = Selector::parse(selector).map_err(Fail::Text)?;
-    let labels: Map<String, Value> =
-        parsed.0.iter().map(|r| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into())).collect();
+    let labels: Map<String, Value> = parsed
+        .0
+        .iter()
+        .map(|r| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into()))
+        .collect();
     spec.insert("selector".into(), json!({"matchLabels": labels}));
     let order = ["minAvailable", "selector", "maxUnavailable"];
     let spec: Map<String, Value> =
@@ -86,7 +90,8 @@ pub async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
     let object = json!({"kind": "PodDisruptionBudget", "apiVersion": "policy/v1",
         "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[]), "spec": spec,
         "status": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}});
-    submit(ctx, &within(ctx, "apis/policy/v1", "poddisruptionbudgets")?, object, "poddisruptionbudgets: ").await
+    submit(ctx, &within(ctx, "apis/policy/v1", "poddisruptionbudgets")?, object, "poddisruptionbudgets: ")
+        .await
 }
 
 fn int_or_string(text: &str) -> Value {

@@ -59,7 +59,8 @@ fn deployment_name(ctx: &Ctx) -> Result<String, Fail> {
 fn container_name(image: &str, index: usize, count: usize) -> String {
     let base = image.rsplit('/').next().unwrap_or(image);
     let base = base.split([':', '@']).next().unwrap_or(base);
-    let clean: String = base.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let clean: String =
+        base.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     if count == 1 {
         return clean;
     }
@@ -106,7 +107,8 @@ pub async fn job(ctx: &Ctx) -> Result<(), Fail> {
     if !from.is_empty() {
         value::put(&mut meta, "annotations", json!({"cronjob.kubernetes.io/instantiate": "manual"}));
     }
-    let object = json!({"kind": "Job", "apiVersion": "batch/v1", "metadata": meta, "spec": spec, "status": {}});
+    let object =
+        json!({"kind": "Job", "apiVersion": "batch/v1", "metadata": meta, "spec": spec, "status": {}});
     submit(ctx, &within(ctx, "apis/batch/v1", "jobs")?, object, "job: ").await
 }
 
