@@ -185,10 +185,7 @@ fn invalid(refusal: &Refusal) -> String {
     }
     let mut told: Vec<String> = vec![];
     for cause in causes {
-        let text = match value::text(cause, "field") {
-            "" => value::text(cause, "message").to_string(),
-            field => format!("{field}: {}", value::text(cause, "message")),
-        };
+        let text = format!("{}: {}", value::text(cause, "field"), value::text(cause, "message"));
         if !told.contains(&text) {
             told.push(text);
         }

@@ -76,9 +76,12 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     {
         let shown = match done.as_slice() {
             [one] => one.clone(),
-            _ => json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": done}),
+            _ => {
+                let items: Vec<Value> = done.iter().cloned().map(builder::sorted).collect();
+                json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
+            }
         };
-        ctx.out(format.print(&shown, true)?);
+        ctx.out(format.print(&shown, done.len() == 1)?);
     }
     Fail::join(failures)
 }

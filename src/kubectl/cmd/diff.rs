@@ -36,10 +36,7 @@ struct Pair {
 
 async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     if !ctx.args.is_empty() {
-        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" "))).map_err(|f| match f {
-            Fail::Text(t) => Fail::Text(t),
-            other => other,
-        });
+        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
     let files = ctx.flags.list("filename");
     if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
@@ -81,9 +78,7 @@ async fn pair(ctx: &Ctx, info: &Info) -> Result<Pair, Fail> {
         None => api.post(&info.collection(), &query, &info.object).await?,
         Some(live) => {
             let mut modified = info.object.clone();
-            if let Some(Value::Object(annotations)) = value::at_mut(&mut modified, "metadata.annotations") {
-                annotations.shift_remove(LAST_APPLIED);
-            }
+            value::slot_map(&mut modified, "metadata.annotations").shift_remove(LAST_APPLIED);
             let (mut patch, kind) = patch_between(info, &modified, live);
             if merge::is_empty(&patch) {
                 live.clone()

@@ -126,14 +126,15 @@ async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>) -> Result<Vec<Fa
     for (info, edited) in infos.iter().zip(edited) {
         let mut before = info.object.clone();
         value::remove(&mut before, "metadata.managedFields");
-        for (what, path) in [("apiVersion", "apiVersion"), ("kind", "kind"), ("name", "metadata.name")] {
-            if value::at(&before, path) != value::at(&edited, path) {
-                failed.push(Fail::Text(format!(
-                    "At least one of apiVersion, kind and name was changed ({what})"
-                )));
-            }
-        }
-        if !failed.is_empty() {
+        if ["apiVersion", "kind", "metadata.name"]
+            .iter()
+            .any(|p| value::at(&before, p) != value::at(&edited, p))
+        {
+            failed.push(Fail::Text(format!(
+                "{} {} is invalid",
+                info.resource.qualified(),
+                quote(&info.name)
+            )));
             continue;
         }
         let (patch, kind) = if is_strategic(&info.resource) {
@@ -178,7 +179,7 @@ async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => text(format!("there was a problem with the editor {}", quote(program))),
-        Err(_) => text(format!("unable to launch the editor {}", quote(program))),
+        Err(_) => text(format!("there was a problem with the editor {}", quote(program))),
     }
 }
 

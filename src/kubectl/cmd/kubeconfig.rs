@@ -25,12 +25,50 @@ pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
     if !raw {
         redact(&mut config);
     }
+    ordered(&mut config);
     let output = if ctx.flags.text("output").is_empty() { "yaml" } else { ctx.flags.text("output") };
     match formats::named(ctx, output, false)? {
         Some(format) => ctx.out(format.print(&config, false)?),
         None => ctx.out(yaml::to_string(&config)),
     }
     Ok(())
+}
+
+/// Fields in the order of Go's structs.
+fn ordered(config: &mut Value) {
+    for (list, key, order) in [
+        (
+            "clusters",
+            "cluster",
+            &[
+                "server",
+                "tls-server-name",
+                "insecure-skip-tls-verify",
+                "certificate-authority",
+                "certificate-authority-data",
+            ][..],
+        ),
+        (
+            "users",
+            "user",
+            &[
+                "client-certificate",
+                "client-certificate-data",
+                "client-key",
+                "client-key-data",
+                "token",
+                "tokenFile",
+            ],
+        ),
+        ("contexts", "context", &["cluster", "user", "namespace"]),
+    ] {
+        for entry in value::list_mut(config, list) {
+            let Some(Value::Object(fields)) = entry.get_mut(key) else { continue };
+            let mut sorted: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
+            sorted.sort_by_key(|(name, _)| order.iter().position(|o| o == name).unwrap_or(order.len()));
+            fields.extend(sorted);
+        }
+    }
 }
 
 fn redact(config: &mut Value) {
@@ -119,15 +157,16 @@ pub async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
     }
     let mut names: Vec<&str> = files.contexts.iter().map(|c| c.name.as_str()).collect();
     names.sort();
-    for wanted in &ctx.args {
-        if !names.contains(&wanted.as_str()) {
-            return text(format!("context {wanted} not found"));
-        }
-    }
+    let lost: Vec<Fail> = ctx
+        .args
+        .iter()
+        .filter(|wanted| !names.contains(&wanted.as_str()))
+        .map(|wanted| Fail::Text(format!("context {wanted} not found")))
+        .collect();
     names.retain(|n| ctx.args.is_empty() || ctx.args.iter().any(|a| a == n));
     if output == "name" {
         names.iter().for_each(|n| ctx.line(n));
-        return Ok(());
+        return Fail::join(lost);
     }
     let mut rows = String::new();
     if !ctx.flags.is("no-headers") {
@@ -145,7 +184,7 @@ pub async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
         ));
     }
     ctx.out(tab::align(&rows, 6, 3));
-    Ok(())
+    Fail::join(lost)
 }
 
 pub async fn get_clusters(ctx: &Ctx) -> Result<(), Fail> {
@@ -265,6 +304,9 @@ pub async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
     let path = home_of(&files, known.map(|e| e.file.as_path()));
     rewrite(&path, |config| {
         let context = entry(config, "contexts", "context", &name);
+        for key in ["cluster", "user"] {
+            context.entry(key).or_insert("".into());
+        }
         for key in ["cluster", "user", "namespace"] {
             if ctx.flags.changed(key) {
                 context.insert(key.into(), ctx.flags.text(key).into());

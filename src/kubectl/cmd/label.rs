@@ -38,7 +38,7 @@ struct Wanted {
 }
 
 fn is_change(word: &str) -> bool {
-    word.contains('=') || (word.ends_with('-') && word.len() > 1)
+    (word.contains('=') && !word.starts_with('=')) || (word.ends_with('-') && word.len() > 1)
 }
 
 fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
@@ -148,16 +148,20 @@ async fn one(
         }
     }
     let mut patch = Map::new();
-    let mut removed = false;
+    let mut removed = 0;
     for key in &wanted.remove {
         if there.contains_key(key) {
-            removed = true;
+            removed += 1;
             patch.insert(key.clone(), Value::Null);
         } else if notes.field == "labels" {
             ctx.line(format!("label {} not found.", quote(key)));
         }
     }
-    let changes = wanted.set.iter().any(|(k, v)| there.get(k).and_then(Value::as_str) != Some(v)) || removed;
+    let added = wanted.set.iter().filter(|(k, _)| !there.contains_key(k)).count();
+    let changes =
+        wanted.set.iter().any(|(k, v)| there.get(k).and_then(Value::as_str) != Some(v)) || removed > 0;
+    // A map that was not there becomes an empty one, which counts as a change.
+    let made = value::at(&info.object, &path).is_null();
     for (key, given) in &wanted.set {
         if there.get(key).and_then(Value::as_str) != Some(given) {
             patch.insert(key.clone(), given.clone().into());
@@ -187,8 +191,8 @@ async fn one(
             ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, body.to_string().into()).await?;
     }
     Ok(match notes.field {
-        "labels" if removed && wanted.set.is_empty() => "unlabeled",
-        "labels" if !changes && wanted.remove.is_empty() => "not labeled",
+        "labels" if removed > added => "unlabeled",
+        "labels" if !changes && !made => "not labeled",
         _ => notes.done,
     })
 }

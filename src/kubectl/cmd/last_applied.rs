@@ -3,7 +3,7 @@
 use super::common::LAST_APPLIED;
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
-use crate::kubectl::error::{Fail, text};
+use crate::kubectl::error::Fail;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::print::{json, yaml};
 use serde_json::Value;
@@ -21,10 +21,7 @@ pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)?;
     for info in infos {
         let Some(last) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
-            return text(format!(
-                "no last-applied-configuration annotation found on resource: {}",
-                info.name
-            ));
+            continue;
         };
         let last: Value = serde_json::from_str(last)
             .map_err(|e| Fail::Text(format!("{} cannot be read: {e}", quote(LAST_APPLIED))))?;

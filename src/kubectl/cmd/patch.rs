@@ -31,14 +31,17 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         (patch, "") => patch.to_string(),
         _ => return text("cannot specify --patch and --patch-file together"),
     };
-    let patch = manifest::parse_yaml(given.as_bytes()).map_err(|why| {
-        Fail::Text(format!(
-            "unable to parse {}: {}",
-            quote(&given),
-            why.trim_start_matches("error converting YAML to JSON: ")
-        ))
-    })?;
-    let bytes = Bytes::from(json::compact(&patch));
+    // What looks like JSON goes to the server as it is.
+    let (patch, bytes) = if given.trim_start().starts_with('{') {
+        (serde_json::from_str(&given).unwrap_or(Value::Null), Bytes::from(given.clone()))
+    } else {
+        let patch = manifest::parse_yaml(given.as_bytes()).map_err(|why| {
+            let why = why.trim_start_matches("error converting YAML to JSON: ");
+            Fail::Text(format!("unable to parse {}: {why}", quote(&given)))
+        })?;
+        let bytes = Bytes::from(json::compact(&patch));
+        (patch, bytes)
+    };
     let dry_run = DryRun::of(ctx)?;
     let format = formats::of(ctx, false)?;
     let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
@@ -51,7 +54,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         "" => String::new(),
         sub => format!("/{sub}"),
     };
-    for info in infos {
+    for mut info in infos {
+        if !sub.is_empty() {
+            info.object = ctx.api().await?.get(&format!("{}{sub}", info.path()), &[]).await?;
+        }
         let mut query = vec![("fieldManager", "kubectl-patch")];
         if !ctx.flags.text("field-manager").is_empty() {
             query[0].1 = ctx.flags.text("field-manager");
