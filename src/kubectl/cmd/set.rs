@@ -22,7 +22,7 @@ fn spec_path(kind: &str) -> Option<&'static str> {
 }
 
 /// Words that name resources, and `KEY=VALUE` words.
-fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {
+pub(super) fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {
     let (mut resources, mut pairs) = (vec![], vec![]);
     for word in &ctx.args {
         match word.split_once('=') {
@@ -39,7 +39,7 @@ fn wrapped(path: &str, change: Value) -> Value {
 }
 
 /// Sends to each object what `change` makes of its pod spec, and tells what happened.
-async fn each(
+pub(super) async fn each(
     ctx: &Ctx,
     resources: &[String],
     operation: &str,
