@@ -58,7 +58,7 @@ enum Verdict {
 
 const DAEMON: &str = "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
 const LOCAL: &str = "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
-const ALONE: &str = "cannot delete Pods that declare no controller (use --force to override)";
+const ALONE: &str = "cannot delete cannot delete Pods that declare no controller (use --force to override)";
 
 fn judge(ctx: &Ctx, pod: &Value) -> Verdict {
     let annotations = value::at(pod, "metadata.annotations");

@@ -58,6 +58,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let typed = |mut e: Value| {
             value::put(&mut e, "apiVersion", "v1");
             value::put(&mut e, "kind", "Event");
+            for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+                value::default(&mut e, time, Value::Null);
+            }
             e
         };
         let items: Vec<Value> = events.into_iter().map(typed).collect();

@@ -56,14 +56,18 @@ pub(super) async fn each(
     for mut info in infos {
         let Some(path) = spec_path(&info.resource.kind) else {
             failures.push(Fail::Text(format!(
-                "the object is not a pod or does not have a pod template: {}",
-                info.resource.kind
+                "{}/{} the object is not a pod or does not have a pod template: *{}.{}",
+                info.resource.plural, info.name, info.resource.version, info.resource.kind
             )));
             continue;
         };
         let patch = match change(&info, value::at(&info.object, path)) {
             Ok(Some(patch)) => wrapped(path, patch),
             Ok(None) => continue,
+            Err(Fail::Text(why)) if operation == "env updated" => {
+                failures.push(Fail::Text(format!("{}/{} {why}", info.resource.plural, info.name)));
+                continue;
+            }
             Err(fail) => {
                 failures.push(fail);
                 continue;

@@ -1,6 +1,7 @@
 //! taint: what keeps pods away from nodes.
 
 use super::common::{DryRun, Teller, validation};
+use crate::api::validate::names;
 use crate::api::value;
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
@@ -47,7 +48,9 @@ fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
     let (key, given) = pair.split_once('=').unwrap_or((pair, ""));
     if !remove || !effect.is_empty() {
         if effect.is_empty() {
-            return ctx.usage(format!("invalid taint spec: {word}"));
+            let problem = names::qualified_name(word).into_iter().next();
+            let problem = problem.map_or(String::new(), |p| format!(", {p}"));
+            return ctx.usage(format!("invalid taint spec: {word}{problem}"));
         }
         if !EFFECTS.contains(&effect) {
             return ctx.usage(format!("invalid taint effect: {effect}, unsupported taint effect"));
@@ -58,7 +61,7 @@ fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let teller = Teller::of(ctx, DryRun::No)?; // taint does not say that it only pretends
     let at = ctx.args.iter().position(|a| is_taint(a)).unwrap_or(ctx.args.len());
     let (objects, words) = ctx.args.split_at(at);
     let selected = ctx.flags.is("all") || !ctx.flags.text("selector").is_empty();
@@ -127,9 +130,12 @@ fn changed(
 ) -> Result<(&'static str, Vec<Taint>), Fail> {
     let same = |a: &Taint, b: &Taint| a.key == b.key && (b.effect.is_empty() || a.effect == b.effect);
     let added: Vec<&Taint> = changes.iter().filter(|(_, remove)| !remove).map(|(t, _)| t).collect();
-    if !overwrite && added.iter().any(|new| old.iter().any(|o| same(o, new))) {
+    let taken: Vec<&str> =
+        added.iter().filter(|new| old.iter().any(|o| same(o, new))).map(|t| t.key.as_str()).collect();
+    if !overwrite && !taken.is_empty() {
         return text(format!(
-            "node {node} already has a taint(s) with same effect(s) and --overwrite is false"
+            "node {node} already has {} taint(s) with same effect(s) and --overwrite is false",
+            taken.join(",")
         ));
     }
     let modified = added.iter().any(|new| old.iter().any(|o| same(o, new)));
