@@ -1,6 +1,6 @@
 //! expose: a service in front of a pod, service or workload.
 
-use super::common::{DryRun, Teller, annotate_last_applied};
+use super::common::{DryRun, Teller, annotate_last_applied, enforced};
 use super::run::overridden;
 use crate::api::labels::Selector;
 use crate::api::value;
@@ -95,7 +95,9 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     }
     let mut meta = Map::new();
     meta.insert("name".into(), name.into());
-    meta.insert("namespace".into(), info.namespace.clone().into());
+    if let Some(namespace) = enforced(ctx)? {
+        meta.insert("namespace".into(), namespace.into());
+    }
     meta.insert("creationTimestamp".into(), Value::Null);
     if labels.as_object().is_some_and(|l| !l.is_empty()) {
         meta.insert("labels".into(), labels);

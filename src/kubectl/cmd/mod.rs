@@ -1,12 +1,16 @@
 //! The verbs.
 
 pub mod apply;
+pub mod auth;
 pub mod common;
+pub mod cp;
 pub mod create;
 pub mod delete;
 pub mod describe;
 pub mod diff;
+pub mod drain;
 pub mod edit;
+pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod expose;
@@ -18,9 +22,13 @@ pub mod last_applied;
 pub mod logs;
 pub mod nodes;
 pub mod patch;
+pub mod port_forward;
 pub mod replace;
 pub mod rollout;
 pub mod run;
 pub mod scale;
 pub mod set;
+pub mod set_env;
+pub mod taint;
+pub mod top;
 pub mod wait;

@@ -17,7 +17,7 @@ pub async fn uncordon(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// The nodes that the arguments or the selector name.
-async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+pub(super) async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let selector = ctx.flags.text("selector");
     if ctx.args.is_empty() && selector.is_empty() {
         return ctx.usage(format!("USAGE: {} [flags]", ctx.verb.usage.trim_end_matches(" [options]")));
@@ -42,7 +42,7 @@ async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     builder::objects(ctx, asked).await
 }
 
-async fn mark(ctx: &Ctx, unschedulable: bool) -> Result<(), Fail> {
+pub(super) async fn mark(ctx: &Ctx, unschedulable: bool) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let (infos, mut failures) = nodes(ctx).await?;
     let word = if unschedulable { "cordoned" } else { "uncordoned" };

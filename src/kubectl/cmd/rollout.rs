@@ -333,6 +333,10 @@ async fn patched(
 ) -> Result<(), Fail> {
     let teller = Teller::of(ctx, DryRun::No)?;
     let (infos, mut failures) = asked(ctx).await?;
+    if infos.is_empty() && failures.is_empty() {
+        let (namespace, _) = ctx.namespace()?;
+        ctx.note(format!("No resources found in {namespace} namespace."));
+    }
     for info in infos {
         let patch = match change(&info) {
             Ok(Some(patch)) => patch,

@@ -184,6 +184,7 @@ async fn attached(ctx: &Ctx, pod: &Value, remove: bool) -> Result<(), Fail> {
     if remove {
         let options = json!({"propagationPolicy": "Background"});
         match ctx.api().await?.delete(&info.path(), &[], &options).await {
+            Ok(_) if ctx.flags.is("quiet") => {}
             Ok(_) => ctx.line(format!("pod {} deleted", quote(&info.name))),
             Err(fail) if fail.is_not_found() => {}
             Err(fail) => return Err(fail),

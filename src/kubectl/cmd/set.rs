@@ -22,7 +22,7 @@ fn spec_path(kind: &str) -> Option<&'static str> {
 }
 
 /// Words that name resources, and `KEY=VALUE` words.
-fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {
+pub(super) fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {
     let (mut resources, mut pairs) = (vec![], vec![]);
     for word in &ctx.args {
         match word.split_once('=') {
@@ -39,7 +39,7 @@ fn wrapped(path: &str, change: Value) -> Value {
 }
 
 /// Sends to each object what `change` makes of its pod spec, and tells what happened.
-async fn each(
+pub(super) async fn each(
     ctx: &Ctx,
     resources: &[String],
     operation: &str,
@@ -56,14 +56,18 @@ async fn each(
     for mut info in infos {
         let Some(path) = spec_path(&info.resource.kind) else {
             failures.push(Fail::Text(format!(
-                "the object is not a pod or does not have a pod template: {}",
-                info.resource.kind
+                "{}/{} the object is not a pod or does not have a pod template: *{}.{}",
+                info.resource.plural, info.name, info.resource.version, info.resource.kind
             )));
             continue;
         };
         let patch = match change(&info, value::at(&info.object, path)) {
             Ok(Some(patch)) => wrapped(path, patch),
             Ok(None) => continue,
+            Err(Fail::Text(why)) if operation == "env updated" => {
+                failures.push(Fail::Text(format!("{}/{} {why}", info.resource.plural, info.name)));
+                continue;
+            }
             Err(fail) => {
                 failures.push(fail);
                 continue;

@@ -17,8 +17,9 @@ use super::builder::Info;
 use super::ctx::Ctx;
 use super::error::Fail;
 use crate::api::value;
+pub use rbac::rows as rules;
 use serde_json::Value;
-pub use text::Text;
+pub use text::{Text, interval};
 
 /// The whole description of an object.
 pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {

@@ -39,7 +39,8 @@ fn rules(role: &Value) -> Vec<Rule> {
             None => found.push(rule),
         }
     };
-    for rule in value::list(role, "rules") {
+    let parts = ["rules", "resourceRules", "nonResourceRules"];
+    for rule in parts.iter().flat_map(|p| value::list(role, p)) {
         let verbs = strings(rule, "verbs");
         for group in strings(rule, "apiGroups") {
             for resource in strings(rule, "resources") {
@@ -90,6 +91,15 @@ fn combined(rule: &Rule) -> String {
     }
 }
 
+/// Rows of four cells: resource, URLs, names, verbs. `holder` has `rules` (a role) or what a rules review answers.
+pub fn rows(holder: &Value) -> Vec<String> {
+    let list = |items: &[String]| gostr::plain(&json!(items));
+    rules(holder)
+        .iter()
+        .map(|r| format!("{}\t{}\t{}\t{}", combined(r), list(&r.urls), list(&r.names), list(&r.verbs)))
+        .collect()
+}
+
 pub fn role(text: &mut Text, role: &Value) {
     text.field(0, "Name", value::text(role, "metadata.name"));
     text.labels("Labels", value::at(role, "metadata.labels"));
@@ -97,19 +107,7 @@ pub fn role(text: &mut Text, role: &Value) {
     text.line(0, "PolicyRule:");
     text.line(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs");
     text.line(1, "---------\t-----------------\t--------------\t-----");
-    for rule in rules(role) {
-        let list = |items: &[String]| gostr::plain(&json!(items));
-        text.line(
-            1,
-            format!(
-                "{}\t{}\t{}\t{}",
-                combined(&rule),
-                list(&rule.urls),
-                list(&rule.names),
-                list(&rule.verbs)
-            ),
-        );
-    }
+    rows(role).iter().for_each(|row| text.line(1, row));
 }
 
 pub fn binding(text: &mut Text, binding: &Value) {

@@ -1,0 +1,143 @@
+//! auth can-i, auth whoami: what the server thinks of the user.
+
+use crate::api::value;
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr;
+use crate::kubectl::print::{formats, tab};
+use serde_json::{Value, json};
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
+
+pub async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
+    let all = ctx.flags.is("all-namespaces");
+    let namespace = if all { String::new() } else { ctx.namespace()?.0 };
+    if ctx.flags.is("list") {
+        return list(ctx, &namespace).await;
+    }
+    let quiet = ctx.flags.is("quiet");
+    let (verb, word, name) = match ctx.args.as_slice() {
+        [verb, word] => match word.split_once('/') {
+            _ if word.starts_with('/') => (verb, word.as_str(), ""),
+            Some((word, name)) => (verb, word, name),
+            None => (verb, word.as_str(), ""),
+        },
+        [verb, word, name] => (verb, word.as_str(), name.as_str()),
+        _ => {
+            return Err(Fail::Text(
+                "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.".into(),
+            ));
+        }
+    };
+    let spec = if word.starts_with('/') {
+        json!({"nonResourceAttributes": {"path": word, "verb": verb}})
+    } else {
+        let (group, plural) = resource(ctx, word, quiet).await?;
+        let mut attributes =
+            json!({"namespace": namespace, "verb": verb, "group": group, "resource": plural});
+        if !ctx.flags.text("subresource").is_empty() {
+            value::put(&mut attributes, "subresource", ctx.flags.text("subresource"));
+        }
+        if !name.is_empty() {
+            value::put(&mut attributes, "name", name);
+        }
+        json!({"resourceAttributes": attributes})
+    };
+    let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {"creationTimestamp": null}, "spec": spec, "status": {"allowed": false}});
+    let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectaccessreviews"), &[], &review).await?;
+    let allowed = value::flag(&answer, "status.allowed");
+    if !quiet {
+        let mut line = if allowed { "yes" } else { "no" }.to_string();
+        let reason = value::text(&answer, "status.reason");
+        if !reason.is_empty() && !allowed {
+            line.push_str(&format!(" - {reason}"));
+        }
+        let problem = value::text(&answer, "status.evaluationError");
+        if !problem.is_empty() {
+            line.push_str(&format!(" - {problem}"));
+        }
+        ctx.line(line);
+    }
+    if allowed { Ok(()) } else { Err(Fail::Exit(1)) }
+}
+
+/// Group and plural of a word; one that is unknown is asked about as it is, with a warning.
+async fn resource(ctx: &Ctx, word: &str, quiet: bool) -> Result<(String, String), Fail> {
+    if word == "*" {
+        return Ok(("*".into(), "*".into()));
+    }
+    match ctx.discovery().await?.find(word) {
+        Some(found) => {
+            if !found.namespaced && !ctx.flags.is("all-namespaces") && !quiet {
+                let group = if found.group.is_empty() {
+                    String::new()
+                } else {
+                    format!(" in group '{}'", found.group)
+                };
+                ctx.note(format!("Warning: resource '{}' is not namespace scoped{group}\n", found.plural));
+            }
+            Ok((found.group.clone(), found.plural.clone()))
+        }
+        None => {
+            let (name, group) = word.split_once('.').unwrap_or((word, ""));
+            if !quiet {
+                let within = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
+                ctx.note(format!("Warning: the server doesn't have a resource type '{name}'{within}\n"));
+            }
+            Ok((group.into(), name.into()))
+        }
+    }
+}
+
+async fn list(ctx: &Ctx, namespace: &str) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return text("list option must be specified with no arguments");
+    }
+    if namespace.is_empty() {
+        return text("--all-namespaces is not supported with --list");
+    }
+    let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {"creationTimestamp": null},
+        "spec": {"namespace": namespace}, "status": {"resourceRules": null, "nonResourceRules": null, "incomplete": false}});
+    let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectrulesreviews"), &[], &review).await?;
+    let mut rows = String::new();
+    if !ctx.flags.is("no-headers") {
+        rows.push_str("Resources\tNon-Resource URLs\tResource Names\tVerbs\n");
+    }
+    for row in crate::kubectl::describe::rules(value::at(&answer, "status")) {
+        rows.push_str(&row);
+        rows.push('\n');
+    }
+    ctx.out(tab::align(&rows, 6, 3));
+    Ok(())
+}
+
+pub async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+    }
+    let format = formats::of(ctx, false)?;
+    let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {"creationTimestamp": null}, "status": {"userInfo": {}}});
+    let answer =
+        ctx.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &[], &review).await?;
+    if let Some(format) = format {
+        ctx.out(format.print(&answer, false)?);
+        return Ok(());
+    }
+    let user = value::at(&answer, "status.userInfo");
+    let mut rows = "ATTRIBUTE\tVALUE\n".to_string();
+    for (title, key) in [("Username", "username"), ("UID", "uid")] {
+        if !value::empty(user, key) {
+            rows.push_str(&format!("{title}\t{}\n", value::text(user, key)));
+        }
+    }
+    if !value::empty(user, "groups") {
+        rows.push_str(&format!("Groups\t{}\n", gostr::plain(value::at(user, "groups"))));
+    }
+    let mut extra: Vec<(&String, &Value)> = value::map(user, "extra").into_iter().flatten().collect();
+    extra.sort_by_key(|(k, _)| *k);
+    for (key, values) in extra {
+        rows.push_str(&format!("Extra: {key}\t{}\n", gostr::plain(values)));
+    }
+    ctx.out(tab::align(&rows, 6, 3));
+    Ok(())
+}

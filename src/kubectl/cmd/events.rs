@@ -1,0 +1,117 @@
+//! events: what happened, oldest first.
+
+use crate::api::value;
+use crate::kubectl::builder::type_and_name;
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::describe::interval;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::print::formats;
+use crate::kubectl::print::tab::Remembering;
+use crate::kubectl::wire::api::JSON;
+use serde_json::{Value, json};
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let format = formats::of(ctx, false)?;
+    let types = ctx.flags.list("types");
+    if let Some(odd) = types.iter().find(|t| !["normal", "warning"].contains(&t.to_lowercase().as_str())) {
+        let _ = odd;
+        return text("valid --types are Normal or Warning");
+    }
+    let all = ctx.flags.is("all-namespaces");
+    let (namespace, _) = ctx.namespace()?;
+    let path =
+        if all { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{namespace}/events") };
+    let selector = match ctx.flags.text("for") {
+        "" => String::new(),
+        given => {
+            let (kind, name) =
+                type_and_name(given).map_err(|_| Fail::Text("--for must be in resource/name form".into()))?;
+            let resource = ctx.resource(kind).await?;
+            format!(
+                "involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}",
+                resource.kind,
+                resource.api_version()
+            )
+        }
+    };
+    let mut query = vec![("limit", "500")];
+    if !selector.is_empty() {
+        query.push(("fieldSelector", &selector));
+    }
+    let list = ctx.api().await?.get(&path, &query).await?;
+    let wanted =
+        |e: &Value| types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case(value::text(e, "type")));
+    let mut events: Vec<Value> = value::list(&list, "items").iter().filter(|e| wanted(e)).cloned().collect();
+    events.sort_by_key(time_of);
+    let watching = ctx.flags.is("watch");
+    if events.is_empty() && !watching && format.is_none() {
+        if all {
+            ctx.note("No events found.");
+        } else {
+            ctx.note(format!("No events found in {namespace} namespace."));
+        }
+        return Ok(());
+    }
+    let mut widths = Remembering::default();
+    let mut headers = !ctx.flags.is("no-headers");
+    if let (Some(format), false) = (&format, watching) {
+        let typed = |mut e: Value| {
+            value::put(&mut e, "apiVersion", "v1");
+            value::put(&mut e, "kind", "Event");
+            for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+                value::default(&mut e, time, Value::Null);
+            }
+            e
+        };
+        let items: Vec<Value> = events.into_iter().map(typed).collect();
+        let list =
+            json!({"kind": "EventList", "apiVersion": "v1", "metadata": list["metadata"], "items": items});
+        ctx.out(format.print(&list, false)?);
+        return Ok(());
+    }
+    let mut print = |events: &[Value]| {
+        let mut rows = vec![];
+        if std::mem::take(&mut headers) {
+            let names = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"].map(String::from);
+            rows.push(all.then(|| "NAMESPACE".to_string()).into_iter().chain(names).collect());
+        }
+        rows.extend(events.iter().map(|e| row(e, all)));
+        ctx.out(widths.rows(&rows));
+    };
+    print(&events);
+    if watching {
+        let version = value::text(&list, "metadata.resourceVersion");
+        let mut query = vec![("resourceVersion", version), ("watch", "true")];
+        if !selector.is_empty() {
+            query.push(("fieldSelector", &selector));
+        }
+        let mut changes = ctx.api().await?.watch(&path, &query, JSON).await?;
+        ctx.output.flush().await;
+        while let Some(change) = changes.next().await {
+            let event = value::at(&change, "object");
+            if value::text(&change, "type") != "DELETED" && wanted(event) {
+                print(std::slice::from_ref(event));
+                ctx.output.flush().await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When it was last seen.
+fn time_of(event: &Value) -> String {
+    let part = |path: &str| value::text(event, path).to_string();
+    [part("series.lastObservedTime"), part("lastTimestamp"), part("eventTime")]
+        .into_iter()
+        .find(|t| !t.is_empty())
+        .unwrap_or_default()
+}
+
+fn row(event: &Value, all: bool) -> Vec<String> {
+    let part = |path: &str| value::text(event, path).to_string();
+    let object = format!("{}/{}", part("involvedObject.kind"), part("involvedObject.name"));
+    let message = part("message").trim().to_string();
+    let mut cells = if all { vec![part("metadata.namespace")] } else { vec![] };
+    cells.extend([interval(event), part("type"), part("reason"), object, message]);
+    cells
+}

@@ -1,0 +1,189 @@
+//! taint: what keeps pods away from nodes.
+
+use super::common::{DryRun, Teller, validation};
+use crate::api::validate::names;
+use crate::api::value;
+use crate::kubectl::builder::{self, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
+use crate::kubectl::wire::api::{STRATEGIC_PATCH, encoded};
+use serde_json::{Value, json};
+
+const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+#[derive(Clone, Debug, PartialEq)]
+struct Taint {
+    key: String,
+    value: String,
+    effect: String,
+}
+
+impl Taint {
+    fn of(object: &Value) -> Taint {
+        let part = |key: &str| value::text(object, key).to_string();
+        Taint { key: part("key"), value: part("value"), effect: part("effect") }
+    }
+
+    fn to_value(&self) -> Value {
+        let mut taint = json!({"effect": self.effect, "key": self.key});
+        if !self.value.is_empty() {
+            value::put(&mut taint, "value", self.value.as_str());
+        }
+        taint
+    }
+}
+
+fn is_taint(word: &str) -> bool {
+    word.contains('=') || word.contains(':') || word.ends_with('-')
+}
+
+/// `key=value:Effect`, `key:Effect`, `key:Effect-`, `key-`
+fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
+    let (spec, remove) = match word.strip_suffix('-') {
+        Some(spec) => (spec, true),
+        None => (word, false),
+    };
+    let (pair, effect) = spec.split_once(':').unwrap_or((spec, ""));
+    let (key, given) = pair.split_once('=').unwrap_or((pair, ""));
+    if !remove || !effect.is_empty() {
+        if effect.is_empty() {
+            let problem = names::qualified_name(word).into_iter().next();
+            let problem = problem.map_or(String::new(), |p| format!(", {p}"));
+            return ctx.usage(format!("invalid taint spec: {word}{problem}"));
+        }
+        if !EFFECTS.contains(&effect) {
+            return ctx.usage(format!("invalid taint effect: {effect}, unsupported taint effect"));
+        }
+    }
+    Ok((Taint { key: key.into(), value: given.into(), effect: effect.into() }, remove))
+}
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, DryRun::No)?; // taint does not say that it only pretends
+    let at = ctx.args.iter().position(|a| is_taint(a)).unwrap_or(ctx.args.len());
+    let (objects, words) = ctx.args.split_at(at);
+    let selected = ctx.flags.is("all") || !ctx.flags.text("selector").is_empty();
+    let Some(kind) = objects.first() else {
+        return text("one or more resources must be specified as <resource> <name>");
+    };
+    if words.is_empty() {
+        return text("at least one taint update is required");
+    }
+    if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
+        return text("cannot set --all and --selector at the same time");
+    }
+    let mut changes = vec![];
+    for word in words {
+        changes.push(parse(ctx, word)?);
+    }
+    for (i, (taint, remove)) in changes.iter().enumerate() {
+        let twin = |(t, r): &(Taint, bool)| t.key == taint.key && t.effect == taint.effect && r == remove;
+        if changes[..i].iter().any(twin) {
+            return ctx.usage(format!(
+                "duplicated taints with the same key and effect: {{{} {} {} <nil>}}",
+                taint.key, taint.value, taint.effect
+            ));
+        }
+    }
+    let resource = ctx.resource(kind).await?;
+    if resource.plural != "nodes" {
+        return text(format!("invalid resource type {kind}, only node types are supported"));
+    }
+    let options = Options { all_by_type: selected, ..Options::default() };
+    let asked = builder::ask(ctx, objects, options).await?;
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    for mut info in infos {
+        let old: Vec<Taint> = value::list(&info.object, "spec.taints").iter().map(Taint::of).collect();
+        let (operation, taints) = match changed(&info.name, &old, &changes, ctx.flags.is("overwrite")) {
+            Ok(done) => done,
+            Err(fail) => {
+                failures.push(fail);
+                continue;
+            }
+        };
+        if dry_run != DryRun::Client && taints != old {
+            let wanted = match taints.is_empty() {
+                true => Value::Null,
+                false => taints.iter().map(Taint::to_value).collect(),
+            };
+            let mut query = vec![
+                ("fieldManager", ctx.flags.text("field-manager")),
+                ("fieldValidation", validation(ctx)?),
+            ];
+            dry_run.query(&mut query);
+            let patch = encoded(&json!({"spec": {"taints": wanted}}));
+            info.object = ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, patch).await?;
+        }
+        teller.tell(ctx, &info.object, operation, true)?;
+    }
+    Fail::join(failures)
+}
+
+/// The new taints of a node, and what was done to it.
+fn changed(
+    node: &str,
+    old: &[Taint],
+    changes: &[(Taint, bool)],
+    overwrite: bool,
+) -> Result<(&'static str, Vec<Taint>), Fail> {
+    let same = |a: &Taint, b: &Taint| a.key == b.key && (b.effect.is_empty() || a.effect == b.effect);
+    let added: Vec<&Taint> = changes.iter().filter(|(_, remove)| !remove).map(|(t, _)| t).collect();
+    let taken: Vec<&str> =
+        added.iter().filter(|new| old.iter().any(|o| same(o, new))).map(|t| t.key.as_str()).collect();
+    if !overwrite && !taken.is_empty() {
+        return text(format!(
+            "node {node} already has {} taint(s) with same effect(s) and --overwrite is false",
+            taken.join(",")
+        ));
+    }
+    let modified = added.iter().any(|new| old.iter().any(|o| same(o, new)));
+    let mut taints: Vec<Taint> = added.iter().map(|t| (*t).clone()).collect();
+    taints.extend(old.iter().filter(|o| !added.iter().any(|new| same(o, new))).cloned());
+    let mut removed = false;
+    let mut lost = vec![];
+    for (gone, _) in changes.iter().filter(|(_, remove)| *remove) {
+        let before = taints.len();
+        taints.retain(|t| !same(t, gone));
+        if taints.len() == before {
+            let shown = if gone.effect.is_empty() {
+                gone.key.clone()
+            } else {
+                format!("{}:{}", gone.key, gone.effect)
+            };
+            lost.push(Fail::Text(format!("taint {} not found", quote(&shown))));
+        }
+        removed |= taints.len() < before;
+    }
+    Fail::join(lost)?;
+    let operation = match (added.is_empty(), removed || modified) {
+        (true, _) => "untainted",
+        (false, true) => "modified",
+        (false, false) => "tainted",
+    };
+    Ok((operation, taints))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taints_are_added_changed_and_removed() {
+        let taint = |key: &str, value: &str, effect: &str| Taint {
+            key: key.into(),
+            value: value.into(),
+            effect: effect.into(),
+        };
+        let old = [taint("a", "b", "NoSchedule")];
+        let (done, taints) = changed("n", &old, &[(taint("c", "", "NoExecute"), false)], false).unwrap();
+        assert_eq!((done, taints.len()), ("tainted", 2));
+        assert!(changed("n", &old, &[(taint("a", "x", "NoSchedule"), false)], false).is_err());
+        let (done, taints) = changed("n", &old, &[(taint("a", "x", "NoSchedule"), false)], true).unwrap();
+        assert_eq!((done, taints), ("modified", vec![taint("a", "x", "NoSchedule")]));
+        let (done, taints) = changed("n", &old, &[(taint("a", "", ""), true)], false).unwrap();
+        assert_eq!((done, taints), ("untainted", vec![]));
+        assert!(changed("n", &old, &[(taint("z", "", ""), true)], false).is_err());
+    }
+}
