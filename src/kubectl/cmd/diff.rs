@@ -56,7 +56,20 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     }
 }
 
+/// How often an object that changes under our hands is read again before it is compared without a lock.
+const TRIES: u32 = 4;
+
 async fn pair(ctx: &Ctx, info: &Info) -> Result<Pair, Fail> {
+    for _ in 1..TRIES {
+        match attempt(ctx, info, true).await {
+            Err(Fail::Api(refusal)) if refusal.reason == "Conflict" => {}
+            outcome => return outcome,
+        }
+    }
+    attempt(ctx, info, false).await
+}
+
+async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<Pair, Fail> {
     let api = ctx.api().await?;
     let manager = match ctx.flags.text("field-manager") {
         "" => "kubectl-client-side-apply",
@@ -83,11 +96,10 @@ async fn pair(ctx: &Ctx, info: &Info) -> Result<Pair, Fail> {
             if merge::is_empty(&patch) {
                 live.clone()
             } else {
-                value::put(
-                    &mut patch,
-                    "metadata.resourceVersion",
-                    value::at(live, "metadata.resourceVersion").clone(),
-                );
+                if locked {
+                    let version = value::at(live, "metadata.resourceVersion").clone();
+                    value::put(&mut patch, "metadata.resourceVersion", version);
+                }
                 api.patch(&info.path(), &query, kind, encoded(&patch)).await?
             }
         }
