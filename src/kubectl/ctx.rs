@@ -96,9 +96,7 @@ impl Ctx {
                         let limit = match limit.parse::<i64>() {
                             Ok(secs) => super::gostr::Nanos::secs(secs),
                             Err(_) => super::gostr::parse_duration(limit).map_err(|_| {
-                                Fail::Text(format!(
-                                    "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)"
-                                ))
+                                Fail::Text("Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)".into())
                             })?,
                         };
                         Some(limit.duration()).filter(|d| !d.is_zero())

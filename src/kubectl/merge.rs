@@ -120,9 +120,9 @@ fn diff(kind: &str, name: &str, from: &Fields, to: &Fields, look: Look) -> Field
             (Value::Object(_), Value::Object(_))
                 if kind == "PodDisruptionBudget" && name == "spec" && key == "selector" =>
             {
-                if look.additions && old != new {
-                    patch.insert(key.clone(), new.clone());
-                }
+                // Its selector is replaced as a whole.
+                let replaced = (look.additions && old != new).then(|| new.clone());
+                patch.extend(replaced.map(|new| (key.clone(), new)));
             }
             (Value::Object(a), Value::Object(b)) => {
                 let mut inner = diff(kind, key, a, b, look);

@@ -159,9 +159,7 @@ fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
         };
         if takes_next {
             at += 2;
-        } else if word.starts_with('-') && word.len() > 1 {
-            at += 1;
-        } else if word.is_empty() {
+        } else if word.is_empty() || (word.starts_with('-') && word.len() > 1) {
             at += 1;
         } else {
             return Some(at);

@@ -9,7 +9,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn built_in() -> Kubectl {
-    Kubectl { program: ROPEWALK.into(), leading: vec!["kubectl".into()] }
+    Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() }
 }
 
 #[track_caller]
@@ -185,7 +185,7 @@ fn the_first_document_as_an_ordinary_user() {
         home.command(&copy).args(["up", "--name", "t", "--detach", "--wait"]).output().expect("it runs");
     assert!(start.status.success(), "{}\n{}", String::from_utf8_lossy(&start.stderr), home.log());
     let cluster = Cluster { home: &home };
-    let kubectl = Kubectl { program: copy, leading: vec!["kubectl".into()] };
+    let kubectl = Kubectl { program: copy, leading: ["kubectl", "--name", "t"].map(String::from).to_vec() };
     exercise(&cluster, &kubectl);
 }
 

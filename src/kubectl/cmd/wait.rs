@@ -133,7 +133,7 @@ impl Goal {
                         .or(value::int(object, "status.observedGeneration"));
                     value::text(c, "type").eq_ignore_ascii_case(name)
                         && value::text(c, "status").eq_ignore_ascii_case(status)
-                        && !observed.zip(generation).is_some_and(|(o, g)| o < g)
+                        && observed.zip(generation).is_none_or(|(o, g)| o >= g)
                 })
             }
             Goal::Path(path, wanted) => {

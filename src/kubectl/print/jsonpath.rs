@@ -37,9 +37,7 @@ pub fn relaxed(expression: &str) -> Result<JsonPath, String> {
     let inner = expression.strip_prefix('{').map_or(expression, |e| e.strip_suffix('}').unwrap_or(e));
     let inner = inner.strip_prefix('.').unwrap_or(inner);
     if inner.contains('{') || (inner.contains('}') && !inner.contains("{")) || inner.is_empty() {
-        return Err(format!(
-            "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"
-        ));
+        return Err("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'".into());
     }
     JsonPath::parse(&format!("{{.{inner}}}"))
 }

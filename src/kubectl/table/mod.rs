@@ -94,7 +94,7 @@ impl Verb {
     }
 
     pub fn short_flag(&self, letter: char) -> Option<&'static Flag> {
-        self.all_flags().find(|f| f.short.chars().next() == Some(letter))
+        self.all_flags().find(|f| f.short.starts_with(letter))
     }
 
     /// Its own flags, then the global ones.
