@@ -5,6 +5,7 @@ mod book;
 mod crash;
 mod exercise;
 mod floors;
+mod kubectl;
 mod leaks;
 mod repl;
 mod shell;

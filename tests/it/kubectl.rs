@@ -1,0 +1,206 @@
+//! The built-in kubectl against transcripts of the real one (1.33), and against the real one itself when it is on PATH.
+//!
+//! A transcript is a list of command lines, each with what it said: standard output, `! ` before lines of standard error, and
+//! `= N` for an exit code that is not 0. What differs from run to run (ages, addresses, random names) is replaced by a word.
+//! To record them again: `ROPEWALK_RECORD_KUBECTL=/path/to/kubectl cargo test --test it kubectl`.
+
+use super::support::{Cluster, Home, ROPEWALK, capable, turn};
+use regex::Regex;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kubectl");
+/// The version whose words the built-in one has. Others differ in some texts.
+const MINOR: u64 = 33;
+/// The oldest that is compared with live, on the transcripts that every version can follow.
+const OLDEST: u64 = 27;
+/// Every version says the same here.
+const PORTABLE: &[&str] = &["exercise"];
+
+struct Step {
+    line: String,
+    said: String,
+}
+
+fn parse(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = vec![];
+    for line in text.lines() {
+        match (line.strip_prefix("$ "), steps.last_mut()) {
+            (Some(line), _) => steps.push(Step { line: line.into(), said: String::new() }),
+            (None, Some(step)) => step.said.extend([line, "\n"]),
+            (None, None) => {} // the heading
+        }
+    }
+    for step in &mut steps {
+        step.said = step.said.trim_end().to_string();
+    }
+    steps
+}
+
+/// A folder with a `kubectl` in it, to be first on PATH.
+fn folder(home: &Home, name: &str, program: &Path) -> PathBuf {
+    let dir = home.path().join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::os::unix::fs::symlink(program, dir.join("kubectl")).unwrap();
+    dir
+}
+
+/// Runs a line in a shell whose `kubectl` is the one in `bin`, among the transcripts' files.
+fn run(cluster: &Cluster, bin: &Path, line: &str, hide: &Normal) -> String {
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let mut command: Command = cluster.home.command("sh");
+    command.args(["-c", line]).env("PATH", path).env("KUBECONFIG", cluster.kubeconfig()).env("TZ", "UTC");
+    command.current_dir(Path::new(TRANSCRIPTS).join("files")).env_remove("KUBECTL_EXTERNAL_DIFF");
+    let output = command.output().unwrap();
+    let mut said = hide.normal(&String::from_utf8_lossy(&output.stdout));
+    for line in hide.normal(&String::from_utf8_lossy(&output.stderr)).lines() {
+        let _ = writeln!(said, "! {line}");
+    }
+    if !output.status.success() {
+        let _ = writeln!(said, "= {}", output.status.code().unwrap_or(-1));
+    }
+    said.trim_end().to_string()
+}
+
+/// Replaces what differs from run to run.
+struct Normal(Vec<(Regex, &'static str)>);
+
+impl Normal {
+    fn new() -> Normal {
+        let rules = [
+            (r"(?m)^(WARNING: version difference|E\d{4} .*memcache).*\n", ""),
+            (r"Kustomize Version: .*", "Kustomize Version: K"),
+            (r"v1\.\d+\.\d+(\+ropewalk[\d.]+|-[a-z]+)?", "VERSION"),
+            (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000)", "TIME"),
+            (r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000", "TIME"),
+            (r"([0-9a-f]{64})", "ID"),
+            (r#"(resourceVersion"?: "?|Resource Version:\s+)\d+"#, "${1}N"),
+            (
+                r"(-[bcdfghjklmnpqrstvwxz2456789]{6,10}|kube-proxy|kube-api-access|zz)-[bcdfghjklmnpqrstvwxz2456789]{5}\b",
+                "${1}-XXXXX",
+            ),
+            (r"\b(10|172)\.\d+\.\d+\.\d+(/\d+)?", "IP"),
+            (r"127\.0\.0\.1:\d+", "ADDRESS"),
+            (r#"(:|nodePort"?: |unset>\s+)3\d{4}\b"#, "${1}PORT"),
+            (r"ropewalk-worker2?\b", "WORKER"),
+            (r"(LIVE|MERGED|kubectl-edit)-\d+", "${1}-N"),
+            (r"\b\d+(s|m|h|d)(\d+[smhd])?\b", "AGE"),
+            // Columns are as wide as what was replaced; how far a line is indented stays.
+            (r"(\S) {2,}", "${1}  "),
+            (r"(?m)[ \t]+$", ""),
+        ];
+        Normal(rules.map(|(pattern, word)| (Regex::new(pattern).unwrap(), word)).to_vec())
+    }
+
+    fn normal(&self, text: &str) -> String {
+        self.0
+            .iter()
+            .fold(text.to_string(), |text, (pattern, word)| pattern.replace_all(&text, *word).into_owned())
+    }
+}
+
+fn transcripts() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(TRANSCRIPTS)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    found.sort();
+    found
+}
+
+/// A real kubectl and its minor version: the one whose words ours has, if it is beside the one on PATH.
+fn real() -> Option<(PathBuf, u64)> {
+    let on_path = super::support::real_kubectl()?.program;
+    let beside = std::fs::canonicalize(&on_path).ok()?.with_file_name(format!("kubectl.1.{MINOR}"));
+    let program = if beside.is_file() { beside } else { on_path };
+    let output = Command::new(&program).args(["version", "--client", "-o", "json"]).output().ok()?;
+    let version: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    let minor = version["clientVersion"]["minor"].as_str()?.trim_end_matches('+').parse().ok()?;
+    (minor >= OLDEST).then_some((program, minor))
+}
+
+/// What differs, as a list of both sides.
+fn compare(name: &str, steps: &[Step], ours: impl Fn(&str) -> String) -> String {
+    let mut wrong = String::new();
+    for step in steps {
+        let said = ours(&step.line);
+        if said != step.said {
+            let _ = writeln!(
+                wrong,
+                "{name}: $ {}\n--- it should say\n{}\n--- it says\n{said}\n",
+                step.line, step.said
+            );
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_built_in_one_says_what_the_real_one_said() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let cluster = home.up(&[]);
+    let hide = Normal::new();
+    let ours = folder(&home, "ours", Path::new(ROPEWALK));
+    if let Some(program) = std::env::var_os("ROPEWALK_RECORD_KUBECTL") {
+        let bin = folder(&home, "recorded", Path::new(&program));
+        for file in transcripts() {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let heading: String =
+                text.lines().take_while(|l| !l.starts_with("$ ")).map(|l| format!("{l}\n")).collect();
+            let steps: String = parse(&text)
+                .iter()
+                .map(|s| match run(&cluster, &bin, &s.line, &hide) {
+                    said if said.is_empty() => format!("$ {}\n", s.line),
+                    said => format!("$ {}\n{said}\n", s.line),
+                })
+                .collect();
+            std::fs::write(&file, heading + &steps).unwrap();
+        }
+        return;
+    }
+    let mut wrong = String::new();
+    for file in transcripts() {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let steps = parse(&std::fs::read_to_string(&file).unwrap());
+        assert!(!steps.is_empty(), "{name} has no commands");
+        wrong += &compare(&name, &steps, |line| run(&cluster, &ours, line, &hide));
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_real_one_says_the_same_now() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let Some((program, minor)) = real() else {
+        eprintln!("skipped: there is no kubectl 1.{OLDEST} or later on PATH");
+        return;
+    };
+    let home = Home::new();
+    let cluster = home.up(&[]);
+    let hide = Normal::new();
+    let (theirs, ours) = (folder(&home, "theirs", &program), folder(&home, "ours", Path::new(ROPEWALK)));
+    let mut wrong = String::new();
+    for file in transcripts() {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if minor != MINOR && !PORTABLE.contains(&name.as_str()) {
+            continue;
+        }
+        // A transcript leaves nothing behind, so the second run finds what the first found.
+        let mut steps = parse(&std::fs::read_to_string(&file).unwrap());
+        for step in &mut steps {
+            step.said = run(&cluster, &theirs, &step.line, &hide);
+        }
+        wrong += &compare(&name, &steps, |line| run(&cluster, &ours, line, &hide));
+    }
+    assert!(wrong.is_empty(), "kubectl 1.{minor} says something else:\n{wrong}");
+}
