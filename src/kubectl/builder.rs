@@ -139,7 +139,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         for arg in &args {
             pairs.push(type_and_name(arg)?);
         }
-        if let Some(mistake) = unselectable(ctx, options) {
+        if let Some(mistake) = unselectable(ctx) {
             return text(mistake);
         }
         let mut infos = vec![];
@@ -162,7 +162,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
     }
     let names = &args[1..];
     if !names.is_empty() {
-        if let Some(mistake) = unselectable(ctx, options) {
+        if let Some(mistake) = unselectable(ctx) {
             return text(mistake);
         }
         if options.all_namespaces {
@@ -202,7 +202,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
     Ok(Asked::Lists(listings))
 }
 
-fn unselectable(ctx: &Ctx, _: Options) -> Option<&'static str> {
+fn unselectable(ctx: &Ctx) -> Option<&'static str> {
     if !ctx.flags.text("selector").is_empty() {
         return Some("name cannot be provided when a selector is specified");
     }

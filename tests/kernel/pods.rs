@@ -119,7 +119,7 @@ pub async fn confined(w: World) -> Check {
     std::fs::create_dir_all(&volume)?;
     std::fs::write(volume.join("file"), "from the volume\n")?;
     let mut config = shell(script);
-    config.working_dir = Some("/work/dir".into());
+    config.working_dir = Some("/srv/dir".into());
     config.mounts.push(Mount {
         host_path: volume.clone(),
         container_path: "/volume".into(),
@@ -130,7 +130,7 @@ pub async fn confined(w: World) -> Check {
     let log = w.log_of(0, &pod.container).await?;
     let out: Vec<&str> = log.lines().filter_map(|l| l.split_once(" stdout F ").map(|(_, t)| t)).collect();
     ensure(
-        out.len() > 8 && out[..6] == ["0", "0", "box", "/work/dir", "1", "home=/root secret="],
+        out.len() > 8 && out[..6] == ["0", "0", "box", "/srv/dir", "1", "home=/root secret="],
         log.clone(),
     )?;
     ensure(out[6].contains("CapEff:00000000a80425fb"), out[6])?;

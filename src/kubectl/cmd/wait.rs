@@ -42,14 +42,12 @@ async fn watch(ctx: &Ctx, info: &mut Info, done: impl Fn(&Value) -> Result<bool,
             .get(&path, &[("fieldSelector", &selector), ("limit", "500"), ("resourceVersion", "0")])
             .await?;
         let found = super::get::items_of(&list, &info.resource).into_iter().next();
-        let there = found.is_some();
         if let Some(object) = &found {
             info.object = object.clone();
         }
         if done(&found.unwrap_or(Value::Null))? {
             return Ok(());
         }
-        let _ = there;
         let version = value::text(&list, "metadata.resourceVersion").to_string();
         let query = [
             ("allowWatchBookmarks", "true"),
