@@ -52,6 +52,7 @@ fn run(cluster: &Cluster, bin: &Path, line: &str, hide: &Normal) -> String {
     let mut command: Command = cluster.home.command("sh");
     command.args(["-c", line]).env("PATH", path).env("KUBECONFIG", cluster.kubeconfig()).env("TZ", "UTC");
     command.current_dir(Path::new(TRANSCRIPTS).join("files")).env_remove("KUBECTL_EXTERNAL_DIFF");
+    command.env("TMPDIR", cluster.home.path()); // what a failed edit leaves goes with the home
     let output = command.output().unwrap();
     let mut said = hide.normal(&String::from_utf8_lossy(&output.stdout));
     for line in hide.normal(&String::from_utf8_lossy(&output.stderr)).lines() {
@@ -85,7 +86,7 @@ impl Normal {
             (r"127\.0\.0\.1:\d+", "ADDRESS"),
             (r#"(:|nodePort"?: |unset>\s+)3\d{4}\b"#, "${1}PORT"),
             (r"ropewalk-worker2?\b", "WORKER"),
-            (r"(LIVE|MERGED|kubectl-edit)-\d+", "${1}-N"),
+            (r#"[^\s"]*/(LIVE|MERGED|kubectl-edit)-\d+"#, "/tmp/${1}-N"),
             (r"\b\d+(s|m|h|d)(\d+[smhd])?\b", "AGE"),
             // Columns are as wide as what was replaced; how far a line is indented stays.
             (r"(\S) {2,}", "${1}  "),
@@ -108,6 +109,7 @@ fn transcripts() -> Vec<PathBuf> {
         .filter(|p| p.extension().is_some_and(|e| e == "txt"))
         .collect();
     found.sort();
+    assert!(!found.is_empty(), "no transcripts in {TRANSCRIPTS}");
     found
 }
 

@@ -32,9 +32,10 @@ pub async fn sessions(w: World) -> Check {
     let mut out = String::new();
     session.stdout.read_to_string(&mut out).await?;
     ensure(out == "hello\nover\n", format!("{out:?}"))?;
-    // A terminal.
-    let mut session =
-        runtime.exec(request("tty; read line; stty size; echo $line $TERM", true, true)).await?;
+    // A terminal. Its size travels on another way than the input, so the shell waits for it, but not for ever.
+    const TTY: &str = "tty; n=0; until [ \"$(stty size)\" = '33 99' ] || [ $n = 500 ]; do n=$((n+1)); sleep 0.01; done; \
+                       stty size; read line; echo $line $TERM";
+    let mut session = runtime.exec(request(TTY, true, true)).await?;
     session.resize.as_ref().ok_or("no resize")?.send(Size { columns: 99, rows: 33 }).await?;
     let mut out = String::new();
     while !out.contains("/dev/pts/") {
@@ -43,7 +44,6 @@ pub async fn sessions(w: World) -> Check {
         ensure(length > 0, "the terminal ended early")?;
         out.push_str(&String::from_utf8_lossy(&buffer[..length]));
     }
-    tokio::time::sleep(Duration::from_millis(50)).await; // the size travels on another way than the input
     session.stdin.as_mut().ok_or("no stdin")?.write_all(b"typed\r").await?;
     session.stdout.read_to_string(&mut out).await?;
     for wanted in ["33 99", "typed xterm"] {

@@ -159,12 +159,14 @@ fn directories() -> (String, String) {
 /// As `diff -u -N LIVE MERGED` prints two directories. Says whether anything differs.
 fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
     let (live, merged) = directories();
+    let base = std::env::temp_dir();
     let now = jiff::Zoned::new(crate::clock::now(), jiff::tz::TimeZone::system());
     let at = now.strftime("%Y-%m-%d %H:%M:%S.%9f %z");
     let mut differs = false;
     for pair in pairs.iter().filter(|p| p.live != p.merged) {
         differs = true;
-        let (from, to) = (format!("/tmp/{live}/{}", pair.name), format!("/tmp/{merged}/{}", pair.name));
+        let side = |dir: &str| base.join(dir).join(&pair.name).display().to_string();
+        let (from, to) = (side(&live), side(&merged));
         ctx.line(format!("diff -u -N {from} {to}"));
         let changes = similar::TextDiff::from_lines(&pair.live, &pair.merged);
         let text = changes
