@@ -11,6 +11,7 @@
 //! | 2 | [`etcd`] [`client`] [`runtime`] [`net`] |
 //! | 3 | [`apiserver`] [`scheduler`] [`controllers`] [`kubelet`] [`proxy`] [`addons`] [`kubectl`] |
 //! | 4 | [`cluster`] |
+//! | 5 | [`lab`] |
 //! | 6 | [`ui`] |
 //! | 7 | [`cli`] |
 
@@ -44,4 +45,5 @@ pub mod scheduler;
 // floor 4 and up: a cluster, and what people touch
 pub mod cli;
 pub mod cluster;
+pub mod lab;
 pub mod ui;

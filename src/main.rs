@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         return exit(ropewalk::runtime::zygote::main(&text(2)));
     }
     if text(1) == ropewalk::cluster::boot::SUPERVISE_ARGUMENT {
-        return exit(ropewalk::cluster::boot::supervise(&text(2)));
+        return exit(ropewalk::cluster::boot::supervise(&text(2), ropewalk::lab::guests));
     }
     if name == "kubectl" {
         let words = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();

@@ -2,6 +2,7 @@
 
 use super::components;
 use super::control;
+use super::guest::{Guests, Host};
 use super::home::{Home, Place};
 use super::launch::{Order, Word};
 use super::node::{Node, NodeCri};
@@ -42,8 +43,8 @@ fn tell(word: &Word) {
     let _ = out.write_all(&line).and_then(|()| out.flush()); // nobody may be listening any more
 }
 
-/// Becomes the supervisor. Returns the exit code when the cluster has ended.
-pub fn supervise(order: &str) -> i32 {
+/// Becomes the supervisor of a cluster with these guests. Returns the exit code when the cluster has ended.
+pub fn supervise(order: &str, guests: Guests) -> i32 {
     let order: Order = match serde_json::from_str(order) {
         Ok(order) => order,
         Err(error) => {
@@ -62,7 +63,7 @@ pub fn supervise(order: &str) -> i32 {
     let result = boot::supervise(&config, runtime::images::lay_out, |main| {
         let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let code = match built {
-            Ok(runtime) => runtime.block_on(run(main, place.clone(), order.clone())),
+            Ok(runtime) => runtime.block_on(run(main, place.clone(), order.clone(), guests)),
             Err(error) => Err(Error::Kernel(error)),
         };
         match code {
@@ -86,7 +87,7 @@ pub fn supervise(order: &str) -> i32 {
 }
 
 /// Main: the whole cluster, until it is asked to stop.
-async fn run(main: boot::Main, place: Place, order: Order) -> Result<(), Error> {
+async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Result<(), Error> {
     logs::install();
     let asked = linux::signal::stop_requested().map_err(Error::Kernel)?;
     let _ = linux::fds::raise_limit(); // fewer descriptors only mean fewer connections
@@ -112,7 +113,11 @@ async fn run(main: boot::Main, place: Place, order: Order) -> Result<(), Error> 
         api_url: format!("https://127.0.0.1:{api_port}"),
         progress: progress.subscribe(),
         stop: stop.clone(),
+        guests: guests(),
     };
+    for guest in &server.guests {
+        guest.start(&crew, Host::new(world.clone()));
+    }
     control::serve(&crew, listener, server);
     balancer::start(&crew, &world, api);
     let strangers = zygote.clone();

@@ -1,17 +1,19 @@
 //! The control socket: what the learner's side asks the running cluster, one JSON document a line.
 
+use super::guest::Guest;
 use super::ready::Progress;
 use super::world::World;
 use super::{Error, Place};
 use crate::linux::boot::Pids;
 use crate::tap;
 use crate::task::Crew;
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A question.
@@ -30,6 +32,16 @@ pub enum Ask {
     /// Records that followed from the last command, a request, or about an object.
     Trace {
         what: Trace,
+    },
+    /// Answers with every record after this number, the kept ones first, then each new one, without end. `{"lost": N}` stands
+    /// for N records that a slow reader missed.
+    Records {
+        since: u64,
+    },
+    /// A question to a guest, in the guest's own words.
+    Guest {
+        name: String,
+        question: Value,
     },
 }
 
@@ -55,6 +67,7 @@ pub struct Server {
     pub api_url: String,
     pub progress: watch::Receiver<Progress>,
     pub stop: CancellationToken,
+    pub guests: Vec<Arc<dyn Guest>>,
 }
 
 /// Answers until the crew ends.
@@ -93,12 +106,48 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
                 std::future::pending::<()>().await;
                 return Ok(());
             }
+            Ok(Ask::Records { since }) => return records(&server.world.tap, since, &mut write).await,
+            Ok(Ask::Guest { name, question }) => {
+                let Some(guest) = server.guests.iter().find(|g| g.name() == name) else {
+                    send(&mut write, &Reply::Error(format!("nobody here is called {name:?}"))).await?;
+                    continue;
+                };
+                let mut replies = guest.ask(question);
+                while let Some(reply) = replies.next().await {
+                    send(&mut write, &reply).await?;
+                }
+                continue;
+            }
             Ok(ask) => answer(server, ask).await,
             Err(error) => Reply::Error(format!("not a question: {error}")),
         };
         send(&mut write, &reply).await?;
     }
     Ok(())
+}
+
+/// The record stream, from a number on.
+async fn records(
+    tap: &tap::Tap,
+    since: u64,
+    write: &mut (impl AsyncWriteExt + Unpin),
+) -> std::io::Result<()> {
+    let mut live = tap.subscribe(); // before the past is read, so that nothing falls between
+    let mut last = since;
+    for record in tap.since(since) {
+        last = record.seq;
+        send(write, &Reply::Ok(json!(*record))).await?;
+    }
+    loop {
+        match live.recv().await {
+            Ok(record) if record.seq <= last => {}
+            Ok(record) => send(write, &Reply::Ok(json!(*record))).await?,
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                send(write, &Reply::Ok(json!({ "lost": lost }))).await?;
+            }
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+        }
+    }
 }
 
 async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::io::Result<()> {
@@ -200,7 +249,9 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
             };
             Reply::Ok(json!(chain.iter().map(|r| &**r).collect::<Vec<_>>()))
         }
-        Ask::Wait | Ask::Stop => Reply::Error("asked in the wrong place".into()),
+        Ask::Wait | Ask::Stop | Ask::Records { .. } | Ask::Guest { .. } => {
+            Reply::Error("asked in the wrong place".into())
+        }
     }
 }
 

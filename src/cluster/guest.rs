@@ -1,0 +1,51 @@
+//! A door for what lives in the cluster's process but stands above it: the lesson engine. The cluster knows that it has guests, not who they are.
+
+use super::Place;
+use super::control::Reply;
+use super::world::World;
+use crate::client::Client;
+use crate::tap::Tap;
+use crate::task::Crew;
+use futures::stream::BoxStream;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a guest may use of the cluster.
+#[derive(Clone)]
+pub struct Host {
+    world: Arc<World>,
+}
+
+impl Host {
+    pub(super) fn new(world: Arc<World>) -> Host {
+        Host { world }
+    }
+    pub fn place(&self) -> &Place {
+        &self.world.place
+    }
+    pub fn tap(&self) -> &Tap {
+        &self.world.tap
+    }
+    /// A client of the API with all rights, under a user name of its own, so that its acts are not taken for the learner's.
+    pub fn client(&self, user: &str) -> Result<Client, super::Error> {
+        self.world.client(
+            user,
+            "system:masters",
+            &format!("{user}/{}", super::version()),
+            self.world.dialer(),
+        )
+    }
+}
+
+/// Somebody who lives in the cluster's process.
+pub trait Guest: Send + Sync + 'static {
+    /// The word by which [`super::control::Ask::Guest`] names it.
+    fn name(&self) -> &'static str;
+    /// Moves in: its tasks belong to the crew.
+    fn start(&self, crew: &Crew, host: Host);
+    /// Answers a question with one reply or a stream of them.
+    fn ask(&self, question: Value) -> BoxStream<'static, Reply>;
+}
+
+/// Makes the guests of a cluster when it starts.
+pub type Guests = fn() -> Vec<Arc<dyn Guest>>;

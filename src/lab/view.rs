@@ -1,0 +1,164 @@
+//! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and in the terminal interface.
+
+use serde::{Deserialize, Serialize};
+
+/// A question to the engine. Every question names the language of the answer (`en` or `ko`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    pub lang: String,
+    pub ask: Ask,
+}
+
+/// What a learner may want of the engine. All answer with [`LessonView`], except where it says otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ask {
+    /// The state as it is now.
+    Show,
+    /// The state now, and again after every change, without end.
+    Follow,
+    /// All lessons: answers with a list of [`Entry`].
+    List,
+    /// Opens a lesson at the step where it was left, or at its first.
+    Open {
+        id: String,
+    },
+    Next,
+    Back,
+    /// To a step of this lesson (its id or number from 1), or `TRACK/LESSON[#STEP]`.
+    Goto {
+        step: String,
+    },
+    /// The next hint.
+    Hint,
+    /// Judges now, waiting out `hold`.
+    Check {
+        id: Option<String>,
+    },
+    /// Answers the step's question: a choice's letter.
+    Predict {
+        choice: String,
+    },
+    /// A line that was typed: only hints see it.
+    Typed {
+        line: String,
+    },
+    /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked `by: solve`.
+    Solve {
+        id: Option<String>,
+    },
+    /// The lines of the solution have been played.
+    Solved,
+}
+
+/// A line in the list of lessons.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    pub id: String,
+    pub title: String,
+    pub track: String,
+    pub languages: Vec<String>,
+    pub minutes: u32,
+    /// Steps done, of [`Entry::steps`].
+    pub done: usize,
+    pub steps: usize,
+}
+
+/// The lines that solve a step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Solution {
+    pub lines: Vec<String>,
+}
+
+/// The open lesson at its current step. Texts are in the language asked for; Markdown where it says so.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LessonView {
+    /// e.g. `first-voyage/04`; empty: no lesson is open.
+    pub id: String,
+    pub title: String,
+    pub track: String,
+    /// Number of the current step, from 0.
+    pub step: usize,
+    pub steps: usize,
+    pub step_id: String,
+    /// Markdown: the lesson's introduction (at its first step) and this step's section.
+    pub prose: String,
+    /// Markdown, one paragraph. Hidden (empty) while [`LessonView::predict`] waits for an answer.
+    pub task: String,
+    pub predict: Option<Predict>,
+    pub checks: Vec<Check>,
+    pub state: State,
+    /// Hints asked for so far.
+    pub hints: Vec<Hint>,
+    pub hints_left: usize,
+    /// After `within`: the first thing that is not yet so.
+    pub not_yet: Option<String>,
+    /// What had to stay true and did not; `undo` brings it back.
+    pub lost: Option<String>,
+    /// Other ways that would have done, each a list of lines; shown after success.
+    pub also: Vec<Vec<String>>,
+    /// What really happened, a sentence or two each, from the trace; after success.
+    pub debrief: Vec<String>,
+    /// Name of the diagram that belongs to this step: `cluster`, `control-plane`, `raft`, `scheduling`, `network`, `rollout`, `pod`.
+    pub diagram: String,
+    /// Something the learner has to know: a scaled clock, a missing capability, a fault that was injected.
+    pub notices: Vec<String>,
+    /// All steps are done; the next lesson's id and title, if there is one.
+    pub finished: bool,
+    pub next: Option<(String, String)>,
+}
+
+/// A question before the task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Predict {
+    pub question: String,
+    /// Letter and text.
+    pub choices: Vec<(String, String)>,
+    pub chosen: Option<String>,
+    /// Known only after the step is done.
+    pub answer: Option<String>,
+}
+
+/// One thing the step asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Check {
+    pub that: String,
+    pub state: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    #[default]
+    Unmet,
+    /// True now, but not yet for as long as it has to be.
+    Holding,
+    Met,
+}
+
+/// How the step stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    #[default]
+    Open,
+    Done,
+    /// Green, but by the solution and not by the learner.
+    Solved,
+    /// This cluster cannot do it; a notice says why.
+    Skipped,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Hint {
+    /// 1 where to look, 2 what is wrong, 3 the command.
+    pub tier: u8,
+    pub say: String,
+}
