@@ -138,6 +138,11 @@ impl Raft {
         self.timeout = self.config.election_ticks + (draw(&mut self.rng) % spread) as u32;
     }
 
+    /// Replaces the drawn election timeout until the next one is drawn. For worlds in which two cores must have the same one.
+    pub fn set_election_timeout(&mut self, ticks: u32) {
+        self.timeout = ticks;
+    }
+
     pub(super) fn id(&self) -> MemberId {
         self.config.id
     }

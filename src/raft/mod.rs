@@ -10,6 +10,9 @@
 //! fdatasync. `member` joins the two and a [`StateMachine`]; `driver` gives a member its thread, clock and link. The same
 //! `member` runs under a simulated clock, disk and link in `sim`, where a seed is a history.
 //!
+//! `tests/oracle` lets this core and raft-rs live through the same histories: with the same timeouts, faults, writes and reads, both end every
+//! round with the same leader, term and values, and need equally many ticks to commit again.
+//!
 //! Everything is visible: messages bear etcd's names ([`message`]) and every inner step is an [`Event`].
 //!
 //! | in the paper | here |
@@ -22,8 +25,8 @@
 //! | linearizable reads, section 8 | ReadIndex (dissertation, 6.4) |
 //! ## Left out
 //! Joint consensus: several voters cannot change at once. Lease reads: every linearizable read costs a round of
-//! heartbeats (shared by all reads that wait for it). Snapshots travel as one message. raft-rs as an oracle behind the same
-//! [`Core`], and its paper tests re-expressed on it, are still to come; a link must not repeat a `MsgProp` (a stream does not).
+//! heartbeats (shared by all reads that wait for it). Snapshots travel as one message. A link must not repeat a `MsgProp` (a
+//! stream does not).
 //! ## Read next
 //! `etcd`, the state machine behind it.
 
