@@ -4,8 +4,9 @@
 //! sends it. One task ([`feed`]) applies the store's events in order and hands them out; nobody else writes here.
 
 use super::filter::Filter;
-use crate::api::kinds;
+use super::steps::{self, Steps};
 use crate::api::value;
+use crate::api::{kinds, meta};
 use crate::etcd::Kv;
 use crate::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use bytes::Bytes;
@@ -118,6 +119,21 @@ struct Inner {
 }
 
 impl Inner {
+    /// Remembers an event and hands it to the watchers.
+    fn tell(&mut self, event: Event) {
+        let event = Arc::new(event);
+        self.remember(event.clone());
+        self.watchers.retain(|_, w| {
+            if event.revision <= w.after {
+                return !w.queue.is_closed();
+            }
+            match w.filter.classify(&event) {
+                Some(change) => w.queue.try_send((change, event.clone())).is_ok(),
+                None => !w.queue.is_closed(),
+            }
+        });
+    }
+
     /// Adds an event to the ring and lets old ones go.
     fn remember(&mut self, event: Arc<Event>) {
         let stale = |e: &Event| event.at.duration_since(e.at) > RING_AGE;
@@ -135,6 +151,8 @@ pub struct Cache {
     resources: HashMap<&'static str, RwLock<Inner>>,
     /// Everything up to here is applied and handed out; 0 until the first fill.
     progress: watch::Sender<Revision>,
+    /// What people did: kept beside the objects, so that both are at the same revision.
+    pub steps: Steps,
 }
 
 /// A list at one revision.
@@ -162,7 +180,7 @@ impl Cache {
     pub fn new() -> Cache {
         let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural);
         let resources = names.map(|name| (name, RwLock::new(Inner::default()))).collect();
-        Cache { resources, progress: watch::Sender::new(0) }
+        Cache { resources, progress: watch::Sender::new(0), steps: Steps::default() }
     }
 
     fn inner(&self, resource: &str) -> Option<std::sync::RwLockReadGuard<'_, Inner>> {
@@ -245,29 +263,24 @@ impl Cache {
         let Some(mut inner) = self.inner_mut(resource) else { return };
         let inner = &mut *inner;
         for (key, object) in events {
-            let event = match object {
-                Some(object) => {
-                    let object = Arc::new(object);
-                    let previous = inner.objects.insert(key, object.clone());
-                    Event::new(revision, object, previous, false)
-                }
-                None => {
-                    let Some(previous) = inner.objects.remove(&key) else { continue };
-                    let last = Arc::new(Object::new(previous.value.clone(), revision));
-                    Event::new(revision, last, Some(previous), true)
-                }
+            let object = object.map(Arc::new);
+            let previous = match &object {
+                Some(object) => inner.objects.insert(key, object.clone()),
+                None => inner.objects.remove(&key),
             };
-            let event = Arc::new(event);
-            inner.remember(event.clone());
-            inner.watchers.retain(|_, w| {
-                if revision <= w.after {
-                    return !w.queue.is_closed();
-                }
-                match w.filter.classify(&event) {
-                    Some(change) => w.queue.try_send((change, event.clone())).is_ok(),
-                    None => !w.queue.is_closed(),
-                }
-            });
+            // Another uid under the same name is another object, which only a rewind does in one revision: the old one goes first.
+            let uid = |o: &Arc<Object>| meta::uid(&o.value).to_string();
+            let (gone, previous) = match previous {
+                Some(p) if object.as_ref().is_none_or(|o| uid(o) != uid(&p)) => (Some(p), None),
+                previous => (None, previous),
+            };
+            if let Some(gone) = gone {
+                let last = Arc::new(Object::new(gone.value.clone(), revision));
+                inner.tell(Event::new(revision, last, Some(gone), true));
+            }
+            if let Some(object) = object {
+                inner.tell(Event::new(revision, object, previous, false));
+            }
         }
         inner.revision = revision;
     }
@@ -306,7 +319,10 @@ impl Cache {
             let revision = first.kv.mod_revision;
             let mut changed: BTreeMap<&'static str, Vec<(String, Option<Object>)>> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
-                let Some((resource, key)) = self.place(&event.kv.key) else { continue };
+                let Some((resource, key)) = self.place(&event.kv.key) else {
+                    self.steps.see(&event.kv, event.kind == EventType::Delete);
+                    continue;
+                };
                 let object = match event.kind {
                     EventType::Delete => None,
                     EventType::Put => match Object::read(&event.kv.value, revision) {
@@ -350,6 +366,15 @@ async fn feed_once(cache: &Cache, kv: &Kv) -> Result<(), etcd::Error> {
     };
     let response = kv.range(all).await?;
     let revision = response.revision;
+    let steps = etcd::RangeRequest {
+        key: Bytes::from_static(steps::ROOT.as_bytes()),
+        range_end: Bytes::from_static(b"/ropewalk0"),
+        revision,
+        ..Default::default()
+    };
+    let steps = kv.range(steps).await?;
+    cache.steps.clear();
+    steps.kvs.iter().for_each(|kv| cache.steps.see(kv, false));
     cache.reset(response.kvs, revision);
     // All keys, so that every revision is seen and `progress` never stands still.
     let request = etcd::WatchRequest {

@@ -107,6 +107,14 @@ impl Context {
         self.tap.emit(record);
     }
 
+    /// Records something that this request did to an object other than the one its path names.
+    pub fn tell(&self, mut record: Record, body: Option<bytes::Bytes>) {
+        record.request = Some(self.request.clone());
+        record.cause = self.cause.clone();
+        record.body = body;
+        self.tap.emit(record);
+    }
+
     /// Records the answer.
     pub fn answered(&self, code: u16, took: Duration, message: &str) {
         if !self.is_told() {

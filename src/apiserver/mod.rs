@@ -10,13 +10,14 @@
 //! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other. `cache`
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
-//! kubelet of the pod's node. `bootstrap` makes namespaces, roles and the `kubernetes` service.
+//! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
+//! back as they were. `bootstrap` makes namespaces, roles and the `kubernetes` service.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
 //! API aggregation, webhooks, CustomResourceDefinitions, priority and fairness, audit logs (the tap has them), encryption at
 //! rest, ResourceQuota and LimitRanger admission. The node authorizer knows a kubelet's verbs but not the graph of its pods.
-//! All controllers share one role.
+//! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with it.
 
@@ -38,9 +39,11 @@ mod read;
 mod remove;
 mod request;
 mod reviews;
+mod rewind;
 mod router;
 mod serve;
 mod services;
+mod steps;
 mod store;
 mod subresources;
 #[cfg(test)]
@@ -77,6 +80,8 @@ use tokio_util::sync::CancellationToken;
 const COMPACT_EVERY: Duration = Duration::from_secs(300);
 /// Revisions that are always kept.
 const KEEP_REVISIONS: i64 = 5_000;
+/// Revisions that are kept, at most, so that the oldest step can be undone.
+const KEEP_FOR_UNDO: i64 = 50_000;
 /// A server whose store does not answer in this time is not ready.
 const READY_TIMEOUT: Duration = Duration::from_millis(400);
 
@@ -234,7 +239,9 @@ async fn compact(state: Arc<State>) {
     let mut before = 0;
     loop {
         clock::sleep(COMPACT_EVERY).await;
-        let keep = state.keep_from.load(Ordering::Relaxed);
+        let newest = state.kv.revision();
+        let steps = state.cache.steps.keep_from().unwrap_or(i64::MAX).max(newest - KEEP_FOR_UNDO);
+        let keep = state.keep_from.load(Ordering::Relaxed).min(steps);
         let revision = before.min(state.kv.revision() - KEEP_REVISIONS).min(keep);
         before = state.kv.revision();
         if revision > state.kv.compacted() {

@@ -199,10 +199,14 @@ pub async fn remove(
             Step::Erase => {
                 let last =
                     Object { value: object.value.clone(), bytes: Bytes::new(), revision: object.revision };
-                state.erase(kind, &last, &services::release(kind, &object.value)).await.map(|o| (o, true))
+                let mut extra = services::release(kind, &object.value);
+                state.cache.steps.note(ctx, kind, &object.value, &mut extra);
+                state.erase(kind, &last, &extra).await.map(|o| (o, true))
             }
             Step::Mark(new) => {
-                state.write(kind, *new, object.revision, &Extra::default()).await.map(|o| (o, false))
+                let mut extra = Extra::default();
+                state.cache.steps.note(ctx, kind, &object.value, &mut extra);
+                state.write(kind, *new, object.revision, &extra).await.map(|o| (o, false))
             }
         };
         match done {

@@ -7,7 +7,9 @@ use super::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain
 use super::request::Info;
 use super::user::User;
 use super::write::Part;
-use super::{State, authn, connect, decode, read as reading, remove, reviews, subresources, watch, write};
+use super::{
+    State, authn, connect, decode, read as reading, remove, reviews, rewind, subresources, watch, write,
+};
 use crate::api::kinds::Kind;
 use crate::api::{Status, VERSION, discovery, openapi};
 use crate::tap::Tap;
@@ -71,6 +73,11 @@ async fn route(
         return Err(attributes.forbidden(&ctx.user, &reason));
     }
     ctx.stage("authorize", serde_json::Value::Null);
+    if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
+        let (what, method) = (what.to_string(), request.method().clone());
+        let body = read(request).await?;
+        return rewind::serve(state, ctx, &method, &what, &body).await;
+    }
     if !ctx.info.is_resource {
         return page(state, ctx, request.method()).await;
     }

@@ -69,7 +69,7 @@ pub fn release(kind: &Kind, service: &Value) -> Extra {
     }
     let mut release: Vec<String> = owned_ip(service).map(ip_key).into_iter().collect();
     release.extend(owned_ports(service).into_iter().map(port_key));
-    Extra { reserve: vec![], release }
+    Extra { release, ..Extra::default() }
 }
 
 /// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give back.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a read waits for the cache before it gives up.
-const CACHE_WAIT: Duration = Duration::from_secs(3);
+pub const CACHE_WAIT: Duration = Duration::from_secs(3);
 /// How long a lease is handed to new objects.
 const LEASE_SHARED: Duration = Duration::from_secs(60);
 
@@ -50,6 +50,8 @@ pub struct Extra {
     pub reserve: Vec<(String, String)>,
     /// Keys that go.
     pub release: Vec<String>,
+    /// Keys that are set to this value, whatever they were.
+    pub put: Vec<(String, String)>,
 }
 
 /// Why a write did not happen.
@@ -149,6 +151,13 @@ impl State {
             txn.success.push(RequestOp::Put(PutRequest {
                 key,
                 value: owner.clone().into(),
+                ..Default::default()
+            }));
+        }
+        for (key, value) in &extra.put {
+            txn.success.push(RequestOp::Put(PutRequest {
+                key: key.clone().into(),
+                value: value.clone().into(),
                 ..Default::default()
             }));
         }

@@ -41,6 +41,11 @@ impl User {
         self.groups.iter().any(|g| g == group)
     }
 
+    /// Somebody whose acts can be undone: neither a component nor the cluster's own keeper nor the teacher.
+    pub fn is_person(&self) -> bool {
+        !self.name.starts_with("system:") && !matches!(self.name.as_str(), "kubernetes-admin" | "teacher")
+    }
+
     /// The node whose kubelet this is.
     pub fn node(&self) -> Option<&str> {
         self.name.strip_prefix("system:node:").filter(|_| self.is_in(NODES))

@@ -9,7 +9,7 @@ use super::escalation;
 use super::http::{Answer, header};
 use super::negotiate::{self, form};
 use super::services;
-use super::store::{Extra, Refused};
+use super::store::Refused;
 use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind};
 use crate::api::validate;
@@ -100,7 +100,7 @@ async fn create_named(
     let name = meta::name(&object).to_string();
     for _ in 0..TRIES * 4 {
         let mut planned = object.clone();
-        let extra = services::plan(state, kind, &mut planned, None)?;
+        let mut extra = services::plan(state, kind, &mut planned, None)?;
         if ctx.dry_run {
             let exists = state
                 .cache
@@ -110,6 +110,8 @@ async fn create_named(
                 None => Ok(Arc::new(unwritten(planned))),
             };
         }
+        let reserves = !extra.reserve.is_empty();
+        state.cache.steps.note(ctx, kind, &planned, &mut extra);
         match state.write(kind, planned, 0, &extra).await {
             Ok(made) => {
                 ctx.committed(&made, json!({"created": true}));
@@ -119,7 +121,7 @@ async fn create_named(
             Err(Refused::Changed) => {
                 state.fresh().await?;
                 let key = super::store::object_key(kind, meta::namespace(&object), &name);
-                if extra == Extra::default() || state.cache.get(kind.plural, &key).is_some() {
+                if !reserves || state.cache.get(kind.plural, &key).is_some() {
                     return Err(Status::already_exists(kind.group, kind.plural, &name));
                 }
                 // an address or port was taken at the same moment: plan again
@@ -264,7 +266,7 @@ pub async fn modify(
         }
         ctx.stage("validate", Value::Null);
         let finished = super::remove::is_finished(kind, &new);
-        let extra = services::plan(state, kind, &mut new, Some(&old.value))?;
+        let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
         if new == old.value && !finished {
             return Ok(old);
         }
@@ -272,9 +274,13 @@ pub async fn modify(
             value::put(&mut new, "metadata.resourceVersion", meta::resource_version(&old.value));
             return Ok(Arc::new(unwritten(new)));
         }
+        if finished {
+            extra = services::release(kind, &old.value);
+        }
+        state.cache.steps.note(ctx, kind, &new, &mut extra);
         let written = if finished {
             let last = Object { value: new, bytes: Bytes::new(), revision: old.revision };
-            state.erase(kind, &last, &services::release(kind, &old.value)).await
+            state.erase(kind, &last, &extra).await
         } else {
             state.write(kind, new, old.revision, &extra).await
         };

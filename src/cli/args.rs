@@ -124,6 +124,49 @@ pub enum Command {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
+    /// Take back the last step: the cluster's objects as they were before it
+    #[command(
+        after_help = "A step is everything that one kubectl command wrote, or one write of another client.
+Pods that are gone start anew; data in volumes does not come back.
+
+Examples:
+  ropewalk undo           take back the last step; again: the one before it
+  ropewalk undo 3         take back three steps at once
+  ropewalk undo --list    what can be undone, oldest first, each with its first revision"
+    )]
+    Undo {
+        /// How many steps
+        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+        count: u16,
+        /// Show the steps and change nothing
+        #[arg(long, conflicts_with = "count")]
+        list: bool,
+        #[arg(long, default_value = "main")]
+        name: String,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Do again what was undone last, until something new is written
+    Redo {
+        #[arg(long, default_value = "main")]
+        name: String,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Put the cluster's objects back to a revision or a time
+    #[command(after_help = "Examples:
+  ropewalk rewind 812                     a resourceVersion, as `kubectl get -o yaml` shows it
+  ropewalk rewind 10:42:07                today, or 2026-11-20T10:42:07Z
+  ropewalk rewind 5m                      five minutes ago
+`ropewalk redo` brings back what was there before.")]
+    Rewind {
+        /// REVISION, TIME, or how long ago
+        to: String,
+        #[arg(long, default_value = "main")]
+        name: String,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
     /// What this machine allows, what is lost without it, and how to mend it
     Doctor {
         #[arg(short, long, value_enum)]

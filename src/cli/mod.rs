@@ -5,7 +5,7 @@
 //! ## How this one works
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the outcome into a text and an exit code: 0 ok, 1 failed, 2 usage.
 //! ## Left out
-//! `learn`, `lesson`, `lab`, `undo`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
+//! `learn`, `lesson`, `lab`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
@@ -13,6 +13,7 @@ pub mod args;
 mod clusters;
 mod doctor;
 mod trace;
+mod undo;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -61,6 +62,12 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
+        Some(Command::Undo { count, list, name, output }) => {
+            let what = if list { undo::What::List } else { undo::What::Undo(count.into()) };
+            undo::run(&name, what, output).await
+        }
+        Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, output).await,
+        Some(Command::Rewind { to, name, output }) => undo::run(&name, undo::What::Rewind(to), output).await,
         Some(Command::Doctor { output }) => doctor::doctor(output),
         Some(Command::Version) => {
             println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), crate::cluster::version());

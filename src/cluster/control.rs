@@ -2,6 +2,7 @@
 
 use super::guest::Guest;
 use super::ready::Progress;
+use super::undo::Past;
 use super::world::World;
 use super::{Error, Place};
 use crate::linux::boot::Pids;
@@ -32,6 +33,10 @@ pub enum Ask {
     /// Records that followed from the last command, a request, or about an object.
     Trace {
         what: Trace,
+    },
+    /// The cluster's past: what can be undone, and going back.
+    Past {
+        past: Past,
     },
     /// Answers with every record after this number, the kept ones first, then each new one, without end. `{"lost": N}` stands
     /// for N records that a slow reader missed.
@@ -180,6 +185,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                 "progress": progress,
             }))
         }
+        Ask::Past { past } => super::undo::ask(world, past).await,
         Ask::Kill { component, node } => {
             let nodes: Vec<_> = world
                 .all_nodes()
@@ -284,7 +290,7 @@ impl Control {
         match self.lines.next_line().await {
             Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {
                 Ok(Reply::Ok(value)) => Ok(Some(value)),
-                Ok(Reply::Error(text)) => Err(Error::Control(text)),
+                Ok(Reply::Error(text)) => Err(Error::Told(text)),
                 Err(error) => Err(Error::Control(format!("not an answer: {error}"))),
             },
             Ok(None) | Err(_) => Ok(None),

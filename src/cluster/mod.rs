@@ -15,7 +15,7 @@
 //! `ropewalk.io/<component>`; [`node`] sends these to [`components`], where a container is a set of supervised tasks, and all others to the real
 //! runtime. So logs, kill, restart and back-off are the same for a scheduler and for your nginx.
 //! ## Left out
-//! Several control planes, external etcd, simulated nodes, undo: they come next.
+//! Several control planes, external etcd, simulated nodes: they come next.
 //! ## Read next
 //! [`boot`], the whole start on one page.
 
@@ -31,6 +31,7 @@ mod manifests;
 mod node;
 mod ready;
 pub mod spec;
+pub mod undo;
 mod world;
 
 pub use home::{Home, Place};

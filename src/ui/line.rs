@@ -15,12 +15,12 @@ fn is_bare_verb(word: &str) -> bool {
 }
 
 /// Words of this place.
-pub const WORDS: &[&str] = &["clear", "doctor", "exit", "fault", "help", "lang", "quit", "status", "trace"];
-/// Words that the lessons will bring.
-pub const LATER: &[&str] = &[
-    "back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "map", "next", "redo", "rewind", "solve",
-    "undo", "watch", "why",
+pub const WORDS: &[&str] = &[
+    "clear", "doctor", "exit", "fault", "help", "lang", "quit", "redo", "rewind", "status", "trace", "undo",
 ];
+/// Words that the lessons will bring.
+pub const LATER: &[&str] =
+    &["back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "map", "next", "solve", "watch", "why"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,9 @@ pub fn classify(text: &str, cluster: &str) -> Line {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
-        "status" | "trace" | "fault" | "doctor" => own(first, after, &words, special, cluster),
+        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" => {
+            own(first, after, &words, special, cluster)
+        }
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
         "watch" if words.len() > 1 || special => Line::Shell(text.into()),
         "exit" if !special => Line::Exit(words.get(1).cloned()),

@@ -90,6 +90,7 @@ table! {
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          doctor            what this machine allows\n\
+         back       undo [N]   redo   rewind REVISION|TIME|5m     undo --list\n\
          break      fault kill COMPONENT[/NODE]        ends a component; it comes back\n\
          here       help [VERB]   lang en|ko   clear   quit (Ctrl-D)   exit [CODE]\n\
          keys       Tab completes · Ctrl-R searches history · Ctrl-C cancels a command\n\
@@ -104,11 +105,22 @@ table! {
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          doctor            이 컴퓨터에서 할 수 있는 것\n\
+         되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
          고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\
          여기       help [동사]   lang en|ko   clear   quit (Ctrl-D)   exit [코드]\n\
          키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
          \n\
          다른 터미널에서는:\n  export KUBECONFIG={}\n  export PATH={}:$PATH";
+    // -- going back
+    Undone: "undone: {}", "되돌림: {}";
+    Redone: "done again: {}", "다시 실행: {}";
+    WentTo:
+        "The objects are as at revision {}: {} put back, {} removed. Nodes and pods follow.",
+        "오브젝트가 리비전 {} 상태입니다. 되돌린 것 {}개, 없앤 것 {}개. 노드와 파드가 뒤따라 바뀝니다.";
+    NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
+    WhenIsThat:
+        "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
+        "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
     // -- words
     LangIs: "The language is {}. Change it with `lang en` or `lang ko`.", "현재 언어는 {}입니다. `lang en` 또는 `lang ko`로 바꿀 수 있습니다.";
     LangSet: "Ropewalk speaks English from now on.", "이제부터 한국어로 안내합니다.";

@@ -11,3 +11,4 @@ mod oracle;
 mod repl;
 mod shell;
 mod support;
+mod undo;

@@ -1,0 +1,422 @@
+//! Going back: the objects as they were at an earlier revision, in one transaction.
+//!
+//! [`plan`] compares two states of the registry and decides, key by key; the rest of this file reads the states, commits the plan and answers. The
+//! components hear of it as of any other change and follow at their own speed: kubelets stop what is no longer there, controllers count again.
+//!
+//! | what | comes back as |
+//! |---|---|
+//! | most objects | they were: same uid, ClusterIP, NodePort; a new resourceVersion |
+//! | a Pod that still runs | it was, but with the node and the status that it has now |
+//! | a Pod that is gone or going | a new Pod of that name: new uid, no status, no node unless its maker had chosen one |
+//! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
+//! | Leases, Events, mirror Pods | not touched: they belong to those who write them |
+
+use super::State;
+use super::cache::ROOT;
+use super::context::Context;
+use super::http::{Answer, json};
+use super::steps::{self, Step, Undone};
+use super::store::status_of;
+use crate::api::value::{self, text};
+use crate::api::{Status, meta};
+use crate::clock;
+use crate::etcd::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
+    Revision, TxnRequest,
+};
+use crate::tap::Record;
+use bytes::Bytes;
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json as object};
+use std::collections::BTreeMap;
+
+/// Times that it is tried again because somebody wrote in between.
+const TRIES: usize = 20;
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// What happens to one key.
+#[derive(Clone, Debug, PartialEq)]
+struct Move {
+    key: Bytes,
+    /// The key's revision now, 0 if it is not there: the plan holds only while that is so.
+    expected: Revision,
+    /// `None`: it goes.
+    put: Option<Bytes>,
+}
+
+/// Makes the parts of a pod's new life that are not in its past.
+struct Birth<'a> {
+    uid: &'a (dyn Fn() -> String + Sync),
+    /// Was the pod made with a node already in its spec?
+    placed_by_maker: &'a (dyn Fn(&KeyValue) -> bool + Sync),
+    now: String,
+}
+
+/// The registry's resource a key belongs to: `pods`.
+fn resource(key: &[u8]) -> &str {
+    let text = std::str::from_utf8(key).unwrap_or_default();
+    text.strip_prefix(ROOT).and_then(|rest| rest.split('/').next()).unwrap_or_default()
+}
+
+/// `/registry/pods/default/web` → (`default`, `web`)
+fn place(key: &[u8]) -> (String, String) {
+    let text = String::from_utf8_lossy(key);
+    let mut parts = text.trim_start_matches(ROOT).splitn(3, '/').skip(1);
+    match (parts.next(), parts.next()) {
+        (Some(namespace), Some(name)) => (namespace.into(), name.into()),
+        (Some(name), None) => (String::new(), name.into()),
+        _ => Default::default(),
+    }
+}
+
+fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
+    let mut pairs: BTreeMap<&Bytes, (Option<&KeyValue>, Option<&KeyValue>)> = BTreeMap::new();
+    then.iter().for_each(|kv| pairs.entry(&kv.key).or_default().0 = Some(kv));
+    now.iter().for_each(|kv| pairs.entry(&kv.key).or_default().1 = Some(kv));
+    let changed = |(key, (then, now)): (&Bytes, (Option<&KeyValue>, Option<&KeyValue>))| {
+        if then.map(|kv| &kv.value) == now.map(|kv| &kv.value) {
+            return None;
+        }
+        let put = match resource(key) {
+            "leases" | "events" => return None,
+            "nodes" => node(then?, now)?,
+            "pods" => pod(then, now, birth)?,
+            _ => then.map(|kv| kv.value.clone()),
+        };
+        Some(Move { key: key.clone(), expected: now.map_or(0, |kv| kv.mod_revision), put })
+    };
+    pairs.into_iter().filter_map(changed).collect()
+}
+
+fn parsed(kv: &KeyValue) -> Option<Value> {
+    serde_json::from_slice(&kv.value).ok()
+}
+
+/// `None`: nothing to do. `Some(None)`: it goes.
+fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
+    let Some(now) = now.and_then(parsed) else { return Some(Some(then.value.clone())) };
+    let mut back = parsed(then)?;
+    value::copy(&now, &mut back, "status");
+    (back != now).then(|| Some(back.to_string().into()))
+}
+
+fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
+    let (past, present) = (then.and_then(parsed), now.and_then(parsed));
+    if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
+        return None;
+    }
+    // One that was on its way out then has nothing to come back to.
+    let past = past.filter(|p| !meta::is_terminating(p));
+    match (past, present) {
+        (None, None) => None,
+        (None, Some(_)) => Some(None),
+        (Some(mut past), Some(present))
+            if meta::uid(&past) == meta::uid(&present) && !meta::is_terminating(&present) =>
+        {
+            value::copy(&present, &mut past, "status");
+            value::copy(&present, &mut past, "spec.nodeName");
+            (past != present).then(|| Some(past.to_string().into()))
+        }
+        (Some(mut past), _) => {
+            let placed = then.is_some_and(birth.placed_by_maker);
+            value::put(&mut past, "metadata.uid", (birth.uid)());
+            value::put(&mut past, "metadata.creationTimestamp", birth.now.clone());
+            if !placed {
+                value::remove(&mut past, "spec.nodeName");
+            }
+            let status = match text(&past, "status.qosClass") {
+                "" => object!({"phase": "Pending"}),
+                class => object!({"phase": "Pending", "qosClass": class}),
+            };
+            value::put(&mut past, "status", status);
+            Some(Some(past.to_string().into()))
+        }
+    }
+}
+
+/// Where to, and what that means for the steps.
+struct Journey {
+    to: Revision,
+    /// Steps that are undone by it, newest first; none for a redo.
+    steps: Vec<Step>,
+    undone: Vec<Undone>,
+    verb: &'static str,
+}
+
+impl State {
+    async fn registry(&self, revision: Revision) -> Result<(Vec<KeyValue>, Revision), Status> {
+        let all = RangeRequest {
+            key: Bytes::from_static(ROOT.as_bytes()),
+            range_end: Bytes::from_static(b"/registry0"),
+            revision,
+            ..Default::default()
+        };
+        let response = self.kv.range(all).await.map_err(|error| match error {
+            crate::etcd::api::Error::Compacted { compact_revision } => Status::expired(format!(
+                "revision {revision} is no longer kept; the oldest one is {compact_revision}"
+            )),
+            other => status_of(other),
+        })?;
+        Ok((response.kvs, response.revision))
+    }
+
+    /// Commits the journey; answers the new revision and how many objects came back, changed or not, and how many went.
+    async fn travel(&self, ctx: &Context, journey: &Journey) -> Result<Value, Status> {
+        let (then, _) = self.registry(journey.to).await?;
+        let mut made_placed: BTreeMap<Bytes, bool> = BTreeMap::new();
+        for kv in
+            then.iter().filter(|kv| resource(&kv.key) == "pods" && kv.mod_revision != kv.create_revision)
+        {
+            let first =
+                RangeRequest { key: kv.key.clone(), revision: kv.create_revision, ..Default::default() };
+            // What is no longer kept counts as placed by the scheduler.
+            let first = self.kv.range(first).await.ok().and_then(|r| r.kvs.into_iter().next());
+            let placed =
+                first.as_ref().and_then(parsed).is_some_and(|p| !text(&p, "spec.nodeName").is_empty());
+            made_placed.insert(kv.key.clone(), placed);
+        }
+        let birth = Birth {
+            uid: &|| self.rng.uuid(),
+            placed_by_maker: &|kv| match made_placed.get(&kv.key) {
+                Some(placed) => *placed,
+                None => parsed(kv).is_some_and(|p| !text(&p, "spec.nodeName").is_empty()),
+            },
+            now: clock::rfc3339(clock::now()),
+        };
+        for _ in 0..TRIES {
+            let (now, before) = self.registry(0).await?;
+            let moves = plan(&then, &now, &birth);
+            let mut txn = TxnRequest::default();
+            for m in &moves {
+                txn.compare.push(Compare {
+                    key: m.key.clone(),
+                    range_end: Bytes::new(),
+                    result: CompareResult::Equal,
+                    target: CompareTarget::ModRevision(m.expected),
+                });
+                txn.success.push(match &m.put {
+                    Some(value) => RequestOp::Put(PutRequest {
+                        key: m.key.clone(),
+                        value: value.clone(),
+                        ..Default::default()
+                    }),
+                    None => RequestOp::DeleteRange(DeleteRangeRequest {
+                        key: m.key.clone(),
+                        ..Default::default()
+                    }),
+                });
+            }
+            let mut undone = journey.undone.clone();
+            if journey.verb != "redo" {
+                undone.push(Undone { steps: journey.steps.iter().map(|s| s.id.clone()).collect(), before });
+            }
+            txn.success.push(RequestOp::Put(PutRequest {
+                key: Bytes::from_static(steps::UNDONE.as_bytes()),
+                value: steps::undone_value(&undone),
+                ..Default::default()
+            }));
+            let answer = self.kv.txn_unbounded(txn).await.map_err(status_of)?;
+            if !answer.succeeded {
+                continue;
+            }
+            let _ = clock::timeout(super::store::CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+            self.tell(ctx, journey, &moves, answer.revision);
+            let back = moves.iter().filter(|m| m.put.is_some()).count();
+            return Ok(object!({
+                "revision": answer.revision,
+                "to": journey.to,
+                "steps": journey.steps,
+                "back": back,
+                "gone": moves.len() - back,
+            }));
+        }
+        Err(Status::timeout("the cluster changes too fast to go back; try again"))
+    }
+
+    fn tell(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
+        let detail = |m: &Move| object!({"to": journey.to, "deleted": m.put.is_none()});
+        for m in moves {
+            let (namespace, name) = place(&m.key);
+            let record = Record::new(journey.verb)
+                .object(resource(&m.key), &namespace, &name)
+                .revision(revision as u64)
+                .detail(detail(m));
+            ctx.tell(record, m.put.clone());
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Asked {
+    count: Option<usize>,
+    revision: Option<Revision>,
+}
+
+fn conflict(message: &str) -> Status {
+    Status::new(409, "Conflict", message)
+}
+
+/// Answers `/ropewalk/v1/…`.
+pub async fn serve(
+    state: &State,
+    ctx: &Context,
+    method: &Method,
+    what: &str,
+    body: &[u8],
+) -> Result<Answer, Status> {
+    state.fresh().await?;
+    let steps = &state.cache.steps;
+    if *method == Method::GET && what == "steps" {
+        let undone: Vec<Value> = steps
+            .undone()
+            .into_iter()
+            .map(|u| object!({"before": u.before, "steps": u.steps.iter().filter_map(|id| steps.find(id)).collect::<Vec<_>>()}))
+            .collect();
+        return Ok(json(
+            200,
+            &object!({"revision": state.kv.revision(), "oldest": state.kv.compacted().max(1), "steps": steps.done(), "undone": undone}),
+        ));
+    }
+    if *method != Method::POST {
+        return Err(Status::method_not_allowed());
+    }
+    let asked: Asked = match body {
+        [] => Asked::default(),
+        body => serde_json::from_slice(body)
+            .map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?,
+    };
+    let (done, mut undone) = (steps.done(), steps.undone());
+    let journey = match what {
+        "undo" => {
+            let count = asked.count.unwrap_or(1);
+            if count == 0 || count > done.len() {
+                let message = match done.len() {
+                    0 => "there is nothing to undo".to_string(),
+                    n => format!("{count} steps cannot be undone: there are {n}"),
+                };
+                return Err(conflict(&message));
+            }
+            let gone: Vec<Step> = done.iter().rev().take(count).cloned().collect();
+            let to = gone.last().map_or(0, |s| s.first - 1);
+            Journey { to, steps: gone, undone, verb: "undo" }
+        }
+        "redo" => {
+            let Some(last) = undone.pop() else { return Err(conflict("there is nothing to redo")) };
+            let again = last.steps.iter().rev().filter_map(|id| steps.find(id)).collect();
+            Journey { to: last.before, steps: again, undone, verb: "redo" }
+        }
+        "rewind" => {
+            let current = state.kv.revision();
+            let to = asked.revision.unwrap_or_default();
+            if to < 1 || to > current {
+                return Err(Status::bad_request(format!(
+                    "revision {to} is none of this cluster's: they go from {} to {current}",
+                    state.kv.compacted().max(1)
+                )));
+            }
+            let gone = done.iter().rev().filter(|s| s.first > to).cloned().collect();
+            Journey { to, steps: gone, undone, verb: "rewind" }
+        }
+        _ => return Ok(super::http::not_found_page()),
+    };
+    let told = state.travel(ctx, &journey).await?;
+    Ok(json(200, &told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::value::at;
+
+    fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
+        KeyValue {
+            key: format!("{ROOT}{key}").into(),
+            create_revision: 1,
+            mod_revision: revision,
+            version: 1,
+            value: value.to_string().into(),
+            ..KeyValue::default()
+        }
+    }
+
+    fn planned(then: &[KeyValue], now: &[KeyValue]) -> BTreeMap<String, Option<Value>> {
+        let birth =
+            Birth { uid: &|| "new".into(), placed_by_maker: &|_| false, now: "2026-01-02T03:04:05Z".into() };
+        let moves = plan(then, now, &birth);
+        let name = |m: &Move| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string();
+        moves.iter().map(|m| (name(m), m.put.as_ref().map(|v| serde_json::from_slice(v).unwrap()))).collect()
+    }
+
+    fn pod(uid: &str, label: &str) -> Value {
+        object!({"metadata": {"name": "p", "uid": uid, "labels": {"a": label}}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+    }
+
+    #[test]
+    fn what_is_gone_returns_and_what_is_new_goes() {
+        let then =
+            [kv("deployments/d/web", 5, object!({"spec": 1})), kv("services/d/old", 3, object!({"x": 1}))];
+        let now = [kv("deployments/d/web", 9, object!({"spec": 2})), kv("secrets/d/new", 8, object!({}))];
+        let moves = planned(&then, &now);
+        assert_eq!(moves.len(), 3);
+        assert_eq!(moves["deployments/d/web"], Some(object!({"spec": 1})));
+        assert_eq!(moves["services/d/old"], Some(object!({"x": 1})));
+        assert_eq!(moves["secrets/d/new"], None);
+        assert_eq!(planned(&then, &then), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_pod_that_runs_keeps_node_and_status_and_one_that_is_gone_starts_anew() {
+        let mut running = pod("u1", "new");
+        running["status"] = object!({"phase": "Failed"});
+        running["spec"]["nodeName"] = "n2".into();
+        let moves = planned(&[kv("pods/d/p", 5, pod("u1", "old"))], &[kv("pods/d/p", 9, running)]);
+        let back = moves["pods/d/p"].clone().unwrap();
+        assert_eq!(
+            (text(&back, "metadata.labels.a"), text(&back, "spec.nodeName"), text(&back, "status.phase")),
+            ("old", "n2", "Failed")
+        );
+
+        let mut leaving = pod("u1", "old");
+        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        for now in
+            [vec![], vec![kv("pods/d/p", 9, leaving.clone())], vec![kv("pods/d/p", 9, pod("u2", "old"))]]
+        {
+            let moves = planned(&[kv("pods/d/p", 5, pod("u1", "old"))], &now);
+            let back = moves["pods/d/p"].clone().unwrap();
+            assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
+            assert_eq!(at(&back, "status"), &object!({"phase": "Pending"}));
+        }
+        // It was leaving then: it does not come back, and another of its name goes.
+        assert_eq!(planned(&[kv("pods/d/p", 5, leaving.clone())], &[]), BTreeMap::new());
+        assert_eq!(
+            planned(&[kv("pods/d/p", 5, leaving)], &[kv("pods/d/p", 9, pod("u2", "x"))])["pods/d/p"],
+            None
+        );
+    }
+
+    #[test]
+    fn machines_heartbeats_and_events_stay_as_they_are() {
+        let node = |label: &str, ready: bool| object!({"metadata": {"labels": {"disk": label}}, "status": {"ready": ready}});
+        let mut mirror = pod("u1", "a");
+        mirror["metadata"]["annotations"] = object!({MIRROR: "x"});
+        let then = [
+            kv("nodes/n1", 2, node("ssd", true)),
+            kv("leases/kube-system/x", 2, object!({"n": 1})),
+            kv("events/d/e", 2, object!({})),
+            kv("pods/kube-system/etcd", 2, mirror.clone()),
+        ];
+        let mut other = mirror;
+        other["metadata"]["uid"] = "u2".into();
+        let now = [
+            kv("nodes/n1", 9, node("hdd", false)),
+            kv("nodes/n2", 9, node("", true)),
+            kv("leases/kube-system/x", 9, object!({"n": 2})),
+            kv("pods/kube-system/etcd", 9, other),
+        ];
+        let moves = planned(&then, &now);
+        assert_eq!(moves.keys().collect::<Vec<_>>(), ["nodes/n1"]);
+        assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
+    }
+}

@@ -1,0 +1,196 @@
+//! What people did, step by step, so that it can be undone.
+//!
+//! A step is all writes of one `Kubectl-Session` (every kubectl command has one), from other clients one write. It is a key of its own
+//! beside the registry, put by the same transaction as the write: `/ropewalk/steps/<session or request>`. The key's *create revision* is the
+//! step's first write, so the state before the step is the state at the revision before that. What was undone, and what the world looked like
+//! just before, stands under `/ropewalk/undone`; the next write of a person forgets it. All of this is in the store, so it survives every
+//! restart and is the same at every API server.
+
+use super::context::Context;
+use super::store::Extra;
+use crate::api::kinds::Kind;
+use crate::api::meta;
+use crate::clock;
+use crate::etcd::api::{KeyValue, Revision};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// Under which the keys of this file live.
+pub const ROOT: &str = "/ropewalk/";
+const STEPS: &str = "/ropewalk/steps/";
+pub const UNDONE: &str = "/ropewalk/undone";
+/// Steps that are kept. At the bound the oldest is forgotten: it cannot be undone any more.
+const STEPS_MAX: usize = 500;
+
+/// What somebody did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub id: String,
+    /// `kubectl create deployment`, or what another client is called.
+    pub command: String,
+    /// The first object it wrote: `deployments/web`, with ` -n shop` outside the default namespace.
+    pub object: String,
+    pub user: String,
+    /// RFC 3339.
+    pub at: String,
+    /// Revision of its first write.
+    #[serde(default)]
+    pub first: Revision,
+}
+
+/// Steps that were undone together, newest first, and the revision just before that.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Undone {
+    pub steps: Vec<String>,
+    pub before: Revision,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By their first revision.
+    steps: BTreeMap<Revision, Step>,
+    undone: Vec<Undone>,
+}
+
+/// The steps as the store has them; fed by the watch cache.
+#[derive(Default)]
+pub struct Steps {
+    inner: Mutex<Inner>,
+}
+
+impl Inner {
+    fn hidden(&self, id: &str) -> bool {
+        self.undone.iter().any(|u| u.steps.iter().any(|s| s == id))
+    }
+}
+
+pub fn key(id: &str) -> String {
+    format!("{STEPS}{id}")
+}
+
+impl Steps {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes over a key from the store. Keys of others are ignored.
+    pub fn see(&self, kv: &KeyValue, deleted: bool) {
+        let Ok(name) = std::str::from_utf8(&kv.key) else { return };
+        let mut inner = self.lock();
+        if name == UNDONE {
+            inner.undone =
+                if deleted { vec![] } else { serde_json::from_slice(&kv.value).unwrap_or_default() };
+        } else if let Some(id) = name.strip_prefix(STEPS) {
+            if deleted {
+                inner.steps.retain(|_, step| step.id != id);
+            } else if let Ok(step) = serde_json::from_slice::<Step>(&kv.value) {
+                let first = kv.create_revision;
+                inner.steps.insert(first, Step { id: id.to_string(), first, ..step });
+            }
+        }
+    }
+
+    pub fn clear(&self) {
+        *self.lock() = Inner::default();
+    }
+
+    /// Steps that can be undone, oldest first.
+    pub fn done(&self) -> Vec<Step> {
+        let inner = self.lock();
+        inner.steps.values().filter(|s| !inner.hidden(&s.id)).cloned().collect()
+    }
+
+    pub fn undone(&self) -> Vec<Undone> {
+        self.lock().undone.clone()
+    }
+
+    pub fn find(&self, id: &str) -> Option<Step> {
+        self.lock().steps.values().find(|s| s.id == id).cloned()
+    }
+
+    /// History from here on has to be kept; `None`: nothing has to.
+    pub fn keep_from(&self) -> Option<Revision> {
+        self.lock().steps.keys().next().map(|first| first - 1)
+    }
+
+    /// What a write of this request adds to its transaction: the step, unless it is there already. It also forgets what was undone.
+    pub fn note(&self, ctx: &Context, kind: &Kind, object: &Value, extra: &mut Extra) {
+        if !ctx.user.is_person() || kind.plural == "events" || kind.plural == "leases" {
+            return;
+        }
+        let request = &ctx.request;
+        let id = if request.session.is_empty() { &request.id } else { &request.session };
+        let id: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
+        let inner = self.lock();
+        if !inner.undone.is_empty() {
+            let gone = inner.undone.iter().flat_map(|u| &u.steps);
+            extra.release.extend(gone.map(|id| key(id)));
+            extra.release.push(UNDONE.to_string());
+        }
+        if inner.steps.values().any(|s| s.id == id) {
+            return;
+        }
+        if inner.steps.len() >= STEPS_MAX
+            && let Some(oldest) = inner.steps.values().find(|s| !inner.hidden(&s.id))
+        {
+            extra.release.push(key(&oldest.id));
+        }
+        let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
+        let command = if request.command.is_empty() { agent } else { &request.command };
+        let place = match meta::namespace(object) {
+            "" | "default" => String::new(),
+            namespace => format!(" -n {namespace}"),
+        };
+        let step = Step {
+            id: id.clone(),
+            command: command.chars().take(80).collect(),
+            object: format!("{}/{}{place}", kind.plural, meta::name(object)),
+            user: ctx.user.name.clone(),
+            at: clock::rfc3339_micro(clock::now()),
+            first: 0,
+        };
+        extra.put.push((key(&id), serde_json::to_string(&step).unwrap_or_default()));
+    }
+}
+
+/// A list of undone steps as a value of the store.
+pub fn undone_value(undone: &[Undone]) -> Bytes {
+    serde_json::to_vec(undone).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn see(steps: &Steps, id: &str, first: Revision) {
+        let value = serde_json::to_vec(&Step { id: id.into(), ..Step::default() }).unwrap();
+        let kv = KeyValue {
+            key: key(id).into(),
+            create_revision: first,
+            value: value.into(),
+            ..KeyValue::default()
+        };
+        steps.see(&kv, false);
+    }
+
+    #[test]
+    fn what_was_undone_is_no_step_until_it_is_forgotten_or_redone() {
+        let steps = Steps::default();
+        see(&steps, "b", 20);
+        see(&steps, "a", 10);
+        let ids = |steps: &Steps| steps.done().into_iter().map(|s| s.id).collect::<Vec<_>>();
+        assert_eq!((ids(&steps), steps.keep_from()), (vec!["a".into(), "b".into()], Some(9)));
+        let undone = [Undone { steps: vec!["b".into()], before: 25 }];
+        let kv = KeyValue { key: UNDONE.into(), value: undone_value(&undone), ..KeyValue::default() };
+        steps.see(&kv, false);
+        assert_eq!((ids(&steps), steps.undone().len()), (vec!["a".into()], 1));
+        steps.see(&kv, true);
+        assert_eq!(ids(&steps), ["a", "b"]);
+        steps.see(&KeyValue { key: key("a").into(), ..KeyValue::default() }, true);
+        assert_eq!((ids(&steps), steps.keep_from()), (vec!["b".into()], Some(19)));
+    }
+}

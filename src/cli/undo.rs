@@ -1,0 +1,118 @@
+//! `undo`, `redo`, `rewind`: the cluster's objects as they were.
+
+use super::args::Output;
+use crate::cluster::control::{Ask, Control};
+use crate::cluster::home::Home;
+use crate::cluster::undo::{Moment, Past};
+use crate::ui::settings;
+use crate::ui::texts::{Lang, Say};
+use serde_json::Value;
+
+pub enum What {
+    Undo(usize),
+    Redo,
+    Rewind(String),
+    List,
+}
+
+pub async fn run(name: &str, what: What, output: Option<Output>) -> anyhow::Result<i32> {
+    let home = Home::find()?;
+    let lang = settings::language(None, &home);
+    let place = home.cluster(name)?;
+    let past = match &what {
+        What::Undo(count) => Past::Undo { count: *count },
+        What::Redo => Past::Redo,
+        What::List => Past::Steps,
+        What::Rewind(when) => match moment(when) {
+            Some(to) => Past::Rewind { to },
+            None => {
+                eprintln!("ropewalk: {}", lang.say(Say::WhenIsThat, &[when]));
+                return Ok(2);
+            }
+        },
+    };
+    let told = Control::connect(&place).await?.ask(&Ask::Past { past }).await?;
+    if output == Some(Output::Json) {
+        println!("{}", serde_json::to_string_pretty(&told)?);
+        return Ok(0);
+    }
+    match what {
+        What::List => print!("{}", list(lang, &told)),
+        _ => {
+            for step in told["steps"].as_array().into_iter().flatten() {
+                let say = if matches!(what, What::Redo) { Say::Redone } else { Say::Undone };
+                println!("{}", lang.say(say, &[&title(step)]));
+            }
+            let number = |key: &str| told[key].to_string();
+            println!("{}", lang.say(Say::WentTo, &[&number("to"), &number("back"), &number("gone")]));
+        }
+    }
+    Ok(0)
+}
+
+/// `kubectl delete deployments/web`
+fn title(step: &Value) -> String {
+    format!(
+        "{} {}",
+        step["command"].as_str().unwrap_or_default(),
+        step["object"].as_str().unwrap_or_default()
+    )
+}
+
+fn list(lang: Lang, told: &Value) -> String {
+    let steps = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut out = String::new();
+    for step in steps(&told["steps"]) {
+        let at = step["at"].as_str().unwrap_or_default();
+        let time = at.split(['T', '.']).nth(1).unwrap_or_default();
+        out.push_str(&format!("{:>8}  {time}  {}\n", step["first"], title(&step)));
+    }
+    if out.is_empty() {
+        out = lang.say(Say::NothingToUndo, &[]) + "\n";
+    }
+    for undone in steps(&told["undone"]) {
+        for step in steps(&undone["steps"]) {
+            out.push_str(&format!("{:>8}  {}\n", "-", lang.say(Say::Undone, &[&title(&step)])));
+        }
+    }
+    out
+}
+
+/// `812`, `10:42:07`, `2026-11-20T10:42:07Z`, `5m` ago.
+fn moment(text: &str) -> Option<Moment> {
+    if let Ok(revision) = text.parse::<i64>() {
+        return Some(Moment::Revision(revision));
+    }
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Some(Moment::At(at));
+    }
+    if let Ok(time) = text.parse::<jiff::civil::Time>() {
+        let now = jiff::Zoned::now();
+        let then = now.date().to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
+        return Some(Moment::At(then.timestamp()));
+    }
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    number.parse::<u64>().ok().map(|n| Moment::Ago(n.saturating_mul(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_have_several_spellings() {
+        assert_eq!(moment("812"), Some(Moment::Revision(812)));
+        assert_eq!(moment("5m"), Some(Moment::Ago(300)));
+        assert!(matches!(moment("10:42:07"), Some(Moment::At(_))));
+        assert!(matches!(moment("2026-11-20T10:42:07Z"), Some(Moment::At(_))));
+        for nonsense in ["", "yesterday", "5x", "m", "25:00"] {
+            assert_eq!(moment(nonsense), None, "{nonsense}");
+        }
+    }
+}

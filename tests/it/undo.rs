@@ -1,0 +1,103 @@
+//! Going back: what a learner did is undone, redone, rewound, and the cluster follows; also after everything was killed in between.
+
+use super::support::{Home, Said, any_kubectl, capable, eventually, kill, turn};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+#[test]
+fn steps_are_undone_and_redone_and_survive_kill_9() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let cluster = home.up(&["--workers", "2"]);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let json = |args: &[&str]| -> Value {
+        serde_json::from_str(&k(&[args, &["-o", "json"]].concat()).ok()).expect("JSON")
+    };
+    let undo = |args: &[&str]| -> Said { home.ropewalk(&[args, &["--name", "t"]].concat()) };
+    let ready = |n: usize| {
+        eventually(PATIENCE, || k(&["get", "deploy", "web"]).ok(), |t| t.contains(&format!("{n}/{n}")));
+    };
+
+    undo(&["undo"]).fails("there is nothing to undo");
+    undo(&["redo"]).fails("there is nothing to redo");
+    undo(&["rewind", "99999999"]).fails("is none of this cluster's");
+    assert_eq!(undo(&["rewind", "yesterday"]).code, 2);
+    assert_eq!(undo(&["undo", "0"]).code, 2);
+
+    k(&["create", "deployment", "web", "--image=nginx", "--replicas=2"]).ok();
+    ready(2);
+    k(&["expose", "deployment", "web", "--port=80", "--type=NodePort"]).ok();
+    let service = json(&["get", "service", "web"]);
+    let deployment = json(&["get", "deployment", "web"]);
+    let pods = json(&["get", "pods", "-l", "app=web"]);
+    k(&["label", "node", "ropewalk-worker", "disk=ssd"]).ok();
+    k(&["run", "alone", "--image=nginx"]).ok();
+    k(&["create", "configmap", "kept", "--dry-run=server"]).ok(); // nothing was written: no step
+    let before = json(&["get", "pod", "alone"])["metadata"]["resourceVersion"]
+        .as_str()
+        .map(String::from)
+        .expect("a version");
+
+    // A deletion of everything by one command is one step.
+    k(&["delete", "deployment/web", "service/web", "--wait=false"]).ok();
+    eventually(PATIENCE, || k(&["get", "pods", "-l", "app=web"]).err, |t| t.contains("No resources"));
+    let begun = Instant::now();
+    let said = undo(&["undo"]).ok();
+    println!("an undo of 2 objects and their dependents took {:?} with its process", begun.elapsed());
+    assert!(said.contains("undone: kubectl delete deployments/web"), "{said}");
+    let back = json(&["get", "service", "web"]);
+    for field in ["/spec/clusterIP", "/spec/ports", "/metadata/uid"] {
+        assert_eq!(back.pointer(field), service.pointer(field), "{field}");
+    }
+    assert_eq!(json(&["get", "deployment", "web"])["metadata"]["uid"], deployment["metadata"]["uid"]);
+    ready(2);
+    let again = json(&["get", "pods", "-l", "app=web"]);
+    let uids = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().expect("a list");
+        items.iter().map(|p| p["metadata"]["uid"].to_string()).collect()
+    };
+    assert_eq!(uids(&again).len(), 2);
+    assert!(uids(&again).iter().all(|uid| !uids(&pods).contains(uid)), "a pod that was gone is a new one");
+
+    // Everything dies; the steps are still there.
+    kill(cluster.pid("main"), 9);
+    drop(cluster);
+    let cluster = home.up(&[]);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let said = undo(&["redo"]).ok();
+    assert!(said.contains("done again: kubectl delete"), "{said}");
+    k(&["get", "service", "web"]).fails("not found");
+    undo(&["undo"]).ok();
+
+    // Three more steps back: the bare pod, the label, the service.
+    let list = undo(&["undo", "--list"]).ok();
+    assert_eq!(list.lines().filter(|l| !l.trim_start().starts_with('-')).count(), 4, "{list}");
+    let said = undo(&["undo", "3"]).ok();
+    assert_eq!(said.matches("undone: ").count(), 3, "{said}");
+    k(&["get", "pod", "alone"]).fails("not found");
+    k(&["get", "service", "web"]).fails("not found");
+    assert!(!k(&["get", "node", "ropewalk-worker", "--show-labels"]).ok().contains("disk=ssd"));
+    eventually(PATIENCE, || k(&["get", "deploy", "web"]).ok(), |t| t.contains("2/2"));
+
+    // To a revision: everything of then is there again, and the way back too.
+    undo(&["rewind", &before]).ok();
+    k(&["get", "service", "web"]).ok();
+    assert!(k(&["get", "node", "ropewalk-worker", "--show-labels"]).ok().contains("disk=ssd"));
+    eventually(PATIENCE, || k(&["get", "pod", "alone"]).ok(), |t| t.contains("Running"));
+    undo(&["redo"]).ok();
+    k(&["get", "service", "web"]).fails("not found");
+
+    // Whoever writes something new gives up what could be redone.
+    k(&["create", "configmap", "new"]).ok();
+    undo(&["redo"]).fails("there is nothing to redo");
+    let said = undo(&["undo"]).ok();
+    assert!(said.contains("undone: kubectl create configmap"), "{said}");
+    k(&["get", "configmap", "new"]).fails("not found");
+    let nodes = k(&["get", "nodes"]).ok();
+    assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+}
