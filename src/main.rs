@@ -18,6 +18,9 @@ fn main() -> ExitCode {
     if text(1) == ropewalk::cluster::boot::SUPERVISE_ARGUMENT {
         return exit(ropewalk::cluster::boot::supervise(&text(2), ropewalk::lab::guests));
     }
+    if text(1) == ropewalk::cluster::wipe::WIPE_ARGUMENT {
+        return exit(ropewalk::cluster::wipe::inside(Path::new(&text(2))));
+    }
     if name == "kubectl" {
         let words = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
         return exit(ropewalk::kubectl::main_with_stdio(words));

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -150,7 +151,10 @@ impl Worker {
             .map(|h| h.path.clone())
             .unwrap_or_default();
         let path = (self.config.node_path)(&node, &path);
-        std::fs::create_dir_all(&path).map_err(|cause| Error::Directory { path, cause })?;
+        // Open to whatever user the pod runs as, as every local-path provisioner makes them.
+        std::fs::create_dir_all(&path)
+            .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)))
+            .map_err(|cause| Error::Directory { path, cause })?;
         let api = self.config.client.caused_by(cause.clone()).cluster::<PersistentVolume>();
         match api.create(&PostParams::default(), &volume).await {
             Ok(_) => {

@@ -4,7 +4,7 @@ use super::args::{Fault, Output, Seat, Up};
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::home::Home;
 use crate::cluster::launch::{self, Launched};
-use crate::cluster::{Error, Place, Spec};
+use crate::cluster::{Error, Place, Spec, wipe};
 use crate::ui::repl::{self, Options};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -197,8 +197,7 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         }
     }
     stop(&place).await?;
-    std::fs::remove_dir_all(&place.root)
-        .with_context(|| format!("cannot remove {}", place.root.display()))?;
+    wipe::wipe(&place.root).with_context(|| format!("cannot remove {}", place.root.display()))?;
     println!("cluster {name:?} is wiped");
     Ok(0)
 }

@@ -32,6 +32,7 @@ mod node;
 mod ready;
 pub mod spec;
 pub mod undo;
+pub mod wipe;
 mod world;
 
 pub use home::{Home, Place};
