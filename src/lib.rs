@@ -6,7 +6,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`linux`] [`clock`] [`rng`] [`tap`] [`task`] [`pki`] |
+//! | 0 | [`lang`] [`linux`] [`clock`] [`rng`] [`tap`] [`task`] [`pki`] |
 //! | 1 | [`raft`] [`api`] [`cri`] [`cni`] [`applets`] |
 //! | 2 | [`etcd`] [`client`] [`runtime`] [`net`] |
 //! | 3 | [`apiserver`] [`scheduler`] [`controllers`] [`kubelet`] [`proxy`] [`addons`] [`kubectl`] |
@@ -17,6 +17,7 @@
 
 // floor 0: the ground
 pub mod clock;
+pub mod lang;
 #[allow(unsafe_code)] // the only room that may talk to the kernel without a net
 pub mod linux;
 pub mod pki;

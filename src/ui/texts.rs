@@ -1,58 +1,11 @@
 //! Everything the REPL says, in English and Korean: the only place with words for people.
 
-use serde::{Deserialize, Serialize};
+pub use crate::lang::Lang;
+use crate::lang::texts;
 
-/// A language of the texts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Lang {
-    #[default]
-    En,
-    Ko,
-}
-
-impl Lang {
-    /// `ko`, `ko_KR.UTF-8`, `Korean`: whatever a person or an environment variable may say.
-    pub fn parse(text: &str) -> Option<Lang> {
-        let text = text.trim().to_lowercase();
-        match text.as_str() {
-            "1" | "english" | "영어" => Some(Lang::En),
-            "2" | "korean" | "한국어" => Some(Lang::Ko),
-            _ if text.starts_with("en") => Some(Lang::En),
-            _ if text.starts_with("ko") => Some(Lang::Ko),
-            _ => None,
-        }
-    }
-
-    /// The text, with each `{}` replaced in order.
-    pub fn say(self, say: Say, with: &[&str]) -> String {
-        let (english, korean) = say.pair();
-        let text = if self == Lang::Ko { korean } else { english };
-        let mut parts = text.split("{}");
-        let mut out = parts.next().unwrap_or_default().to_string();
-        for (at, part) in parts.enumerate() {
-            out.push_str(with.get(at).unwrap_or(&""));
-            out.push_str(part);
-        }
-        out
-    }
-}
-
-macro_rules! table {
-    ($($name:ident: $english:expr, $korean:expr;)*) => {
-        /// One entry of the table.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Say { $($name),* }
-        impl Say {
-            pub const ALL: &[Say] = &[$(Say::$name),*];
-            fn pair(self) -> (&'static str, &'static str) {
-                match self { $(Say::$name => ($english, $korean)),* }
-            }
-        }
-    };
-}
-
-table! {
+texts! {
+    /// One entry of the table.
+    pub enum Say {
     // -- the start
     ChooseLanguage:
         "Which language should Ropewalk use?\n  1  English\n  2  한국어\n1 or 2 [{}]: ",
@@ -166,6 +119,7 @@ table! {
     ClusterBack: "Cluster {} is back.", "클러스터 {}이(가) 다시 실행 중입니다.";
     BadExit: "exit: {} is not a number from 0 to 255", "exit: {}은(는) 0에서 255 사이의 숫자가 아닙니다";
     Unreadable: "the line cannot be run: {}", "이 줄을 실행할 수 없습니다: {}";
+    }
 }
 
 /// What happened, why, and what to try, as printed on standard error.
@@ -182,6 +136,7 @@ pub fn trouble(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lang::Text;
 
     /// Terminal cells, roughly: everything from Hangul on takes two.
     fn cells(line: &str) -> usize {
@@ -191,10 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_take_the_same_values_and_fit_the_screen() {
+    fn long_texts_fit_the_screen() {
         for say in Say::ALL {
             let (english, korean) = say.pair();
-            assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{say:?}");
             if matches!(say, Say::Help | Say::Welcome | Say::PasteHint) {
                 for line in english.lines().chain(korean.lines()) {
                     assert!(cells(line) <= 80, "{} cells: {line}", cells(line));
@@ -208,14 +162,6 @@ mod tests {
             assert_eq!(lang.say(Say::Welcome, &["3"]).lines().count(), 3);
             assert!(lang.say(Say::Help, &["K", "P"]).lines().count() <= 20);
         }
-    }
-
-    #[test]
-    fn languages_are_recognised_from_what_people_and_environments_say() {
-        assert_eq!(Lang::parse("ko_KR.UTF-8"), Some(Lang::Ko));
-        assert_eq!(Lang::parse(" EN "), Some(Lang::En));
-        assert_eq!(Lang::parse("2"), Some(Lang::Ko));
-        assert_eq!(Lang::parse("C.UTF-8"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 const FLOORS: [&[&str]; 8] = [
-    &["linux", "clock", "rng", "tap", "task", "pki"], // ground floor: may use those to its left
+    &["lang", "linux", "clock", "rng", "tap", "task", "pki"], // ground floor: may use those to its left
     &["raft", "api", "cri", "cni", "applets"],
     &["etcd", "client", "runtime", "net"],
     &["apiserver", "scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "etcdctl"],
