@@ -124,6 +124,26 @@ pub enum Command {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
+    /// Explain the last refusal, or what is the matter with an object
+    #[command(after_help = "Examples:
+  ropewalk why                    the last kubectl command, or what it left behind
+  ropewalk why pod/web            an object; also `why web`, `why deploy web -n shop`
+  ropewalk why localhost:31234    why a connection is refused
+Exit code 1: something is wrong, and here is what.")]
+    Why {
+        /// KIND/NAME, KIND NAME, NAME or localhost:PORT
+        #[arg(num_args = 0..=2)]
+        about: Vec<String>,
+        #[arg(short, long, default_value = "default")]
+        namespace: String,
+        /// Language of the answer
+        #[arg(long, value_enum)]
+        lang: Option<crate::lang::Lang>,
+        #[arg(long, default_value = "main")]
+        name: String,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
     /// Take back the last step: the cluster's objects as they were before it
     #[command(
         after_help = "A step is everything that one kubectl command wrote, or one write of another client.

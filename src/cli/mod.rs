@@ -14,6 +14,7 @@ mod clusters;
 mod doctor;
 mod trace;
 mod undo;
+mod why;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -62,6 +63,9 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
+        Some(Command::Why { about, namespace, lang, name, output }) => {
+            why::why(&name, about, namespace, lang, output).await
+        }
         Some(Command::Undo { count, list, name, output }) => {
             let what = if list { undo::What::List } else { undo::What::Undo(count.into()) };
             undo::run(&name, what, output).await

@@ -12,11 +12,12 @@
 //! `ui`, which shows it.
 
 pub mod view;
+pub mod why;
 
 use crate::cluster::guest::Guest;
 use std::sync::Arc;
 
 /// Who moves in when a cluster starts.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
-    vec![]
+    vec![Arc::new(why::Why::default())]
 }

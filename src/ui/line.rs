@@ -17,10 +17,11 @@ fn is_bare_verb(word: &str) -> bool {
 /// Words of this place.
 pub const WORDS: &[&str] = &[
     "clear", "doctor", "exit", "fault", "help", "lang", "quit", "redo", "rewind", "status", "trace", "undo",
+    "why",
 ];
 /// Words that the lessons will bring.
 pub const LATER: &[&str] =
-    &["back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "map", "next", "solve", "watch", "why"];
+    &["back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "map", "next", "solve", "watch"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
-        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" => {
+        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" => {
             own(first, after, &words, special, cluster)
         }
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),

@@ -214,7 +214,9 @@ impl Session {
                 self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
                 return 1;
             }
-            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind") if !self.alive() => return 1,
+            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why") if !self.alive() => {
+                return 1;
+            }
             _ => {}
         }
         self.follow_shell();

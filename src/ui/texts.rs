@@ -42,6 +42,7 @@ texts! {
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
+         \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
          \x20          doctor            what this machine allows\n\
          back       undo [N]   redo   rewind REVISION|TIME|5m     undo --list\n\
          break      fault kill COMPONENT[/NODE]        ends a component; it comes back\n\
@@ -57,6 +58,7 @@ texts! {
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
+         \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
          \x20          doctor            이 컴퓨터에서 할 수 있는 것\n\
          되돌리기   undo [N]   redo   rewind 리비전|시각|5m     undo --list\n\
          고장 내기  fault kill 컴포넌트[/노드]   컴포넌트를 죽입니다 (다시 살아납니다)\n\

@@ -1,0 +1,258 @@
+//! From a question to the right part: which object is meant, and who explains its kind.
+
+use super::facts::{Facts, kind};
+use super::pod;
+use super::refusal;
+use super::service;
+use super::texts::Word;
+use super::{Explanation, Question};
+use crate::api::meta;
+use crate::api::value::{at, int, list, text};
+use crate::lang::Lang;
+use serde_json::Value;
+
+/// A reader of facts that speaks one language.
+pub struct Reader<'a> {
+    pub facts: &'a Facts,
+    pub lang: Lang,
+}
+
+impl Reader<'_> {
+    pub fn say(&self, word: Word, with: &[&str]) -> String {
+        self.lang.say(word, with)
+    }
+    pub fn line(&self, out: &mut Explanation, word: Word, with: &[&str]) {
+        out.lines.push(self.say(word, with));
+        out.trouble = true;
+    }
+    /// Something that is well.
+    pub fn fine(&self, out: &mut Explanation, word: Word, with: &[&str]) {
+        out.lines.push(self.say(word, with));
+    }
+}
+
+/// Answers a question from the facts.
+pub fn explain(facts: &Facts, question: &Question) -> Explanation {
+    let reader = Reader { facts, lang: question.lang };
+    let namespace = if question.namespace.is_empty() { "default" } else { &question.namespace };
+    match question.about.as_slice() {
+        [] => refusal::last(&reader, namespace),
+        [one] => named(&reader, namespace, one),
+        [kind, name, ..] => object(&reader, namespace, kind, name),
+    }
+}
+
+/// `pod/web`, `shop/pod/web`, `localhost:31234`, or a bare name.
+fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
+    let bare = word.trim_start_matches("http://").trim_end_matches('/');
+    if let Some((host, port)) = bare.rsplit_once(':')
+        && ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+        && let Ok(port) = port.parse::<u16>()
+    {
+        return service::port(reader, port);
+    }
+    match word.split('/').collect::<Vec<_>>().as_slice() {
+        [kind, name] => object(reader, namespace, kind, name),
+        [namespace, kind, name] => object(reader, namespace, kind, name),
+        _ => {
+            let kinds = [
+                "deployments",
+                "services",
+                "pods",
+                "replicasets",
+                "daemonsets",
+                "nodes",
+                "persistentvolumeclaims",
+            ];
+            match kinds.iter().find(|plural| reader.facts.find(plural, namespace, word).is_some()) {
+                Some(plural) => object(reader, namespace, plural, word),
+                None => object(reader, namespace, "pods", word),
+            }
+        }
+    }
+}
+
+pub fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> Explanation {
+    let Some(kind) = kind(kind_word) else {
+        let mut out = Explanation { about: format!("{kind_word}/{name}"), ..Explanation::default() };
+        reader.line(&mut out, Word::NoSuchKind, &[kind_word]);
+        out.tips.push("kubectl api-resources".into());
+        return out;
+    };
+    let namespace = if kind.namespaced { namespace } else { "" };
+    let mut out = Explanation { about: format!("{}/{name}", kind.singular), ..Explanation::default() };
+    let Some(found) = reader.facts.find(kind.plural, namespace, name) else {
+        absent(reader, &mut out, kind.plural, namespace, name);
+        return out;
+    };
+    match kind.plural {
+        "pods" => pod::pod(reader, &mut out, found),
+        "services" => service::service(reader, &mut out, found),
+        "deployments" | "replicasets" | "daemonsets" => workload(reader, &mut out, kind.plural, found),
+        "nodes" => node(reader, &mut out, found),
+        "persistentvolumeclaims" => claim(reader, &mut out, found),
+        _ => generic(reader, &mut out, found),
+    }
+    out
+}
+
+/// Not there: was it ever?
+fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str, name: &str) {
+    if let Some(record) = reader.facts.deletion(plural, namespace, name) {
+        let who = record.request.as_ref().map_or("", |r| r.user.as_str());
+        let at = crate::clock::rfc3339(record.at);
+        let revision = record.revision.unwrap_or_default().to_string();
+        reader.line(out, Word::WasDeleted, &[name, who, &at, &revision]);
+        if who == "learner" {
+            out.tips.push("undo".into());
+        }
+        return;
+    }
+    let place = if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") };
+    reader.line(out, Word::NeverWas, &[name]);
+    let elsewhere = reader.facts.all(plural).iter().find(|o| meta::name(o) == name);
+    if let Some(other) = elsewhere {
+        reader.line(out, Word::OtherNamespace, &[name, meta::namespace(other)]);
+        out.tips.push(format!("kubectl get {plural} {name} -n {}", meta::namespace(other)));
+        return;
+    }
+    let near: Vec<&str> =
+        reader.facts.within(plural, namespace).map(meta::name).filter(|n| near(n, name)).take(3).collect();
+    if !near.is_empty() {
+        reader.line(out, Word::NearNames, &[&near.join(", ")]);
+    }
+    out.tips.push(format!("kubectl get {plural}{place}"));
+}
+
+/// Could one have been meant by the other: one contains the other, or they differ by at most two letters.
+pub fn near(a: &str, b: &str) -> bool {
+    (a.len().min(b.len()) > 2 && (a.contains(b) || b.contains(a)))
+        || strsim::damerau_levenshtein(a, b) <= a.len().min(b.len()) / 2
+}
+
+/// Deployments, ReplicaSets, DaemonSets: they are as well as their pods.
+fn workload(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value) {
+    let (want, ready) = match plural {
+        "daemonsets" => (int(object, "status.desiredNumberScheduled"), int(object, "status.numberReady")),
+        _ => (int(object, "spec.replicas"), int(object, "status.readyReplicas")),
+    };
+    let (want, ready) = (want.unwrap_or(0), ready.unwrap_or(0));
+    let facts = reader.facts;
+    let mut pods = facts.owned("pods", object);
+    if plural == "deployments" {
+        let sets = facts.owned("replicasets", object);
+        pods = sets.iter().flat_map(|set| facts.owned("pods", set)).collect();
+    }
+    if want == 0 {
+        reader.fine(out, Word::ScaledToZero, &[]);
+        return;
+    }
+    if ready >= want {
+        reader.fine(out, Word::AllReady, &[&ready.to_string(), &want.to_string()]);
+        return;
+    }
+    reader.line(out, Word::SomeNotReady, &[&ready.to_string(), &want.to_string()]);
+    for condition in list(object, "status.conditions") {
+        if condition["type"] == "ReplicaFailure" && condition["status"] == "True" {
+            reader.line(out, Word::Says, &[text(condition, "message")]);
+        }
+    }
+    let observed = int(object, "status.observedGeneration").unwrap_or(0);
+    if observed < meta::generation(object) && !alive(reader, out, "kube-controller-manager") {
+        return;
+    }
+    let sick = |p: &&&Value| !pod::is_ready(p);
+    match pods.iter().find(sick) {
+        Some(pod) => {
+            let mut inner = Explanation::default();
+            pod::pod(reader, &mut inner, pod);
+            reader.line(out, Word::ForExample, &[meta::name(pod)]);
+            out.lines.extend(inner.lines);
+            out.tips.extend(inner.tips);
+        }
+        None if (pods.len() as i64) < want => {
+            reader.line(out, Word::PodsMissing, &[&pods.len().to_string(), &want.to_string()]);
+            alive(reader, out, "kube-controller-manager");
+        }
+        None => {}
+    }
+}
+
+/// Does a component renew its Lease? If not, says so.
+pub fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> bool {
+    let Some(lease) = reader.facts.find("leases", "kube-system", component) else { return true };
+    let renewed = meta::time(lease, "spec.renewTime");
+    let silent = renewed.map_or(0, |t| reader.facts.now.duration_since(t).as_secs());
+    let limit = int(lease, "spec.leaseDurationSeconds").unwrap_or(15);
+    if silent <= limit {
+        return true;
+    }
+    reader.line(out, Word::Silent, &[component, &silent.to_string()]);
+    out.tips.push(format!("kubectl get lease {component} -n kube-system -o yaml"));
+    false
+}
+
+fn node(reader: &Reader, out: &mut Explanation, node: &Value) {
+    let ready = list(node, "status.conditions").iter().find(|c| c["type"] == "Ready");
+    match ready.map(|c| (text(c, "status"), text(c, "reason"), text(c, "message"))) {
+        Some(("True", ..)) => reader.fine(out, Word::NodeReady, &[]),
+        Some((_, reason, message)) => reader.line(out, Word::NodeNotReady, &[reason, message]),
+        None => reader.line(out, Word::NodeNeverReported, &[]),
+    }
+    if at(node, "spec.unschedulable") == true {
+        reader.line(out, Word::Cordoned, &[]);
+        out.tips.push(format!("kubectl uncordon {}", meta::name(node)));
+    }
+    for taint in list(node, "spec.taints") {
+        let written = format!("{}:{}", text(taint, "key"), text(taint, "effect"));
+        reader.fine(out, Word::Tainted, &[&written]);
+    }
+}
+
+fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
+    if text(claim, "status.phase") == "Bound" {
+        reader.fine(out, Word::ClaimBound, &[text(claim, "spec.volumeName")]);
+        return;
+    }
+    let class = text(claim, "spec.storageClassName");
+    match reader.facts.find("storageclasses", "", class) {
+        None if class.is_empty() => reader.line(out, Word::NoClass, &[]),
+        None => {
+            let known: Vec<&str> = reader.facts.all("storageclasses").iter().map(meta::name).collect();
+            reader.line(out, Word::UnknownClass, &[class, &known.join(", ")]);
+        }
+        Some(found) if text(found, "volumeBindingMode") == "WaitForFirstConsumer" => {
+            reader.line(out, Word::WaitsForPod, &[]);
+        }
+        Some(_) => last_warning(reader, out, claim),
+    }
+}
+
+/// For a kind that nobody here knows more of: its newest warning.
+fn generic(reader: &Reader, out: &mut Explanation, object: &Value) {
+    if meta::is_terminating(object) {
+        terminating(reader, out, object);
+    }
+    last_warning(reader, out, object);
+    if out.lines.is_empty() {
+        reader.fine(out, Word::NothingWrong, &[]);
+    }
+}
+
+pub fn terminating(reader: &Reader, out: &mut Explanation, object: &Value) {
+    let finalizers: Vec<&str> = meta::finalizers(object).collect();
+    if finalizers.is_empty() {
+        let grace = int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0).to_string();
+        reader.line(out, Word::Leaving, &[&grace]);
+    } else {
+        reader.line(out, Word::Held, &[&finalizers.join(", ")]);
+    }
+}
+
+pub fn last_warning(reader: &Reader, out: &mut Explanation, object: &Value) {
+    let mut warnings: Vec<&Value> = reader.facts.events(object).filter(|e| e["type"] == "Warning").collect();
+    warnings.sort_by_key(|e| text(e, "lastTimestamp").to_string());
+    if let Some(event) = warnings.last() {
+        reader.line(out, Word::Warned, &[text(event, "reason"), text(event, "message")]);
+    }
+}

@@ -1,0 +1,45 @@
+//! `why` as a guest of the cluster's process: it reads as the teacher, so that a learner's broken kubeconfig does not silence it.
+
+use super::facts::Facts;
+use super::{Question, explain};
+use crate::clock;
+use crate::cluster::control::Reply;
+use crate::cluster::guest::{Guest, Host};
+use crate::task::Crew;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde_json::{Value, json};
+use std::sync::OnceLock;
+
+#[derive(Default)]
+pub struct Why {
+    host: OnceLock<Host>,
+}
+
+impl Guest for Why {
+    fn name(&self) -> &'static str {
+        "why"
+    }
+
+    fn start(&self, _: &Crew, host: Host) {
+        let _ = self.host.set(host); // a guest moves in once
+    }
+
+    fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
+        let host = self.host.get().cloned();
+        stream::once(async move {
+            let Some(host) = host else { return Reply::Error("the cluster has not started".into()) };
+            let question: Question = match serde_json::from_value(question) {
+                Ok(question) => question,
+                Err(error) => return Reply::Error(format!("not a question: {error}")),
+            };
+            let client = match host.client("teacher") {
+                Ok(client) => client,
+                Err(error) => return Reply::Error(crate::cluster::chain(&error)),
+            };
+            let facts = Facts::gather(&client, host.tap().since(0), clock::now()).await;
+            Reply::Ok(json!(explain(&facts, &question)))
+        })
+        .boxed()
+    }
+}

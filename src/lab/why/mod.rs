@@ -1,0 +1,42 @@
+//! `why`: what is the matter with an object, or with the last command, in one or two sentences of the learner's language.
+//!
+//! [`explain`] is pure: it looks at [`facts::Facts`], the objects and records of this moment, and says what they prove, nothing else. What
+//! Kubernetes calls things (reasons, fields, phases) stays as Kubernetes calls it.
+
+mod explain;
+pub mod facts;
+mod guest;
+mod pod;
+mod refusal;
+mod service;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+pub use explain::explain;
+pub use guest::Why;
+
+use serde::{Deserialize, Serialize};
+
+/// What is asked: `why`, `why pod/web`, `why web`, `why localhost:31234`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Question {
+    pub lang: crate::lang::Lang,
+    /// Empty: the last command, or what it left behind.
+    pub about: Vec<String>,
+    /// Where names without a namespace are.
+    pub namespace: String,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What it is about: `pod/web`.
+    pub about: String,
+    /// What is so, the cause first.
+    pub lines: Vec<String>,
+    /// What may be done about it: commands.
+    pub tips: Vec<String>,
+    /// Is anything the matter?
+    pub trouble: bool,
+}

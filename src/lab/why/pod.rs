@@ -1,0 +1,167 @@
+//! What is the matter with a pod.
+
+use super::Explanation;
+use super::explain::{Reader, alive, last_warning, terminating};
+use super::texts::Word;
+use crate::api::meta;
+use crate::api::value::{at, int, list, text};
+use serde_json::Value;
+
+pub fn is_ready(pod: &Value) -> bool {
+    list(pod, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
+    let name = meta::name(pod);
+    if meta::is_terminating(pod) {
+        terminating(reader, out, pod);
+        return;
+    }
+    let node = text(pod, "spec.nodeName");
+    if node.is_empty() {
+        unscheduled(reader, out, pod);
+        return;
+    }
+    let ready = |n: &Value| {
+        list(n, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+    };
+    if let Some(found) = reader.facts.find("nodes", "", node)
+        && !ready(found)
+    {
+        reader.line(out, Word::OnSilentNode, &[node]);
+        out.tips.push(format!("kubectl describe node {node}"));
+        return;
+    }
+    let statuses = ["status.initContainerStatuses", "status.containerStatuses"];
+    let containers: Vec<&Value> = statuses.iter().flat_map(|path| list(pod, path)).collect();
+    for container in &containers {
+        if trouble(reader, out, pod, container) {
+            return;
+        }
+    }
+    match text(pod, "status.phase") {
+        "Succeeded" => reader.fine(out, Word::Succeeded, &[]),
+        "Failed" => {
+            let (reason, message) = (text(pod, "status.reason"), text(pod, "status.message"));
+            reader.line(out, Word::Failed, &[reason, message]);
+            out.tips.push(format!("kubectl logs {name}"));
+        }
+        _ if is_ready(pod) => reader.fine(out, Word::RunsWell, &[node, text(pod, "status.podIP")]),
+        _ if containers.is_empty() => {
+            reader.line(out, Word::NotStarted, &[node]);
+            last_warning(reader, out, pod);
+        }
+        _ => {
+            let late: Vec<&str> =
+                containers.iter().filter(|c| c["ready"] == false).map(|c| text(c, "name")).collect();
+            reader.line(out, Word::NotReady, &[&late.join(", ")]);
+            last_warning(reader, out, pod);
+        }
+    }
+}
+
+/// No node yet: what did the scheduler say of each?
+fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
+    let about = |r: &&std::sync::Arc<crate::tap::Record>| {
+        r.verb == "schedule"
+            && r.object
+                .as_ref()
+                .is_some_and(|o| o.name == meta::name(pod) && o.namespace == meta::namespace(pod))
+    };
+    let born = meta::time(pod, "metadata.creationTimestamp").unwrap_or_default();
+    let decision = reader.facts.records.iter().rev().find(about).filter(|r| r.at >= born);
+    let Some(decision) = decision else {
+        if alive(reader, out, "kube-scheduler") {
+            reader.line(out, Word::NotYetScheduled, &[]);
+            last_warning(reader, out, pod);
+        }
+        return;
+    };
+    reader.line(out, Word::NoNodeFits, &[]);
+    for verdict in list(&decision.detail, "verdicts") {
+        let reasons: Vec<&str> = list(verdict, "refused").iter().map(|r| text(r, "reason")).collect();
+        out.lines.push(format!("  {}: {}", text(verdict, "node"), reasons.join(", ")));
+    }
+    let refused = |what: &str| decision.detail.to_string().contains(what);
+    if refused("Insufficient") {
+        reader.fine(out, Word::TipResources, &[]);
+    }
+    if refused("node affinity") {
+        reader.fine(out, Word::TipSelector, &[]);
+        out.tips.push("kubectl get nodes --show-labels".into());
+    }
+    if refused("taint") {
+        reader.fine(out, Word::TipTaint, &[]);
+    }
+    if refused("unschedulable") {
+        out.tips.push("kubectl uncordon NODE".into());
+    }
+    out.tips.push(format!("trace pod/{}", meta::name(pod)));
+}
+
+/// A container that waits, crashed, or was restarted. `true`: this explains the pod.
+fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value) -> bool {
+    let (pod_name, name) = (meta::name(pod), text(container, "name"));
+    let reason = text(container, "state.waiting.reason");
+    let message = text(container, "state.waiting.message");
+    let image = text(container, "image");
+    let last = at(container, "lastState.terminated");
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+            reader.line(out, Word::NoImage, &[image, name]);
+            if let Some((_, known)) = message.split_once("; ").or_else(|| message.split_once(": ")) {
+                out.lines.push(format!("  {known}"));
+            }
+            out.tips.push(format!("kubectl set image pod/{pod_name} {name}=IMAGE"));
+            true
+        }
+        "CrashLoopBackOff" => {
+            let restarts = int(container, "restartCount").unwrap_or(0).to_string();
+            let code = int(last, "exitCode").unwrap_or(0).to_string();
+            reader.line(out, Word::CrashLoop, &[name, &restarts, &code]);
+            meaning(reader, out, last);
+            out.tips.push(format!("kubectl logs {pod_name} -c {name} --previous"));
+            true
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            reader.line(out, Word::CannotStart, &[name, reason, message]);
+            out.tips.push(format!("kubectl describe pod {pod_name}"));
+            true
+        }
+        "" | "ContainerCreating" | "PodInitializing" => {
+            let terminated = at(container, "state.terminated");
+            if int(terminated, "exitCode").is_some_and(|c| c != 0) {
+                let code = int(terminated, "exitCode").unwrap_or(0).to_string();
+                reader.line(out, Word::Exited, &[name, &code]);
+                meaning(reader, out, terminated);
+                out.tips.push(format!("kubectl logs {pod_name} -c {name}"));
+                return true;
+            }
+            let restarts = int(container, "restartCount").unwrap_or(0);
+            if restarts > 0 && container["ready"] == true && !last.is_null() {
+                let code = int(last, "exitCode").unwrap_or(0).to_string();
+                reader.fine(out, Word::WasRestarted, &[name, &restarts.to_string(), &code]);
+                meaning(reader, out, last);
+            }
+            false
+        }
+        other => {
+            reader.line(out, Word::Waits, &[name, other, message]);
+            true
+        }
+    }
+}
+
+/// What an exit code usually means.
+fn meaning(reader: &Reader, out: &mut Explanation, terminated: &Value) {
+    let word = match (text(terminated, "reason"), int(terminated, "exitCode").unwrap_or(0)) {
+        ("OOMKilled", _) => Word::OomKilled,
+        (_, 0) => Word::ExitedWell,
+        (_, 126) => Word::NotExecutable,
+        (_, 127) => Word::NoSuchCommand,
+        (_, 137) => Word::Killed,
+        (_, 143) => Word::Asked,
+        _ => return,
+    };
+    reader.fine(out, word, &[]);
+}

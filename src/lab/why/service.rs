@@ -1,0 +1,127 @@
+//! Why nobody answers behind a Service.
+
+use super::Explanation;
+use super::explain::Reader;
+use super::pod::is_ready;
+use super::texts::Word;
+use crate::api::meta;
+use crate::api::value::{at, int, list, text};
+use serde_json::Value;
+
+/// A port of the learner's own machine.
+pub fn port(reader: &Reader, port: u16) -> Explanation {
+    let mut out = Explanation { about: format!("localhost:{port}"), ..Explanation::default() };
+    let has = |s: &&Value| list(s, "spec.ports").iter().any(|p| int(p, "nodePort") == Some(port.into()));
+    match reader.facts.all("services").iter().find(has) {
+        Some(found) => {
+            let name = format!("{}/{}", meta::namespace(found), meta::name(found));
+            reader.fine(&mut out, Word::PortOf, &[&port.to_string(), &name]);
+            service(reader, &mut out, found);
+        }
+        None => {
+            reader.line(&mut out, Word::PortOfNobody, &[&port.to_string()]);
+            let had = |body: &Value| {
+                list(body, "spec.ports").iter().any(|p| int(p, "nodePort") == Some(port.into()))
+            };
+            let gone = reader.facts.records.iter().rev().find(|r| {
+                r.detail["deleted"] == true
+                    && r.object.as_ref().is_some_and(|o| o.resource == "services")
+                    && r.body
+                        .as_ref()
+                        .and_then(|b| serde_json::from_slice::<Value>(b).ok())
+                        .is_some_and(|b| had(&b))
+            });
+            if let Some(record) = gone {
+                let name = record.object.as_ref().map_or("", |o| o.name.as_str());
+                let who = record.request.as_ref().map_or("", |r| r.user.as_str());
+                reader.line(&mut out, Word::PortWasOf, &[name, who, &crate::clock::rfc3339(record.at)]);
+            }
+            out.tips.push("kubectl get services -A".into());
+        }
+    }
+    out
+}
+
+pub fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
+    let (namespace, name) = (meta::namespace(service), meta::name(service));
+    if text(service, "spec.type") == "ExternalName" {
+        reader.fine(out, Word::External, &[text(service, "spec.externalName")]);
+        return;
+    }
+    let selector = at(service, "spec.selector");
+    let written: Vec<String> = selector
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+        .collect();
+    let written = written.join(",");
+    if written.is_empty() {
+        reader.line(out, Word::NoSelector, &[]);
+        return;
+    }
+    let pods = reader.facts.selected(namespace, selector);
+    if pods.is_empty() {
+        reader.line(out, Word::NobodySelected, &[&written]);
+        nearly(reader, out, namespace, selector);
+        out.tips.push(format!("kubectl get pods -n {namespace} --show-labels"));
+        return;
+    }
+    let ready: Vec<&&Value> = pods.iter().filter(|p| is_ready(p) && !meta::is_terminating(p)).collect();
+    if ready.is_empty() {
+        reader.line(out, Word::NobodyReady, &[&pods.len().to_string(), &written]);
+        out.tips.push(format!("why pod/{}", meta::name(pods[0])));
+        return;
+    }
+    let listed = reader
+        .facts
+        .within("endpointslices", namespace)
+        .filter(|s| meta::label(s, "kubernetes.io/service-name") == Some(name))
+        .flat_map(|s| list(s, "endpoints"))
+        .filter(|e| at(e, "conditions.ready") == true)
+        .count();
+    reader.fine(out, Word::Listed, &[&listed.to_string()]);
+    for port in list(service, "spec.ports") {
+        target(reader, out, port, ready[0]);
+    }
+}
+
+/// Pods with the same key or the same value: the usual slip.
+fn nearly(reader: &Reader, out: &mut Explanation, namespace: &str, selector: &Value) {
+    for (key, value) in selector.as_object().into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        let key_only = reader.facts.within("pods", namespace).find_map(|p| meta::label(p, key));
+        if let Some(other) = key_only {
+            reader.line(out, Word::OtherValue, &[key, other, value]);
+            return;
+        }
+        let labels =
+            reader.facts.within("pods", namespace).filter_map(|p| at(p, "metadata.labels").as_object());
+        let other_key = labels.flatten().find(|(_, v)| v.as_str() == Some(value)).map(|(k, _)| k.clone());
+        if let Some(other) = other_key {
+            reader.line(out, Word::OtherKey, &[&other, value, key]);
+            return;
+        }
+    }
+}
+
+/// Does the port that the Service sends to exist in the pod?
+fn target(reader: &Reader, out: &mut Explanation, port: &Value, pod: &Value) {
+    let wanted = at(port, "targetPort");
+    let declared: Vec<&Value> = list(pod, "spec.containers").iter().flat_map(|c| list(c, "ports")).collect();
+    if let Some(name) = wanted.as_str() {
+        if !declared.iter().any(|p| text(p, "name") == name) {
+            reader.line(out, Word::NoNamedPort, &[name]);
+        }
+        return;
+    }
+    let Some(number) = wanted.as_i64() else { return };
+    let numbers: Vec<i64> = declared.iter().filter_map(|p| int(p, "containerPort")).collect();
+    if !numbers.is_empty() && !numbers.contains(&number) {
+        let known: Vec<String> = numbers.iter().map(i64::to_string).collect();
+        reader.line(out, Word::OtherPort, &[&number.to_string(), &known.join(", ")]);
+    } else {
+        let from = int(port, "port").unwrap_or(0).to_string();
+        reader.fine(out, Word::SendsTo, &[&from, &number.to_string()]);
+    }
+}

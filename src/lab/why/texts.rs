@@ -1,0 +1,85 @@
+//! The sentences of `why`.
+
+use crate::lang::texts;
+
+texts! {
+    pub enum Word {
+        // -- objects
+        NoSuchKind: "There is no kind {}.", "{} 종류는 없습니다.";
+        WasDeleted: "{} was deleted by {} at {} (revision {}).", "{} 오브젝트를 {} 사용자가 {}에 삭제했습니다(리비전 {}).";
+        NeverWas: "There is no {} here, and as far as the records reach there never was.", "여기에 {} 오브젝트는 없으며, 기록이 남아 있는 동안 있었던 적도 없습니다.";
+        OtherNamespace: "But there is a {} in the namespace {}.", "{} 오브젝트는 {} 네임스페이스에 있습니다.";
+        NearNames: "Names close to it: {}.", "비슷한 이름: {}";
+        NothingWrong: "Nothing is wrong with it.", "문제가 없습니다.";
+        Says: "It says: {}", "메시지: {}";
+        Warned: "The last warning about it, {}: {}", "마지막 경고 {}: {}";
+        Leaving: "It is being deleted and has {} seconds to end by itself.", "삭제 중이며, 스스로 끝낼 시간이 {}초 주어졌습니다.";
+        Held: "It is being deleted, but these finalizers hold it until their owners are done: {}.", "삭제 중이지만 다음 파이널라이저를 맡은 쪽의 일이 끝나야 사라집니다: {}";
+        // -- pods
+        NoNodeFits: "The scheduler found no node for it. What each node lacks:", "스케줄러가 알맞은 노드를 찾지 못했습니다. 노드마다 맞지 않은 이유:";
+        NotYetScheduled: "The scheduler has not looked at it yet.", "스케줄러가 아직 이 파드를 보지 않았습니다.";
+        TipResources: "Ask for less (resources.requests), or make room.", "요청량(resources.requests)을 줄이거나 자리를 비우세요.";
+        TipSelector: "Its nodeSelector or affinity wants labels that no node has.", "nodeSelector 또는 어피니티가 요구하는 레이블을 가진 노드가 없습니다.";
+        TipTaint: "A tainted node takes only pods with a toleration.", "테인트가 있는 노드는 톨러레이션이 있는 파드만 받습니다.";
+        OnSilentNode: "Its node {} is not Ready, so nobody reports on it.", "이 파드가 있는 {} 노드가 Ready 상태가 아니라서 상태를 알려 주는 쪽이 없습니다.";
+        NotStarted: "The kubelet of {} has not started its containers yet.", "{} 노드의 kubelet이 아직 컨테이너를 시작하지 않았습니다.";
+        NotReady: "It runs, but is not ready: {}.", "실행 중이지만 아직 준비되지 않았습니다: {}";
+        RunsWell: "Nothing is wrong: it runs and is ready on {} with the address {}.", "문제가 없습니다. {} 노드에서 {} 주소로 실행 중이고 준비되었습니다.";
+        Succeeded: "Nothing is wrong: its containers have done their work and ended with 0.", "문제가 없습니다. 컨테이너가 일을 마치고 0으로 끝났습니다.";
+        Failed: "It has failed and is not started again. {} {}", "실패했고 다시 시작되지 않습니다. {} {}";
+        NoImage: "There is no image {} for the container {}.", "{} 이미지가 없습니다(컨테이너 {}).";
+        CrashLoop: "The container {} keeps ending (restarts: {}), last exit code {}. The kubelet waits longer before each new start.", "{} 컨테이너가 계속 종료됩니다. 재시작 {}번, 마지막 종료 코드 {}. kubelet은 다시 시작할 때마다 더 오래 기다립니다.";
+        CannotStart: "The container {} cannot be started, {}: {}", "{} 컨테이너를 시작할 수 없습니다. {}: {}";
+        Exited: "The container {} ended with exit code {}.", "{} 컨테이너가 종료 코드 {}(으)로 끝났습니다.";
+        WasRestarted: "The container {} was restarted (times: {}); it had ended with exit code {}.", "{} 컨테이너가 {}번 재시작되었습니다. 그전 종료 코드는 {}입니다.";
+        Waits: "The container {} waits, {}: {}", "{} 컨테이너가 기다리는 중입니다. {}: {}";
+        OomKilled: "It took more memory than its limit allows, and the kernel killed it.", "한도보다 많은 메모리를 써서 커널이 강제로 종료했습니다.";
+        ExitedWell: "0 means that it ended by itself, as if its work were done; a server should not end.", "0은 할 일을 마치고 스스로 끝났다는 뜻입니다. 서버라면 끝나면 안 됩니다.";
+        NotExecutable: "126: the command is there but cannot be executed.", "126: 명령이 있지만 실행할 수 없습니다.";
+        NoSuchCommand: "127: there is no such command in the image.", "127: 이미지에 그런 명령이 없습니다.";
+        Killed: "137: it was killed with SIGKILL, after its grace period or from outside.", "137: 유예 시간이 지났거나 밖에서 SIGKILL로 강제 종료되었습니다.";
+        Asked: "143: it ended on SIGTERM, as it was asked to.", "143: SIGTERM을 받고 끝났습니다.";
+        // -- those who keep pods
+        ScaledToZero: "It wants 0 pods, so there are none.", "원하는 파드가 0개이므로 파드가 없습니다.";
+        AllReady: "Nothing is wrong: ready pods: {} of {}.", "문제가 없습니다. 준비된 파드: {}/{}";
+        SomeNotReady: "Ready pods: {} of {}.", "준비된 파드: {}/{}";
+        ForExample: "One that is not ready is {}:", "준비되지 않은 파드 {}:";
+        PodsMissing: "Only {} of {} pods exist.", "있는 파드: {}/{}";
+        Silent: "Nobody does the work of {}: its Lease was last renewed {} seconds ago.", "{} 역할을 하는 쪽이 없습니다. 리스가 마지막으로 갱신된 지 {}초가 지났습니다.";
+        // -- nodes and claims
+        NodeReady: "Nothing is wrong: it is Ready.", "문제가 없습니다. Ready 상태입니다.";
+        NodeNotReady: "It is not Ready, {}: {}", "Ready 상태가 아닙니다. {}: {}";
+        NodeNeverReported: "Its kubelet has never reported.", "이 노드의 kubelet이 한 번도 보고하지 않았습니다.";
+        Cordoned: "It is cordoned: no new pods are put on it.", "스케줄링에서 제외되어(코든) 새 파드가 배치되지 않습니다.";
+        Tainted: "It has the taint {}: only pods that tolerate it come here.", "{} 테인트가 있어, 이를 견디는 파드만 올 수 있습니다.";
+        ClaimBound: "Nothing is wrong: it is bound to the volume {}.", "문제가 없습니다. {} 볼륨에 바인딩되었습니다.";
+        NoClass: "It names no StorageClass, and none is the default.", "StorageClass가 지정되지 않았고 기본 StorageClass도 없습니다.";
+        UnknownClass: "There is no StorageClass {}; there is: {}.", "StorageClass {} 항목이 없습니다. 있는 것: {}";
+        WaitsForPod: "It waits for the first pod that uses it (WaitForFirstConsumer): only then is its node known.", "이 클레임을 쓰는 첫 파드를 기다립니다(WaitForFirstConsumer). 그때 노드가 정해집니다.";
+        // -- services
+        PortOf: "Port {} belongs to the Service {}.", "{} 포트는 {} 서비스의 것입니다.";
+        PortOfNobody: "No Service has the NodePort {}, so nobody listens: connection refused.", "NodePort {}번을 쓰는 서비스가 없어 연결이 거부됩니다.";
+        PortWasOf: "It belonged to the Service {}, which {} deleted at {}.", "{} 서비스의 포트였으나 {} 사용자가 {}에 삭제했습니다.";
+        External: "It is only a name for {}.", "{} 주소를 가리키는 이름일 뿐입니다.";
+        NoSelector: "It has no selector, so nobody fills its list of endpoints.", "셀렉터가 없어 엔드포인트 목록을 채우는 쪽이 없습니다.";
+        NobodySelected: "It looks for pods with {}, and no pod has these labels: no endpoints, connections are refused.", "{} 레이블을 가진 파드를 찾지만 그런 파드가 없습니다. 엔드포인트가 없어 연결이 거부됩니다.";
+        OtherValue: "There are pods with {}={}, but it asks for {}.", "{}={} 레이블의 파드는 있지만 셀렉터가 찾는 값은 {}입니다.";
+        OtherKey: "There are pods with {}={}, but it asks for the key {}.", "{}={} 레이블의 파드는 있지만 셀렉터가 찾는 키는 {}입니다.";
+        NobodyReady: "Of the pods that it selects ({}, with {}) none is ready, so no endpoint is used.", "선택된 파드는 {}개({})이지만 준비된 파드가 없어 쓰이는 엔드포인트가 없습니다.";
+        Listed: "Ready endpoints listed: {}.", "준비된 엔드포인트: {}개";
+        NoNamedPort: "Its targetPort is called {}, and no container has a port of that name.", "targetPort 이름이 {}인데 그런 이름의 포트를 가진 컨테이너가 없습니다.";
+        OtherPort: "It sends to port {} of the pods, but their containers name {}.", "파드의 {} 포트로 보내지만 컨테이너에 적힌 포트는 {}입니다.";
+        SendsTo: "Port {} goes to port {} of the pods; if it is refused, nothing listens there inside the pod.", "{} 포트는 파드의 {} 포트로 갑니다. 거부된다면 파드 안에서 그 포트를 듣는 프로그램이 없는 것입니다.";
+        // -- the last command
+        NoCommand: "No kubectl command has reached the cluster yet.", "아직 클러스터에 도착한 kubectl 명령이 없습니다.";
+        NotKnown: "401: the server does not know who you are; look at the kubeconfig.", "401: 서버가 누구인지 알지 못합니다. kubeconfig를 확인하세요.";
+        MayNot: "403: the server knows {}, but no role allows {} on {}.", "403: {} 사용자인 것은 알지만 {} {} 권한을 주는 역할이 없습니다.";
+        Forbidden: "403: {}", "403: {}";
+        NotFound: "404: there is no {} called {}.", "404: 이름이 맞는 {} 오브젝트가 없습니다: {}";
+        Exists: "409: a {} called {} exists already; a name is unique within its kind and namespace. Nothing was changed.", "409: {} 오브젝트 {} 이름이 이미 있습니다. 같은 종류, 같은 네임스페이스에서 이름은 하나뿐입니다. 바뀐 것은 없습니다.";
+        Conflict: "409: somebody changed the object after you had read it. Read it again and repeat.", "409: 읽은 뒤에 다른 쪽이 오브젝트를 바꾸었습니다. 다시 읽고 시도하세요.";
+        Invalid: "422: the server understood the object, but a field breaks a rule:", "422: 오브젝트는 읽었지만 규칙에 맞지 않는 필드가 있습니다:";
+        Budget: "429: {}", "429: {}";
+        Answered: "The server answered {}: {}", "서버의 답 {}: {}";
+    }
+}
