@@ -6,6 +6,7 @@ use super::user::User;
 use crate::tap::{self, Cause, Record, Tap};
 use http::HeaderMap;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ pub struct Context {
     tap: Tap,
     /// The name in a new object's body: its path has none.
     named: OnceLock<String>,
+    /// A deletion that is only tried: its options stand in the body.
+    tried: AtomicBool,
     warnings: Mutex<Vec<String>>,
     stage: Mutex<Instant>,
 }
@@ -55,6 +58,7 @@ impl Context {
             dry_run: false,
             tap,
             named: OnceLock::new(),
+            tried: AtomicBool::new(false),
             warnings: Mutex::default(),
             stage: Mutex::new(Instant::now()),
         }
@@ -91,6 +95,11 @@ impl Context {
         }
     }
 
+    /// The request turned out to be a dry run.
+    pub fn only_tried(&self) {
+        self.tried.store(true, Ordering::Relaxed);
+    }
+
     /// Requests whose every stage is recorded: writes of people and components, but not the heartbeats of leases; and whatever
     /// people look at, with whichever client. The looking of this program's own parts is not told.
     fn is_told(&self) -> bool {
@@ -109,7 +118,7 @@ impl Context {
             };
             record = record.object(&self.info.resource, self.info.object_namespace(), name);
         }
-        record.request = Some(tap::Request { dry_run: self.dry_run, ..self.request.clone() });
+        record.request = Some(tap::Request { dry_run: self.dry_run || self.tried.load(Ordering::Relaxed), ..self.request.clone() });
         record
     }
 
