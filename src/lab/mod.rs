@@ -11,10 +11,41 @@
 //! ## Read next
 //! `ui`, which shows it.
 
+pub mod cel;
+pub mod debrief;
+pub mod format;
+pub mod judge;
+pub mod progress;
+pub mod recorder;
 pub mod view;
+mod watch;
+mod words;
 
 use crate::cluster::guest::Guest;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The user under whom lessons are set up and judged. What it does is never taken for the learner's doing.
+pub const TEACHER: &str = "teacher";
+
+/// What keeps the engine from its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{} was written by a newer ropewalk (format {found}, this one knows {known}); use that one", path.display())]
+    Newer { path: PathBuf, found: u64, known: u32 },
+    #[error("{} is damaged: {why}; move it away to begin anew", path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("the line {line:?} cannot be run: {why}")]
+    Line { line: String, why: String },
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::Error),
+}
 
 /// Who moves in when a cluster starts.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
