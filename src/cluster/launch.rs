@@ -122,6 +122,27 @@ pub fn write_kubeconfig(world: &World, port: u16) -> Result<(), Error> {
     Ok(pki::write_private(&path, &text)?)
 }
 
+/// Writes a kubeconfig for another user with all rights, with the server that the learner's has.
+pub fn kubeconfig_of(world: &World, user: &str, path: &Path) -> Result<(), Error> {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let own = world.place.kubeconfig();
+    let text = fs::read_to_string(&own).map_err(|cause| Error::File { path: own.clone(), cause })?;
+    let damaged = |e: serde_yaml::Error| Error::Damaged { path: own.clone(), why: e.to_string() };
+    let config: Value = serde_yaml::from_str(&text).map_err(damaged)?;
+    let name = format!("ropewalk-{}", world.spec.name);
+    let mut clusters = config["clusters"].as_array().into_iter().flatten();
+    let cluster = clusters.find(|c| c["name"] == name.as_str()).map(|c| c["cluster"].clone()).unwrap_or_default();
+    let identity = world.identity(user, "system:masters")?;
+    let keys = json!({
+        "client-certificate-data": encode(&identity.cert_pem),
+        "client-key-data": encode(&identity.key_pem),
+    });
+    let config = merge_kubeconfig(None, &name, &cluster, &keys);
+    let text = serde_yaml::to_string(&config).map_err(damaged)?;
+    Ok(pki::write_private(path, &text)?)
+}
+
 /// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.
 pub fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, user: &Value) -> Value {
     let mut config = old.filter(Value::is_object).unwrap_or_else(|| {

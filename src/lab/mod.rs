@@ -11,12 +11,18 @@
 //! ## Read next
 //! `ui`, which shows it.
 
+mod actor;
 pub mod cel;
 pub mod debrief;
+mod engine;
 pub mod format;
+pub mod guest;
 pub mod judge;
+mod probe;
 pub mod progress;
 pub mod recorder;
+mod run;
+mod show;
 pub mod view;
 mod watch;
 mod words;
@@ -49,5 +55,5 @@ pub enum Error {
 
 /// Who moves in when a cluster starts.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
-    vec![]
+    vec![Arc::new(guest::Lessons::new())]
 }

@@ -47,6 +47,10 @@ impl Recorder {
         if record.verb == "commit" && record.body.is_some() {
             self.version(record);
         }
+        self.tell(record, solving);
+    }
+
+    fn tell(&mut self, record: &Record, solving: bool) {
         // Events are looked up in the cluster; the writing of them is nobody's story.
         if record.object.as_ref().is_some_and(|o| o.resource == "events") {
             return;
@@ -62,6 +66,39 @@ impl Recorder {
     /// A step begins: its trace is empty.
     pub fn begin_step(&mut self) {
         self.trace = Arc::default();
+    }
+
+    /// A step is taken up again: its trace is what the tap still has since that revision.
+    pub fn resume_step(&mut self, kept: &[Arc<Record>], since: i64) {
+        self.begin_step();
+        let later = |r: &&Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
+        let Some(first) = kept.iter().position(|r| later(&r)) else { return };
+        // The commit is not the first record of its request.
+        let id = kept[first].request.as_ref().map(|q| q.id.clone());
+        let own = |r: &&Arc<Record>| r.request.as_ref().map(|q| &q.id) == id.as_ref();
+        let first = kept[..first].iter().position(|r| own(&r)).unwrap_or(first);
+        self.written.clear();
+        for record in &kept[first..] {
+            self.note(record);
+            self.tell(record, false);
+        }
+    }
+
+    /// Remembers what a request wrote until its answer comes.
+    fn note(&mut self, record: &Record) {
+        if let (Some(request), Some(body)) = (&record.request, &record.body)
+            && record.verb == "commit"
+            && let Ok(json) = serde_json::from_slice(body)
+        {
+            self.wrote(&request.id, record.revision.unwrap_or_default() as i64, &json);
+        }
+    }
+
+    fn wrote(&mut self, request: &str, revision: i64, json: &serde_json::Value) {
+        if self.written.len() == REQUESTS_MAX {
+            self.written.pop_front();
+        }
+        self.written.push_back((request.to_string(), revision, controller(json)));
     }
 
     /// What a watch saw of an object whose writing nobody told: it was there before.
@@ -88,10 +125,7 @@ impl Recorder {
         let user = record.request.as_ref().map_or("", |r| r.user.as_str());
         let revision = record.revision.unwrap_or_default() as i64;
         if let Some(request) = &record.request {
-            if self.written.len() == REQUESTS_MAX {
-                self.written.pop_front();
-            }
-            self.written.push_back((request.id.clone(), revision, controller(&json)));
+            self.wrote(&request.id, revision, &json);
         }
         let key = (object.resource.clone(), object.namespace.clone(), object.name.clone());
         self.add(key, told(revision, Some(record.at), verb, user, value::of_json(&json)));

@@ -119,6 +119,25 @@ table! {
         "Paste or type YAML now. Ctrl-D, a line EOF, or an empty line after a complete\nobject sends it; Ctrl-C cancels.",
         "YAML을 붙여넣거나 입력하십시오. Ctrl-D, EOF 줄, 또는 완성된 오브젝트 다음의\n빈 줄로 끝내면 전송하고, Ctrl-C는 취소합니다.";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
+    // -- lessons
+    LessonNone:
+        "No lesson is open. `lesson` lists them, `next` opens the first that is not done.",
+        "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고, `next`로 아직 끝나지 않은 첫 강의를 엽니다.";
+    LessonEmpty: "There are no lessons here.", "강의가 없습니다.";
+    LessonStep: "step {} of {}", "{}/{}";
+    LessonChoose: "Answer with its letter.", "글자로 답하세요.";
+    LessonDone: "✓ Done.", "✓ 완료했습니다.";
+    LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
+    LessonAlso: "Another way:", "다른 방법:";
+    LessonNext: "`next` goes on.", "`next`로 계속합니다.";
+    LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
+    LessonFinishedAll: "This was the last lesson. `lesson` lists them all as a reference.", "마지막 강의를 마쳤습니다. `lesson`으로 언제든 다시 찾아볼 수 있습니다.";
+    LessonHint: "hint {}:", "힌트 {}:";
+    LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
+    LessonNotYet: "Not yet:", "아직:";
+    LessonMinutes: "{} min", "{}분";
+    LessonPlays: "Playing: {}", "실행: {}";
+    LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";
     // -- errors: what happened, why, what to try
     Why: "why", "이유";
     Try: "try", "해 보기";

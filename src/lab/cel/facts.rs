@@ -43,6 +43,8 @@ pub enum Probe {
 pub struct Wanted {
     pub kinds: BTreeSet<String>,
     pub probes: BTreeSet<Probe>,
+    /// Answers that were used.
+    pub used: BTreeSet<Probe>,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +62,7 @@ pub struct Facts {
     pub answers: HashMap<Probe, Value>,
     pub wanted: Mutex<Wanted>,
     /// How often each URL or command was named in this evaluation.
-    pub(super) named: Mutex<HashMap<String, usize>>,
+    pub(in crate::lab) named: Mutex<HashMap<String, usize>>,
 }
 
 /// The stored kind of this name: `Pod`, or `Ingress.networking.k8s.io` where a name is not enough.
@@ -165,7 +167,10 @@ impl Facts {
     /// An answer that was fetched, or a note that it is wanted.
     pub(super) fn probe(&self, probe: Probe) -> Result<Value, String> {
         match self.answers.get(&probe) {
-            Some(answer) => Ok(answer.clone()),
+            Some(answer) => {
+                self.want(|w| _ = w.used.insert(probe));
+                Ok(answer.clone())
+            }
             None => {
                 self.want(|w| _ = w.probes.insert(probe));
                 Err("asked, and not answered yet".into())
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn kinds_have_short_and_long_names() {
         assert_eq!(kind("Pod").map(|k| k.plural), Some("pods"));
-        assert_eq!(kind("Ingress.networking.k8s.io").map(|k| k.group), Some("networking.k8s.io"));
+        assert_eq!(kind("Deployment.apps").map(|k| k.group), Some("apps"));
         assert!(kind("TokenReview").is_none() && kind("Pood").is_none());
     }
 

@@ -10,6 +10,11 @@ static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/lessons");
 /// The variable that names a directory to read lessons from, instead of those in the binary.
 pub const DIRECTORY: &str = "ROPEWALK_LESSONS";
 
+/// The directory that the environment names.
+pub fn directory() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).filter(|d| !d.is_empty()).map(PathBuf::from)
+}
+
 /// Lessons in order, and what is wrong with those that could not be read.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
@@ -21,8 +26,8 @@ pub struct Library {
 impl Library {
     /// From the directory that the environment names, else from the binary.
     pub fn load() -> Library {
-        match std::env::var_os(DIRECTORY).filter(|d| !d.is_empty()) {
-            Some(directory) => Library::read(Path::new(&directory)),
+        match directory() {
+            Some(directory) => Library::read(&directory),
             None => Library::built_in(),
         }
     }

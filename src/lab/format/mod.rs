@@ -1,7 +1,7 @@
 //! Lessons as files: what machines read and English in `lesson.md`, further languages beside it, texts only.
 
 mod beats;
-mod library;
+pub mod library;
 mod prose;
 mod raw;
 mod track;

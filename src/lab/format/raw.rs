@@ -201,17 +201,26 @@ pub struct Span(pub Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
-        let text = String::deserialize(from)?;
-        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number: Option<f64> = text[..text.len() - unit.len()].parse().ok();
-        let scale = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            _ => f64::NAN,
-        };
-        let seconds = number.unwrap_or(f64::NAN) * scale;
-        Duration::try_from_secs_f64(seconds).map(Span).map_err(|_| de::Error::custom(format!("{text:?} is no duration; write 500ms, 3s or 2m")))
+        struct Text; // a visitor's errors keep their line
+        impl Visitor<'_> for Text {
+            type Value = Span;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as 500ms, 3s or 2m")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+                let number: Option<f64> = text[..text.len() - unit.len()].parse().ok();
+                let scale = match unit {
+                    "ms" => 0.001,
+                    "s" => 1.0,
+                    "m" => 60.0,
+                    _ => f64::NAN,
+                };
+                let span = Duration::try_from_secs_f64(number.unwrap_or(f64::NAN) * scale);
+                span.map(Span).map_err(|_| E::custom(format!("{text:?} is no duration; write 500ms, 3s or 2m")))
+            }
+        }
+        from.deserialize_str(Text)
     }
 }
 

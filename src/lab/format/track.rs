@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(broken("    hold: 1s", "    hodl: 1s"), ["lesson.md:28: unknown key \"hodl\"; did you mean \"hold\"?"]);
         assert_eq!(broken("minutes: 7", "minuts: 7"), ["lesson.md:7: unknown key \"minuts\"; did you mean \"minutes\"?"]);
         assert_eq!(broken("{id: help, tier: 1", "{id: help, teir: 1"), ["lesson.md:31: unknown key \"teir\"; did you mean \"tier\"?"]);
-        assert_eq!(broken("within: 20s", "within: 20"), ["lesson.md:29: invalid type: integer `20`, expected a string"].map(|s| format!("{s}")));
+        assert_eq!(broken("within: 20s", "within: 20"), ["lesson.md:29: steps[0].within: \"20\" is no duration; write 500ms, 3s or 2m"]);
         assert_eq!(
             broken("'ready(object(\"Pod\",\"default\",\"nginx-pod\"))'\n    hold", "'raedy(object(\"Pod\",\"default\",\"nginx-pod\"))'\n    hold"),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
