@@ -30,10 +30,15 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Runs lines in order and stops at the first that fails.
+    /// Runs lines in order and stops at the first that fails. As in a Makefile, a line that begins with `-` may fail: what it makes
+    /// may be there already, and is then left as the learner made it.
     pub async fn play(&self, lines: &[String]) -> Result<(), Error> {
         for (line, input) in commands(lines) {
-            self.line(&line, input).await.map_err(|why| Error::Line { line, why })?;
+            let (command, may_fail) = may_fail(&line);
+            match self.line(command, input).await {
+                Err(why) if !may_fail => return Err(Error::Line { line, why }),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -63,6 +68,11 @@ impl Teacher {
         let ask = Ask::Kill { component: component.into(), node };
         control.ask(&ask).await.map(drop).map_err(|e| e.to_string())
     }
+}
+
+/// A line without the sign that it may fail, and whether it has one.
+fn may_fail(line: &str) -> (&str, bool) {
+    line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
 /// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`.
@@ -144,6 +154,12 @@ impl tokio::io::AsyncWrite for Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dash_lets_a_line_fail() {
+        assert_eq!(may_fail("-kubectl run a --image=b"), ("kubectl run a --image=b", true));
+        assert_eq!(may_fail("kubectl run a -- -x"), ("kubectl run a -- -x", false));
+    }
 
     #[test]
     fn manifests_follow_their_command() {
