@@ -6,6 +6,7 @@ use super::{Error, Spec, boot};
 use crate::pki;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -43,6 +44,16 @@ pub struct Launched {
 
 /// Starts a cluster and returns when its control socket and API port are open.
 pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launched, Error> {
+    launch_with(place, spec, attached, &[]).await
+}
+
+/// The same, with these variables in the cluster's environment.
+pub async fn launch_with(
+    place: &Place,
+    spec: &Spec,
+    attached: bool,
+    variables: &[(&str, &OsStr)],
+) -> Result<Launched, Error> {
     place.make()?;
     link_tools(place)?;
     let log_path = place.log();
@@ -58,6 +69,7 @@ pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launch
         .arg(boot::SUPERVISE_ARGUMENT)
         .arg(order)
         .env("ROPEWALK_HOME", place.home.path())
+        .envs(variables.iter().copied())
         .stdin(if attached { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(log)
