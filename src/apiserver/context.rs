@@ -118,7 +118,10 @@ impl Context {
             };
             record = record.object(&self.info.resource, self.info.object_namespace(), name);
         }
-        record.request = Some(tap::Request { dry_run: self.dry_run || self.tried.load(Ordering::Relaxed), ..self.request.clone() });
+        record.request = Some(tap::Request {
+            dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
+            ..self.request.clone()
+        });
         record
     }
 

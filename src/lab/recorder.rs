@@ -71,7 +71,8 @@ impl Recorder {
     /// A step is taken up again: its trace is what the tap still has since that revision.
     pub fn resume_step(&mut self, kept: &[Arc<Record>], since: i64) {
         self.begin_step();
-        let later = |r: &&Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
+        let later =
+            |r: &&Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
         let Some(first) = kept.iter().position(|r| later(&r)) else { return };
         // The commit is not the first record of its request.
         let id = kept[first].request.as_ref().map(|q| q.id.clone());
@@ -189,7 +190,10 @@ impl Recorder {
             ("object", value::text(&object)),
             ("revision", Value::Int(revision)),
             ("cause", cause),
-            ("took", Value::Duration(chrono::Duration::microseconds(record.took_us.min(i64::MAX as u64) as i64))),
+            (
+                "took",
+                Value::Duration(chrono::Duration::microseconds(record.took_us.min(i64::MAX as u64) as i64)),
+            ),
             ("detail", if record.detail.is_null() { value::empty() } else { value::of_json(&record.detail) }),
             ("user", value::text(user)),
             ("code", Value::Int(request.map_or(0, |r| r.code.into()))),
@@ -214,7 +218,8 @@ fn told(revision: i64, at: Option<jiff::Timestamp>, verb: &str, user: &str, obje
 /// Which controller makes such an object: `replicaset-controller` for a ReplicaSet's pod.
 fn controller(json: &serde_json::Value) -> String {
     let owners = json["metadata"]["ownerReferences"].as_array();
-    let owner = owners.and_then(|all| all.iter().find(|o| o["controller"] == true)).and_then(|o| o["kind"].as_str());
+    let owner =
+        owners.and_then(|all| all.iter().find(|o| o["controller"] == true)).and_then(|o| o["kind"].as_str());
     owner.map_or(String::new(), |kind| format!("{}-controller", kind.to_lowercase()))
 }
 
@@ -242,8 +247,16 @@ mod tests {
     use crate::tap::{Request, Tap};
     use serde_json::json;
 
-    fn write(tap: &Tap, id: &str, user: &str, revision: u64, detail: serde_json::Value, object: &serde_json::Value) {
-        let request = Request { id: id.into(), user: user.into(), verb: "create".into(), ..Request::default() };
+    fn write(
+        tap: &Tap,
+        id: &str,
+        user: &str,
+        revision: u64,
+        detail: serde_json::Value,
+        object: &serde_json::Value,
+    ) {
+        let request =
+            Request { id: id.into(), user: user.into(), verb: "create".into(), ..Request::default() };
         let mut commit = Record::new("commit").object("pods", "d", "p").revision(revision).detail(detail);
         commit.request = Some(request.clone());
         commit.body = Some(object.to_string().into());
@@ -265,8 +278,14 @@ mod tests {
         assert_eq!(versions.iter().map(|v| str_field(v, "verb")).collect::<Vec<_>>(), ["ADDED", "DELETED"]);
         assert_eq!((recorder.revision, recorder.of_plural["pods"]), (9, 9));
         let answer = &recorder.trace[1];
-        assert_eq!((str_field(answer, "verb"), int_field(answer, "code"), int_field(answer, "revision")), ("create", 201, 5));
-        assert_eq!((str_field(answer, "object"), str_field(answer, "by_component")), ("Pod/d/p", "replicaset-controller"));
+        assert_eq!(
+            (str_field(answer, "verb"), int_field(answer, "code"), int_field(answer, "revision")),
+            ("create", 201, 5)
+        );
+        assert_eq!(
+            (str_field(answer, "object"), str_field(answer, "by_component")),
+            ("Pod/d/p", "replicaset-controller")
+        );
         assert_eq!((str_field(answer, "by"), str_field(&recorder.trace[3], "by")), ("", "solve"));
     }
 
@@ -289,7 +308,9 @@ mod tests {
         }
         let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
         assert_eq!(kept, VERSIONS_MAX);
-        let newest = recorder.versions[&("pods".into(), String::new(), "p49".into())].last().map(|v| int_field(v, "revision"));
+        let newest = recorder.versions[&("pods".into(), String::new(), "p49".into())]
+            .last()
+            .map(|v| int_field(v, "revision"));
         assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
     }
 }

@@ -45,7 +45,9 @@ impl Teacher {
             Some("fault") => return self.fault(&words).await,
             Some("k") => words[0] = "kubectl".into(),
             Some("kubectl") => {}
-            Some(verb) if table::root().children().any(|v| v.name() == verb) => words.insert(0, "kubectl".into()),
+            Some(verb) if table::root().children().any(|v| v.name() == verb) => {
+                words.insert(0, "kubectl".into())
+            }
             Some(other) => return Err(format!("{other:?} is neither kubectl nor fault")),
         }
         let ran = kubectl(words, input, &self.kubeconfig, LINE_MAX).await;
@@ -54,11 +56,14 @@ impl Teacher {
 
     /// `fault kill COMPONENT[/NODE]`, through the same door as everybody.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
-        let [_, kill, target] = words else { return Err("a fault is written `fault kill COMPONENT[/NODE]`".into()) };
+        let [_, kill, target] = words else {
+            return Err("a fault is written `fault kill COMPONENT[/NODE]`".into());
+        };
         if kill != "kill" {
             return Err(format!("the fault {kill:?} is not implemented yet"));
         }
-        let (component, node) = target.split_once('/').map_or((target.as_str(), None), |(c, n)| (c, Some(n.to_string())));
+        let (component, node) =
+            target.split_once('/').map_or((target.as_str(), None), |(c, n)| (c, Some(n.to_string())));
         let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
         let ask = Ask::Kill { component: component.into(), node };
         control.ask(&ask).await.map(drop).map_err(|e| e.to_string())
@@ -133,10 +138,16 @@ impl tokio::io::AsyncWrite for Kept {
         self.push(bytes);
         std::task::Poll::Ready(Ok(bytes.len()))
     }
-    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
-    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 }
