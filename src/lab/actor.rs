@@ -175,8 +175,12 @@ impl Actor {
 
     fn watch(&mut self, kind: &str) {
         if let Some(name) = qualified(kind)
-            && self.watched.insert(name)
+            && self.watched.insert(name.clone())
         {
+            // Its list will be newer than this: a last deletion leaves no object that could say so.
+            let plural = name.split('.').next().unwrap_or_default();
+            let newest = self.engine.recorder.of_plural.get(plural).copied().unwrap_or_default();
+            self.engine.seen.insert(plural.to_string(), newest);
             watch::start(&self.crew, &self.client, kind, self.told.clone());
         }
     }

@@ -130,7 +130,7 @@ impl Engine {
 
     /// A record of the tap.
     pub fn record(&mut self, record: &crate::tap::Record) {
-        self.recorder.take(record, self.solving);
+        self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
         let learners = record.request.as_ref().is_some_and(|r| {
             r.user == "learner"
                 && record.verb == "answer"

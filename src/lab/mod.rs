@@ -16,7 +16,7 @@
 //! timers exist for `hold`, `within` and for answers of the network only. What asks for the present has to stay true for `hold`; what asks for the past
 //! has happened once it was seen, also after a restart ([`progress`]).
 //! ## Bounds
-//! 1 000 versions of an object and 20 000 in all, 20 000 hops a step: the oldest go first ([`recorder`]). The tap lives as long as the process: after a
+//! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go first ([`recorder`]). The tap lives as long as the process: after a
 //! restart, `trace` begins anew and `history` opens with what the watches found (WAS or ADDED without a user). What a check had seen is kept.
 //! ## Left out
 //! `store`, `members` and `faults` in expressions answer with an error, so a step that names them cannot become green yet. A scaled clock is announced, not

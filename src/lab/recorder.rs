@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 /// Versions that are kept of all objects together, and of one. At the bound the oldest go: a history then begins later, with the oldest
 /// version that is left.
-const VERSIONS_MAX: usize = 20_000;
-const VERSIONS_OF_ONE: usize = 1_000;
+const VERSIONS_MAX: usize = 5_000;
+const VERSIONS_OF_ONE: usize = 500;
+/// Heartbeats would push everything else out.
+const VERSIONS_OF_HEARTBEATS: usize = 20;
 /// Hops that are kept since the step began. At the bound the oldest tenth goes; what a check has seen stays seen.
-const TRACE_MAX: usize = 20_000;
+const TRACE_MAX: usize = 10_000;
 /// Requests whose commit is remembered until their answer.
 const REQUESTS_MAX: usize = 512;
 
@@ -36,8 +38,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Takes a record. `solving`: the learner's acts are those of the solution.
-    pub fn take(&mut self, record: &Record, solving: bool) {
+    /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is open whose trace it could belong to.
+    pub fn take(&mut self, record: &Record, solving: Option<bool>) {
         self.seq = record.seq;
         if let (Some(revision), Some(object)) = (record.revision, &record.object) {
             self.revision = self.revision.max(revision as i64);
@@ -47,7 +49,9 @@ impl Recorder {
         if record.verb == "commit" && record.body.is_some() {
             self.version(record);
         }
-        self.tell(record, solving);
+        if let Some(solving) = solving {
+            self.tell(record, solving);
+        }
     }
 
     fn tell(&mut self, record: &Record, solving: bool) {
@@ -136,7 +140,8 @@ impl Recorder {
         let versions = Arc::make_mut(&mut self.versions);
         let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
         of_one.push(version);
-        if of_one.len() > VERSIONS_OF_ONE {
+        let most = if key.0 == "leases" { VERSIONS_OF_HEARTBEATS } else { VERSIONS_OF_ONE };
+        if of_one.len() > most {
             of_one.remove(0);
         } else {
             self.order.push_back(key);
@@ -273,7 +278,7 @@ mod tests {
         write(&tap, "1", "system:kube-controller-manager", 5, json!({"created": true}), &owned);
         write(&tap, "2", "learner", 9, json!({"deleted": true}), &owned);
         let mut recorder = Recorder::default();
-        tap.since(0).iter().for_each(|r| recorder.take(r, true));
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(true)));
         let versions = &recorder.versions[&("pods".into(), "d".into(), "p".into())];
         assert_eq!(versions.iter().map(|v| str_field(v, "verb")).collect::<Vec<_>>(), ["ADDED", "DELETED"]);
         assert_eq!((recorder.revision, recorder.of_plural["pods"]), (9, 9));
