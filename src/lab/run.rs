@@ -30,10 +30,15 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Runs lines in order and stops at the first that fails.
+    /// Runs lines in order and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
     pub async fn play(&self, lines: &[String]) -> Result<(), Error> {
         for (line, input) in commands(lines) {
-            self.line(&line, input).await.map_err(|why| Error::Line { line, why })?;
+            let (text, may_fail) =
+                line.strip_prefix('-').map_or((line.as_str(), false), |rest| (rest.trim_start(), true));
+            match self.line(text, input).await {
+                Err(why) if !may_fail => return Err(Error::Line { line, why }),
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -117,6 +117,8 @@ fn cases(lesson: &Arc<Lesson>) -> Vec<Case> {
 /// Prints what was found about a lesson. True if it is sound.
 fn report(lesson: &Lesson, found: Vec<(Kind, Found)>) -> bool {
     let mut faults: Vec<String> = found.iter().flat_map(|(_, f)| f.faults.clone()).collect();
+    faults.sort();
+    faults.dedup();
     let reached: BTreeSet<&(usize, String)> = found.iter().flat_map(|(_, f)| &f.hints).collect();
     for (at, step) in lesson.steps.iter().enumerate() {
         for hint in step.hints.iter().filter(|h| h.when.is_some() && !reached.contains(&(at, h.id.clone()))) {
