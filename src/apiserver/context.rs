@@ -100,13 +100,17 @@ impl Context {
         self.tried.store(true, Ordering::Relaxed);
     }
 
-    /// Requests whose every stage is recorded: writes of people and components, but not the heartbeats of leases; and whatever
-    /// people look at, with whichever client. The looking of this program's own parts is not told.
+    /// Requests whose every stage is recorded: writes of people and components, but not the heartbeats of leases; and what kubectl asks.
     fn is_told(&self) -> bool {
         let write =
             matches!(self.info.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
-        let looked = self.info.is_resource && !is_own(&self.request.user_agent);
-        (write && self.info.resource != "leases") || !self.request.session.is_empty() || looked
+        (write && self.info.resource != "leases") || !self.request.session.is_empty()
+    }
+
+    /// Requests whose answer is recorded: beside those, whatever people look at, with whichever client. The looking of this program's own parts is
+    /// not told.
+    fn is_answer_told(&self) -> bool {
+        self.is_told() || (self.info.is_resource && !is_own(&self.request.user_agent))
     }
 
     fn record(&self, verb: &str) -> Record {
@@ -118,7 +122,10 @@ impl Context {
             };
             record = record.object(&self.info.resource, self.info.object_namespace(), name);
         }
-        record.request = Some(tap::Request { dry_run: self.dry_run || self.tried.load(Ordering::Relaxed), ..self.request.clone() });
+        record.request = Some(tap::Request {
+            dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
+            ..self.request.clone()
+        });
         record
     }
 
@@ -141,7 +148,7 @@ impl Context {
 
     /// Records the answer.
     pub fn answered(&self, code: u16, took: Duration, message: &str) {
-        if !self.is_told() {
+        if !self.is_answer_told() {
             return;
         }
         let mut record = self.record("answer").took(took);

@@ -5,8 +5,8 @@ use crate::cluster::{Home, Place};
 use crate::lab::format::{Lesson, Library, library};
 use crate::lab::view::{Ask, Entry, State};
 use crate::ui::lesson::{self as front, Paper};
-use crate::ui::prose;
 use crate::ui::proof;
+use crate::ui::prose;
 use crate::ui::texts::{Lang, Say};
 use crate::ui::{repl, settings};
 use anyhow::anyhow;
@@ -16,7 +16,12 @@ use std::path::PathBuf;
 /// Exit code of a command that was written wrongly.
 const USAGE: i32 = 2;
 
-pub async fn run(command: Command, lessons: Option<PathBuf>, name: &str, lang: Option<Lang>) -> anyhow::Result<i32> {
+pub async fn run(
+    command: Command,
+    lessons: Option<PathBuf>,
+    name: &str,
+    lang: Option<Lang>,
+) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
     let place = home.cluster(name)?;
@@ -99,7 +104,13 @@ fn entry(lesson: &Lesson, lang: Lang) -> Entry {
 }
 
 /// A whole lesson as text, needing no cluster; without an id the open step as it stands.
-async fn show(place: &Place, library: Library, id: Option<String>, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
+async fn show(
+    place: &Place,
+    library: Library,
+    id: Option<String>,
+    lang: Lang,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
     let Some(id) = id else {
         let view = front::view(place, lang, Ask::Show).await?;
         match output {
@@ -117,17 +128,25 @@ async fn show(place: &Place, library: Library, id: Option<String>, lang: Lang, o
     };
     let tag = front::tag(lang);
     if output == Some(Output::Json) {
-        let steps: Vec<_> = lesson.steps.iter().map(|s| json!({"id": s.id, "task": s.task.get(tag), "prose": s.prose.get(tag)})).collect();
+        let steps: Vec<_> = lesson
+            .steps
+            .iter()
+            .map(|s| json!({"id": s.id, "task": s.task.get(tag), "prose": s.prose.get(tag)}))
+            .collect();
         let all = json!({"id": lesson.id, "title": lesson.title.get(tag), "track": lesson.track, "languages": lesson.languages,
             "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "intro": lesson.intro.get(tag), "steps": steps});
         println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(0);
     }
-    let print = |markdown: &str| print!("{}", prose::print(&prose::lay_out(markdown, Paper::WIDEST), "", false));
+    let print =
+        |markdown: &str| print!("{}", prose::print(&prose::lay_out(markdown, Paper::WIDEST), "", false));
     println!("{} {}\n", lesson.id, lesson.title.get(tag));
     print(lesson.intro.get(tag));
     for (at, step) in lesson.steps.iter().enumerate() {
-        println!("\n── {} ──\n", lang.say(Say::LessonStep, &[&(at + 1).to_string(), &lesson.steps.len().to_string()]));
+        println!(
+            "\n── {} ──\n",
+            lang.say(Say::LessonStep, &[&(at + 1).to_string(), &lesson.steps.len().to_string()])
+        );
         print(step.prose.get(tag));
         println!();
         print(&format!("▸ {}", step.task.get(tag)));
@@ -152,7 +171,12 @@ async fn solve(place: &Place, id: Option<String>, all: bool, lang: Lang) -> anyh
             Some(id) => format!("solve {id}"),
             None => "solve".into(),
         };
-        let options = repl::Options { name: place.name.clone(), lines: vec![line], lang: Some(lang), ..repl::Options::default() };
+        let options = repl::Options {
+            name: place.name.clone(),
+            lines: vec![line],
+            lang: Some(lang),
+            ..repl::Options::default()
+        };
         let code = repl::run(options).await?;
         if code != 0 || !all {
             return Ok(code);
@@ -185,7 +209,11 @@ fn new(directory: &std::path::Path, id: &str) -> anyhow::Result<i32> {
             eprintln!("ropewalk: {} is there already", path.display());
             return Ok(1);
         }
-        let text = template.replace("TRACK", track).replace("ORDER", &order.to_string()).replace("NN", &format!("{order:02}")).replace("TITLE", &title);
+        let text = template
+            .replace("TRACK", track)
+            .replace("ORDER", &order.to_string())
+            .replace("NN", &format!("{order:02}"))
+            .replace("TITLE", &title);
         std::fs::create_dir_all(&place)?;
         std::fs::write(&path, text)?;
         println!("{}", path.display());
@@ -207,8 +235,15 @@ mod tests {
         assert_eq!(new(dir.path(), "first-voyage/13-a-new-one").unwrap(), 0);
         let library = Library::read(dir.path());
         assert_eq!(library.faults, []);
-        assert_eq!((library.lessons[0].id.as_str(), library.lessons[0].languages.len()), ("first-voyage/13", 2));
-        assert_eq!(new(dir.path(), "first-voyage/13-a-new-one").unwrap(), 1, "an author's work is not overwritten");
+        assert_eq!(
+            (library.lessons[0].id.as_str(), library.lessons[0].languages.len()),
+            ("first-voyage/13", 2)
+        );
+        assert_eq!(
+            new(dir.path(), "first-voyage/13-a-new-one").unwrap(),
+            1,
+            "an author's work is not overwritten"
+        );
         assert_eq!(new(dir.path(), "nonsense").unwrap(), USAGE);
     }
 }

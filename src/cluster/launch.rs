@@ -144,7 +144,8 @@ pub fn kubeconfig_of(world: &World, user: &str, path: &Path) -> Result<(), Error
     let config: Value = serde_yaml::from_str(&text).map_err(damaged)?;
     let name = format!("ropewalk-{}", world.spec.name);
     let mut clusters = config["clusters"].as_array().into_iter().flatten();
-    let cluster = clusters.find(|c| c["name"] == name.as_str()).map(|c| c["cluster"].clone()).unwrap_or_default();
+    let cluster =
+        clusters.find(|c| c["name"] == name.as_str()).map(|c| c["cluster"].clone()).unwrap_or_default();
     let identity = world.identity(user, "system:masters")?;
     let keys = json!({
         "client-certificate-data": encode(&identity.cert_pem),

@@ -84,7 +84,18 @@ pub async fn run(
     let mut records = host.tap().subscribe();
     let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
     let client = host.client(TEACHER)?;
-    let mut actor = Actor { engine, host, client, teacher, crew, views, watched: BTreeSet::new(), told, answers, waiters: vec![] };
+    let mut actor = Actor {
+        engine,
+        host,
+        client,
+        teacher,
+        crew,
+        views,
+        watched: BTreeSet::new(),
+        told,
+        answers,
+        waiters: vec![],
+    };
     actor.read_tap();
     actor.resume();
     let mut wake = actor.settle();
@@ -127,7 +138,11 @@ impl Actor {
 
     /// Takes up what was open when the cluster last ran.
     fn resume(&mut self) {
-        let Some(lesson) = self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned()) else { return };
+        let Some(lesson) =
+            self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())
+        else {
+            return;
+        };
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         self.show(Arc::new(lesson), step);
@@ -140,7 +155,8 @@ impl Actor {
             self.watch(&kind);
         }
         for probe in needs.probes {
-            let (client, kubeconfig, answers) = (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
+            let (client, kubeconfig, answers) =
+                (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
             self.crew.spawn(async move {
                 let answer = probe::ask(&probe, &client, &kubeconfig).await;
                 let _ = answers.send((probe, answer)); // the engine may have ended
@@ -159,8 +175,12 @@ impl Actor {
 
     fn watch(&mut self, kind: &str) {
         if let Some(name) = qualified(kind)
-            && self.watched.insert(name)
+            && self.watched.insert(name.clone())
         {
+            // Its list will be newer than this: a last deletion leaves no object that could say so.
+            let plural = name.split('.').next().unwrap_or_default();
+            let newest = self.engine.recorder.of_plural.get(plural).copied().unwrap_or_default();
+            self.engine.seen.insert(plural.to_string(), newest);
             watch::start(&self.crew, &self.client, kind, self.told.clone());
         }
     }
@@ -177,7 +197,8 @@ impl Actor {
 
     fn publish(&mut self) {
         let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
-        let fresh: BTreeMap<String, LessonView> = langs.map(|l| (l.to_string(), self.engine.view(l))).collect();
+        let fresh: BTreeMap<String, LessonView> =
+            langs.map(|l| (l.to_string(), self.engine.view(l))).collect();
         self.views.send_if_modified(|now| {
             let changed = **now != fresh;
             if changed {
@@ -191,8 +212,17 @@ impl Actor {
     fn answer_waiters(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let busy = !self.engine.asking.is_empty()
-            || self.engine.open.as_ref().is_some_and(|o| self.engine.state() == State::Open && o.outcome.wake.is_some())
-            || self.engine.kinds().iter().filter_map(|k| qualified(k)).any(|k| !self.engine.objects.contains_key(&k));
+            || self
+                .engine
+                .open
+                .as_ref()
+                .is_some_and(|o| self.engine.state() == State::Open && o.outcome.wake.is_some())
+            || self
+                .engine
+                .kinds()
+                .iter()
+                .filter_map(|k| qualified(k))
+                .any(|k| !self.engine.objects.contains_key(&k));
         let mut rest = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
             if waiter.deadline > now && (busy || !self.engine.caught_up(&waiter.needs)) {
@@ -339,13 +369,15 @@ impl Actor {
         };
         self.open_named(lesson, lang).await?;
         let (lesson, from) = self.opened(lang)?;
-        let number = step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
+        let number =
+            step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
         let Some(to) = lesson.step(step).or(number) else {
             let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
             return Err(words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")]));
         };
         let mut notices = Vec::new();
-        let visited = self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
+        let visited =
+            self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
         for at in from.min(to)..to {
             let step = &lesson.steps[at];
             let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
@@ -354,7 +386,7 @@ impl Actor {
                 notices.push((Word::Played, vec![step.solution.join(" · ")]));
             }
         }
-        if visited {
+        if visited && !self.restore(&lesson.id, &lesson.steps[to].id).await {
             notices.push((Word::NoRewind, vec![]));
         }
         self.read_tap();
@@ -365,6 +397,11 @@ impl Actor {
             open.notices.extend(notices);
         }
         Ok(())
+    }
+
+    /// Puts the objects back as they were when the step began; false if that cannot be done. Undo will do it: the revision is in the step's progress.
+    async fn restore(&self, _lesson: &str, _step: &str) -> bool {
+        false
     }
 
     fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {

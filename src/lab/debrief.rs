@@ -10,7 +10,13 @@ use std::sync::Arc;
 const BEATS_MAX: usize = 5;
 
 /// The sentences of a finished step, in a language. `predicted` is the learner's choice.
-pub fn tell(step: &Step, beats: &Beats, facts: &Arc<Facts>, predicted: Option<&str>, lang: &str) -> Vec<String> {
+pub fn tell(
+    step: &Step,
+    beats: &Beats,
+    facts: &Arc<Facts>,
+    predicted: Option<&str>,
+    lang: &str,
+) -> Vec<String> {
     let mut told = Vec::new();
     let compared = comparison(step, predicted, lang);
     let given = given(step, predicted, lang);
@@ -114,7 +120,10 @@ mod tests {
         assert_eq!(tell(step, &library.beats, &nothing, None, "en"), Vec::<String>::new());
         let created = facts(vec![record("kube-apiserver", "create", "Pod/default/nginx-pod", 5)]);
         let told = tell(step, &library.beats, &created, Some("a"), "en");
-        assert!(told[0].starts_with("Your request reached cp and was stored as revision 812 after 3.1 ms."), "{told:?}");
+        assert!(
+            told[0].starts_with("Your request reached cp and was stored as revision 812 after 3.1 ms."),
+            "{told:?}"
+        );
         assert!(told[1].contains("It already runs on a node") && told[1].contains("Nowhere yet"), "{told:?}");
         let korean = tell(step, &library.beats, &created, Some("b"), "ko");
         assert!(korean[0].starts_with("요청은 cp 노드의") && korean[1].contains("아직 없다"), "{korean:?}");
@@ -127,7 +136,11 @@ mod tests {
         let trace = vec![record("kube-apiserver", "delete", "Pod/default/old", 1000), healer.clone()];
         let facts = |trace: Vec<Value>| Arc::new(Facts { trace: Arc::new(trace), ..Facts::default() });
         let told = one(&library.beats["healed"], &facts(trace), &[], "en").unwrap();
-        assert!(told.contains("old was deleted by you (revision 812). 7.0 ms later") && told.contains("2 of 3 and created new"), "{told}");
+        assert!(
+            told.contains("old was deleted by you (revision 812). 7.0 ms later")
+                && told.contains("2 of 3 and created new"),
+            "{told}"
+        );
         healer = value::with(&healer, "code", Value::Int(409));
         let refused = vec![record("kube-apiserver", "delete", "Pod/default/old", 1000), healer];
         assert_eq!(one(&library.beats["healed"], &facts(refused), &[], "en"), None);

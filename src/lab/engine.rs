@@ -2,6 +2,7 @@
 
 use super::cel::facts::{Objects, Wanted};
 use super::cel::{Facts, Probe, value};
+use super::debrief;
 use super::format::{Lesson, Library, Step};
 use super::judge::{self, Memory, Outcome};
 use super::progress::Progress;
@@ -9,7 +10,6 @@ use super::recorder::Recorder;
 use super::view::{Hint, State};
 use super::watch::Told;
 use super::words::Word;
-use super::debrief;
 use crate::api::kinds;
 use crate::clock;
 use cel::Value;
@@ -96,7 +96,9 @@ impl Engine {
                 Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
             };
             matches!(need.as_str(), "kernel" | "fault")
-                || at_least("workers", self.workers).or_else(|| at_least("control-planes", self.control_planes)).unwrap_or(false)
+                || at_least("workers", self.workers)
+                    .or_else(|| at_least("control-planes", self.control_planes))
+                    .unwrap_or(false)
         };
         lesson.requires.iter().chain(&step.requires).find(|n| !met(n)).cloned()
     }
@@ -128,9 +130,11 @@ impl Engine {
 
     /// A record of the tap.
     pub fn record(&mut self, record: &crate::tap::Record) {
-        self.recorder.take(record, self.solving);
+        self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
         let learners = record.request.as_ref().is_some_and(|r| {
-            r.user == "learner" && record.verb == "answer" && !matches!(r.verb.as_str(), "watch" | "get" | "list")
+            r.user == "learner"
+                && record.verb == "answer"
+                && !matches!(r.verb.as_str(), "watch" | "get" | "list")
         });
         if learners {
             self.acted();
@@ -188,7 +192,8 @@ impl Engine {
         if state == State::Open {
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let held = open.memory.held.clone();
-            open.outcome = judge::judge(&step.checks, clock::scaled(step.hold), &truths, &mut open.memory, now);
+            open.outcome =
+                judge::judge(&step.checks, clock::scaled(step.hold), &truths, &mut open.memory, now);
             let noted = self.progress.step(&lesson.id, &step.id);
             if open.memory.held != held {
                 noted.held = open.memory.held.clone();
@@ -251,7 +256,9 @@ impl Engine {
                 continue;
             }
             match self.answers.get(&probe) {
-                Some((at, _)) if now.duration_since(*at) < RENEW => needs.wake = earlier(needs.wake, Some(*at + RENEW)),
+                Some((at, _)) if now.duration_since(*at) < RENEW => {
+                    needs.wake = earlier(needs.wake, Some(*at + RENEW))
+                }
                 _ => {
                     self.asking.insert(probe.clone());
                     needs.probes.push(probe);
@@ -281,7 +288,8 @@ impl Engine {
             .filter(|h| !seen.contains(&h.id) && h.when.as_ref().is_none_or(|w| w.holds(&facts)))
             .collect();
         fitting.sort_by_key(|h| (h.when.is_none(), h.tier));
-        let rendered = fitting.into_iter().find_map(|hint| Some((hint.id.clone(), render(hint, &lesson, &facts)?)));
+        let rendered =
+            fitting.into_iter().find_map(|hint| Some((hint.id.clone(), render(hint, &lesson, &facts)?)));
         let Some((id, said)) = rendered else { return false };
         self.progress.step(&lesson.id, &step.id).hints.push(id);
         if let Some(open) = &mut self.open {
@@ -295,7 +303,9 @@ impl Engine {
         let facts = self.facts();
         let Some((open, step)) = self.current() else { return };
         let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
-        let find = |id: &String| step.hints.iter().find(|h| h.id == *id).and_then(|h| render(h, &open.lesson, &facts));
+        let find = |id: &String| {
+            step.hints.iter().find(|h| h.id == *id).and_then(|h| render(h, &open.lesson, &facts))
+        };
         let hints = ids.iter().filter_map(find).collect();
         if let Some(open) = &mut self.open {
             open.hints = hints;
@@ -305,7 +315,8 @@ impl Engine {
     /// All kinds that the open lesson looks at.
     pub fn kinds(&self) -> Vec<String> {
         let Some(open) = &self.open else { return vec![] };
-        let mut all: Vec<String> = open.lesson.exprs().into_iter().flat_map(|e| e.kinds.iter().cloned()).collect();
+        let mut all: Vec<String> =
+            open.lesson.exprs().into_iter().flat_map(|e| e.kinds.iter().cloned()).collect();
         all.sort();
         all.dedup();
         all

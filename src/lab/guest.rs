@@ -55,7 +55,9 @@ impl Guest for Lessons {
     }
 
     fn start(&self, crew: &Crew, host: Host) {
-        let Some((asked, views)) = self.start.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some((asked, views)) = self.start.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
         let own = crew.clone();
         crew.spawn(async move {
             if let Err(error) = actor::run(own, host, asked, views).await {

@@ -30,8 +30,11 @@ pub struct Outcome {
 /// Which checks are true by these facts, in order. Those that need the network are asked only when the others are met.
 pub fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
     let held = |at: usize| memory.held.get(at).copied().unwrap_or_default();
-    let mut truths: Vec<bool> =
-        checks.iter().enumerate().map(|(at, c)| held(at) || (!c.is.is_probe() && c.is.holds(facts))).collect();
+    let mut truths: Vec<bool> = checks
+        .iter()
+        .enumerate()
+        .map(|(at, c)| held(at) || (!c.is.is_probe() && c.is.holds(facts)))
+        .collect();
     let others = checks.iter().zip(&truths).all(|(c, truth)| *truth || c.is.is_probe());
     if others {
         for (check, truth) in checks.iter().zip(&mut truths).filter(|(c, _)| c.is.is_probe()) {
@@ -42,7 +45,13 @@ pub fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool
 }
 
 /// Judges, and brings the memory up to date.
-pub fn judge(checks: &[Check], hold: Duration, truths: &[bool], memory: &mut Memory, now: Instant) -> Outcome {
+pub fn judge(
+    checks: &[Check],
+    hold: Duration,
+    truths: &[bool],
+    memory: &mut Memory,
+    now: Instant,
+) -> Outcome {
     memory.held.resize(checks.len(), false);
     for ((check, truth), held) in checks.iter().zip(truths).zip(&mut memory.held) {
         *held |= *truth && !check.is.is_level();
@@ -75,7 +84,8 @@ mod tests {
 
     /// One check of what is, one of what was.
     fn checks() -> Vec<Check> {
-        let check = |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         vec![check("present('Pod','d','a')"), check("trace.exists(t, t.code == 409)")]
     }
 
@@ -120,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_network_is_asked_last() {
-        let check = |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let checks = vec![check("http('http://localhost').status == 200"), check("since_step == 7")];
         let facts = |since_step| Arc::new(Facts { since_step, ..Facts::default() });
         let (no, yes) = (facts(1), facts(7));

@@ -63,7 +63,9 @@ impl Progress {
         let damaged = |e: serde_json::Error| Error::Damaged { path: path.into(), why: e.to_string() };
         let head: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
         match head["format"].as_u64() {
-            Some(found) if found > FORMAT.into() => Err(Error::Newer { path: path.into(), found, known: FORMAT }),
+            Some(found) if found > FORMAT.into() => {
+                Err(Error::Newer { path: path.into(), found, known: FORMAT })
+            }
             _ => serde_json::from_value(head).map_err(damaged),
         }
     }

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 /// Versions that are kept of all objects together, and of one. At the bound the oldest go: a history then begins later, with the oldest
 /// version that is left.
-const VERSIONS_MAX: usize = 20_000;
-const VERSIONS_OF_ONE: usize = 1_000;
+const VERSIONS_MAX: usize = 5_000;
+const VERSIONS_OF_ONE: usize = 500;
+/// Heartbeats would push everything else out.
+const VERSIONS_OF_HEARTBEATS: usize = 20;
 /// Hops that are kept since the step began. At the bound the oldest tenth goes; what a check has seen stays seen.
-const TRACE_MAX: usize = 20_000;
+const TRACE_MAX: usize = 10_000;
 /// Requests whose commit is remembered until their answer.
 const REQUESTS_MAX: usize = 512;
 
@@ -36,8 +38,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Takes a record. `solving`: the learner's acts are those of the solution.
-    pub fn take(&mut self, record: &Record, solving: bool) {
+    /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is open whose trace it could belong to.
+    pub fn take(&mut self, record: &Record, solving: Option<bool>) {
         self.seq = record.seq;
         if let (Some(revision), Some(object)) = (record.revision, &record.object) {
             self.revision = self.revision.max(revision as i64);
@@ -47,7 +49,9 @@ impl Recorder {
         if record.verb == "commit" && record.body.is_some() {
             self.version(record);
         }
-        self.tell(record, solving);
+        if let Some(solving) = solving {
+            self.tell(record, solving);
+        }
     }
 
     fn tell(&mut self, record: &Record, solving: bool) {
@@ -71,7 +75,8 @@ impl Recorder {
     /// A step is taken up again: its trace is what the tap still has since that revision.
     pub fn resume_step(&mut self, kept: &[Arc<Record>], since: i64) {
         self.begin_step();
-        let later = |r: &&Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
+        let later =
+            |r: &&Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
         let Some(first) = kept.iter().position(|r| later(&r)) else { return };
         // The commit is not the first record of its request.
         let id = kept[first].request.as_ref().map(|q| q.id.clone());
@@ -135,7 +140,8 @@ impl Recorder {
         let versions = Arc::make_mut(&mut self.versions);
         let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
         of_one.push(version);
-        if of_one.len() > VERSIONS_OF_ONE {
+        let most = if key.0 == "leases" { VERSIONS_OF_HEARTBEATS } else { VERSIONS_OF_ONE };
+        if of_one.len() > most {
             of_one.remove(0);
         } else {
             self.order.push_back(key);
@@ -189,7 +195,10 @@ impl Recorder {
             ("object", value::text(&object)),
             ("revision", Value::Int(revision)),
             ("cause", cause),
-            ("took", Value::Duration(chrono::Duration::microseconds(record.took_us.min(i64::MAX as u64) as i64))),
+            (
+                "took",
+                Value::Duration(chrono::Duration::microseconds(record.took_us.min(i64::MAX as u64) as i64)),
+            ),
             ("detail", if record.detail.is_null() { value::empty() } else { value::of_json(&record.detail) }),
             ("user", value::text(user)),
             ("code", Value::Int(request.map_or(0, |r| r.code.into()))),
@@ -214,7 +223,8 @@ fn told(revision: i64, at: Option<jiff::Timestamp>, verb: &str, user: &str, obje
 /// Which controller makes such an object: `replicaset-controller` for a ReplicaSet's pod.
 fn controller(json: &serde_json::Value) -> String {
     let owners = json["metadata"]["ownerReferences"].as_array();
-    let owner = owners.and_then(|all| all.iter().find(|o| o["controller"] == true)).and_then(|o| o["kind"].as_str());
+    let owner =
+        owners.and_then(|all| all.iter().find(|o| o["controller"] == true)).and_then(|o| o["kind"].as_str());
     owner.map_or(String::new(), |kind| format!("{}-controller", kind.to_lowercase()))
 }
 
@@ -242,8 +252,16 @@ mod tests {
     use crate::tap::{Request, Tap};
     use serde_json::json;
 
-    fn write(tap: &Tap, id: &str, user: &str, revision: u64, detail: serde_json::Value, object: &serde_json::Value) {
-        let request = Request { id: id.into(), user: user.into(), verb: "create".into(), ..Request::default() };
+    fn write(
+        tap: &Tap,
+        id: &str,
+        user: &str,
+        revision: u64,
+        detail: serde_json::Value,
+        object: &serde_json::Value,
+    ) {
+        let request =
+            Request { id: id.into(), user: user.into(), verb: "create".into(), ..Request::default() };
         let mut commit = Record::new("commit").object("pods", "d", "p").revision(revision).detail(detail);
         commit.request = Some(request.clone());
         commit.body = Some(object.to_string().into());
@@ -260,13 +278,19 @@ mod tests {
         write(&tap, "1", "system:kube-controller-manager", 5, json!({"created": true}), &owned);
         write(&tap, "2", "learner", 9, json!({"deleted": true}), &owned);
         let mut recorder = Recorder::default();
-        tap.since(0).iter().for_each(|r| recorder.take(r, true));
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(true)));
         let versions = &recorder.versions[&("pods".into(), "d".into(), "p".into())];
         assert_eq!(versions.iter().map(|v| str_field(v, "verb")).collect::<Vec<_>>(), ["ADDED", "DELETED"]);
         assert_eq!((recorder.revision, recorder.of_plural["pods"]), (9, 9));
         let answer = &recorder.trace[1];
-        assert_eq!((str_field(answer, "verb"), int_field(answer, "code"), int_field(answer, "revision")), ("create", 201, 5));
-        assert_eq!((str_field(answer, "object"), str_field(answer, "by_component")), ("Pod/d/p", "replicaset-controller"));
+        assert_eq!(
+            (str_field(answer, "verb"), int_field(answer, "code"), int_field(answer, "revision")),
+            ("create", 201, 5)
+        );
+        assert_eq!(
+            (str_field(answer, "object"), str_field(answer, "by_component")),
+            ("Pod/d/p", "replicaset-controller")
+        );
         assert_eq!((str_field(answer, "by"), str_field(&recorder.trace[3], "by")), ("", "solve"));
     }
 
@@ -289,7 +313,9 @@ mod tests {
         }
         let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
         assert_eq!(kept, VERSIONS_MAX);
-        let newest = recorder.versions[&("pods".into(), String::new(), "p49".into())].last().map(|v| int_field(v, "revision"));
+        let newest = recorder.versions[&("pods".into(), String::new(), "p49".into())]
+            .last()
+            .map(|v| int_field(v, "revision"));
         assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
     }
 }

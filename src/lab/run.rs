@@ -30,12 +30,12 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Runs lines in order and stops at the first that fails. As in a Makefile, a line that begins with `-` may fail: what it makes
-    /// may be there already, and is then left as the learner made it.
+    /// Runs lines in order and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
     pub async fn play(&self, lines: &[String]) -> Result<(), Error> {
         for (line, input) in commands(lines) {
-            let (command, may_fail) = may_fail(&line);
-            match self.line(command, input).await {
+            let (text, may_fail) =
+                line.strip_prefix('-').map_or((line.as_str(), false), |rest| (rest.trim_start(), true));
+            match self.line(text, input).await {
                 Err(why) if !may_fail => return Err(Error::Line { line, why }),
                 _ => {}
             }
@@ -50,7 +50,9 @@ impl Teacher {
             Some("fault") => return self.fault(&words).await,
             Some("k") => words[0] = "kubectl".into(),
             Some("kubectl") => {}
-            Some(verb) if table::root().children().any(|v| v.name() == verb) => words.insert(0, "kubectl".into()),
+            Some(verb) if table::root().children().any(|v| v.name() == verb) => {
+                words.insert(0, "kubectl".into())
+            }
             Some(other) => return Err(format!("{other:?} is neither kubectl nor fault")),
         }
         let ran = kubectl(words, input, &self.kubeconfig, LINE_MAX).await;
@@ -59,20 +61,18 @@ impl Teacher {
 
     /// `fault kill COMPONENT[/NODE]`, through the same door as everybody.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
-        let [_, kill, target] = words else { return Err("a fault is written `fault kill COMPONENT[/NODE]`".into()) };
+        let [_, kill, target] = words else {
+            return Err("a fault is written `fault kill COMPONENT[/NODE]`".into());
+        };
         if kill != "kill" {
             return Err(format!("the fault {kill:?} is not implemented yet"));
         }
-        let (component, node) = target.split_once('/').map_or((target.as_str(), None), |(c, n)| (c, Some(n.to_string())));
+        let (component, node) =
+            target.split_once('/').map_or((target.as_str(), None), |(c, n)| (c, Some(n.to_string())));
         let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
         let ask = Ask::Kill { component: component.into(), node };
         control.ask(&ask).await.map(drop).map_err(|e| e.to_string())
     }
-}
-
-/// A line without the sign that it may fail, and whether it has one.
-fn may_fail(line: &str) -> (&str, bool) {
-    line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
 /// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`.
@@ -143,10 +143,16 @@ impl tokio::io::AsyncWrite for Kept {
         self.push(bytes);
         std::task::Poll::Ready(Ok(bytes.len()))
     }
-    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
-    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 }
@@ -154,12 +160,6 @@ impl tokio::io::AsyncWrite for Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_dash_lets_a_line_fail() {
-        assert_eq!(may_fail("-kubectl run a --image=b"), ("kubectl run a --image=b", true));
-        assert_eq!(may_fail("kubectl run a -- -x"), ("kubectl run a -- -x", false));
-    }
 
     #[test]
     fn manifests_follow_their_command() {

@@ -24,14 +24,26 @@ impl Engine {
                 "" => step.task.get(lang).to_string(),
                 that => that.to_string(),
             },
-            state: if over { Verdict::Met } else { open.outcome.verdicts.get(at).copied().unwrap_or_default() },
+            state: if over {
+                Verdict::Met
+            } else {
+                open.outcome.verdicts.get(at).copied().unwrap_or_default()
+            },
         });
         let checks: Vec<Check> = checks.collect();
-        let unmet = open.outcome.unmet.filter(|_| open.late && !over).and_then(|at| checks.get(at)).map(|c| c.that.clone());
+        let unmet = open
+            .outcome
+            .unmet
+            .filter(|_| open.late && !over)
+            .and_then(|at| checks.get(at))
+            .map(|c| c.that.clone());
         let done: Vec<bool> = lesson
             .steps
             .iter()
-            .map(|s| self.lacks(lesson, s).is_some() || self.progress.look(&lesson.id, &s.id).is_some_and(|p| p.done))
+            .map(|s| {
+                self.lacks(lesson, s).is_some()
+                    || self.progress.look(&lesson.id, &s.id).is_some_and(|p| p.done)
+            })
             .collect();
         let finished = lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
         LessonView {
@@ -56,12 +68,19 @@ impl Engine {
             not_yet: unmet,
             lost: step.keep.as_ref().filter(|_| open.lost).map(|k| k.say.get(lang).to_string()),
             also: if over { step.also.clone() } else { vec![] },
-            debrief: if over { noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).cloned().unwrap_or_default() } else { vec![] },
+            debrief: if over {
+                noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).cloned().unwrap_or_default()
+            } else {
+                vec![]
+            },
             diagram: step.view.clone().unwrap_or_else(|| lesson.view.clone()),
             notices: self.notices(lang),
             finished,
             done,
-            next: finished.then(|| self.library.after(&lesson.id)).flatten().map(|l| (l.id.clone(), l.title.get(lang).to_string())),
+            next: finished
+                .then(|| self.library.after(&lesson.id))
+                .flatten()
+                .map(|l| (l.id.clone(), l.title.get(lang).to_string())),
         }
     }
 
@@ -110,14 +129,20 @@ impl Engine {
         let facts = self.facts();
         let Some((_, step)) = self.current() else { return Proof::default() };
         let because = step.predict.as_ref().and_then(|p| p.because.as_ref());
-        let given = [("said", cel::value::text("")), ("answer", cel::value::text("")), ("right", true.into())];
+        let given =
+            [("said", cel::value::text("")), ("answer", cel::value::text("")), ("right", true.into())];
         let told = |name: &String| {
             let beat = self.library.beats.get(name);
             name == "predicted" || beat.is_some_and(|b| debrief::one(b, &facts, &given, "en").is_some())
         };
         Proof {
             because: because.map(|b| b.holds(&facts)),
-            hints: step.hints.iter().filter(|h| h.when.as_ref().is_some_and(|w| w.holds(&facts))).map(|h| h.id.clone()).collect(),
+            hints: step
+                .hints
+                .iter()
+                .filter(|h| h.when.as_ref().is_some_and(|w| w.holds(&facts)))
+                .map(|h| h.id.clone())
+                .collect(),
             beats: step.debrief.iter().map(|name| (name.clone(), told(name))).collect(),
         }
     }

@@ -14,9 +14,22 @@ use tokio::sync::mpsc;
 /// What a watch says. `kind` is the qualified plural.
 pub enum Told {
     /// All that there is: at first, and after a gap.
-    All { kind: String, objects: BTreeMap<(String, String), Object>, revision: i64 },
-    Put { kind: String, key: (String, String), object: Object, revision: i64 },
-    Gone { kind: String, key: (String, String), revision: i64 },
+    All {
+        kind: String,
+        objects: BTreeMap<(String, String), Object>,
+        revision: i64,
+    },
+    Put {
+        kind: String,
+        key: (String, String),
+        object: Object,
+        revision: i64,
+    },
+    Gone {
+        kind: String,
+        key: (String, String),
+        revision: i64,
+    },
 }
 
 /// Pause after a failed list or watch; doubles up to the second value.
@@ -53,9 +66,11 @@ pub fn start(crew: &Crew, client: &Client, name: &str, tell: mpsc::UnboundedSend
                     fresh.insert(key, object);
                     continue;
                 }
-                Ok(watcher::Event::InitDone) => {
-                    Told::All { kind: qualified.clone(), objects: std::mem::take(&mut fresh), revision: newest }
-                }
+                Ok(watcher::Event::InitDone) => Told::All {
+                    kind: qualified.clone(),
+                    objects: std::mem::take(&mut fresh),
+                    revision: newest,
+                },
                 Ok(watcher::Event::Apply(object)) => {
                     let (key, object, revision) = read(&object);
                     Told::Put { kind: qualified.clone(), key, object, revision }

@@ -101,7 +101,10 @@ impl Paper {
     /// Everything there is to see of a step.
     pub fn page(&self, view: &LessonView) -> String {
         if view.id.is_empty() {
-            return view.notices.join("\n") + if view.notices.is_empty() { "" } else { "\n" } + &self.say(Say::LessonNone, &[]) + "\n";
+            return view.notices.join("\n")
+                + if view.notices.is_empty() { "" } else { "\n" }
+                + &self.say(Say::LessonNone, &[])
+                + "\n";
         }
         let at = self.say(Say::LessonStep, &[&(view.step + 1).to_string(), &view.steps.to_string()]);
         let number = view.id.rsplit('/').next().unwrap_or_default();
@@ -175,7 +178,9 @@ impl Paper {
     pub fn hint(&self, view: &LessonView) -> String {
         let Some(hint) = view.hints.last() else { return String::new() };
         let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
-        self.marked(&format!("{} ", self.say(Say::LessonHint, &[&number])), &hint.say) + &self.say(Say::LessonHintsLeft, &[&left]) + "\n"
+        self.marked(&format!("{} ", self.say(Say::LessonHint, &[&number])), &hint.say)
+            + &self.say(Say::LessonHintsLeft, &[&left])
+            + "\n"
     }
 
     /// Why the step is not done.
@@ -208,7 +213,10 @@ impl Paper {
             let number = entry.id.rsplit('/').next().unwrap_or_default();
             let pad = " ".repeat(46usize.saturating_sub(prose::cells(&entry.title)));
             let minutes = self.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
-            out.push_str(&format!(" {mark} {number}  {}{pad} {}/{}   {minutes}\n", entry.title, entry.done, entry.steps));
+            out.push_str(&format!(
+                " {mark} {number}  {}{pad} {}/{}   {minutes}\n",
+                entry.title, entry.done, entry.steps
+            ));
         }
         if out.is_empty() {
             out.push_str(&format!("{}\n", self.say(Say::LessonEmpty, &[])));
@@ -262,17 +270,30 @@ mod tests {
     #[test]
     fn a_step_is_shown_with_its_task_and_checks() {
         let page = PAPER.page(&view());
-        for part in ["── 04 Run a pod · step 1 of 3 ──", "A pod is small.", "▸ Start a pod.", "✓ it exists", "· it is ready"] {
+        for part in [
+            "── 04 Run a pod · step 1 of 3 ──",
+            "A pod is small.",
+            "▸ Start a pod.",
+            "✓ it exists",
+            "· it is ready",
+        ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
     }
 
     #[test]
     fn a_question_stands_alone() {
-        let question = Predict { question: "Where?".into(), choices: vec![("a".into(), "Here".into())], ..Predict::default() };
+        let question = Predict {
+            question: "Where?".into(),
+            choices: vec![("a".into(), "Here".into())],
+            ..Predict::default()
+        };
         let asked = LessonView { predict: Some(question), task: String::new(), ..view() };
         let page = PAPER.page(&asked);
-        assert!(page.contains("? Where?") && page.contains("a  Here") && !page.contains("it exists"), "{page}");
+        assert!(
+            page.contains("? Where?") && page.contains("a  Here") && !page.contains("it exists"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -16,8 +16,8 @@ fn is_bare_verb(word: &str) -> bool {
 
 /// Words of this place.
 pub const WORDS: &[&str] = &[
-    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lang", "lesson", "next", "quit",
-    "solve", "status", "trace",
+    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lang", "lesson", "next",
+    "quit", "solve", "status", "trace",
 ];
 /// Words of lessons.
 pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
@@ -175,17 +175,18 @@ fn keys_of(c: char) -> Option<String> {
     const FIRST: [&str; 19] =
         ["r", "R", "s", "e", "E", "f", "a", "q", "Q", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g"];
     const MIDDLE: [&str; 21] = [
-        "k", "o", "i", "O", "j", "p", "u", "P", "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m", "ml", "l",
+        "k", "o", "i", "O", "j", "p", "u", "P", "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m",
+        "ml", "l",
     ];
     const LAST: [&str; 28] = [
-        "", "r", "R", "rt", "s", "sw", "sg", "e", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q", "qt", "t", "T",
-        "d", "w", "c", "z", "x", "v", "g",
+        "", "r", "R", "rt", "s", "sw", "sg", "e", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
+        "qt", "t", "T", "d", "w", "c", "z", "x", "v", "g",
     ];
     // Letters that stand alone, from ㄱ on.
     const ALONE: [&str; 51] = [
-        "r", "R", "rt", "s", "sw", "sg", "e", "E", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q", "Q", "qt",
-        "t", "T", "d", "w", "W", "c", "z", "x", "v", "g", "k", "o", "i", "O", "j", "p", "u", "P", "h", "hk", "ho", "hl",
-        "y", "n", "nj", "np", "nl", "b", "m", "ml", "l",
+        "r", "R", "rt", "s", "sw", "sg", "e", "E", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
+        "Q", "qt", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g", "k", "o", "i", "O", "j", "p", "u", "P",
+        "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m", "ml", "l",
     ];
     let code = c as usize;
     match c {

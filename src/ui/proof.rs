@@ -34,8 +34,14 @@ enum Kind {
     Solution,
     /// Every command in the prose runs.
     Prose,
-    Wrong { step: usize, at: usize },
-    Also { step: usize, at: usize },
+    Wrong {
+        step: usize,
+        at: usize,
+    },
+    Also {
+        step: usize,
+        at: usize,
+    },
 }
 
 #[derive(Clone)]
@@ -96,7 +102,9 @@ pub async fn prove(lessons: Vec<Lesson>, directory: Option<PathBuf>, jobs: usize
 
 fn cases(lesson: &Arc<Lesson>) -> Vec<Case> {
     let mut kinds = vec![Kind::Solution];
-    if lesson.steps.iter().any(|s| !sh_blocks(s.prose.get(EN)).is_empty()) || !sh_blocks(lesson.intro.get(EN)).is_empty() {
+    if lesson.steps.iter().any(|s| !sh_blocks(s.prose.get(EN)).is_empty())
+        || !sh_blocks(lesson.intro.get(EN)).is_empty()
+    {
         kinds.push(Kind::Prose);
     }
     for (step, s) in lesson.steps.iter().enumerate() {
@@ -109,6 +117,8 @@ fn cases(lesson: &Arc<Lesson>) -> Vec<Case> {
 /// Prints what was found about a lesson. True if it is sound.
 fn report(lesson: &Lesson, found: Vec<(Kind, Found)>) -> bool {
     let mut faults: Vec<String> = found.iter().flat_map(|(_, f)| f.faults.clone()).collect();
+    faults.sort();
+    faults.dedup();
     let reached: BTreeSet<&(usize, String)> = found.iter().flat_map(|(_, f)| &f.hints).collect();
     for (at, step) in lesson.steps.iter().enumerate() {
         for hint in step.hints.iter().filter(|h| h.when.is_some() && !reached.contains(&(at, h.id.clone()))) {
@@ -164,7 +174,16 @@ async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), Strin
             arena.lines(&wrong.lines, LINES_MAX).await?;
             let red = arena.stays_red(this.settle).await?;
             found.hints.extend(arena.proof().await?.hints.into_iter().map(|h| (step, h)));
-            if red { Ok(()) } else { Err(format!("{}: green after a wrong answer ({}): {}", this.id, wrong.why, wrong.lines.join(" ⏎ "))) }
+            if red {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{}: green after a wrong answer ({}): {}",
+                    this.id,
+                    wrong.why,
+                    wrong.lines.join(" ⏎ ")
+                ))
+            }
         }
         Kind::Also { step, at } => {
             reach(lesson, step, arena).await?;
@@ -172,7 +191,12 @@ async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), Strin
             let said = arena.lines(lines, LINES_MAX).await?;
             match arena.green().await? {
                 Ok(()) => Ok(()),
-                Err(unmet) => Err(format!("{}: red after another way, {unmet}: {}\n      {}", this.id, lines.join(" ⏎ "), tail(&said))),
+                Err(unmet) => Err(format!(
+                    "{}: red after another way, {unmet}: {}\n      {}",
+                    this.id,
+                    lines.join(" ⏎ "),
+                    tail(&said)
+                )),
             }
         }
     }
@@ -183,7 +207,9 @@ async fn reach(lesson: &Lesson, step: usize, arena: &Arena) -> Result<(), String
     for earlier in &lesson.steps[..step] {
         if arena.view(Ask::Show).await?.state != State::Skipped {
             let said = arena.lines(&earlier.solution, LINES_MAX).await?;
-            arena.green().await?.map_err(|unmet| format!("{}: red after the solution on the way, {unmet}\n      {}", earlier.id, tail(&said)))?;
+            arena.green().await?.map_err(|unmet| {
+                format!("{}: red after the solution on the way, {unmet}\n      {}", earlier.id, tail(&said))
+            })?;
         }
         arena.view(Ask::Next).await?;
     }
@@ -202,13 +228,19 @@ async fn solution(case: &Case, at: usize, arena: &Arena, found: &mut Found) -> R
         }
         found.hints.extend(arena.proof().await?.hints.into_iter().map(|h| (at, h)));
         let said = arena.lines(&step.solution, LINES_MAX).await?;
-        arena.green().await?.map_err(|unmet| format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said)))?;
+        arena.green().await?.map_err(|unmet| {
+            format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said))
+        })?;
         let proof = arena.proved().await?;
         if proof.because == Some(false) {
-            found.faults.push(format!("{}: the solution does not prove the prediction's answer (because)", step.id));
+            found
+                .faults
+                .push(format!("{}: the solution does not prove the prediction's answer (because)", step.id));
         }
         for (beat, _) in proof.beats.iter().filter(|(_, told)| !told) {
-            found.notes.push(format!("{}: the beat {beat:?} has nothing to tell after the solution", step.id));
+            found
+                .notes
+                .push(format!("{}: the beat {beat:?} has nothing to tell after the solution", step.id));
         }
     }
     if at + 1 < case.lesson.steps.len() {
@@ -230,7 +262,12 @@ async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
             let lines: Vec<String> = block.into_iter().filter(|l| !l.trim().is_empty()).collect();
             match arena.repl(&lines, PROSE_MAX).await? {
                 Some((code, said)) if NOT_UNDERSTOOD.contains(&code) => {
-                    return Err(format!("{}: the prose has a command that does not run: {}\n      {}", step.id, lines.join(" ⏎ "), tail(&said)));
+                    return Err(format!(
+                        "{}: the prose has a command that does not run: {}\n      {}",
+                        step.id,
+                        lines.join(" ⏎ "),
+                        tail(&said)
+                    ));
                 }
                 _ => {}
             }
@@ -271,7 +308,9 @@ impl Arena {
         let spec = Spec::new("main");
         let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
         let started = async {
-            let launched = launch::launch_with(&place, &spec, true, &variables).await.map_err(|e| crate::cluster::chain(&e))?;
+            let launched = launch::launch_with(&place, &spec, true, &variables)
+                .await
+                .map_err(|e| crate::cluster::chain(&e))?;
             let mut control = Control::connect(&place).await.map_err(|e| e.to_string())?;
             let mut progress = control.ask(&Request::Wait).await.map_err(|e| e.to_string())?;
             while progress["ready"] != true {
@@ -280,8 +319,9 @@ impl Arena {
             }
             Ok(launched)
         };
-        let started: Result<Launched, String> =
-            timeout(START_MAX, started).await.unwrap_or_else(|_| Err("the cluster did not become ready".into()));
+        let started: Result<Launched, String> = timeout(START_MAX, started)
+            .await
+            .unwrap_or_else(|_| Err("the cluster did not become ready".into()));
         match started {
             Ok(launched) => Ok(Arena { place, home, launched }),
             Err(error) => {
@@ -325,7 +365,8 @@ impl Arena {
     /// Is the step red for as long as it takes to be sure?
     async fn stays_red(&self, settle: Duration) -> Result<bool, String> {
         let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
-        let (mut control, first) = front::follow(&self.place, Lang::En).await.map_err(|e| front::reason(&e))?;
+        let (mut control, first) =
+            front::follow(&self.place, Lang::En).await.map_err(|e| front::reason(&e))?;
         let mut now = first;
         let deadline = Instant::now() + settle;
         while !over(&now) {
@@ -424,7 +465,10 @@ mod tests {
     fn a_hint_that_never_fits_is_a_fault() {
         let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
         let lesson = &library.lessons[0];
-        let all = |ids: &[&str]| Found { hints: ids.iter().map(|h| (0, h.to_string())).collect(), ..Found::default() };
+        let all = |ids: &[&str]| Found {
+            hints: ids.iter().map(|h| (0, h.to_string())).collect(),
+            ..Found::default()
+        };
         assert!(report(lesson, vec![(Kind::Solution, all(&["other-name", "pull", "typo"]))]));
         assert!(!report(lesson, vec![(Kind::Solution, all(&["other-name", "pull"]))]));
     }

@@ -62,17 +62,17 @@ pub fn print(rows: &[Row], indent: &str, colour: bool) -> String {
 
 fn ansi(span: &Span) -> String {
     let style = span.style;
-    let codes: Vec<&str> = [
-        (style.bold || style.heading, "1"),
-        (style.italic, "3"),
-        (style.code, "36"),
-        (style.dim, "2"),
-    ]
-    .iter()
-    .filter(|(on, _)| *on)
-    .map(|(_, code)| *code)
-    .collect();
-    if codes.is_empty() { span.text.clone() } else { format!("\x1b[{}m{}\x1b[0m", codes.join(";"), span.text) }
+    let codes: Vec<&str> =
+        [(style.bold || style.heading, "1"), (style.italic, "3"), (style.code, "36"), (style.dim, "2")]
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, code)| *code)
+            .collect();
+    if codes.is_empty() {
+        span.text.clone()
+    } else {
+        format!("\x1b[{}m{}\x1b[0m", codes.join(";"), span.text)
+    }
 }
 
 #[derive(Default)]
@@ -216,7 +216,11 @@ impl Page {
         }
         let indent = self.indent();
         let mark = self.mark.take();
-        let hang = mark.as_ref().map(|m| cells(m)).or(if self.lists.is_empty() { None } else { Some(2) }).unwrap_or(0);
+        let hang = mark
+            .as_ref()
+            .map(|m| cells(m))
+            .or(if self.lists.is_empty() { None } else { Some(2) })
+            .unwrap_or(0);
         let room = self.width.saturating_sub(cells(&indent) + hang).max(8);
         for (at, mut row) in wrap(&text, room).into_iter().enumerate() {
             let lead = match (&mark, at) {
@@ -309,7 +313,8 @@ mod tests {
     #[test]
     fn korean_takes_two_cells_and_no_syllable_is_halved() {
         for width in 10..30 {
-            for line in plain("쿠버네티스가 실행하는 가장 작은 단위입니다 아주긴단어가여기에있습니다", width) {
+            for line in plain("쿠버네티스가 실행하는 가장 작은 단위입니다 아주긴단어가여기에있습니다", width)
+            {
                 assert!(cells(&line) <= width, "{width}: {line}");
             }
         }
@@ -317,8 +322,12 @@ mod tests {
 
     #[test]
     fn lists_and_code_keep_their_shape() {
-        let rows = plain("Do:\n\n- one\n- two three four\n\n```sh\nkubectl get pods -A --and-more\n```\nend", 12);
-        assert_eq!(rows, ["Do:", "", "· one", "· two three", "  four", "", "  kubectl get pods -A --and-more", "", "end"]);
+        let rows =
+            plain("Do:\n\n- one\n- two three four\n\n```sh\nkubectl get pods -A --and-more\n```\nend", 12);
+        assert_eq!(
+            rows,
+            ["Do:", "", "· one", "· two three", "  four", "", "  kubectl get pods -A --and-more", "", "end"]
+        );
         assert_eq!(plain("1. a\n2. b", 20), ["1. a", "2. b"]);
     }
 

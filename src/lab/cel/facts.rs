@@ -32,10 +32,24 @@ pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Value>>>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Probe {
     /// The n-th request to the URL within one evaluation.
-    Http { url: String, nth: usize },
-    Exec { target: String, command: String, nth: usize },
-    Logs { target: String },
-    Can { user: String, verb: String, resource: String, namespace: String },
+    Http {
+        url: String,
+        nth: usize,
+    },
+    Exec {
+        target: String,
+        command: String,
+        nth: usize,
+    },
+    Logs {
+        target: String,
+    },
+    Can {
+        user: String,
+        verb: String,
+        resource: String,
+        namespace: String,
+    },
 }
 
 /// What an evaluation missed.
@@ -68,7 +82,9 @@ pub struct Facts {
 /// The stored kind of this name: `Pod`, or `Ingress.networking.k8s.io` where a name is not enough.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     let (short, group) = name.split_once('.').map_or((name, None), |(n, g)| (n, Some(g)));
-    let fits = |k: &&Kind| k.kind == short && k.is_stored() && k.conversion.is_none() && group.is_none_or(|g| k.group == g);
+    let fits = |k: &&Kind| {
+        k.kind == short && k.is_stored() && k.conversion.is_none() && group.is_none_or(|g| k.group == g)
+    };
     kinds::all().iter().find(fits)
 }
 
@@ -99,7 +115,12 @@ impl Facts {
     }
 
     /// Live objects; namespace `*` is all.
-    pub fn objects(&self, name: &str, namespace: &str, selector: Option<&str>) -> Result<Vec<Object>, String> {
+    pub fn objects(
+        &self,
+        name: &str,
+        namespace: &str,
+        selector: Option<&str>,
+    ) -> Result<Vec<Object>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         let selector = selector.map(Selector::parse).transpose()?;
         let Some(all) = self.objects.get(&known.qualified()) else {
@@ -126,18 +147,32 @@ impl Facts {
             let of = &o.json["involvedObject"];
             let field = |key: &str| of[key].as_str().unwrap_or_default().to_string();
             let short = kind.split('.').next().unwrap_or_default();
-            field("kind") == short && (namespace == "*" || field("namespace") == namespace) && (name == "*" || field("name") == name)
+            field("kind") == short
+                && (namespace == "*" || field("namespace") == namespace)
+                && (name == "*" || field("name") == name)
         };
         let mut all: Vec<Object> = self.objects("Event", "*", None)?.into_iter().filter(about).collect();
-        let revision = |o: &Object| o.json["metadata"]["resourceVersion"].as_str().and_then(|r| r.parse::<i64>().ok()).unwrap_or_default();
+        let revision = |o: &Object| {
+            o.json["metadata"]["resourceVersion"]
+                .as_str()
+                .and_then(|r| r.parse::<i64>().ok())
+                .unwrap_or_default()
+        };
         all.sort_by_key(revision);
         let told = |o: &Object| {
-            let at = ["lastTimestamp", "eventTime", "firstTimestamp"].iter().find_map(|k| o.json[*k].as_str()?.parse().ok());
+            let at = ["lastTimestamp", "eventTime", "firstTimestamp"]
+                .iter()
+                .find_map(|k| o.json[*k].as_str()?.parse().ok());
             value::map([
                 ("reason", value::text(o.json["reason"].as_str().unwrap_or_default())),
                 ("type", value::text(o.json["type"].as_str().unwrap_or_default())),
                 ("message", value::text(o.json["message"].as_str().unwrap_or_default())),
-                ("count", Value::Int(o.json["count"].as_i64().or_else(|| o.json["series"]["count"].as_i64()).unwrap_or(1))),
+                (
+                    "count",
+                    Value::Int(
+                        o.json["count"].as_i64().or_else(|| o.json["series"]["count"].as_i64()).unwrap_or(1),
+                    ),
+                ),
                 ("at", at.map_or(Value::Null, value::time)),
                 ("revision", Value::Int(revision(o))),
             ])
@@ -154,7 +189,9 @@ impl Facts {
             return Err(format!("{name} is not watched yet"));
         }
         let fits = |key: &&(String, String, String)| {
-            key.0 == known.plural && (namespace == "*" || key.1 == namespace) && (object == "*" || key.2 == object)
+            key.0 == known.plural
+                && (namespace == "*" || key.1 == namespace)
+                && (object == "*" || key.2 == object)
         };
         let mut all = Vec::new();
         for key in self.history.keys().filter(fits) {
@@ -210,7 +247,12 @@ mod tests {
     #[test]
     fn history_opens_with_what_was_there() {
         let all = [version(3, "ADDED"), version(5, "MODIFIED"), version(9, "DELETED"), version(12, "ADDED")];
-        let told = |began| since(&all, began).iter().map(|v| format!("{}{}", str_field(v, "verb"), int_field(v, "revision"))).collect::<Vec<_>>();
+        let told = |began| {
+            since(&all, began)
+                .iter()
+                .map(|v| format!("{}{}", str_field(v, "verb"), int_field(v, "revision")))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(told(0), ["ADDED3", "MODIFIED5", "DELETED9", "ADDED12"]);
         assert_eq!(told(5), ["WAS5", "DELETED9", "ADDED12"]);
         assert_eq!(told(10), ["ADDED12"]);

@@ -28,12 +28,18 @@ const fn by_kind(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> 
 pub const TABLE: &[Function] = &[
     by_kind("objects", 2..=3, |facts, args| {
         let selector = if args.len() > 2 { Some(word(args, 2)?) } else { None };
-        Ok(value::list(facts.objects(word(args, 0)?, word(args, 1)?, selector)?.into_iter().map(|o| o.value).collect()))
+        Ok(value::list(
+            facts.objects(word(args, 0)?, word(args, 1)?, selector)?.into_iter().map(|o| o.value).collect(),
+        ))
     }),
     by_kind("object", 3..=3, |facts, args| Ok(one(facts, args)?.map_or_else(value::empty, |o| o.value))),
     by_kind("present", 3..=3, |facts, args| Ok(Value::Bool(one(facts, args)?.is_some()))),
-    by_kind("events", 3..=3, |facts, args| Ok(value::list(facts.events(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))),
-    by_kind("history", 3..=3, |facts, args| Ok(value::list(facts.history(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))),
+    by_kind("events", 3..=3, |facts, args| {
+        Ok(value::list(facts.events(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
+    }),
+    by_kind("history", 3..=3, |facts, args| {
+        Ok(value::list(facts.history(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
+    }),
     of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {
         Some(Value::Null) | None => Ok(args[2].clone()),
         Some(found) => Ok(found.clone()),
@@ -66,7 +72,9 @@ pub const TABLE: &[Function] = &[
     of("members", 0..=0, |_, _| Err("members() is not implemented yet".into())),
     of("faults", 0..=0, |_, _| Err("faults() is not implemented yet".into())),
     // -- for debriefs
-    of("hop", 3..=3, |facts, args| Ok(hops(facts, args)?.into_iter().find(happened).unwrap_or_else(value::empty))),
+    of("hop", 3..=3, |facts, args| {
+        Ok(hops(facts, args)?.into_iter().find(happened).unwrap_or_else(value::empty))
+    }),
     of("hops", 3..=3, |facts, args| Ok(value::list(hops(facts, args)?))),
     of("ms", 1..=1, |_, args| match &args[0] {
         Value::Duration(_) => Ok(value::text(&value::show(&args[0]))),
@@ -80,7 +88,9 @@ pub const TABLE: &[Function] = &[
         }
         _ => Err("after() takes two records".into()),
     }),
-    of("name", 1..=1, |_, args| Ok(value::text(str_field(&args[0], "object").split('/').nth(2).unwrap_or_default()))),
+    of("name", 1..=1, |_, args| {
+        Ok(value::text(str_field(&args[0], "object").split('/').nth(2).unwrap_or_default()))
+    }),
     of("because", 1..=1, |facts, args| {
         let cause = at(&args[0], "cause").ok_or("because() takes a record")?;
         let led = |t: &&Value| match cause {
@@ -122,7 +132,9 @@ fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
     let (component, verb, object) = (word(args, 0)?, word(args, 1)?, word(args, 2)?);
     let fits = |t: &&Value| {
         let own = str_field(t, "component") == component || str_field(t, "by_component") == component;
-        own && str_field(t, "verb") == verb && about(str_field(t, "object"), object) && str_field(t, "user") != crate::lab::TEACHER
+        own && str_field(t, "verb") == verb
+            && about(str_field(t, "object"), object)
+            && str_field(t, "user") != crate::lab::TEACHER
     };
     Ok(facts.trace.iter().filter(fits).cloned().collect())
 }
@@ -161,7 +173,9 @@ fn ready(o: &Value) -> Result<bool, String> {
                 .iter()
                 .all(|f| int(&format!("status.{f}")) == wanted)
         }
-        "ReplicaSet" | "ReplicationController" => seen && int("status.replicas") == wanted && int("status.readyReplicas") == wanted,
+        "ReplicaSet" | "ReplicationController" => {
+            seen && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
+        }
         "StatefulSet" => {
             let current = at(o, "status.currentRevision") == at(o, "status.updateRevision");
             seen && current && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
@@ -187,7 +201,10 @@ mod tests {
         let mut facts = Facts { trace: Arc::new(trace), ..Facts::default() };
         for o in objects {
             let kind = super::super::facts::kind(o["kind"].as_str().unwrap()).unwrap();
-            let key = (o["metadata"]["namespace"].as_str().unwrap_or("").to_string(), o["metadata"]["name"].as_str().unwrap().to_string());
+            let key = (
+                o["metadata"]["namespace"].as_str().unwrap_or("").to_string(),
+                o["metadata"]["name"].as_str().unwrap().to_string(),
+            );
             let all = facts.objects.entry(kind.qualified()).or_default();
             Arc::make_mut(all).insert(key, Object::new(o.clone()));
         }
@@ -210,7 +227,10 @@ mod tests {
             ("ready(object('Pod','default','none'))", false),
             ("size(objects('Pod','*')) == 2 && size(objects('Pod','kube-system')) == 0", true),
             ("objects('Pod','default','app=y')[0].metadata.name == 'b'", true),
-            ("get(object('Pod','default','a'),'spec.containers.0.image','').matches('(^|/)nginx(:[\\\\w.-]+)?$')", true),
+            (
+                "get(object('Pod','default','a'),'spec.containers.0.image','').matches('(^|/)nginx(:[\\\\w.-]+)?$')",
+                true,
+            ),
             ("get(object('Pod','default','none'),'spec.x','gone') == 'gone'", true),
             ("present('Pod','default','a') && !present('Pod','default','c')", true),
             ("1 == 2", false),
@@ -264,7 +284,10 @@ mod tests {
         assert!(eval("http('http://a').status == 200 && http('http://a').status == 200", &facts).is_err());
         assert!(eval("http('http://b', 3).all(a, a.status == 200)", &facts).is_err());
         let wanted = facts.take_wanted().probes;
-        assert_eq!(wanted.iter().filter(|p| matches!(p, Probe::Http { url, .. } if url == "http://b")).count(), 3);
+        assert_eq!(
+            wanted.iter().filter(|p| matches!(p, Probe::Http { url, .. } if url == "http://b")).count(),
+            3
+        );
         assert!(wanted.contains(&Probe::Http { url: "http://a".into(), nth: 0 }));
     }
 }

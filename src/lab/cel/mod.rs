@@ -48,9 +48,39 @@ pub enum Use {
 
 /// The standard's functions and operators that lessons use; anything else but ours is a slip.
 const STANDARD: &[&str] = &[
-    "size", "contains", "startsWith", "endsWith", "matches", "has", "all", "exists", "exists_one", "filter", "map", "int", "uint", "double",
-    "string", "bool", "bytes", "duration", "timestamp", "type", "dyn", "getFullYear", "getMonth", "getDate", "getHours", "getMinutes",
-    "getSeconds", "getMilliseconds", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "min", "max",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "filter",
+    "map",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "duration",
+    "timestamp",
+    "type",
+    "dyn",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "min",
+    "max",
 ];
 
 static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -73,18 +103,21 @@ impl std::fmt::Debug for Expr {
 }
 
 /// What is true now, and may be false again.
-const LIVE: &[&str] = &["objects", "object", "present", "http", "exec", "logs", "store", "members", "can", "faults"];
+const LIVE: &[&str] =
+    &["objects", "object", "present", "http", "exec", "logs", "store", "members", "can", "faults"];
 /// What has to be asked for over the network.
 const PROBES: &[&str] = &["http", "exec", "logs", "can", "store", "members"];
 
 impl Expr {
     /// Compiles; `bound` are further names that will have values.
     pub fn compile(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
-        let program = Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
+        let program =
+            Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
         let mut seen = Seen::default();
         seen.walk(&program.expression().expr, &mut Vec::new())?;
         for name in &seen.functions {
-            let ours = functions::TABLE.iter().any(|f| f.name == name) || text::BEAT_FUNCTIONS.contains(&name.as_str());
+            let ours = functions::TABLE.iter().any(|f| f.name == name)
+                || text::BEAT_FUNCTIONS.contains(&name.as_str());
             // Operators are functions with names that nobody can write.
             let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
             if !ours && !operator && !STANDARD.contains(&name.as_str()) {
@@ -95,7 +128,8 @@ impl Expr {
             match name.as_str() {
                 "typed" if place == Use::Check => return Err(Error::HintsOnly("typed")),
                 known if facts::VARIABLES.contains(&known) || bound.contains(&known) => {}
-                "int" | "uint" | "double" | "string" | "bool" | "list" | "map" | "null_type" | "bytes" | "type" => {}
+                "int" | "uint" | "double" | "string" | "bool" | "list" | "map" | "null_type" | "bytes"
+                | "type" => {}
                 _ => return Err(Error::Unknown { name: name.clone(), near: near(name) }),
             }
         }
@@ -108,7 +142,9 @@ impl Expr {
 
     /// Asks for what is true now (and not only for what has happened).
     pub fn is_level(&self) -> bool {
-        let history = self.functions.contains("history") || self.functions.contains("events") || self.variables.contains("trace");
+        let history = self.functions.contains("history")
+            || self.functions.contains("events")
+            || self.variables.contains("trace");
         !history || LIVE.iter().any(|f| self.functions.contains(*f)) || self.variables.contains("now")
     }
 
@@ -143,7 +179,11 @@ impl Expr {
 
 /// The name that was probably meant.
 fn near(name: &str) -> Option<&'static str> {
-    let all = functions::TABLE.iter().map(|f| f.name).chain(STANDARD.iter().copied()).chain(facts::VARIABLES.iter().copied());
+    let all = functions::TABLE
+        .iter()
+        .map(|f| f.name)
+        .chain(STANDARD.iter().copied())
+        .chain(facts::VARIABLES.iter().copied());
     all.map(|n| (strsim::osa_distance(n, name), n)).filter(|(d, _)| *d <= 2).min().map(|(_, n)| n)
 }
 
@@ -169,7 +209,11 @@ impl Seen {
                             true => known.takes.start().to_string(),
                             false => format!("{} to {}", known.takes.start(), known.takes.end()),
                         };
-                        return Err(Error::Arguments { name: known.name.into(), wants, got: call.args.len() });
+                        return Err(Error::Arguments {
+                            name: known.name.into(),
+                            wants,
+                            got: call.args.len(),
+                        });
                     }
                     if known.kind_first
                         && let Some(kind) = call.args.first().and_then(|a| literal(&a.expr))
@@ -240,7 +284,10 @@ mod tests {
             check("presnt('Pod','default','a')").unwrap_err(),
             Error::Unknown { name: "presnt".into(), near: Some("present") }
         );
-        assert_eq!(check("tracee.exists(t, t.code == 1)").unwrap_err().to_string(), "nothing here is called \"tracee\"; did you mean \"trace\"?");
+        assert_eq!(
+            check("tracee.exists(t, t.code == 1)").unwrap_err().to_string(),
+            "nothing here is called \"tracee\"; did you mean \"trace\"?"
+        );
         assert_eq!(check("ready(object('Pot','d','x'))").unwrap_err(), Error::Kind("Pot".into()));
         assert!(matches!(check("object('Pod','d')").unwrap_err(), Error::Arguments { .. }));
         assert!(matches!(check("1 +").unwrap_err(), Error::Syntax(_)));

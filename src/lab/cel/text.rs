@@ -22,7 +22,8 @@ impl Template {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some(start) = rest.find("${") {
             let inside = &rest[start + 2..];
-            let end = closing(inside).ok_or_else(|| Error::Syntax(format!("`${{` without its `}}` in {text:?}")))?;
+            let end = closing(inside)
+                .ok_or_else(|| Error::Syntax(format!("`${{` without its `}}` in {text:?}")))?;
             parts.push(Part::Text(rest[..start].into()));
             parts.push(Part::Expr(Expr::compile(&inside[..end], place, bound)?));
             rest = &inside[end + 1..];
@@ -77,7 +78,9 @@ mod tests {
     #[test]
     fn values_stand_where_they_are_named() {
         let facts = Arc::new(Facts { since_step: 7, ..Facts::default() });
-        let render = |text: &str| Template::compile(text, Use::Hint, &["c"]).unwrap().render(&facts, &[("c", value::text("x"))]);
+        let render = |text: &str| {
+            Template::compile(text, Use::Hint, &["c"]).unwrap().render(&facts, &[("c", value::text("x"))])
+        };
         assert_eq!(render("a ${since_step}번 ${c + \"}\"} z").as_deref(), Ok("a 7번 x} z"));
         assert_eq!(render("${{'k': 'v'}.k}").as_deref(), Ok("v"));
         assert_eq!(render("none").as_deref(), Ok("none"));

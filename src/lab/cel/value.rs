@@ -1,7 +1,7 @@
 //! JSON to the values of expressions, and values to text for people.
 
-use cel::objects::{Key, Map};
 use cel::Value;
+use cel::objects::{Key, Map};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -112,7 +112,8 @@ pub fn show(value: &Value) -> String {
         Value::Timestamp(t) => t.format("%H:%M:%S").to_string(),
         Value::List(items) => items.iter().map(show).collect::<Vec<_>>().join(", "),
         Value::Map(fields) => {
-            let mut all: Vec<String> = fields.map.iter().map(|(k, v)| format!("{}={}", key(k), show(v))).collect();
+            let mut all: Vec<String> =
+                fields.map.iter().map(|(k, v)| format!("{}={}", key(k), show(v))).collect();
             all.sort();
             all.join(",")
         }

@@ -22,10 +22,14 @@ pub const GIVEN: &[&str] = &["said", "answer", "right"];
 pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Beats, Vec<Fault>> {
     let raw: BTreeMap<String, raw::Beat> = raw::read(text, file, 1).map_err(|f| vec![f])?;
     let mut faults = Vec::new();
-    let line = |text: &str, name: &str| text.lines().position(|l| l.starts_with(&format!("{name}:"))).map_or(1, |n| n + 1);
+    let line = |text: &str, name: &str| {
+        text.lines().position(|l| l.starts_with(&format!("{name}:"))).map_or(1, |n| n + 1)
+    };
     let mut beats = Beats::new();
     for (name, raw) in raw {
-        let mut fault = |what: String| faults.push(Fault { file: file.into(), line: line(text, &name), what: format!("{name}: {what}") });
+        let mut fault = |what: String| {
+            faults.push(Fault { file: file.into(), line: line(text, &name), what: format!("{name}: {what}") })
+        };
         let mut bound: Vec<String> = GIVEN.iter().map(ToString::to_string).collect();
         let mut with = Vec::new();
         for (variable, source) in raw.with {
@@ -38,7 +42,9 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<
             bound.push(variable);
         }
         let names: Vec<&str> = bound.iter().map(String::as_str).collect();
-        let when = raw.when.and_then(|w| Expr::compile(&w, Use::Beat, &names).map_err(|e| fault(e.to_string())).ok());
+        let when = raw
+            .when
+            .and_then(|w| Expr::compile(&w, Use::Beat, &names).map_err(|e| fault(e.to_string())).ok());
         let mut say = Templates::default();
         match Template::compile(&raw.say, Use::Beat, &names) {
             Ok(template) => say.put(EN, template),
@@ -55,15 +61,26 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<
             }
         };
         for name in beats.keys().filter(|n| !words.contains_key(*n)) {
-            faults.push(Fault { file: (*file).into(), line: 1, what: format!("the beat {name:?} is missing") });
+            faults.push(Fault {
+                file: (*file).into(),
+                line: 1,
+                what: format!("the beat {name:?} is missing"),
+            });
         }
         for (name, say) in &words {
-            let mut fault = |what: String| faults.push(Fault { file: (*file).into(), line: line(text, name), what: format!("{name}: {what}") });
+            let mut fault = |what: String| {
+                faults.push(Fault {
+                    file: (*file).into(),
+                    line: line(text, name),
+                    what: format!("{name}: {what}"),
+                })
+            };
             let Some(beat) = beats.get_mut(name) else {
                 fault("there is no such beat in English".into());
                 continue;
             };
-            let names: Vec<&str> = beat.with.iter().map(|(n, _)| n.as_str()).chain(GIVEN.iter().copied()).collect();
+            let names: Vec<&str> =
+                beat.with.iter().map(|(n, _)| n.as_str()).chain(GIVEN.iter().copied()).collect();
             match Template::compile(say, Use::Beat, &names) {
                 Ok(template) => beat.say.put(lang, template),
                 Err(error) => fault(error.to_string()),
@@ -79,14 +96,21 @@ mod tests {
 
     #[test]
     fn beats_are_read_in_both_languages_and_slips_are_told() {
-        let (english, korean) = (include_str!("../fixtures/_beats.yaml"), include_str!("../fixtures/_beats.ko.yaml"));
+        let (english, korean) =
+            (include_str!("../fixtures/_beats.yaml"), include_str!("../fixtures/_beats.ko.yaml"));
         let read = |en: &str, ko: &str| {
             parse(en, Path::new("_beats.yaml"), &[("ko", ko, Path::new("_beats.ko.yaml"))])
                 .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         assert!(read(english, korean).unwrap().contains_key("healed"));
-        assert!(read(&english.replace("hop(\"kube", "hopp(\"kube"), korean).unwrap_err()[0].contains("did you mean \"hop\""));
+        assert!(
+            read(&english.replace("hop(\"kube", "hopp(\"kube"), korean).unwrap_err()[0]
+                .contains("did you mean \"hop\"")
+        );
         assert!(read(english, &korean.replace("healed:", "heald:")).unwrap_err().len() == 2);
-        assert!(read(english, &korean.replace("${c.node}", "${x.node}")).unwrap_err()[0].starts_with("_beats.ko.yaml:"));
+        assert!(
+            read(english, &korean.replace("${c.node}", "${x.node}")).unwrap_err()[0]
+                .starts_with("_beats.ko.yaml:")
+        );
     }
 }

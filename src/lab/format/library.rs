@@ -67,7 +67,8 @@ impl Library {
             match file.file_name().and_then(|n| n.to_str()) {
                 Some("lesson.md") => {
                     let others = beside(file, "lesson", "md");
-                    let others: Vec<(&str, &str, &Path)> = others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
+                    let others: Vec<(&str, &str, &Path)> =
+                        others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
                     match parse(text, file, &others) {
                         Ok(lesson) => library.lessons.push(lesson),
                         Err(faults) => library.faults.extend(faults),
@@ -75,7 +76,8 @@ impl Library {
                 }
                 Some("_beats.yaml") => {
                     let others = beside(file, "_beats", "yaml");
-                    let others: Vec<(&str, &str, &Path)> = others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
+                    let others: Vec<(&str, &str, &Path)> =
+                        others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
                     match beats::parse(text, file, &others) {
                         Ok(beats) => library.beats.extend(beats),
                         Err(faults) => library.faults.extend(faults),
@@ -93,12 +95,14 @@ impl Library {
     fn check(&mut self) {
         let ids: Vec<String> = self.lessons.iter().map(|l| l.id.clone()).collect();
         for lesson in &self.lessons {
-            let mut fault = |what: String| self.faults.push(Fault { file: lesson.file.clone(), line: 1, what });
+            let mut fault =
+                |what: String| self.faults.push(Fault { file: lesson.file.clone(), line: 1, what });
             if ids.iter().filter(|id| **id == lesson.id).count() > 1 {
                 fault(format!("two lessons have the id {:?}", lesson.id));
             }
             for step in &lesson.steps {
-                for beat in step.debrief.iter().filter(|b| *b != "predicted" && !self.beats.contains_key(*b)) {
+                for beat in step.debrief.iter().filter(|b| *b != "predicted" && !self.beats.contains_key(*b))
+                {
                     fault(format!("step {:?}: there is no beat {beat:?} in _beats.yaml", step.id));
                 }
             }

@@ -18,7 +18,9 @@ pub struct Section {
 pub fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str, usize), Fault> {
     let fault = |line, what: &str| Fault { file: file.into(), line, what: what.into() };
     let rest = text.strip_prefix("---\n").ok_or_else(|| fault(1, "a lesson begins with a line ---"))?;
-    let end = rest.find("\n---\n").ok_or_else(|| fault(1, "the front matter does not end: a line --- is missing"))?;
+    let end = rest
+        .find("\n---\n")
+        .ok_or_else(|| fault(1, "the front matter does not end: a line --- is missing"))?;
     let front = &rest[..end + 1];
     let body = &rest[end + 5..];
     Ok((front, 2, body, 3 + front.lines().count()))
@@ -82,5 +84,9 @@ pub fn code_blocks(markdown: &str) -> Vec<(String, String)> {
 /// Lines of the blocks that a shell can run.
 pub fn sh_blocks(markdown: &str) -> Vec<Vec<String>> {
     let shell = |(lang, _): &(String, String)| lang == "sh" || lang == "console";
-    code_blocks(markdown).into_iter().filter(shell).map(|(_, text)| text.lines().map(String::from).collect()).collect()
+    code_blocks(markdown)
+        .into_iter()
+        .filter(shell)
+        .map(|(_, text)| text.lines().map(String::from).collect())
+        .collect()
 }

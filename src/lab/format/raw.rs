@@ -217,7 +217,8 @@ impl<'de> Deserialize<'de> for Span {
                     _ => f64::NAN,
                 };
                 let span = Duration::try_from_secs_f64(number.unwrap_or(f64::NAN) * scale);
-                span.map(Span).map_err(|_| E::custom(format!("{text:?} is no duration; write 500ms, 3s or 2m")))
+                span.map(Span)
+                    .map_err(|_| E::custom(format!("{text:?} is no duration; write 500ms, 3s or 2m")))
             }
         }
         from.deserialize_str(Text)
