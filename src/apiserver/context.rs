@@ -6,7 +6,8 @@ use super::user::User;
 use crate::tap::{self, Cause, Record, Tap};
 use http::HeaderMap;
 use serde_json::Value;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,8 +21,17 @@ pub struct Context {
     /// Set for a write that is only tried.
     pub dry_run: bool,
     tap: Tap,
+    /// The name in a new object's body: its path has none.
+    named: OnceLock<String>,
+    /// A deletion that is only tried: its options stand in the body.
+    tried: AtomicBool,
     warnings: Mutex<Vec<String>>,
     stage: Mutex<Instant>,
+}
+
+/// Is this a part of this program that looks around by itself: an informer, completion, the interface?
+fn is_own(agent: &str) -> bool {
+    agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
 
 impl Context {
@@ -33,6 +43,8 @@ impl Context {
             user_agent: header(&headers, "user-agent").to_string(),
             session: header(&headers, "kubectl-session").to_string(),
             command: header(&headers, "kubectl-command").to_string(),
+            verb: info.verb.clone(),
+            subresource: info.subresource.clone(),
             code: 0,
             dry_run: false,
         };
@@ -45,6 +57,8 @@ impl Context {
             cause,
             dry_run: false,
             tap,
+            named: OnceLock::new(),
+            tried: AtomicBool::new(false),
             warnings: Mutex::default(),
             stage: Mutex::new(Instant::now()),
         }
@@ -74,19 +88,44 @@ impl Context {
         took
     }
 
-    /// Requests whose every stage is recorded: writes of people and components, but not the heartbeats of leases.
+    /// The object of this request turned out to be called so.
+    pub fn name(&self, name: &str) {
+        if !name.is_empty() {
+            let _ = self.named.set(name.to_string()); // the first name is the one that was asked for
+        }
+    }
+
+    /// The request turned out to be a dry run.
+    pub fn only_tried(&self) {
+        self.tried.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests whose every stage is recorded: writes of people and components, but not the heartbeats of leases; and what kubectl asks.
     fn is_told(&self) -> bool {
         let write =
             matches!(self.info.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         (write && self.info.resource != "leases") || !self.request.session.is_empty()
     }
 
+    /// Requests whose answer is recorded: beside those, whatever people look at, with whichever client. The looking of this program's own parts is
+    /// not told.
+    fn is_answer_told(&self) -> bool {
+        self.is_told() || (self.info.is_resource && !is_own(&self.request.user_agent))
+    }
+
     fn record(&self, verb: &str) -> Record {
         let mut record = Record::new(verb).cause(self.cause.clone()).took(self.lap());
         if self.info.is_resource {
-            record = record.object(&self.info.resource, self.info.object_namespace(), &self.info.name);
+            let name = match self.info.name.as_str() {
+                "" => self.named.get().map_or("", String::as_str),
+                name => name,
+            };
+            record = record.object(&self.info.resource, self.info.object_namespace(), name);
         }
-        record.request = Some(tap::Request { dry_run: self.dry_run, ..self.request.clone() });
+        record.request = Some(tap::Request {
+            dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
+            ..self.request.clone()
+        });
         record
     }
 
@@ -117,7 +156,7 @@ impl Context {
 
     /// Records the answer.
     pub fn answered(&self, code: u16, took: Duration, message: &str) {
-        if !self.is_told() {
+        if !self.is_answer_told() {
             return;
         }
         let mut record = self.record("answer").took(took);

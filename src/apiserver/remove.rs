@@ -191,6 +191,7 @@ pub async fn remove(
         preconditions(kind, &object.value, options)?;
         let step = decide(kind, &object.value, options, clock::now());
         if options.dry_run {
+            ctx.only_tried();
             let gone = step == Step::Erase;
             return Ok(Removed { object, gone });
         }

@@ -51,6 +51,7 @@ pub async fn create_object(
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
     let kind = stored_kind(kind);
+    ctx.name(meta::name(&object));
     place(ctx, kind, &mut object)?;
     if !meta::resource_version(&object).is_empty() {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
@@ -84,6 +85,7 @@ async fn create_named(
     kind: &'static Kind,
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
+    ctx.name(meta::name(&object)); // which may have been generated
     (kind.defaults)(&mut object);
     let details = admission::create(state, kind, &mut object).await?;
     ctx.stage("admit", details);

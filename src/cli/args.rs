@@ -187,6 +187,23 @@ Examples:
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
+    /// Lessons: list, read, check, solve, prove and write them
+    #[command(after_help = "Examples:
+  ropewalk lesson list                        all lessons, and how far you are
+  ropewalk lesson check first-voyage/04       is its current step done? exit code 0 only then
+  ropewalk lesson test first-voyage/04        prove it: red before, green after, each wrong answer red
+  ropewalk lesson new first-voyage/13-update  a template to fill in")]
+    Lesson {
+        #[command(subcommand)]
+        command: Lesson,
+        /// Read lessons from this directory instead of those in the program
+        #[arg(long, global = true, value_name = "DIR")]
+        lessons: Option<std::path::PathBuf>,
+        #[arg(long, default_value = "main", global = true)]
+        name: String,
+        #[arg(long, value_enum, global = true)]
+        lang: Option<crate::ui::texts::Lang>,
+    },
     /// What this machine allows, what is lost without it, and how to mend it
     Doctor {
         #[arg(short, long, value_enum)]
@@ -199,6 +216,50 @@ Examples:
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Lesson {
+    /// All lessons, and how far you are
+    List {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// A lesson's text
+    Show {
+        /// e.g. first-voyage/04; without it the open one
+        id: Option<String>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Judge a lesson's current step: exit code 0 if it is done, 1 if not
+    Check {
+        id: Option<String>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Play the solution of a lesson's current step
+    Solve {
+        id: Option<String>,
+        /// Every step to the end
+        #[arg(long)]
+        all: bool,
+    },
+    /// Prove lessons on clusters of their own: red at the start and after each wrong answer, green after the solution and each other way
+    Test {
+        ids: Vec<String>,
+        /// All there are
+        #[arg(long)]
+        all: bool,
+        /// Clusters side by side
+        #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+        jobs: u8,
+        /// Only read them: format, expressions, languages
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write a template: TRACK/NN-name
+    New { id: String },
 }
 
 #[derive(clap::Args, Debug)]

@@ -5,13 +5,14 @@
 //! ## How this one works
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the outcome into a text and an exit code: 0 ok, 1 failed, 2 usage.
 //! ## Left out
-//! `learn`, `lesson`, `lab`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
+//! `learn`, `lab`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
 pub mod args;
 mod clusters;
 mod doctor;
+mod lesson;
 mod trace;
 mod undo;
 mod why;
@@ -62,6 +63,9 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
+        Some(Command::Lesson { command, lessons, name, lang }) => {
+            lesson::run(command, lessons, &name, lang).await
+        }
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
         Some(Command::Why { about, namespace, lang, name, output }) => {
             why::why(&name, about, namespace, lang, output).await

@@ -8,6 +8,7 @@ use crate::tap::Tap;
 use crate::task::Crew;
 use futures::stream::BoxStream;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a guest may use of the cluster.
@@ -34,6 +35,19 @@ impl Host {
             &format!("{user}/{}", super::version()),
             self.world.dialer(),
         )
+    }
+
+    /// What the cluster is made of.
+    pub fn spec(&self) -> &super::Spec {
+        &self.world.spec
+    }
+
+    /// A kubeconfig for such a user, in the cluster's private directory: for what is done with kubectl's words. The API's address is the one in
+    /// the learner's kubeconfig as the start has just written it.
+    pub fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
+        let path = self.place().pki().join(format!("{user}.kubeconfig"));
+        super::launch::kubeconfig_of(&self.world, user, &path)?;
+        Ok(path)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Error, Spec, boot};
 use crate::pki;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -43,6 +44,16 @@ pub struct Launched {
 
 /// Starts a cluster and returns when its control socket and API port are open.
 pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launched, Error> {
+    launch_with(place, spec, attached, &[]).await
+}
+
+/// The same, with these variables in the cluster's environment.
+pub async fn launch_with(
+    place: &Place,
+    spec: &Spec,
+    attached: bool,
+    variables: &[(&str, &OsStr)],
+) -> Result<Launched, Error> {
     place.make()?;
     link_tools(place)?;
     let log_path = place.log();
@@ -58,6 +69,7 @@ pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launch
         .arg(boot::SUPERVISE_ARGUMENT)
         .arg(order)
         .env("ROPEWALK_HOME", place.home.path())
+        .envs(variables.iter().copied())
         .stdin(if attached { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(log)
@@ -120,6 +132,28 @@ pub fn write_kubeconfig(world: &World, port: u16) -> Result<(), Error> {
     let text = serde_yaml::to_string(&merged)
         .map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
     Ok(pki::write_private(&path, &text)?)
+}
+
+/// Writes a kubeconfig for another user with all rights, with the server that the learner's has.
+pub fn kubeconfig_of(world: &World, user: &str, path: &Path) -> Result<(), Error> {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let own = world.place.kubeconfig();
+    let text = fs::read_to_string(&own).map_err(|cause| Error::File { path: own.clone(), cause })?;
+    let damaged = |e: serde_yaml::Error| Error::Damaged { path: own.clone(), why: e.to_string() };
+    let config: Value = serde_yaml::from_str(&text).map_err(damaged)?;
+    let name = format!("ropewalk-{}", world.spec.name);
+    let mut clusters = config["clusters"].as_array().into_iter().flatten();
+    let cluster =
+        clusters.find(|c| c["name"] == name.as_str()).map(|c| c["cluster"].clone()).unwrap_or_default();
+    let identity = world.identity(user, "system:masters")?;
+    let keys = json!({
+        "client-certificate-data": encode(&identity.cert_pem),
+        "client-key-data": encode(&identity.key_pem),
+    });
+    let config = merge_kubeconfig(None, &name, &cluster, &keys);
+    let text = serde_yaml::to_string(&config).map_err(damaged)?;
+    Ok(pki::write_private(path, &text)?)
 }
 
 /// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.

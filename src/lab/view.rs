@@ -50,6 +50,20 @@ pub enum Ask {
     },
     /// The lines of the solution have been played.
     Solved,
+    /// What is true of the step besides its checks, for whoever proves a lesson: answers with [`Proof`].
+    Prove,
+}
+
+/// What `lesson test` wants to know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// Is the prediction's answer proved?
+    pub because: Option<bool>,
+    /// Hints whose condition is true now.
+    pub hints: Vec<String>,
+    /// Each beat of the debrief, and whether it could be told.
+    pub beats: Vec<(String, bool)>,
 }
 
 /// A line in the list of lessons.
@@ -109,6 +123,8 @@ pub struct LessonView {
     pub notices: Vec<String>,
     /// All steps are done; the next lesson's id and title, if there is one.
     pub finished: bool,
+    /// Whether each step of the lesson has been done.
+    pub done: Vec<bool>,
     pub next: Option<(String, String)>,
 }
 

@@ -90,6 +90,12 @@ pub struct Request {
     /// The `Kubectl-Command` header, e.g. `kubectl create`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub command: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub verb: String,
+    /// e.g. `exec`, `log`, `scale`; empty for the object itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
     pub code: u16,
     pub dry_run: bool,
 }

@@ -16,12 +16,13 @@ fn is_bare_verb(word: &str) -> bool {
 
 /// Words of this place.
 pub const WORDS: &[&str] = &[
-    "clear", "doctor", "exit", "fault", "help", "lang", "quit", "redo", "rewind", "status", "trace", "undo",
-    "why",
+    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lang", "lesson", "next",
+    "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
 ];
-/// Words that the lessons will bring.
-pub const LATER: &[&str] =
-    &["back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "map", "next", "solve", "watch"];
+/// Words of lessons.
+pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
+/// Words that are still to come.
+pub const LATER: &[&str] = &["etcdctl", "lab", "map", "watch"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,10 @@ pub enum Line {
     Own(Vec<String>),
     Help(Vec<String>),
     Lang(Vec<String>),
+    /// A word of lessons and what follows it.
+    Lesson(Vec<String>),
+    /// A letter alone, which may answer a question; else it is the shell's.
+    Letter(char, String),
     Clear,
     Quit,
     Exit(Option<String>),
@@ -110,7 +115,11 @@ pub fn classify(text: &str, cluster: &str) -> Line {
     if let Some(forced) = text.strip_prefix('!') {
         return Line::Shell(forced.trim_start().to_string());
     }
-    let Cut { words, special } = cut(text);
+    let Cut { mut words, special } = cut(text);
+    if let Some(meant) = words.first().filter(|w| !w.is_ascii()).and_then(|w| latin(w)) {
+        words[0] = meant.into();
+        return Line::Lesson(words);
+    }
     let Some(first) = words.first() else {
         return if special { Line::Shell(text.into()) } else { Line::Empty };
     };
@@ -136,8 +145,59 @@ pub fn classify(text: &str, cluster: &str) -> Line {
         "help" => Line::Help(words[1..].to_vec()),
         "lang" => Line::Lang(words[1..].to_vec()),
         "clear" => Line::Clear,
+        word if LESSON.contains(&word) => Line::Lesson(words),
+        word if words.len() == 1 && letter(word).is_some() => match letter(word) {
+            Some(letter) => Line::Letter(letter, text.into()),
+            None => Line::Shell(text.into()),
+        },
         later if LATER.contains(&later) => Line::Later(later.into()),
         _ => Line::Shell(text.into()),
+    }
+}
+
+/// `a` to `d`, also as the same keys give them with a Korean layout on.
+fn letter(word: &str) -> Option<char> {
+    match word {
+        "a" | "A" | "ㅁ" => Some('a'),
+        "b" | "B" | "ㅠ" => Some('b'),
+        "c" | "C" | "ㅊ" => Some('c'),
+        "d" | "D" | "ㅇ" => Some('d'),
+        _ => None,
+    }
+}
+
+/// A lesson's word that was typed with a Korean keyboard layout on: the layout puts letters together to syllables, which are taken apart again.
+fn latin(word: &str) -> Option<&'static str> {
+    let keys: String = word.chars().map(keys_of).collect::<Option<Vec<_>>>()?.concat();
+    LESSON.iter().find(|w| **w == keys).copied()
+}
+
+/// The keys of a two-set Korean layout that give this character.
+fn keys_of(c: char) -> Option<String> {
+    const FIRST: [&str; 19] =
+        ["r", "R", "s", "e", "E", "f", "a", "q", "Q", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g"];
+    const MIDDLE: [&str; 21] = [
+        "k", "o", "i", "O", "j", "p", "u", "P", "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m",
+        "ml", "l",
+    ];
+    const LAST: [&str; 28] = [
+        "", "r", "R", "rt", "s", "sw", "sg", "e", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
+        "qt", "t", "T", "d", "w", "c", "z", "x", "v", "g",
+    ];
+    // Letters that stand alone, from ㄱ on.
+    const ALONE: [&str; 51] = [
+        "r", "R", "rt", "s", "sw", "sg", "e", "E", "f", "fr", "fa", "fq", "ft", "fx", "fv", "fg", "a", "q",
+        "Q", "qt", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g", "k", "o", "i", "O", "j", "p", "u", "P",
+        "h", "hk", "ho", "hl", "y", "n", "nj", "np", "nl", "b", "m", "ml", "l",
+    ];
+    let code = c as usize;
+    match c {
+        '가'..='힣' => {
+            let n = code - '가' as usize;
+            Some([FIRST[n / 588], MIDDLE[n % 588 / 28], LAST[n % 28]].concat())
+        }
+        'ㄱ'..='ㅣ' => Some(ALONE[code - 'ㄱ' as usize].into()),
+        _ => None,
     }
 }
 
@@ -309,12 +369,27 @@ mod tests {
         assert_eq!(of("ropewalk status"), own(&["status"]));
         assert_eq!(of("quit"), Line::Quit);
         assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
-        assert_eq!(of("hint 2"), Line::Later("hint".into()));
+        assert_eq!(of("undo 2"), Line::Later("undo".into()));
         assert_eq!(of("watch"), Line::Later("watch".into()));
         assert_eq!(of("help get"), Line::Help(vec!["get".into()]));
         for nothing in ["", "   ", "# a remark"] {
             assert_eq!(of(nothing), Line::Empty);
         }
+    }
+
+    #[test]
+    fn lessons_have_words_of_their_own_on_either_keyboard_layout() {
+        let lesson = |words: &[&str]| Line::Lesson(words.iter().map(ToString::to_string).collect());
+        assert_eq!(of("next"), lesson(&["next"]));
+        assert_eq!(of("lesson first-voyage/04"), lesson(&["lesson", "first-voyage/04"]));
+        assert_eq!(of("ㅜㄷㅌㅅ"), lesson(&["next"]));
+        assert_eq!(of("촏차"), lesson(&["check"]));
+        assert_eq!(of("햐ㅜㅅ"), shell("햐ㅜㅅ"));
+        assert_eq!(of("혀ㅗㅎ"), shell("혀ㅗㅎ"));
+        assert_eq!(of("b"), Line::Letter('b', "b".into()));
+        assert_eq!(of("ㅊ"), Line::Letter('c', "ㅊ".into()));
+        assert_eq!(of("b x"), shell("b x"));
+        assert_eq!(of("next | cat"), shell("next | cat"));
     }
 
     #[test]

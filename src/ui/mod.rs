@@ -10,6 +10,7 @@
 //! k get pods           ├─▶ commands   kubectl, in this program
 //! kubectl get pods    ─┘
 //! status, help, lang  ───▶ session    words of this place
+//! next, hint, check   ───▶ lesson     questions to the engine in the cluster; it also speaks by itself
 //! get pods | wc -l    ─┬─▶ shell      $SHELL, one for the whole session: cd and export last
 //! ls, vi, curl, !get  ─┘
 //! ```
@@ -18,7 +19,7 @@
 //! While a line runs, the learner's terminal passes every key on, so editors and pagers work and Ctrl-C reaches the command.
 //! All words for people are one table, in English and Korean ([`texts`]).
 //! ## Left out
-//! The terminal interface with its diagrams, lessons and labs: their words answer that they come later. Shells with a
+//! The terminal interface with its diagrams, and labs: their words answer that they come later. Shells with a
 //! grammar of their own (fish, nu, tcsh) are replaced by bash or sh, which is said.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
@@ -29,9 +30,12 @@ mod complete;
 mod dialect;
 mod editor;
 mod kubeconfig;
+pub mod lesson;
 pub mod line;
 mod names;
 mod paste;
+pub mod proof;
+pub mod prose;
 pub mod repl;
 mod screen;
 mod script;

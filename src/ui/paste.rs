@@ -14,7 +14,7 @@ pub struct Paste {
 }
 
 impl Paste {
-    /// Takes one input: a typed line, or a whole paste. `EOF` ends it, as does an empty input after a complete object; empty
+    /// Takes one input: a typed line, or a whole paste. `EOF` or `.` ends it, as does an empty input after a complete object; empty
     /// lines inside a paste belong to it. Returns what follows the end, which is not part of it; `None`: more is to come.
     pub fn take(&mut self, input: &str) -> Option<String> {
         if input.trim().is_empty() && !input.contains('\n') && complete(&self.text) {
@@ -22,7 +22,7 @@ impl Paste {
         }
         let mut lines = input.split('\n');
         while let Some(line) = lines.next() {
-            if line.trim_end() == "EOF" {
+            if matches!(line.trim_end(), "EOF" | ".") {
                 return Some(lines.collect::<Vec<_>>().join("\n"));
             }
             self.text.push_str(line);

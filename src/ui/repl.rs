@@ -112,6 +112,12 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
             let _ = printer.print(words + "\n"); // the next command tells it again
         }
     });
+    let mut teller = desk.printer();
+    session.watch_lesson(move |words| {
+        if let Some(printer) = &mut teller {
+            let _ = printer.print(words); // `check` tells it again
+        }
+    });
     // After the editor, which replaces the handler of this signal with its own; ours calls it in turn.
     let resizer = session.resizer.clone();
     let mut resized = {

@@ -3,6 +3,7 @@
 use super::column::Column;
 use super::commands::{self, Input};
 use super::dialect::Dialect;
+use super::lesson::Paper;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
@@ -11,11 +12,14 @@ use super::shell::{Ran, Setting, Shell};
 use super::texts::{Lang, Say, trouble};
 use crate::cluster::Place;
 use crate::cluster::control::Control;
+use crate::lab::view::Ask;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
+
+mod lessons;
 
 /// What follows a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +120,12 @@ impl Session {
 
     /// Runs one line.
     pub fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
-        match line::classify(text, &self.place.name) {
+        let line = line::classify(text, &self.place.name);
+        if matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Own(_) | Line::Shell(_)) {
+            // Hints may react to what was typed; without lessons nobody listens.
+            let _ = self.ask(Ask::Typed { line: text.trim().to_string() });
+        }
+        match line {
             Line::Empty => return Flow::Next,
             Line::Quit => return Flow::Leave(if self.manner == Manner::Terminal { 0 } else { self.last }),
             Line::Exit(code) => return self.exit(code),
@@ -130,6 +139,13 @@ impl Session {
             Line::Shell(text) => self.last = self.in_shell(&text, true),
             Line::Help(about) => self.last = self.help(&about, lines),
             Line::Lang(choice) => self.last = self.choose(&choice),
+            Line::Lesson(words) => self.last = self.lesson(&words, lines),
+            Line::Letter(letter, text) => {
+                self.last = match self.waits_for_letter() {
+                    true => self.shown(Ask::Predict { choice: letter.to_string() }, Paper::ask),
+                    false => self.in_shell(&text, true),
+                }
+            }
             Line::Clear => {
                 if self.manner == Manner::Terminal {
                     print!("\x1b[H\x1b[2J\x1b[3J");

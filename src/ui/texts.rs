@@ -40,6 +40,7 @@ texts! {
          paste      apply -f -        then paste YAML; end it with Ctrl-D or EOF\n\
          shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
+         learn      lesson [ID]  next  back  goto STEP  hint  check  solve;  a b c d answer\n\
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
@@ -56,6 +57,7 @@ texts! {
          붙여넣기   apply -f -        이어서 YAML을 붙여넣고 Ctrl-D 또는 EOF로 끝냅니다\n\
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
+         배우기     lesson [ID]  next  back  goto 단계  hint  check  solve,  답은 a b c d\n\
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
@@ -86,6 +88,25 @@ texts! {
         "Paste or type YAML now. Ctrl-D, a line EOF, or an empty line after a complete\nobject sends it; Ctrl-C cancels.",
         "YAML을 붙여넣거나 입력하십시오. Ctrl-D, EOF 줄, 또는 완성된 오브젝트 다음의\n빈 줄로 끝내면 전송하고, Ctrl-C는 취소합니다.";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
+    // -- lessons
+    LessonNone:
+        "No lesson is open. `lesson` lists them, `next` opens the first that is not done.",
+        "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고, `next`로 아직 끝나지 않은 첫 강의를 엽니다.";
+    LessonEmpty: "There are no lessons here.", "강의가 없습니다.";
+    LessonStep: "step {} of {}", "{}/{}";
+    LessonChoose: "Answer with its letter.", "글자로 답하세요.";
+    LessonDone: "✓ Done.", "✓ 완료했습니다.";
+    LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
+    LessonAlso: "Another way:", "다른 방법:";
+    LessonNext: "`next` goes on.", "`next`로 계속합니다.";
+    LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
+    LessonFinishedAll: "This was the last lesson. `lesson` lists them all as a reference.", "마지막 강의를 마쳤습니다. `lesson`으로 언제든 다시 찾아볼 수 있습니다.";
+    LessonHint: "hint {}:", "힌트 {}:";
+    LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
+    LessonNotYet: "Not yet:", "아직:";
+    LessonMinutes: "{} min", "{}분";
+    LessonPlays: "Playing: {}", "실행: {}";
+    LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";
     // -- errors: what happened, why, what to try
     Why: "why", "이유";
     Try: "try", "해 보기";

@@ -74,4 +74,62 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
             }
         }
     }
+    drop_what_its_type_has_not(new, old);
+}
+
+/// A Service that changes its type loses what only the old type has, unless the request says something else about it
+/// (`dropTypeDependentFields` upstream): so a patch of the type alone is enough.
+fn drop_what_its_type_has_not(new: &mut Value, old: &Value) {
+    let kind = |s: &Value| text(s, "spec.type").to_string();
+    let lost = |has: fn(&str) -> bool| has(&kind(old)) && !has(&kind(new));
+    let outside = lost(|t| matches!(t, "NodePort" | "LoadBalancer"));
+    let balancer = lost(|t| t == "LoadBalancer");
+    let address = lost(|t| t != "ExternalName");
+    let ports =
+        |s: &Value| list(s, "spec.ports").iter().map(|p| int(p, "nodePort").unwrap_or(0)).collect::<Vec<_>>();
+    if outside && ports(new) == ports(old) {
+        for port in list_mut(new, "spec.ports") {
+            value::remove(port, "nodePort");
+        }
+    }
+    let fields: [(bool, &[&str]); 3] = [
+        (outside, &["externalTrafficPolicy"]),
+        (balancer, &["healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"]),
+        (address, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]),
+    ];
+    for field in fields.iter().filter(|(lost, _)| *lost).flat_map(|(_, fields)| fields.iter()) {
+        let path = format!("spec.{field}");
+        if at(new, &path) == at(old, &path) {
+            value::remove(new, &path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node_port() -> Value {
+        json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "externalTrafficPolicy": "Cluster", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}]}})
+    }
+
+    #[test]
+    fn a_patch_of_the_type_alone_closes_the_door() {
+        let old = node_port();
+        let mut new = old.clone();
+        put(&mut new, "spec.type", json!("ClusterIP"));
+        prepare_update(&mut new, &old);
+        let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "protocol": "TCP"}]});
+        assert_eq!(new["spec"], spec);
+    }
+
+    #[test]
+    fn what_a_request_asks_for_is_not_dropped_in_silence() {
+        let old = node_port();
+        let mut new = old.clone();
+        put(&mut new, "spec.type", json!("ClusterIP"));
+        new["spec"]["ports"][0]["nodePort"] = json!(30081);
+        prepare_update(&mut new, &old);
+        assert_eq!(new["spec"]["ports"][0]["nodePort"], 30081); // which validation then refuses
+    }
 }

@@ -1,0 +1,249 @@
+//! `lesson`: what a script or a classroom asks of lessons.
+
+use super::args::{Lesson as Command, Output};
+use crate::cluster::{Home, Place};
+use crate::lab::format::{Lesson, Library, library};
+use crate::lab::view::{Ask, Entry, State};
+use crate::ui::lesson::{self as front, Paper};
+use crate::ui::proof;
+use crate::ui::prose;
+use crate::ui::texts::{Lang, Say};
+use crate::ui::{repl, settings};
+use anyhow::anyhow;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Exit code of a command that was written wrongly.
+const USAGE: i32 = 2;
+
+pub async fn run(
+    command: Command,
+    lessons: Option<PathBuf>,
+    name: &str,
+    lang: Option<Lang>,
+) -> anyhow::Result<i32> {
+    let home = Home::find()?;
+    let lang = settings::language(lang, &home);
+    let place = home.cluster(name)?;
+    let load = || match &lessons {
+        Some(directory) => Library::read(directory),
+        None => Library::load(),
+    };
+    match command {
+        Command::List { output } => list(&place, load(), lang, output).await,
+        Command::Show { id, output } => show(&place, load(), id, lang, output).await,
+        Command::Check { id, output } => check(&place, id, lang, output).await,
+        Command::Solve { id, all } => solve(&place, id, all, lang).await,
+        Command::New { id } => new(&lessons.unwrap_or_else(|| PathBuf::from("lessons")), &id),
+        Command::Test { ids, all, jobs, dry_run } => {
+            if ids.is_empty() && !all {
+                eprintln!("ropewalk: name lessons, or --all");
+                return Ok(USAGE);
+            }
+            let library = load();
+            for fault in &library.faults {
+                println!("✗ {fault}");
+            }
+            let mut chosen: Vec<Lesson> = Vec::new();
+            for id in &ids {
+                match library.find(id, None) {
+                    Some(lesson) => chosen.push(lesson.clone()),
+                    None => {
+                        eprintln!("ropewalk: there is no lesson {id:?} that can be read");
+                        return Ok(USAGE);
+                    }
+                }
+            }
+            if all {
+                chosen = library.lessons.clone();
+            }
+            if dry_run {
+                println!("{} lessons read, {} faults", library.lessons.len(), library.faults.len());
+                return Ok(if library.faults.is_empty() { 0 } else { 1 });
+            }
+            let sound = library.faults.is_empty();
+            let directory = lessons.or_else(library::directory);
+            let proved = proof::prove(chosen, directory, jobs.into()).await?;
+            Ok(if proved && sound { 0 } else { 1 })
+        }
+    }
+}
+
+fn paper(lang: Lang) -> Paper {
+    Paper { lang, width: Paper::WIDEST, colour: false }
+}
+
+/// Progress comes from the cluster if it runs; the list itself needs none.
+async fn list(place: &Place, library: Library, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
+    let running = front::ask(place, lang, Ask::List).await.ok();
+    let entries: Vec<Entry> = match running.and_then(|v| serde_json::from_value(v).ok()) {
+        Some(entries) => entries,
+        None => library.lessons.iter().map(|l| entry(l, lang)).collect(),
+    };
+    if output == Some(Output::Json) {
+        println!("{}", serde_json::to_string_pretty(&entries)?);
+    } else {
+        print!("{}", paper(lang).list(&entries, ""));
+    }
+    for fault in &library.faults {
+        eprintln!("ropewalk: {fault}");
+    }
+    Ok(if library.faults.is_empty() { 0 } else { 1 })
+}
+
+fn entry(lesson: &Lesson, lang: Lang) -> Entry {
+    Entry {
+        id: lesson.id.clone(),
+        title: lesson.title.get(front::tag(lang)).into(),
+        track: lesson.track.clone(),
+        languages: lesson.languages.clone(),
+        minutes: lesson.minutes,
+        done: 0,
+        steps: lesson.steps.len(),
+    }
+}
+
+/// A whole lesson as text, needing no cluster; without an id the open step as it stands.
+async fn show(
+    place: &Place,
+    library: Library,
+    id: Option<String>,
+    lang: Lang,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
+    let Some(id) = id else {
+        let view = front::view(place, lang, Ask::Show).await?;
+        match output {
+            Some(Output::Json) => println!("{}", serde_json::to_string_pretty(&view)?),
+            None => print!("{}", paper(lang).page(&view)),
+        }
+        return Ok(0);
+    };
+    let Some(lesson) = library.find(&id, None) else {
+        for fault in &library.faults {
+            eprintln!("ropewalk: {fault}");
+        }
+        eprintln!("ropewalk: there is no lesson {id:?}; `ropewalk lesson list` shows them");
+        return Ok(1);
+    };
+    let tag = front::tag(lang);
+    if output == Some(Output::Json) {
+        let steps: Vec<_> = lesson
+            .steps
+            .iter()
+            .map(|s| json!({"id": s.id, "task": s.task.get(tag), "prose": s.prose.get(tag)}))
+            .collect();
+        let all = json!({"id": lesson.id, "title": lesson.title.get(tag), "track": lesson.track, "languages": lesson.languages,
+            "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "intro": lesson.intro.get(tag), "steps": steps});
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(0);
+    }
+    let print =
+        |markdown: &str| print!("{}", prose::print(&prose::lay_out(markdown, Paper::WIDEST), "", false));
+    println!("{} {}\n", lesson.id, lesson.title.get(tag));
+    print(lesson.intro.get(tag));
+    for (at, step) in lesson.steps.iter().enumerate() {
+        println!(
+            "\n── {} ──\n",
+            lang.say(Say::LessonStep, &[&(at + 1).to_string(), &lesson.steps.len().to_string()])
+        );
+        print(step.prose.get(tag));
+        println!();
+        print(&format!("▸ {}", step.task.get(tag)));
+    }
+    Ok(0)
+}
+
+async fn check(place: &Place, id: Option<String>, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
+    let view = front::view(place, lang, Ask::Check { id }).await.map_err(|e| anyhow!(front::reason(&e)))?;
+    match output {
+        Some(Output::Json) => println!("{}", serde_json::to_string_pretty(&view)?),
+        None => print!("{}", paper(lang).verdict(&view)),
+    }
+    Ok(if matches!(view.state, State::Done | State::Solved) { 0 } else { 1 })
+}
+
+/// Through the REPL, as the learner.
+async fn solve(place: &Place, id: Option<String>, all: bool, lang: Lang) -> anyhow::Result<i32> {
+    let mut id = id;
+    loop {
+        let line = match &id {
+            Some(id) => format!("solve {id}"),
+            None => "solve".into(),
+        };
+        let options = repl::Options {
+            name: place.name.clone(),
+            lines: vec![line],
+            lang: Some(lang),
+            ..repl::Options::default()
+        };
+        let code = repl::run(options).await?;
+        if code != 0 || !all {
+            return Ok(code);
+        }
+        let view = front::view(place, lang, Ask::Show).await?;
+        if view.step + 1 >= view.steps {
+            return Ok(0);
+        }
+        front::view(place, lang, Ask::Next).await.map_err(|e| anyhow!(front::reason(&e)))?;
+        id = None;
+    }
+}
+
+/// Writes a lesson that loads and can be proved, with a remark at every key.
+fn new(directory: &std::path::Path, id: &str) -> anyhow::Result<i32> {
+    let parsed = id.split_once('/').and_then(|(track, rest)| {
+        let (number, name) = rest.split_once('-')?;
+        let order: u32 = number.parse().ok()?;
+        (number.len() == 2 && !name.is_empty() && !track.is_empty()).then_some((track, order, name))
+    });
+    let Some((track, order, name)) = parsed else {
+        eprintln!("ropewalk: write TRACK/NN-name, e.g. first-voyage/13-update");
+        return Ok(USAGE);
+    };
+    let place = directory.join(track).join(format!("{order:02}-{name}"));
+    let title = name.replace('-', " ");
+    for (file, template) in [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)] {
+        let path = place.join(file);
+        if path.exists() {
+            eprintln!("ropewalk: {} is there already", path.display());
+            return Ok(1);
+        }
+        let text = template
+            .replace("TRACK", track)
+            .replace("ORDER", &order.to_string())
+            .replace("NN", &format!("{order:02}"))
+            .replace("TITLE", &title);
+        std::fs::create_dir_all(&place)?;
+        std::fs::write(&path, text)?;
+        println!("{}", path.display());
+    }
+    println!("prove it: ropewalk lesson test {track}/{order:02} --lessons {}", directory.display());
+    Ok(0)
+}
+
+const TEMPLATE: &str = include_str!("lesson_template.md");
+const TEMPLATE_KO: &str = include_str!("lesson_template.ko.md");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_is_a_sound_lesson() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(new(dir.path(), "first-voyage/13-a-new-one").unwrap(), 0);
+        let library = Library::read(dir.path());
+        assert_eq!(library.faults, []);
+        assert_eq!(
+            (library.lessons[0].id.as_str(), library.lessons[0].languages.len()),
+            ("first-voyage/13", 2)
+        );
+        assert_eq!(
+            new(dir.path(), "first-voyage/13-a-new-one").unwrap(),
+            1,
+            "an author's work is not overwritten"
+        );
+        assert_eq!(new(dir.path(), "nonsense").unwrap(), USAGE);
+    }
+}

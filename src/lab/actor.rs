@@ -1,0 +1,495 @@
+//! The engine's loop: takes what the tap, the watches and people say, one after the other, and tells everyone who follows what is to be seen now.
+
+use super::engine::{Engine, Open, qualified};
+use super::format::{EN, Lesson, Library, OTHERS};
+use super::judge::{Memory, Outcome};
+use super::progress::{self, Progress};
+use super::recorder::Recorder;
+use super::run::Teacher;
+use super::view::{Ask, LessonView, Question, Solution, State};
+use super::watch::{self, Told};
+use super::words::{self, Word};
+use super::{Error, TEACHER, cel::Probe, probe};
+use crate::client::Client;
+use crate::cluster::control::Reply;
+use crate::cluster::guest::Host;
+use crate::task::Crew;
+use ::cel::Value;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
+use tokio::time::Instant;
+
+/// What is to be seen, by language.
+pub type Views = Arc<BTreeMap<String, LessonView>>;
+pub type Asked = (Question, oneshot::Sender<Reply>);
+
+/// `check` waits this long for watches and the network to catch up, beside `hold`.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Somebody who wants a verdict.
+struct Waiter {
+    lang: String,
+    reply: oneshot::Sender<Reply>,
+    /// Revisions that the watches have to have told.
+    needs: HashMap<String, i64>,
+    deadline: Instant,
+}
+
+pub struct Actor {
+    engine: Engine,
+    host: Host,
+    client: Client,
+    teacher: Teacher,
+    crew: Crew,
+    views: channel::Sender<Views>,
+    watched: BTreeSet<String>,
+    told: mpsc::UnboundedSender<Told>,
+    answers: mpsc::UnboundedSender<(Probe, Value)>,
+    waiters: Vec<Waiter>,
+}
+
+/// Runs until the crew ends.
+pub async fn run(
+    crew: Crew,
+    host: Host,
+    mut questions: mpsc::UnboundedReceiver<Asked>,
+    views: channel::Sender<Views>,
+) -> Result<(), Error> {
+    let (told, mut tidings) = mpsc::unbounded_channel();
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    let path = host.place().root.join("lessons.json");
+    let (progress, trouble) = match Progress::load(&path) {
+        Ok(progress) => (progress, None),
+        // Played without, and said; what is in the file stays untouched.
+        Err(error) => (Progress::default(), Some(crate::cluster::chain(&error))),
+    };
+    let engine = Engine {
+        library: Library::load(),
+        progress,
+        path,
+        workers: host.spec().workers,
+        control_planes: host.spec().control_planes,
+        recorder: Recorder::default(),
+        objects: HashMap::new(),
+        seen: HashMap::new(),
+        answers: HashMap::new(),
+        asking: Default::default(),
+        open: None,
+        solving: false,
+        trouble,
+    };
+    let mut records = host.tap().subscribe();
+    let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
+    let client = host.client(TEACHER)?;
+    let mut actor = Actor {
+        engine,
+        host,
+        client,
+        teacher,
+        crew,
+        views,
+        watched: BTreeSet::new(),
+        told,
+        answers,
+        waiters: vec![],
+    };
+    actor.read_tap();
+    actor.resume();
+    let mut wake = actor.settle();
+    loop {
+        tokio::select! {
+            question = questions.recv() => match question {
+                Some((question, reply)) => actor.question(question, reply).await,
+                None => return Ok(()),
+            },
+            Some(told) = tidings.recv() => actor.engine.told(told),
+            Some((probe, answer)) = answered.recv() => {
+                actor.engine.asking.remove(&probe);
+                actor.engine.answers.insert(probe, (Instant::now(), answer));
+            }
+            record = records.recv() => match record {
+                Ok(record) if record.seq <= actor.engine.recorder.seq => continue,
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => actor.read_tap(),
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            () = until(wake) => {}
+        }
+        wake = actor.settle();
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Actor {
+    /// Everything that the tap has and the engine has not seen.
+    fn read_tap(&mut self) {
+        for record in self.host.tap().since(self.engine.recorder.seq) {
+            self.engine.record(&record);
+        }
+    }
+
+    /// Takes up what was open when the cluster last ran.
+    fn resume(&mut self) {
+        let Some(lesson) =
+            self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())
+        else {
+            return;
+        };
+        let at = self.engine.progress.lesson(&lesson.id).step.clone();
+        let step = lesson.step(&at).unwrap_or(0);
+        self.show(Arc::new(lesson), step);
+    }
+
+    /// Judges until nothing more is needed; tells everyone.
+    fn settle(&mut self) -> Option<Instant> {
+        let (needs, save) = self.engine.settle();
+        for kind in needs.kinds {
+            self.watch(&kind);
+        }
+        for probe in needs.probes {
+            let (client, kubeconfig, answers) =
+                (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
+            self.crew.spawn(async move {
+                let answer = probe::ask(&probe, &client, &kubeconfig).await;
+                let _ = answers.send((probe, answer)); // the engine may have ended
+            });
+        }
+        if save {
+            self.save();
+        }
+        self.publish();
+        let next = self.answer_waiters();
+        match (needs.wake, next) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn watch(&mut self, kind: &str) {
+        if let Some(name) = qualified(kind)
+            && self.watched.insert(name.clone())
+        {
+            // Its list will be newer than this: a last deletion leaves no object that could say so.
+            let plural = name.split('.').next().unwrap_or_default();
+            let newest = self.engine.recorder.of_plural.get(plural).copied().unwrap_or_default();
+            self.engine.seen.insert(plural.to_string(), newest);
+            watch::start(&self.crew, &self.client, kind, self.told.clone());
+        }
+    }
+
+    fn save(&mut self) {
+        if self.engine.trouble.is_some() {
+            return; // a file that could not be read is not overwritten
+        }
+        self.engine.progress.format = progress::FORMAT;
+        if let Err(error) = self.engine.progress.save(&self.engine.path) {
+            tracing::error!(error = crate::cluster::chain(&error), "progress cannot be kept");
+        }
+    }
+
+    fn publish(&mut self) {
+        let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
+        let fresh: BTreeMap<String, LessonView> =
+            langs.map(|l| (l.to_string(), self.engine.view(l))).collect();
+        self.views.send_if_modified(|now| {
+            let changed = **now != fresh;
+            if changed {
+                *now = Arc::new(fresh);
+            }
+            changed
+        });
+    }
+
+    /// Answers who waits for a verdict, once there is one; the next deadline.
+    fn answer_waiters(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let busy = !self.engine.asking.is_empty()
+            || self
+                .engine
+                .open
+                .as_ref()
+                .is_some_and(|o| self.engine.state() == State::Open && o.outcome.wake.is_some())
+            || self
+                .engine
+                .kinds()
+                .iter()
+                .filter_map(|k| qualified(k))
+                .any(|k| !self.engine.objects.contains_key(&k));
+        let mut rest = Vec::new();
+        for waiter in std::mem::take(&mut self.waiters) {
+            if waiter.deadline > now && (busy || !self.engine.caught_up(&waiter.needs)) {
+                rest.push(waiter);
+                continue;
+            }
+            // Whoever asks hears at once what is missing.
+            if let Some(open) = &mut self.engine.open {
+                open.late = true;
+            }
+            let _ = waiter.reply.send(Reply::Ok(json!(self.engine.view(&waiter.lang))));
+        }
+        self.waiters = rest;
+        self.waiters.iter().map(|w| w.deadline).min()
+    }
+
+    async fn question(&mut self, question: Question, reply: oneshot::Sender<Reply>) {
+        self.read_tap();
+        let lang = question.lang;
+        if let Ask::Check { id } = question.ask {
+            if let Err(text) = self.open_named(id.as_deref(), &lang).await {
+                let _ = reply.send(Reply::Error(text));
+                return;
+            }
+            let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| crate::clock::scaled(s.hold));
+            let needs = self.engine.recorder.of_plural.clone();
+            self.waiters.push(Waiter { lang, reply, needs, deadline: Instant::now() + hold + PATIENCE });
+            return;
+        }
+        let answer = match self.answer(question.ask, &lang).await {
+            Ok(Some(value)) => Reply::Ok(value),
+            Ok(None) => {
+                self.settle();
+                Reply::Ok(json!(self.engine.view(&lang)))
+            }
+            Err(text) => Reply::Error(text),
+        };
+        let _ = reply.send(answer); // whoever asked may be gone
+    }
+
+    /// The answer to a question; `None`: the view as it is then.
+    async fn answer(&mut self, ask: Ask, lang: &str) -> Result<Option<serde_json::Value>, String> {
+        match ask {
+            Ask::Show | Ask::Follow | Ask::Check { .. } => Ok(None),
+            Ask::List => Ok(Some(json!(self.engine.list(lang)))),
+            Ask::Open { id } => self.open_named(Some(&id), lang).await.map(|()| None),
+            Ask::Next => self.next(lang).await.map(|()| None),
+            Ask::Back => self.back(lang).map(|()| None),
+            Ask::Goto { step } => self.goto(&step, lang).await.map(|()| None),
+            Ask::Hint => {
+                self.opened(lang)?;
+                let any = self.engine.hint();
+                self.save();
+                if any { Ok(None) } else { Err(words::say(lang, Word::NoHint, &[])) }
+            }
+            Ask::Predict { choice } => self.predict(&choice, lang).map(|()| None),
+            Ask::Typed { line } => {
+                self.engine.typed(line);
+                Ok(None)
+            }
+            Ask::Solve { id } => {
+                self.open_named(id.as_deref(), lang).await?;
+                let (lesson, step) = self.opened(lang)?;
+                let step = &lesson.steps[step];
+                if self.engine.state() == State::Open {
+                    self.engine.progress.step(&lesson.id, &step.id).solve = true;
+                    self.engine.solving = true;
+                    self.save();
+                }
+                Ok(Some(json!(Solution { lines: step.solution.clone() })))
+            }
+            Ask::Solved => {
+                self.engine.solving = false;
+                Ok(None)
+            }
+            Ask::Prove => Ok(Some(json!(self.engine.proof()))),
+        }
+    }
+
+    fn opened(&self, lang: &str) -> Result<(Arc<Lesson>, usize), String> {
+        let open = self.engine.open.as_ref().ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?;
+        Ok((open.lesson.clone(), open.step))
+    }
+
+    /// Opens the lesson that was named, where it was left; none named is the open one.
+    async fn open_named(&mut self, id: Option<&str>, lang: &str) -> Result<(), String> {
+        let Some(id) = id else { return self.opened(lang).map(drop) };
+        let track = self.engine.open.as_ref().map(|o| o.lesson.track.clone());
+        let Some(lesson) = self.engine.library.find(id, track.as_deref()).cloned() else {
+            let broken = self.engine.library.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
+            return Err(match broken {
+                Some(fault) => fault.to_string(),
+                None => words::say(lang, Word::NoSuchLesson, &[id]),
+            });
+        };
+        if self.engine.open.as_ref().is_some_and(|o| o.lesson.id == lesson.id) {
+            return Ok(());
+        }
+        let at = self.engine.progress.lesson(&lesson.id).step.clone();
+        let step = lesson.step(&at).unwrap_or(0);
+        self.enter(Arc::new(lesson), step).await;
+        Ok(())
+    }
+
+    async fn next(&mut self, lang: &str) -> Result<(), String> {
+        let Ok((lesson, step)) = self.opened(lang) else {
+            // Nothing open: the first lesson that is not finished.
+            let unfinished = self.engine.list(lang).into_iter().find(|e| e.done < e.steps);
+            let id = unfinished.ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?.id;
+            return self.open_named(Some(&id), lang).await;
+        };
+        let optional = lesson.steps[step].optional;
+        if self.engine.state() == State::Open && !optional {
+            let next = (step + 2).min(lesson.steps.len());
+            return Err(words::say(lang, Word::NotDone, &[&next.to_string()]));
+        }
+        if step + 1 < lesson.steps.len() {
+            self.enter(lesson, step + 1).await;
+            return Ok(());
+        }
+        let after = self.engine.library.after(&lesson.id).map(|l| l.id.clone());
+        match after {
+            Some(id) => self.open_named(Some(&id), lang).await,
+            None => Err(words::say(lang, Word::AllDone, &[])),
+        }
+    }
+
+    fn back(&mut self, lang: &str) -> Result<(), String> {
+        let (lesson, step) = self.opened(lang)?;
+        if step == 0 {
+            return Err(words::say(lang, Word::FirstStep, &[]));
+        }
+        self.show(lesson, step - 1);
+        self.save();
+        Ok(())
+    }
+
+    /// To a step, which begins anew. Objects stay as they are until rewinding is there; steps in between that were never done are played first.
+    async fn goto(&mut self, word: &str, lang: &str) -> Result<(), String> {
+        let (lesson, step) = match word.split_once('#') {
+            Some((lesson, step)) => (Some(lesson), step),
+            None if word.contains('/') => (Some(word), "1"),
+            None => (None, word),
+        };
+        self.open_named(lesson, lang).await?;
+        let (lesson, from) = self.opened(lang)?;
+        let number =
+            step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
+        let Some(to) = lesson.step(step).or(number) else {
+            let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
+            return Err(words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")]));
+        };
+        let mut notices = Vec::new();
+        let visited =
+            self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
+        for at in from.min(to)..to {
+            let step = &lesson.steps[at];
+            let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
+            if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
+                let _ = self.teacher.play(&step.solution).await; // a refusal may be what the step is about
+                notices.push((Word::Played, vec![step.solution.join(" · ")]));
+            }
+        }
+        if visited && !self.restore(&lesson.id, &lesson.steps[to].id).await {
+            notices.push((Word::NoRewind, vec![]));
+        }
+        self.read_tap();
+        let noted = self.engine.progress.step(&lesson.id, &lesson.steps[to].id);
+        *noted = progress::Step { done: noted.done, ..progress::Step::default() };
+        self.enter(lesson, to).await;
+        if let Some(open) = &mut self.engine.open {
+            open.notices.extend(notices);
+        }
+        Ok(())
+    }
+
+    /// Puts the objects back as they were when the step began; false if that cannot be done. Undo will do it: the revision is in the step's progress.
+    async fn restore(&self, _lesson: &str, _step: &str) -> bool {
+        false
+    }
+
+    fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {
+        let (lesson, step) = self.opened(lang)?;
+        let step = &lesson.steps[step];
+        let predict = step.predict.as_ref().ok_or_else(|| words::say(lang, Word::NoQuestion, &[]))?;
+        // With a Korean keyboard layout on, the same keys give these.
+        let letter = match choice.trim().to_lowercase().as_str() {
+            "ㅁ" => "a".to_string(),
+            "ㅠ" => "b".to_string(),
+            "ㅊ" => "c".to_string(),
+            "ㅇ" => "d".to_string(),
+            other => other.to_string(),
+        };
+        if !predict.choices.iter().any(|(l, _)| *l == letter) {
+            let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
+            return Err(words::say(lang, Word::NoSuchChoice, &[&all.join(", ")]));
+        }
+        if self.engine.state() == State::Open {
+            self.engine.progress.step(&lesson.id, &step.id).predicted = Some(letter);
+            self.save();
+        }
+        Ok(())
+    }
+
+    /// Opens a step; what has to be done once before it is done now.
+    async fn enter(&mut self, lesson: Arc<Lesson>, step: usize) {
+        let mut notices = Vec::new();
+        let noted = self.engine.progress.lesson(&lesson.id);
+        if !noted.set_up {
+            noted.set_up = true;
+            if let Err(error) = self.teacher.play(&lesson.setup).await {
+                notices.push((Word::SetupFailed, vec![error.to_string()]));
+            }
+            self.read_tap();
+            self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
+        }
+        let this = &lesson.steps[step];
+        let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
+        if fresh && self.engine.lacks(&lesson, this).is_none() {
+            for line in &this.faults {
+                match self.teacher.play(std::slice::from_ref(line)).await {
+                    Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
+                    Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
+                }
+            }
+        }
+        self.read_tap();
+        self.show(lesson, step);
+        self.save();
+        if let Some(open) = &mut self.engine.open {
+            open.notices.extend(notices);
+        }
+    }
+
+    /// Puts a step on the screen: a new one begins now, an old one goes on.
+    fn show(&mut self, lesson: Arc<Lesson>, step: usize) {
+        let revision = self.engine.recorder.revision;
+        let this = &lesson.steps[step];
+        self.engine.progress.open = Some(lesson.id.clone());
+        self.engine.progress.lesson(&lesson.id).step = this.id.clone();
+        let noted = self.engine.progress.step(&lesson.id, &this.id);
+        if noted.since == 0 {
+            noted.since = revision;
+            self.engine.recorder.begin_step();
+        } else {
+            let since = noted.since;
+            self.engine.recorder.resume_step(&self.host.tap().since(0), since);
+        }
+        let held = self.engine.progress.step(&lesson.id, &this.id).held.clone();
+        self.engine.solving = false;
+        self.engine.open = Some(Open {
+            lesson,
+            step,
+            typed: vec![],
+            memory: Memory { held, since: None },
+            outcome: Outcome::default(),
+            lost: false,
+            notices: vec![],
+            acted: None,
+            late: false,
+            hints: vec![],
+            hints_left: 0,
+            done_at: None,
+        });
+        for kind in self.engine.kinds() {
+            self.watch(&kind);
+        }
+        self.engine.recall_hints();
+    }
+}

@@ -1,0 +1,274 @@
+//! What an evaluation may know: a snapshot, cheap to take, that never changes.
+
+use super::value::{self, int_field, str_field};
+use crate::api::kinds::{self, Kind};
+use crate::api::labels::Selector;
+use cel::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names that stand for values.
+pub const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "typed"];
+
+/// A live or former object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub json: Arc<serde_json::Value>,
+    pub value: Value,
+}
+
+impl Object {
+    pub fn new(json: serde_json::Value) -> Object {
+        Object { value: value::of_json(&json), json: Arc::new(json) }
+    }
+}
+
+/// Live objects of one kind by (namespace, name).
+pub type Objects = Arc<BTreeMap<(String, String), Object>>;
+/// Versions of objects by (plural, namespace, name), each list oldest first.
+pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Value>>>;
+
+/// Something that has to be asked over the network.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Probe {
+    /// The n-th request to the URL within one evaluation.
+    Http {
+        url: String,
+        nth: usize,
+    },
+    Exec {
+        target: String,
+        command: String,
+        nth: usize,
+    },
+    Logs {
+        target: String,
+    },
+    Can {
+        user: String,
+        verb: String,
+        resource: String,
+        namespace: String,
+    },
+}
+
+/// What an evaluation missed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub kinds: BTreeSet<String>,
+    pub probes: BTreeSet<Probe>,
+    /// Answers that were used.
+    pub used: BTreeSet<Probe>,
+}
+
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub objects: HashMap<String, Objects>,
+    pub history: Arc<Versions>,
+    pub trace: Arc<Vec<Value>>,
+    /// Store revision when the lesson was opened: history older than that is told as WAS.
+    pub lesson_began: i64,
+    pub since_step: i64,
+    pub now: Option<Value>,
+    pub typed: Vec<String>,
+    /// A lab's drawn values.
+    pub variant: Option<Value>,
+    pub answers: HashMap<Probe, Value>,
+    pub wanted: Mutex<Wanted>,
+    /// How often each URL or command was named in this evaluation.
+    pub(in crate::lab) named: Mutex<HashMap<String, usize>>,
+}
+
+/// The stored kind of this name: `Pod`, or `Ingress.networking.k8s.io` where a name is not enough.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    let (short, group) = name.split_once('.').map_or((name, None), |(n, g)| (n, Some(g)));
+    let fits = |k: &&Kind| {
+        k.kind == short && k.is_stored() && k.conversion.is_none() && group.is_none_or(|g| k.group == g)
+    };
+    kinds::all().iter().find(fits)
+}
+
+impl Facts {
+    pub(super) fn variable(&self, name: &str) -> Option<Value> {
+        match name {
+            "since_step" => Some(Value::Int(self.since_step)),
+            "now" => self.now.clone(),
+            "trace" => Some(Value::List(self.trace.clone())),
+            "typed" => Some(value::list(self.typed.iter().map(|t| value::text(t)).collect())),
+            "v" => self.variant.clone(),
+            _ => None,
+        }
+    }
+
+    /// A new evaluation begins: the n-th mention of a probe is counted from one again.
+    pub fn begin(&self) {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What evaluations so far have missed.
+    pub fn take_wanted(&self) -> Wanted {
+        std::mem::take(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn want(&self, note: impl FnOnce(&mut Wanted)) {
+        note(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Live objects; namespace `*` is all.
+    pub fn objects(
+        &self,
+        name: &str,
+        namespace: &str,
+        selector: Option<&str>,
+    ) -> Result<Vec<Object>, String> {
+        let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
+        let selector = selector.map(Selector::parse).transpose()?;
+        let Some(all) = self.objects.get(&known.qualified()) else {
+            self.want(|w| _ = w.kinds.insert(name.to_string()));
+            return Err(format!("{name} is not watched yet"));
+        };
+        let fits = |o: &Object| selector.as_ref().is_none_or(|s| s.matches(&o.json["metadata"]["labels"]));
+        let here = all.iter().filter(|((ns, _), o)| (namespace == "*" || ns == namespace) && fits(o));
+        Ok(here.map(|(_, o)| o.clone()).collect())
+    }
+
+    pub fn object(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Object>, String> {
+        let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
+        let Some(all) = self.objects.get(&known.qualified()) else {
+            self.want(|w| _ = w.kinds.insert(name.to_string()));
+            return Err(format!("{name} is not watched yet"));
+        };
+        Ok(all.get(&(namespace.to_string(), object.to_string())).cloned())
+    }
+
+    /// Events about an object; name `*` is any.
+    pub fn events(&self, kind: &str, namespace: &str, name: &str) -> Result<Vec<Value>, String> {
+        let about = |o: &Object| {
+            let of = &o.json["involvedObject"];
+            let field = |key: &str| of[key].as_str().unwrap_or_default().to_string();
+            let short = kind.split('.').next().unwrap_or_default();
+            field("kind") == short
+                && (namespace == "*" || field("namespace") == namespace)
+                && (name == "*" || field("name") == name)
+        };
+        let mut all: Vec<Object> = self.objects("Event", "*", None)?.into_iter().filter(about).collect();
+        let revision = |o: &Object| {
+            o.json["metadata"]["resourceVersion"]
+                .as_str()
+                .and_then(|r| r.parse::<i64>().ok())
+                .unwrap_or_default()
+        };
+        all.sort_by_key(revision);
+        let told = |o: &Object| {
+            let at = ["lastTimestamp", "eventTime", "firstTimestamp"]
+                .iter()
+                .find_map(|k| o.json[*k].as_str()?.parse().ok());
+            value::map([
+                ("reason", value::text(o.json["reason"].as_str().unwrap_or_default())),
+                ("type", value::text(o.json["type"].as_str().unwrap_or_default())),
+                ("message", value::text(o.json["message"].as_str().unwrap_or_default())),
+                (
+                    "count",
+                    Value::Int(
+                        o.json["count"].as_i64().or_else(|| o.json["series"]["count"].as_i64()).unwrap_or(1),
+                    ),
+                ),
+                ("at", at.map_or(Value::Null, value::time)),
+                ("revision", Value::Int(revision(o))),
+            ])
+        };
+        Ok(all.iter().map(told).collect())
+    }
+
+    /// Every version since the lesson began, oldest first; the one that was there then comes first as WAS. `*` is any namespace or name.
+    pub fn history(&self, name: &str, namespace: &str, object: &str) -> Result<Vec<Value>, String> {
+        let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
+        if !self.objects.contains_key(&known.qualified()) {
+            // What was there before anybody looked comes from a watch.
+            self.want(|w| _ = w.kinds.insert(name.to_string()));
+            return Err(format!("{name} is not watched yet"));
+        }
+        let fits = |key: &&(String, String, String)| {
+            key.0 == known.plural
+                && (namespace == "*" || key.1 == namespace)
+                && (object == "*" || key.2 == object)
+        };
+        let mut all = Vec::new();
+        for key in self.history.keys().filter(fits) {
+            all.extend(since(&self.history[key], self.lesson_began));
+        }
+        all.sort_by_key(|v| (str_field(v, "verb") != "WAS", int_field(v, "revision")));
+        Ok(all)
+    }
+
+    /// An answer that was fetched, or a note that it is wanted.
+    pub(super) fn probe(&self, probe: Probe) -> Result<Value, String> {
+        match self.answers.get(&probe) {
+            Some(answer) => {
+                self.want(|w| _ = w.used.insert(probe));
+                Ok(answer.clone())
+            }
+            None => {
+                self.want(|w| _ = w.probes.insert(probe));
+                Err("asked, and not answered yet".into())
+            }
+        }
+    }
+
+    pub(super) fn nth(&self, key: String) -> usize {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = named.entry(key).or_default();
+        *count += 1;
+        *count - 1
+    }
+}
+
+/// One object's versions after a revision, preceded by the one that was current then.
+fn since(versions: &[Value], began: i64) -> Vec<Value> {
+    let later = versions.partition_point(|v| int_field(v, "revision") <= began);
+    let mut told = Vec::new();
+    if let Some(was) = versions[..later].last()
+        && str_field(was, "verb") != "DELETED"
+    {
+        told.push(value::with(was, "verb", value::text("WAS")));
+    }
+    told.extend_from_slice(&versions[later..]);
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(revision: i64, verb: &str) -> Value {
+        value::map([("revision", Value::Int(revision)), ("verb", value::text(verb))])
+    }
+
+    #[test]
+    fn history_opens_with_what_was_there() {
+        let all = [version(3, "ADDED"), version(5, "MODIFIED"), version(9, "DELETED"), version(12, "ADDED")];
+        let told = |began| {
+            since(&all, began)
+                .iter()
+                .map(|v| format!("{}{}", str_field(v, "verb"), int_field(v, "revision")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), ["ADDED3", "MODIFIED5", "DELETED9", "ADDED12"]);
+        assert_eq!(told(5), ["WAS5", "DELETED9", "ADDED12"]);
+        assert_eq!(told(10), ["ADDED12"]);
+    }
+
+    #[test]
+    fn kinds_have_short_and_long_names() {
+        assert_eq!(kind("Pod").map(|k| k.plural), Some("pods"));
+        assert_eq!(kind("Deployment.apps").map(|k| k.group), Some("apps"));
+        assert!(kind("TokenReview").is_none() && kind("Pood").is_none());
+    }
+
+    #[test]
+    fn what_nobody_watches_yet_is_asked_for() {
+        let facts = Facts::default();
+        assert!(facts.objects("Pod", "default", None).is_err());
+        assert_eq!(facts.take_wanted().kinds, ["Pod".to_string()].into());
+    }
+}

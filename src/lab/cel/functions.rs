@@ -1,0 +1,293 @@
+//! The functions of lessons' expressions: one table.
+
+use super::facts::{Facts, Object, Probe};
+use super::value::{self, at, millis, str_field};
+use cel::extractors::Arguments;
+use cel::{Context, ExecutionError, Value};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+type Run = fn(&Arc<Facts>, &[Value]) -> Result<Value, String>;
+
+pub struct Function {
+    pub name: &'static str,
+    /// How many values it takes.
+    pub takes: RangeInclusive<usize>,
+    /// Its first value is a kind.
+    pub kind_first: bool,
+    run: Run,
+}
+
+const fn of(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> Function {
+    Function { name, takes, kind_first: false, run }
+}
+const fn by_kind(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> Function {
+    Function { name, takes, kind_first: true, run }
+}
+
+pub const TABLE: &[Function] = &[
+    by_kind("objects", 2..=3, |facts, args| {
+        let selector = if args.len() > 2 { Some(word(args, 2)?) } else { None };
+        Ok(value::list(
+            facts.objects(word(args, 0)?, word(args, 1)?, selector)?.into_iter().map(|o| o.value).collect(),
+        ))
+    }),
+    by_kind("object", 3..=3, |facts, args| Ok(one(facts, args)?.map_or_else(value::empty, |o| o.value))),
+    by_kind("present", 3..=3, |facts, args| Ok(Value::Bool(one(facts, args)?.is_some()))),
+    by_kind("events", 3..=3, |facts, args| {
+        Ok(value::list(facts.events(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
+    }),
+    by_kind("history", 3..=3, |facts, args| {
+        Ok(value::list(facts.history(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
+    }),
+    of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {
+        Some(Value::Null) | None => Ok(args[2].clone()),
+        Some(found) => Ok(found.clone()),
+    }),
+    of("ready", 1..=1, |_, args| ready(&args[0]).map(Value::Bool)),
+    of("http", 1..=2, |facts, args| {
+        let url = word(args, 0)?.to_string();
+        let ask = |nth| facts.probe(Probe::Http { url: url.clone(), nth });
+        match args.get(1) {
+            None => ask(facts.nth(url.clone())),
+            Some(Value::Int(n)) => {
+                // All of them are asked for at once; one that is missing spoils the list.
+                let answers: Vec<_> = (0..(*n).clamp(0, 1000) as usize).map(ask).collect();
+                Ok(value::list(answers.into_iter().collect::<Result<_, _>>()?))
+            }
+            Some(_) => Err("http() takes a URL and a number".into()),
+        }
+    }),
+    of("exec", 2..=2, |facts, args| {
+        let (target, command) = (word(args, 0)?.to_string(), word(args, 1)?.to_string());
+        let nth = facts.nth(format!("{target} {command}"));
+        facts.probe(Probe::Exec { target, command, nth })
+    }),
+    of("logs", 1..=1, |facts, args| facts.probe(Probe::Logs { target: word(args, 0)?.into() })),
+    of("can", 4..=4, |facts, args| {
+        let part = |n| word(args, n).map(String::from);
+        facts.probe(Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? })
+    }),
+    of("store", 1..=1, |_, _| Err("store() is not implemented yet".into())),
+    of("members", 0..=0, |_, _| Err("members() is not implemented yet".into())),
+    of("faults", 0..=0, |_, _| Err("faults() is not implemented yet".into())),
+    // -- for debriefs
+    of("hop", 3..=3, |facts, args| {
+        Ok(hops(facts, args)?.into_iter().find(happened).unwrap_or_else(value::empty))
+    }),
+    of("hops", 3..=3, |facts, args| Ok(value::list(hops(facts, args)?))),
+    of("ms", 1..=1, |_, args| match &args[0] {
+        Value::Duration(_) => Ok(value::text(&value::show(&args[0]))),
+        Value::Int(ms) => Ok(value::text(&millis(*ms as f64))),
+        Value::Float(ms) => Ok(value::text(&millis(*ms))),
+        other => Err(format!("ms() takes a duration, not {:?}", other.type_of())),
+    }),
+    of("after", 2..=2, |_, args| match (at(&args[0], "at"), at(&args[1], "at")) {
+        (Some(Value::Timestamp(a)), Some(Value::Timestamp(b))) => {
+            Ok(value::text(&millis((*b - *a).num_microseconds().unwrap_or_default() as f64 / 1000.0)))
+        }
+        _ => Err("after() takes two records".into()),
+    }),
+    of("name", 1..=1, |_, args| {
+        Ok(value::text(str_field(&args[0], "object").split('/').nth(2).unwrap_or_default()))
+    }),
+    of("because", 1..=1, |facts, args| {
+        let cause = at(&args[0], "cause").ok_or("because() takes a record")?;
+        let led = |t: &&Value| match cause {
+            Value::Int(_) => at(t, "revision") == Some(cause),
+            Value::String(id) if !id.is_empty() => str_field(t, "request") == id.as_str(),
+            _ => false,
+        };
+        Ok(facts.trace.iter().find(led).cloned().unwrap_or_else(value::empty))
+    }),
+];
+
+/// Makes the functions known to an evaluation.
+pub fn declare(context: &mut Context<'_, '_>, facts: &Arc<Facts>) {
+    facts.begin();
+    for function in TABLE {
+        let facts = facts.clone();
+        let (name, run) = (function.name, function.run);
+        // The names are ours alone: a clash would be found by the first test.
+        let _ = context.add_function(name, move |Arguments(args): Arguments| {
+            run(&facts, &args).map_err(|e| ExecutionError::function_error(name, e))
+        });
+    }
+}
+
+fn word(args: &[Value], at: usize) -> Result<&str, String> {
+    match args.get(at) {
+        Some(Value::String(s)) => Ok(s),
+        Some(other) => Err(format!("value {} is to be a string, not {:?}", at + 1, other.type_of())),
+        None => Err(format!("value {} is missing", at + 1)),
+    }
+}
+
+fn one(facts: &Facts, args: &[Value]) -> Result<Option<Object>, String> {
+    facts.object(word(args, 0)?, word(args, 1)?, word(args, 2)?)
+}
+
+/// Records of a component, verb and object since the step began. Acts of the teacher are none of the learner's story.
+fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
+    let (component, verb, object) = (word(args, 0)?, word(args, 1)?, word(args, 2)?);
+    let fits = |t: &&Value| {
+        let own = str_field(t, "component") == component || str_field(t, "by_component") == component;
+        own && str_field(t, "verb") == verb
+            && about(str_field(t, "object"), object)
+            && str_field(t, "user") != crate::lab::TEACHER
+    };
+    Ok(facts.trace.iter().filter(fits).cloned().collect())
+}
+
+/// Did it come to something? A refused or only tried request did not.
+fn happened(record: &Value) -> bool {
+    value::int_field(record, "code") < 400 && at(record, "dry_run") != Some(&Value::Bool(true))
+}
+
+/// `Pod` means every pod itself; `Pod/default/web/exec` exactly that; `*` stands for any part.
+fn about(object: &str, wanted: &str) -> bool {
+    let (have, want): (Vec<&str>, Vec<&str>) = (object.split('/').collect(), wanted.split('/').collect());
+    let part = |n: usize| want.get(n).is_none_or(|w| *w == "*" || Some(w) == have.get(n));
+    part(0) && part(1) && part(2) && have.get(3) == want.get(3)
+}
+
+fn condition(o: &Value, wanted: &str) -> bool {
+    let Some(Value::List(all)) = at(o, "status.conditions") else { return false };
+    all.iter().any(|c| str_field(c, "type") == wanted && str_field(c, "status") == "True")
+}
+
+/// Does it do its work? `{}` does not.
+fn ready(o: &Value) -> Result<bool, String> {
+    let int = |path: &str| match at(o, path) {
+        Some(Value::Int(n)) => *n,
+        _ => 0,
+    };
+    let wanted = if at(o, "spec.replicas").is_some() { int("spec.replicas") } else { 1 };
+    let seen = int("status.observedGeneration") >= int("metadata.generation");
+    Ok(match str_field(o, "kind") {
+        "" => false,
+        "Pod" => condition(o, "Ready") && at(o, "metadata.deletionTimestamp").is_none(),
+        "Node" => condition(o, "Ready"),
+        "Deployment" => {
+            seen && ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"]
+                .iter()
+                .all(|f| int(&format!("status.{f}")) == wanted)
+        }
+        "ReplicaSet" | "ReplicationController" => {
+            seen && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
+        }
+        "StatefulSet" => {
+            let current = at(o, "status.currentRevision") == at(o, "status.updateRevision");
+            seen && current && int("status.replicas") == wanted && int("status.readyReplicas") == wanted
+        }
+        "DaemonSet" => {
+            let all = int("status.desiredNumberScheduled");
+            seen && all > 0 && int("status.updatedNumberScheduled") == all && int("status.numberReady") == all
+        }
+        "Job" => condition(o, "Complete"),
+        "PersistentVolumeClaim" => at(o, "status.phase") == Some(&value::text("Bound")),
+        "Namespace" => at(o, "status.phase") == Some(&value::text("Active")),
+        kind => return Err(format!("ready() knows no readiness of a {kind}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Expr, Use};
+    use super::*;
+    use serde_json::json;
+
+    fn facts(objects: &[serde_json::Value], trace: Vec<Value>) -> Arc<Facts> {
+        let mut facts = Facts { trace: Arc::new(trace), ..Facts::default() };
+        for o in objects {
+            let kind = super::super::facts::kind(o["kind"].as_str().unwrap()).unwrap();
+            let key = (
+                o["metadata"]["namespace"].as_str().unwrap_or("").to_string(),
+                o["metadata"]["name"].as_str().unwrap().to_string(),
+            );
+            let all = facts.objects.entry(kind.qualified()).or_default();
+            Arc::make_mut(all).insert(key, Object::new(o.clone()));
+        }
+        Arc::new(facts)
+    }
+    fn eval(source: &str, facts: &Arc<Facts>) -> Result<Value, String> {
+        Expr::compile(source, Use::Beat, &[]).unwrap().value(facts, &[])
+    }
+
+    #[test]
+    fn objects_are_found_and_judged() {
+        let pod = |name: &str, ready: &str, app: &str| {
+            json!({"kind": "Pod", "metadata": {"namespace": "default", "name": name, "labels": {"app": app}},
+                "spec": {"containers": [{"image": "nginx"}]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+        };
+        let facts = facts(&[pod("a", "True", "x"), pod("b", "False", "y")], vec![]);
+        for (source, truth) in [
+            ("ready(object('Pod','default','a'))", true),
+            ("ready(object('Pod','default','b'))", false),
+            ("ready(object('Pod','default','none'))", false),
+            ("size(objects('Pod','*')) == 2 && size(objects('Pod','kube-system')) == 0", true),
+            ("objects('Pod','default','app=y')[0].metadata.name == 'b'", true),
+            (
+                "get(object('Pod','default','a'),'spec.containers.0.image','').matches('(^|/)nginx(:[\\\\w.-]+)?$')",
+                true,
+            ),
+            ("get(object('Pod','default','none'),'spec.x','gone') == 'gone'", true),
+            ("present('Pod','default','a') && !present('Pod','default','c')", true),
+            ("1 == 2", false),
+        ] {
+            assert_eq!(eval(source, &facts), Ok(Value::Bool(truth)), "{source}");
+        }
+        assert!(eval("object('Pod','default','none').spec.x == 1", &facts).is_err());
+    }
+
+    #[test]
+    fn a_deployment_is_ready_when_every_pod_is_of_the_new_kind() {
+        let deployment = |seen: i64, updated: i64| {
+            json!({"kind": "Deployment", "metadata": {"name": "w", "namespace": "d", "generation": 2}, "spec": {"replicas": 2},
+                "status": {"observedGeneration": seen, "replicas": 2, "updatedReplicas": updated, "readyReplicas": 2, "availableReplicas": 2}})
+        };
+        for (seen, updated, truth) in [(2, 2, true), (1, 2, false), (2, 1, false)] {
+            let facts = facts(&[deployment(seen, updated)], vec![]);
+            assert_eq!(eval("ready(object('Deployment','d','w'))", &facts), Ok(Value::Bool(truth)));
+        }
+    }
+
+    #[test]
+    fn hops_name_who_did_what_and_leave_out_what_came_to_nothing() {
+        let record = |user: &str, object: &str, code: i64| {
+            value::map([
+                ("component", value::text("kube-apiserver")),
+                ("verb", value::text("create")),
+                ("user", value::text(user)),
+                ("object", value::text(object)),
+                ("code", Value::Int(code)),
+            ])
+        };
+        let facts = facts(
+            &[],
+            vec![
+                record("teacher", "Pod/default/t", 201),
+                record("learner", "Pod/default/refused", 409),
+                record("learner", "Pod/default/web/exec", 101),
+                record("learner", "Pod/default/web", 201),
+            ],
+        );
+        assert_eq!(eval("name(hop('kube-apiserver','create','Pod'))", &facts), Ok(value::text("web")));
+        assert_eq!(eval("size(hops('kube-apiserver','create','Pod'))", &facts), Ok(Value::Int(2)));
+        assert_eq!(eval("size(hops('kube-apiserver','create','Pod/*/*/exec'))", &facts), Ok(Value::Int(1)));
+        assert_eq!(eval("hop('kubelet','start','Pod') == {}", &facts), Ok(Value::Bool(true)));
+    }
+
+    #[test]
+    fn a_request_is_asked_for_once_a_mention() {
+        let facts = facts(&[], vec![]);
+        assert!(eval("http('http://a').status == 200 && http('http://a').status == 200", &facts).is_err());
+        assert!(eval("http('http://b', 3).all(a, a.status == 200)", &facts).is_err());
+        let wanted = facts.take_wanted().probes;
+        assert_eq!(
+            wanted.iter().filter(|p| matches!(p, Probe::Http { url, .. } if url == "http://b")).count(),
+            3
+        );
+        assert!(wanted.contains(&Probe::Http { url: "http://a".into(), nth: 0 }));
+    }
+}

@@ -1,0 +1,307 @@
+//! Expressions over the cluster's state: compiled when a lesson is loaded, evaluated against [`Facts`].
+//!
+//! An evaluation reads facts and nothing else, so it can be repeated, and tested without a cluster. What is not known yet (a kind that nobody
+//! watched so far, an HTTP request that has to be made first) is an error now and is noted in [`Facts::wanted`]; whoever evaluates sees to it and tries again.
+
+pub mod facts;
+mod functions;
+pub mod text;
+pub mod value;
+
+pub use facts::{Facts, Probe};
+pub use text::Template;
+
+use cel::common::ast::Expr as Node;
+use cel::{Context, Env, Program, Value};
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+/// Why an expression cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Syntax(String),
+    #[error("nothing here is called {name:?}{}", did_you_mean(.near))]
+    Unknown { name: String, near: Option<&'static str> },
+    #[error("{name}() takes {wants} values, not {got}")]
+    Arguments { name: String, wants: String, got: usize },
+    #[error("there is no kind {0:?} here")]
+    Kind(String),
+    #[error("{0:?} is for hints only: a check looks at the cluster, never at what was typed")]
+    HintsOnly(&'static str),
+}
+
+fn did_you_mean(near: &Option<&'static str>) -> String {
+    near.map(|n| format!("; did you mean {n:?}?")).unwrap_or_default()
+}
+
+/// Where an expression stands, which decides what it may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A check: sees the world only.
+    Check,
+    /// A hint: sees what was typed, too.
+    Hint,
+    /// A debrief's beat: sees hops, and the values that the beat binds.
+    Beat,
+}
+
+/// The standard's functions and operators that lessons use; anything else but ours is a slip.
+const STANDARD: &[&str] = &[
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "filter",
+    "map",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "duration",
+    "timestamp",
+    "type",
+    "dyn",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "min",
+    "max",
+];
+
+static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// A compiled expression.
+#[derive(Clone)]
+pub struct Expr {
+    pub source: String,
+    program: Arc<Program>,
+    /// Kinds that it names.
+    pub kinds: BTreeSet<String>,
+    functions: BTreeSet<String>,
+    variables: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for Expr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Expr({:?})", self.source)
+    }
+}
+
+/// What is true now, and may be false again.
+const LIVE: &[&str] =
+    &["objects", "object", "present", "http", "exec", "logs", "store", "members", "can", "faults"];
+/// What has to be asked for over the network.
+const PROBES: &[&str] = &["http", "exec", "logs", "can", "store", "members"];
+
+impl Expr {
+    /// Compiles; `bound` are further names that will have values.
+    pub fn compile(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
+        let program =
+            Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
+        let mut seen = Seen::default();
+        seen.walk(&program.expression().expr, &mut Vec::new())?;
+        for name in &seen.functions {
+            let ours = functions::TABLE.iter().any(|f| f.name == name)
+                || text::BEAT_FUNCTIONS.contains(&name.as_str());
+            // Operators are functions with names that nobody can write.
+            let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+            if !ours && !operator && !STANDARD.contains(&name.as_str()) {
+                return Err(Error::Unknown { name: name.clone(), near: near(name) });
+            }
+        }
+        for name in &seen.variables {
+            match name.as_str() {
+                "typed" if place == Use::Check => return Err(Error::HintsOnly("typed")),
+                known if facts::VARIABLES.contains(&known) || bound.contains(&known) => {}
+                "int" | "uint" | "double" | "string" | "bool" | "list" | "map" | "null_type" | "bytes"
+                | "type" => {}
+                _ => return Err(Error::Unknown { name: name.clone(), near: near(name) }),
+            }
+        }
+        for kind in &seen.kinds {
+            facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
+        }
+        let Seen { functions, variables, kinds } = seen;
+        Ok(Expr { source: source.into(), program: Arc::new(program), kinds, functions, variables })
+    }
+
+    /// Asks for what is true now (and not only for what has happened).
+    pub fn is_level(&self) -> bool {
+        let history = self.functions.contains("history")
+            || self.functions.contains("events")
+            || self.variables.contains("trace");
+        !history || LIVE.iter().any(|f| self.functions.contains(*f)) || self.variables.contains("now")
+    }
+
+    /// Needs answers from the network.
+    pub fn is_probe(&self) -> bool {
+        PROBES.iter().any(|f| self.functions.contains(*f))
+    }
+
+    pub fn names(&self, variable: &str) -> bool {
+        self.variables.contains(variable)
+    }
+
+    pub fn value(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<Value, String> {
+        let mut context = Context::with_env(STDLIB.clone());
+        functions::declare(&mut context, facts);
+        for name in &self.variables {
+            if let Some(value) = facts.variable(name) {
+                context.add_variable_from_value(name.as_str(), value);
+            }
+        }
+        for (name, value) in bound {
+            context.add_variable_from_value(*name, value.clone());
+        }
+        self.program.execute(&context).map_err(|e| e.to_string())
+    }
+
+    /// Is it true? An error is not.
+    pub fn holds(&self, facts: &Arc<Facts>) -> bool {
+        matches!(self.value(facts, &[]), Ok(Value::Bool(true)))
+    }
+}
+
+/// The name that was probably meant.
+fn near(name: &str) -> Option<&'static str> {
+    let all = functions::TABLE
+        .iter()
+        .map(|f| f.name)
+        .chain(STANDARD.iter().copied())
+        .chain(facts::VARIABLES.iter().copied());
+    all.map(|n| (strsim::osa_distance(n, name), n)).filter(|(d, _)| *d <= 2).min().map(|(_, n)| n)
+}
+
+/// What an expression names.
+#[derive(Default)]
+struct Seen {
+    functions: BTreeSet<String>,
+    variables: BTreeSet<String>,
+    kinds: BTreeSet<String>,
+}
+
+impl Seen {
+    /// `inner` are the names that the macros around this node bind.
+    fn walk(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
+        match node {
+            Node::Call(call) => {
+                self.functions.insert(call.func_name.clone());
+                if let Some(known) = functions::TABLE.iter().find(|f| f.name == call.func_name)
+                    && call.target.is_none()
+                {
+                    if !known.takes.contains(&call.args.len()) {
+                        let wants = match known.takes.start() == known.takes.end() {
+                            true => known.takes.start().to_string(),
+                            false => format!("{} to {}", known.takes.start(), known.takes.end()),
+                        };
+                        return Err(Error::Arguments {
+                            name: known.name.into(),
+                            wants,
+                            got: call.args.len(),
+                        });
+                    }
+                    if known.kind_first
+                        && let Some(kind) = call.args.first().and_then(|a| literal(&a.expr))
+                    {
+                        self.kinds.insert(kind);
+                    }
+                    if known.name == "events" {
+                        self.kinds.insert("Event".into());
+                    }
+                }
+                for part in call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr)) {
+                    self.walk(part, inner)?;
+                }
+            }
+            Node::Comprehension(c) => {
+                self.walk(&c.iter_range.expr, inner)?;
+                self.walk(&c.accu_init.expr, inner)?;
+                let depth = inner.len();
+                inner.push(c.iter_var.clone());
+                inner.extend(c.iter_var2.clone());
+                inner.push(c.accu_var.clone());
+                for part in [&c.loop_cond.expr, &c.loop_step.expr, &c.result.expr] {
+                    self.walk(part, inner)?;
+                }
+                inner.truncate(depth);
+            }
+            Node::Ident(name) if !name.starts_with('@') && !inner.contains(name) => {
+                self.variables.insert(name.clone());
+            }
+            Node::List(list) => {
+                for item in &list.elements {
+                    self.walk(&item.expr, inner)?;
+                }
+            }
+            Node::Select(select) => self.walk(&select.operand.expr, inner)?,
+            Node::Map(map) => {
+                for entry in &map.entries {
+                    if let cel::common::ast::EntryExpr::MapEntry(e) = &entry.expr {
+                        self.walk(&e.key.expr, inner)?;
+                        self.walk(&e.value.expr, inner)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn literal(node: &Node) -> Option<String> {
+    match node {
+        Node::Literal(cel::common::ast::LiteralValue::String(s)) => Some(s.inner().to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(source: &str) -> Result<Expr, Error> {
+        Expr::compile(source, Use::Check, &[])
+    }
+
+    #[test]
+    fn a_slip_is_found_when_the_lesson_is_loaded() {
+        assert_eq!(
+            check("presnt('Pod','default','a')").unwrap_err(),
+            Error::Unknown { name: "presnt".into(), near: Some("present") }
+        );
+        assert_eq!(
+            check("tracee.exists(t, t.code == 1)").unwrap_err().to_string(),
+            "nothing here is called \"tracee\"; did you mean \"trace\"?"
+        );
+        assert_eq!(check("ready(object('Pot','d','x'))").unwrap_err(), Error::Kind("Pot".into()));
+        assert!(matches!(check("object('Pod','d')").unwrap_err(), Error::Arguments { .. }));
+        assert!(matches!(check("1 +").unwrap_err(), Error::Syntax(_)));
+        assert_eq!(check("typed.exists(t, t == 'x')").unwrap_err(), Error::HintsOnly("typed"));
+        assert!(Expr::compile("typed.exists(t, t == 'x')", Use::Hint, &[]).is_ok());
+        assert!(Expr::compile("c.revision > 0", Use::Beat, &["c"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_asked_decides_whether_it_may_turn_false_again() {
+        assert!(check("present('Pod','d','x')").unwrap().is_level());
+        assert!(!check("trace.exists(t, t.code == 409)").unwrap().is_level());
+        assert!(!check("history('Pod','d','x').exists(h, get(h.object,'a',1) == 1)").unwrap().is_level());
+        assert!(check("!present('Pod','d','x') && history('Pod','d','x').size() > 0").unwrap().is_level());
+        assert_eq!(check("present('Pod','d','x')").unwrap().kinds, ["Pod".to_string()].into());
+    }
+}

@@ -1,0 +1,90 @@
+//! Texts with `${…}` in them.
+
+use super::{Error, Expr, Facts, Use, value};
+use cel::Value;
+use std::sync::Arc;
+
+/// Functions that only beats have a use for; they are known everywhere.
+pub const BEAT_FUNCTIONS: &[&str] = &["hop", "hops", "ms", "after", "name", "because"];
+
+#[derive(Clone, Debug)]
+enum Part {
+    Text(String),
+    Expr(Expr),
+}
+
+/// A text with expressions in it, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Template(Vec<Part>);
+
+impl Template {
+    pub fn compile(text: &str, place: Use, bound: &[&str]) -> Result<Template, Error> {
+        let (mut parts, mut rest) = (Vec::new(), text);
+        while let Some(start) = rest.find("${") {
+            let inside = &rest[start + 2..];
+            let end = closing(inside)
+                .ok_or_else(|| Error::Syntax(format!("`${{` without its `}}` in {text:?}")))?;
+            parts.push(Part::Text(rest[..start].into()));
+            parts.push(Part::Expr(Expr::compile(&inside[..end], place, bound)?));
+            rest = &inside[end + 1..];
+        }
+        parts.push(Part::Text(rest.into()));
+        Ok(Template(parts))
+    }
+
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.0.iter().filter_map(|p| match p {
+            Part::Expr(e) => Some(e),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// The text; an error if one of its values cannot be had.
+    pub fn render(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<String, String> {
+        let mut out = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Expr(expr) => out.push_str(&value::show(&expr.value(facts, bound)?)),
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Where the `}` is that closes an expression: braces and quotes inside it are its own.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut quote, mut escaped) = (0usize, None, false);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(q), _) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '{') => depth += 1,
+            (None, '}') if depth == 0 => return Some(at),
+            (None, '}') => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_where_they_are_named() {
+        let facts = Arc::new(Facts { since_step: 7, ..Facts::default() });
+        let render = |text: &str| {
+            Template::compile(text, Use::Hint, &["c"]).unwrap().render(&facts, &[("c", value::text("x"))])
+        };
+        assert_eq!(render("a ${since_step}번 ${c + \"}\"} z").as_deref(), Ok("a 7번 x} z"));
+        assert_eq!(render("${{'k': 'v'}.k}").as_deref(), Ok("v"));
+        assert_eq!(render("none").as_deref(), Ok("none"));
+        assert!(render("${c.field}").is_err());
+        assert!(Template::compile("${c", Use::Hint, &["c"]).is_err());
+    }
+}

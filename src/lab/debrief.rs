@@ -1,0 +1,148 @@
+//! The explanation is what happened: beats that bind hops, each left out if a hop is missing.
+
+use super::cel::{Facts, value};
+use super::format::{Beat, Beats, Step};
+use super::words::{self, Word};
+use cel::Value;
+use std::sync::Arc;
+
+/// No debrief is longer.
+const BEATS_MAX: usize = 5;
+
+/// The sentences of a finished step, in a language. `predicted` is the learner's choice.
+pub fn tell(
+    step: &Step,
+    beats: &Beats,
+    facts: &Arc<Facts>,
+    predicted: Option<&str>,
+    lang: &str,
+) -> Vec<String> {
+    let mut told = Vec::new();
+    let compared = comparison(step, predicted, lang);
+    let given = given(step, predicted, lang);
+    let mut said = false;
+    for name in &step.debrief {
+        match beats.get(name) {
+            Some(beat) => {
+                said |= name == "predicted";
+                if name != "predicted" || predicted.is_some() {
+                    told.extend(one(beat, facts, &given, lang));
+                }
+            }
+            None if name == "predicted" => {
+                said = true;
+                told.extend(compared.clone());
+            }
+            None => {}
+        }
+    }
+    told.truncate(BEATS_MAX);
+    if !said {
+        told.extend(compared);
+    }
+    let remember = step.remember.get(lang);
+    if !remember.is_empty() {
+        told.push(words::say(lang, Word::Remember, &[remember]));
+    }
+    told
+}
+
+/// What beats may say about the prediction.
+fn given(step: &Step, predicted: Option<&str>, lang: &str) -> Vec<(&'static str, Value)> {
+    let text = |letter: &str| {
+        let choices = step.predict.iter().flat_map(|p| &p.choices);
+        value::text(choices.into_iter().find(|(l, _)| l == letter).map_or("", |(_, t)| t.get(lang)))
+    };
+    let answer = step.predict.as_ref().map_or("", |p| p.answer.as_str());
+    vec![
+        ("said", text(predicted.unwrap_or_default())),
+        ("answer", text(answer)),
+        ("right", Value::Bool(predicted == Some(answer))),
+    ]
+}
+
+/// One beat; nothing if a hop that it binds is missing, or a value of its sentence.
+pub fn one(beat: &Beat, facts: &Arc<Facts>, given: &[(&str, Value)], lang: &str) -> Option<String> {
+    let mut bound: Vec<(&str, Value)> = given.to_vec();
+    for (name, expr) in &beat.with {
+        let value = expr.value(facts, &bound).ok()?;
+        match &value {
+            Value::Map(map) if map.map.is_empty() => return None,
+            Value::List(list) if list.is_empty() => return None,
+            _ => bound.push((name, value)),
+        }
+    }
+    if let Some(when) = &beat.when
+        && when.value(facts, &bound) != Ok(Value::Bool(true))
+    {
+        return None;
+    }
+    beat.say.get(lang)?.render(facts, &bound).ok()
+}
+
+/// The prediction against what happened: neither praise nor scolding.
+fn comparison(step: &Step, predicted: Option<&str>, lang: &str) -> Option<String> {
+    let predict = step.predict.as_ref()?;
+    let chosen = predicted?;
+    let text = |letter: &str| predict.choices.iter().find(|(l, _)| l == letter).map(|(_, t)| t.get(lang));
+    Some(match chosen == predict.answer {
+        true => words::say(lang, Word::PredictedRight, &[text(chosen)?]),
+        false => words::say(lang, Word::PredictedWrong, &[text(chosen)?, text(&predict.answer)?]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::format::Library;
+    use std::path::Path;
+
+    fn record(component: &str, verb: &str, object: &str, at: i64) -> Value {
+        value::map([
+            ("component", value::text(component)),
+            ("node", value::text("cp")),
+            ("verb", value::text(verb)),
+            ("object", value::text(object)),
+            ("revision", Value::Int(812)),
+            ("code", Value::Int(201)),
+            ("took", Value::Duration(chrono::Duration::microseconds(3100))),
+            ("at", value::time(jiff::Timestamp::from_millisecond(at).unwrap())),
+            ("detail", value::of_json(&serde_json::json!({"have": 2, "want": 3}))),
+        ])
+    }
+
+    #[test]
+    fn a_debrief_tells_what_happened_and_nothing_else() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let step = &library.lessons[0].steps[0];
+        let facts = |trace| Arc::new(Facts { trace: Arc::new(trace), ..Facts::default() });
+        let nothing = facts(vec![]);
+        assert_eq!(tell(step, &library.beats, &nothing, None, "en"), Vec::<String>::new());
+        let created = facts(vec![record("kube-apiserver", "create", "Pod/default/nginx-pod", 5)]);
+        let told = tell(step, &library.beats, &created, Some("a"), "en");
+        assert!(
+            told[0].starts_with("Your request reached cp and was stored as revision 812 after 3.1 ms."),
+            "{told:?}"
+        );
+        assert!(told[1].contains("It already runs on a node") && told[1].contains("Nowhere yet"), "{told:?}");
+        let korean = tell(step, &library.beats, &created, Some("b"), "ko");
+        assert!(korean[0].starts_with("요청은 cp 노드의") && korean[1].contains("아직 없다"), "{korean:?}");
+    }
+
+    #[test]
+    fn a_beat_counts_from_one_hop_to_the_other() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let mut healer = record("replicaset-controller", "create", "Pod/default/new", 1007);
+        let trace = vec![record("kube-apiserver", "delete", "Pod/default/old", 1000), healer.clone()];
+        let facts = |trace: Vec<Value>| Arc::new(Facts { trace: Arc::new(trace), ..Facts::default() });
+        let told = one(&library.beats["healed"], &facts(trace), &[], "en").unwrap();
+        assert!(
+            told.contains("old was deleted by you (revision 812). 7.0 ms later")
+                && told.contains("2 of 3 and created new"),
+            "{told}"
+        );
+        healer = value::with(&healer, "code", Value::Int(409));
+        let refused = vec![record("kube-apiserver", "delete", "Pod/default/old", 1000), healer];
+        assert_eq!(one(&library.beats["healed"], &facts(refused), &[], "en"), None);
+    }
+}

@@ -1,0 +1,349 @@
+//! The engine's state: the open lesson, what is known of the cluster, and what follows from both. [`super::actor`] feeds it.
+
+use super::cel::facts::{Objects, Wanted};
+use super::cel::{Facts, Probe, value};
+use super::debrief;
+use super::format::{Lesson, Library, Step};
+use super::judge::{self, Memory, Outcome};
+use super::progress::Progress;
+use super::recorder::Recorder;
+use super::view::{Hint, State};
+use super::watch::Told;
+use super::words::Word;
+use crate::api::kinds;
+use crate::clock;
+use cel::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often an answer from the network is renewed, and when it is too old to count.
+const RENEW: Duration = Duration::from_millis(900);
+const STALE: Duration = Duration::from_secs(2);
+/// A debrief grows for this long after the step is done: the last hops may still be on their way.
+const GROWS: Duration = Duration::from_secs(3);
+/// Typed lines that hints see.
+const TYPED_MAX: usize = 200;
+
+/// The lesson that is open.
+pub struct Open {
+    pub lesson: Arc<Lesson>,
+    pub step: usize,
+    pub typed: Vec<String>,
+    pub memory: Memory,
+    pub outcome: Outcome,
+    pub lost: bool,
+    pub notices: Vec<(Word, Vec<String>)>,
+    /// When the learner last did something.
+    pub acted: Option<Instant>,
+    /// `within` has passed since then.
+    pub late: bool,
+    pub hints: Vec<BTreeMap<String, Hint>>,
+    pub hints_left: usize,
+    pub done_at: Option<Instant>,
+}
+
+pub struct Engine {
+    pub library: Library,
+    pub progress: Progress,
+    pub path: PathBuf,
+    /// Workers and control planes, which lessons may require.
+    pub workers: u8,
+    pub control_planes: u8,
+    pub recorder: Recorder,
+    pub objects: HashMap<String, Objects>,
+    /// The newest revision that each watch has told, by plural.
+    pub seen: HashMap<String, i64>,
+    pub answers: HashMap<Probe, (Instant, Value)>,
+    pub asking: HashSet<Probe>,
+    pub open: Option<Open>,
+    pub solving: bool,
+    /// What could not be kept.
+    pub trouble: Option<String>,
+}
+
+/// What the world has to be asked after a judgement.
+#[derive(Default)]
+pub struct Needs {
+    pub kinds: Vec<String>,
+    pub probes: Vec<Probe>,
+    /// When to judge again if nothing happens.
+    pub wake: Option<Instant>,
+}
+
+impl Engine {
+    pub fn current(&self) -> Option<(&Open, &Step)> {
+        let open = self.open.as_ref()?;
+        Some((open, open.lesson.steps.get(open.step)?))
+    }
+
+    /// The open step's state.
+    pub fn state(&self) -> State {
+        let Some((open, step)) = self.current() else { return State::Open };
+        if self.lacks(&open.lesson, step).is_some() {
+            return State::Skipped;
+        }
+        self.progress.look(&open.lesson.id, &step.id).map_or(State::Open, |p| p.state)
+    }
+
+    /// The first requirement of a step that this cluster does not meet.
+    pub fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<String> {
+        let met = |need: &String| {
+            let at_least = |name: &str, have: u8| {
+                let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
+                Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
+            };
+            matches!(need.as_str(), "kernel" | "fault")
+                || at_least("workers", self.workers)
+                    .or_else(|| at_least("control-planes", self.control_planes))
+                    .unwrap_or(false)
+        };
+        lesson.requires.iter().chain(&step.requires).find(|n| !met(n)).cloned()
+    }
+
+    /// A watch has told something.
+    pub fn told(&mut self, told: Told) {
+        let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
+        let seen = match told {
+            Told::All { kind, objects, revision } => {
+                let plural = plural(&kind);
+                objects.values().for_each(|o| self.recorder.found(&plural, &o.json));
+                self.objects.insert(kind, Arc::new(objects));
+                (plural, revision)
+            }
+            Told::Put { kind, key, object, revision } => {
+                let plural = plural(&kind);
+                Arc::make_mut(self.objects.entry(kind).or_default()).insert(key, object);
+                (plural, revision)
+            }
+            Told::Gone { kind, key, revision } => {
+                let plural = plural(&kind);
+                Arc::make_mut(self.objects.entry(kind).or_default()).remove(&key);
+                (plural, revision)
+            }
+        };
+        let newest = self.seen.entry(seen.0).or_default();
+        *newest = (*newest).max(seen.1);
+    }
+
+    /// A record of the tap.
+    pub fn record(&mut self, record: &crate::tap::Record) {
+        self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
+        let learners = record.request.as_ref().is_some_and(|r| {
+            r.user == "learner"
+                && record.verb == "answer"
+                && !matches!(r.verb.as_str(), "watch" | "get" | "list")
+        });
+        if learners {
+            self.acted();
+        }
+    }
+
+    /// The learner did something: `within` begins anew.
+    pub fn acted(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.acted = Some(Instant::now());
+            open.late = false;
+        }
+    }
+
+    pub fn typed(&mut self, line: String) {
+        self.acted();
+        if let Some(open) = &mut self.open {
+            if open.typed.len() == TYPED_MAX {
+                open.typed.remove(0);
+            }
+            open.typed.push(line);
+        }
+    }
+
+    /// A snapshot for evaluations.
+    pub fn facts(&self) -> Arc<Facts> {
+        let now = Instant::now();
+        let fresh = self.answers.iter().filter(|(_, (at, _))| now.duration_since(*at) <= STALE);
+        let mut facts = Facts {
+            objects: self.objects.clone(),
+            history: self.recorder.versions.clone(),
+            trace: self.recorder.trace.clone(),
+            now: Some(value::time(clock::now())),
+            answers: fresh.map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect(),
+            ..Facts::default()
+        };
+        if let Some((open, step)) = self.current() {
+            facts.typed = open.typed.clone();
+            facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
+            facts.since_step = self.progress.look(&open.lesson.id, &step.id).map_or(0, |s| s.since);
+        }
+        Arc::new(facts)
+    }
+
+    /// Judges the open step, and says what is needed to judge it better. True if progress has to be saved.
+    pub fn settle(&mut self) -> (Needs, bool) {
+        let now = Instant::now();
+        let mut needs = Needs::default();
+        let facts = self.facts();
+        let state = self.state();
+        let Some(open) = &mut self.open else { return (needs, false) };
+        let lesson = open.lesson.clone();
+        let Some(step) = lesson.steps.get(open.step) else { return (needs, false) };
+        let mut save = false;
+        if state == State::Open {
+            let truths = judge::truths(&step.checks, &facts, &open.memory);
+            let held = open.memory.held.clone();
+            open.outcome =
+                judge::judge(&step.checks, clock::scaled(step.hold), &truths, &mut open.memory, now);
+            let noted = self.progress.step(&lesson.id, &step.id);
+            if open.memory.held != held {
+                noted.held = open.memory.held.clone();
+                save = true;
+            }
+            if open.outcome.green {
+                noted.state = if noted.solve { State::Solved } else { State::Done };
+                noted.done = true;
+                open.done_at = Some(now);
+                open.late = false;
+                save = true;
+            }
+            let patience = clock::scaled(step.within);
+            let due = open.acted.map(|at| at + patience);
+            open.late |= due.is_some_and(|due| due <= now);
+            needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
+        }
+        if let Some(keep) = &step.keep {
+            // What cannot be evaluated yet is not lost.
+            match keep.is.value(&facts, &[]) {
+                Ok(Value::Bool(kept)) => open.lost = !kept,
+                Ok(_) => open.lost = true,
+                Err(_) => {}
+            }
+        }
+        open.hints_left = step.hints.len() - shown(&self.progress, &lesson.id, step).min(step.hints.len());
+        if let Some(at) = open.done_at {
+            let over = now.duration_since(at) >= GROWS;
+            save |= self.tell_debrief(&facts);
+            match (over, &mut self.open) {
+                (true, Some(open)) => open.done_at = None,
+                _ => needs.wake = earlier(needs.wake, Some(at + GROWS)),
+            }
+        }
+        self.see_to(facts.take_wanted(), now, &mut needs);
+        (needs, save)
+    }
+
+    /// Renders the debrief in every language; keeps it if it says more than before.
+    fn tell_debrief(&mut self, facts: &Arc<Facts>) -> bool {
+        let Some((open, step)) = self.current() else { return false };
+        let (lesson, step) = (open.lesson.clone(), step.clone());
+        let predicted = self.progress.look(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
+        let mut changed = false;
+        for lang in &lesson.languages {
+            let told = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
+            let kept = self.progress.step(&lesson.id, &step.id).debrief.entry(lang.clone()).or_default();
+            if told.len() > kept.len() {
+                *kept = told;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    fn see_to(&mut self, wanted: Wanted, now: Instant, needs: &mut Needs) {
+        needs.kinds = wanted.kinds.into_iter().collect();
+        for probe in wanted.probes.into_iter().chain(wanted.used) {
+            if self.asking.contains(&probe) {
+                continue;
+            }
+            match self.answers.get(&probe) {
+                Some((at, _)) if now.duration_since(*at) < RENEW => {
+                    needs.wake = earlier(needs.wake, Some(*at + RENEW))
+                }
+                _ => {
+                    self.asking.insert(probe.clone());
+                    needs.probes.push(probe);
+                }
+            }
+        }
+        self.answers.retain(|_, (at, _)| now.duration_since(*at) <= STALE * 2);
+    }
+
+    /// Has every watch told what the store had when the question came?
+    pub fn caught_up(&self, with: &HashMap<String, i64>) -> bool {
+        self.objects.keys().all(|kind| {
+            let plural = kind.split('.').next().unwrap_or_default();
+            with.get(plural).is_none_or(|wanted| self.seen.get(plural).is_some_and(|seen| seen >= wanted))
+        })
+    }
+
+    /// Shows the next hint: one that fits the state before one that fits always, lower tiers first. False if there is none.
+    pub fn hint(&mut self) -> bool {
+        let facts = self.facts();
+        let Some((open, step)) = self.current() else { return false };
+        let (lesson, step) = (open.lesson.clone(), step.clone());
+        let seen = self.progress.step(&lesson.id, &step.id).hints.clone();
+        let mut fitting: Vec<_> = step
+            .hints
+            .iter()
+            .filter(|h| !seen.contains(&h.id) && h.when.as_ref().is_none_or(|w| w.holds(&facts)))
+            .collect();
+        fitting.sort_by_key(|h| (h.when.is_none(), h.tier));
+        let rendered =
+            fitting.into_iter().find_map(|hint| Some((hint.id.clone(), render(hint, &lesson, &facts)?)));
+        let Some((id, said)) = rendered else { return false };
+        self.progress.step(&lesson.id, &step.id).hints.push(id);
+        if let Some(open) = &mut self.open {
+            open.hints.push(said);
+        }
+        true
+    }
+
+    /// Hints of an earlier sitting, as they would be said now.
+    pub fn recall_hints(&mut self) {
+        let facts = self.facts();
+        let Some((open, step)) = self.current() else { return };
+        let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
+        let find = |id: &String| {
+            step.hints.iter().find(|h| h.id == *id).and_then(|h| render(h, &open.lesson, &facts))
+        };
+        let hints = ids.iter().filter_map(find).collect();
+        if let Some(open) = &mut self.open {
+            open.hints = hints;
+        }
+    }
+
+    /// All kinds that the open lesson looks at.
+    pub fn kinds(&self) -> Vec<String> {
+        let Some(open) = &self.open else { return vec![] };
+        let mut all: Vec<String> =
+            open.lesson.exprs().into_iter().flat_map(|e| e.kinds.iter().cloned()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+fn shown(progress: &Progress, lesson: &str, step: &Step) -> usize {
+    progress.look(lesson, &step.id).map_or(0, |p| p.hints.len())
+}
+
+fn render(hint: &super::format::Hint, lesson: &Lesson, facts: &Arc<Facts>) -> Option<BTreeMap<String, Hint>> {
+    let mut said = BTreeMap::new();
+    for lang in &lesson.languages {
+        let say = hint.say.get(lang)?.render(facts, &[]).ok()?;
+        said.insert(lang.clone(), Hint { tier: hint.tier, say });
+    }
+    Some(said)
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The qualified plural of a kind's name.
+pub fn qualified(kind: &str) -> Option<String> {
+    super::cel::facts::kind(kind).map(kinds::Kind::qualified)
+}

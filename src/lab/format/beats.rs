@@ -1,0 +1,116 @@
+//! `_beats.yaml`: the sentences of debriefs, shared by all lessons.
+
+use super::{EN, Fault, Templates, raw};
+use crate::lab::cel::{Expr, Template, Use};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[derive(Clone, Debug)]
+pub struct Beat {
+    /// Names and what they are bound to, in order; a later one may use earlier ones.
+    pub with: Vec<(String, Expr)>,
+    pub when: Option<Expr>,
+    pub say: Templates,
+}
+
+pub type Beats = BTreeMap<String, Beat>;
+
+/// Names that every beat may use: what the learner predicted, what was so, and whether the two are one.
+pub const GIVEN: &[&str] = &["said", "answer", "right"];
+
+/// Reads the beats and their other languages.
+pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Beats, Vec<Fault>> {
+    let raw: BTreeMap<String, raw::Beat> = raw::read(text, file, 1).map_err(|f| vec![f])?;
+    let mut faults = Vec::new();
+    let line = |text: &str, name: &str| {
+        text.lines().position(|l| l.starts_with(&format!("{name}:"))).map_or(1, |n| n + 1)
+    };
+    let mut beats = Beats::new();
+    for (name, raw) in raw {
+        let mut fault = |what: String| {
+            faults.push(Fault { file: file.into(), line: line(text, &name), what: format!("{name}: {what}") })
+        };
+        let mut bound: Vec<String> = GIVEN.iter().map(ToString::to_string).collect();
+        let mut with = Vec::new();
+        for (variable, source) in raw.with {
+            let names: Vec<&str> = bound.iter().map(String::as_str).collect();
+            let source = source.as_str().unwrap_or_default();
+            match Expr::compile(source, Use::Beat, &names) {
+                Ok(expr) => with.push((variable.clone(), expr)),
+                Err(error) => fault(error.to_string()),
+            }
+            bound.push(variable);
+        }
+        let names: Vec<&str> = bound.iter().map(String::as_str).collect();
+        let when = raw
+            .when
+            .and_then(|w| Expr::compile(&w, Use::Beat, &names).map_err(|e| fault(e.to_string())).ok());
+        let mut say = Templates::default();
+        match Template::compile(&raw.say, Use::Beat, &names) {
+            Ok(template) => say.put(EN, template),
+            Err(error) => fault(error.to_string()),
+        }
+        beats.insert(name, Beat { with, when, say });
+    }
+    for (lang, text, file) in others {
+        let words: BTreeMap<String, String> = match raw::read(text, file, 1) {
+            Ok(words) => words,
+            Err(fault) => {
+                faults.push(fault);
+                continue;
+            }
+        };
+        for name in beats.keys().filter(|n| !words.contains_key(*n)) {
+            faults.push(Fault {
+                file: (*file).into(),
+                line: 1,
+                what: format!("the beat {name:?} is missing"),
+            });
+        }
+        for (name, say) in &words {
+            let mut fault = |what: String| {
+                faults.push(Fault {
+                    file: (*file).into(),
+                    line: line(text, name),
+                    what: format!("{name}: {what}"),
+                })
+            };
+            let Some(beat) = beats.get_mut(name) else {
+                fault("there is no such beat in English".into());
+                continue;
+            };
+            let names: Vec<&str> =
+                beat.with.iter().map(|(n, _)| n.as_str()).chain(GIVEN.iter().copied()).collect();
+            match Template::compile(say, Use::Beat, &names) {
+                Ok(template) => beat.say.put(lang, template),
+                Err(error) => fault(error.to_string()),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(beats) } else { Err(faults) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_are_read_in_both_languages_and_slips_are_told() {
+        let (english, korean) =
+            (include_str!("../fixtures/_beats.yaml"), include_str!("../fixtures/_beats.ko.yaml"));
+        let read = |en: &str, ko: &str| {
+            parse(en, Path::new("_beats.yaml"), &[("ko", ko, Path::new("_beats.ko.yaml"))])
+                .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert!(read(english, korean).unwrap().contains_key("healed"));
+        assert!(
+            read(&english.replace("hop(\"kube", "hopp(\"kube"), korean).unwrap_err()[0]
+                .contains("did you mean \"hop\"")
+        );
+        assert!(read(english, &korean.replace("healed:", "heald:")).unwrap_err().len() == 2);
+        assert!(
+            read(english, &korean.replace("${c.node}", "${x.node}")).unwrap_err()[0]
+                .starts_with("_beats.ko.yaml:")
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! All lessons: those in the binary, or those in a directory.
+
+use super::{Beats, Fault, Lesson, OTHERS, beats, parse};
+use include_dir::{Dir, include_dir};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/lessons");
+
+/// The variable that names a directory to read lessons from, instead of those in the binary.
+pub const DIRECTORY: &str = "ROPEWALK_LESSONS";
+
+/// The directory that the environment names.
+pub fn directory() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).filter(|d| !d.is_empty()).map(PathBuf::from)
+}
+
+/// Lessons in order, and what is wrong with those that could not be read.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    pub lessons: Vec<Lesson>,
+    pub beats: Beats,
+    pub faults: Vec<Fault>,
+}
+
+impl Library {
+    /// From the directory that the environment names, else from the binary.
+    pub fn load() -> Library {
+        match directory() {
+            Some(directory) => Library::read(&directory),
+            None => Library::built_in(),
+        }
+    }
+
+    pub fn built_in() -> Library {
+        let mut files = BTreeMap::new();
+        gather(&BUILT_IN, &mut files);
+        Library::of(&files)
+    }
+
+    /// From a directory laid out as `TRACK/NN-name/lesson.md`.
+    pub fn read(directory: &Path) -> Library {
+        let mut files = BTreeMap::new();
+        let mut faults = Vec::new();
+        walk(directory, 0, &mut |file| match std::fs::read_to_string(file) {
+            Ok(text) => _ = files.insert(file.to_path_buf(), text),
+            Err(error) => faults.push(Fault { file: file.into(), line: 1, what: error.to_string() }),
+        });
+        if files.is_empty() && faults.is_empty() {
+            faults.push(Fault { file: directory.into(), line: 1, what: "there are no lessons here".into() });
+        }
+        let mut library = Library::of(&files);
+        library.faults.extend(faults);
+        library
+    }
+
+    fn of(files: &BTreeMap<PathBuf, String>) -> Library {
+        let mut library = Library::default();
+        let beside = |file: &Path, stem: &str, ending: &str| -> Vec<(&str, &String, PathBuf)> {
+            let other = |lang: &&'static str| {
+                let path = file.with_file_name(format!("{stem}.{lang}.{ending}"));
+                files.get(&path).map(|text| (*lang, text, path))
+            };
+            OTHERS.iter().filter_map(other).collect()
+        };
+        for (file, text) in files {
+            match file.file_name().and_then(|n| n.to_str()) {
+                Some("lesson.md") => {
+                    let others = beside(file, "lesson", "md");
+                    let others: Vec<(&str, &str, &Path)> =
+                        others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
+                    match parse(text, file, &others) {
+                        Ok(lesson) => library.lessons.push(lesson),
+                        Err(faults) => library.faults.extend(faults),
+                    }
+                }
+                Some("_beats.yaml") => {
+                    let others = beside(file, "_beats", "yaml");
+                    let others: Vec<(&str, &str, &Path)> =
+                        others.iter().map(|(l, t, p)| (*l, t.as_str(), p.as_path())).collect();
+                    match beats::parse(text, file, &others) {
+                        Ok(beats) => library.beats.extend(beats),
+                        Err(faults) => library.faults.extend(faults),
+                    }
+                }
+                _ => {}
+            }
+        }
+        library.lessons.sort_by_key(|l| (track_order(&l.track), l.track.clone(), l.order));
+        library.check();
+        library
+    }
+
+    /// What only shows when all are there.
+    fn check(&mut self) {
+        let ids: Vec<String> = self.lessons.iter().map(|l| l.id.clone()).collect();
+        for lesson in &self.lessons {
+            let mut fault =
+                |what: String| self.faults.push(Fault { file: lesson.file.clone(), line: 1, what });
+            if ids.iter().filter(|id| **id == lesson.id).count() > 1 {
+                fault(format!("two lessons have the id {:?}", lesson.id));
+            }
+            for step in &lesson.steps {
+                for beat in step.debrief.iter().filter(|b| *b != "predicted" && !self.beats.contains_key(*b))
+                {
+                    fault(format!("step {:?}: there is no beat {beat:?} in _beats.yaml", step.id));
+                }
+            }
+        }
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Lesson> {
+        self.lessons.iter().find(|l| l.id == id)
+    }
+
+    /// The lesson that a person means: `first-voyage/04`, `first-voyage/04-run-a-pod`, `04` or `4` in the track they are in.
+    pub fn find(&self, word: &str, track: Option<&str>) -> Option<&Lesson> {
+        if let Some(lesson) = self.get(word) {
+            return Some(lesson);
+        }
+        let (track, rest) = match word.split_once('/') {
+            Some((track, rest)) => (track, rest),
+            None => (track.or_else(|| self.lessons.first().map(|l| l.track.as_str()))?, word),
+        };
+        let number: u32 = rest.split('-').next()?.parse().ok()?;
+        self.lessons.iter().find(|l| l.track == track && l.order == number)
+    }
+
+    /// The lesson after this one in its track, or the first of the next track.
+    pub fn after(&self, id: &str) -> Option<&Lesson> {
+        let at = self.lessons.iter().position(|l| l.id == id)?;
+        self.lessons.get(at + 1)
+    }
+}
+
+/// Tracks in the order in which they are learnt; others follow by name.
+fn track_order(track: &str) -> usize {
+    let known = ["first-voyage", "control-tower", "hard-way", "operations"];
+    known.iter().position(|t| *t == track).unwrap_or(known.len())
+}
+
+fn gather(dir: &Dir<'_>, into: &mut BTreeMap<PathBuf, String>) {
+    for file in dir.files() {
+        if let Some(text) = file.contents_utf8() {
+            into.insert(Path::new("lessons").join(file.path()), text.into());
+        }
+    }
+    dir.dirs().for_each(|d| gather(d, into));
+}
+
+fn walk(directory: &Path, depth: usize, found: &mut impl FnMut(&Path)) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        if path.is_dir() && depth < 4 {
+            walk(&path, depth + 1, found);
+        } else if path.extension().is_some_and(|e| e == "md" || e == "yaml") {
+            found(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_lessons_is_read_and_searched() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        assert_eq!(library.lessons.len(), 1, "{:?}", library.faults);
+        for word in ["first-voyage/04", "first-voyage/04-run-a-pod", "first-voyage/4", "04", "4"] {
+            assert!(library.find(word, None).is_some(), "{word}");
+        }
+        assert!(library.find("05", None).is_none() && library.after("first-voyage/04").is_none());
+        // The example's beats `scheduled` and `started` are not among the two that are written out.
+        assert!(library.faults.iter().any(|f| f.what.contains("no beat \"scheduled\"")));
+    }
+
+    #[test]
+    fn what_is_in_the_binary_is_sound() {
+        let library = Library::built_in();
+        assert_eq!(library.faults, []);
+    }
+}

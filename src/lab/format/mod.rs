@@ -1,0 +1,170 @@
+//! Lessons as files: what machines read and English in `lesson.md`, further languages beside it, texts only.
+
+mod beats;
+pub mod library;
+mod prose;
+mod raw;
+mod track;
+
+pub use beats::{Beat, Beats};
+pub use library::Library;
+pub use prose::{Section, sh_blocks};
+pub use track::parse;
+
+use super::cel::{Expr, Template};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is wrong in a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}:{line}: {what}", file.display())]
+pub struct Fault {
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    pub what: String,
+}
+
+pub const EN: &str = "en";
+/// Languages beside English.
+pub const OTHERS: &[&str] = &["ko"];
+
+/// A text in every language of its lesson.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(BTreeMap<String, String>);
+
+impl Text {
+    pub fn new(english: &str) -> Text {
+        Text([(EN.to_string(), english.to_string())].into())
+    }
+    pub fn put(&mut self, lang: &str, text: &str) {
+        self.0.insert(lang.into(), text.into());
+    }
+    /// English stands in for a language that is missing.
+    pub fn get(&self, lang: &str) -> &str {
+        self.0.get(lang).or_else(|| self.0.get(EN)).map_or("", String::as_str)
+    }
+}
+
+/// A text with `${…}`, in every language.
+#[derive(Clone, Debug, Default)]
+pub struct Templates(BTreeMap<String, Template>);
+
+impl Templates {
+    pub fn put(&mut self, lang: &str, template: Template) {
+        self.0.insert(lang.into(), template);
+    }
+    pub fn get(&self, lang: &str) -> Option<&Template> {
+        self.0.get(lang).or_else(|| self.0.get(EN))
+    }
+    pub fn all(&self) -> impl Iterator<Item = &Template> {
+        self.0.values()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Lesson {
+    pub id: String,
+    pub track: String,
+    pub order: u32,
+    pub title: Text,
+    pub row: String,
+    pub minutes: u32,
+    pub needs: Vec<String>,
+    pub requires: Vec<String>,
+    /// REPL lines run as the teacher before the first step.
+    pub setup: Vec<String>,
+    pub clock: f64,
+    pub faults: Vec<String>,
+    pub view: String,
+    pub steps: Vec<Step>,
+    /// Prose before the first section.
+    pub intro: Text,
+    pub languages: Vec<String>,
+    pub file: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub id: String,
+    pub task: Text,
+    /// Markdown of the section with this id.
+    pub prose: Text,
+    pub view: Option<String>,
+    pub predict: Option<Predict>,
+    pub checks: Vec<Check>,
+    pub hold: Duration,
+    pub within: Duration,
+    /// How long a wrong state is watched before it counts as red, in `lesson test`.
+    pub settle: Duration,
+    pub keep: Option<Keep>,
+    pub faults: Vec<String>,
+    pub requires: Vec<String>,
+    pub optional: bool,
+    pub hints: Vec<Hint>,
+    pub solution: Vec<String>,
+    pub also: Vec<Vec<String>>,
+    pub wrong: Vec<Wrong>,
+    /// Names of beats.
+    pub debrief: Vec<String>,
+    pub remember: Text,
+}
+
+#[derive(Clone, Debug)]
+pub struct Predict {
+    pub question: Text,
+    /// Letter and text.
+    pub choices: Vec<(String, Text)>,
+    pub answer: String,
+    /// Proves the answer, after the solution.
+    pub because: Option<Expr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Empty: the task says it.
+    pub that: Text,
+    pub is: Expr,
+}
+
+#[derive(Clone, Debug)]
+pub struct Keep {
+    pub is: Expr,
+    pub say: Text,
+}
+
+#[derive(Clone, Debug)]
+pub struct Hint {
+    pub id: String,
+    pub tier: u8,
+    pub when: Option<Expr>,
+    pub say: Templates,
+}
+
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    pub lines: Vec<String>,
+    pub why: String,
+}
+
+impl Lesson {
+    /// Every expression in it, for whoever wants to know what it looks at.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        let mut all = Vec::new();
+        for step in &self.steps {
+            all.extend(step.checks.iter().map(|c| &c.is));
+            all.extend(step.keep.iter().map(|k| &k.is));
+            all.extend(step.predict.iter().filter_map(|p| p.because.as_ref()));
+            for hint in &step.hints {
+                all.extend(hint.when.iter());
+                all.extend(hint.say.all().flat_map(Template::exprs));
+            }
+        }
+        all
+    }
+
+    pub fn step(&self, id: &str) -> Option<usize> {
+        self.steps.iter().position(|s| s.id == id)
+    }
+}

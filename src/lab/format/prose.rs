@@ -1,0 +1,92 @@
+//! The Markdown part: an introduction, and a section a step.
+
+use super::Fault;
+use std::path::Path;
+
+/// A section with an id: `## Run it {#run}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    pub id: String,
+    pub heading: String,
+    /// Without its heading line.
+    pub text: String,
+    /// Of its heading, from 1.
+    pub line: usize,
+}
+
+/// Front matter, the line it begins on, the rest, and the line that begins on.
+pub fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str, usize), Fault> {
+    let fault = |line, what: &str| Fault { file: file.into(), line, what: what.into() };
+    let rest = text.strip_prefix("---\n").ok_or_else(|| fault(1, "a lesson begins with a line ---"))?;
+    let end = rest
+        .find("\n---\n")
+        .ok_or_else(|| fault(1, "the front matter does not end: a line --- is missing"))?;
+    let front = &rest[..end + 1];
+    let body = &rest[end + 5..];
+    Ok((front, 2, body, 3 + front.lines().count()))
+}
+
+/// The introduction (without the `# Title` line) and the sections. `first` is the line that `text` begins on.
+pub fn sections(text: &str, first: usize, file: &Path) -> Result<(String, Vec<Section>), Fault> {
+    let (mut intro, mut all, mut fence) = (String::new(), Vec::<Section>::new(), false);
+    for (at, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fence = !fence;
+        }
+        let heading = line.strip_prefix("## ").filter(|_| !fence);
+        match heading {
+            Some(heading) => {
+                let cut = heading.trim_end().strip_suffix('}').and_then(|h| h.rsplit_once("{#"));
+                let Some((heading, id)) = cut else {
+                    let what = format!("the section {heading:?} names no step; write ## {heading} {{#step}}");
+                    return Err(Fault { file: file.into(), line: first + at, what });
+                };
+                let (heading, id) = (heading.trim().to_string(), id.to_string());
+                all.push(Section { id, heading, text: String::new(), line: first + at });
+            }
+            None if line.starts_with("# ") && !fence => {}
+            None => {
+                let into = all.last_mut().map_or(&mut intro, |s| &mut s.text);
+                into.push_str(line);
+                into.push('\n');
+            }
+        }
+    }
+    for section in &mut all {
+        section.text = section.text.trim().to_string();
+    }
+    Ok((intro.trim().to_string(), all))
+}
+
+/// Code blocks as (language, text).
+pub fn code_blocks(markdown: &str) -> Vec<(String, String)> {
+    let mut blocks: Vec<(String, String)> = Vec::new();
+    let mut open = false;
+    for line in markdown.lines() {
+        match line.trim_start().strip_prefix("```") {
+            Some(lang) if !open => {
+                blocks.push((lang.trim().to_string(), String::new()));
+                open = true;
+            }
+            Some(_) => open = false,
+            None if open => {
+                if let Some((_, text)) = blocks.last_mut() {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+/// Lines of the blocks that a shell can run.
+pub fn sh_blocks(markdown: &str) -> Vec<Vec<String>> {
+    let shell = |(lang, _): &(String, String)| lang == "sh" || lang == "console";
+    code_blocks(markdown)
+        .into_iter()
+        .filter(shell)
+        .map(|(_, text)| text.lines().map(String::from).collect())
+        .collect()
+}

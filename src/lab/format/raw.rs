@@ -1,0 +1,248 @@
+//! The front matter as it is written, before anything is checked or compiled.
+
+use super::Fault;
+use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lesson {
+    pub id: String,
+    pub title: String,
+    pub track: String,
+    pub order: u32,
+    #[serde(default)]
+    pub row: String,
+    #[serde(default = "minutes")]
+    pub minutes: u32,
+    #[serde(default)]
+    pub needs: Vec<String>,
+    #[serde(default)]
+    pub requires: Vec<String>,
+    #[serde(default)]
+    pub setup: Vec<String>,
+    #[serde(default)]
+    pub clock: Clock,
+    #[serde(default)]
+    pub faults: Vec<String>,
+    #[serde(default = "cluster")]
+    pub view: String,
+    pub steps: Vec<Step>,
+}
+
+fn minutes() -> u32 {
+    5
+}
+fn cluster() -> String {
+    "cluster".into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    pub scale: f64,
+}
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock { scale: 1.0 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub id: String,
+    pub task: String,
+    pub view: Option<String>,
+    pub predict: Option<Predict>,
+    pub check: Checks,
+    pub hold: Option<Span>,
+    pub within: Option<Span>,
+    pub settle: Option<Span>,
+    pub keep: Option<Keep>,
+    #[serde(default)]
+    pub faults: Vec<String>,
+    #[serde(default)]
+    pub requires: Vec<String>,
+    #[serde(default)]
+    pub optional: bool,
+    #[serde(default)]
+    pub hints: Vec<Hint>,
+    pub solution: Vec<String>,
+    #[serde(default)]
+    pub also: Vec<Vec<String>>,
+    #[serde(default)]
+    pub wrong: Vec<Wrong>,
+    #[serde(default)]
+    pub debrief: Vec<String>,
+    pub remember: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predict {
+    pub question: String,
+    pub choices: BTreeMap<String, String>,
+    pub answer: String,
+    pub because: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    pub is: String,
+    pub say: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    pub that: String,
+    pub is: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hint {
+    pub id: Option<String>,
+    pub tier: u8,
+    pub when: Option<String>,
+    pub say: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wrong {
+    #[serde(rename = "do")]
+    pub lines: Vec<String>,
+    pub why: String,
+}
+
+// -- further languages: the same ids, texts only
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    pub id: String,
+    pub title: String,
+    pub steps: Vec<StepWords>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepWords {
+    pub id: String,
+    pub task: String,
+    pub predict: Option<PredictWords>,
+    #[serde(default)]
+    pub check: Vec<String>,
+    #[serde(default)]
+    pub hints: BTreeMap<String, String>,
+    pub keep: Option<String>,
+    pub remember: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictWords {
+    pub question: String,
+    pub choices: BTreeMap<String, String>,
+}
+
+// -- beats
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beat {
+    #[serde(default)]
+    pub with: serde_json::Map<String, serde_json::Value>, // which keeps the order
+    pub when: Option<String>,
+    pub say: String,
+}
+
+/// One expression, or a list of them with a sentence each. By hand, so that errors keep their line.
+pub enum Checks {
+    One(String),
+    Each(Vec<Check>),
+}
+
+impl<'de> Deserialize<'de> for Checks {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Checks, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Checks;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an expression, or a list of {that, is}")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Checks, E> {
+                Ok(Checks::One(text.into()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Checks, A::Error> {
+                let mut all = Vec::new();
+                while let Some(check) = list.next_element()? {
+                    all.push(check);
+                }
+                Ok(Checks::Each(all))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Checks, A::Error> {
+                Check::deserialize(de::value::MapAccessDeserializer::new(map)).map(|c| Checks::Each(vec![c]))
+            }
+        }
+        from.deserialize_any(Either)
+    }
+}
+
+/// `500ms`, `3s`, `2m`.
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
+        struct Text; // a visitor's errors keep their line
+        impl Visitor<'_> for Text {
+            type Value = Span;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as 500ms, 3s or 2m")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+                let number: Option<f64> = text[..text.len() - unit.len()].parse().ok();
+                let scale = match unit {
+                    "ms" => 0.001,
+                    "s" => 1.0,
+                    "m" => 60.0,
+                    _ => f64::NAN,
+                };
+                let span = Duration::try_from_secs_f64(number.unwrap_or(f64::NAN) * scale);
+                span.map(Span)
+                    .map_err(|_| E::custom(format!("{text:?} is no duration; write 500ms, 3s or 2m")))
+            }
+        }
+        from.deserialize_str(Text)
+    }
+}
+
+/// Reads YAML that begins on line `first` of the file. Unknown keys are answered with the nearest known one.
+pub fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -> Result<T, Fault> {
+    serde_yaml::from_str(yaml).map_err(|error| {
+        let line = error.location().map_or(first, |l| first + l.line() - 1);
+        let text = error.to_string();
+        let text = text.split(" at line ").next().unwrap_or_default().to_string();
+        Fault { file: file.into(), line, what: nearest(&text).unwrap_or(text) }
+    })
+}
+
+/// serde names the unknown field and all that would do; people want the one they meant.
+fn nearest(text: &str) -> Option<String> {
+    let rest = &text[text.find("unknown field `")? + "unknown field `".len()..];
+    let (unknown, rest) = rest.split_once('`')?;
+    let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+    let near = known.iter().map(|k| (strsim::osa_distance(k, unknown), *k)).min()?;
+    Some(match near {
+        (distance, near) if distance <= 3 => format!("unknown key {unknown:?}; did you mean {near:?}?"),
+        _ => format!("unknown key {unknown:?}; there are {}", known.join(", ")),
+    })
+}

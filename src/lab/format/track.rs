@@ -1,0 +1,387 @@
+//! From text to a lesson that can be played, or to what is wrong with it.
+
+use super::raw::{self, Checks};
+use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
+use crate::lab::cel::{self, Expr, Template, Use};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+const HOLD: Duration = Duration::from_secs(1);
+const WITHIN: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(3);
+pub const VIEWS: &[&str] = &["cluster", "control-plane", "raft", "scheduling", "network", "rollout", "pod"];
+
+/// Reads a lesson: its English file, and the files of further languages by name of the language. Lists every fault that is found.
+pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Lesson, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut lesson = english(text, file, &mut faults).map_err(|fault| vec![fault])?;
+    for (lang, text, file) in others {
+        // Against an English text that is broken itself, differences mean nothing.
+        if OTHERS.contains(lang) && faults.is_empty() {
+            match translate(&mut lesson, lang, text, file, &mut faults) {
+                Ok(()) => lesson.languages.push((*lang).into()),
+                Err(fault) => faults.push(fault),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(lesson) } else { Err(faults) }
+}
+
+/// Compiles what stands in a file, and notes where it stands if it does not compile.
+struct Compiler<'a> {
+    text: &'a str,
+    file: &'a Path,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Compiler<'_> {
+    /// The first line that holds this text, or the beginning of it.
+    fn line(&self, text: &str) -> usize {
+        let begin: String = text.lines().next().unwrap_or_default().chars().take(60).collect();
+        self.text
+            .lines()
+            .position(|l| l.contains(&begin) || l.replace("''", "'").replace("\\\"", "\"").contains(&begin))
+            .map_or(1, |n| n + 1)
+    }
+    fn fault(&mut self, near: &str, what: String) {
+        let line = self.line(near);
+        self.faults.push(Fault { file: self.file.into(), line, what });
+    }
+    fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
+        self.keep(source, Expr::compile(source, place, &[]))
+    }
+    fn template(&mut self, text: &str) -> Option<Template> {
+        self.keep(text, Template::compile(text, Use::Hint, &[]))
+    }
+    fn keep<T>(&mut self, near: &str, compiled: Result<T, cel::Error>) -> Option<T> {
+        compiled.map_err(|e| self.fault(near, e.to_string())).ok()
+    }
+}
+
+fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, Fault> {
+    let (front, first, body, body_first) = prose::split(text, file)?;
+    let raw: raw::Lesson = raw::read(front, file, first)?;
+    let (intro, sections) = prose::sections(body, body_first, file)?;
+    let mut on = Compiler { text, file, faults };
+    let mut ids = BTreeSet::new();
+    for step in &raw.steps {
+        if !ids.insert(step.id.clone()) {
+            on.fault(&format!("id: {}", step.id), format!("two steps are called {:?}", step.id));
+        }
+    }
+    let order: Vec<&str> = raw.steps.iter().map(|s| s.id.as_str()).collect();
+    let written: Vec<&str> = sections.iter().map(|s| s.id.as_str()).collect();
+    if order != written {
+        let line = sections.first().map_or(body_first, |s| s.line);
+        let what = format!("the sections are {}, the steps {}", written.join(", "), order.join(", "));
+        on.faults.push(Fault { file: file.into(), line, what });
+    }
+    if raw.id != format!("{}/{:02}", raw.track, raw.order) {
+        on.fault(
+            "id:",
+            format!("the id is {:?}, but track and order make {}/{:02}", raw.id, raw.track, raw.order),
+        );
+    }
+    if raw.steps.is_empty() {
+        on.fault("steps:", "a lesson has at least one step".into());
+    }
+    for view in raw.steps.iter().filter_map(|s| s.view.as_ref()).chain([&raw.view]) {
+        if !VIEWS.contains(&view.as_str()) {
+            on.fault(
+                &format!("view: {view}"),
+                format!("there is no view {view:?}; there are {}", VIEWS.join(", ")),
+            );
+        }
+    }
+    let mut steps = Vec::new();
+    for step in raw.steps {
+        let section = sections.iter().find(|s| s.id == step.id).map(|s| s.text.clone()).unwrap_or_default();
+        steps.push(one_step(&mut on, step, &section));
+    }
+    Ok(Lesson {
+        id: raw.id,
+        track: raw.track,
+        order: raw.order,
+        title: Text::new(&raw.title),
+        row: raw.row,
+        minutes: raw.minutes,
+        needs: raw.needs,
+        requires: raw.requires,
+        setup: raw.setup,
+        clock: raw.clock.scale,
+        faults: raw.faults,
+        view: raw.view,
+        steps,
+        intro: Text::new(&intro),
+        languages: vec![EN.into()],
+        file: file.into(),
+    })
+}
+
+fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: &str) -> Step {
+    let checks = match step.check {
+        Checks::One(is) => vec![(String::new(), is)],
+        Checks::Each(all) => all.into_iter().map(|c| (c.that, c.is)).collect(),
+    };
+    if checks.is_empty() {
+        on.fault(&format!("id: {}", step.id), format!("step {:?} checks nothing", step.id));
+    }
+    let checks = checks
+        .into_iter()
+        .filter_map(|(that, is)| Some(Check { that: Text::new(&that), is: on.expr(&is, Use::Check)? }))
+        .collect();
+    let predict = step.predict.map(|p| {
+        if !p.choices.contains_key(&p.answer) {
+            on.fault(&format!("answer: {}", p.answer), format!("{:?} is none of the choices", p.answer));
+        }
+        if let Some(odd) = p.choices.keys().find(|k| !matches!(k.as_str(), "a" | "b" | "c" | "d")) {
+            on.fault(odd, format!("choices are called a, b, c, d, not {odd:?}"));
+        }
+        Predict {
+            question: Text::new(&p.question),
+            choices: p.choices.into_iter().map(|(k, t)| (k, Text::new(&t))).collect(),
+            answer: p.answer,
+            because: p.because.and_then(|b| on.expr(&b, Use::Check)),
+        }
+    });
+    let mut hints = Vec::new();
+    for (at, hint) in step.hints.into_iter().enumerate() {
+        if !(1..=3).contains(&hint.tier) {
+            on.fault(
+                &hint.say,
+                format!("tiers are 1 where to look, 2 what is wrong, 3 the command; not {}", hint.tier),
+            );
+        }
+        let mut say = Templates::default();
+        if let Some(template) = on.template(&hint.say) {
+            say.put(EN, template);
+        }
+        let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
+        if hints.iter().any(|h: &Hint| h.id == id) {
+            on.fault(&format!("id: {id}"), format!("two hints are called {id:?}"));
+        }
+        hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.expr(&w, Use::Hint)), say });
+    }
+    if step.solution.is_empty() {
+        on.fault(&format!("id: {}", step.id), format!("step {:?} has no solution", step.id));
+    }
+    Step {
+        id: step.id,
+        task: Text::new(&step.task),
+        prose: Text::new(section),
+        view: step.view,
+        predict,
+        checks,
+        hold: step.hold.map_or(HOLD, |s| s.0),
+        within: step.within.map_or(WITHIN, |s| s.0),
+        settle: step.settle.map_or(SETTLE, |s| s.0),
+        keep: step.keep.and_then(|k| Some(Keep { is: on.expr(&k.is, Use::Check)?, say: Text::new(&k.say) })),
+        faults: step.faults,
+        requires: step.requires,
+        optional: step.optional,
+        hints,
+        solution: step.solution,
+        also: step.also,
+        wrong: step.wrong.into_iter().map(|w| Wrong { lines: w.lines, why: w.why }).collect(),
+        debrief: step.debrief,
+        remember: Text::new(step.remember.as_deref().unwrap_or_default()),
+    }
+}
+
+/// Adds a language; whatever differs in structure is a fault.
+fn translate(
+    lesson: &mut Lesson,
+    lang: &str,
+    text: &str,
+    file: &Path,
+    faults: &mut Vec<Fault>,
+) -> Result<(), Fault> {
+    let (front, first, body, body_first) = prose::split(text, file)?;
+    let words: raw::Words = raw::read(front, file, first)?;
+    let (intro, sections) = prose::sections(body, body_first, file)?;
+    let mut on = Compiler { text, file, faults };
+    if words.id != lesson.id {
+        on.fault("id:", format!("the id is {:?}, in English {:?}", words.id, lesson.id));
+    }
+    let order: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
+    let here: Vec<&str> = words.steps.iter().map(|s| s.id.as_str()).collect();
+    if here != order {
+        return Err(Fault {
+            file: file.into(),
+            line: first,
+            what: format!("the steps are {}, in English {}", here.join(", "), order.join(", ")),
+        });
+    }
+    let written: Vec<&str> = sections.iter().map(|s| s.id.as_str()).collect();
+    if written != order {
+        return Err(Fault {
+            file: file.into(),
+            line: body_first,
+            what: format!("the sections are {}, in English {}", written.join(", "), order.join(", ")),
+        });
+    }
+    lesson.title.put(lang, &words.title);
+    same_code(&mut on, lesson.intro.get(EN), &intro, body_first);
+    lesson.intro.put(lang, &intro);
+    for ((step, words), section) in lesson.steps.iter_mut().zip(words.steps).zip(&sections) {
+        same_code(&mut on, step.prose.get(EN), &section.text, section.line);
+        step.prose.put(lang, &section.text);
+        step.task.put(lang, &words.task);
+        one_step_in(&mut on, step, words, lang);
+    }
+    Ok(())
+}
+
+/// Code is the same in every language.
+fn same_code(on: &mut Compiler<'_>, english: &str, here: &str, line: usize) {
+    if prose::code_blocks(english) != prose::code_blocks(here) {
+        on.faults.push(Fault {
+            file: on.file.into(),
+            line,
+            what: "the code blocks differ from the English ones".into(),
+        });
+    }
+}
+
+fn one_step_in(on: &mut Compiler<'_>, step: &mut Step, words: raw::StepWords, lang: &str) {
+    let here = format!("id: {}", step.id);
+    match (&mut step.predict, words.predict) {
+        (Some(predict), Some(words)) => {
+            predict.question.put(lang, &words.question);
+            if !predict.choices.iter().map(|(k, _)| k).eq(words.choices.keys()) {
+                on.fault(&here, format!("the choices of step {:?} are not called as in English", step.id));
+            }
+            for (key, text) in &mut predict.choices {
+                text.put(lang, words.choices.get(key).map_or("", String::as_str));
+            }
+        }
+        (None, None) => {}
+        (there, _) => {
+            let what = if there.is_some() { "is missing" } else { "is not in English" };
+            on.fault(&here, format!("the question of step {:?} {what}", step.id));
+        }
+    }
+    let sentences = step.checks.iter().filter(|c| !c.that.get(EN).is_empty()).count();
+    if sentences != words.check.len() {
+        on.fault(
+            &here,
+            format!("step {:?} has {} check texts, in English {sentences}", step.id, words.check.len()),
+        );
+    }
+    for (check, text) in step.checks.iter_mut().zip(&words.check) {
+        check.that.put(lang, text);
+    }
+    let ids: BTreeSet<&String> = step.hints.iter().map(|h| &h.id).collect();
+    if ids != words.hints.keys().collect() {
+        let (ours, theirs): (Vec<&String>, Vec<&String>) =
+            (words.hints.keys().collect(), ids.into_iter().collect());
+        on.fault(&here, format!("the hints of step {:?} are {ours:?}, in English {theirs:?}", step.id));
+    }
+    for hint in &mut step.hints {
+        if let Some(template) = words.hints.get(&hint.id).and_then(|text| on.template(text)) {
+            hint.say.put(lang, template);
+        }
+    }
+    if step.keep.is_some() != words.keep.is_some() {
+        on.fault(&here, format!("`keep` of step {:?} stands in one language only", step.id));
+    }
+    if let (Some(keep), Some(text)) = (&mut step.keep, &words.keep) {
+        keep.say.put(lang, text);
+    }
+    if step.remember.get(EN).is_empty() != words.remember.is_none() {
+        on.fault(&here, format!("`remember` of step {:?} stands in one language only", step.id));
+    }
+    if let Some(text) = &words.remember {
+        step.remember.put(lang, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LESSON: &str = include_str!("../fixtures/first-voyage/04-run-a-pod/lesson.md");
+    const KOREAN: &str = include_str!("../fixtures/first-voyage/04-run-a-pod/lesson.ko.md");
+
+    fn read(english: &str, korean: &str) -> Result<Lesson, Vec<String>> {
+        parse(english, Path::new("lesson.md"), &[("ko", korean, Path::new("lesson.ko.md"))])
+            .map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+    fn broken(from: &str, to: &str) -> Vec<String> {
+        assert!(LESSON.contains(from), "{from}");
+        read(&LESSON.replacen(from, to, 1), KOREAN).unwrap_err()
+    }
+    fn broken_korean(from: &str, to: &str) -> Vec<String> {
+        assert!(KOREAN.contains(from), "{from}");
+        read(LESSON, &KOREAN.replacen(from, to, 1)).unwrap_err()
+    }
+
+    #[test]
+    fn the_worked_example_is_read() {
+        let lesson = read(LESSON, KOREAN).unwrap();
+        assert_eq!(
+            (lesson.id.as_str(), lesson.steps.len(), lesson.languages.len()),
+            ("first-voyage/04", 3, 2)
+        );
+        let run = &lesson.steps[0];
+        assert_eq!((run.checks.len(), run.hints.len(), run.wrong.len(), run.within.as_secs()), (2, 5, 5, 20));
+        assert_eq!(run.also[0].last().map(String::as_str), Some("."));
+        assert_eq!(run.checks[1].that.get("ko"), "컨테이너가 준비되었다");
+        assert!(
+            run.prose.get("ko").contains("요청할 뿐이고") && lesson.intro.get(EN).contains("smallest thing")
+        );
+        assert!(!lesson.steps[1].checks[0].is.is_level() && run.checks[0].is.is_level());
+    }
+
+    #[test]
+    fn a_slip_names_file_line_and_what_was_meant() {
+        assert_eq!(
+            broken("    hold: 1s", "    hodl: 1s"),
+            ["lesson.md:28: unknown key \"hodl\"; did you mean \"hold\"?"]
+        );
+        assert_eq!(
+            broken("minutes: 7", "minuts: 7"),
+            ["lesson.md:7: unknown key \"minuts\"; did you mean \"minutes\"?"]
+        );
+        assert_eq!(
+            broken("{id: help, tier: 1", "{id: help, teir: 1"),
+            ["lesson.md:31: unknown key \"teir\"; did you mean \"tier\"?"]
+        );
+        assert_eq!(
+            broken("within: 20s", "within: 20"),
+            ["lesson.md:29: steps[0].within: \"20\" is no duration; write 500ms, 3s or 2m"]
+        );
+        assert_eq!(
+            broken(
+                "'ready(object(\"Pod\",\"default\",\"nginx-pod\"))'\n    hold",
+                "'raedy(object(\"Pod\",\"default\",\"nginx-pod\"))'\n    hold"
+            ),
+            ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
+        );
+    }
+
+    #[test]
+    fn a_check_that_looks_at_the_words_does_not_load() {
+        let told =
+            broken("check: 'trace.exists(t, t.user", "check: 'typed.size() > 0 && trace.exists(t, t.user");
+        assert!(told[0].contains("hints only"), "{told:?}");
+    }
+
+    #[test]
+    fn languages_that_differ_in_structure_are_refused() {
+        assert!(
+            broken_korean("  - id: inside", "  - id: insight")[0]
+                .contains("the steps are run, insight, again")
+        );
+        assert!(broken_korean("{#again}", "{#once}")[0].contains("the sections are"));
+        assert!(broken_korean("      typo: kunectl은", "      tipo: kunectl은")[0].contains("hints of step"));
+        assert!(broken_korean(", 컨테이너가 준비되었다]", "]")[0].contains("1 check texts, in English 2"));
+        assert!(broken_korean(", c: 컨트롤 플레인 노드에 있다}", "}")[0].contains("choices"));
+        assert!(
+            broken_korean("## 실행하기 {#run}\n", "## 실행하기 {#run}\n```sh\nls\n```\n")[0]
+                .contains("code blocks")
+        );
+        assert!(broken_korean("id: first-voyage/04", "id: first-voyage/05")[0].contains("in English"));
+    }
+}

@@ -1,0 +1,93 @@
+//! The engine as a guest of the cluster's process: a door for questions, a stream for those who follow.
+
+use super::actor::{self, Asked, Views};
+use super::view::{Ask, Question};
+use crate::cluster::control::Reply;
+use crate::cluster::guest::{Guest, Host};
+use crate::task::Crew;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The word by which the engine is asked for.
+pub const NAME: &str = "lesson";
+
+type Start = (mpsc::UnboundedReceiver<Asked>, watch::Sender<Views>);
+
+pub struct Lessons {
+    questions: mpsc::UnboundedSender<Asked>,
+    views: watch::Receiver<Views>,
+    start: Mutex<Option<Start>>,
+}
+
+impl Lessons {
+    pub fn new() -> Lessons {
+        let (questions, asked) = mpsc::unbounded_channel();
+        let (shown, views) = watch::channel(Views::default());
+        Lessons { questions, views, start: Mutex::new(Some((asked, shown))) }
+    }
+
+    /// The view in a language now and after every change.
+    fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
+        let mut views = self.views.clone();
+        views.mark_changed();
+        let told = stream::unfold((views, None), move |(mut views, last)| {
+            let lang = lang.clone();
+            async move {
+                loop {
+                    views.changed().await.ok()?;
+                    let view = views.borrow_and_update().get(&lang).cloned().unwrap_or_default();
+                    if last.as_ref() != Some(&view) {
+                        return Some((Reply::Ok(json!(view)), (views, Some(view))));
+                    }
+                }
+            }
+        });
+        told.boxed()
+    }
+}
+
+impl Guest for Lessons {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn start(&self, crew: &Crew, host: Host) {
+        let Some((asked, views)) = self.start.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let own = crew.clone();
+        crew.spawn(async move {
+            if let Err(error) = actor::run(own, host, asked, views).await {
+                tracing::error!(error = crate::cluster::chain(&error), "lessons cannot be played");
+            }
+        });
+    }
+
+    fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
+        let question: Question = match serde_json::from_value(question) {
+            Ok(question) => question,
+            Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
+        };
+        if matches!(question.ask, Ask::Follow) {
+            return self.follow(question.lang);
+        }
+        let (reply, answer) = oneshot::channel();
+        let asked = self.questions.send((question, reply));
+        let answer = async move {
+            match (asked, answer.await) {
+                (Ok(()), Ok(reply)) => reply,
+                _ => Reply::Error("the lesson engine has ended".into()),
+            }
+        };
+        stream::once(answer).boxed()
+    }
+}
+
+impl Default for Lessons {
+    fn default() -> Lessons {
+        Lessons::new()
+    }
+}

@@ -1,0 +1,143 @@
+//! Is the step done? Pure: what is true now, and what was noted before, make a verdict.
+
+use super::cel::Facts;
+use super::format::Check;
+use super::view::Verdict;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What has to be remembered between two judgements.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Checks of what has happened, by position: once true, true.
+    pub held: Vec<bool>,
+    /// Since when everything that has to be true at the same time has been.
+    pub since: Option<Instant>,
+}
+
+/// How the step stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub verdicts: Vec<Verdict>,
+    pub green: bool,
+    /// The first check that is not met.
+    pub unmet: Option<usize>,
+    /// When it turns green if nothing changes.
+    pub wake: Option<Instant>,
+}
+
+/// Which checks are true by these facts, in order. Those that need the network are asked only when the others are met.
+pub fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
+    let held = |at: usize| memory.held.get(at).copied().unwrap_or_default();
+    let mut truths: Vec<bool> = checks
+        .iter()
+        .enumerate()
+        .map(|(at, c)| held(at) || (!c.is.is_probe() && c.is.holds(facts)))
+        .collect();
+    let others = checks.iter().zip(&truths).all(|(c, truth)| *truth || c.is.is_probe());
+    if others {
+        for (check, truth) in checks.iter().zip(&mut truths).filter(|(c, _)| c.is.is_probe()) {
+            *truth = *truth || check.is.holds(facts);
+        }
+    }
+    truths
+}
+
+/// Judges, and brings the memory up to date.
+pub fn judge(
+    checks: &[Check],
+    hold: Duration,
+    truths: &[bool],
+    memory: &mut Memory,
+    now: Instant,
+) -> Outcome {
+    memory.held.resize(checks.len(), false);
+    for ((check, truth), held) in checks.iter().zip(truths).zip(&mut memory.held) {
+        *held |= *truth && !check.is.is_level();
+    }
+    let level: Vec<bool> = checks.iter().map(|c| c.is.is_level()).collect();
+    let met = |at: usize| if level[at] { truths[at] } else { memory.held[at] };
+    let together = (0..checks.len()).filter(|at| level[*at]).all(met);
+    let any_level = level.contains(&true);
+    memory.since = if together && any_level { Some(memory.since.unwrap_or(now)) } else { None };
+    let firm = !any_level || memory.since.is_some_and(|since| now.duration_since(since) >= hold);
+    let unmet = (0..checks.len()).find(|at| !met(*at));
+    let verdicts = (0..checks.len())
+        .map(|at| match (met(at), level[at]) {
+            (false, _) => Verdict::Unmet,
+            (true, true) if !firm => Verdict::Holding,
+            (true, _) => Verdict::Met,
+        })
+        .collect();
+    let wake = if unmet.is_none() && !firm { memory.since.map(|since| since + hold) } else { None };
+    Outcome { verdicts, green: unmet.is_none() && firm, unmet, wake }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::cel::{Expr, Use};
+    use crate::lab::format::Text;
+
+    const HOLD: Duration = Duration::from_secs(1);
+
+    /// One check of what is, one of what was.
+    fn checks() -> Vec<Check> {
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        vec![check("present('Pod','d','a')"), check("trace.exists(t, t.code == 409)")]
+    }
+
+    struct Play(Memory, Instant);
+    impl Play {
+        fn at(&mut self, ms: u64, truths: [bool; 2]) -> (bool, [Verdict; 2], bool) {
+            let out = judge(&checks(), HOLD, &truths, &mut self.0, self.1 + Duration::from_millis(ms));
+            (out.green, [out.verdicts[0], out.verdicts[1]], out.wake.is_some())
+        }
+    }
+    fn play() -> Play {
+        Play(Memory::default(), Instant::now())
+    }
+
+    #[test]
+    fn what_is_true_now_has_to_stay_true_and_what_happened_has_happened() {
+        use Verdict::{Holding, Met, Unmet};
+        let mut play = play();
+        assert_eq!(play.at(0, [false, true]), (false, [Unmet, Met], false));
+        assert_eq!(play.at(100, [true, false]), (false, [Holding, Met], true)); // the refusal stays seen
+        assert_eq!(play.at(1099, [true, false]), (false, [Holding, Met], true));
+        assert_eq!(play.at(1100, [true, false]), (true, [Met, Met], false));
+    }
+
+    #[test]
+    fn a_state_that_flaps_is_never_green() {
+        let mut play = play();
+        for n in 0..20 {
+            assert!(!play.at(n * 900, [true, true]).0);
+            assert!(!play.at(n * 900 + 450, [false, true]).0);
+        }
+    }
+
+    #[test]
+    fn history_alone_needs_no_holding() {
+        let only = vec![checks().remove(1)];
+        let out = judge(&only, HOLD, &[true], &mut Memory::default(), Instant::now());
+        assert!(out.green && out.wake.is_none());
+        let out = judge(&only, HOLD, &[false], &mut Memory::default(), Instant::now());
+        assert_eq!((out.green, out.unmet), (false, Some(0)));
+    }
+
+    #[test]
+    fn the_network_is_asked_last() {
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let checks = vec![check("http('http://localhost').status == 200"), check("since_step == 7")];
+        let facts = |since_step| Arc::new(Facts { since_step, ..Facts::default() });
+        let (no, yes) = (facts(1), facts(7));
+        assert_eq!(truths(&checks, &no, &Memory::default()), [false, false]);
+        assert!(no.take_wanted().probes.is_empty());
+        assert_eq!(truths(&checks, &yes, &Memory::default()), [false, true]);
+        assert_eq!(yes.take_wanted().probes.len(), 1);
+    }
+}

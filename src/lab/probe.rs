@@ -1,0 +1,160 @@
+//! What has to be asked over the network: HTTP from the host, commands in containers, logs, access reviews. All read only.
+
+use super::TEACHER;
+use super::cel::{Probe, value};
+use super::run;
+use crate::client::Client;
+use crate::client::kube::api::{Api, PostParams};
+use cel::Value;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A command or request that takes longer has failed.
+const LIMIT: Duration = Duration::from_secs(5);
+const BODY_MAX: usize = 1 << 20;
+
+/// Asks, and answers with what the expression sees. Never fails: a failure is an answer, too.
+pub async fn ask(probe: &Probe, client: &Client, kubeconfig: &Path) -> Value {
+    match probe {
+        Probe::Http { url, .. } => http(url).await,
+        Probe::Exec { target, command, .. } => {
+            let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
+            words.extend(pod(target));
+            words.extend(["--", "sh", "-c", command].map(String::from));
+            let ran = run::kubectl(words, String::new(), kubeconfig, LIMIT).await;
+            value::map([
+                ("exit", Value::Int(ran.code.into())),
+                ("stdout", value::text(&ran.stdout)),
+                ("stderr", value::text(&ran.stderr)),
+            ])
+        }
+        Probe::Logs { target } => {
+            let mut words: Vec<String> = ["kubectl", "logs"].map(String::from).into();
+            words.extend(pod(target));
+            value::text(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await.stdout)
+        }
+        Probe::Can { user, verb, resource, namespace } => {
+            let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+            let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+            let text = |t: &str| Some(t.to_string()).filter(|t| !t.is_empty());
+            let review = SubjectAccessReview {
+                spec: SubjectAccessReviewSpec {
+                    user: text(user),
+                    groups: Some(vec!["system:authenticated".into()]),
+                    resource_attributes: Some(ResourceAttributes {
+                        namespace: text(namespace),
+                        verb: text(verb),
+                        group: text(group),
+                        resource: text(resource),
+                        subresource: text(subresource),
+                        ..ResourceAttributes::default()
+                    }),
+                    ..SubjectAccessReviewSpec::default()
+                },
+                ..SubjectAccessReview::default()
+            };
+            let api: Api<SubjectAccessReview> = client.all();
+            let asked = tokio::time::timeout(LIMIT, api.create(&PostParams::default(), &review)).await;
+            Value::Bool(matches!(asked, Ok(Ok(answer)) if answer.status.as_ref().is_some_and(|s| s.allowed)))
+        }
+    }
+}
+
+/// `ns/pod[/container]` as kubectl's words.
+fn pod(target: &str) -> Vec<String> {
+    let parts: Vec<&str> = target.split('/').collect();
+    let mut words = match parts.as_slice() {
+        [namespace, pod, ..] => vec![(*pod).to_string(), "-n".into(), (*namespace).to_string()],
+        _ => vec![target.to_string()],
+    };
+    if let Some(container) = parts.get(2) {
+        words.extend(["-c".to_string(), (*container).to_string()]);
+    }
+    words
+}
+
+async fn http(url: &str) -> Value {
+    let began = Instant::now();
+    let (status, body, error) = match tokio::time::timeout(LIMIT, fetch(url)).await {
+        Ok(Ok((status, body))) => (status, body, String::new()),
+        Ok(Err(error)) => (0, String::new(), error),
+        Err(_) => (0, String::new(), "timed out".into()),
+    };
+    let by = body.lines().find_map(|l| l.trim().strip_prefix("pod: ")).unwrap_or_default().to_string();
+    value::map([
+        ("status", Value::Int(status)),
+        ("body", value::text(&body)),
+        ("error", value::text(&error)),
+        ("ms", Value::Float(began.elapsed().as_secs_f64() * 1000.0)),
+        ("by", value::text(&by)),
+    ])
+}
+
+/// One GET on a connection of its own, so that a Service chooses anew each time.
+async fn fetch(url: &str) -> Result<(i64, String), String> {
+    let uri: hyper::Uri = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err("only http:// is asked".into());
+    }
+    let host = uri.host().unwrap_or_default().to_string();
+    let port = uri.port_u16().unwrap_or(80);
+    let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+    let (mut send, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    let path = uri.path_and_query().map_or("/", |p| p.as_str());
+    let request = hyper::Request::get(path)
+        .header("host", format!("{host}:{port}"))
+        .header("user-agent", TEACHER)
+        .body(Empty::<Bytes>::new())
+        .map_err(|e| e.to_string())?;
+    let asked = async {
+        let answer = send.send_request(request).await.map_err(|e| e.to_string())?;
+        let status = answer.status().as_u16().into();
+        let body = Limited::new(answer.into_body(), BODY_MAX).collect().await.map_err(|e| e.to_string())?;
+        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+    };
+    tokio::pin!(asked);
+    tokio::select! {
+        done = &mut asked => done,
+        ended = connection => match ended {
+            Ok(()) => asked.await,
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::cel::value::{int_field, str_field};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_page_is_fetched_and_a_closed_port_is_an_answer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 512];
+            let n = stream.read(&mut buffer).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\npod: web-1\nx").await.unwrap();
+            String::from_utf8_lossy(&buffer[..n]).into_owned()
+        });
+        let answer = http(&format!("http://127.0.0.1:{port}/a?b")).await;
+        assert_eq!((int_field(&answer, "status"), str_field(&answer, "by")), (200, "web-1"));
+        assert!(server.await.unwrap().starts_with("GET /a?b HTTP/1.1"));
+        let refused = http(&format!("http://127.0.0.1:{port}/")).await;
+        assert_eq!(int_field(&refused, "status"), 0);
+        assert!(str_field(&refused, "error").contains("refused"), "{refused:?}");
+    }
+
+    #[test]
+    fn targets_become_kubectls_words() {
+        assert_eq!(pod("ns/p"), ["p", "-n", "ns"]);
+        assert_eq!(pod("ns/p/c"), ["p", "-n", "ns", "-c", "c"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! How far the learner is: one file in the cluster's directory, renewed whole after every change, so that `kill -9` loses nothing.
+
+use super::Error;
+use super::view::State;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The format of the file. Older ones are migrated (there are none yet), newer ones refused.
+pub const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    pub format: u32,
+    /// The open lesson.
+    pub open: Option<String>,
+    pub lessons: BTreeMap<String, Lesson>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lesson {
+    /// The current step's id.
+    pub step: String,
+    /// Store revision when it was opened for the first time.
+    pub began: i64,
+    /// The setup lines have been run.
+    pub set_up: bool,
+    pub steps: BTreeMap<String, Step>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Step {
+    pub state: State,
+    /// Once done, done: also while it is played again.
+    pub done: bool,
+    pub predicted: Option<String>,
+    /// Hints that were shown, in order.
+    pub hints: Vec<String>,
+    /// Store revision when the step began.
+    pub since: i64,
+    /// Checks of what has happened that have been true.
+    pub held: Vec<bool>,
+    /// The solution was asked for.
+    pub solve: bool,
+    /// What really happened, by language: the trace that told it does not outlive the cluster's process.
+    pub debrief: BTreeMap<String, Vec<String>>,
+}
+
+impl Progress {
+    /// A file that is not there is a beginning. Errors: it was written by a newer program, or is damaged.
+    pub fn load(path: &Path) -> Result<Progress, Error> {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Progress { format: FORMAT, ..Progress::default() });
+            }
+            Err(cause) => return Err(Error::File { path: path.into(), cause }),
+        };
+        let damaged = |e: serde_json::Error| Error::Damaged { path: path.into(), why: e.to_string() };
+        let head: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
+        match head["format"].as_u64() {
+            Some(found) if found > FORMAT.into() => {
+                Err(Error::Newer { path: path.into(), found, known: FORMAT })
+            }
+            _ => serde_json::from_value(head).map_err(damaged),
+        }
+    }
+
+    /// Written beside, brought to the disk, and put in its place in one move.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let failed = |cause| Error::File { path: PathBuf::from(path), cause };
+        let text = serde_json::to_vec_pretty(self).map_err(|e| failed(e.into()))?;
+        let fresh = path.with_extension("json.new");
+        let mut file = std::fs::File::create(&fresh).map_err(failed)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&fresh, path).map_err(failed)?;
+        // The move itself has to reach the disk, too.
+        match path.parent().map(std::fs::File::open) {
+            Some(Ok(directory)) => directory.sync_all().map_err(failed),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn lesson(&mut self, id: &str) -> &mut Lesson {
+        self.lessons.entry(id.into()).or_default()
+    }
+
+    pub fn step(&mut self, lesson: &str, step: &str) -> &mut Step {
+        self.lesson(lesson).steps.entry(step.into()).or_default()
+    }
+
+    pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
+        self.lessons.get(lesson)?.steps.get(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_read_and_what_is_newer_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lessons.json");
+        let mut progress = Progress::load(&path).unwrap();
+        assert_eq!(progress.format, FORMAT);
+        progress.open = Some("t/01".into());
+        progress.step("t/01", "a").state = State::Done;
+        progress.save(&path).unwrap();
+        assert_eq!(Progress::load(&path).unwrap(), progress);
+        assert!(!path.with_extension("json.new").exists());
+        std::fs::write(&path, r#"{"format": 9}"#).unwrap();
+        assert!(matches!(Progress::load(&path), Err(Error::Newer { found: 9, .. })));
+        std::fs::write(&path, "{").unwrap();
+        assert!(matches!(Progress::load(&path), Err(Error::Damaged { .. })));
+    }
+}

@@ -1,0 +1,321 @@
+//! What happened, as expressions see it: every version of every object, and every hop since the step began. Both come from the tap, where each
+//! committed write is told once, with the object's bytes.
+
+use super::cel::facts::Versions;
+use super::cel::value;
+use crate::api::kinds;
+use crate::tap::{Cause, Record};
+use cel::Value;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Versions that are kept of all objects together, and of one. At the bound the oldest go: a history then begins later, with the oldest
+/// version that is left.
+const VERSIONS_MAX: usize = 5_000;
+const VERSIONS_OF_ONE: usize = 500;
+/// Heartbeats would push everything else out.
+const VERSIONS_OF_HEARTBEATS: usize = 20;
+/// Hops that are kept since the step began. At the bound the oldest tenth goes; what a check has seen stays seen.
+const TRACE_MAX: usize = 10_000;
+/// Requests whose commit is remembered until their answer.
+const REQUESTS_MAX: usize = 512;
+
+type Key = (String, String, String);
+
+#[derive(Default)]
+pub struct Recorder {
+    pub versions: Arc<Versions>,
+    pub trace: Arc<Vec<Value>>,
+    /// The newest store revision seen.
+    pub revision: i64,
+    /// The newest revision of each plural.
+    pub of_plural: HashMap<String, i64>,
+    /// The newest record read.
+    pub seq: u64,
+    order: VecDeque<Key>,
+    /// What requests wrote: revision, and the controller whose child the object is.
+    written: VecDeque<(String, i64, String)>,
+}
+
+impl Recorder {
+    /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is open whose trace it could belong to.
+    pub fn take(&mut self, record: &Record, solving: Option<bool>) {
+        self.seq = record.seq;
+        if let (Some(revision), Some(object)) = (record.revision, &record.object) {
+            self.revision = self.revision.max(revision as i64);
+            let newest = self.of_plural.entry(object.resource.clone()).or_default();
+            *newest = (*newest).max(revision as i64);
+        }
+        if record.verb == "commit" && record.body.is_some() {
+            self.version(record);
+        }
+        if let Some(solving) = solving {
+            self.tell(record, solving);
+        }
+    }
+
+    fn tell(&mut self, record: &Record, solving: bool) {
+        // Events are looked up in the cluster; the writing of them is nobody's story.
+        if record.object.as_ref().is_some_and(|o| o.resource == "events") {
+            return;
+        }
+        let told = self.hop(record, solving);
+        let trace = Arc::make_mut(&mut self.trace);
+        if trace.len() >= TRACE_MAX {
+            trace.drain(..TRACE_MAX / 10);
+        }
+        trace.push(told);
+    }
+
+    /// A step begins: its trace is empty.
+    pub fn begin_step(&mut self) {
+        self.trace = Arc::default();
+    }
+
+    /// A step is taken up again: its trace is what the tap still has since that revision.
+    pub fn resume_step(&mut self, kept: &[Arc<Record>], since: i64) {
+        self.begin_step();
+        let later =
+            |r: &&Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
+        let Some(first) = kept.iter().position(|r| later(&r)) else { return };
+        // The commit is not the first record of its request.
+        let id = kept[first].request.as_ref().map(|q| q.id.clone());
+        let own = |r: &&Arc<Record>| r.request.as_ref().map(|q| &q.id) == id.as_ref();
+        let first = kept[..first].iter().position(|r| own(&r)).unwrap_or(first);
+        self.written.clear();
+        for record in &kept[first..] {
+            self.note(record);
+            self.tell(record, false);
+        }
+    }
+
+    /// Remembers what a request wrote until its answer comes.
+    fn note(&mut self, record: &Record) {
+        if let (Some(request), Some(body)) = (&record.request, &record.body)
+            && record.verb == "commit"
+            && let Ok(json) = serde_json::from_slice(body)
+        {
+            self.wrote(&request.id, record.revision.unwrap_or_default() as i64, &json);
+        }
+    }
+
+    fn wrote(&mut self, request: &str, revision: i64, json: &serde_json::Value) {
+        if self.written.len() == REQUESTS_MAX {
+            self.written.pop_front();
+        }
+        self.written.push_back((request.to_string(), revision, controller(json)));
+    }
+
+    /// What a watch saw of an object whose writing nobody told: it was there before.
+    pub fn found(&mut self, plural: &str, json: &serde_json::Value) {
+        let meta = &json["metadata"];
+        let part = |key: &str| meta[key].as_str().unwrap_or_default().to_string();
+        let key = (plural.to_string(), part("namespace"), part("name"));
+        if self.versions.contains_key(&key) {
+            return;
+        }
+        let revision = part("resourceVersion").parse().unwrap_or_default();
+        let at = meta["creationTimestamp"].as_str().and_then(|t| t.parse().ok());
+        self.add(key, told(revision, at, "ADDED", "", value::of_json(json)));
+    }
+
+    fn version(&mut self, record: &Record) {
+        let (Some(object), Some(body)) = (&record.object, &record.body) else { return };
+        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else { return };
+        let verb = match (record.detail["created"] == true, record.detail["deleted"] == true) {
+            (true, _) => "ADDED",
+            (_, true) => "DELETED",
+            _ => "MODIFIED",
+        };
+        let user = record.request.as_ref().map_or("", |r| r.user.as_str());
+        let revision = record.revision.unwrap_or_default() as i64;
+        if let Some(request) = &record.request {
+            self.wrote(&request.id, revision, &json);
+        }
+        let key = (object.resource.clone(), object.namespace.clone(), object.name.clone());
+        self.add(key, told(revision, Some(record.at), verb, user, value::of_json(&json)));
+    }
+
+    fn add(&mut self, key: Key, version: Value) {
+        let versions = Arc::make_mut(&mut self.versions);
+        let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
+        of_one.push(version);
+        let most = if key.0 == "leases" { VERSIONS_OF_HEARTBEATS } else { VERSIONS_OF_ONE };
+        if of_one.len() > most {
+            of_one.remove(0);
+        } else {
+            self.order.push_back(key);
+        }
+        if self.order.len() > VERSIONS_MAX
+            && let Some(oldest) = self.order.pop_front()
+            && let Some(list) = versions.get_mut(&oldest)
+        {
+            let list = Arc::make_mut(list);
+            list.remove(0);
+            if list.is_empty() {
+                versions.remove(&oldest);
+            }
+        }
+    }
+
+    fn hop(&self, record: &Record, solving: bool) -> Value {
+        let request = record.request.as_ref();
+        let written = request.and_then(|r| self.written.iter().rfind(|(id, ..)| *id == r.id));
+        let answer = record.verb == "answer" && request.is_some_and(|r| !r.verb.is_empty());
+        let verb = match request {
+            Some(r) if answer => r.verb.as_str(),
+            _ => record.verb.as_str(),
+        };
+        let mut revision = record.revision.map_or(0, |r| r as i64);
+        if let (true, Some((_, written, _))) = (answer, written) {
+            revision = *written;
+        }
+        let object = record.object.as_ref().map_or(String::new(), |o| {
+            name(&o.resource, &o.namespace, &o.name, request.map_or("", |r| r.subresource.as_str()))
+        });
+        let cause = match &record.cause {
+            Some(Cause::Revision(r)) => Value::Int(*r as i64),
+            Some(Cause::Request(id)) => value::text(id),
+            None => value::text(""),
+        };
+        let user = request.map_or("", |r| r.user.as_str());
+        let learner = !user.is_empty() && user != super::TEACHER && !user.starts_with("system:");
+        let by_component = match user {
+            "system:kube-scheduler" => "kube-scheduler",
+            user if user.starts_with("system:node:") => "kubelet",
+            "system:kube-controller-manager" => written.map_or("", |(_, _, c)| c.as_str()),
+            _ => "",
+        };
+        value::map([
+            ("at", value::time(record.at)),
+            ("node", value::text(&record.node)),
+            ("component", value::text(&record.component)),
+            ("by_component", value::text(by_component)),
+            ("verb", value::text(verb)),
+            ("object", value::text(&object)),
+            ("revision", Value::Int(revision)),
+            ("cause", cause),
+            (
+                "took",
+                Value::Duration(chrono::Duration::microseconds(record.took_us.min(i64::MAX as u64) as i64)),
+            ),
+            ("detail", if record.detail.is_null() { value::empty() } else { value::of_json(&record.detail) }),
+            ("user", value::text(user)),
+            ("code", Value::Int(request.map_or(0, |r| r.code.into()))),
+            ("dry_run", Value::Bool(request.is_some_and(|r| r.dry_run))),
+            ("request", value::text(request.map_or("", |r| r.id.as_str()))),
+            ("session", value::text(request.map_or("", |r| r.session.as_str()))),
+            ("by", value::text(if solving && learner { "solve" } else { "" })),
+        ])
+    }
+}
+
+fn told(revision: i64, at: Option<jiff::Timestamp>, verb: &str, user: &str, object: Value) -> Value {
+    value::map([
+        ("revision", Value::Int(revision)),
+        ("at", at.map_or(Value::Null, value::time)),
+        ("verb", value::text(verb)),
+        ("user", value::text(user)),
+        ("object", object),
+    ])
+}
+
+/// Which controller makes such an object: `replicaset-controller` for a ReplicaSet's pod.
+fn controller(json: &serde_json::Value) -> String {
+    let owners = json["metadata"]["ownerReferences"].as_array();
+    let owner =
+        owners.and_then(|all| all.iter().find(|o| o["controller"] == true)).and_then(|o| o["kind"].as_str());
+    owner.map_or(String::new(), |kind| format!("{}-controller", kind.to_lowercase()))
+}
+
+/// `Pod/default/web/exec`, `Pod/default/*` for a list, `Pod/*/*` for one of all namespaces, `Node//name` without a namespace.
+pub fn name(plural: &str, namespace: &str, name: &str, subresource: &str) -> String {
+    let fits = |k: &&kinds::Kind| k.plural == plural;
+    let kind = kinds::all().iter().filter(fits).max_by_key(|k| (k.is_stored(), k.conversion.is_none()));
+    let all = kind.is_some_and(|k| k.namespaced) && namespace.is_empty();
+    let mut text = kind.map_or(plural, |k| k.kind).to_string();
+    text.push('/');
+    text.push_str(if all { "*" } else { namespace });
+    text.push('/');
+    text.push_str(if name.is_empty() { "*" } else { name });
+    if !subresource.is_empty() {
+        text.push('/');
+        text.push_str(subresource);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::cel::value::{int_field, str_field};
+    use crate::tap::{Request, Tap};
+    use serde_json::json;
+
+    fn write(
+        tap: &Tap,
+        id: &str,
+        user: &str,
+        revision: u64,
+        detail: serde_json::Value,
+        object: &serde_json::Value,
+    ) {
+        let request =
+            Request { id: id.into(), user: user.into(), verb: "create".into(), ..Request::default() };
+        let mut commit = Record::new("commit").object("pods", "d", "p").revision(revision).detail(detail);
+        commit.request = Some(request.clone());
+        commit.body = Some(object.to_string().into());
+        tap.emit(commit);
+        let mut answer = Record::new("answer").object("pods", "d", "p");
+        answer.request = Some(Request { code: 201, ..request });
+        tap.emit(answer);
+    }
+
+    #[test]
+    fn writes_become_versions_and_hops() {
+        let tap = Tap::new().at("n", "kube-apiserver");
+        let owned = json!({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "controller": true}]}});
+        write(&tap, "1", "system:kube-controller-manager", 5, json!({"created": true}), &owned);
+        write(&tap, "2", "learner", 9, json!({"deleted": true}), &owned);
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(true)));
+        let versions = &recorder.versions[&("pods".into(), "d".into(), "p".into())];
+        assert_eq!(versions.iter().map(|v| str_field(v, "verb")).collect::<Vec<_>>(), ["ADDED", "DELETED"]);
+        assert_eq!((recorder.revision, recorder.of_plural["pods"]), (9, 9));
+        let answer = &recorder.trace[1];
+        assert_eq!(
+            (str_field(answer, "verb"), int_field(answer, "code"), int_field(answer, "revision")),
+            ("create", 201, 5)
+        );
+        assert_eq!(
+            (str_field(answer, "object"), str_field(answer, "by_component")),
+            ("Pod/d/p", "replicaset-controller")
+        );
+        assert_eq!((str_field(answer, "by"), str_field(&recorder.trace[3], "by")), ("", "solve"));
+    }
+
+    #[test]
+    fn objects_have_one_way_to_be_named() {
+        assert_eq!(name("pods", "default", "web", "exec"), "Pod/default/web/exec");
+        assert_eq!(name("pods", "default", "", ""), "Pod/default/*");
+        assert_eq!(name("pods", "", "", ""), "Pod/*/*");
+        assert_eq!(name("nodes", "", "n1", ""), "Node//n1");
+        assert_eq!(name("nodes", "", "", ""), "Node//*");
+        assert_eq!(name("deployments", "d", "w", "scale"), "Deployment/d/w/scale");
+    }
+
+    #[test]
+    fn history_is_bounded_and_keeps_the_newest() {
+        let mut recorder = Recorder::default();
+        for n in 0..VERSIONS_MAX + 50 {
+            let key = ("pods".to_string(), String::new(), format!("p{}", n % 100));
+            recorder.add(key, told(n as i64, None, "MODIFIED", "", Value::Null));
+        }
+        let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
+        assert_eq!(kept, VERSIONS_MAX);
+        let newest = recorder.versions[&("pods".into(), String::new(), "p49".into())]
+            .last()
+            .map(|v| int_field(v, "revision"));
+        assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
+    }
+}

@@ -1,0 +1,170 @@
+//! Lines run as the teacher: a lesson's setup, its faults, and earlier steps that are played to reach a later one. Only kubectl's and `fault` lines:
+//! what needs a shell has no place in a setup that has to work everywhere.
+
+use super::Error;
+use crate::cluster::Place;
+use crate::cluster::control::{Ask, Control};
+use crate::kubectl::{self, Env, Io, table};
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A line of a setup that takes longer has failed.
+const LINE_MAX: Duration = Duration::from_secs(60);
+
+/// What a command left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The teacher's hands.
+#[derive(Clone)]
+pub struct Teacher {
+    pub place: Place,
+    pub kubeconfig: PathBuf,
+}
+
+impl Teacher {
+    /// Runs lines in order and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
+    pub async fn play(&self, lines: &[String]) -> Result<(), Error> {
+        for (line, input) in commands(lines) {
+            let (text, may_fail) =
+                line.strip_prefix('-').map_or((line.as_str(), false), |rest| (rest.trim_start(), true));
+            match self.line(text, input).await {
+                Err(why) if !may_fail => return Err(Error::Line { line, why }),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn line(&self, line: &str, input: String) -> Result<(), String> {
+        let mut words = shlex::split(line).ok_or("a quote does not end")?;
+        match words.first().map(String::as_str) {
+            None => return Ok(()),
+            Some("fault") => return self.fault(&words).await,
+            Some("k") => words[0] = "kubectl".into(),
+            Some("kubectl") => {}
+            Some(verb) if table::root().children().any(|v| v.name() == verb) => {
+                words.insert(0, "kubectl".into())
+            }
+            Some(other) => return Err(format!("{other:?} is neither kubectl nor fault")),
+        }
+        let ran = kubectl(words, input, &self.kubeconfig, LINE_MAX).await;
+        if ran.code == 0 { Ok(()) } else { Err(ran.stderr.trim().to_string()) }
+    }
+
+    /// `fault kill COMPONENT[/NODE]`, through the same door as everybody.
+    async fn fault(&self, words: &[String]) -> Result<(), String> {
+        let [_, kill, target] = words else {
+            return Err("a fault is written `fault kill COMPONENT[/NODE]`".into());
+        };
+        if kill != "kill" {
+            return Err(format!("the fault {kill:?} is not implemented yet"));
+        }
+        let (component, node) =
+            target.split_once('/').map_or((target.as_str(), None), |(c, n)| (c, Some(n.to_string())));
+        let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
+        let ask = Ask::Kill { component: component.into(), node };
+        control.ask(&ask).await.map(drop).map_err(|e| e.to_string())
+    }
+}
+
+/// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`.
+pub fn commands(lines: &[String]) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let mut rest = lines.iter();
+    while let Some(line) = rest.next() {
+        let mut input = String::new();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.windows(2).any(|w| matches!(w[0], "-f" | "--filename") && w[1] == "-") {
+            for more in rest.by_ref().take_while(|l| !matches!(l.as_str(), "." | "EOF")) {
+                input.push_str(more);
+                input.push('\n');
+            }
+        }
+        all.push((line.clone(), input));
+    }
+    all
+}
+
+/// Runs kubectl in this process; one that takes too long is cancelled and has code 124.
+pub async fn kubectl(words: Vec<String>, input: String, kubeconfig: &Path, limit: Duration) -> Ran {
+    let (out, err) = (Kept::default(), Kept::default());
+    let cancel = CancellationToken::new();
+    let io = Io {
+        stdin: Box::new(Cursor::new(input.into_bytes())),
+        stdout: Box::new(out.clone()),
+        stderr: Box::new(err.clone()),
+        terminal: None,
+        cancel: cancel.clone(),
+    };
+    let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
+    let code = match tokio::time::timeout(limit, kubectl::run(words, io, env)).await {
+        Ok(code) => code,
+        Err(_) => {
+            cancel.cancel();
+            err.push(format!("gave up after {} s\n", limit.as_secs()).as_bytes());
+            124
+        }
+    };
+    Ran { code, stdout: out.text(), stderr: err.text() }
+}
+
+/// More output than this is cut: nobody checks it.
+const OUTPUT_MAX: usize = 1 << 20;
+
+/// A stream that is kept.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    fn push(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = OUTPUT_MAX.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl tokio::io::AsyncWrite for Kept {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        self.push(bytes);
+        std::task::Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_follow_their_command() {
+        let lines = ["kubectl apply -f -", "a: 1", "b: 2", ".", "kubectl get pods"].map(String::from);
+        let want = [("kubectl apply -f -", "a: 1\nb: 2\n"), ("kubectl get pods", "")];
+        assert_eq!(commands(&lines), want.map(|(a, b)| (a.to_string(), b.to_string())));
+    }
+}

@@ -1,0 +1,149 @@
+//! From the engine's state to what is shown. No decision is made here.
+
+use super::engine::Engine;
+use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
+use super::words::{self, Word};
+use super::{cel, debrief};
+
+impl Engine {
+    pub fn view(&self, lang: &str) -> LessonView {
+        let Some((open, step)) = self.current() else {
+            return LessonView { notices: self.general(lang), ..LessonView::default() };
+        };
+        let lesson = &open.lesson;
+        let noted = self.progress.look(&lesson.id, &step.id).cloned().unwrap_or_default();
+        let state = self.state();
+        let over = matches!(state, State::Done | State::Solved);
+        let waits = state == State::Open && step.predict.is_some() && noted.predicted.is_none();
+        let prose = match (open.step, lesson.intro.get(lang)) {
+            (0, intro) if !intro.is_empty() => format!("{intro}\n\n{}", step.prose.get(lang)),
+            _ => step.prose.get(lang).to_string(),
+        };
+        let checks = step.checks.iter().enumerate().map(|(at, check)| Check {
+            that: match check.that.get(lang) {
+                "" => step.task.get(lang).to_string(),
+                that => that.to_string(),
+            },
+            state: if over {
+                Verdict::Met
+            } else {
+                open.outcome.verdicts.get(at).copied().unwrap_or_default()
+            },
+        });
+        let checks: Vec<Check> = checks.collect();
+        let unmet = open
+            .outcome
+            .unmet
+            .filter(|_| open.late && !over)
+            .and_then(|at| checks.get(at))
+            .map(|c| c.that.clone());
+        let done: Vec<bool> = lesson
+            .steps
+            .iter()
+            .map(|s| {
+                self.lacks(lesson, s).is_some()
+                    || self.progress.look(&lesson.id, &s.id).is_some_and(|p| p.done)
+            })
+            .collect();
+        let finished = lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
+        LessonView {
+            id: lesson.id.clone(),
+            title: lesson.title.get(lang).into(),
+            track: lesson.track.clone(),
+            step: open.step,
+            steps: lesson.steps.len(),
+            step_id: step.id.clone(),
+            prose,
+            task: if waits { String::new() } else { step.task.get(lang).into() },
+            predict: step.predict.as_ref().map(|p| Predict {
+                question: p.question.get(lang).into(),
+                choices: p.choices.iter().map(|(k, t)| (k.clone(), t.get(lang).to_string())).collect(),
+                chosen: noted.predicted.clone(),
+                answer: over.then(|| p.answer.clone()),
+            }),
+            checks,
+            state,
+            hints: open.hints.iter().filter_map(|h| h.get(lang).or_else(|| h.get("en")).cloned()).collect(),
+            hints_left: if over { 0 } else { open.hints_left },
+            not_yet: unmet,
+            lost: step.keep.as_ref().filter(|_| open.lost).map(|k| k.say.get(lang).to_string()),
+            also: if over { step.also.clone() } else { vec![] },
+            debrief: if over {
+                noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).cloned().unwrap_or_default()
+            } else {
+                vec![]
+            },
+            diagram: step.view.clone().unwrap_or_else(|| lesson.view.clone()),
+            notices: self.notices(lang),
+            finished,
+            done,
+            next: finished
+                .then(|| self.library.after(&lesson.id))
+                .flatten()
+                .map(|l| (l.id.clone(), l.title.get(lang).to_string())),
+        }
+    }
+
+    fn general(&self, lang: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        if let Some(fault) = self.library.faults.first() {
+            told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
+        }
+        if let Some(trouble) = &self.trouble {
+            told.push(words::say(lang, Word::Progress, &[trouble]));
+        }
+        told
+    }
+
+    fn notices(&self, lang: &str) -> Vec<String> {
+        let mut told = self.general(lang);
+        let Some((open, step)) = self.current() else { return told };
+        if open.lesson.clock != 1.0 {
+            told.push(words::say(lang, Word::Clock, &[&open.lesson.clock.to_string()]));
+        }
+        if let Some(need) = self.lacks(&open.lesson, step) {
+            told.push(words::say(lang, Word::Lacks, &[&need]));
+        }
+        for (word, with) in &open.notices {
+            let with: Vec<&str> = with.iter().map(String::as_str).collect();
+            told.push(words::say(lang, *word, &with));
+        }
+        told
+    }
+
+    pub fn list(&self, lang: &str) -> Vec<Entry> {
+        let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
+        let entry = |lesson: &super::format::Lesson| Entry {
+            id: lesson.id.clone(),
+            title: lesson.title.get(lang).into(),
+            track: lesson.track.clone(),
+            languages: lesson.languages.clone(),
+            minutes: lesson.minutes,
+            done: lesson.steps.iter().filter(|s| done(&lesson.id, &s.id)).count(),
+            steps: lesson.steps.len(),
+        };
+        self.library.lessons.iter().map(entry).collect()
+    }
+
+    pub fn proof(&self) -> Proof {
+        let facts = self.facts();
+        let Some((_, step)) = self.current() else { return Proof::default() };
+        let because = step.predict.as_ref().and_then(|p| p.because.as_ref());
+        let given =
+            [("said", cel::value::text("")), ("answer", cel::value::text("")), ("right", true.into())];
+        let told = |name: &String| {
+            let beat = self.library.beats.get(name);
+            name == "predicted" || beat.is_some_and(|b| debrief::one(b, &facts, &given, "en").is_some())
+        };
+        Proof {
+            because: because.map(|b| b.holds(&facts)),
+            hints: step
+                .hints
+                .iter()
+                .filter(|h| h.when.as_ref().is_some_and(|w| w.holds(&facts)))
+                .map(|h| h.id.clone())
+                .collect(),
+            beats: step.debrief.iter().map(|name| (name.clone(), told(name))).collect(),
+        }
+    }
+}

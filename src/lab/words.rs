@@ -1,0 +1,64 @@
+//! What the engine itself says to people, in every language.
+
+macro_rules! table {
+    ($($name:ident: $english:expr, $korean:expr;)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Word { $($name),* }
+        impl Word {
+            #[cfg(test)]
+            pub const ALL: &[Word] = &[$(Word::$name),*];
+            fn pair(self) -> (&'static str, &'static str) {
+                match self { $(Word::$name => ($english, $korean)),* }
+            }
+        }
+    };
+}
+
+table! {
+    Remember: "*Remember: {}*", "*기억하세요: {}*";
+    PredictedRight: "You said “{}”: so it was.", "예측은 “{}”였고, 그대로였습니다.";
+    PredictedWrong: "You said “{}”. It was “{}”.", "예측은 “{}”였지만 실제로는 “{}”입니다.";
+    NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고 `lesson ID`로 여세요";
+    NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
+    NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
+    NotDone: "this step is not done yet: try `hint`, or go on with `goto {}`", "이 단계가 아직 끝나지 않았습니다. `hint`를 쓰거나 `goto {}`(으)로 넘어갈 수 있습니다";
+    FirstStep: "this is the first step", "첫 단계입니다";
+    AllDone: "this was the last lesson; `lesson` lists them all", "마지막 강의까지 끝났습니다. `lesson`으로 전체 목록을 볼 수 있습니다";
+    NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
+    NoQuestion: "this step asks no question", "이 단계에는 질문이 없습니다";
+    NoSuchChoice: "choose one of {}", "{} 중에서 고르세요";
+    Clock: "This lesson is written for a clock ×{}; it runs in real time here, so waits are longer.", "이 강의는 ×{} 배속 시계를 전제로 합니다. 여기서는 실제 시간으로 진행되어 더 오래 기다려야 합니다.";
+    Lacks: "This cluster cannot do this step: it needs {}.", "이 클러스터에서는 이 단계를 할 수 없습니다. 필요한 것: {}";
+    Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
+    FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
+    SetupFailed: "The setup of this lesson failed: {}", "강의 준비에 실패했습니다: {}";
+    NoRewind: "The step begins with the objects as they are now; what earlier attempts left behind is still there.", "이 단계는 지금 있는 오브젝트 그대로 시작합니다. 앞서 시도하며 만든 것도 남아 있습니다.";
+    Played: "Played for you, as the teacher: {}", "앞 단계를 대신 실행했습니다: {}";
+    Broken: "Some lessons could not be read: {}", "읽지 못한 강의가 있습니다: {}";
+    Progress: "Your progress cannot be kept: {}", "진행 상황을 저장할 수 없습니다: {}";
+}
+
+/// The text, with each `{}` replaced in order.
+pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
+    let (english, korean) = word.pair();
+    let mut parts = if lang == "ko" { korean } else { english }.split("{}");
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for (at, part) in parts.enumerate() {
+        out.push_str(with.get(at).unwrap_or(&""));
+        out.push_str(part);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_languages_take_the_same_values() {
+        for word in Word::ALL {
+            let (english, korean) = word.pair();
+            assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{word:?}");
+        }
+    }
+}

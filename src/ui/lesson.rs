@@ -1,0 +1,308 @@
+//! Lessons in the REPL: words become questions to the engine, its views become text.
+
+use super::prose::{self, lay_out};
+use super::texts::{Lang, Say};
+use crate::cluster::control::{self, Control};
+use crate::cluster::{Error, Place};
+use crate::lab::guest::NAME;
+use crate::lab::view::{Ask, Check, Entry, LessonView, Question, State, Verdict};
+use serde_json::Value;
+
+/// The name under which a language is asked for.
+pub fn tag(lang: Lang) -> &'static str {
+    if lang == Lang::Ko { "ko" } else { "en" }
+}
+
+fn asked(lang: Lang, ask: Ask) -> control::Ask {
+    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
+    control::Ask::Guest { name: NAME.into(), question }
+}
+
+/// One question, one answer. Errors: the cluster is not running, or the engine's own words.
+pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+    Control::connect(place).await?.ask(&asked(lang, ask)).await
+}
+
+/// A question that is answered with a view.
+pub async fn view(place: &Place, lang: Lang, question: Ask) -> Result<LessonView, Error> {
+    let value = ask(place, lang, question).await?;
+    serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
+}
+
+/// The view now, and again after every change.
+pub async fn follow(place: &Place, lang: Lang) -> Result<(Control, LessonView), Error> {
+    let mut control = Control::connect(place).await?;
+    let first = control.ask(&asked(lang, Ask::Follow)).await?;
+    Ok((control, serde_json::from_value(first).unwrap_or_default()))
+}
+
+/// Waits until the open step is green; `None` if it does not become so in time.
+pub async fn until_green(place: &Place, lang: Lang) -> Result<Option<LessonView>, Error> {
+    let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
+    let (mut control, mut now) = follow(place, lang).await?;
+    let deadline = tokio::time::Instant::now() + GREEN_MAX;
+    while !over(&now) {
+        match tokio::time::timeout_at(deadline, control.next()).await {
+            Ok(Ok(Some(value))) => now = serde_json::from_value(value).unwrap_or_default(),
+            Ok(Ok(None)) => return Err(Error::NotRunning(place.name.clone())),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Ok(None),
+        }
+    }
+    // The last hops of the debrief may still be on their way.
+    let settle = tokio::time::Instant::now() + DEBRIEF;
+    while let Ok(Ok(Some(value))) = tokio::time::timeout_at(settle, control.next()).await {
+        now = serde_json::from_value(value).unwrap_or_default();
+    }
+    Ok(Some(now))
+}
+
+/// A solution that has not worked after this time does not work.
+const GREEN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long a debrief is given to become complete.
+const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);
+
+/// What an error of the engine says, without the control socket's preface.
+pub fn reason(error: &Error) -> String {
+    match error {
+        Error::Control(text) => text.clone(),
+        other => crate::cluster::chain(other),
+    }
+}
+
+/// How text is to be laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct Paper {
+    pub lang: Lang,
+    pub width: usize,
+    pub colour: bool,
+}
+
+impl Paper {
+    /// The widest line that is pleasant to read.
+    pub const WIDEST: usize = 78;
+
+    fn say(&self, say: Say, with: &[&str]) -> String {
+        self.lang.say(say, with)
+    }
+    fn prose(&self, markdown: &str, indent: &str) -> String {
+        prose::print(&lay_out(markdown, self.width.saturating_sub(prose::cells(indent))), indent, self.colour)
+    }
+    /// A paragraph behind a mark, its further lines under its first.
+    fn marked(&self, mark: &str, markdown: &str) -> String {
+        let hang = " ".repeat(prose::cells(mark));
+        let text = self.prose(markdown, &hang);
+        format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
+    }
+    fn bold(&self, text: &str) -> String {
+        if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
+    }
+
+    /// Everything there is to see of a step.
+    pub fn page(&self, view: &LessonView) -> String {
+        if view.id.is_empty() {
+            return view.notices.join("\n")
+                + if view.notices.is_empty() { "" } else { "\n" }
+                + &self.say(Say::LessonNone, &[])
+                + "\n";
+        }
+        let at = self.say(Say::LessonStep, &[&(view.step + 1).to_string(), &view.steps.to_string()]);
+        let number = view.id.rsplit('/').next().unwrap_or_default();
+        let mut out = self.bold(&format!("── {number} {} · {at} ──", view.title)) + "\n\n";
+        for notice in &view.notices {
+            out.push_str(&self.marked("! ", notice));
+        }
+        out.push_str(&self.prose(&view.prose, ""));
+        out.push('\n');
+        out.push_str(&self.ask(view));
+        if matches!(view.state, State::Done | State::Solved) {
+            out.push_str(&self.over(view));
+        }
+        out
+    }
+
+    /// The question, or the task and how it stands.
+    pub fn ask(&self, view: &LessonView) -> String {
+        let mut out = String::new();
+        if let Some(predict) = view.predict.as_ref().filter(|p| p.chosen.is_none() && view.task.is_empty()) {
+            out.push_str(&self.marked("? ", &predict.question));
+            for (letter, text) in &predict.choices {
+                out.push_str(&self.marked(&format!("  {letter}  "), text));
+            }
+            out.push_str(&format!("{}\n", self.say(Say::LessonChoose, &[])));
+            return out;
+        }
+        out.push_str(&self.marked("▸ ", &view.task));
+        out.push_str(&self.checks(view));
+        out
+    }
+
+    /// One line a check, if there is more to say than the task says.
+    pub fn checks(&self, view: &LessonView) -> String {
+        let alone = view.checks.len() == 1 && view.checks[0].that == view.task;
+        let mut out = String::new();
+        for check in view.checks.iter().filter(|_| !alone) {
+            out.push_str(&self.marked(&format!("  {} ", sign(check)), &check.that));
+        }
+        if let Some(lost) = &view.lost {
+            out.push_str(&self.marked("! ", lost));
+        }
+        out
+    }
+
+    /// What is said when a step is done.
+    pub fn over(&self, view: &LessonView) -> String {
+        let word = if view.state == State::Solved { Say::LessonSolved } else { Say::LessonDone };
+        let mut out = self.bold(&self.say(word, &[])) + "\n";
+        for told in &view.debrief {
+            out.push_str(&self.prose(told, "  "));
+        }
+        if !view.also.is_empty() {
+            out.push_str(&format!("{}\n", self.say(Say::LessonAlso, &[])));
+            for lines in &view.also {
+                for line in lines {
+                    out.push_str(&format!("    {line}\n"));
+                }
+            }
+        }
+        out.push_str(&match (&view.next, view.finished) {
+            (Some((id, title)), true) => self.say(Say::LessonFinishedNext, &[id, title]),
+            (None, true) => self.say(Say::LessonFinishedAll, &[]),
+            _ => self.say(Say::LessonNext, &[]),
+        });
+        out.push('\n');
+        out
+    }
+
+    /// The last hint that was shown.
+    pub fn hint(&self, view: &LessonView) -> String {
+        let Some(hint) = view.hints.last() else { return String::new() };
+        let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
+        self.marked(&format!("{} ", self.say(Say::LessonHint, &[&number])), &hint.say)
+            + &self.say(Say::LessonHintsLeft, &[&left])
+            + "\n"
+    }
+
+    /// Why the step is not done.
+    pub fn verdict(&self, view: &LessonView) -> String {
+        if matches!(view.state, State::Done | State::Solved) {
+            return self.over(view);
+        }
+        let mut out = self.checks(view);
+        if let Some(unmet) = &view.not_yet {
+            out.push_str(&self.marked(&format!("{} ", self.say(Say::LessonNotYet, &[])), unmet));
+        }
+        out
+    }
+
+    /// The list of lessons.
+    pub fn list(&self, entries: &[Entry], open: &str) -> String {
+        let mut out = String::new();
+        let mut track = "";
+        for entry in entries {
+            if entry.track != track {
+                track = &entry.track;
+                out.push_str(&format!("{}{}\n", if out.is_empty() { "" } else { "\n" }, self.bold(track)));
+            }
+            let mark = match entry.done {
+                _ if entry.id == open => "▸",
+                done if done >= entry.steps => "✓",
+                0 => " ",
+                _ => "…",
+            };
+            let number = entry.id.rsplit('/').next().unwrap_or_default();
+            let pad = " ".repeat(46usize.saturating_sub(prose::cells(&entry.title)));
+            let minutes = self.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
+            out.push_str(&format!(
+                " {mark} {number}  {}{pad} {}/{}   {minutes}\n",
+                entry.title, entry.done, entry.steps
+            ));
+        }
+        if out.is_empty() {
+            out.push_str(&format!("{}\n", self.say(Say::LessonEmpty, &[])));
+        }
+        out
+    }
+}
+
+fn sign(check: &Check) -> &'static str {
+    match check.state {
+        Verdict::Met => "✓",
+        Verdict::Holding => "…",
+        Verdict::Unmet => "·",
+    }
+}
+
+/// What changed so that someone at the prompt should hear of it.
+pub fn news(paper: &Paper, before: &LessonView, now: &LessonView) -> Option<String> {
+    let same = before.id == now.id && before.step_id == now.step_id;
+    let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
+    match same {
+        true if over(now) && !over(before) => Some(paper.verdict(now)),
+        true if now.not_yet.is_some() && before.not_yet.is_none() => Some(paper.verdict(now)),
+        true if now.lost.is_some() && before.lost.is_none() => Some(paper.checks(now)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::view::Predict;
+
+    fn view() -> LessonView {
+        LessonView {
+            id: "t/04".into(),
+            title: "Run a pod".into(),
+            steps: 3,
+            step_id: "run".into(),
+            prose: "**A pod** is small.".into(),
+            task: "Start a pod.".into(),
+            checks: vec![
+                Check { that: "it exists".into(), state: Verdict::Met },
+                Check { that: "it is ready".into(), state: Verdict::Unmet },
+            ],
+            ..LessonView::default()
+        }
+    }
+    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false };
+
+    #[test]
+    fn a_step_is_shown_with_its_task_and_checks() {
+        let page = PAPER.page(&view());
+        for part in [
+            "── 04 Run a pod · step 1 of 3 ──",
+            "A pod is small.",
+            "▸ Start a pod.",
+            "✓ it exists",
+            "· it is ready",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_question_stands_alone() {
+        let question = Predict {
+            question: "Where?".into(),
+            choices: vec![("a".into(), "Here".into())],
+            ..Predict::default()
+        };
+        let asked = LessonView { predict: Some(question), task: String::new(), ..view() };
+        let page = PAPER.page(&asked);
+        assert!(
+            page.contains("? Where?") && page.contains("a  Here") && !page.contains("it exists"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn someone_at_the_prompt_hears_of_success_once() {
+        let before = view();
+        let done = LessonView { state: State::Done, debrief: vec!["It was stored.".into()], ..view() };
+        assert!(news(&PAPER, &before, &done).is_some_and(|n| n.contains("It was stored.")));
+        assert_eq!(news(&PAPER, &done, &done), None);
+        let other = LessonView { step_id: "next".into(), ..done.clone() };
+        assert_eq!(news(&PAPER, &before, &other), None);
+    }
+}

@@ -1,0 +1,475 @@
+//! `lesson test`: proves that a lesson teaches what it says. Every case has a cluster of its own, several run side by side, and all lines are typed
+//! into a real REPL, as the learner would.
+
+use super::Error;
+use super::lesson as front;
+use super::texts::Lang;
+use crate::cluster::control::{Ask as Request, Control};
+use crate::cluster::launch::{self, Launched};
+use crate::cluster::{Home, Place, Spec};
+use crate::lab::format::{EN, Lesson, library, sh_blocks};
+use crate::lab::view::{Ask, LessonView, Proof, State};
+use futures::StreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Lines that have not come to an end by then are cut off; so is a cluster's start.
+const LINES_MAX: Duration = Duration::from_secs(90);
+const START_MAX: Duration = Duration::from_secs(60);
+/// A command of the prose may go on for ever (`-w`): it counts as running after this time.
+const PROSE_MAX: Duration = Duration::from_secs(10);
+/// How long the last facts of a proof may take to arrive.
+const PROOF_MAX: Duration = Duration::from_secs(5);
+
+/// What is tried on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Red at the start of each step, green after its solution.
+    Solution,
+    /// Every command in the prose runs.
+    Prose,
+    Wrong {
+        step: usize,
+        at: usize,
+    },
+    Also {
+        step: usize,
+        at: usize,
+    },
+}
+
+#[derive(Clone)]
+struct Case {
+    lesson: Arc<Lesson>,
+    kind: Kind,
+}
+
+/// What came of a case.
+#[derive(Debug, Default)]
+struct Found {
+    faults: Vec<String>,
+    notes: Vec<String>,
+    /// Hints, by step, whose condition was true.
+    hints: BTreeSet<(usize, String)>,
+    took: Duration,
+}
+
+/// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are sound.
+pub async fn prove(lessons: Vec<Lesson>, directory: Option<PathBuf>, jobs: usize) -> Result<bool, Error> {
+    let lessons: Vec<Arc<Lesson>> = lessons.into_iter().map(Arc::new).collect();
+    let cases: Vec<Case> = lessons.iter().flat_map(cases).collect();
+    let began = Instant::now();
+    let total = cases.len();
+    let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
+    let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
+    let mut running = futures::stream::iter(cases)
+        .map(|case| {
+            let directory = directory.clone();
+            async move {
+                let began = Instant::now();
+                let mut found = Found::default();
+                if let Err(fault) = try_case(&case, directory.as_deref(), &mut found).await {
+                    found.faults.push(fault);
+                }
+                found.took = began.elapsed();
+                (case, found)
+            }
+        })
+        .buffer_unordered(jobs.max(1));
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    for lesson in &lessons {
+        left.insert(lesson.id.clone(), self::cases(lesson).len());
+    }
+    let mut sound = true;
+    while let Some((case, result)) = running.next().await {
+        let id = case.lesson.id.clone();
+        found.entry(id.clone()).or_default().push((case.kind, result));
+        let count = left.entry(id.clone()).or_default();
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            sound &= report(&case.lesson, found.remove(&id).unwrap_or_default());
+        }
+    }
+    println!("{total} cases in {:.0} s", began.elapsed().as_secs_f64());
+    Ok(sound)
+}
+
+fn cases(lesson: &Arc<Lesson>) -> Vec<Case> {
+    let mut kinds = vec![Kind::Solution];
+    if lesson.steps.iter().any(|s| !sh_blocks(s.prose.get(EN)).is_empty())
+        || !sh_blocks(lesson.intro.get(EN)).is_empty()
+    {
+        kinds.push(Kind::Prose);
+    }
+    for (step, s) in lesson.steps.iter().enumerate() {
+        kinds.extend((0..s.also.len()).map(|at| Kind::Also { step, at }));
+        kinds.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
+    }
+    kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
+}
+
+/// Prints what was found about a lesson. True if it is sound.
+fn report(lesson: &Lesson, found: Vec<(Kind, Found)>) -> bool {
+    let mut faults: Vec<String> = found.iter().flat_map(|(_, f)| f.faults.clone()).collect();
+    faults.sort();
+    faults.dedup();
+    let reached: BTreeSet<&(usize, String)> = found.iter().flat_map(|(_, f)| &f.hints).collect();
+    for (at, step) in lesson.steps.iter().enumerate() {
+        for hint in step.hints.iter().filter(|h| h.when.is_some() && !reached.contains(&(at, h.id.clone()))) {
+            faults.push(format!("{}: no wrong answer makes the hint {:?} fit", step.id, hint.id));
+        }
+    }
+    let wrong: usize = lesson.steps.iter().map(|s| s.wrong.len()).sum();
+    let also: usize = lesson.steps.iter().map(|s| s.also.len()).sum();
+    let longest = found.iter().map(|(_, f)| f.took).max().unwrap_or_default().as_secs_f64();
+    let mark = if faults.is_empty() { "✓" } else { "✗" };
+    println!(
+        "{mark} {} {}: {} steps, {wrong} wrong answers, {also} other ways ({longest:.0} s)",
+        lesson.id,
+        lesson.title.get(EN),
+        lesson.steps.len()
+    );
+    for fault in &faults {
+        println!("    ✗ {fault}");
+    }
+    for note in found.iter().flat_map(|(_, f)| &f.notes) {
+        println!("    · {note}");
+    }
+    faults.is_empty()
+}
+
+async fn try_case(case: &Case, directory: Option<&Path>, found: &mut Found) -> Result<(), String> {
+    let arena = Arena::open(directory).await?;
+    let outcome = play(case, &arena, found).await;
+    arena.close().await;
+    outcome
+}
+
+async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), String> {
+    let lesson = &case.lesson;
+    let opened = arena.view(Ask::Open { id: lesson.id.clone() }).await?;
+    // A setup that failed spoils everything after it.
+    if !lesson.setup.is_empty()
+        && let Some(notice) = opened.notices.iter().find(|n| n.contains("setup"))
+    {
+        return Err(notice.clone());
+    }
+    match case.kind {
+        Kind::Solution => {
+            for at in 0..lesson.steps.len() {
+                solution(case, at, arena, found).await?;
+            }
+            Ok(())
+        }
+        Kind::Prose => prose(lesson, arena).await,
+        Kind::Wrong { step, at } => {
+            reach(lesson, step, arena).await?;
+            let (this, wrong) = (&lesson.steps[step], &lesson.steps[step].wrong[at]);
+            arena.lines(&wrong.lines, LINES_MAX).await?;
+            let red = arena.stays_red(this.settle).await?;
+            found.hints.extend(arena.proof().await?.hints.into_iter().map(|h| (step, h)));
+            if red {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{}: green after a wrong answer ({}): {}",
+                    this.id,
+                    wrong.why,
+                    wrong.lines.join(" ⏎ ")
+                ))
+            }
+        }
+        Kind::Also { step, at } => {
+            reach(lesson, step, arena).await?;
+            let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at]);
+            let said = arena.lines(lines, LINES_MAX).await?;
+            match arena.green().await? {
+                Ok(()) => Ok(()),
+                Err(unmet) => Err(format!(
+                    "{}: red after another way, {unmet}: {}\n      {}",
+                    this.id,
+                    lines.join(" ⏎ "),
+                    tail(&said)
+                )),
+            }
+        }
+    }
+}
+
+/// Plays the solutions before a step.
+async fn reach(lesson: &Lesson, step: usize, arena: &Arena) -> Result<(), String> {
+    for earlier in &lesson.steps[..step] {
+        if arena.view(Ask::Show).await?.state != State::Skipped {
+            let said = arena.lines(&earlier.solution, LINES_MAX).await?;
+            arena.green().await?.map_err(|unmet| {
+                format!("{}: red after the solution on the way, {unmet}\n      {}", earlier.id, tail(&said))
+            })?;
+        }
+        arena.view(Ask::Next).await?;
+    }
+    Ok(())
+}
+
+async fn solution(case: &Case, at: usize, arena: &Arena, found: &mut Found) -> Result<(), String> {
+    let step = &case.lesson.steps[at];
+    let view = arena.view(Ask::Show).await?;
+    if view.state == State::Skipped {
+        found.notes.push(format!("{}: skipped, {}", step.id, view.notices.join("; ")));
+    } else {
+        found.notes.extend(view.notices.iter().map(|n| format!("{}: {n}", step.id)));
+        if !arena.stays_red(step.settle).await? {
+            return Err(format!("{}: green before anything was done", step.id));
+        }
+        found.hints.extend(arena.proof().await?.hints.into_iter().map(|h| (at, h)));
+        let said = arena.lines(&step.solution, LINES_MAX).await?;
+        arena.green().await?.map_err(|unmet| {
+            format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said))
+        })?;
+        let proof = arena.proved().await?;
+        if proof.because == Some(false) {
+            found
+                .faults
+                .push(format!("{}: the solution does not prove the prediction's answer (because)", step.id));
+        }
+        for (beat, _) in proof.beats.iter().filter(|(_, told)| !told) {
+            found
+                .notes
+                .push(format!("{}: the beat {beat:?} has nothing to tell after the solution", step.id));
+        }
+    }
+    if at + 1 < case.lesson.steps.len() {
+        arena.view(Ask::Next).await?;
+    }
+    Ok(())
+}
+
+/// Codes with which a shell or kubectl says that it did not understand.
+const NOT_UNDERSTOOD: &[i32] = &[2, 126, 127];
+
+async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
+    for (at, step) in lesson.steps.iter().enumerate() {
+        let mut blocks = sh_blocks(step.prose.get(EN));
+        if at == 0 {
+            blocks.extend(sh_blocks(lesson.intro.get(EN)));
+        }
+        for block in blocks {
+            let lines: Vec<String> = block.into_iter().filter(|l| !l.trim().is_empty()).collect();
+            match arena.repl(&lines, PROSE_MAX).await? {
+                Some((code, said)) if NOT_UNDERSTOOD.contains(&code) => {
+                    return Err(format!(
+                        "{}: the prose has a command that does not run: {}\n      {}",
+                        step.id,
+                        lines.join(" ⏎ "),
+                        tail(&said)
+                    ));
+                }
+                _ => {}
+            }
+        }
+        arena.lines(&step.solution, LINES_MAX).await?;
+        if arena.green().await?.is_err() || at + 1 == lesson.steps.len() {
+            // The solution proper is another case's business; here the next step is only reached.
+            if at + 1 < lesson.steps.len() {
+                arena.view(Ask::Goto { step: (at + 2).to_string() }).await?;
+            }
+            continue;
+        }
+        arena.view(Ask::Next).await?;
+    }
+    Ok(())
+}
+
+/// The end of what was said, for a report.
+fn tail(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(6)..].join("\n      ")
+}
+
+/// A cluster for one case, in a home of its own. It ends with this process, however that ends.
+struct Arena {
+    place: Place,
+    home: PathBuf,
+    launched: Launched,
+}
+
+static ARENAS: AtomicUsize = AtomicUsize::new(0);
+
+impl Arena {
+    async fn open(directory: Option<&Path>) -> Result<Arena, String> {
+        let number = ARENAS.fetch_add(1, Ordering::Relaxed);
+        let home = std::env::temp_dir().join(format!("rw-{}-{number}", std::process::id()));
+        let place = Home::at(&home).cluster("main").map_err(|e| e.to_string())?;
+        let spec = Spec::new("main");
+        let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
+        let started = async {
+            let launched = launch::launch_with(&place, &spec, true, &variables)
+                .await
+                .map_err(|e| crate::cluster::chain(&e))?;
+            let mut control = Control::connect(&place).await.map_err(|e| e.to_string())?;
+            let mut progress = control.ask(&Request::Wait).await.map_err(|e| e.to_string())?;
+            while progress["ready"] != true {
+                let next = control.next().await.map_err(|e| e.to_string())?;
+                progress = next.ok_or("the cluster ended while it started")?;
+            }
+            Ok(launched)
+        };
+        let started: Result<Launched, String> = timeout(START_MAX, started)
+            .await
+            .unwrap_or_else(|_| Err("the cluster did not become ready".into()));
+        match started {
+            Ok(launched) => Ok(Arena { place, home, launched }),
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(&home);
+                Err(error)
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        drop(self.launched.leash.take()); // what it lives by
+        let _ = timeout(Duration::from_secs(10), self.launched.child.wait()).await;
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+
+    async fn view(&self, ask: Ask) -> Result<LessonView, String> {
+        front::view(&self.place, Lang::En, ask).await.map_err(|e| front::reason(&e))
+    }
+
+    async fn proof(&self) -> Result<Proof, String> {
+        let value = front::ask(&self.place, Lang::En, Ask::Prove).await.map_err(|e| front::reason(&e))?;
+        serde_json::from_value(value).map_err(|e| e.to_string())
+    }
+
+    /// The proof once it is complete, or as it is when time is up.
+    async fn proved(&self) -> Result<Proof, String> {
+        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| front::reason(&e))?;
+        let deadline = Instant::now() + PROOF_MAX;
+        loop {
+            let proof = self.proof().await?;
+            if proof.because != Some(false) && proof.beats.iter().all(|(_, told)| *told) {
+                return Ok(proof);
+            }
+            // Beats that can be told now change the view; what never can is waited for in vain, and then reported.
+            if timeout_at(deadline, control.next()).await.is_err() {
+                return self.proof().await;
+            }
+        }
+    }
+
+    /// Is the step red for as long as it takes to be sure?
+    async fn stays_red(&self, settle: Duration) -> Result<bool, String> {
+        let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
+        let (mut control, first) =
+            front::follow(&self.place, Lang::En).await.map_err(|e| front::reason(&e))?;
+        let mut now = first;
+        let deadline = Instant::now() + settle;
+        while !over(&now) {
+            match timeout_at(deadline, control.next()).await {
+                Ok(Ok(Some(value))) => now = serde_json::from_value(value).map_err(|e| e.to_string())?,
+                Ok(Ok(None)) => return Err("the cluster ended".into()),
+                Ok(Err(error)) => return Err(front::reason(&error)),
+                Err(_) => return Ok(!over(&self.view(Ask::Check { id: None }).await?)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until the step is green; else what is missing.
+    async fn green(&self) -> Result<Result<(), String>, String> {
+        match front::until_green(&self.place, Lang::En).await.map_err(|e| front::reason(&e))? {
+            Some(_) => Ok(Ok(())),
+            None => {
+                let view = self.view(Ask::Check { id: None }).await?;
+                Ok(Err(format!("not yet: {}", view.not_yet.unwrap_or_default())))
+            }
+        }
+    }
+
+    /// Types lines and returns what was said.
+    async fn lines(&self, lines: &[String], limit: Duration) -> Result<String, String> {
+        match self.repl(lines, limit).await? {
+            Some((_, said)) => Ok(said),
+            None => Err(format!("took more than {} s: {}", limit.as_secs(), lines.join(" ⏎ "))),
+        }
+    }
+
+    /// Types lines into a REPL of its own: exit code and output; `None` if it had to be cut off.
+    async fn repl(&self, lines: &[String], limit: Duration) -> Result<Option<(i32, String)>, String> {
+        let file = self.home.join("lines");
+        std::fs::write(&file, lines.join("\n") + "\n").map_err(|e| e.to_string())?;
+        let mut child = tokio::process::Command::new("/proc/self/exe")
+            .arg0("ropewalk")
+            .args(["repl", "--lang", "en"])
+            .arg(&file)
+            .env("ROPEWALK_HOME", &self.home)
+            .env("SHELL", "/bin/sh")
+            .env_remove("KUBECONFIG")
+            .current_dir(&self.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| e.to_string())?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let read = async {
+            let (mut told, mut complained) = (Vec::new(), Vec::new());
+            let (a, b) = futures::join!(
+                async {
+                    match out {
+                        Some(mut out) => out.read_to_end(&mut told).await,
+                        None => Ok(0),
+                    }
+                },
+                async {
+                    match err {
+                        Some(mut err) => err.read_to_end(&mut complained).await,
+                        None => Ok(0),
+                    }
+                }
+            );
+            a.and(b).map_err(|e| e.to_string())?;
+            let status = child.wait().await.map_err(|e| e.to_string())?;
+            told.extend(complained);
+            Ok((status.code().unwrap_or(128), String::from_utf8_lossy(&told).into_owned()))
+        };
+        match timeout(limit, read).await {
+            Ok(done) => done.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::format::Library;
+
+    #[test]
+    fn every_wrong_answer_and_other_way_is_a_case() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let lesson = Arc::new(library.lessons[0].clone());
+        let kinds: Vec<Kind> = cases(&lesson).into_iter().map(|c| c.kind).collect();
+        assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Wrong { .. })).count(), 8);
+        assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Also { .. })).count(), 1);
+        assert!(kinds.contains(&Kind::Solution));
+    }
+
+    #[test]
+    fn a_hint_that_never_fits_is_a_fault() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let lesson = &library.lessons[0];
+        let all = |ids: &[&str]| Found {
+            hints: ids.iter().map(|h| (0, h.to_string())).collect(),
+            ..Found::default()
+        };
+        assert!(report(lesson, vec![(Kind::Solution, all(&["other-name", "pull", "typo"]))]));
+        assert!(!report(lesson, vec![(Kind::Solution, all(&["other-name", "pull"]))]));
+    }
+}

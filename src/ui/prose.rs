@@ -1,0 +1,341 @@
+//! Markdown as lines of a terminal: wrapped by cells, not by characters, since a Korean syllable takes two. What stands out is told by style, so that
+//! the REPL can print it and the terminal interface can paint it.
+
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How a piece of text stands out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Style {
+    pub bold: bool,
+    pub italic: bool,
+    /// Code, as typed.
+    pub code: bool,
+    pub heading: bool,
+    /// Beside the text: list marks, frames of code.
+    pub dim: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    pub text: String,
+    pub style: Style,
+}
+
+/// One line of the terminal.
+pub type Row = Vec<Span>;
+
+/// Cells that a text takes.
+pub fn cells(text: &str) -> usize {
+    text.width()
+}
+
+/// Lays Markdown out in lines of at most `width` cells. Code blocks are not wrapped: they are cut by whoever shows them.
+pub fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
+    let mut page = Page { width: width.max(10), ..Page::default() };
+    for event in Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
+        page.take(event);
+    }
+    page.flush();
+    while page.rows.last().is_some_and(Vec::is_empty) {
+        page.rows.pop();
+    }
+    page.rows
+}
+
+/// The same as plain text, with ANSI styles if `colour`.
+pub fn print(rows: &[Row], indent: &str, colour: bool) -> String {
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::from(indent);
+        for span in row {
+            match colour {
+                true => line.push_str(&ansi(span)),
+                false => line.push_str(&span.text),
+            }
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn ansi(span: &Span) -> String {
+    let style = span.style;
+    let codes: Vec<&str> =
+        [(style.bold || style.heading, "1"), (style.italic, "3"), (style.code, "36"), (style.dim, "2")]
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, code)| *code)
+            .collect();
+    if codes.is_empty() {
+        span.text.clone()
+    } else {
+        format!("\x1b[{}m{}\x1b[0m", codes.join(";"), span.text)
+    }
+}
+
+#[derive(Default)]
+struct Page {
+    width: usize,
+    rows: Vec<Row>,
+    /// The paragraph that is being collected.
+    text: Vec<Span>,
+    style: Style,
+    /// Open lists: the next number, or none for bullets.
+    lists: Vec<Option<u64>>,
+    /// The mark of an item whose first line is still to come.
+    mark: Option<String>,
+    quote: usize,
+    code: Option<String>,
+    cell: bool,
+}
+
+impl Page {
+    fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Text(text) => match &mut self.code {
+                Some(code) => code.push_str(&text),
+                None => self.push(&text, self.style),
+            },
+            Event::Code(text) => self.push(&text, Style { code: true, ..self.style }),
+            Event::SoftBreak => self.push(" ", self.style),
+            Event::HardBreak => self.wrap(),
+            Event::Rule => self.gap(),
+            Event::Start(tag) => self.open(tag),
+            Event::End(tag) => self.close(tag),
+            Event::InlineHtml(text) | Event::Html(text) => self.push(&text, self.style),
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, tag: Tag<'_>) {
+        match tag {
+            Tag::Paragraph if self.mark.is_none() => self.gap(),
+            Tag::Heading { .. } => {
+                self.gap();
+                self.style.heading = true;
+            }
+            Tag::Strong => self.style.bold = true,
+            Tag::Emphasis => self.style.italic = true,
+            Tag::List(first) => {
+                if self.lists.is_empty() {
+                    self.gap();
+                } else {
+                    self.wrap();
+                }
+                self.lists.push(first);
+            }
+            Tag::Item => {
+                self.wrap();
+                self.mark = Some(match self.lists.last_mut() {
+                    Some(Some(number)) => {
+                        *number += 1;
+                        format!("{}. ", *number - 1)
+                    }
+                    _ => "· ".into(),
+                });
+            }
+            Tag::BlockQuote(_) => {
+                self.gap();
+                self.quote += 1;
+            }
+            Tag::CodeBlock(kind) => {
+                self.gap();
+                let _ = matches!(kind, CodeBlockKind::Fenced(_));
+                self.code = Some(String::new());
+            }
+            Tag::Table(_) => self.gap(),
+            Tag::TableCell => self.cell = true,
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, tag: TagEnd) {
+        match tag {
+            TagEnd::Paragraph => self.wrap(),
+            TagEnd::Heading(_) => {
+                self.wrap();
+                self.style.heading = false;
+            }
+            TagEnd::Strong => self.style.bold = false,
+            TagEnd::Emphasis => self.style.italic = false,
+            TagEnd::List(_) => {
+                self.wrap();
+                self.lists.pop();
+            }
+            TagEnd::Item => {
+                self.wrap();
+                self.mark = None;
+            }
+            TagEnd::BlockQuote(_) => {
+                self.wrap();
+                self.quote = self.quote.saturating_sub(1);
+            }
+            TagEnd::CodeBlock => {
+                let indent = self.indent();
+                for line in self.code.take().unwrap_or_default().lines() {
+                    let style = Style { code: true, ..Style::default() };
+                    let text = format!("{indent}  {line}");
+                    self.rows.push(vec![Span { text, style }]);
+                }
+            }
+            TagEnd::TableCell => self.push("   ", Style::default()),
+            TagEnd::TableRow | TagEnd::TableHead => self.wrap(),
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, text: &str, style: Style) {
+        self.text.push(Span { text: text.into(), style });
+    }
+
+    /// An empty line between blocks, but none at the beginning.
+    fn gap(&mut self) {
+        self.wrap();
+        if self.rows.last().is_some_and(|r| !r.is_empty()) {
+            self.rows.push(vec![]);
+        }
+    }
+
+    fn indent(&self) -> String {
+        "  ".repeat(self.lists.len().saturating_sub(1)) + &"│ ".repeat(self.quote)
+    }
+
+    fn flush(&mut self) {
+        self.wrap();
+    }
+
+    fn wrap(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        if text.is_empty() && self.mark.is_none() {
+            return;
+        }
+        if text.iter().all(|s| s.text.trim().is_empty()) {
+            return;
+        }
+        let indent = self.indent();
+        let mark = self.mark.take();
+        let hang = mark
+            .as_ref()
+            .map(|m| cells(m))
+            .or(if self.lists.is_empty() { None } else { Some(2) })
+            .unwrap_or(0);
+        let room = self.width.saturating_sub(cells(&indent) + hang).max(8);
+        for (at, mut row) in wrap(&text, room).into_iter().enumerate() {
+            let lead = match (&mark, at) {
+                (Some(mark), 0) => format!("{indent}{mark}"),
+                _ => format!("{indent}{}", " ".repeat(hang)),
+            };
+            if !lead.is_empty() {
+                row.insert(0, Span { text: lead, style: Style { dim: true, ..Style::default() } });
+            }
+            self.rows.push(row);
+        }
+    }
+}
+
+/// Wraps styled text at spaces; a word that is longer than a line is cut between syllables.
+pub fn wrap(text: &[Span], width: usize) -> Vec<Row> {
+    let mut rows: Vec<Row> = vec![vec![]];
+    let mut used = 0;
+    // A word may change its style in the middle, and still is one word.
+    let mut word: Row = vec![];
+    let mut gap = false;
+    let mut place = |rows: &mut Vec<Row>, word: &mut Row, gap: bool| {
+        let size: usize = word.iter().map(|s| cells(&s.text)).sum();
+        if size == 0 {
+            return;
+        }
+        if gap && used > 0 && used + 1 + size <= width {
+            append(rows, " ", Style::default());
+            used += 1;
+        } else if used > 0 && (used + size > width || gap) {
+            rows.push(vec![]);
+            used = 0;
+        }
+        for span in word.drain(..) {
+            for c in span.text.chars() {
+                let size = c.width().unwrap_or(0);
+                if used + size > width {
+                    rows.push(vec![]);
+                    used = 0;
+                }
+                append(rows, c.encode_utf8(&mut [0; 4]), span.style);
+                used += size;
+            }
+        }
+    };
+    for span in text {
+        // Code is one piece, so that a command is not torn unless it has to be.
+        let whole = span.style.code && cells(&span.text) <= width / 2;
+        for c in span.text.chars() {
+            if c.is_whitespace() && !whole {
+                place(&mut rows, &mut word, gap);
+                gap = true;
+                continue;
+            }
+            match word.last_mut() {
+                Some(last) if last.style == span.style => last.text.push(c),
+                _ => word.push(Span { text: c.to_string(), style: span.style }),
+            }
+        }
+    }
+    place(&mut rows, &mut word, gap);
+    rows.retain(|r| !r.is_empty());
+    rows
+}
+
+fn append(rows: &mut [Row], text: &str, style: Style) {
+    let Some(row) = rows.last_mut() else { return };
+    match row.last_mut() {
+        Some(last) if last.style == style => last.text.push_str(text),
+        _ => row.push(Span { text: text.into(), style }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(markdown: &str, width: usize) -> Vec<String> {
+        print(&lay_out(markdown, width), "", false).lines().map(String::from).collect()
+    }
+
+    #[test]
+    fn paragraphs_are_wrapped_at_spaces() {
+        assert_eq!(plain("one two three four five", 11), ["one two", "three four", "five"]);
+        assert_eq!(plain("a\nb\n\nc", 40), ["a b", "", "c"]);
+        assert_eq!(plain("**파드(Pod)** 는 작다", 40), ["파드(Pod) 는 작다"]);
+        assert_eq!(plain("`kubectl`은 클라이언트다", 14), ["kubectl은", "클라이언트다"]);
+    }
+
+    #[test]
+    fn korean_takes_two_cells_and_no_syllable_is_halved() {
+        for width in 10..30 {
+            for line in plain("쿠버네티스가 실행하는 가장 작은 단위입니다 아주긴단어가여기에있습니다", width)
+            {
+                assert!(cells(&line) <= width, "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_and_code_keep_their_shape() {
+        let rows =
+            plain("Do:\n\n- one\n- two three four\n\n```sh\nkubectl get pods -A --and-more\n```\nend", 12);
+        assert_eq!(
+            rows,
+            ["Do:", "", "· one", "· two three", "  four", "", "  kubectl get pods -A --and-more", "", "end"]
+        );
+        assert_eq!(plain("1. a\n2. b", 20), ["1. a", "2. b"]);
+    }
+
+    #[test]
+    fn styles_are_told_apart() {
+        let rows = lay_out("a **b** `c`", 40);
+        let styles: Vec<(bool, bool)> = rows[0].iter().map(|s| (s.style.bold, s.style.code)).collect();
+        assert!(styles.contains(&(true, false)) && styles.contains(&(false, true)));
+        assert!(print(&rows, "", true).contains("\x1b[1mb\x1b[0m"));
+    }
+}
