@@ -12,7 +12,7 @@
 //! | Leases, Events, mirror Pods | not touched: they belong to those who write them |
 
 use super::State;
-use super::cache::ROOT;
+use super::cache::{Object, ROOT};
 use super::context::Context;
 use super::http::{Answer, json};
 use super::steps::{self, Step, Undone};
@@ -43,6 +43,8 @@ struct Move {
     expected: Revision,
     /// `None`: it goes.
     put: Option<Bytes>,
+    /// What it is now; empty if it is not there.
+    last: Bytes,
 }
 
 /// Makes the parts of a pod's new life that are not in its past.
@@ -59,17 +61,6 @@ fn resource(key: &[u8]) -> &str {
     text.strip_prefix(ROOT).and_then(|rest| rest.split('/').next()).unwrap_or_default()
 }
 
-/// `/registry/pods/default/web` → (`default`, `web`)
-fn place(key: &[u8]) -> (String, String) {
-    let text = String::from_utf8_lossy(key);
-    let mut parts = text.trim_start_matches(ROOT).splitn(3, '/').skip(1);
-    match (parts.next(), parts.next()) {
-        (Some(namespace), Some(name)) => (namespace.into(), name.into()),
-        (Some(name), None) => (String::new(), name.into()),
-        _ => Default::default(),
-    }
-}
-
 fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
     let mut pairs: BTreeMap<&Bytes, (Option<&KeyValue>, Option<&KeyValue>)> = BTreeMap::new();
     then.iter().for_each(|kv| pairs.entry(&kv.key).or_default().0 = Some(kv));
@@ -84,7 +75,8 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
             "pods" => pod(then, now, birth)?,
             _ => then.map(|kv| kv.value.clone()),
         };
-        Some(Move { key: key.clone(), expected: now.map_or(0, |kv| kv.mod_revision), put })
+        let last = now.map_or(Bytes::new(), |kv| kv.value.clone());
+        Some(Move { key: key.clone(), expected: now.map_or(0, |kv| kv.mod_revision), put, last })
     };
     pairs.into_iter().filter_map(changed).collect()
 }
@@ -234,15 +226,19 @@ impl State {
         Err(Status::timeout("the cluster changes too fast to go back; try again"))
     }
 
+    /// Every object's change is told as any other write is, with its bytes; `detail` says where the journey went.
     fn tell(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
-        let detail = |m: &Move| object!({"to": journey.to, "deleted": m.put.is_none()});
         for m in moves {
-            let (namespace, name) = place(&m.key);
-            let record = Record::new(journey.verb)
-                .object(resource(&m.key), &namespace, &name)
-                .revision(revision as u64)
-                .detail(detail(m));
-            ctx.tell(record, m.put.clone());
+            let mut detail = object!({ journey.verb: journey.to });
+            if m.put.is_none() {
+                detail["deleted"] = true.into();
+            } else if m.last.is_empty() {
+                detail["created"] = true.into();
+            }
+            let Some(told) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
+            let (namespace, name) = (meta::namespace(&told.value), meta::name(&told.value));
+            let record = Record::new("commit").object(resource(&m.key), namespace, name);
+            ctx.tell(record.revision(revision as u64).detail(detail), Some(told.bytes));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Place;
 use super::control::Reply;
+use super::undo::Past;
 use super::world::World;
 use crate::client::Client;
 use crate::tap::Tap;
@@ -35,6 +36,11 @@ impl Host {
             &format!("{user}/{}", super::version()),
             self.world.dialer(),
         )
+    }
+
+    /// What can be undone, and going back. An error is for people.
+    pub async fn past(&self, past: Past) -> Result<Value, String> {
+        super::undo::send(&self.world, past).await
     }
 
     /// What the cluster is made of.

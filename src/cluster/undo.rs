@@ -40,7 +40,8 @@ pub async fn ask(world: &World, past: Past) -> Reply {
     }
 }
 
-async fn send(world: &World, past: Past) -> Result<Value, String> {
+/// The same for those who live in this process.
+pub async fn send(world: &World, past: Past) -> Result<Value, String> {
     let (method, what, body) = match past {
         Past::Steps => ("GET", "steps", Value::Null),
         Past::Undo { count } => ("POST", "undo", json!({ "count": count })),

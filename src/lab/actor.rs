@@ -13,6 +13,7 @@ use super::{Error, TEACHER, cel::Probe, probe};
 use crate::client::Client;
 use crate::cluster::control::Reply;
 use crate::cluster::guest::Host;
+use crate::cluster::undo::{Moment, Past};
 use crate::task::Crew;
 use ::cel::Value;
 use serde_json::json;
@@ -360,7 +361,7 @@ impl Actor {
         Ok(())
     }
 
-    /// To a step, which begins anew. Objects stay as they are until rewinding is there; steps in between that were never done are played first.
+    /// To a step, which begins anew: the objects return to what they were when it began. Steps in between that were never done are played first.
     async fn goto(&mut self, word: &str, lang: &str) -> Result<(), String> {
         let (lesson, step) = match word.split_once('#') {
             Some((lesson, step)) => (Some(lesson), step),
@@ -399,9 +400,10 @@ impl Actor {
         Ok(())
     }
 
-    /// Puts the objects back as they were when the step began; false if that cannot be done. Undo will do it: the revision is in the step's progress.
-    async fn restore(&self, _lesson: &str, _step: &str) -> bool {
-        false
+    /// Puts the objects back as they were when the step began; false if that cannot be done, e.g. because that history is no longer kept.
+    async fn restore(&self, lesson: &str, step: &str) -> bool {
+        let Some(since) = self.engine.progress.look(lesson, step).map(|s| s.since) else { return false };
+        self.host.past(Past::Rewind { to: Moment::Revision(since) }).await.is_ok()
     }
 
     fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {

@@ -1,20 +1,9 @@
 //! What the engine itself says to people, in every language.
 
-macro_rules! table {
-    ($($name:ident: $english:expr, $korean:expr;)*) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Word { $($name),* }
-        impl Word {
-            #[cfg(test)]
-            pub const ALL: &[Word] = &[$(Word::$name),*];
-            fn pair(self) -> (&'static str, &'static str) {
-                match self { $(Word::$name => ($english, $korean)),* }
-            }
-        }
-    };
-}
+use crate::lang::{Lang, texts};
 
-table! {
+texts! {
+    pub enum Word {
     Remember: "*Remember: {}*", "*기억하세요: {}*";
     PredictedRight: "You said “{}”: so it was.", "예측은 “{}”였고, 그대로였습니다.";
     PredictedWrong: "You said “{}”. It was “{}”.", "예측은 “{}”였지만 실제로는 “{}”입니다.";
@@ -32,33 +21,14 @@ table! {
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}", "강의 준비에 실패했습니다: {}";
-    NoRewind: "The step begins with the objects as they are now; what earlier attempts left behind is still there.", "이 단계는 지금 있는 오브젝트 그대로 시작합니다. 앞서 시도하며 만든 것도 남아 있습니다.";
+    NoRewind: "The step begins with the objects as they are now: what they were when it began is no longer kept.", "이 단계는 지금 있는 오브젝트 그대로 시작합니다. 시작할 때의 상태는 더 이상 보관되어 있지 않습니다.";
     Played: "Played for you, as the teacher: {}", "앞 단계를 대신 실행했습니다: {}";
     Broken: "Some lessons could not be read: {}", "읽지 못한 강의가 있습니다: {}";
     Progress: "Your progress cannot be kept: {}", "진행 상황을 저장할 수 없습니다: {}";
 }
-
-/// The text, with each `{}` replaced in order.
-pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
-    let (english, korean) = word.pair();
-    let mut parts = if lang == "ko" { korean } else { english }.split("{}");
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for (at, part) in parts.enumerate() {
-        out.push_str(with.get(at).unwrap_or(&""));
-        out.push_str(part);
-    }
-    out
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_languages_take_the_same_values() {
-        for word in Word::ALL {
-            let (english, korean) = word.pair();
-            assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{word:?}");
-        }
-    }
+/// The text in a language given by its code, with each `{}` replaced in order.
+pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
+    Lang::parse(lang).unwrap_or_default().say(word, with)
 }
