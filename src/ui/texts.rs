@@ -40,7 +40,7 @@ texts! {
          paste      apply -f -        then paste YAML; end it with Ctrl-D or EOF\n\
          shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
-         learn      lesson [ID]  next  back  goto STEP  hint  check  solve;  a b c d answer\n\
+         learn      lesson [ID]  next  back  goto STEP  hint  check  solve  a b c d\n\
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
@@ -57,7 +57,7 @@ texts! {
          붙여넣기   apply -f -        이어서 YAML을 붙여넣고 Ctrl-D 또는 EOF로 끝냅니다\n\
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
-         배우기     lesson [ID]  next  back  goto 단계  hint  check  solve,  답은 a b c d\n\
+         배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  a b c d\n\
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\

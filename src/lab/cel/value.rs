@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn values_are_shown_as_people_write_them() {
         assert_eq!(show(&of_json(&json!({"b": "2", "a": "1"}))), "a=1,b=2");
-        assert_eq!(millis(3.14), "3.1 ms");
+        assert_eq!(millis(3.12), "3.1 ms");
         assert_eq!(millis(21.4), "21 ms");
         assert_eq!(millis(1240.0), "1.24 s");
     }
