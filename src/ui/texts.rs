@@ -26,7 +26,11 @@ impl Lang {
 
     /// The text, with each `{}` replaced in order.
     pub fn say(self, say: Say, with: &[&str]) -> String {
-        let (english, korean) = say.pair();
+        self.fill(say.pair(), with)
+    }
+
+    /// The text of a pair (English, Korean), with each `{}` replaced in order.
+    pub fn fill(self, (english, korean): (&str, &str), with: &[&str]) -> String {
         let text = if self == Lang::Ko { korean } else { english };
         let mut parts = text.split("{}");
         let mut out = parts.next().unwrap_or_default().to_string();
@@ -39,20 +43,21 @@ impl Lang {
 }
 
 macro_rules! table {
-    ($($name:ident: $english:expr, $korean:expr;)*) => {
+    ($table:ident { $($name:ident: $english:expr, $korean:expr;)* }) => {
         /// One entry of the table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Say { $($name),* }
-        impl Say {
-            pub const ALL: &[Say] = &[$(Say::$name),*];
-            fn pair(self) -> (&'static str, &'static str) {
-                match self { $(Say::$name => ($english, $korean)),* }
+        pub enum $table { $($name),* }
+        impl $table {
+            pub const ALL: &[$table] = &[$($table::$name),*];
+            pub fn pair(self) -> (&'static str, &'static str) {
+                match self { $($table::$name => ($english, $korean)),* }
             }
         }
     };
 }
+pub(in crate::ui) use table;
 
-table! {
+table! { Say {
     // -- the start
     ChooseLanguage:
         "Which language should Ropewalk use?\n  1  English\n  2  한국어\n1 or 2 [{}]: ",
@@ -154,7 +159,7 @@ table! {
     ClusterBack: "Cluster {} is back.", "클러스터 {}이(가) 다시 실행 중입니다.";
     BadExit: "exit: {} is not a number from 0 to 255", "exit: {}은(는) 0에서 255 사이의 숫자가 아닙니다";
     Unreadable: "the line cannot be run: {}", "이 줄을 실행할 수 없습니다: {}";
-}
+} }
 
 /// What happened, why, and what to try, as printed on standard error.
 pub fn trouble(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
