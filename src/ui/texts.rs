@@ -80,6 +80,9 @@ table! { Say {
         "Ropewalk: 이 터미널 안에서 노드 {}개로 이루어진 진짜 쿠버네티스입니다.\n\
          kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
+    WelcomePane:
+        "Type kubectl commands here, for example `kubectl get nodes`. F1 shows the keys.",
+        "여기에 `kubectl get nodes` 같은 kubectl 명령을 입력하십시오. F1은 도움말입니다.";
     Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
@@ -188,7 +191,7 @@ mod tests {
         for say in Say::ALL {
             let (english, korean) = say.pair();
             assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{say:?}");
-            if matches!(say, Say::Help | Say::Welcome | Say::PasteHint) {
+            if matches!(say, Say::Help | Say::Welcome | Say::WelcomePane | Say::PasteHint) {
                 for line in english.lines().chain(korean.lines()) {
                     assert!(cells(line) <= 80, "{} cells: {line}", cells(line));
                 }

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::tap::{Cause, ObjectRef, Record};
 use serde_json::Value;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Flows kept for replay; the oldest goes.
@@ -70,9 +70,8 @@ pub struct Flow {
     pub began: Timestamp,
     pub hops: Vec<Hop>,
     requests: BTreeSet<String>,
-    revisions: BTreeSet<u64>,
-    /// The request whose stages are told one by one.
-    own: Option<String>,
+    /// Revisions, and the requests that made them.
+    revisions: BTreeMap<u64, String>,
 }
 
 impl Flow {
@@ -112,7 +111,7 @@ impl Flow {
             return true;
         }
         match &record.cause {
-            Some(Cause::Revision(revision)) => self.revisions.contains(revision),
+            Some(Cause::Revision(revision)) => self.revisions.contains_key(revision),
             Some(Cause::Request(id)) => self.requests.contains(id),
             None => false,
         }
@@ -121,7 +120,7 @@ impl Flow {
     fn take(&mut self, record: &Record) -> bool {
         if let Some(request) = &record.request {
             self.requests.insert(request.id.clone());
-            self.revisions.extend(record.revision);
+            self.revisions.extend(record.revision.map(|r| (r, request.id.clone())));
         }
         if self.hops.len() >= HOPS_MAX {
             return false;
@@ -131,7 +130,7 @@ impl Flow {
         true
     }
 
-    fn hop(&mut self, record: &Record) -> Option<Hop> {
+    fn hop(&self, record: &Record) -> Option<Hop> {
         let resource = record.object.as_ref().map_or("", |o| o.resource.as_str());
         if matches!(resource, "events" | "leases") {
             return None; // told by everybody about everything
@@ -140,7 +139,6 @@ impl Flow {
             Some(request) if request.session == self.session => {
                 // kubectl looks up what the server can do before it asks: those requests name no object.
                 record.object.as_ref()?;
-                self.own = Some(request.id.clone());
                 match record.verb.as_str() {
                     "commit" => (Spot::Api, Spot::Store, Did::Stored),
                     "answer" => {
@@ -168,8 +166,8 @@ impl Flow {
             revision: record.revision,
         };
         // Of a component's request the revision stands on its commit, which comes just before the answer.
-        if matches!(hop.did, Did::Asked { .. }) {
-            hop.revision = self.revisions.last().copied();
+        if let (Did::Asked { .. }, Some(request)) = (&hop.did, &record.request) {
+            hop.revision = self.revisions.iter().rev().find(|(_, id)| **id == request.id).map(|(r, _)| *r);
         }
         Some(hop)
     }
@@ -248,7 +246,11 @@ impl Traffic {
     /// Takes in a record; true if something on the screen may look different. What happened before `opened` is kept, but not
     /// played by itself.
     pub fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
+        let at_end = self.shown().is_some() && !self.moving();
         let mut changed = self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
+        if at_end && self.moving() {
+            self.play.since = now; // what comes late is lit from now on
+        }
         if changed.is_none()
             && let Some(request) = &record.request
             && !request.session.is_empty()
@@ -262,8 +264,7 @@ impl Traffic {
                 began,
                 hops: vec![],
                 requests: BTreeSet::new(),
-                revisions: BTreeSet::new(),
-                own: None,
+                revisions: BTreeMap::new(),
             };
             changed = Some(flow.take(&record));
             if self.flows.len() == FLOWS_MAX {
@@ -371,7 +372,3 @@ impl Traffic {
         self.replay(now);
     }
 }
-
-#[cfg(test)]
-#[path = "flow_tests.rs"]
-mod tests;

@@ -1,0 +1,85 @@
+//! A hop in words.
+
+use super::super::flow::{Did, Hop, Spot};
+use super::super::words::Word;
+use super::short;
+use crate::ui::texts::Lang;
+use serde_json::Value;
+
+/// Who it is, as short as people say it.
+pub fn who(lang: Lang, spot: &Spot) -> String {
+    match spot {
+        Spot::Client => lang.word(Word::You, &[]),
+        Spot::Api => "api".into(),
+        Spot::Store => "etcd".into(),
+        Spot::Scheduler => "scheduler".into(),
+        Spot::Controller(name) if name.is_empty() => lang.word(Word::Controllers, &[]),
+        Spot::Controller(name) => name.clone(),
+        Spot::Kubelet(node) => format!("kubelet {}", short(node)),
+        Spot::Proxy(node) => format!("proxy {}", short(node)),
+        Spot::Other(name) => name.clone(),
+    }
+}
+
+/// One line that says what happened, without its time.
+pub fn describe(lang: Lang, hop: &Hop) -> String {
+    let name = hop.object.as_ref().map_or("", |o| if o.name.is_empty() { &o.resource } else { &o.name });
+    match &hop.did {
+        Did::Stage(stage) => lang.word(Word::HopStage, &[stage]),
+        Did::Stored => match hop.revision {
+            Some(revision) => lang.word(Word::HopStored, &[&revision.to_string()]),
+            None => lang.word(Word::HopStoredPlain, &[]),
+        },
+        Did::Answered { verb, code } => {
+            lang.word(Word::HopAnswered, &[&who(lang, &Spot::Client), verb, &code.to_string()])
+        }
+        Did::Asked { verb, code } if *code >= 400 => {
+            lang.word(Word::HopAsked, &[&who(lang, &hop.from), verb, &format!("{name}: {code}")])
+        }
+        Did::Asked { verb, .. } => match hop.revision {
+            Some(revision) => {
+                lang.word(Word::HopAskedRevision, &[&who(lang, &hop.from), verb, name, &revision.to_string()])
+            }
+            None => lang.word(Word::HopAsked, &[&who(lang, &hop.from), verb, name]),
+        },
+        Did::Scheduled { chosen: Some(node), fit, of, .. } => {
+            lang.word(Word::HopScheduled, &[&fit.to_string(), &of.to_string(), short(node)])
+        }
+        Did::Scheduled { of, .. } => lang.word(Word::HopNobody, &[&of.to_string()]),
+        Did::Bound { node } => lang.word(Word::HopBound, &[short(node)]),
+        Did::Rules { rules, changed } => {
+            let node = if let Spot::Proxy(node) = &hop.to { short(node) } else { "" };
+            lang.word(Word::HopProxy, &[node, &rules.to_string(), &changed.to_string()])
+        }
+        Did::Told { verb, detail } => {
+            let told = told(verb, detail, name);
+            match &hop.to {
+                Spot::Kubelet(node) => lang.word(Word::HopKubelet, &[short(node), &told]),
+                other => lang.word(Word::HopTold, &[&who(lang, other), &told]),
+            }
+        }
+    }
+}
+
+/// The part of a record's detail that people ask for.
+pub fn told(verb: &str, detail: &Value, name: &str) -> String {
+    let text = |key: &str| detail[key].as_str().map(String::from);
+    let number = |key: &str| detail[key].as_i64().unwrap_or_default();
+    match verb {
+        "status" => text("phase").unwrap_or_else(|| verb.into()),
+        "pull" => format!("pull {}", text("image").unwrap_or_default()),
+        "start" | "stop" | "kill" => format!("{verb} {}", text("container").unwrap_or_else(|| name.into())),
+        "scale" => format!("scale {} {} → {}", short(&text("replicaSet").unwrap_or_default()), number("from"), number("to")),
+        "reconcile" if detail["wanted"].is_number() => {
+            let delete = detail["delete"].as_array().map_or(0, Vec::len);
+            match (number("create"), delete) {
+                (0, 0) => format!("{} of {}", number("have"), number("wanted")),
+                (create, 0) => format!("{} of {}: create {create}", number("have"), number("wanted")),
+                (_, delete) => format!("{} of {}: delete {delete}", number("have"), number("wanted")),
+            }
+        }
+        "endpoints" => format!("endpoints {}: {} of {} ready", name, number("ready"), number("all")),
+        verb if name.is_empty() => verb.to_string(),
+        verb => format!("{verb} {name}"),
+    }
+}
