@@ -15,10 +15,10 @@ fn is_bare_verb(word: &str) -> bool {
 }
 
 /// Words of this place.
-pub const WORDS: &[&str] = &["clear", "doctor", "exit", "fault", "help", "lang", "quit", "status", "trace"];
+pub const WORDS: &[&str] = &["clear", "doctor", "exit", "fault", "help", "lang", "map", "quit", "status", "trace"];
 /// Words that the lessons will bring.
 pub const LATER: &[&str] = &[
-    "back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "map", "next", "redo", "rewind", "solve",
+    "back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "next", "redo", "rewind", "solve",
     "undo", "watch", "why",
 ];
 
@@ -34,6 +34,7 @@ pub enum Line {
     Own(Vec<String>),
     Help(Vec<String>),
     Lang(Vec<String>),
+    Map(Vec<String>),
     Clear,
     Quit,
     Exit(Option<String>),
@@ -106,6 +107,9 @@ pub fn cut(text: &str) -> Cut {
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
 pub fn classify(text: &str, cluster: &str) -> Line {
     let text = text.trim();
+    if text == "?" {
+        return Line::Help(vec![]);
+    }
     if let Some(forced) = text.strip_prefix('!') {
         return Line::Shell(forced.trim_start().to_string());
     }
@@ -131,6 +135,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
         _ if special => Line::Shell(text.into()),
         "quit" => Line::Quit,
         "help" => Line::Help(words[1..].to_vec()),
+        "map" => Line::Map(words[1..].to_vec()),
         "lang" => Line::Lang(words[1..].to_vec()),
         "clear" => Line::Clear,
         later if LATER.contains(&later) => Line::Later(later.into()),

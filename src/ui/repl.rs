@@ -95,7 +95,8 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let seat = seat::take(place.clone(), options.api_port, lang, cut).await?;
     let welcome = if options.in_pane { Say::WelcomePane } else { Say::Welcome };
     println!("{}", lang.say(welcome, &[&seat.nodes.to_string()]));
-    let session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    session.in_pane = options.in_pane;
     let column = session.column.clone();
     let sitting = tokio::task::spawn_blocking(move || converse(session));
     let (result, lang) = tokio::select! {

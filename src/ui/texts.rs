@@ -81,7 +81,7 @@ table! { Say {
          kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
     WelcomePane:
-        "Type kubectl commands here, for example `kubectl get nodes`. F1 shows the keys.",
+        "Type kubectl commands here, e.g. `kubectl get nodes`. F1 shows the keys.",
         "여기에 `kubectl get nodes` 같은 kubectl 명령을 입력하십시오. F1은 도움말입니다.";
     Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
     StaysUp:
@@ -139,6 +139,9 @@ table! { Say {
     LaterTry: "`help` shows what works today", "지금 쓸 수 있는 명령은 `help`로 볼 수 있습니다";
     EtcdctlWhy: "the built-in etcdctl comes with a later version", "내장 etcdctl은 이후 버전에서 제공됩니다";
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
+    NoMap: "the map is part of the terminal interface", "그림은 터미널 인터페이스에서 볼 수 있습니다";
+    NoMapTry: "ropewalk --name {}", "ropewalk --name {}";
+    NoSuchView: "there is no view {}; there are {}", "{}(이)라는 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
     DidYouMean: "Did you mean `{}`?", "혹시 `{}`을(를) 입력하려고 하셨습니까?";
     ForeignShell:

@@ -315,6 +315,15 @@ fn condition(object: &Value, kind: &str) -> bool {
     list(object, "status.conditions").iter().any(|c| text(c, "type") == kind && text(c, "status") == "True")
 }
 
+/// A field of the first container of a pod or a template.
+fn first<'a>(object: &'a Value, containers: &str, path: &str) -> &'a Value {
+    list(object, containers).first().map_or(&Value::Null, |c| at(c, path))
+}
+
+fn image(object: &Value, containers: &str) -> String {
+    first(object, containers, "image").as_str().unwrap_or_default().into()
+}
+
 fn node(object: &Value) -> Node {
     let labels = at(object, "metadata.labels");
     Node {
@@ -343,7 +352,7 @@ fn pod(object: &Value) -> Pod {
         _ if node.is_empty() => Stand::Waiting,
         _ => Stand::Starting,
     };
-    let requests = at(object, "spec.containers.0.resources.requests");
+    let requests = first(object, "spec.containers", "resources.requests");
     let asks = ["cpu", "memory"].iter().filter(|k| !requests[**k].is_null());
     Pod {
         namespace: text(object, "metadata.namespace").into(),
@@ -354,7 +363,7 @@ fn pod(object: &Value) -> Pod {
         status: if stand == Stand::Leaving { "Terminating".into() } else { summary.status },
         owner: owner(object),
         labels: map_of(object, "metadata.labels"),
-        image: text(object, "spec.containers.0.image").into(),
+        image: image(object, "spec.containers"),
         ip: text(object, "status.podIP").into(),
         revision: revision(object),
         asks: asks.map(|k| format!("{k} {}", written(&requests[*k]))).collect::<Vec<_>>().join("  "),
@@ -380,7 +389,7 @@ fn service(object: &Value) -> Service {
 
 fn slice(object: &Value) -> Slice {
     let endpoint = |e: &Value| Endpoint {
-        ip: text(e, "addresses.0").into(),
+        ip: at(e, "addresses")[0].as_str().unwrap_or_default().into(),
         node: text(e, "nodeName").into(),
         pod: text(e, "targetRef.name").into(),
         ready: at(e, "conditions.ready") != &Value::Bool(false),
@@ -401,7 +410,7 @@ fn deployment(object: &Value) -> Deployment {
         ready: count("status.readyReplicas"),
         available: count("status.availableReplicas"),
         updated: count("status.updatedReplicas"),
-        image: text(object, "spec.template.spec.containers.0.image").into(),
+        image: image(object, "spec.template.spec.containers"),
         surge: written(at(object, "spec.strategy.rollingUpdate.maxSurge")),
         unavailable: written(at(object, "spec.strategy.rollingUpdate.maxUnavailable")),
         revision: revision(object),
@@ -416,7 +425,7 @@ fn replicaset(object: &Value) -> ReplicaSet {
         owner: owner(object),
         wanted: int(object, "spec.replicas").unwrap_or_default(),
         ready: int(object, "status.readyReplicas").unwrap_or_default(),
-        image: text(object, "spec.template.spec.containers.0.image").into(),
+        image: image(object, "spec.template.spec.containers"),
         number: annotations["deployment.kubernetes.io/revision"].as_str().and_then(|n| n.parse().ok()).unwrap_or_default(),
     }
 }

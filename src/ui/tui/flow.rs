@@ -228,6 +228,14 @@ pub struct Play {
     pub slower: u32,
 }
 
+/// A pod at the lit hop: the picture of a replayed command shows what was there then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    NotYet,
+    Stored,
+    Starting,
+}
+
 /// All that was heard of the record stream.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
@@ -305,6 +313,33 @@ impl Traffic {
     /// The show goes on, or stands still on purpose.
     pub fn moving(&self) -> bool {
         self.shown().is_some_and(|f| self.play.at < f.hops.len())
+    }
+
+    /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as it is now.
+    pub fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
+        let flow = self.moving().then(|| self.shown()).flatten()?;
+        let about = |hop: &&Hop| {
+            hop.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == name && o.namespace == namespace)
+        };
+        let made = |hop: &Hop| match &hop.did {
+            Did::Stored => true,
+            Did::Asked { verb, .. } => verb == "create" && hop.from != Spot::Scheduler,
+            _ => false,
+        };
+        let first = flow.hops.iter().find(about)?;
+        if !made(first) {
+            return None;
+        }
+        let mut then = Then::NotYet;
+        for hop in flow.hops.iter().take(self.play.at + 1).filter(about) {
+            match &hop.did {
+                Did::Told { verb, detail } if verb == "status" && detail["phase"] != "Pending" => return None,
+                Did::Bound { .. } => then = Then::Starting,
+                _ if then == Then::NotYet && made(hop) => then = Then::Stored,
+                _ => {}
+            }
+        }
+        Some(then)
     }
 
     /// Moves the show on; true if another hop is lit now.

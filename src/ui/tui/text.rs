@@ -31,6 +31,16 @@ pub fn cut(text: &str, room: usize, ellipsis: &str) -> String {
     out
 }
 
+/// Like [`cut`], but the end stays: what tells generated names apart stands there.
+pub fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
+    if cells(text) <= room || room < 8 {
+        return cut(text, room, ellipsis);
+    }
+    let tail: String = text.graphemes(true).rev().take(5).collect::<Vec<_>>().into_iter().rev().collect();
+    let head = cut(text, room.saturating_sub(cells(&tail)), ellipsis);
+    format!("{head}{tail}")
+}
+
 /// Cut or filled up with spaces to exactly this many cells.
 pub fn fit(text: &str, room: usize, ellipsis: &str) -> String {
     let mut out = cut(text, room, ellipsis);
@@ -141,6 +151,7 @@ mod tests {
             assert!(cells(&cut) <= room, "{cut:?} in {room}");
         }
         assert_eq!(cut("파드 실행하기", 4, "…"), "파…");
+        assert_eq!(cut_middle("dep-59bbfd7587-t28zn", 12, "…"), "dep-59…t28zn");
         assert_eq!(fit("파드", 5, "…"), "파드 ");
         assert_eq!(cut("파드", 4, "…"), "파드");
     }

@@ -29,8 +29,8 @@ table! { Word {
     LessonStep: "{} · {}/{}", "{} · {}/{}";
     LessonAbsentTitle: "No lesson is open", "열린 강의가 없습니다";
     LessonAbsent:
-        "The lesson engine does not answer: {}\n\nThe cluster, the map and the shell work all the same. Type a command below, for example `kubectl get nodes`, and watch the map.",
-        "강의 엔진이 대답하지 않습니다: {}\n\n클러스터, 그림, 셸은 그대로 쓸 수 있습니다. 아래 셸에 `kubectl get nodes` 같은 명령을 입력하고 그림을 보세요.";
+        "The cluster, the map and the shell are yours all the same. Type a command in the shell, for example `kubectl get nodes`, and watch the map.\n\n(No lessons: {})",
+        "클러스터, 그림, 셸은 그대로 쓸 수 있습니다. 셸에 `kubectl get nodes` 같은 명령을 입력하고 그림을 보세요.\n\n(강의가 없는 이유: {})";
     LessonWaiting: "Waiting for the lessons, {} s", "강의를 기다리는 중, {}초";
     LessonList: "Lessons", "강의 목록";
     LessonListHint: "F6 moves here, ↑↓ choose, Enter opens. Or type `lesson {}` in the shell.", "F6으로 이 창에 온 뒤 ↑↓로 고르고 Enter로 엽니다. 셸에서 `lesson {}`을 입력해도 됩니다.";
@@ -120,6 +120,10 @@ table! { Word {
     HopScheduled: "scheduler: {} of {} nodes fit, chose {}", "스케줄러: 노드 {}/{}개 통과, {} 선택";
     HopNobody: "scheduler: none of {} nodes fits", "스케줄러: 노드 {}개 중 맞는 것이 없음";
     HopBound: "scheduler: bound to {}", "스케줄러: {}에 배정";
+    BriefAsked: "{} → rev {}", "{} → 리비전 {}";
+    BriefStored: "etcd: revision {}", "etcd: 리비전 {}";
+    BriefScheduled: "scheduler: {} of {}, {}", "스케줄러: {}/{}, {}";
+    BriefBound: "scheduler: → {}", "스케줄러: → {}";
     HopKubelet: "kubelet {}: {}", "kubelet {}: {}";
     HopProxy: "proxy {}: {} rules, {} changed", "proxy {}: 규칙 {}개, {}개 바뀜";
     HopTold: "{}: {}", "{}: {}";

@@ -1,10 +1,10 @@
 //! Where is it? The components, the nodes, and the pods on them; a request lights its path.
 
 use super::super::cluster::{Node, Pod, Stand};
-use super::super::flow::{Did, Spot};
+use super::super::flow::{Did, Spot, Then};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::cells;
+use super::super::text::{cells, cut_middle};
 use super::super::words::Word;
 use super::{Canvas, caption, lit, short};
 use std::collections::BTreeMap;
@@ -27,9 +27,16 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let roomy = canvas.height() >= 13 && canvas.width() >= 60;
     let mut y = path(canvas, model, roomy);
     let last = canvas.height().saturating_sub(1);
-    let (text, tone) = caption(model);
+    let (text, tone) = caption(model, canvas.width() < 60);
     canvas.put(1, last, &text, tone);
-    let waiting: Vec<&Pod> = model.cluster.pods.values().filter(|p| p.node.is_empty()).collect();
+    let then: Vec<Pod> = model.cluster.pods.values().filter_map(|p| at_the_time(model, p)).collect();
+    let now = |p: &&Pod| model.traffic.stand(&p.namespace, &p.name).is_none();
+    let showing = model.traffic.moving();
+    let pods: Vec<&Pod> = match showing {
+        true => model.cluster.pods.values().filter(now).chain(&then).collect(),
+        false => model.cluster.pods.values().collect(),
+    };
+    let waiting: Vec<&&Pod> = pods.iter().filter(|p| p.node.is_empty()).collect();
     let foot = last.saturating_sub(usize::from(!waiting.is_empty()));
     if !waiting.is_empty() {
         let names: Vec<&str> = waiting.iter().map(|p| p.name.as_str()).collect();
@@ -38,13 +45,17 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         canvas.put(1, foot, &text, Tone::Warn);
     }
     let mut by_node: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
-    for pod in model.cluster.pods.values() {
+    for pod in &pods {
         by_node.entry(&pod.node).or_default().push(pod);
     }
     let mut nodes: Vec<&Node> = model.cluster.nodes.values().collect();
     nodes.sort_by_key(|n| (!n.control_plane, n.name.len(), &n.name));
     let width = canvas.width().saturating_sub(1) / nodes.len().max(1);
-    let pods = |node: &Node| by_node.get(node.name.as_str()).cloned().unwrap_or_default();
+    let pods = |node: &Node| {
+        let mut pods: Vec<&Pod> = by_node.get(node.name.as_str()).cloned().unwrap_or_default();
+        pods.sort_by_key(|p| (&p.namespace, &p.name)); // a place does not change while a pod does
+        pods
+    };
     if width < COLUMN_MIN {
         for (at, node) in nodes.iter().enumerate() {
             if y + 1 >= foot && at + 1 < nodes.len() {
@@ -58,8 +69,27 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         }
         return;
     }
+    // The control plane's name is the longest, and its node has room to give.
+    let longest = nodes.first().map_or(0, |n| cells(short(&n.name)) + 1);
+    let extra = longest.saturating_sub(width).min(if nodes.len() > 1 { 4 } else { 0 });
+    let others = (canvas.width().saturating_sub(1 + width + extra)) / (nodes.len().saturating_sub(1)).max(1);
+    let mut x = 1;
     for (at, node) in nodes.iter().enumerate() {
-        column(canvas, model, node, &pods(node), 1 + at * width, y, width - 1, foot, roomy);
+        let width = if at == 0 { width + extra } else { others };
+        column(canvas, model, node, &pods(node), x, y, width - 1, foot, roomy);
+        x += width;
+    }
+}
+
+/// A pod that the replayed command made, as it was at the lit hop; `None`: not there yet, or as it is now.
+fn at_the_time(model: &Model, pod: &Pod) -> Option<Pod> {
+    let shown = |node: &str, stand, status: &str| {
+        Some(Pod { node: node.into(), stand, status: status.into(), restarts: 0, ..pod.clone() })
+    };
+    match model.traffic.stand(&pod.namespace, &pod.name)? {
+        Then::NotYet => None,
+        Then::Stored => shown("", Stand::Waiting, "Pending"),
+        Then::Starting => shown(&pod.node, Stand::Starting, "ContainerCreating"),
     }
 }
 
@@ -213,7 +243,8 @@ fn line_of(canvas: &mut Canvas<'_>, pod: &Pod, x: usize, y: usize, width: usize)
     let (sign, tone) = stand(pod.stand);
     let end = x + width;
     let at = canvas.put_in(x, y, width, &format!("{} ", canvas.sign(sign)), tone);
-    let at = canvas.put_in(at, y, end.saturating_sub(at), &pod.name, Tone::Plain);
+    let name = cut_middle(&pod.name, end.saturating_sub(at), canvas.sign(Sign::Ellipsis));
+    let at = canvas.put_in(at, y, end.saturating_sub(at), &name, Tone::Plain);
     let mut more = String::new();
     if pod.restarts > 0 {
         more = format!(" ↻{}", pod.restarts);

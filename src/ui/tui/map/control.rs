@@ -5,7 +5,7 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
-use super::{Canvas, caption, describe, short};
+use super::{Canvas, brief, caption, describe, short};
 use super::hops::told;
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
@@ -73,7 +73,7 @@ fn list(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
         let took = took(hop.took_us);
         let end = canvas.width().saturating_sub(cells(&took) + 1);
         canvas.put(1, row + 1, &mark, Tone::Accent);
-        canvas.put_in(3, row + 1, end.saturating_sub(4), &describe(model.lang, hop), tone);
+        canvas.put_in(3, row + 1, end.saturating_sub(4), &brief(model.lang, hop), tone);
         canvas.put(end, row + 1, &took, tone);
     }
 }
@@ -94,6 +94,11 @@ fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
     canvas.put(api, 0, &format!("{} kube-apiserver", number(canvas, 2)), head(2));
     canvas.put(store, 0, &format!("{} etcd", number(canvas, 3)), head(3));
     canvas.put_in(1, 1, api - 6, &title(flow), Tone::Plain);
+    // kubectl may have looked first: the stages of its last request are told, with what came of it.
+    let last_stage = seen().filter(|(_, h)| matches!(h.did, Did::Stage(_))).last().map_or(0, |(at, _)| at);
+    let answered = |h: &Hop| matches!(h.did, Did::Answered { .. });
+    let begin = seen().filter(|(at, h)| *at < last_stage && answered(h)).last().map_or(0, |(at, _)| at + 1);
+    let seen = || flow.hops.iter().enumerate().take_while(|(at, _)| *at <= now).skip(begin);
     let stages: Vec<(usize, &Hop)> = seen().filter(|(_, h)| matches!(h.did, Did::Stage(_))).collect();
     let arrow = |canvas: &mut Canvas<'_>, x: usize, y: usize, on: bool, back: bool| {
         let sign = match (on, back) {
@@ -177,7 +182,7 @@ fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
     }
     let last = canvas.height().saturating_sub(1);
     bar(canvas, model, flow, last.saturating_sub(1));
-    let (text, tone) = caption(model);
+    let (text, tone) = caption(model, false);
     canvas.put(1, last, &text, tone);
 }
 
@@ -198,6 +203,7 @@ fn deed(model: &Model, hop: &Hop, named: bool) -> String {
         Did::Asked { verb, .. } => {
             let revision = hop.revision.map_or(String::new(), |r| format!(" {} {r}", if model.look.ascii { ">" } else { "→" }));
             let resource = hop.object.as_ref().map_or("", |o| o.resource.as_str());
+            let verb = if hop.from == Spot::Scheduler && verb == "create" { "bind" } else { verb };
             format!("{verb} {resource}{revision}")
         }
         Did::Told { verb, detail } => {

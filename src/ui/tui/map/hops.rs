@@ -21,6 +21,33 @@ pub fn who(lang: Lang, spot: &Spot) -> String {
     }
 }
 
+/// The same in half the room: for small panes.
+pub fn brief(lang: Lang, hop: &Hop) -> String {
+    match &hop.did {
+        Did::Asked { code, .. } if *code < 400 => match hop.revision {
+            Some(revision) => lang.word(Word::BriefAsked, &[&who(lang, &hop.from), &revision.to_string()]),
+            None => describe(lang, hop),
+        },
+        Did::Stored => match hop.revision {
+            Some(revision) => lang.word(Word::BriefStored, &[&revision.to_string()]),
+            None => describe(lang, hop),
+        },
+        Did::Scheduled { chosen: Some(node), fit, of, .. } => {
+            lang.word(Word::BriefScheduled, &[&fit.to_string(), &of.to_string(), short(node)])
+        }
+        Did::Bound { node } => lang.word(Word::BriefBound, &[short(node)]),
+        Did::Told { verb, .. } if matches!(verb.as_str(), "sandbox" | "pull") => {
+            lang.word(Word::HopTold, &[&who(lang, &hop.to), verb])
+        }
+        _ => describe(lang, hop),
+    }
+}
+
+/// What a component asked for; a binding is a create of another kind.
+fn asked(hop: &Hop, verb: &str) -> String {
+    if hop.from == Spot::Scheduler && verb == "create" { "bind".into() } else { verb.into() }
+}
+
 /// One line that says what happened, without its time.
 pub fn describe(lang: Lang, hop: &Hop) -> String {
     let name = hop.object.as_ref().map_or("", |o| if o.name.is_empty() { &o.resource } else { &o.name });
@@ -38,9 +65,10 @@ pub fn describe(lang: Lang, hop: &Hop) -> String {
         }
         Did::Asked { verb, .. } => match hop.revision {
             Some(revision) => {
-                lang.word(Word::HopAskedRevision, &[&who(lang, &hop.from), verb, name, &revision.to_string()])
+                let asked = asked(hop, verb);
+                lang.word(Word::HopAskedRevision, &[&who(lang, &hop.from), &asked, name, &revision.to_string()])
             }
-            None => lang.word(Word::HopAsked, &[&who(lang, &hop.from), verb, name]),
+            None => lang.word(Word::HopAsked, &[&who(lang, &hop.from), &asked(hop, verb), name]),
         },
         Did::Scheduled { chosen: Some(node), fit, of, .. } => {
             lang.word(Word::HopScheduled, &[&fit.to_string(), &of.to_string(), short(node)])

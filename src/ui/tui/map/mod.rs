@@ -9,7 +9,7 @@ mod raft;
 mod rollout;
 mod scheduling;
 
-pub use hops::describe;
+pub use hops::{brief, describe};
 pub use raft::leader;
 
 use super::flow::{Did, Flow, Spot, Traffic};
@@ -131,7 +131,7 @@ pub fn corner(model: &Model) -> String {
 }
 
 /// The hop that is lit, or how it ended, on one line.
-pub fn caption(model: &Model) -> (String, Tone) {
+pub fn caption(model: &Model, narrow: bool) -> (String, Tone) {
     let lang = model.lang;
     let Some(flow) = model.traffic.shown() else { return (lang.word(Word::Quiet, &[]), Tone::Dim) };
     match model.traffic.lit() {
@@ -140,8 +140,8 @@ pub fn caption(model: &Model) -> (String, Tone) {
                 true => String::new(),
                 false => format!("  ({})", lang.word(Word::Paused, &[])),
             };
-            let text = format!("{} {}  {}{paused}", model.look.sign(Sign::Pick), describe(lang, hop), took(hop.took_us));
-            (text, Tone::Strong)
+            let told = if narrow { brief(lang, hop) } else { describe(lang, hop) };
+            (format!("{} {told}  {}{paused}", model.look.sign(Sign::Pick), took(hop.took_us)), Tone::Strong)
         }
         None => {
             let object = flow.object().map_or(String::new(), |o| format!(" {}", o.name));
