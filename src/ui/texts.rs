@@ -82,7 +82,7 @@ table! { Say {
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
     WelcomePane:
         "Type kubectl commands here, e.g. `kubectl get nodes`. F1 shows the keys.",
-        "여기에 `kubectl get nodes` 같은 kubectl 명령을 입력하십시오. F1은 도움말입니다.";
+        "여기에 `kubectl get nodes` 같은 명령을 입력하십시오. 도움말은 F1입니다.";
     Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",

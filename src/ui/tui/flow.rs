@@ -70,8 +70,8 @@ pub struct Flow {
     pub began: Timestamp,
     pub hops: Vec<Hop>,
     requests: BTreeSet<String>,
-    /// Revisions, and the requests that made them.
-    revisions: BTreeMap<u64, String>,
+    /// Revisions, the requests that made them, and of what.
+    revisions: BTreeMap<u64, (String, Option<ObjectRef>)>,
 }
 
 impl Flow {
@@ -120,7 +120,7 @@ impl Flow {
     fn take(&mut self, record: &Record) -> bool {
         if let Some(request) = &record.request {
             self.requests.insert(request.id.clone());
-            self.revisions.extend(record.revision.map(|r| (r, request.id.clone())));
+            self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));
         }
         if self.hops.len() >= HOPS_MAX {
             return false;
@@ -167,7 +167,11 @@ impl Flow {
         };
         // Of a component's request the revision stands on its commit, which comes just before the answer.
         if let (Did::Asked { .. }, Some(request)) = (&hop.did, &record.request) {
-            hop.revision = self.revisions.iter().rev().find(|(_, id)| **id == request.id).map(|(r, _)| *r);
+            // The commit knows the name that the server gave.
+            if let Some((revision, (_, object))) = self.revisions.iter().rev().find(|(_, (id, _))| *id == request.id) {
+                hop.revision = Some(*revision);
+                hop.object = object.clone().or(hop.object);
+            }
         }
         Some(hop)
     }
@@ -290,7 +294,11 @@ impl Traffic {
         {
             self.play = Play { session: Some(request.session.clone()), at: 0, since: now, playing: true, slower: self.play.slower };
         }
-        let matters = matches!(record.component.as_str(), "etcd" | "kube-scheduler") && record.verb != "append";
+        // Heartbeats are committed all the time: they are news for one view only, which asks for itself.
+        let matters = match record.component.as_str() {
+            "etcd" => !matches!(record.verb.as_str(), "append" | "commit" | "compact-log"),
+            component => component == "kube-scheduler",
+        };
         if self.records.len() == RECORDS_MAX {
             self.records.pop_front();
         }

@@ -37,3 +37,6 @@ pub mod update;
 pub mod words;
 
 pub use edge::{Setting, run};
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ pub fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
     if cells(text) <= room || room < 8 {
         return cut(text, room, ellipsis);
     }
-    let tail: String = text.graphemes(true).rev().take(5).collect::<Vec<_>>().into_iter().rev().collect();
+    let tail: String = text.graphemes(true).rev().take(if room < 11 { 3 } else { 5 }).collect::<Vec<_>>().into_iter().rev().collect();
     let head = cut(text, room.saturating_sub(cells(&tail)), ellipsis);
     format!("{head}{tail}")
 }

@@ -6,6 +6,7 @@ use super::layout;
 use super::model::{Model, Overlay, Pane, View};
 use super::terminal::Wish;
 use crate::lab::view::{Ask, LessonView};
+use crate::tap::Record;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
 
@@ -37,7 +38,9 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Objects(change) => changed = model.cluster.absorb(change),
         Event::Records(records) => {
             let (now, opened) = (model.now, model.opened);
-            changed = records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
+            let watched = |r: &Record| model.view == View::Raft && r.component == "etcd";
+            let watched = records.iter().any(watched);
+            changed = watched | records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
         }
         Event::Lost(count) => model.traffic.lost += count,
         Event::Status(status) => {

@@ -112,14 +112,14 @@ table! { Word {
     Life: "what happened to it", "지나온 길";
     // -- hops
     HopStage: "api: {}", "api: {}";
-    HopStored: "etcd: stored as revision {}", "etcd: 리비전 {}로 저장";
+    HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
     HopStoredPlain: "etcd: stored", "etcd: 저장";
     HopAnswered: "api → {}: {} {}", "api → {}: {} {}";
     HopAsked: "{} → api: {} {}", "{} → api: {} {}";
     HopAskedRevision: "{} → api: {} {}, revision {}", "{} → api: {} {}, 리비전 {}";
     HopScheduled: "scheduler: {} of {} nodes fit, chose {}", "스케줄러: 노드 {}/{}개 통과, {} 선택";
     HopNobody: "scheduler: none of {} nodes fits", "스케줄러: 노드 {}개 중 맞는 것이 없음";
-    HopBound: "scheduler: bound to {}", "스케줄러: {}에 배정";
+    HopBound: "scheduler: bound to {}", "스케줄러: {} 노드에 배정";
     BriefAsked: "{} → rev {}", "{} → 리비전 {}";
     BriefStored: "etcd: revision {}", "etcd: 리비전 {}";
     BriefScheduled: "scheduler: {} of {}, {}", "스케줄러: {}/{}, {}";

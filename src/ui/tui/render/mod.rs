@@ -16,6 +16,7 @@ use super::words::{Word, view_name};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::widgets::{Block, Clear, Widget};
+use unicode_width::UnicodeWidthChar;
 
 /// Draws everything; where the cursor stands, if one is to be seen.
 pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
@@ -30,9 +31,43 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position
     bars::foot(model, panes.foot, buffer);
     if model.overlay.is_some() {
         overlay::render(model, area, buffer);
+    }
+    if model.look.ascii {
+        let programs = if model.overlay.is_some() { Rect::ZERO } else { layout::inside(panes.shell) };
+        narrow(buffer, programs);
+    }
+    if model.overlay.is_some() {
         return None;
     }
     cursor.filter(|_| model.focus == Pane::Shell)
+}
+
+/// Puts a sign of ASCII for every one whose width is not certain: in texts of lessons, names, sentences. What programs
+/// print is theirs.
+fn narrow(buffer: &mut Buffer, programs: Rect) {
+    let area = buffer.area;
+    for at in area.positions().filter(|p| !programs.contains(*p)) {
+        let cell = &mut buffer[at];
+        let mut chars = cell.symbol().chars();
+        let (Some(sign), None) = (chars.next(), chars.next()) else { continue };
+        if sign.is_ascii() || sign.width() == sign.width_cjk() && sign != '▸' {
+            continue;
+        }
+        let plain = match sign {
+            '→' | '▸' | '▶' => '>',
+            '←' => '<',
+            '↑' => '^',
+            '↓' => 'v',
+            '·' | '–' | '—' | '•' => '-',
+            '“' | '”' => '"',
+            '‘' | '’' => '\'',
+            '…' => '~',
+            '✓' => '+',
+            '↻' => 'r',
+            _ => '?',
+        };
+        cell.set_char(plain);
+    }
 }
 
 /// A pane's border, with its name, and what is worth a corner.
