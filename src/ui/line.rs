@@ -15,11 +15,12 @@ fn is_bare_verb(word: &str) -> bool {
 }
 
 /// Words of this place.
-pub const WORDS: &[&str] = &["clear", "doctor", "exit", "fault", "help", "lang", "map", "quit", "status", "trace"];
+pub const WORDS: &[&str] =
+    &["clear", "doctor", "exit", "fault", "help", "lang", "map", "quit", "status", "trace"];
 /// Words that the lessons will bring.
 pub const LATER: &[&str] = &[
-    "back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "next", "redo", "rewind", "solve",
-    "undo", "watch", "why",
+    "back", "check", "etcdctl", "goto", "hint", "lab", "lesson", "next", "redo", "rewind", "solve", "undo",
+    "watch", "why",
 ];
 
 /// What to do with a line.

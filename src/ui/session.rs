@@ -261,7 +261,11 @@ impl Session {
         use super::tui::model::View;
         let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
         if !self.in_pane {
-            self.complain(&self.say(Say::NoMap, &[]), None, Some(&self.say(Say::NoMapTry, &[&self.place.name])));
+            self.complain(
+                &self.say(Say::NoMap, &[]),
+                None,
+                Some(&self.say(Say::NoMapTry, &[&self.place.name])),
+            );
             return 1;
         }
         match words.first().map(|w| (w, View::named(w))) {

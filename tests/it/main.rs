@@ -10,3 +10,4 @@ mod leaks;
 mod repl;
 mod shell;
 mod support;
+mod tui;

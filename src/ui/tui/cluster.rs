@@ -27,10 +27,20 @@ pub type Key = (String, String);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// An object as it is now.
-    Put { resource: String, object: Value },
-    Gone { resource: String, namespace: String, name: String },
+    Put {
+        resource: String,
+        object: Value,
+    },
+    Gone {
+        resource: String,
+        namespace: String,
+        name: String,
+    },
     /// A complete list: what is not in it is gone.
-    All { resource: String, objects: Vec<Value> },
+    All {
+        resource: String,
+        objects: Vec<Value>,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -175,7 +185,8 @@ impl Cluster {
             Change::Gone { resource, namespace, name } => self.remove(&resource, &(namespace, name)),
             Change::All { resource, objects } => {
                 let there: Vec<Key> = objects.iter().map(key).collect();
-                let gone: Vec<Key> = self.keys(&resource).into_iter().filter(|k| !there.contains(k)).collect();
+                let gone: Vec<Key> =
+                    self.keys(&resource).into_iter().filter(|k| !there.contains(k)).collect();
                 gone.iter().for_each(|key| {
                     self.remove(&resource, key);
                 });
@@ -237,7 +248,8 @@ impl Cluster {
             "leases" => place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string()),
             "events" => {
                 if self.events.len() >= EVENTS_MAX
-                    && let Some(oldest) = self.events.iter().min_by_key(|(_, e)| e.revision).map(|(k, _)| k.clone())
+                    && let Some(oldest) =
+                        self.events.iter().min_by_key(|(_, e)| e.revision).map(|(k, _)| k.clone())
                 {
                     self.events.remove(&oldest);
                 }
@@ -336,7 +348,9 @@ fn node(object: &Value) -> Node {
 
 /// A number or a text, as people write it.
 fn written(value: &Value) -> String {
-    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
+    value
+        .as_str()
+        .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
 }
 
 fn pod(object: &Value) -> Pod {
@@ -348,7 +362,9 @@ fn pod(object: &Value) -> Pod {
         (_, "Failed") => Stand::Failed,
         ("ContainerCreating" | "PodInitializing", _) => Stand::Starting,
         (_, "Running") if condition(object, "Ready") => Stand::Ready,
-        (status, _) if status.ends_with("BackOff") || status.contains("Err") || status.contains("Error") => Stand::Failed,
+        (status, _) if status.ends_with("BackOff") || status.contains("Err") || status.contains("Error") => {
+            Stand::Failed
+        }
         _ if node.is_empty() => Stand::Waiting,
         _ => Stand::Starting,
     };
@@ -367,14 +383,21 @@ fn pod(object: &Value) -> Pod {
         ip: text(object, "status.podIP").into(),
         revision: revision(object),
         asks: asks.map(|k| format!("{k} {}", written(&requests[*k]))).collect::<Vec<_>>().join("  "),
-        selector: pairs(object, "spec.nodeSelector").map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(","),
+        selector: pairs(object, "spec.nodeSelector")
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect::<Vec<_>>()
+            .join(","),
         node,
     }
 }
 
 fn service(object: &Value) -> Service {
     let port = |p: &Value| {
-        (int(p, "port").unwrap_or_default(), written(at(p, "targetPort")), int(p, "nodePort").filter(|n| *n > 0))
+        (
+            int(p, "port").unwrap_or_default(),
+            written(at(p, "targetPort")),
+            int(p, "nodePort").filter(|n| *n > 0),
+        )
     };
     Service {
         namespace: text(object, "metadata.namespace").into(),
@@ -395,7 +418,10 @@ fn slice(object: &Value) -> Slice {
         ready: at(e, "conditions.ready") != &Value::Bool(false),
     };
     Slice {
-        service: at(object, "metadata.labels")["kubernetes.io/service-name"].as_str().unwrap_or_default().into(),
+        service: at(object, "metadata.labels")["kubernetes.io/service-name"]
+            .as_str()
+            .unwrap_or_default()
+            .into(),
         endpoints: list(object, "endpoints").iter().map(endpoint).collect(),
         ports: list(object, "ports").iter().filter_map(|p| int(p, "port")).collect(),
     }
@@ -426,7 +452,10 @@ fn replicaset(object: &Value) -> ReplicaSet {
         wanted: int(object, "spec.replicas").unwrap_or_default(),
         ready: int(object, "status.readyReplicas").unwrap_or_default(),
         image: image(object, "spec.template.spec.containers"),
-        number: annotations["deployment.kubernetes.io/revision"].as_str().and_then(|n| n.parse().ok()).unwrap_or_default(),
+        number: annotations["deployment.kubernetes.io/revision"]
+            .as_str()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or_default(),
     }
 }
 
@@ -455,7 +484,8 @@ mod tests {
     #[test]
     fn a_pod_goes_through_its_stands() {
         let pod = |spec: Value, status: Value, deleted: bool| {
-            let mut object = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec, "status": status});
+            let mut object =
+                json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec, "status": status});
             object["spec"]["containers"] = json!([{"name": "c", "image": "nginx"}]);
             if deleted {
                 object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -482,8 +512,10 @@ mod tests {
         put(&mut cluster, "nodes", node("a", "5"));
         assert!(cluster.absorb(Change::All { resource: "nodes".into(), objects: vec![node("b", "6")] }));
         assert_eq!(cluster.nodes.keys().collect::<Vec<_>>(), ["b"]);
-        let lease = |rv: &str| json!({"metadata": {"name": "kube-scheduler", "namespace": "kube-system", "resourceVersion": rv},
-            "spec": {"holderIdentity": "cp_1234"}});
+        let lease = |rv: &str| {
+            json!({"metadata": {"name": "kube-scheduler", "namespace": "kube-system", "resourceVersion": rv},
+            "spec": {"holderIdentity": "cp_1234"}})
+        };
         assert!(put(&mut cluster, "leases", lease("7")));
         assert!(!put(&mut cluster, "leases", lease("8")), "a heartbeat must not redraw");
         assert!(!put(&mut cluster, "nodes", node("b", "9")));

@@ -48,7 +48,8 @@ pub enum Effect {
     Copy(Vec<u8>),
     /// Gives the terminal back until the shell that started this program lets it go on.
     Suspend,
-    Quit,
+    /// With this exit code.
+    Quit(i32),
 }
 
 /// A question to the lesson engine, comparable for tests.

@@ -39,14 +39,33 @@ pub enum Did {
     /// A stage of the command's own request in the API server.
     Stage(String),
     Stored,
-    Answered { verb: String, code: u16 },
+    Answered {
+        verb: String,
+        code: u16,
+    },
     /// A component's request, from its first stage to its answer.
-    Asked { verb: String, code: u16 },
-    Scheduled { chosen: Option<String>, fit: usize, of: usize, scores: Vec<i64> },
-    Bound { node: String },
-    Rules { rules: u64, changed: u64 },
+    Asked {
+        verb: String,
+        code: u16,
+    },
+    Scheduled {
+        chosen: Option<String>,
+        fit: usize,
+        of: usize,
+        scores: Vec<i64>,
+    },
+    Bound {
+        node: String,
+    },
+    Rules {
+        rules: u64,
+        changed: u64,
+    },
     /// Anything else a component told of.
-    Told { verb: String, detail: Value },
+    Told {
+        verb: String,
+        detail: Value,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -168,7 +187,9 @@ impl Flow {
         // Of a component's request the revision stands on its commit, which comes just before the answer.
         if let (Did::Asked { .. }, Some(request)) = (&hop.did, &record.request) {
             // The commit knows the name that the server gave.
-            if let Some((revision, (_, object))) = self.revisions.iter().rev().find(|(_, (id, _))| *id == request.id) {
+            if let Some((revision, (_, object))) =
+                self.revisions.iter().rev().find(|(_, (id, _))| *id == request.id)
+            {
                 hop.revision = Some(*revision);
                 hop.object = object.clone().or(hop.object);
             }
@@ -196,7 +217,9 @@ fn told(record: &Record) -> (Spot, Spot, Did) {
         "kube-proxy" => Spot::Proxy(record.node.clone()),
         "etcd" => Spot::Store,
         "kube-apiserver" => Spot::Api,
-        name if name.ends_with("-controller") || name == "kube-controller-manager" => Spot::Controller(name.into()),
+        name if name.ends_with("-controller") || name == "kube-controller-manager" => {
+            Spot::Controller(name.into())
+        }
         name => Spot::Other(name.into()),
     };
     let did = match record.verb.as_str() {
@@ -259,7 +282,8 @@ impl Traffic {
     /// played by itself.
     pub fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
         let at_end = self.shown().is_some() && !self.moving();
-        let mut changed = self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
+        let mut changed =
+            self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
         if at_end && self.moving() {
             self.play.since = now; // what comes late is lit from now on
         }
@@ -292,7 +316,13 @@ impl Traffic {
             && self.flows.back().is_some_and(|f| f.session == request.session)
             && self.play.session.as_ref() != Some(&request.session)
         {
-            self.play = Play { session: Some(request.session.clone()), at: 0, since: now, playing: true, slower: self.play.slower };
+            self.play = Play {
+                session: Some(request.session.clone()),
+                at: 0,
+                since: now,
+                playing: true,
+                slower: self.play.slower,
+            };
         }
         // Heartbeats are committed all the time: they are news for one view only, which asks for itself.
         let matters = match record.component.as_str() {
@@ -327,7 +357,9 @@ impl Traffic {
     pub fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
         let about = |hop: &&Hop| {
-            hop.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == name && o.namespace == namespace)
+            hop.object
+                .as_ref()
+                .is_some_and(|o| o.resource == "pods" && o.name == name && o.namespace == namespace)
         };
         let made = |hop: &Hop| match &hop.did {
             Did::Stored => true,
@@ -341,7 +373,9 @@ impl Traffic {
         let mut then = Then::NotYet;
         for hop in flow.hops.iter().take(self.play.at + 1).filter(about) {
             match &hop.did {
-                Did::Told { verb, detail } if verb == "status" && detail["phase"] != "Pending" => return None,
+                Did::Told { verb, detail } if verb == "status" && detail["phase"] != "Pending" => {
+                    return None;
+                }
                 Did::Bound { .. } => then = Then::Starting,
                 _ if then == Then::NotYet && made(hop) => then = Then::Stored,
                 _ => {}

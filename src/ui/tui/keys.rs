@@ -81,7 +81,9 @@ pub fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100
         MouseEventKind::Down(b) => (button(b), false),
         MouseEventKind::Up(_) if mode == MouseProtocolMode::Press => return vec![],
         MouseEventKind::Up(b) => (button(b), true),
-        MouseEventKind::Drag(b) if matches!(mode, MouseProtocolMode::ButtonMotion | MouseProtocolMode::AnyMotion) => {
+        MouseEventKind::Drag(b)
+            if matches!(mode, MouseProtocolMode::ButtonMotion | MouseProtocolMode::AnyMotion) =>
+        {
             (32 + button(b), false)
         }
         MouseEventKind::Moved if mode == MouseProtocolMode::AnyMotion => (35, false),
@@ -95,7 +97,8 @@ pub fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100
     let code = code + held;
     match screen.mouse_protocol_encoding() {
         MouseProtocolEncoding::Sgr => {
-            format!("\x1b[<{code};{};{}{}", column + 1, row + 1, if released { 'm' } else { 'M' }).into_bytes()
+            format!("\x1b[<{code};{};{}{}", column + 1, row + 1, if released { 'm' } else { 'M' })
+                .into_bytes()
         }
         _ => {
             let code = if released { 3 + held } else { code };

@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn panes_cover_the_screen_and_never_overlap() {
-        for (width, height) in [(20, 5), (79, 24), (80, 23), (80, 24), (100, 50), (120, 34), (200, 60), (400, 24), (1, 1)] {
+        for (width, height) in
+            [(20, 5), (79, 24), (80, 23), (80, 24), (100, 50), (120, 34), (200, 60), (400, 24), (1, 1)]
+        {
             for focus in [Pane::Lesson, Pane::Map, Pane::Shell] {
                 for zoom in [false, true] {
                     let area = Rect::new(0, 0, width, height);

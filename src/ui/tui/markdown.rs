@@ -51,7 +51,12 @@ pub fn lines(text: &str, room: usize, look: Look) -> Vec<Line<'static>> {
             }
             Event::Text(text) if code => {
                 for line in text.lines() {
-                    out.extend(wrap(&[Piece::new(line.replace(' ', "\u{a0}"), look.tone(Tone::Code))], room, "  ", "    "));
+                    out.extend(wrap(
+                        &[Piece::new(line.replace(' ', "\u{a0}"), look.tone(Tone::Code))],
+                        room,
+                        "  ",
+                        "    ",
+                    ));
                 }
             }
             Event::Text(text) => pieces.push(Piece::new(text.to_string(), style(&styles))),
@@ -60,7 +65,9 @@ pub fn lines(text: &str, room: usize, look: Look) -> Vec<Line<'static>> {
                 pieces.push(Piece::new(text.to_string(), code));
             }
             Event::SoftBreak | Event::HardBreak => pieces.push(Piece::new(" ", style(&styles))),
-            Event::Html(text) | Event::InlineHtml(text) => pieces.push(Piece::new(text.to_string(), style(&styles))),
+            Event::Html(text) | Event::InlineHtml(text) => {
+                pieces.push(Piece::new(text.to_string(), style(&styles)))
+            }
             Event::End(TagEnd::Heading(_)) => {
                 styles.pop();
                 block(&mut out, &mut pieces, room, &lists, &mut marker, true);
@@ -77,6 +84,36 @@ pub fn lines(text: &str, room: usize, look: Look) -> Vec<Line<'static>> {
         out.pop();
     }
     out
+}
+
+/// One paragraph, for a place where it stands behind a sign: emphasis and code, no blocks.
+pub fn inline(text: &str, style: Style, look: Look) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut styles = vec![style];
+    for event in Parser::new(text) {
+        let here = styles.last().copied().unwrap_or_default();
+        match event {
+            Event::Start(Tag::Strong) => styles.push(here.add_modifier(Modifier::BOLD)),
+            Event::Start(Tag::Emphasis) => styles.push(here.add_modifier(Modifier::ITALIC)),
+            Event::End(TagEnd::Strong | TagEnd::Emphasis) => {
+                styles.pop();
+            }
+            Event::Code(text) => {
+                pieces.push(Piece::new(
+                    text.to_string(),
+                    here.patch(look.tone(Tone::Code)).add_modifier(Modifier::BOLD),
+                ));
+            }
+            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
+                pieces.push(Piece::new(text.to_string(), here))
+            }
+            Event::SoftBreak | Event::HardBreak | Event::End(TagEnd::Paragraph) => {
+                pieces.push(Piece::new(" ", here))
+            }
+            _ => {}
+        }
+    }
+    pieces
 }
 
 /// `## Run it {#run}`: the anchor is for machines.
@@ -124,8 +161,19 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "Run a pod", "", "A pod is the", "smallest thing. It", "runs.", "", "• one", "• two words", "",
-                "1. first", "2. second", "", "  kubectl\u{a0}run\u{a0}web"
+                "Run a pod",
+                "",
+                "A pod is the",
+                "smallest thing. It",
+                "runs.",
+                "",
+                "• one",
+                "• two words",
+                "",
+                "1. first",
+                "2. second",
+                "",
+                "  kubectl\u{a0}run\u{a0}web"
             ]
         );
     }

@@ -82,6 +82,21 @@ pub enum Overlay {
     Time(usize),
 }
 
+/// Where in the lesson's text the learner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scroll {
+    /// This line is the first that is shown.
+    To(usize),
+    /// Where it is told what happened.
+    Told,
+}
+
+impl Default for Scroll {
+    fn default() -> Scroll {
+        Scroll::To(0)
+    }
+}
+
 /// What is known of the lessons.
 #[derive(Clone, Debug, Default)]
 pub struct Lesson {
@@ -93,8 +108,7 @@ pub struct Lesson {
     pub absent: Option<String>,
     /// The last question's refusal, until the next answer.
     pub refused: Option<String>,
-    /// Lines scrolled.
-    pub scroll: usize,
+    pub scroll: Scroll,
     /// Since when the current step is open.
     pub since: Duration,
     /// A question is on its way since then.

@@ -5,6 +5,8 @@ use tui_term::vt100;
 
 /// Lines that can be scrolled back to.
 const SCROLLBACK: usize = 5000;
+/// The emulator cannot do with less: a line that wraps needs a second row, a syllable two columns.
+const SMALLEST: (u16, u16) = (2, 2);
 /// Begins what the REPL tells the frame around it: `\x1b]ropewalk;help\x07`. See [`Wish`].
 pub const TELL: &str = "ropewalk";
 
@@ -74,7 +76,7 @@ pub struct Emulator {
 
 impl Emulator {
     pub fn new(rows: u16, columns: u16) -> Emulator {
-        let (rows, columns) = (rows.max(1), columns.max(2));
+        let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
         Emulator { parser: vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Asides::default()) }
     }
 
@@ -96,7 +98,11 @@ impl Emulator {
     /// True if the size is another one now.
     pub fn resize(&mut self, rows: u16, columns: u16) -> bool {
         // Out of sight it keeps its size: programs would only have to draw for nobody.
-        if rows == 0 || columns < 2 || self.size() == (rows, columns) {
+        if rows == 0 || columns == 0 {
+            return false;
+        }
+        let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
+        if self.size() == (rows, columns) {
             return false;
         }
         self.parser.screen_mut().set_size(rows, columns);
@@ -141,7 +147,7 @@ mod tests {
         }
         shell.scroll(30);
         assert_eq!(shell.scrolled(), 30);
-        for (rows, columns) in [(1, 2), (40, 3), (2, 200), (24, 80)] {
+        for (rows, columns) in [(2, 2), (40, 3), (2, 200), (24, 80)] {
             shell.resize(rows, columns);
             shell.take("한글 \u{1b}[2J\u{1b}[H파드".as_bytes());
             assert_eq!(shell.size(), (rows, columns));
@@ -150,5 +156,67 @@ mod tests {
         shell.scroll(-1000);
         assert_eq!(shell.scrolled(), 0);
         assert!(!shell.resize(0, 80), "out of sight");
+    }
+
+    /// Whatever programs print, at whatever size: the emulator stands.
+    #[test]
+    fn noise_does_no_harm() {
+        const PARTS: &[&str] = &[
+            "파드",
+            "a",
+            "\r",
+            "\n",
+            "\t",
+            "\x08",
+            "\x1b[H",
+            "\x1b[2J",
+            "\x1b[K",
+            "\x1b[999;999H",
+            "\x1b[3;2r",
+            "\x1b[1;1r",
+            "\x1b[r",
+            "\x1b7",
+            "\x1b8",
+            "\x1b[?1049h",
+            "\x1b[?1049l",
+            "\x1b[5L",
+            "\x1b[5M",
+            "\x1b[3P",
+            "\x1b[3@",
+            "\x1b[9X",
+            "\x1bM",
+            "\x1b[5S",
+            "\x1b[5T",
+            "\x1b[?6h",
+            "\x1b[?6l",
+            "\x1b[1000A",
+            "\x1b[1000B",
+            "long enough to wrap around any of these screens",
+            "\x1b[38;5;300m",
+            "\x1b[6n",
+            "e\u{301}",
+            "👩‍🚀",
+            "\x1b]0;t\x07",
+        ];
+        for seed in 0..40 {
+            let rng = crate::rng::Rng::seeded(seed);
+            let mut shell = Emulator::new(5, 20);
+            for _ in 0..400 {
+                match rng.u64() % 12 {
+                    0 => {
+                        shell.resize((rng.u64() % 30) as u16, (rng.u64() % 60) as u16);
+                    }
+                    1 => shell.scroll((rng.u64() % 40) as isize - 20),
+                    _ => {
+                        shell.take(PARTS[(rng.u64() % PARTS.len() as u64) as usize].as_bytes());
+                    }
+                }
+                let (rows, columns) = shell.size();
+                let mut cells = (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c)));
+                // Lines of the past keep the width they had.
+                let there = cells.all(|(r, c)| shell.screen().cell(r, c).is_some());
+                assert!(there || shell.scrolled() > 0, "seed {seed}");
+            }
+        }
     }
 }

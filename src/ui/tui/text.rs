@@ -36,7 +36,14 @@ pub fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
     if cells(text) <= room || room < 8 {
         return cut(text, room, ellipsis);
     }
-    let tail: String = text.graphemes(true).rev().take(if room < 11 { 3 } else { 5 }).collect::<Vec<_>>().into_iter().rev().collect();
+    let tail: String = text
+        .graphemes(true)
+        .rev()
+        .take(if room < 11 { 3 } else { 5 })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
     let head = cut(text, room.saturating_sub(cells(&tail)), ellipsis);
     format!("{head}{tail}")
 }
@@ -71,10 +78,10 @@ pub fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Vec<Line<
     // Words may run over several pieces (`**bold**,`): they are broken as one.
     let mut word: Vec<Piece> = Vec::new();
     let flush = |word: &mut Vec<Piece>,
-                     lines: &mut Vec<Vec<Span<'static>>>,
-                     used: &mut usize,
-                     begun: &mut bool,
-                     space: &mut Option<Style>| {
+                 lines: &mut Vec<Vec<Span<'static>>>,
+                 used: &mut usize,
+                 begun: &mut bool,
+                 space: &mut Option<Style>| {
         let width: usize = word.iter().map(|p| cells(&p.text)).sum();
         if width == 0 {
             return;
@@ -159,7 +166,8 @@ mod tests {
     #[test]
     fn words_stay_whole_over_changes_of_style_and_long_ones_are_broken() {
         let bold = Style::new().bold();
-        let pieces = [Piece::new("a ", Style::new()), Piece::new("pod", bold), Piece::new(", or two", Style::new())];
+        let pieces =
+            [Piece::new("a ", Style::new()), Piece::new("pod", bold), Piece::new(", or two", Style::new())];
         assert_eq!(plain(&wrap(&pieces, 7, "", "")), ["a pod,", "or two"]);
         let long = [Piece::new("see registry.example.com/very/long", Style::new())];
         for line in plain(&wrap(&long, 10, "- ", "  ")) {
@@ -173,6 +181,9 @@ mod tests {
 
     #[test]
     fn times_have_three_figures_at_most() {
-        assert_eq!([took(20), took(3_140), took(323_725), took(1_250_000)], ["0.02 ms", "3.1 ms", "323 ms", "1.2 s"]);
+        assert_eq!(
+            [took(20), took(3_140), took(323_725), took(1_250_000)],
+            ["0.02 ms", "3.1 ms", "323 ms", "1.2 s"]
+        );
     }
 }

@@ -3,11 +3,14 @@
 use super::event::{Effect, Event};
 use super::keys;
 use super::layout;
-use super::model::{Model, Overlay, Pane, View};
+use super::model::{Model, Overlay, Pane, Scroll, View};
+use super::render::scrolled;
 use super::terminal::Wish;
 use crate::lab::view::{Ask, LessonView};
 use crate::tap::Record;
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{
+    KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 use ratatui::layout::Rect;
 
 /// Lines that one notch of the wheel scrolls.
@@ -30,7 +33,7 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Resize(size) => model.size = size,
         Event::Shell(bytes) => hear(model, &bytes, &mut effects),
-        Event::ShellEnded(_) => effects.push(Effect::Quit),
+        Event::ShellEnded(code) => effects.push(Effect::Quit(code)),
         Event::Tick => {
             // Only asked for when something moves, so there is always something new to see.
             model.traffic.tick(model.now);
@@ -40,7 +43,8 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             let (now, opened) = (model.now, model.opened);
             let watched = |r: &Record| model.view == View::Raft && r.component == "etcd";
             let watched = records.iter().any(watched);
-            changed = watched | records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
+            changed = watched
+                | records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
         }
         Event::Lost(count) => model.traffic.lost += count,
         Event::Status(status) => {
@@ -109,10 +113,10 @@ fn learn(model: &mut Model, view: LessonView) {
     let grew = before.is_some_and(|b| b.debrief.is_empty() && !view.debrief.is_empty());
     if moved {
         model.lesson.since = model.now;
-        model.lesson.scroll = 0;
+        model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Told };
         model.chosen = false;
     } else if grew {
-        model.lesson.scroll = usize::MAX; // to its end, where the explanation is
+        model.lesson.scroll = Scroll::Told;
     }
     if !model.chosen
         && let Some(named) = View::named(&view.diagram)
@@ -180,7 +184,7 @@ fn prefixed(model: &mut Model, key: KeyEvent, again: bool, effects: &mut Vec<Eff
             function(model, 1, effects);
         }
         KeyCode::Char('z') => effects.push(Effect::Suspend),
-        KeyCode::Char('q') => effects.push(Effect::Quit),
+        KeyCode::Char('q') => effects.push(Effect::Quit(0)),
         KeyCode::Up | KeyCode::Char('k') => model.shell.scroll(1),
         KeyCode::Down | KeyCode::Char('j') => model.shell.scroll(-1),
         KeyCode::PageUp | KeyCode::Char('u') => model.shell.scroll(page(model)),
@@ -211,7 +215,7 @@ fn function(model: &mut Model, n: u8, effects: &mut Vec<Effect>) -> bool {
         6 => turn(model, 1),
         7 => model.traffic.step(-1, model.now),
         8 => model.traffic.step(1, model.now),
-        10 => effects.push(Effect::Quit),
+        10 => effects.push(Effect::Quit(0)),
         _ => return false,
     }
     true
@@ -247,22 +251,25 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::Tab => turn(model, 1),
         KeyCode::BackTab => turn(model, -1),
         KeyCode::Up if !open => lesson.marked = lesson.marked.saturating_sub(1),
-        KeyCode::Down if !open => lesson.marked = (lesson.marked + 1).min(lesson.list.len().saturating_sub(1)),
+        KeyCode::Down if !open => {
+            lesson.marked = (lesson.marked + 1).min(lesson.list.len().saturating_sub(1))
+        }
         KeyCode::Enter if !open => {
             if let Some(entry) = lesson.list.get(lesson.marked) {
                 let id = entry.id.clone();
                 ask(model, &Ask::Open { id }, effects);
             }
         }
-        KeyCode::Up => lesson.scroll = lesson.scroll.saturating_sub(1),
-        KeyCode::Down => lesson.scroll = lesson.scroll.saturating_add(1),
-        KeyCode::PageUp => lesson.scroll = lesson.scroll.saturating_sub(5),
-        KeyCode::PageDown | KeyCode::Char(' ') => lesson.scroll = lesson.scroll.saturating_add(5),
-        KeyCode::Home => lesson.scroll = 0,
-        KeyCode::End => lesson.scroll = usize::MAX,
+        KeyCode::Up => model.lesson.scroll = scrolled(model, -1),
+        KeyCode::Down => model.lesson.scroll = scrolled(model, 1),
+        KeyCode::PageUp => model.lesson.scroll = scrolled(model, -5),
+        KeyCode::PageDown | KeyCode::Char(' ') => model.lesson.scroll = scrolled(model, 5),
+        KeyCode::Home => model.lesson.scroll = Scroll::To(0),
+        KeyCode::End => model.lesson.scroll = scrolled(model, isize::MAX),
         KeyCode::Char(letter) if open && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
             let letter = letter.to_ascii_lowercase();
-            let predict = lesson.view.as_ref().and_then(|v| v.predict.as_ref()).filter(|p| p.chosen.is_none());
+            let predict =
+                lesson.view.as_ref().and_then(|v| v.predict.as_ref()).filter(|p| p.chosen.is_none());
             if let Some(predict) = predict {
                 // While a question waits, letters are answers and nothing else.
                 if predict.choices.iter().any(|(c, _)| *c == letter.to_string()) {
@@ -375,7 +382,9 @@ fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> boo
         return true;
     }
     let Some(pane) = panes.at(mouse.column, mouse.row) else {
-        if mouse.kind == MouseEventKind::Down(MouseButton::Left) && panes.tabs.contains((mouse.column, mouse.row).into()) {
+        if mouse.kind == MouseEventKind::Down(MouseButton::Left)
+            && panes.tabs.contains((mouse.column, mouse.row).into())
+        {
             turn(model, 1);
             return true;
         }
@@ -391,7 +400,7 @@ fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> boo
             !focused || wheel != 0
         }
         Pane::Lesson if wheel != 0 => {
-            model.lesson.scroll = model.lesson.scroll.saturating_add_signed(-wheel);
+            model.lesson.scroll = scrolled(model, -wheel);
             true
         }
         Pane::Map if wheel != 0 => {
@@ -402,7 +411,13 @@ fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> boo
     }
 }
 
-fn in_shell_mouse(model: &mut Model, mouse: &MouseEvent, inside: Rect, wheel: isize, effects: &mut Vec<Effect>) {
+fn in_shell_mouse(
+    model: &mut Model,
+    mouse: &MouseEvent,
+    inside: Rect,
+    wheel: isize,
+    effects: &mut Vec<Effect>,
+) {
     if !inside.contains((mouse.column, mouse.row).into()) {
         return;
     }

@@ -44,6 +44,7 @@ table! { Word {
     NotYet: "not yet: {}", "아직: {}";
     Lost: "lost: {} (`undo` brings it back)", "사라짐: {} (`undo`로 되돌립니다)";
     Done: "Done.  `next` goes on", "완료했습니다.  `next`로 계속합니다";
+    DoneAll: "All {} checks are met.", "확인 {}개를 모두 통과했습니다.";
     Solved: "Solved for you.  `next` goes on", "풀이를 대신 실행했습니다.  `next`로 계속합니다";
     Skipped: "This cluster cannot do this step.  `next` goes on", "이 클러스터에서는 할 수 없는 단계입니다.  `next`로 계속합니다";
     What: "What happened", "무슨 일이 있었나";
@@ -123,6 +124,7 @@ table! { Word {
     BriefAsked: "{} → rev {}", "{} → 리비전 {}";
     BriefStored: "etcd: revision {}", "etcd: 리비전 {}";
     BriefScheduled: "scheduler: {} of {}, {}", "스케줄러: {}/{}, {}";
+    BriefFit: "{} of {} fit: {}", "{}/{} 통과: {}";
     BriefBound: "scheduler: → {}", "스케줄러: → {}";
     HopKubelet: "kubelet {}: {}", "kubelet {}: {}";
     HopProxy: "proxy {}: {} rules, {} changed", "proxy {}: 규칙 {}개, {}개 바뀜";
@@ -212,7 +214,10 @@ mod tests {
                     assert!(cells(line) <= 76, "{} cells: {line}", cells(line));
                 }
             }
-            if matches!(word, Word::Foot | Word::FootLesson | Word::FootList | Word::FootMap | Word::FootPrefix) {
+            if matches!(
+                word,
+                Word::Foot | Word::FootLesson | Word::FootList | Word::FootMap | Word::FootPrefix
+            ) {
                 assert!(cells(english) <= 80 && cells(korean) <= 80, "{word:?}");
             }
         }

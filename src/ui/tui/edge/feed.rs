@@ -39,7 +39,8 @@ pub fn start(place: &Place, tell: &Sender<Event>) -> JoinSet<()> {
     all.spawn(records(place.clone(), tell.clone()));
     all.spawn(status(place.clone(), tell.clone()));
     for (plural, group, version, kind) in WATCHED {
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         all.spawn(objects(place.clone(), resource, tell.clone()));
     }
     all
@@ -119,7 +120,8 @@ async fn status(place: Place, tell: Sender<Event>) {
 fn client(place: &Place) -> Option<Client> {
     let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
     let view = kubeconfig::view(&serde_yaml::from_str(&text).ok()?);
-    let server: std::net::SocketAddr = view.server.strip_prefix("https://")?.trim_end_matches('/').parse().ok()?;
+    let server: std::net::SocketAddr =
+        view.server.strip_prefix("https://")?.trim_end_matches('/').parse().ok()?;
     Client::connect(Endpoint {
         servers: vec![server],
         server_name: server.ip().to_string(),
@@ -218,7 +220,11 @@ pub async fn ready(place: &Place) {
     }
 }
 
-async fn ask_teacher(control: &mut Control, lang: Lang, ask: view::Ask) -> Result<Option<Value>, crate::cluster::Error> {
+async fn ask_teacher(
+    control: &mut Control,
+    lang: Lang,
+    ask: view::Ask,
+) -> Result<Option<Value>, crate::cluster::Error> {
     let question = serde_json::to_value(Question { lang: code(lang), ask }).unwrap_or_default();
     control.ask(&Ask::Guest { name: TEACHER.into(), question }).await.map(Some)
 }
@@ -231,8 +237,12 @@ pub async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Eve
         Err(error) => Err(error),
     };
     let event = match answer {
-        Ok(Some(value)) if list => serde_json::from_value::<Vec<Entry>>(value).map(Event::Lessons).map_err(|e| e.to_string()),
-        Ok(Some(value)) => serde_json::from_value(value).map(|v| Event::Lesson(Box::new(v))).map_err(|e| e.to_string()),
+        Ok(Some(value)) if list => {
+            serde_json::from_value::<Vec<Entry>>(value).map(Event::Lessons).map_err(|e| e.to_string())
+        }
+        Ok(Some(value)) => {
+            serde_json::from_value(value).map(|v| Event::Lesson(Box::new(v))).map_err(|e| e.to_string())
+        }
         Ok(None) => return,
         Err(error) => Err(error.to_string()),
     };

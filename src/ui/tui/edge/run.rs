@@ -139,7 +139,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
                 Effect::Bell => out(b"\x07"),
                 Effect::Copy(bytes) => out(&bytes),
                 Effect::Suspend => suspend(&mut screen, &mut model, opened)?,
-                Effect::Quit => quit = Some(0),
+                Effect::Quit(code) => quit = Some(code),
             }
         }
         if let Some(code) = quit {
@@ -186,7 +186,11 @@ fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::R
     Ok(())
 }
 
-fn suspend(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &mut Model, opened: Instant) -> io::Result<()> {
+fn suspend(
+    screen: &mut Terminal<CrosstermBackend<Stdout>>,
+    model: &mut Model,
+    opened: Instant,
+) -> io::Result<()> {
     guard::suspend()?;
     // The window may have another size now, and holds whatever the learner's shell left there.
     let (columns, rows) = terminal::size();

@@ -101,7 +101,8 @@ fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
     let you = canvas.word(Word::You, &[]);
     let asking = from == Some(&Spot::Client);
     let answering = to == Some(&Spot::Client);
-    let storing = to == Some(&Spot::Store) || hop.is_some_and(|h| matches!(h.did, Did::Asked { .. }) && h.revision.is_some());
+    let storing = to == Some(&Spot::Store)
+        || hop.is_some_and(|h| matches!(h.did, Did::Asked { .. }) && h.revision.is_some());
     let arrow = |canvas: &Canvas<'_>, there: bool, back: bool| match (there, back) {
         (_, true) => (canvas.sign(Sign::LeftLit), Tone::Strong),
         (true, _) => (canvas.sign(Sign::RightLit), Tone::Strong),
@@ -120,7 +121,10 @@ fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
     x = component(canvas, model, x, 0, names[0], "kube-apiserver-", lights(&Spot::Api));
     x = canvas.row(x, 0, &[(" ", Tone::Plain), second, (" ", Tone::Plain)]);
     x = component(canvas, model, x, 0, names[1], "etcd-", if storing { Tone::Lit } else { Tone::Strong });
-    let watching = scheduler || controllers || matches!(to, Some(Spot::Kubelet(_) | Spot::Proxy(_))) || matches!(from, Some(Spot::Kubelet(_)));
+    let watching = scheduler
+        || controllers
+        || matches!(to, Some(Spot::Kubelet(_) | Spot::Proxy(_)))
+        || matches!(from, Some(Spot::Kubelet(_)));
     let watch = canvas.sign(if watching { Sign::WatchLit } else { Sign::Watch });
     let tone = |on: bool| if on { Tone::Lit } else { Tone::Strong };
     let below = if roomy {
@@ -143,7 +147,15 @@ fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
 }
 
 /// A component with a sign: leader, or down.
-fn component(canvas: &mut Canvas<'_>, model: &Model, x: usize, y: usize, name: &str, pod: &str, tone: Tone) -> usize {
+fn component(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    x: usize,
+    y: usize,
+    name: &str,
+    pod: &str,
+    tone: Tone,
+) -> usize {
     let x = canvas.put(x, y, name, tone);
     let lease = match pod {
         "kube-scheduler-" => model.cluster.leader("kube-scheduler"),
@@ -159,16 +171,25 @@ fn component(canvas: &mut Canvas<'_>, model: &Model, x: usize, y: usize, name: &
 
 fn node_state(canvas: &Canvas<'_>, node: &Node) -> (String, Tone) {
     match (node.ready, node.cordoned) {
-        (false, _) => (format!("{} {}", canvas.sign(Sign::Down), canvas.word(Word::NodeNotReady, &[])), Tone::Bad),
-        (true, true) => (format!("{} {}", canvas.sign(Sign::Ready), canvas.word(Word::Cordoned, &[])), Tone::Warn),
-        (true, false) => (format!("{} {}", canvas.sign(Sign::Ready), canvas.word(Word::NodeReady, &[])), Tone::Good),
+        (false, _) => {
+            (format!("{} {}", canvas.sign(Sign::Down), canvas.word(Word::NodeNotReady, &[])), Tone::Bad)
+        }
+        (true, true) => {
+            (format!("{} {}", canvas.sign(Sign::Ready), canvas.word(Word::Cordoned, &[])), Tone::Warn)
+        }
+        (true, false) => {
+            (format!("{} {}", canvas.sign(Sign::Ready), canvas.word(Word::NodeReady, &[])), Tone::Good)
+        }
     }
 }
 
 /// The kubelet or the proxy of this node is at work.
 fn works(model: &Model, node: &Node) -> bool {
     let (from, to) = lit(model);
-    [from, to].into_iter().flatten().any(|s| matches!(s, Spot::Kubelet(n) | Spot::Proxy(n) if *n == node.name))
+    [from, to]
+        .into_iter()
+        .flatten()
+        .any(|s| matches!(s, Spot::Kubelet(n) | Spot::Proxy(n) if *n == node.name))
 }
 
 #[allow(clippy::too_many_arguments)] // a rectangle and what is in it

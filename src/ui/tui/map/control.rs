@@ -5,8 +5,8 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
-use super::{Canvas, brief, caption, describe, short};
 use super::hops::told;
+use super::{Canvas, brief, caption, describe, short};
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {
@@ -116,14 +116,25 @@ fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
     let (mut x, mut y) = (api, 1);
     for (at, hop) in stages.iter().rev().take(6).rev() {
         let Did::Stage(stage) = &hop.did else { continue };
-        let text = format!("{stage} {}", took(hop.took_us));
-        if x > api && x + cells(&text) + 5 > store {
+        let stage = match stage.as_str() {
+            "authenticate" => "authn",
+            "authorize" => "authz",
+            other => other,
+        };
+        let text = format!("{stage} {}", took(hop.took_us).trim_end_matches(" ms"));
+        if x > api && x + cells(&text) + 4 > store {
             (x, y) = (api, y + 1);
         }
         if y > 3 {
             break;
         }
-        x = canvas.put_in(x, y, store.saturating_sub(x + 4), &text, if *at == now { Tone::Lit } else { Tone::Plain }) + 2;
+        x = canvas.put_in(
+            x,
+            y,
+            store.saturating_sub(x + 4),
+            &text,
+            if *at == now { Tone::Lit } else { Tone::Plain },
+        ) + 2;
     }
     if let Some((at, stored)) = seen().filter(|(_, h)| h.did == Did::Stored).last() {
         arrow(canvas, store - 4, 1, lit == 3, false);
@@ -176,8 +187,20 @@ fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
             let time = took(hop.took_us);
             let text = deed(model, hop, n == 1 && nodes.len() > 1);
             let end = columns[n] + room(n);
-            let x = canvas.put_in(columns[n], top + 1 + row, room(n).saturating_sub(cells(&time) + 1), &text, tone);
-            canvas.put_in(end.saturating_sub(cells(&time)).max(x + 1), top + 1 + row, cells(&time), &time, Tone::Dim);
+            let x = canvas.put_in(
+                columns[n],
+                top + 1 + row,
+                room(n).saturating_sub(cells(&time) + 1),
+                &text,
+                tone,
+            );
+            canvas.put_in(
+                end.saturating_sub(cells(&time)).max(x + 1),
+                top + 1 + row,
+                cells(&time),
+                &time,
+                Tone::Dim,
+            );
         }
     }
     let last = canvas.height().saturating_sub(1);
@@ -192,7 +215,7 @@ fn deed(model: &Model, hop: &Hop, named: bool) -> String {
     match &hop.did {
         Did::Scheduled { fit, of, scores, .. } => {
             let scores: Vec<String> = scores.iter().take(3).map(ToString::to_string).collect();
-            format!("{of} → {fit}: {}", scores.join(" / "))
+            model.lang.word(Word::BriefFit, &[&fit.to_string(), &of.to_string(), &scores.join(" / ")])
         }
         Did::Bound { node } => format!("bind {}", short(node)),
         Did::Rules { rules, changed } => {
@@ -201,7 +224,9 @@ fn deed(model: &Model, hop: &Hop, named: bool) -> String {
         }
         Did::Asked { verb, code } if *code >= 400 => format!("{verb} {code}"),
         Did::Asked { verb, .. } => {
-            let revision = hop.revision.map_or(String::new(), |r| format!(" {} {r}", if model.look.ascii { ">" } else { "→" }));
+            let revision = hop
+                .revision
+                .map_or(String::new(), |r| format!(" {} {r}", if model.look.ascii { ">" } else { "→" }));
             let resource = hop.object.as_ref().map_or("", |o| o.resource.as_str());
             let verb = if hop.from == Spot::Scheduler && verb == "create" { "bind" } else { verb };
             format!("{verb} {resource}{revision}")

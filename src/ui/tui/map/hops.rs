@@ -66,7 +66,10 @@ pub fn describe(lang: Lang, hop: &Hop) -> String {
         Did::Asked { verb, .. } => match hop.revision {
             Some(revision) => {
                 let asked = asked(hop, verb);
-                lang.word(Word::HopAskedRevision, &[&who(lang, &hop.from), &asked, name, &revision.to_string()])
+                lang.word(
+                    Word::HopAskedRevision,
+                    &[&who(lang, &hop.from), &asked, name, &revision.to_string()],
+                )
             }
             None => lang.word(Word::HopAsked, &[&who(lang, &hop.from), &asked(hop, verb), name]),
         },
@@ -97,7 +100,12 @@ pub fn told(verb: &str, detail: &Value, name: &str) -> String {
         "status" => text("phase").unwrap_or_else(|| verb.into()),
         "pull" => format!("pull {}", text("image").unwrap_or_default()),
         "start" | "stop" | "kill" => format!("{verb} {}", text("container").unwrap_or_else(|| name.into())),
-        "scale" => format!("scale {} {} → {}", short(&text("replicaSet").unwrap_or_default()), number("from"), number("to")),
+        "scale" => format!(
+            "scale {} {} → {}",
+            short(&text("replicaSet").unwrap_or_default()),
+            number("from"),
+            number("to")
+        ),
         "reconcile" if detail["wanted"].is_number() => {
             let delete = detail["delete"].as_array().map_or(0, Vec::len);
             match (number("create"), delete) {

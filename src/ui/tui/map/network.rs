@@ -13,16 +13,40 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     };
     let last = canvas.height().saturating_sub(1);
     let name = format!("{}/{}", key.0, key.1);
-    canvas.row(1, 0, &[("Service ", Tone::Dim), (&name, Tone::Strong), ("  ", Tone::Plain), (&service.kind, Tone::Accent)]);
+    canvas.row(
+        1,
+        0,
+        &[("Service ", Tone::Dim), (&name, Tone::Strong), ("  ", Tone::Plain), (&service.kind, Tone::Accent)],
+    );
     let arrow = canvas.sign(Sign::Right);
     let mut y = 1;
     for (port, target, node_port) in &service.ports {
         if let Some(node_port) = node_port {
-            canvas.row(1, y, &[("localhost:", Tone::Plain), (&node_port.to_string(), Tone::Strong), (" ", Tone::Plain), (arrow, Tone::Dim), (" NodePort", Tone::Dim)]);
+            canvas.row(
+                1,
+                y,
+                &[
+                    ("localhost:", Tone::Plain),
+                    (&node_port.to_string(), Tone::Strong),
+                    (" ", Tone::Plain),
+                    (arrow, Tone::Dim),
+                    (" NodePort", Tone::Dim),
+                ],
+            );
             y += 1;
         }
         let to = format!("{}:{port}", service.ip);
-        canvas.row(1, y, &[(&to, Tone::Strong), (" ", Tone::Plain), (arrow, Tone::Dim), (" targetPort ", Tone::Dim), (target, Tone::Plain)]);
+        canvas.row(
+            1,
+            y,
+            &[
+                (&to, Tone::Strong),
+                (" ", Tone::Plain),
+                (arrow, Tone::Dim),
+                (" targetPort ", Tone::Dim),
+                (target, Tone::Plain),
+            ],
+        );
         y += 1;
     }
     let selector: Vec<String> = service.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -42,14 +66,23 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     y += 1;
     let shown = last.saturating_sub(y);
     for endpoint in endpoints.iter().take(shown) {
-        let (sign, tone) = if endpoint.ready { (Sign::Ready, Tone::Good) } else { (Sign::Starting, Tone::Warn) };
+        let (sign, tone) =
+            if endpoint.ready { (Sign::Ready, Tone::Good) } else { (Sign::Starting, Tone::Warn) };
         let x = canvas.put(2, y, &format!("{} {} ", canvas.sign(sign), endpoint.ip), tone);
-        canvas.row(x, y, &[(&endpoint.pod, Tone::Plain), (" ", Tone::Plain), (short(&endpoint.node), Tone::Dim)]);
+        canvas.row(
+            x,
+            y,
+            &[(&endpoint.pod, Tone::Plain), (" ", Tone::Plain), (short(&endpoint.node), Tone::Dim)],
+        );
         y += 1;
     }
-    let mut rules = model.traffic.records.iter().rev().filter(|r| r.component == "kube-proxy" && r.verb == "rules");
+    let mut rules =
+        model.traffic.records.iter().rev().filter(|r| r.component == "kube-proxy" && r.verb == "rules");
     let text = match (ready, rules.next()) {
-        (_, Some(record)) => canvas.word(Word::RulesWritten, &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)]),
+        (_, Some(record)) => canvas.word(
+            Word::RulesWritten,
+            &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)],
+        ),
         (0, None) => String::new(),
         (n, None) => canvas.word(Word::PickOne, &[&n.to_string()]),
     };

@@ -15,7 +15,17 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     };
     let (sign, tone) = stand(pod.stand);
     let sign = canvas.sign(sign);
-    canvas.row(1, 0, &[(sign, tone), (" ", Tone::Plain), (&pod.name, Tone::Strong), ("  ", Tone::Plain), (&pod.status, tone)]);
+    canvas.row(
+        1,
+        0,
+        &[
+            (sign, tone),
+            (" ", Tone::Plain),
+            (&pod.name, Tone::Strong),
+            ("  ", Tone::Plain),
+            (&pod.status, tone),
+        ],
+    );
     let mut facts = vec![format!("{}/{}", pod.ready.0, pod.ready.1), pod.image.clone()];
     if !pod.node.is_empty() {
         facts.push(canvas.word(Word::On, &[short(&pod.node)]));
@@ -27,15 +37,34 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     facts.retain(|f| !f.is_empty());
     canvas.put(1, 1, &facts.join("  "), Tone::Dim);
     // What was told of it: hops of the command that made it, or else its Events.
-    let about = |flow: &&Flow| flow.hops.iter().any(|h| h.object.as_ref().is_some_and(|o| o.name == pod.name && o.namespace == pod.namespace));
-    let hops: Vec<(String, String)> = model.traffic.flows.iter().filter(about).flat_map(|flow| {
-        let own = flow.hops.iter().filter(|h| h.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == pod.name));
-        own.filter(|h| !matches!(h.did, Did::Stage(_))).map(|h| (describe(model.lang, h), took(h.took_us))).collect::<Vec<_>>()
-    }).collect();
+    let about = |flow: &&Flow| {
+        flow.hops
+            .iter()
+            .any(|h| h.object.as_ref().is_some_and(|o| o.name == pod.name && o.namespace == pod.namespace))
+    };
+    let hops: Vec<(String, String)> = model
+        .traffic
+        .flows
+        .iter()
+        .filter(about)
+        .flat_map(|flow| {
+            let own = flow
+                .hops
+                .iter()
+                .filter(|h| h.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == pod.name));
+            own.filter(|h| !matches!(h.did, Did::Stage(_)))
+                .map(|h| (describe(model.lang, h), took(h.took_us)))
+                .collect::<Vec<_>>()
+        })
+        .collect();
     let key = (pod.namespace.clone(), pod.name.clone());
     let events = model.cluster.events_about("Pod", &key);
     let rows = canvas.height().saturating_sub(4);
-    let warned = events.iter().rev().find(|e| e.warning).filter(|_| !matches!(pod.stand, super::super::cluster::Stand::Ready));
+    let warned = events
+        .iter()
+        .rev()
+        .find(|e| e.warning)
+        .filter(|_| !matches!(pod.stand, super::super::cluster::Stand::Ready));
     canvas.put(1, 2, &model.lang.word(Word::Life, &[]), Tone::Dim);
     if hops.is_empty() {
         let skip = events.len().saturating_sub(rows);

@@ -9,7 +9,8 @@ use super::{Canvas, short};
 use crate::tap::Record;
 
 /// Records of the store about who leads.
-const ELECTIONS: &[&str] = &["role", "leader", "election-timeout", "vote", "refuse-vote", "step-down", "transfer", "conf-change"];
+const ELECTIONS: &[&str] =
+    &["role", "leader", "election-timeout", "vote", "refuse-vote", "step-down", "transfer", "conf-change"];
 
 /// The newest leader and term that the store told of.
 pub fn leader(model: &Model) -> Option<(String, u64)> {
@@ -25,7 +26,8 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let leader = leader(model);
     let term = commits.first().and_then(|r| r.detail["term"].as_u64()).or(leader.as_ref().map(|l| l.1));
     let term = term.map_or(String::new(), |t| canvas.word(Word::StatusTerm, &[&t.to_string()]));
-    let quorum = canvas.word(Word::Quorum, &[&(members.len() / 2 + 1).to_string(), &members.len().to_string()]);
+    let quorum =
+        canvas.word(Word::Quorum, &[&(members.len() / 2 + 1).to_string(), &members.len().to_string()]);
     canvas.row(1, 0, &[(&term, Tone::Strong), ("   ", Tone::Plain), (&quorum, Tone::Dim)]);
     let mut x = 12;
     let width = (canvas.width().saturating_sub(x) / members.len().max(1)).clamp(8, 24);
@@ -53,13 +55,20 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         canvas.put(5, y, &index, Tone::Plain);
         // A commit is told by every member that applied it.
         for (member, x) in members.iter().zip(&columns) {
-            let applied = members.len() == 1 || record.node == member.node || commits.iter().any(|r| r.node == member.node && r.detail["index"] == record.detail["index"]);
+            let applied = members.len() == 1
+                || record.node == member.node
+                || commits
+                    .iter()
+                    .any(|r| r.node == member.node && r.detail["index"] == record.detail["index"]);
             if applied {
                 canvas.put(*x, y, canvas.sign(Sign::Block), Tone::Good);
             }
         }
         let fsync = record.detail["fsync_us"].as_u64().unwrap_or_default();
-        let revision = record.revision.filter(|r| *r > 0).map_or(String::new(), |r| canvas.word(Word::RevisionShort, &[&r.to_string()]));
+        let revision = record
+            .revision
+            .filter(|r| *r > 0)
+            .map_or(String::new(), |r| canvas.word(Word::RevisionShort, &[&r.to_string()]));
         if members.len() == 1 {
             canvas.put(columns[0] + 3, y, &format!("{revision}  fsync {}", took(fsync)), Tone::Dim);
         }
@@ -69,7 +78,12 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         let told: Vec<String> = ["term", "role", "leader", "to", "why"]
             .iter()
             .filter(|k| !record.detail[**k].is_null())
-            .map(|k| format!("{k} {}", record.detail[*k].as_str().map_or(record.detail[*k].to_string(), String::from)))
+            .map(|k| {
+                format!(
+                    "{k} {}",
+                    record.detail[*k].as_str().map_or(record.detail[*k].to_string(), String::from)
+                )
+            })
             .collect();
         let text = format!("{}: {} {}", canvas.word(Word::RaftEvents, &[]), record.verb, told.join(" "));
         canvas.put(1, last, &text, Tone::Dim);

@@ -9,10 +9,20 @@ use super::cluster::stand;
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let deployments = model.deployments();
-    let Some((key, deployment)) = deployments.get(model.subject.min(deployments.len().saturating_sub(1))) else {
+    let Some((key, deployment)) = deployments.get(model.subject.min(deployments.len().saturating_sub(1)))
+    else {
         return canvas.note(1, &model.lang.word(Word::NoRollout, &[]));
     };
-    canvas.row(1, 0, &[("Deployment ", Tone::Dim), (&key.1, Tone::Strong), ("  ", Tone::Plain), (&deployment.image, Tone::Accent)]);
+    canvas.row(
+        1,
+        0,
+        &[
+            ("Deployment ", Tone::Dim),
+            (&key.1, Tone::Strong),
+            ("  ", Tone::Plain),
+            (&deployment.image, Tone::Accent),
+        ],
+    );
     let wanted = canvas.word(Word::Wanted, &[&deployment.ready.to_string(), &deployment.wanted.to_string()]);
     let surge = canvas.word(Word::Surge, &[&deployment.surge, &deployment.unavailable]);
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
@@ -23,10 +33,21 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     // Old ones with nothing left are history; the newest two or three tell the story.
     let skip = sets.len().saturating_sub(last.saturating_sub(y) / 2);
     for set in sets.iter().skip(skip) {
-        let pods: Vec<&Pod> = model.cluster.pods.values().filter(|p| p.namespace == key.0 && p.owner == set.name).collect();
+        let pods: Vec<&Pod> =
+            model.cluster.pods.values().filter(|p| p.namespace == key.0 && p.owner == set.name).collect();
         let revision = canvas.word(Word::RevisionShort, &[&set.number.to_string()]);
         let tone = if pods.is_empty() && set.wanted == 0 { Tone::Dim } else { Tone::Plain };
-        canvas.row(1, y, &[(&set.name, tone), ("  ", Tone::Plain), (&revision, Tone::Dim), ("  ", Tone::Plain), (&set.image, Tone::Dim)]);
+        canvas.row(
+            1,
+            y,
+            &[
+                (&set.name, tone),
+                ("  ", Tone::Plain),
+                (&revision, Tone::Dim),
+                ("  ", Tone::Plain),
+                (&set.image, Tone::Dim),
+            ],
+        );
         let mut x = 3;
         for pod in &pods {
             let (sign, tone) = stand(pod.stand);

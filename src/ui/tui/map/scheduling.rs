@@ -15,12 +15,14 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(object) = &record.object else { return };
     let pod = model.cluster.pods.get(&(object.namespace.clone(), object.name.clone()));
     let asks = pod.map_or(String::new(), |p: &Pod| {
-        let selector = if p.selector.is_empty() { String::new() } else { format!("  nodeSelector {}", p.selector) };
+        let selector =
+            if p.selector.is_empty() { String::new() } else { format!("  nodeSelector {}", p.selector) };
         format!("  {}{selector}", p.asks)
     });
     canvas.row(1, 0, &[("pod ", Tone::Dim), (&object.name, Tone::Strong), (&asks, Tone::Plain)]);
     let verdicts = record.detail["verdicts"].as_array().cloned().unwrap_or_default();
-    let names = verdicts.iter().filter_map(|v| v["node"].as_str()).map(|n| cells(short(n))).max().unwrap_or(4);
+    let names =
+        verdicts.iter().filter_map(|v| v["node"].as_str()).map(|n| cells(short(n))).max().unwrap_or(4);
     let first = names.clamp(4, canvas.width() / 3) + 2;
     let wide = canvas.width() >= 60;
     let score = if wide { canvas.width() * 62 / 100 } else { canvas.width().saturating_sub(6) };
@@ -44,7 +46,11 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         let refused = verdict["refused"].as_array().and_then(|r| r.first());
         match refused {
             Some(refused) => {
-                let text = format!("{} {}", canvas.sign(Sign::Unmet), refused["reason"].as_str().unwrap_or_default());
+                let text = format!(
+                    "{} {}",
+                    canvas.sign(Sign::Unmet),
+                    refused["reason"].as_str().unwrap_or_default()
+                );
                 canvas.put_in(1 + first, y, canvas.width() - first - 1, &text, Tone::Bad);
             }
             None => {

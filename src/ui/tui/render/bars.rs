@@ -14,7 +14,9 @@ pub fn tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
         return;
     }
     let mut x = area.x;
-    for (pane, word) in [(Pane::Shell, Word::PaneShell), (Pane::Lesson, Word::PaneLesson), (Pane::Map, Word::PaneMap)] {
+    for (pane, word) in
+        [(Pane::Shell, Word::PaneShell), (Pane::Lesson, Word::PaneLesson), (Pane::Map, Word::PaneMap)]
+    {
         let here = model.focus == pane;
         let name = model.lang.word(word, &[]);
         let text = if here { format!("[{name}] ") } else { format!(" {name}  ") };
@@ -60,7 +62,8 @@ fn status(model: &Model) -> String {
         _ if model.ended => parts.push(lang.word(Word::StatusEnded, &[])),
         None => parts.push(lang.word(Word::StatusWaiting, &[&seconds])),
         Some(status) if !model.ready() => {
-            let of = |have: &str, all: &str| format!("{}/{}", status["progress"][have], status["progress"][all]);
+            let of =
+                |have: &str, all: &str| format!("{}/{}", status["progress"][have], status["progress"][all]);
             let (nodes, pods) = (of("nodesReady", "nodes"), of("podsRunning", "pods"));
             parts.push(lang.word(Word::StatusStarting, &[&nodes, &pods, &seconds]));
         }

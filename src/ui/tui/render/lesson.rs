@@ -2,7 +2,7 @@
 
 use super::super::look::{Look, Sign, Tone};
 use super::super::markdown;
-use super::super::model::Model;
+use super::super::model::{Model, Scroll};
 use super::super::text::{Piece, wrap};
 use super::super::words::Word;
 use crate::lab::view::{LessonView, Predict, State, Verdict};
@@ -25,23 +25,63 @@ pub fn title(model: &Model) -> (String, String) {
     (format!("{number} {}", view.title), corner)
 }
 
+/// The pane's lines and where they go.
+struct Sheet {
+    upper: Vec<Line<'static>>,
+    lower: Vec<Line<'static>>,
+    /// Lines of `lower` that are shown.
+    firm: usize,
+    gap: usize,
+    /// Lines of `upper` that are shown.
+    rows: usize,
+    /// The line of `upper` with which what happened begins.
+    told: Option<usize>,
+}
+
+impl Sheet {
+    fn of(model: &Model, area: Rect) -> Sheet {
+        let room = usize::from(area.width).saturating_sub(2);
+        let (upper, told, lower) = match model.lesson.view.as_ref().filter(|v| !v.id.is_empty()) {
+            Some(view) => {
+                let (upper, told) = reading(model, view, room);
+                (upper, told, doing(model, view, room))
+            }
+            None => (nothing_open(model, room), None, vec![]),
+        };
+        let height = usize::from(area.height);
+        // What to do never takes more than two thirds; in a small pane its beginning counts most.
+        let most = if upper.is_empty() { height } else { (height * 2).div_ceil(3) };
+        let firm = lower.len().min(most.max(1)).min(height);
+        let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
+        Sheet { rows: height - firm - gap, upper, lower, firm, gap, told }
+    }
+
+    fn last(&self) -> usize {
+        self.upper.len().saturating_sub(self.rows)
+    }
+
+    fn first(&self, scroll: Scroll) -> usize {
+        match scroll {
+            Scroll::To(line) => line.min(self.last()),
+            Scroll::Told => self.told.unwrap_or(0).min(self.last()),
+        }
+    }
+}
+
+/// Where a scroll by so many lines leads to; the ends of the text bound it.
+pub fn scrolled(model: &Model, by: isize) -> Scroll {
+    let sheet = Sheet::of(model, crate::ui::tui::layout::inside(model.panes().lesson));
+    Scroll::To(sheet.first(model.lesson.scroll).saturating_add_signed(by).min(sheet.last()))
+}
+
 pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
+    let sheet = Sheet::of(model, area);
+    let (first, last) = (sheet.first(model.lesson.scroll), sheet.last());
+    let Sheet { upper, lower, firm, gap, rows, .. } = sheet;
     let room = usize::from(area.width).saturating_sub(2);
-    let (upper, lower) = match model.lesson.view.as_ref().filter(|v| !v.id.is_empty()) {
-        Some(view) => (reading(model, view, room), doing(model, view, room)),
-        None => (nothing_open(model, room), vec![]),
-    };
-    let height = usize::from(area.height);
-    // What to do never takes more than two thirds; in a small pane its beginning counts most.
-    let firm = lower.len().min((height * 2).div_ceil(3).max(1)).min(height);
-    let firm = if upper.is_empty() { lower.len().min(height) } else { firm };
-    let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
-    let rows = height - firm - gap;
-    let last = upper.len().saturating_sub(rows);
-    let first = model.lesson.scroll.min(last);
     let x = area.x + 1;
     for (y, line) in upper.iter().skip(first).take(rows).enumerate() {
         buffer.set_line(x, area.y + y as u16, line, room as u16);
@@ -64,6 +104,11 @@ fn text(words: &str, look: Look, tone: Tone, room: usize, first: &str, rest: &st
     wrap(&[Piece::new(words, look.tone(tone))], room, first, rest)
 }
 
+/// The same for a sentence of a lesson, with its emphasis and code.
+fn marked(words: &str, look: Look, tone: Tone, room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
+    wrap(&markdown::inline(words, look.tone(tone), look), room, first, rest)
+}
+
 /// No lesson: the list of them, or why there is none.
 fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
     let (lang, look) = (model.lang, model.look);
@@ -82,7 +127,14 @@ fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
             };
             let number = entry.id.rsplit('/').next().unwrap_or_default();
             let tone = if marked { Tone::Strong } else { Tone::Plain };
-            out.extend(text(&format!("{number} {}{done}", entry.title), look, tone, room, &format!("{mark} "), "     "));
+            out.extend(text(
+                &format!("{number} {}{done}", entry.title),
+                look,
+                tone,
+                room,
+                &format!("{mark} "),
+                "     ",
+            ));
         }
         return out;
     }
@@ -100,18 +152,20 @@ fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
 }
 
 /// What is read: prose, and after success what happened.
-fn reading(model: &Model, view: &LessonView, room: usize) -> Vec<Line<'static>> {
+fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>, Option<usize>) {
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
     for notice in &view.notices {
-        out.extend(text(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
+        out.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
     }
     if !out.is_empty() {
         out.push(Line::default());
     }
     out.extend(markdown::lines(&view.prose, room, look));
+    let mut told = None;
     if !view.debrief.is_empty() {
         out.push(Line::default());
+        told = Some(out.len());
         out.extend(text(&lang.word(Word::What, &[]), look, Tone::Title, room, "", ""));
         for beat in &view.debrief {
             out.extend(markdown::lines(beat, room, look));
@@ -127,7 +181,7 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> Vec<Line<'static>> 
             }
         }
     }
-    out
+    (out, told)
 }
 
 /// What is to be done: the question or the task, its checks, the hints.
@@ -135,10 +189,18 @@ fn doing(model: &Model, view: &LessonView, room: usize) -> Vec<Line<'static>> {
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
     let waiting = view.predict.as_ref().is_some_and(|p| p.chosen.is_none());
+    // What is done needs no room any more: the explanation does.
+    let over = view.state != State::Open;
     if let Some(predict) = &view.predict {
         question(predict, model, room, &mut out);
     }
-    if !view.task.is_empty() && !waiting {
+    if over && !view.checks.is_empty() {
+        let sign = format!("{} ", look.sign(Sign::Met));
+        let words = lang.word(Word::DoneAll, &[&view.checks.len().to_string()]);
+        let met = view.checks.iter().all(|c| c.state == Verdict::Met);
+        out.extend(text(&words, look, Tone::Good, room, &sign, "  ").into_iter().filter(|_| met));
+    }
+    if !view.task.is_empty() && !waiting && !over {
         let mark = format!("{} ", look.sign(Sign::Task));
         let lines = markdown::lines(&view.task, room.saturating_sub(2), look);
         for (at, line) in lines.into_iter().enumerate() {
@@ -150,26 +212,33 @@ fn doing(model: &Model, view: &LessonView, room: usize) -> Vec<Line<'static>> {
             out.push(Line::from(spans));
         }
     }
-    for check in view.checks.iter().filter(|_| !waiting) {
+    for check in view.checks.iter().filter(|_| !waiting && !over) {
         let (sign, tone) = match check.state {
             Verdict::Met => (Sign::Met, Tone::Good),
             Verdict::Holding => (Sign::Holding, Tone::Warn),
             Verdict::Unmet => (Sign::Unmet, Tone::Dim),
         };
-        out.extend(text(&check.that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
+        out.extend(marked(&check.that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
     }
     if let Some(lost) = &view.lost {
-        out.extend(text(&lang.word(Word::Lost, &[lost]), look, Tone::Bad, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
+        out.extend(marked(
+            &lang.word(Word::Lost, &[lost]),
+            look,
+            Tone::Bad,
+            room,
+            &format!("{} ", look.sign(Sign::Warn)),
+            "  ",
+        ));
     }
     if let Some(not_yet) = &view.not_yet {
-        out.extend(text(&lang.word(Word::NotYet, &[not_yet]), look, Tone::Warn, room, "", "  "));
+        out.extend(marked(&lang.word(Word::NotYet, &[not_yet]), look, Tone::Warn, room, "", "  "));
     }
     if let Some(refused) = &model.lesson.refused {
         out.extend(text(refused, look, Tone::Bad, room, "", "  "));
     }
-    for hint in &view.hints {
+    for hint in view.hints.iter().filter(|_| !over) {
         let label = lang.word(Word::Hint, &[&hint.tier.to_string()]);
-        out.extend(text(&format!("{label}: {}", hint.say), look, Tone::Accent, room, "", "  "));
+        out.extend(marked(&format!("{label}: {}", hint.say), look, Tone::Accent, room, "", "  "));
     }
     let end = match view.state {
         State::Open => None,
@@ -178,16 +247,15 @@ fn doing(model: &Model, view: &LessonView, room: usize) -> Vec<Line<'static>> {
         State::Skipped => Some((Word::Skipped, Tone::Warn)),
     };
     if let Some((word, tone)) = end.filter(|_| !view.finished) {
-        let words = lang.word(word, &[]).replace('`', "");
-        out.extend(text(&words, look, tone, room, "", ""));
+        out.extend(marked(&lang.word(word, &[]), look, tone, room, "", ""));
     }
     if view.finished {
         out.extend(text(&lang.word(Word::Finished, &[]), look, Tone::Good, room, "", ""));
         let words = match &view.next {
-            Some((id, title)) => lang.word(Word::FinishedNext, &[id, title]).replace('`', ""),
+            Some((id, title)) => lang.word(Word::FinishedNext, &[id, title]),
             None => lang.word(Word::FinishedLast, &[]),
         };
-        out.extend(text(&words, look, Tone::Plain, room, "", ""));
+        out.extend(marked(&words, look, Tone::Plain, room, "", ""));
     }
     out
 }
@@ -196,9 +264,9 @@ fn question(predict: &Predict, model: &Model, room: usize, out: &mut Vec<Line<'s
     let (lang, look) = (model.lang, model.look);
     match &predict.chosen {
         None => {
-            out.extend(text(&predict.question, look, Tone::Strong, room, "? ", "  "));
+            out.extend(marked(&predict.question, look, Tone::Strong, room, "? ", "  "));
             for (letter, choice) in &predict.choices {
-                out.extend(text(choice, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
+                out.extend(marked(choice, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
             }
             out.extend(text(&lang.word(Word::PredictAsk, &[]), look, Tone::Accent, room, "", ""));
         }

@@ -5,7 +5,7 @@ mod lesson;
 mod overlay;
 mod shell;
 
-pub use lesson::title;
+pub use lesson::{scrolled, title};
 
 use super::layout;
 use super::look::{Look, Tone};
@@ -115,7 +115,8 @@ fn boxed(look: Look, area: Rect, focused: bool, left: &str, right: &str, buffer:
 /// An empty place in the middle of the screen, for what lies over everything.
 fn over(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
-    let place = Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
+    let place =
+        Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
     Clear.render(place, buffer);
     place
 }

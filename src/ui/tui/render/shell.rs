@@ -32,6 +32,7 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position
         }
     }
     let (row, column) = screen.cursor_position();
-    let seen = !screen.hide_cursor() && model.shell.scrolled() == 0 && row < area.height && column < area.width;
+    let seen =
+        !screen.hide_cursor() && model.shell.scrolled() == 0 && row < area.height && column < area.width;
     seen.then(|| Position::new(area.x + column, area.y + row))
 }

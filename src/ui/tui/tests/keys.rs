@@ -54,7 +54,7 @@ fn panes_turn_by_key_prefix_and_mouse() {
     assert!(matches!(model.overlay, Some(Overlay::Views(_))));
     press(&mut model, KeyCode::Char('5'));
     assert_eq!((model.view, model.overlay), (View::Network, None));
-    assert_eq!(press(&mut model, KeyCode::F(10)), [Effect::Quit]);
+    assert_eq!(press(&mut model, KeyCode::F(10)), [Effect::Quit(0)]);
 }
 
 #[test]
@@ -105,7 +105,10 @@ fn pastes_and_the_wheel_go_where_the_program_wants_them() {
     let mut model = fresh();
     assert_eq!(tell(&mut model, Event::Paste("a\nb".into())), [Effect::Type(b"a\rb".to_vec())]);
     tell(&mut model, Event::Shell(b"\x1b[?2004h".to_vec()));
-    assert_eq!(tell(&mut model, Event::Paste("a\nb".into())), [Effect::Type(b"\x1b[200~a\rb\x1b[201~".to_vec())]);
+    assert_eq!(
+        tell(&mut model, Event::Paste("a\nb".into())),
+        [Effect::Type(b"\x1b[200~a\rb\x1b[201~".to_vec())]
+    );
     for n in 0..40 {
         tell(&mut model, Event::Shell(format!("line {n}\r\n").into_bytes()));
     }
@@ -115,7 +118,10 @@ fn pastes_and_the_wheel_go_where_the_program_wants_them() {
     assert_eq!(model.shell.scrolled(), 0, "typing comes back to the end");
     // A full-screen program gets cursor keys, or the mouse itself if it asked for it.
     tell(&mut model, Event::Shell(b"\x1b[?1049h".to_vec()));
-    assert_eq!(mouse(&mut model, MouseEventKind::ScrollUp, 10, 20), [Effect::Type(b"\x1b[A\x1b[A\x1b[A".to_vec())]);
+    assert_eq!(
+        mouse(&mut model, MouseEventKind::ScrollUp, 10, 20),
+        [Effect::Type(b"\x1b[A\x1b[A\x1b[A".to_vec())]
+    );
     tell(&mut model, Event::Shell(b"\x1b[?1000h\x1b[?1006h".to_vec()));
     let inside = crate::ui::tui::layout::inside(model.panes().shell);
     let down = mouse(&mut model, MouseEventKind::Down(MouseButton::Left), inside.x + 4, inside.y + 2);
@@ -188,7 +194,8 @@ fn the_time_view_writes_the_word_and_does_not_run_it() {
 #[test]
 fn heartbeats_do_not_redraw() {
     let mut model = fresh();
-    let mut beat = records().into_iter().find(|r| r.component == "etcd" && r.verb == "commit").expect("a commit");
+    let mut beat =
+        records().into_iter().find(|r| r.component == "etcd" && r.verb == "commit").expect("a commit");
     beat.revision = Some(9999);
     assert!(!update(&mut model, Event::Records(vec![beat.clone()])).1);
     model.view = View::Raft;

@@ -51,7 +51,8 @@ pub fn pod(namespace: &str, name: &str, node: &str, status: &str, revision: u64)
     });
     if !node.is_empty() {
         object["spec"]["nodeName"] = json!(node);
-        object["status"]["containerStatuses"] = json!([{"name": "c", "ready": ready, "state": state, "restartCount": 0}]);
+        object["status"]["containerStatuses"] =
+            json!([{"name": "c", "ready": ready, "state": state, "restartCount": 0}]);
         object["status"]["podIP"] = json!("10.244.1.5");
     }
     object
@@ -68,14 +69,24 @@ pub fn all(model: &mut Model, resource: &str, objects: Vec<Value>) {
 /// A cluster with something of everything.
 pub fn cluster(model: &mut Model) {
     tell(model, Event::Status(Some(json!({"state": "running"}))));
-    all(model, "nodes", vec![
-        node("ropewalk-control-plane", true, true),
-        node("ropewalk-worker", false, true),
-        node("ropewalk-worker2", false, false),
-    ]);
+    all(
+        model,
+        "nodes",
+        vec![
+            node("ropewalk-control-plane", true, true),
+            node("ropewalk-worker", false, true),
+            node("ropewalk-worker2", false, false),
+        ],
+    );
     let mut pods = vec![];
     for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-        pods.push(pod("kube-system", &format!("{name}-ropewalk-control-plane"), "ropewalk-control-plane", "Running", 20));
+        pods.push(pod(
+            "kube-system",
+            &format!("{name}-ropewalk-control-plane"),
+            "ropewalk-control-plane",
+            "Running",
+            20,
+        ));
     }
     pods.push(pod("kube-system", "coredns-657f4db74-4wqr9", "ropewalk-worker", "Running", 21));
     pods.push(pod("default", "web2", "ropewalk-worker", "Running", 870));
@@ -84,31 +95,50 @@ pub fn cluster(model: &mut Model) {
     pods.push(pod("default", "web-5c9c7b9f4d-p5bq4", "ropewalk-worker2", "ImagePullBackOff", 806));
     pods.push(pod("default", "big", "", "Pending", 807));
     all(model, "pods", pods);
-    let lease = |name: &str| json!({"metadata": {"name": name, "namespace": "kube-system"},
-        "spec": {"holderIdentity": "ropewalk-control-plane_x"}});
+    let lease = |name: &str| {
+        json!({"metadata": {"name": name, "namespace": "kube-system"},
+        "spec": {"holderIdentity": "ropewalk-control-plane_x"}})
+    };
     all(model, "leases", vec![lease("kube-scheduler"), lease("kube-controller-manager")]);
-    all(model, "services", vec![json!({"metadata": {"name": "pod-svc", "namespace": "default", "resourceVersion": "820"},
+    all(
+        model,
+        "services",
+        vec![json!({"metadata": {"name": "pod-svc", "namespace": "default", "resourceVersion": "820"},
         "spec": {"type": "NodePort", "clusterIP": "10.98.113.25", "selector": {"app": "web"},
-            "ports": [{"port": 80, "targetPort": 80, "nodePort": 31234}]}})]);
-    let endpoint = |ip: &str, pod: &str, node: &str, ready: bool| json!({"addresses": [ip], "nodeName": node,
-        "targetRef": {"kind": "Pod", "name": pod}, "conditions": {"ready": ready}});
-    all(model, "endpointslices", vec![json!({"metadata": {"name": "pod-svc-1", "namespace": "default",
+            "ports": [{"port": 80, "targetPort": 80, "nodePort": 31234}]}})],
+    );
+    let endpoint = |ip: &str, pod: &str, node: &str, ready: bool| {
+        json!({"addresses": [ip], "nodeName": node,
+        "targetRef": {"kind": "Pod", "name": pod}, "conditions": {"ready": ready}})
+    };
+    all(
+        model,
+        "endpointslices",
+        vec![json!({"metadata": {"name": "pod-svc-1", "namespace": "default",
             "labels": {"kubernetes.io/service-name": "pod-svc"}}, "ports": [{"port": 80}],
         "endpoints": [endpoint("10.244.1.5", "web-76f8d594c6-7ksfg", "ropewalk-worker", true),
-            endpoint("10.244.2.7", "web-5c9c7b9f4d-jc628", "ropewalk-worker2", false)]})]);
+            endpoint("10.244.2.7", "web-5c9c7b9f4d-jc628", "ropewalk-worker2", false)]})],
+    );
     let template = |image: &str| json!({"spec": {"containers": [{"name": "c", "image": image}]}});
-    all(model, "deployments", vec![json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": "810"},
+    all(
+        model,
+        "deployments",
+        vec![json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": "810"},
         "spec": {"replicas": 4, "template": template("nginx:1.27"),
             "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}}},
-        "status": {"readyReplicas": 1, "availableReplicas": 1, "updatedReplicas": 2}})]);
-    let set = |name: &str, number: &str, wanted: i64, ready: i64, image: &str| json!({
+        "status": {"readyReplicas": 1, "availableReplicas": 1, "updatedReplicas": 2}})],
+    );
+    let set = |name: &str, number: &str, wanted: i64, ready: i64, image: &str| {
+        json!({
         "metadata": {"name": name, "namespace": "default", "annotations": {"deployment.kubernetes.io/revision": number},
             "ownerReferences": [{"name": "web", "controller": true}]},
-        "spec": {"replicas": wanted, "template": template(image)}, "status": {"readyReplicas": ready}});
-    all(model, "replicasets", vec![
-        set("web-76f8d594c6", "2", 1, 1, "nginx:1.26"),
-        set("web-5c9c7b9f4d", "3", 3, 0, "nginx:1.27"),
-    ]);
+        "spec": {"replicas": wanted, "template": template(image)}, "status": {"readyReplicas": ready}})
+    };
+    all(
+        model,
+        "replicasets",
+        vec![set("web-76f8d594c6", "2", 1, 1, "nginx:1.26"), set("web-5c9c7b9f4d", "3", 3, 0, "nginx:1.27")],
+    );
 }
 
 pub fn lesson(lang: Lang) -> LessonView {
@@ -128,8 +158,16 @@ pub fn lesson(lang: Lang) -> LessonView {
             "`nginx` 이미지로 `nginx-pod` 파드를 만들고, 준비될 때까지 기다려 보세요.",
         ),
         checks: vec![
-            Check { that: text("the pod nginx-pod exists with the image nginx", "nginx 이미지를 쓰는 nginx-pod 파드가 있다"), state: Verdict::Met },
-            Check { that: text("its container is ready", "컨테이너가 준비되었다"), state: Verdict::Holding },
+            Check {
+                that: text(
+                    "the pod nginx-pod exists with the image nginx",
+                    "nginx 이미지를 쓰는 nginx-pod 파드가 있다",
+                ),
+                state: Verdict::Met,
+            },
+            Check {
+                that: text("its container is ready", "컨테이너가 준비되었다"), state: Verdict::Holding
+            },
         ],
         hints_left: 2,
         diagram: "cluster".into(),
@@ -140,11 +178,17 @@ pub fn lesson(lang: Lang) -> LessonView {
 /// The same step before the learner has guessed.
 pub fn asking(lang: Lang) -> LessonView {
     let ko = lang == Lang::Ko;
-    let choice = |letter: &str, en: &str, korean: &str| (letter.to_string(), if ko { korean } else { en }.to_string());
+    let choice =
+        |letter: &str, en: &str, korean: &str| (letter.to_string(), if ko { korean } else { en }.to_string());
     LessonView {
         task: String::new(),
         predict: Some(Predict {
-            question: choice("", "The moment kubectl prints `created`, where is the container?", "kubectl이 `created`를 출력한 바로 그 순간, 컨테이너는 어디에 있을까요?").1,
+            question: choice(
+                "",
+                "The moment kubectl prints `created`, where is the container?",
+                "kubectl이 `created`를 출력한 바로 그 순간, 컨테이너는 어디에 있을까요?",
+            )
+            .1,
             choices: vec![
                 choice("a", "It already runs on a node", "이미 어느 노드에서 돌고 있다"),
                 choice("b", "Nowhere yet: only a record exists", "아직 없다. 기록만 있다"),
@@ -166,7 +210,10 @@ pub fn done(lang: Lang) -> LessonView {
     view.checks.iter_mut().for_each(|c| c.state = Verdict::Met);
     view.state = State::Done;
     view.hints = vec![Hint { tier: 1, say: "The verb is run: kubectl run --help".into() }];
-    view.debrief = vec!["Your request was stored as revision 860 after 1.3 ms.".into(), "The scheduler chose ropewalk-worker.".into()];
+    view.debrief = vec![
+        "Your request was stored as revision 860 after 1.3 ms.".into(),
+        "The scheduler chose ropewalk-worker.".into(),
+    ];
     view.also = vec![vec!["kubectl apply -f -".into(), "kind: Pod".into()]];
     view
 }
@@ -177,7 +224,14 @@ pub fn model(width: u16, height: u16, lang: Lang, look: Look) -> Model {
     let mut model = Model::new("main", lang, look, Size::new(width, height), opened);
     cluster(&mut model);
     tell(&mut model, Event::Lesson(Box::new(lesson(lang))));
-    tell(&mut model, Event::Shell("ropewalk> kubectl run web2 --image=nginx\r\npod/web2 created\r\n\x1b[1;32mropewalk>\x1b[0m 파드".as_bytes().to_vec()));
+    tell(
+        &mut model,
+        Event::Shell(
+            "ropewalk> kubectl run web2 --image=nginx\r\npod/web2 created\r\n\x1b[1;32mropewalk>\x1b[0m 파드"
+                .as_bytes()
+                .to_vec(),
+        ),
+    );
     tell(&mut model, Event::Records(records()));
     model
 }

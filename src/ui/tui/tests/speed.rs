@@ -10,7 +10,13 @@ fn a_picture_with_a_thousand_pods_is_quick() {
     all(&mut model, "nodes", nodes);
     let states = ["Running", "ContainerCreating", "ImagePullBackOff", "Completed"];
     let pods = (0..1000).map(|n| {
-        pod("default", &format!("web-{:x}-{n:05}", n % 7), &format!("ropewalk-worker{}", n % 10), states[n % 4], 1000 + n as u64)
+        pod(
+            "default",
+            &format!("web-{:x}-{n:05}", n % 7),
+            &format!("ropewalk-worker{}", n % 10),
+            states[n % 4],
+            1000 + n as u64,
+        )
     });
     all(&mut model, "pods", pods.collect());
     let limit = if cfg!(debug_assertions) { 160 } else { 16 };

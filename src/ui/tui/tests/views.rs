@@ -17,7 +17,9 @@ fn midway(mut model: Model, view: View) -> Model {
 
 fn shown(view: View) -> String {
     let mut out = String::new();
-    for (lang, look, name) in [(Lang::En, RICH, "English"), (Lang::Ko, RICH, "Korean"), (Lang::En, ASCII, "ASCII")] {
+    for (lang, look, name) in
+        [(Lang::En, RICH, "English"), (Lang::Ko, RICH, "Korean"), (Lang::En, ASCII, "ASCII")]
+    {
         for (width, height) in SIZES {
             let model = midway(model(width, height, lang, look), view);
             out.push_str(&format!("== {name} {width}x{height}\n{}", text(&screen(&model))));
@@ -66,7 +68,9 @@ fn lessons_before_during_and_after() {
     let mut out = String::new();
     for lang in [Lang::En, Lang::Ko] {
         for (width, height) in [(80, 24), (120, 34)] {
-            for (name, view) in [("asking", asking(lang)), ("done", done(lang)), ("none", LessonView::default())] {
+            for (name, view) in
+                [("asking", asking(lang)), ("done", done(lang)), ("none", LessonView::default())]
+            {
                 let mut model = model(width, height, lang, RICH);
                 model.focus = Pane::Lesson;
                 tell(&mut model, Event::Lesson(Box::new(view)));
@@ -101,7 +105,9 @@ fn before_the_cluster_answers_the_place_says_what_it_waits_for() {
     let mut model = Model::new("main", Lang::En, RICH, Size::new(80, 24), opened);
     model.now = std::time::Duration::from_secs(3);
     let shown = text(&screen(&model));
-    for part in ["waiting for the cluster, 3 s", "waiting for the API server, 3 s", "Waiting for the lessons, 3 s"] {
+    for part in
+        ["waiting for the cluster, 3 s", "waiting for the API server, 3 s", "Waiting for the lessons, 3 s"]
+    {
         assert!(shown.contains(part), "{part:?} in\n{shown}");
     }
     assert!(model.due().is_some(), "running time is shown, so it has to run");
@@ -134,7 +140,20 @@ fn ascii_is_ascii_but_for_what_programs_print() {
 /// Whatever the size, nothing panics, and every line is as wide as the screen at most: no syllable is cut or pushed over the edge.
 #[test]
 fn every_size_can_be_drawn() {
-    for (width, height) in [(1, 1), (2, 3), (10, 5), (33, 9), (79, 24), (80, 24), (81, 25), (109, 30), (110, 29), (110, 30), (300, 12), (200, 60)] {
+    for (width, height) in [
+        (1, 1),
+        (2, 3),
+        (10, 5),
+        (33, 9),
+        (79, 24),
+        (80, 24),
+        (81, 25),
+        (109, 30),
+        (110, 29),
+        (110, 30),
+        (300, 12),
+        (200, 60),
+    ] {
         for view in View::ALL {
             for focus in [Pane::Shell, Pane::Lesson, Pane::Map] {
                 for zoom in [false, true] {
