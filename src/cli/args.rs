@@ -5,7 +5,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// A whole, real Kubernetes cluster in one program, to learn with.
 #[derive(Parser, Debug)]
 #[command(name = "ropewalk", version, about, long_about = None, after_help = "Examples:
-  ropewalk                       start (or resume) the cluster and open the REPL
+  ropewalk                       start (or resume) the cluster and open the interface
+  ropewalk learn first-voyage/04 open it at a lesson
+  ropewalk --plain               the same as lines only, for screen readers and logs
   ropewalk up --detach --wait    start the cluster in the background, wait until it is ready
   ropewalk status                what runs, and how to reach it
   ropewalk down                  stop the cluster; its data stays")]
@@ -29,6 +31,19 @@ pub struct Seat {
     /// Port of the API on 127.0.0.1 if the cluster has to be started [default: 6443, or the next free one]
     #[arg(long)]
     pub api_port: Option<u16>,
+    #[command(flatten)]
+    pub screen: Screen,
+}
+
+/// What the terminal is to show.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Screen {
+    /// Lines only, no full-screen interface
+    #[arg(long)]
+    pub plain: bool,
+    /// Draw with ASCII characters alone
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,6 +89,16 @@ pub enum Command {
         #[arg(long)]
         merge: bool,
     },
+    /// Open the interface at a lesson
+    #[command(after_help = "Examples:
+  ropewalk learn                    the lesson where you left it
+  ropewalk learn first-voyage/04 --lang ko")]
+    Learn {
+        /// TRACK/LESSON, e.g. first-voyage/04
+        lesson: Option<String>,
+        #[command(flatten)]
+        seat: Seat,
+    },
     /// Lines to the cluster and the shell: from a terminal, a pipe, a file or -c
     #[command(after_help = "Examples:
   ropewalk repl                                 read lines
@@ -85,6 +110,9 @@ pub enum Command {
         lines: Vec<String>,
         /// Run the lines of this file and end
         file: Option<std::path::PathBuf>,
+        /// The interface runs it in its shell pane
+        #[arg(long, hide = true)]
+        in_pane: bool,
         #[command(flatten)]
         seat: Seat,
     },

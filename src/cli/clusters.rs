@@ -251,8 +251,15 @@ pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// `ropewalk` alone and `repl`: the learner's seat.
-pub async fn seat(seat: Seat, lines: Vec<String>, file: Option<PathBuf>) -> anyhow::Result<i32> {
-    let options = Options { name: seat.name, lines, file, lang: seat.lang, api_port: seat.api_port };
-    Ok(repl::run(options).await?)
+/// `ropewalk` alone, `learn` and `repl`: the learner's seat.
+pub async fn seat(seat: Seat, more: impl FnOnce(Options) -> Options) -> anyhow::Result<i32> {
+    let options = Options {
+        name: seat.name,
+        lang: seat.lang,
+        api_port: seat.api_port,
+        plain: seat.screen.plain,
+        ascii: seat.screen.ascii,
+        ..Options::default()
+    };
+    Ok(repl::run(more(options)).await?)
 }

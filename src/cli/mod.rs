@@ -5,7 +5,7 @@
 //! ## How this one works
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the outcome into a text and an exit code: 0 ok, 1 failed, 2 usage.
 //! ## Left out
-//! `learn`, `lab`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
+//! `lab`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
@@ -17,6 +17,7 @@ mod trace;
 mod undo;
 mod why;
 
+use crate::ui::repl::Options;
 use args::{Args, Command};
 use clap::Parser;
 use std::ffi::OsString;
@@ -87,7 +88,10 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             Ok(0)
         }
         Some(Command::Kubectl { name, words }) => clusters::kubectl(&name, words).await,
-        Some(Command::Repl { lines, file, seat }) => clusters::seat(seat, lines, file).await,
-        None => clusters::seat(args.seat, vec![], None).await,
+        Some(Command::Repl { lines, file, in_pane, seat }) => {
+            clusters::seat(seat, |o| Options { lines, file, in_pane, plain: true, ..o }).await
+        }
+        Some(Command::Learn { lesson, seat }) => clusters::seat(seat, |o| Options { lesson, ..o }).await,
+        None => clusters::seat(args.seat, |o| o).await,
     }
 }

@@ -71,6 +71,26 @@ impl Validator for Seated {
     }
 }
 
+/// `?` on an empty line shows the keys of the interface around this shell.
+struct AskFrame;
+
+impl rustyline::ConditionalEventHandler for AskFrame {
+    fn handle(
+        &self,
+        _: &rustyline::Event,
+        _: rustyline::RepeatCount,
+        _: bool,
+        context: &rustyline::EventContext<'_>,
+    ) -> Option<rustyline::Cmd> {
+        if !context.line().is_empty() {
+            return None;
+        }
+        print!("\x1b]{};help\x07", super::tui::terminal::TELL);
+        let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
+        Some(rustyline::Cmd::Noop)
+    }
+}
+
 pub struct Desk {
     editor: Editor<Seated, DefaultHistory>,
     history: PathBuf,
@@ -93,6 +113,10 @@ impl Desk {
             .color_mode(colours)
             .build();
         let mut editor = Editor::with_config(config)?;
+        if session.in_pane {
+            let key = rustyline::KeyEvent::new('?', rustyline::Modifiers::NONE);
+            editor.bind_sequence(key, rustyline::EventHandler::Conditional(Box::new(AskFrame)));
+        }
         editor.set_helper(Some(Seated { names, files: FilenameCompleter::new(), pasting: Cell::new(false) }));
         let history = session.place.home.path().join("history");
         let _ = editor.load_history(&history); // there is none at first

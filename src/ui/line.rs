@@ -16,13 +16,13 @@ fn is_bare_verb(word: &str) -> bool {
 
 /// Words of this place.
 pub const WORDS: &[&str] = &[
-    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lang", "lesson", "next",
-    "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
+    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lang", "lesson", "map",
+    "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
 ];
 /// Words of lessons.
 pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
 /// Words that are still to come.
-pub const LATER: &[&str] = &["etcdctl", "lab", "map", "watch"];
+pub const LATER: &[&str] = &["etcdctl", "lab", "watch"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub enum Line {
     Lesson(Vec<String>),
     /// A letter alone, which may answer a question; else it is the shell's.
     Letter(char, String),
+    Map(Vec<String>),
     Clear,
     Quit,
     Exit(Option<String>),
@@ -112,6 +113,9 @@ pub fn cut(text: &str) -> Cut {
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
 pub fn classify(text: &str, cluster: &str) -> Line {
     let text = text.trim();
+    if text == "?" {
+        return Line::Help(vec![]);
+    }
     if let Some(forced) = text.strip_prefix('!') {
         return Line::Shell(forced.trim_start().to_string());
     }
@@ -143,6 +147,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
         _ if special => Line::Shell(text.into()),
         "quit" => Line::Quit,
         "help" => Line::Help(words[1..].to_vec()),
+        "map" => Line::Map(words[1..].to_vec()),
         "lang" => Line::Lang(words[1..].to_vec()),
         "clear" => Line::Clear,
         word if LESSON.contains(&word) => Line::Lesson(words),

@@ -45,6 +45,7 @@ pub mod settings;
 mod shell;
 mod terminal;
 pub mod texts;
+pub mod tui;
 
 /// What keeps the seat from being taken.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,8 @@ pub enum Error {
     Terminal(#[from] rustyline::error::ReadlineError),
     #[error("the cluster ended before it was ready; the end of its log is in {}", .0.display())]
     Ended(std::path::PathBuf),
+    #[error("the terminal interface cannot be shown; `ropewalk --plain` works without it")]
+    Interface(#[source] std::io::Error),
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
     #[error("the REPL ended unexpectedly; the terminal and the cluster were put in order")]

@@ -7,7 +7,7 @@ use super::seat;
 use super::session::{Manner, Session};
 use super::terminal::{self, AsFound};
 use super::texts::{Lang, Say};
-use super::{Error, settings};
+use super::{Error, settings, tui};
 use crate::cluster::Home;
 use crate::linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
@@ -29,6 +29,14 @@ pub struct Options {
     pub lang: Option<Lang>,
     /// For a cluster that has to be started.
     pub api_port: Option<u16>,
+    /// Lines only, even on a terminal.
+    pub plain: bool,
+    /// The interface draws with ASCII alone.
+    pub ascii: bool,
+    /// The lesson that the interface opens first.
+    pub lesson: Option<String>,
+    /// This is the shell pane of the interface, which greets and takes leave itself.
+    pub in_pane: bool,
 }
 
 /// Takes the seat, and returns the exit code when it is free again.
@@ -38,7 +46,11 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let given = !options.lines.is_empty() || options.file.is_some();
     if !given && terminal::is_terminal() {
         let _as_found = AsFound::keep();
-        return at_terminal(options, home).await;
+        let dumb = std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty());
+        return match options.plain || dumb {
+            true => at_terminal(options, home).await,
+            false => in_interface(options, home).await,
+        };
     }
     let (script, manner) = match (&options.file, options.lines.is_empty()) {
         (Some(path), empty) => {
@@ -81,8 +93,10 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         interrupt.recv().await;
     };
     let seat = seat::take(place.clone(), options.api_port, lang, cut).await?;
-    println!("{}", lang.say(Say::Welcome, &[&seat.nodes.to_string()]));
-    let session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    let welcome = if options.in_pane { Say::WelcomePane } else { Say::Welcome };
+    println!("{}", lang.say(welcome, &[&seat.nodes.to_string()]));
+    let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
+    session.in_pane = options.in_pane;
     let column = session.column.clone();
     let sitting = tokio::task::spawn_blocking(move || converse(session));
     let (result, lang) = tokio::select! {
@@ -97,8 +111,27 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     if column.full_screen() {
         terminal::leave_full_screen();
     }
-    seat.leave(lang, true).await;
+    seat.leave(lang, !options.in_pane).await;
     result
+}
+
+/// The terminal interface: the cluster is started, or joined, and its start watched from inside.
+async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
+    let place = home.cluster(&options.name)?;
+    let lang = match options.lang.or_else(|| settings::saved(&home)) {
+        Some(lang) => lang,
+        None => ask_language(&home),
+    };
+    let seat = seat::open(place.clone(), options.api_port, lang).await?;
+    let setting = tui::Setting { place, lang, ascii: options.ascii, lesson: options.lesson };
+    let result = tokio::spawn(tui::run(setting)).await;
+    let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
+    seat.leave(lang, true).await;
+    match result {
+        Ok(Ok(code)) => Ok(code),
+        Ok(Err(error)) => Err(Error::Interface(error)),
+        Err(_) => Err(Error::Panicked),
+    }
 }
 
 /// On a thread of its own: the editor and the shell block.

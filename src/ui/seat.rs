@@ -43,6 +43,14 @@ pub async fn take(
     Ok(Seat { place, nodes, launched })
 }
 
+/// Joins the cluster, or starts it; whoever sits here watches how far it is.
+pub async fn open(place: Place, api_port: Option<u16>, lang: Lang) -> Result<Seat, Error> {
+    let running = Control::connect(&place).await.is_ok();
+    let launched = if running { None } else { start(&place, api_port, lang).await? };
+    let nodes = Spec::load(&place)?.map_or(0, |s| s.nodes().len());
+    Ok(Seat { place, nodes, launched })
+}
+
 async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Option<Launched>, Error> {
     let mut spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
     spec.api_port = api_port;

@@ -74,6 +74,8 @@ pub struct Session {
     pub column: Arc<Column>,
     explained_paste: bool,
     explained_shell: bool,
+    /// The interface around it hears what it says to the frame.
+    pub in_pane: bool,
 }
 
 impl Session {
@@ -91,6 +93,7 @@ impl Session {
             column: Arc::default(),
             explained_paste: false,
             explained_shell: false,
+            in_pane: false,
         }
     }
 
@@ -138,6 +141,7 @@ impl Session {
             Line::Own(args) => self.last = self.own(&args),
             Line::Shell(text) => self.last = self.in_shell(&text, true),
             Line::Help(about) => self.last = self.help(&about, lines),
+            Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
             Line::Lesson(words) => self.last = self.lesson(&words, lines),
             Line::Letter(letter, text) => {
@@ -225,7 +229,7 @@ impl Session {
     /// A command of this program itself, in a process of its own.
     fn own(&mut self, args: &[String]) -> i32 {
         match args.first().map(String::as_str) {
-            None | Some("repl") => {
+            None | Some("repl" | "learn") => {
                 let say = |what| self.say(what, &[]);
                 self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
                 return 1;
@@ -262,6 +266,42 @@ impl Session {
         0
     }
 
+    /// Tells the interface around this shell something; outside of it there is nobody to tell.
+    fn tell_frame(&self, words: &[&str]) {
+        if self.in_pane {
+            print!("\x1b]{};{}\x07", super::tui::terminal::TELL, words.join(";"));
+            let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
+        }
+    }
+
+    /// Shows a diagram, or says which there are.
+    fn map(&mut self, words: &[String]) -> i32 {
+        use super::tui::model::View;
+        let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
+        if !self.in_pane {
+            self.complain(
+                &self.say(Say::NoMap, &[]),
+                None,
+                Some(&self.say(Say::NoMapTry, &[&self.place.name])),
+            );
+            return 1;
+        }
+        match words.first().map(|w| (w, View::named(w))) {
+            Some((_, Some(view))) => {
+                self.tell_frame(&["view", view.name()]);
+                0
+            }
+            None => {
+                println!("map {}", names.join(" | "));
+                0
+            }
+            Some((wrong, None)) => {
+                self.complain(&self.say(Say::NoSuchView, &[wrong, &names.join(", ")]), None, None);
+                2
+            }
+        }
+    }
+
     fn choose(&mut self, choice: &[String]) -> i32 {
         let Some(lang) = choice.first().and_then(|c| Lang::parse(c)) else {
             let name = self.say(if self.lang() == Lang::Ko { Say::Korean } else { Say::English }, &[]);
@@ -274,6 +314,7 @@ impl Session {
             return 1;
         }
         println!("{}", lang.say(Say::LangSet, &[]));
+        self.tell_frame(&["lang", if lang == Lang::Ko { "ko" } else { "en" }]);
         0
     }
 

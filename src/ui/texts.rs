@@ -28,6 +28,9 @@ texts! {
         "Ropewalk: 이 터미널 안에서 노드 {}개로 이루어진 진짜 쿠버네티스입니다.\n\
          kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
+    WelcomePane:
+        "Type kubectl commands here, e.g. `kubectl get nodes`. F1 shows the keys.",
+        "여기에 `kubectl get nodes` 같은 명령을 입력하십시오. 도움말은 F1입니다.";
     Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
@@ -119,6 +122,9 @@ texts! {
     LaterTry: "`help` shows what works today", "지금 쓸 수 있는 명령은 `help`로 볼 수 있습니다";
     EtcdctlWhy: "the built-in etcdctl comes with a later version", "내장 etcdctl은 이후 버전에서 제공됩니다";
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
+    NoMap: "the map is part of the terminal interface", "그림은 터미널 인터페이스에서 볼 수 있습니다";
+    NoMapTry: "ropewalk --name {}", "ropewalk --name {}";
+    NoSuchView: "there is no view {}; there are {}", "{}(이)라는 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
     DidYouMean: "Did you mean `{}`?", "혹시 `{}`을(를) 입력하려고 하셨습니까?";
     ForeignShell:
@@ -172,7 +178,7 @@ mod tests {
     fn long_texts_fit_the_screen() {
         for say in Say::ALL {
             let (english, korean) = say.pair();
-            if matches!(say, Say::Help | Say::Welcome | Say::PasteHint) {
+            if matches!(say, Say::Help | Say::Welcome | Say::WelcomePane | Say::PasteHint) {
                 for line in english.lines().chain(korean.lines()) {
                     assert!(cells(line) <= 80, "{} cells: {line}", cells(line));
                 }

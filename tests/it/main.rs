@@ -11,4 +11,5 @@ mod oracle;
 mod repl;
 mod shell;
 mod support;
+mod tui;
 mod undo;

@@ -127,7 +127,7 @@ fn at_a_terminal() {
     }
     let home = Home::new();
     let _down = Down(&home);
-    let mut seat = Terminal::start(&home, &["--name", "t"]);
+    let mut seat = Terminal::start(&home, &["repl", "--name", "t"]);
     seat.expect("1 or 2 [1]: ");
     seat.press("1\r");
     let welcome = seat.expect(PROMPT);
@@ -198,7 +198,7 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
         serde_json::from_str::<serde_json::Value>(&found).unwrap()["state"].as_str().unwrap().to_string()
     };
     home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
-    let mut seat = Terminal::start(&home, &["--name", "t", "--lang", "en"]);
+    let mut seat = Terminal::start(&home, &["--plain", "--name", "t", "--lang", "en"]);
     seat.expect(PROMPT);
     seat.press("\x04");
     seat.expect("stays up");
@@ -206,7 +206,7 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
     assert_eq!(state(&home), "running");
     home.ropewalk(&["down", "--name", "t"]);
 
-    let mut seat = Terminal::start(&home, &["--name", "t", "--lang", "en"]);
+    let mut seat = Terminal::start(&home, &["--plain", "--name", "t", "--lang", "en"]);
     seat.expect(PROMPT);
     assert_eq!(state(&home), "running");
     seat.press("exit 3\r");

@@ -1,0 +1,250 @@
+//! What the cluster tells: records and lessons over the control socket, objects through the API, as the learner.
+
+use super::super::cluster::{Change, WATCHED};
+use super::super::event::Event;
+use crate::client::kube::api::Api;
+use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use crate::client::kube::runtime::watcher;
+use crate::client::{Client, Endpoint, direct};
+use crate::cluster::Place;
+use crate::cluster::control::{Ask, Control};
+use crate::lab::view::{self, Entry, LessonView, Question};
+use crate::pki::Identity;
+use crate::tap::Record;
+use crate::ui::kubeconfig;
+use crate::ui::texts::Lang;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+
+/// Pause before the cluster is asked again when it does not answer.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Records told at once.
+const BATCH: usize = 500;
+/// The guest who teaches.
+const TEACHER: &str = "lesson";
+
+fn code(lang: Lang) -> String {
+    match lang {
+        Lang::En => "en".into(),
+        Lang::Ko => "ko".into(),
+    }
+}
+
+/// Starts everything that tells of the cluster. Ends when the set is dropped.
+pub fn start(place: &Place, tell: &Sender<Event>) -> JoinSet<()> {
+    let mut all = JoinSet::new();
+    all.spawn(records(place.clone(), tell.clone()));
+    all.spawn(status(place.clone(), tell.clone()));
+    for (plural, group, version, kind) in WATCHED {
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        all.spawn(objects(place.clone(), resource, tell.clone()));
+    }
+    all
+}
+
+/// The record stream, joined again where it broke off.
+async fn records(place: Place, tell: Sender<Event>) {
+    let mut last = 0;
+    let mut first_of = None;
+    loop {
+        if let Ok(mut control) = Control::connect(&place).await {
+            // A cluster that was started anew counts from one again.
+            let id = control.ask(&Ask::Status).await.map(|s| s["pids"].clone()).ok();
+            if id != first_of {
+                (last, first_of) = (0, id);
+            }
+            let mut next = control.ask(&Ask::Records { since: last }).await.ok();
+            while let Some(value) = next.take() {
+                let mut batch = Vec::new();
+                let mut lost = 0;
+                take(value, &mut batch, &mut lost);
+                // Whatever is there already goes along.
+                while batch.len() < BATCH
+                    && let Some(Ok(Some(value))) = futures::FutureExt::now_or_never(control.next())
+                {
+                    take(value, &mut batch, &mut lost);
+                }
+                last = batch.last().map_or(last, |r| r.seq);
+                if lost > 0 && tell.send(Event::Lost(lost)).await.is_err() {
+                    return;
+                }
+                if !batch.is_empty() && tell.send(Event::Records(batch)).await.is_err() {
+                    return;
+                }
+                next = control.next().await.ok().flatten();
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn take(value: Value, batch: &mut Vec<Record>, lost: &mut u64) {
+    match value["lost"].as_u64() {
+        Some(n) => *lost += n,
+        None => batch.extend(serde_json::from_value::<Record>(value)),
+    }
+}
+
+/// How far the start is; then, whether the cluster is still there.
+async fn status(place: Place, tell: Sender<Event>) {
+    loop {
+        if let Ok(mut control) = Control::connect(&place).await {
+            let mut progress = control.ask(&Ask::Wait).await.ok();
+            while let Some(value) = progress.take() {
+                let ready = value["ready"] == true;
+                let state = if ready { "running" } else { "starting" };
+                let told = json!({"state": state, "progress": value});
+                if tell.send(Event::Status(Some(told))).await.is_err() {
+                    return;
+                }
+                if ready {
+                    // The end of this connection is the end of the cluster.
+                    while let Ok(Some(_)) = control.next().await {}
+                    break;
+                }
+                progress = control.next().await.ok().flatten();
+            }
+        }
+        if tell.send(Event::Status(None)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// A client as the learner's own kubeconfig says; the requests name themselves, so that nobody takes them for the learner's.
+fn client(place: &Place) -> Option<Client> {
+    let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
+    let view = kubeconfig::view(&serde_yaml::from_str(&text).ok()?);
+    let server: std::net::SocketAddr =
+        view.server.strip_prefix("https://")?.trim_end_matches('/').parse().ok()?;
+    Client::connect(Endpoint {
+        servers: vec![server],
+        server_name: server.ip().to_string(),
+        ca_pem: view.ca_pem,
+        identity: Some(Identity { cert_pem: view.cert_pem, key_pem: view.key_pem }),
+        user_agent: format!("ropewalk-map/{}", env!("CARGO_PKG_VERSION")),
+        dial: direct(),
+    })
+    .ok()
+}
+
+/// Objects of one kind, as they are and as they change.
+async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
+    let plural = resource.plural.clone();
+    let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
+    loop {
+        if let Some(client) = client(&place) {
+            let api: Api<DynamicObject> = Api::all_with(client.kube(), &resource);
+            let mut stream = watcher(api, watcher::Config::default()).boxed();
+            let mut fresh = Vec::new();
+            while let Some(event) = stream.next().await {
+                let change = match event {
+                    Ok(watcher::Event::Init) => {
+                        fresh.clear();
+                        continue;
+                    }
+                    Ok(watcher::Event::InitApply(object)) => {
+                        fresh.push(value(&object));
+                        continue;
+                    }
+                    Ok(watcher::Event::InitDone) => {
+                        Change::All { resource: plural.clone(), objects: std::mem::take(&mut fresh) }
+                    }
+                    Ok(watcher::Event::Apply(object)) => {
+                        Change::Put { resource: plural.clone(), object: value(&object) }
+                    }
+                    Ok(watcher::Event::Delete(object)) => Change::Gone {
+                        resource: plural.clone(),
+                        namespace: object.metadata.namespace.unwrap_or_default(),
+                        name: object.metadata.name.unwrap_or_default(),
+                    },
+                    // The server may have come back elsewhere, with another certificate: from the kubeconfig on.
+                    Err(_) => break,
+                };
+                if tell.send(Event::Objects(change)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Follows the lesson, in a language.
+pub async fn lesson(place: Place, lang: Lang, tell: Sender<Event>) {
+    loop {
+        if let Ok(mut control) = Control::connect(&place).await {
+            let mut answer = ask_teacher(&mut control, lang, view::Ask::Follow).await;
+            loop {
+                let event = match answer {
+                    Ok(Some(value)) => match serde_json::from_value::<LessonView>(value) {
+                        Ok(view) => {
+                            if view.id.is_empty() {
+                                question(place.clone(), lang, view::Ask::List, tell.clone()).await;
+                            }
+                            Event::Lesson(Box::new(view))
+                        }
+                        Err(error) => Event::NoLesson(error.to_string()),
+                    },
+                    Ok(None) => break,
+                    Err(error) => Event::NoLesson(error.to_string()),
+                };
+                if tell.send(event).await.is_err() {
+                    return;
+                }
+                answer = control.next().await;
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Returns when the cluster answers and is ready.
+pub async fn ready(place: &Place) {
+    loop {
+        if let Ok(mut control) = Control::connect(place).await {
+            let mut progress = control.ask(&Ask::Wait).await.ok();
+            while let Some(value) = progress {
+                if value["ready"] == true {
+                    return;
+                }
+                progress = control.next().await.ok().flatten();
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn ask_teacher(
+    control: &mut Control,
+    lang: Lang,
+    ask: view::Ask,
+) -> Result<Option<Value>, crate::cluster::Error> {
+    let question = serde_json::to_value(Question { lang: code(lang), ask }).unwrap_or_default();
+    control.ask(&Ask::Guest { name: TEACHER.into(), question }).await.map(Some)
+}
+
+/// One question to the teacher.
+pub async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Event>) {
+    let list = matches!(ask, view::Ask::List);
+    let answer = match Control::connect(&place).await {
+        Ok(mut control) => ask_teacher(&mut control, lang, ask).await,
+        Err(error) => Err(error),
+    };
+    let event = match answer {
+        Ok(Some(value)) if list => {
+            serde_json::from_value::<Vec<Entry>>(value).map(Event::Lessons).map_err(|e| e.to_string())
+        }
+        Ok(Some(value)) => {
+            serde_json::from_value(value).map(|v| Event::Lesson(Box::new(v))).map_err(|e| e.to_string())
+        }
+        Ok(None) => return,
+        Err(error) => Err(error.to_string()),
+    };
+    let _ = tell.send(event.unwrap_or_else(Event::NoLesson)).await; // the interface may have ended
+}

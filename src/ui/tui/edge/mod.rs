@@ -1,0 +1,9 @@
+//! Where the interface touches the world: the learner's terminal, the shell's, the control socket, the API.
+
+mod feed;
+mod guard;
+mod probe;
+mod pty;
+mod run;
+
+pub use run::{Setting, run};

@@ -1,0 +1,118 @@
+//! What can this terminal show? It is asked once, before the interface begins.
+
+use super::super::look::Look;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::io::{self, Write, stdin, stdout};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// A terminal that has not answered by then does not know the question.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// Signs whose width is "ambiguous": some terminals draw them two cells wide.
+const AMBIGUOUS: &str = "●│①";
+
+/// The terminal's answers, and what was typed in the meantime.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Where the cursor was behind the signs, counted from 1.
+    pub column: Option<u16>,
+    /// Its ground is light.
+    pub light: Option<bool>,
+    pub typed: Vec<u8>,
+}
+
+/// Asks. The terminal must be raw, and nobody else may read from it.
+pub fn ask() -> io::Result<Answer> {
+    let mut out = stdout();
+    // The ground's colour, then a line of signs, then where the cursor is; then the line is wiped.
+    write!(out, "\x1b]11;?\x07\r{AMBIGUOUS}\x1b[6n\r\x1b[K")?;
+    out.flush()?;
+    let end = Instant::now() + PATIENCE;
+    let mut heard = Vec::new();
+    loop {
+        let answer = parse(&heard);
+        let left = end.saturating_duration_since(Instant::now());
+        if answer.column.is_some() || left.is_zero() {
+            return Ok(answer);
+        }
+        let input = stdin();
+        let mut wanted = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        if poll(&mut wanted, timeout)? > 0 {
+            let mut bytes = [0; 256];
+            match nix::unistd::read(input.as_fd(), &mut bytes)? {
+                0 => return Ok(answer),
+                n => heard.extend_from_slice(&bytes[..n]),
+            }
+        }
+    }
+}
+
+/// Takes the answers out of what came from the terminal.
+fn parse(heard: &[u8]) -> Answer {
+    let mut answer = Answer::default();
+    let mut rest = heard;
+    while let Some((first, after)) = rest.split_first() {
+        if let Some(body) = rest.strip_prefix(b"\x1b]11;") {
+            let Some(end) = body.iter().position(|b| matches!(b, 0x07 | 0x1b)) else { break };
+            answer.light = light(&String::from_utf8_lossy(&body[..end]));
+            let close = if body[end] == 0x1b { 2 } else { 1 };
+            rest = &body[(end + close).min(body.len())..];
+            continue;
+        }
+        if let Some(body) = rest.strip_prefix(b"\x1b[")
+            && let Some(end) = body.iter().position(|b| *b == b'R')
+            && let Ok(text) = std::str::from_utf8(&body[..end])
+            && let Some((row, column)) = text.split_once(';')
+            && row.parse::<u16>().is_ok()
+            && let Ok(column) = column.parse()
+        {
+            answer.column = Some(column);
+            rest = &body[end + 1..];
+            continue;
+        }
+        answer.typed.push(*first);
+        rest = after;
+    }
+    answer
+}
+
+/// `rgb:ffff/ffff/ffff`: light, if more white than black.
+fn light(colour: &str) -> Option<bool> {
+    let parts: Vec<u32> = colour
+        .strip_prefix("rgb:")?
+        .split('/')
+        .map(|p| u32::from_str_radix(p.get(..2).unwrap_or(p), 16))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let [red, green, blue] = parts[..] else { return None };
+    Some(red * 299 + green * 587 + blue * 114 > 128_000)
+}
+
+/// What follows for the looks. No answer: nothing is risked.
+pub fn look(answer: &Answer, ascii: bool, colour: bool) -> Look {
+    let narrow = answer.column == Some(1 + AMBIGUOUS.chars().count() as u16);
+    Look { ascii: ascii || !narrow, colour, light: answer.light.unwrap_or(false) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_from_typing() {
+        let answer = parse(b"l\x1b]11;rgb:ffff/ffff/eeee\x07s\x1b[12;4R\r");
+        assert_eq!(answer, Answer { column: Some(4), light: Some(true), typed: b"ls\r".to_vec() });
+        assert_eq!(parse(b"\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\").light, Some(false));
+        assert_eq!(parse(b"\x1b[A").typed, b"\x1b[A");
+    }
+
+    #[test]
+    fn wide_signs_or_silence_mean_ascii() {
+        let at = |column| Answer { column, ..Answer::default() };
+        assert!(!look(&at(Some(4)), false, true).ascii);
+        assert!(look(&at(Some(7)), false, true).ascii);
+        assert!(look(&at(None), false, true).ascii);
+        assert!(look(&at(Some(4)), true, true).ascii);
+    }
+}

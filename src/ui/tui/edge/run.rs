@@ -1,0 +1,200 @@
+//! The one loop: events in, the model moved on, effects carried out, and the screen drawn when it looks different.
+
+use super::super::event::{Effect, Event};
+use super::super::model::Model;
+use super::super::render::render;
+use super::super::update::update;
+use super::guard::{self, Taken};
+use super::pty::Pty;
+use super::{feed, probe};
+use crate::cluster::Place;
+use crate::lab::view;
+use crate::ui::terminal;
+use crate::ui::texts::Lang;
+use crossterm::event as keyboard;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Size;
+use std::io::{self, Stdout, Write, stdout};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Events that wait to be taken in; who tells more waits.
+const PENDING: usize = 1024;
+/// Two pictures are at least so far apart.
+const FRAME: Duration = Duration::from_millis(16);
+/// Events taken in before the next picture, at most.
+const AT_ONCE: usize = 256;
+
+/// What the interface is opened with.
+pub struct Setting {
+    pub place: Place,
+    pub lang: Lang,
+    pub ascii: bool,
+    /// The lesson to open first.
+    pub lesson: Option<String>,
+}
+
+/// Opens the interface; returns the exit code when it is closed.
+pub async fn run(setting: Setting) -> io::Result<i32> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    let mut stopped = signal(SignalKind::from_raw(nix::libc::SIGTSTP))?;
+    let taken = Taken::take()?;
+    // Asked on the other screen: the learner's own stays as it is.
+    let answer = probe::ask()?;
+    let look = probe::look(&answer, setting.ascii, terminal::colours());
+    let (columns, rows) = terminal::size();
+    let size = Size::new(columns, rows);
+    let opened = Instant::now();
+    let mut model = Model::new(&setting.place.name, setting.lang, look, size, crate::clock::now());
+    let (shell_rows, shell_columns) = model.shell.size();
+    let mut args = vec!["repl".to_string(), "--in-pane".into(), "--name".into(), setting.place.name.clone()];
+    args.extend(["--lang".to_string(), lang_code(setting.lang).into()]);
+    let mut pty = Pty::start(&args, shell_rows, shell_columns)?;
+    if !answer.typed.is_empty() {
+        pty.type_in(answer.typed);
+    }
+    let (tell, mut told) = mpsc::channel(PENDING);
+    let keys = tell.clone();
+    // Blocks on the keyboard: a thread of its own, which ends with the program.
+    std::thread::Builder::new().name("keyboard".into()).spawn(move || {
+        while let Ok(event) = keyboard::read() {
+            let event = match event {
+                keyboard::Event::Key(key) => Event::Key(key),
+                keyboard::Event::Mouse(mouse) => Event::Mouse(mouse),
+                keyboard::Event::Paste(text) => Event::Paste(text),
+                keyboard::Event::Resize(columns, rows) => Event::Resize(Size::new(columns, rows)),
+                keyboard::Event::FocusGained | keyboard::Event::FocusLost => continue,
+            };
+            if keys.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    })?;
+    let _feeds = feed::start(&setting.place, &tell);
+    let mut follow = tokio::spawn(feed::lesson(setting.place.clone(), setting.lang, tell.clone()));
+    if let Some(id) = setting.lesson.clone() {
+        let ask = view::Ask::Open { id };
+        tokio::spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
+    }
+    let mut screen = Terminal::new(CrosstermBackend::new(stdout()))?;
+    draw(&mut screen, &model)?;
+    let mut drawn = Instant::now();
+    let mut dirty = false;
+    let code = loop {
+        let due = model.due().map(|d| opened + d);
+        let frame = drawn + FRAME;
+        let event = tokio::select! {
+            biased;
+            _ = terminated.recv() => break 128 + 15,
+            _ = hung_up.recv() => break 128 + 1,
+            _ = stopped.recv() => {
+                suspend(&mut screen, &mut model, opened)?;
+                dirty = true;
+                continue;
+            }
+            () = tokio::time::sleep_until(frame), if dirty => {
+                model.now = opened.elapsed();
+                draw(&mut screen, &model)?;
+                (drawn, dirty) = (Instant::now(), false);
+                continue;
+            }
+            event = told.recv() => match event { Some(event) => event, None => break 0 },
+            event = pty.output.recv() => match event { Some(event) => event, None => break 0 },
+            () = at(due) => Event::Tick,
+        };
+        model.now = opened.elapsed();
+        let mut effects = Vec::new();
+        let mut next = Some(event);
+        for _ in 0..AT_ONCE {
+            let Some(event) = next.take() else { break };
+            let (more, changed) = update(&mut model, event);
+            dirty |= changed;
+            effects.extend(more);
+            next = told.try_recv().or_else(|_| pty.output.try_recv()).ok();
+        }
+        let mut quit = None;
+        if let Some(event) = next {
+            // Taken out but not taken in: it goes first next time.
+            let (more, changed) = update(&mut model, event);
+            dirty |= changed;
+            effects.extend(more);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Type(bytes) => pty.type_in(bytes),
+                Effect::Size(rows, columns) => pty.resize(rows, columns),
+                Effect::Ask(question) => {
+                    if let Some(ask) = question.ask() {
+                        tokio::spawn(feed::question(setting.place.clone(), model.lang, ask, tell.clone()));
+                    }
+                }
+                Effect::Speak(lang) => {
+                    follow.abort();
+                    follow = tokio::spawn(feed::lesson(setting.place.clone(), lang, tell.clone()));
+                }
+                Effect::Bell => out(b"\x07"),
+                Effect::Copy(bytes) => out(&bytes),
+                Effect::Suspend => suspend(&mut screen, &mut model, opened)?,
+                Effect::Quit(code) => quit = Some(code),
+            }
+        }
+        if let Some(code) = quit {
+            break code;
+        }
+    };
+    follow.abort();
+    drop(pty);
+    drop(taken);
+    Ok(code)
+}
+
+fn lang_code(lang: Lang) -> &'static str {
+    match lang {
+        Lang::En => "en",
+        Lang::Ko => "ko",
+    }
+}
+
+/// Opens the lesson that was asked for, as soon as there is somebody to ask.
+async fn open_first(place: Place, lang: Lang, ask: view::Ask, tell: mpsc::Sender<Event>) {
+    feed::ready(&place).await;
+    feed::question(place, lang, ask, tell).await;
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn out(bytes: &[u8]) {
+    let mut out = stdout();
+    let _ = out.write_all(bytes).and_then(|()| out.flush()); // a closed terminal rings no bell
+}
+
+fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::Result<()> {
+    screen.draw(|frame| {
+        if let Some(cursor) = render(model, frame.area(), frame.buffer_mut()) {
+            frame.set_cursor_position(cursor);
+        }
+    })?;
+    Ok(())
+}
+
+fn suspend(
+    screen: &mut Terminal<CrosstermBackend<Stdout>>,
+    model: &mut Model,
+    opened: Instant,
+) -> io::Result<()> {
+    guard::suspend()?;
+    // The window may have another size now, and holds whatever the learner's shell left there.
+    let (columns, rows) = terminal::size();
+    model.now = opened.elapsed();
+    model.size = Size::new(columns, rows);
+    screen.clear()
+}

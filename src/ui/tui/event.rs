@@ -1,0 +1,69 @@
+//! What comes in and what goes out: the two sides of [`update`](super::update).
+
+use super::cluster::Change;
+use crate::lab::view::{Ask, Entry, LessonView};
+use crate::tap::Record;
+use crate::ui::texts::Lang;
+use crossterm::event::{KeyEvent, MouseEvent};
+use ratatui::layout::Size;
+use serde_json::Value;
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Key(KeyEvent),
+    Mouse(MouseEvent),
+    Paste(String),
+    Resize(Size),
+    /// Output of the shell's terminal.
+    Shell(Vec<u8>),
+    /// The shell has ended with this code.
+    ShellEnded(i32),
+    /// The time that [`Model::due`](super::model::Model::due) named has come.
+    Tick,
+    Objects(Change),
+    Records(Vec<Record>),
+    /// So many records came too fast.
+    Lost(u64),
+    /// The cluster's own account of itself (`status`); `None`: it does not answer.
+    Status(Option<Value>),
+    Lesson(Box<LessonView>),
+    Lessons(Vec<Entry>),
+    /// The lesson engine refused, or nobody answers.
+    NoLesson(String),
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Bytes for the shell's terminal.
+    Type(Vec<u8>),
+    /// The shell's terminal has this size now: rows, columns.
+    Size(u16, u16),
+    Ask(Question),
+    /// Lessons are to be told in this language from now on.
+    Speak(Lang),
+    Bell,
+    /// Text for the learner's clipboard, as the program encoded it.
+    Copy(Vec<u8>),
+    /// Gives the terminal back until the shell that started this program lets it go on.
+    Suspend,
+    /// With this exit code.
+    Quit(i32),
+}
+
+/// A question to the lesson engine, comparable for tests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question(pub String);
+
+impl From<&Ask> for Question {
+    fn from(ask: &Ask) -> Question {
+        Question(serde_json::to_string(ask).unwrap_or_default())
+    }
+}
+
+impl Question {
+    pub fn ask(&self) -> Option<Ask> {
+        serde_json::from_str(&self.0).ok()
+    }
+}

@@ -1,0 +1,451 @@
+//! A request on its way: records become hops, the hops of one command a flow, and a flow is played at a speed that eyes can follow.
+
+use crate::clock::Timestamp;
+use crate::tap::{Cause, ObjectRef, Record};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Flows kept for replay; the oldest goes.
+const FLOWS_MAX: usize = 30;
+/// Hops of one flow; what follows is not drawn.
+const HOPS_MAX: usize = 300;
+/// Records kept for the views that read them; the oldest goes.
+const RECORDS_MAX: usize = 3000;
+/// A hop stays lit at least and at most this long, whatever it took.
+const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
+/// The usual speed: 1/100.
+pub const SLOWER: u32 = 100;
+
+/// A place on the map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// Who asked: `kubectl`.
+    Client,
+    Api,
+    Store,
+    Scheduler,
+    /// One of the controllers, by name.
+    Controller(String),
+    /// On a node.
+    Kubelet(String),
+    Proxy(String),
+    Other(String),
+}
+
+/// What a hop was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Did {
+    /// A stage of the command's own request in the API server.
+    Stage(String),
+    Stored,
+    Answered {
+        verb: String,
+        code: u16,
+    },
+    /// A component's request, from its first stage to its answer.
+    Asked {
+        verb: String,
+        code: u16,
+    },
+    Scheduled {
+        chosen: Option<String>,
+        fit: usize,
+        of: usize,
+        scores: Vec<i64>,
+    },
+    Bound {
+        node: String,
+    },
+    Rules {
+        rules: u64,
+        changed: u64,
+    },
+    /// Anything else a component told of.
+    Told {
+        verb: String,
+        detail: Value,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hop {
+    pub at: Timestamp,
+    pub took_us: u64,
+    pub from: Spot,
+    pub to: Spot,
+    pub did: Did,
+    pub object: Option<ObjectRef>,
+    pub revision: Option<u64>,
+}
+
+/// What one command led to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    pub session: String,
+    /// `kubectl create`
+    pub command: String,
+    /// When its first record began.
+    pub began: Timestamp,
+    pub hops: Vec<Hop>,
+    requests: BTreeSet<String>,
+    /// Revisions, the requests that made them, and of what.
+    revisions: BTreeMap<u64, (String, Option<ObjectRef>)>,
+}
+
+impl Flow {
+    /// From its beginning to the end of a hop, in microseconds.
+    pub fn since(&self, hop: &Hop) -> u64 {
+        let micros = hop.at.as_microsecond() - self.began.as_microsecond();
+        u64::try_from(micros).unwrap_or_default()
+    }
+
+    pub fn total(&self) -> u64 {
+        self.hops.iter().map(|h| self.since(h)).max().unwrap_or_default()
+    }
+
+    /// How long a hop stays lit.
+    fn slot(&self, at: usize, slower: u32) -> Duration {
+        let Some(hop) = self.hops.get(at) else { return SLOT.0 };
+        let before = at.checked_sub(1).and_then(|b| self.hops.get(b)).map_or(0, |h| self.since(h));
+        let real = Duration::from_micros(self.since(hop).saturating_sub(before));
+        (real * slower).clamp(SLOT.0, SLOT.1)
+    }
+
+    /// The object the command was about: the first that was written, or else asked for.
+    pub fn object(&self) -> Option<&ObjectRef> {
+        let named = |h: &&Hop| h.object.as_ref().is_some_and(|o| !o.name.is_empty());
+        let written = self.hops.iter().filter(named).find(|h| h.did == Did::Stored);
+        written.or_else(|| self.hops.iter().find(named)).and_then(|h| h.object.as_ref())
+    }
+
+    /// Something was written: more than a look.
+    pub fn wrote(&self) -> bool {
+        self.hops.iter().any(|h| h.did == Did::Stored)
+    }
+
+    fn contains(&self, record: &Record) -> bool {
+        let request = record.request.as_ref();
+        if request.is_some_and(|r| r.session == self.session || self.requests.contains(&r.id)) {
+            return true;
+        }
+        match &record.cause {
+            Some(Cause::Revision(revision)) => self.revisions.contains_key(revision),
+            Some(Cause::Request(id)) => self.requests.contains(id),
+            None => false,
+        }
+    }
+
+    fn take(&mut self, record: &Record) -> bool {
+        if let Some(request) = &record.request {
+            self.requests.insert(request.id.clone());
+            self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));
+        }
+        if self.hops.len() >= HOPS_MAX {
+            return false;
+        }
+        let Some(hop) = self.hop(record) else { return false };
+        self.hops.push(hop);
+        true
+    }
+
+    fn hop(&self, record: &Record) -> Option<Hop> {
+        let resource = record.object.as_ref().map_or("", |o| o.resource.as_str());
+        if matches!(resource, "events" | "leases") {
+            return None; // told by everybody about everything
+        }
+        let (from, to, did) = match &record.request {
+            Some(request) if request.session == self.session => {
+                // kubectl looks up what the server can do before it asks: those requests name no object.
+                record.object.as_ref()?;
+                match record.verb.as_str() {
+                    "commit" => (Spot::Api, Spot::Store, Did::Stored),
+                    "answer" => {
+                        let verb = record.detail["verb"].as_str().unwrap_or_default().to_string();
+                        (Spot::Api, Spot::Client, Did::Answered { verb, code: request.code })
+                    }
+                    stage => (Spot::Client, Spot::Api, Did::Stage(stage.to_string())),
+                }
+            }
+            Some(request) if record.verb == "answer" => {
+                let verb = record.detail["verb"].as_str().unwrap_or_default().to_string();
+                let from = asker(&request.user_agent, &request.user);
+                (from, Spot::Api, Did::Asked { verb, code: request.code })
+            }
+            Some(_) => return None, // its answer tells of the whole
+            None => told(record),
+        };
+        let mut hop = Hop {
+            at: record.at,
+            took_us: record.took_us,
+            from,
+            to,
+            did,
+            object: record.object.clone(),
+            revision: record.revision,
+        };
+        // Of a component's request the revision stands on its commit, which comes just before the answer.
+        if let (Did::Asked { .. }, Some(request)) = (&hop.did, &record.request) {
+            // The commit knows the name that the server gave.
+            if let Some((revision, (_, object))) =
+                self.revisions.iter().rev().find(|(_, (id, _))| *id == request.id)
+            {
+                hop.revision = Some(*revision);
+                hop.object = object.clone().or(hop.object);
+            }
+        }
+        Some(hop)
+    }
+}
+
+/// Who sent a request: `kubelet/v1.35`, by `system:node:worker`.
+fn asker(agent: &str, user: &str) -> Spot {
+    match agent.split(['/', ' ']).next().unwrap_or_default() {
+        "kube-scheduler" => Spot::Scheduler,
+        "kubelet" => Spot::Kubelet(user.strip_prefix("system:node:").unwrap_or_default().into()),
+        "kube-controller-manager" => Spot::Controller(String::new()),
+        "kubectl" => Spot::Client,
+        other => Spot::Other(other.into()),
+    }
+}
+
+fn told(record: &Record) -> (Spot, Spot, Did) {
+    let detail = &record.detail;
+    let spot = match record.component.as_str() {
+        "kube-scheduler" => Spot::Scheduler,
+        "kubelet" => Spot::Kubelet(record.node.clone()),
+        "kube-proxy" => Spot::Proxy(record.node.clone()),
+        "etcd" => Spot::Store,
+        "kube-apiserver" => Spot::Api,
+        name if name.ends_with("-controller") || name == "kube-controller-manager" => {
+            Spot::Controller(name.into())
+        }
+        name => Spot::Other(name.into()),
+    };
+    let did = match record.verb.as_str() {
+        "schedule" => {
+            let verdicts = detail["verdicts"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let fitting = verdicts.iter().filter(|v| v["refused"].as_array().is_none_or(Vec::is_empty));
+            let mut scores: Vec<i64> = fitting.filter_map(|v| v["total"].as_i64()).collect();
+            scores.sort_unstable_by(|a, b| b.cmp(a));
+            let chosen = detail["chosen"].as_str().map(String::from);
+            Did::Scheduled { chosen, fit: scores.len(), of: verdicts.len(), scores }
+        }
+        "bind" => Did::Bound { node: detail["node"].as_str().unwrap_or_default().into() },
+        "rules" => Did::Rules {
+            rules: detail["rules"].as_u64().unwrap_or_default(),
+            changed: detail["changed"].as_u64().unwrap_or_default(),
+        },
+        verb => Did::Told { verb: verb.into(), detail: detail.clone() },
+    };
+    // Who works on something it heard of was told by the API server's watch.
+    (Spot::Api, spot, did)
+}
+
+/// Where the show is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Play {
+    /// The session of the flow that is shown.
+    pub session: Option<String>,
+    /// The hop that is lit.
+    pub at: usize,
+    /// Since when, on the interface's own clock.
+    pub since: Duration,
+    pub playing: bool,
+    pub slower: u32,
+}
+
+/// A pod at the lit hop: the picture of a replayed command shows what was there then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    NotYet,
+    Stored,
+    Starting,
+}
+
+/// All that was heard of the record stream.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    pub flows: VecDeque<Flow>,
+    pub records: VecDeque<Record>,
+    pub play: Play,
+    /// Records that came too fast to be heard.
+    pub lost: u64,
+}
+
+impl Traffic {
+    pub fn new() -> Traffic {
+        Traffic { play: Play { slower: SLOWER, ..Play::default() }, ..Traffic::default() }
+    }
+
+    /// Takes in a record; true if something on the screen may look different. What happened before `opened` is kept, but not
+    /// played by itself.
+    pub fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
+        let at_end = self.shown().is_some() && !self.moving();
+        let mut changed =
+            self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
+        if at_end && self.moving() {
+            self.play.since = now; // what comes late is lit from now on
+        }
+        if changed.is_none()
+            && let Some(request) = &record.request
+            && !request.session.is_empty()
+            && !request.user.starts_with("system:")
+        {
+            let micros = i64::try_from(record.took_us).unwrap_or_default();
+            let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
+            let mut flow = Flow {
+                session: request.session.clone(),
+                command: request.command.clone(),
+                began,
+                hops: vec![],
+                requests: BTreeSet::new(),
+                revisions: BTreeMap::new(),
+            };
+            changed = Some(flow.take(&record));
+            if self.flows.len() == FLOWS_MAX {
+                self.flows.pop_front();
+            }
+            self.flows.push_back(flow);
+        }
+        // The newest command with something to see takes the stage.
+        if changed == Some(true)
+            && record.at >= opened
+            && let Some(request) = &record.request
+            && !request.session.is_empty()
+            && self.flows.back().is_some_and(|f| f.session == request.session)
+            && self.play.session.as_ref() != Some(&request.session)
+        {
+            self.play = Play {
+                session: Some(request.session.clone()),
+                at: 0,
+                since: now,
+                playing: true,
+                slower: self.play.slower,
+            };
+        }
+        // Heartbeats are committed all the time: they are news for one view only, which asks for itself.
+        let matters = match record.component.as_str() {
+            "etcd" => !matches!(record.verb.as_str(), "append" | "commit" | "compact-log"),
+            component => component == "kube-scheduler",
+        };
+        if self.records.len() == RECORDS_MAX {
+            self.records.pop_front();
+        }
+        self.records.push_back(record);
+        changed.unwrap_or(false) || matters
+    }
+
+    /// The flow on the stage.
+    pub fn shown(&self) -> Option<&Flow> {
+        let session = self.play.session.as_ref()?;
+        self.flows.iter().find(|f| f.session == *session)
+    }
+
+    /// The hop that is lit.
+    pub fn lit(&self) -> Option<&Hop> {
+        let flow = self.shown()?;
+        self.moving().then(|| flow.hops.get(self.play.at)).flatten()
+    }
+
+    /// The show goes on, or stands still on purpose.
+    pub fn moving(&self) -> bool {
+        self.shown().is_some_and(|f| self.play.at < f.hops.len())
+    }
+
+    /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as it is now.
+    pub fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
+        let flow = self.moving().then(|| self.shown()).flatten()?;
+        let about = |hop: &&Hop| {
+            hop.object
+                .as_ref()
+                .is_some_and(|o| o.resource == "pods" && o.name == name && o.namespace == namespace)
+        };
+        let made = |hop: &Hop| match &hop.did {
+            Did::Stored => true,
+            Did::Asked { verb, .. } => verb == "create" && hop.from != Spot::Scheduler,
+            _ => false,
+        };
+        let first = flow.hops.iter().find(about)?;
+        if !made(first) {
+            return None;
+        }
+        let mut then = Then::NotYet;
+        for hop in flow.hops.iter().take(self.play.at + 1).filter(about) {
+            match &hop.did {
+                Did::Told { verb, detail } if verb == "status" && detail["phase"] != "Pending" => {
+                    return None;
+                }
+                Did::Bound { .. } => then = Then::Starting,
+                _ if then == Then::NotYet && made(hop) => then = Then::Stored,
+                _ => {}
+            }
+        }
+        Some(then)
+    }
+
+    /// Moves the show on; true if another hop is lit now.
+    pub fn tick(&mut self, now: Duration) -> bool {
+        let mut moved = false;
+        while self.play.playing {
+            let Some(flow) = self.shown() else { return moved };
+            if self.play.at >= flow.hops.len() {
+                return moved;
+            }
+            let slot = flow.slot(self.play.at, self.play.slower);
+            if now.saturating_sub(self.play.since) < slot {
+                return moved;
+            }
+            self.play.since += slot;
+            self.play.at += 1;
+            moved = true;
+        }
+        moved
+    }
+
+    /// When the next hop is due.
+    pub fn due(&self) -> Option<Duration> {
+        let flow = self.shown()?;
+        let moving = self.play.playing && self.play.at < flow.hops.len();
+        moving.then(|| self.play.since + flow.slot(self.play.at, self.play.slower))
+    }
+
+    pub fn pause(&mut self, now: Duration) {
+        if !self.moving() {
+            return self.replay(now);
+        }
+        self.play.playing = !self.play.playing;
+        self.play.since = now;
+    }
+
+    pub fn replay(&mut self, now: Duration) {
+        if self.play.session.is_none() {
+            self.play.session = self.flows.back().map(|f| f.session.clone());
+        }
+        self.play.at = 0;
+        self.play.since = now;
+        self.play.playing = self.play.session.is_some();
+    }
+
+    /// One hop forward or back, and stands still there.
+    pub fn step(&mut self, by: isize, now: Duration) {
+        let Some(len) = self.shown().map(|f| f.hops.len()) else { return };
+        self.play.playing = false;
+        self.play.since = now;
+        self.play.at = self.play.at.saturating_add_signed(by).min(len);
+    }
+
+    /// To the end of the show.
+    pub fn finish(&mut self) {
+        self.play.at = self.shown().map_or(0, |f| f.hops.len());
+    }
+
+    /// An earlier or later command.
+    pub fn choose(&mut self, by: isize, now: Duration) {
+        let Some(last) = self.flows.len().checked_sub(1) else { return };
+        let here = self.flows.iter().position(|f| Some(&f.session) == self.play.session.as_ref());
+        let to = here.map_or(last, |h| h.saturating_add_signed(by).min(last));
+        self.play.session = Some(self.flows[to].session.clone());
+        self.replay(now);
+    }
+}

@@ -1,0 +1,139 @@
+//! A key or a mouse's move, as the bytes that a terminal sends for it.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use tui_term::vt100::{MouseProtocolEncoding, MouseProtocolMode};
+
+/// Empty: a terminal sends nothing for it. `application`: the program asked for application cursor keys.
+pub fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
+    let (shift, alt, control) = (
+        key.modifiers.contains(KeyModifiers::SHIFT),
+        key.modifiers.contains(KeyModifiers::ALT),
+        key.modifiers.contains(KeyModifiers::CONTROL),
+    );
+    let held = 1 + u8::from(shift) + 2 * u8::from(alt) + 4 * u8::from(control);
+    let cursor = |letter: char| match (held, application) {
+        (1, true) => format!("\x1bO{letter}").into_bytes(),
+        (1, false) => format!("\x1b[{letter}").into_bytes(),
+        _ => format!("\x1b[1;{held}{letter}").into_bytes(),
+    };
+    let numbered = |number: u8| match held {
+        1 => format!("\x1b[{number}~").into_bytes(),
+        _ => format!("\x1b[{number};{held}~").into_bytes(),
+    };
+    let plain = match key.code {
+        KeyCode::Up => return cursor('A'),
+        KeyCode::Down => return cursor('B'),
+        KeyCode::Right => return cursor('C'),
+        KeyCode::Left => return cursor('D'),
+        KeyCode::Home => return cursor('H'),
+        KeyCode::End => return cursor('F'),
+        KeyCode::Insert => return numbered(2),
+        KeyCode::Delete => return numbered(3),
+        KeyCode::PageUp => return numbered(5),
+        KeyCode::PageDown => return numbered(6),
+        KeyCode::F(n @ 1..=4) if held == 1 => return format!("\x1bO{}", (b'P' + n - 1) as char).into_bytes(),
+        KeyCode::F(n @ 1..=4) => return format!("\x1b[1;{held}{}", (b'P' + n - 1) as char).into_bytes(),
+        KeyCode::F(n @ 5..=12) => return numbered([15, 17, 18, 19, 20, 21, 23, 24][usize::from(n) - 5]),
+        KeyCode::BackTab => return b"\x1b[Z".to_vec(),
+        KeyCode::Enter => vec![b'\r'],
+        KeyCode::Tab => vec![b'\t'],
+        KeyCode::Backspace if control => vec![0x08],
+        KeyCode::Backspace => vec![0x7f],
+        KeyCode::Esc => vec![0x1b],
+        KeyCode::Null => vec![0],
+        KeyCode::Char(c) if control => match c.to_ascii_lowercase() {
+            c @ 'a'..='z' => vec![c as u8 - b'a' + 1],
+            ' ' | '@' | '2' => vec![0],
+            '[' | '3' => vec![0x1b],
+            '\\' | '4' => vec![0x1c],
+            ']' | '5' => vec![0x1d],
+            '^' | '6' => vec![0x1e],
+            '_' | '7' | '/' => vec![0x1f],
+            '8' | '?' => vec![0x7f],
+            c => c.to_string().into_bytes(),
+        },
+        KeyCode::Char(c) => c.to_string().into_bytes(),
+        _ => return vec![],
+    };
+    if alt { [&[0x1b], plain.as_slice()].concat() } else { plain }
+}
+
+/// A paste, as the program in the pane wants it.
+pub fn paste(text: &str, bracketed: bool) -> Vec<u8> {
+    let text = text.replace("\r\n", "\r").replace('\n', "\r");
+    match bracketed {
+        // A paste cannot close its own brackets.
+        true => format!("\x1b[200~{}\x1b[201~", text.replace("\x1b[201~", "")).into_bytes(),
+        false => text.into_bytes(),
+    }
+}
+
+/// The mouse at a cell of the pane, if the program wants to hear of it.
+pub fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100::Screen) -> Vec<u8> {
+    let mode = screen.mouse_protocol_mode();
+    let button = |b: MouseButton| match b {
+        MouseButton::Left => 0,
+        MouseButton::Middle => 1,
+        MouseButton::Right => 2,
+    };
+    let (code, released) = match event.kind {
+        _ if mode == MouseProtocolMode::None => return vec![],
+        MouseEventKind::Down(b) => (button(b), false),
+        MouseEventKind::Up(_) if mode == MouseProtocolMode::Press => return vec![],
+        MouseEventKind::Up(b) => (button(b), true),
+        MouseEventKind::Drag(b)
+            if matches!(mode, MouseProtocolMode::ButtonMotion | MouseProtocolMode::AnyMotion) =>
+        {
+            (32 + button(b), false)
+        }
+        MouseEventKind::Moved if mode == MouseProtocolMode::AnyMotion => (35, false),
+        MouseEventKind::ScrollUp => (64, false),
+        MouseEventKind::ScrollDown => (65, false),
+        _ => return vec![],
+    };
+    let held = 4 * u8::from(event.modifiers.contains(KeyModifiers::SHIFT))
+        + 8 * u8::from(event.modifiers.contains(KeyModifiers::ALT))
+        + 16 * u8::from(event.modifiers.contains(KeyModifiers::CONTROL));
+    let code = code + held;
+    match screen.mouse_protocol_encoding() {
+        MouseProtocolEncoding::Sgr => {
+            format!("\x1b[<{code};{};{}{}", column + 1, row + 1, if released { 'm' } else { 'M' })
+                .into_bytes()
+        }
+        _ => {
+            let code = if released { 3 + held } else { code };
+            let cell = |n: u16| u8::try_from(n + 33).unwrap_or(u8::MAX);
+            vec![0x1b, b'[', b'M', code + 32, cell(column), cell(row)]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn press(code: KeyCode, modifiers: KeyModifiers) -> Vec<u8> {
+        bytes(&KeyEvent::new(code, modifiers), false)
+    }
+
+    #[test]
+    fn keys_are_what_a_terminal_sends() {
+        let none = KeyModifiers::NONE;
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), b"\x03");
+        assert_eq!(press(KeyCode::Char('d'), KeyModifiers::CONTROL), b"\x04");
+        assert_eq!(press(KeyCode::Char('\\'), KeyModifiers::CONTROL), b"\x1c");
+        assert_eq!(press(KeyCode::Char('파'), none), "파".as_bytes());
+        assert_eq!(press(KeyCode::Char('b'), KeyModifiers::ALT), b"\x1bb");
+        assert_eq!(press(KeyCode::Enter, none), b"\r");
+        assert_eq!(press(KeyCode::Backspace, none), b"\x7f");
+        assert_eq!(press(KeyCode::Right, KeyModifiers::CONTROL), b"\x1b[1;5C");
+        assert_eq!(press(KeyCode::F(5), none), b"\x1b[15~");
+        assert_eq!(bytes(&KeyEvent::new(KeyCode::Up, none), true), b"\x1bOA");
+    }
+
+    #[test]
+    fn a_paste_stays_inside_its_brackets() {
+        assert_eq!(paste("a\nb", false), b"a\rb");
+        assert_eq!(paste("a\r\nb\x1b[201~rm", true), b"\x1b[200~a\rbrm\x1b[201~");
+    }
+}

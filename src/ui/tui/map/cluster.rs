@@ -1,0 +1,308 @@
+//! Where is it? The components, the nodes, and the pods on them; a request lights its path.
+
+use super::super::cluster::{Node, Pod, Stand};
+use super::super::flow::{Did, Spot, Then};
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::super::text::{cells, cut_middle};
+use super::super::words::Word;
+use super::{Canvas, caption, lit, short};
+use std::collections::BTreeMap;
+
+/// Narrower columns than this are of no use: the nodes become lines.
+const COLUMN_MIN: usize = 12;
+
+pub fn stand(stand: Stand) -> (Sign, Tone) {
+    match stand {
+        Stand::Waiting => (Sign::Waiting, Tone::Warn),
+        Stand::Starting => (Sign::Starting, Tone::Warn),
+        Stand::Ready => (Sign::Ready, Tone::Good),
+        Stand::Leaving => (Sign::Leaving, Tone::Dim),
+        Stand::Failed => (Sign::Failed, Tone::Bad),
+        Stand::Done => (Sign::Done, Tone::Dim),
+    }
+}
+
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let roomy = canvas.height() >= 13 && canvas.width() >= 60;
+    let mut y = path(canvas, model, roomy);
+    let last = canvas.height().saturating_sub(1);
+    let (text, tone) = caption(model, canvas.width() < 60);
+    canvas.put(1, last, &text, tone);
+    let then: Vec<Pod> = model.cluster.pods.values().filter_map(|p| at_the_time(model, p)).collect();
+    let now = |p: &&Pod| model.traffic.stand(&p.namespace, &p.name).is_none();
+    let showing = model.traffic.moving();
+    let pods: Vec<&Pod> = match showing {
+        true => model.cluster.pods.values().filter(now).chain(&then).collect(),
+        false => model.cluster.pods.values().collect(),
+    };
+    let waiting: Vec<&&Pod> = pods.iter().filter(|p| p.node.is_empty()).collect();
+    let foot = last.saturating_sub(usize::from(!waiting.is_empty()));
+    if !waiting.is_empty() {
+        let names: Vec<&str> = waiting.iter().map(|p| p.name.as_str()).collect();
+        let sign = canvas.sign(Sign::Waiting);
+        let text = format!("{sign} {} {}", canvas.word(Word::NoNodeYet, &[]), names.join(" "));
+        canvas.put(1, foot, &text, Tone::Warn);
+    }
+    let mut by_node: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+    for pod in &pods {
+        by_node.entry(&pod.node).or_default().push(pod);
+    }
+    let mut nodes: Vec<&Node> = model.cluster.nodes.values().collect();
+    nodes.sort_by_key(|n| (!n.control_plane, n.name.len(), &n.name));
+    let width = canvas.width().saturating_sub(1) / nodes.len().max(1);
+    let pods = |node: &Node| {
+        let mut pods: Vec<&Pod> = by_node.get(node.name.as_str()).cloned().unwrap_or_default();
+        pods.sort_by_key(|p| (&p.namespace, &p.name)); // a place does not change while a pod does
+        pods
+    };
+    if width < COLUMN_MIN {
+        for (at, node) in nodes.iter().enumerate() {
+            if y + 1 >= foot && at + 1 < nodes.len() {
+                let left = (nodes.len() - at).to_string();
+                let text = canvas.word(Word::MoreNodes, &[&left]);
+                canvas.put(1, y, &text, Tone::Dim);
+                break;
+            }
+            line(canvas, model, node, &pods(node), y);
+            y += 1;
+        }
+        return;
+    }
+    // The control plane's name is the longest, and its node has room to give.
+    let longest = nodes.first().map_or(0, |n| cells(short(&n.name)) + 1);
+    let extra = longest.saturating_sub(width).min(if nodes.len() > 1 { 4 } else { 0 });
+    let others = (canvas.width().saturating_sub(1 + width + extra)) / (nodes.len().saturating_sub(1)).max(1);
+    let mut x = 1;
+    for (at, node) in nodes.iter().enumerate() {
+        let width = if at == 0 { width + extra } else { others };
+        column(canvas, model, node, &pods(node), x, y, width - 1, foot, roomy);
+        x += width;
+    }
+}
+
+/// A pod that the replayed command made, as it was at the lit hop; `None`: not there yet, or as it is now.
+fn at_the_time(model: &Model, pod: &Pod) -> Option<Pod> {
+    let shown = |node: &str, stand, status: &str| {
+        Some(Pod { node: node.into(), stand, status: status.into(), restarts: 0, ..pod.clone() })
+    };
+    match model.traffic.stand(&pod.namespace, &pod.name)? {
+        Then::NotYet => None,
+        Then::Stored => shown("", Stand::Waiting, "Pending"),
+        Then::Starting => shown(&pod.node, Stand::Starting, "ContainerCreating"),
+    }
+}
+
+/// The way of every request; the row below it.
+fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
+    let (from, to) = lit(model);
+    let hop = model.traffic.lit();
+    let lights = |spot: &Spot| if to == Some(spot) { Tone::Lit } else { Tone::Strong };
+    let you = canvas.word(Word::You, &[]);
+    let asking = from == Some(&Spot::Client);
+    let answering = to == Some(&Spot::Client);
+    let storing = to == Some(&Spot::Store)
+        || hop.is_some_and(|h| matches!(h.did, Did::Asked { .. }) && h.revision.is_some());
+    let arrow = |canvas: &Canvas<'_>, there: bool, back: bool| match (there, back) {
+        (_, true) => (canvas.sign(Sign::LeftLit), Tone::Strong),
+        (true, _) => (canvas.sign(Sign::RightLit), Tone::Strong),
+        _ => (canvas.sign(Sign::Right), Tone::Dim),
+    };
+    let (first, second) = (arrow(canvas, asking, answering), arrow(canvas, storing, false));
+    let names: [&str; 4] = match roomy {
+        true => ["kube-apiserver", "etcd", "kube-scheduler", "controller-manager"],
+        false => ["api", "etcd", "sched", "ctrl"],
+    };
+    let controllers = matches!(to, Some(Spot::Controller(_))) || matches!(from, Some(Spot::Controller(_)));
+    let scheduler = to == Some(&Spot::Scheduler) || from == Some(&Spot::Scheduler);
+    let mut x = canvas.put(1, 0, &you, if answering || asking { Tone::Lit } else { Tone::Strong });
+    x = canvas.row(x, 0, &[(" ", Tone::Plain), first, (" ", Tone::Plain)]);
+    let api = x;
+    x = component(canvas, model, x, 0, names[0], "kube-apiserver-", lights(&Spot::Api));
+    x = canvas.row(x, 0, &[(" ", Tone::Plain), second, (" ", Tone::Plain)]);
+    x = component(canvas, model, x, 0, names[1], "etcd-", if storing { Tone::Lit } else { Tone::Strong });
+    let watching = scheduler
+        || controllers
+        || matches!(to, Some(Spot::Kubelet(_) | Spot::Proxy(_)))
+        || matches!(from, Some(Spot::Kubelet(_)));
+    let watch = canvas.sign(if watching { Sign::WatchLit } else { Sign::Watch });
+    let tone = |on: bool| if on { Tone::Lit } else { Tone::Strong };
+    let below = if roomy {
+        // All others watch the API server: they hang below it.
+        let middle = api + 6;
+        canvas.put(middle, 1, watch, if watching { Tone::Strong } else { Tone::Dim });
+        canvas.put(middle + 2, 1, "watch", Tone::Dim);
+        let x = component(canvas, model, api, 2, names[2], "kube-scheduler-", tone(scheduler));
+        component(canvas, model, x + 4, 2, names[3], "kube-controller-manager-", tone(controllers));
+        canvas.put(middle, 3, watch, if watching { Tone::Strong } else { Tone::Dim });
+        4
+    } else {
+        let x = component(canvas, model, x + 2, 0, names[2], "kube-scheduler-", tone(scheduler));
+        component(canvas, model, x + 1, 0, names[3], "kube-controller-manager-", tone(controllers));
+        canvas.put(api + 1, 1, watch, if watching { Tone::Strong } else { Tone::Dim });
+        canvas.put(api + 3, 1, "watch", Tone::Dim);
+        2
+    };
+    below
+}
+
+/// A component with a sign: leader, or down.
+fn component(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    x: usize,
+    y: usize,
+    name: &str,
+    pod: &str,
+    tone: Tone,
+) -> usize {
+    let x = canvas.put(x, y, name, tone);
+    let lease = match pod {
+        "kube-scheduler-" => model.cluster.leader("kube-scheduler"),
+        "kube-controller-manager-" => model.cluster.leader("kube-controller-manager"),
+        _ => None,
+    };
+    match (model.cluster.component(pod), lease) {
+        (Some(false), _) => canvas.put(x, y, &format!(" {}", canvas.sign(Sign::Down)), Tone::Bad),
+        (_, Some(_)) => canvas.put(x, y, &format!(" {}", canvas.sign(Sign::Leader)), Tone::Accent),
+        _ => x,
+    }
+}
+
+fn node_state(canvas: &Canvas<'_>, node: &Node) -> (String, Tone) {
+    match (node.ready, node.cordoned) {
+        (false, _) => {
+            (format!("{} {}", canvas.sign(Sign::Down), canvas.word(Word::NodeNotReady, &[])), Tone::Bad)
+        }
+        (true, true) => {
+            (format!("{} {}", canvas.sign(Sign::Ready), canvas.word(Word::Cordoned, &[])), Tone::Warn)
+        }
+        (true, false) => {
+            (format!("{} {}", canvas.sign(Sign::Ready), canvas.word(Word::NodeReady, &[])), Tone::Good)
+        }
+    }
+}
+
+/// The kubelet or the proxy of this node is at work.
+fn works(model: &Model, node: &Node) -> bool {
+    let (from, to) = lit(model);
+    [from, to]
+        .into_iter()
+        .flatten()
+        .any(|s| matches!(s, Spot::Kubelet(n) | Spot::Proxy(n) if *n == node.name))
+}
+
+#[allow(clippy::too_many_arguments)] // a rectangle and what is in it
+fn column(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    node: &Node,
+    pods: &[&Pod],
+    x: usize,
+    mut y: usize,
+    width: usize,
+    foot: usize,
+    roomy: bool,
+) {
+    let tone = if works(model, node) { Tone::Lit } else { Tone::Strong };
+    canvas.put_in(x, y, width, short(&node.name), tone);
+    let (state, tone) = node_state(canvas, node);
+    canvas.put_in(x, y + 1, width, &state, tone);
+    y += 2;
+    if roomy {
+        let line = canvas.sign(Sign::Line).repeat(width.saturating_sub(1));
+        canvas.put_in(x, y, width, &line, Tone::Dim);
+        y += 1;
+    }
+    let (system, own): (Vec<&Pod>, Vec<&Pod>) = pods.iter().copied().partition(|p| p.system());
+    if !system.is_empty() && y < foot {
+        let mut at = x;
+        for pod in &system {
+            if at + 1 >= x + width {
+                break;
+            }
+            let (sign, tone) = match pod.stand {
+                Stand::Ready => (Sign::System, Tone::Dim),
+                other => stand(other),
+            };
+            at = canvas.put_in(at, y, 1, canvas.sign(sign), tone);
+        }
+        if roomy {
+            let text = format!(" {}", canvas.word(Word::System, &[&system.len().to_string()]));
+            canvas.put_in(at, y, (x + width).saturating_sub(at), &text, Tone::Dim);
+        }
+        y += 1;
+    }
+    let room = foot.saturating_sub(y);
+    if own.len() <= room {
+        for (at, pod) in own.iter().enumerate() {
+            line_of(canvas, pod, x, y + at, width);
+        }
+        return;
+    }
+    // Too many for names: a sign for each, and the names of those that are not well.
+    let across = width.saturating_sub(1).max(1);
+    let rows = own.len().div_ceil(across).min(room.saturating_sub(1)).max(1);
+    for (at, pod) in own.iter().take(rows * across).enumerate() {
+        let (sign, tone) = stand(pod.stand);
+        canvas.put_in(x + at % across, y + at / across, 1, canvas.sign(sign), tone);
+    }
+    y += rows;
+    let unwell: Vec<&&Pod> = own.iter().filter(|p| !matches!(p.stand, Stand::Ready | Stand::Done)).collect();
+    for pod in unwell.iter().take(foot.saturating_sub(y + 1)) {
+        line_of(canvas, pod, x, y, width);
+        y += 1;
+    }
+    if y < foot {
+        let text = canvas.word(Word::StatusPods, &[&own.len().to_string()]);
+        canvas.put_in(x, y, width, &text, Tone::Dim);
+    }
+}
+
+/// `◐ nginx-pod ContainerCreating`: the name first, then as much of its state as fits.
+fn line_of(canvas: &mut Canvas<'_>, pod: &Pod, x: usize, y: usize, width: usize) {
+    let (sign, tone) = stand(pod.stand);
+    let end = x + width;
+    let at = canvas.put_in(x, y, width, &format!("{} ", canvas.sign(sign)), tone);
+    let name = cut_middle(&pod.name, end.saturating_sub(at), canvas.sign(Sign::Ellipsis));
+    let at = canvas.put_in(at, y, end.saturating_sub(at), &name, Tone::Plain);
+    let mut more = String::new();
+    if pod.restarts > 0 {
+        more = format!(" ↻{}", pod.restarts);
+        if canvas.look.ascii {
+            more = format!(" r{}", pod.restarts);
+        }
+    }
+    if pod.stand != Stand::Ready {
+        more = format!("{more} {}", pod.status);
+    }
+    if end.saturating_sub(at) >= cells(&more).min(8) {
+        canvas.put_in(at, y, end.saturating_sub(at), &more, tone);
+    }
+}
+
+/// A node on one line: for many nodes, or little room.
+fn line(canvas: &mut Canvas<'_>, model: &Model, node: &Node, pods: &[&Pod], y: usize) {
+    let tone = if works(model, node) { Tone::Lit } else { Tone::Strong };
+    let (sign, state) = match node.ready {
+        true => (Sign::Ready, Tone::Good),
+        false => (Sign::Down, Tone::Bad),
+    };
+    let name = canvas.width().clamp(20, 60) / 3;
+    let x = canvas.put(1, y, &format!("{} ", canvas.sign(sign)), state);
+    canvas.put_in(x, y, name, short(&node.name), tone);
+    let mut at = x + name + 1;
+    let count = pods.len().to_string();
+    let end = canvas.width().saturating_sub(count.len() + 2);
+    for pod in pods {
+        if at >= end {
+            break;
+        }
+        let (sign, tone) = match (pod.stand, pod.system()) {
+            (Stand::Ready, true) => (Sign::System, Tone::Dim),
+            (other, _) => stand(other),
+        };
+        at = canvas.put_in(at, y, 1, canvas.sign(sign), tone);
+    }
+    canvas.put(end + 1, y, &count, Tone::Dim);
+}

@@ -1,0 +1,173 @@
+//! The diagrams. Each draws from the model alone; a number on the screen is a measured number.
+
+mod cluster;
+mod control;
+mod hops;
+mod network;
+mod pod;
+mod raft;
+mod rollout;
+mod scheduling;
+
+pub use hops::{brief, describe};
+pub use raft::leader;
+
+use super::flow::{Did, Flow, Spot, Traffic};
+use super::look::{Look, Sign, Tone};
+use super::model::{Model, View};
+use super::text::{cells, cut, took};
+use super::words::Word;
+use crate::tap::Record;
+use crate::ui::texts::Lang;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// A place to draw on, with cells counted from its own corner.
+pub struct Canvas<'a> {
+    pub buffer: &'a mut Buffer,
+    pub area: Rect,
+    pub look: Look,
+    pub lang: Lang,
+}
+
+impl Canvas<'_> {
+    pub fn width(&self) -> usize {
+        usize::from(self.area.width)
+    }
+    pub fn height(&self) -> usize {
+        usize::from(self.area.height)
+    }
+
+    /// Writes at a cell what fits to the edge; the column behind it.
+    pub fn put(&mut self, x: usize, y: usize, text: &str, tone: Tone) -> usize {
+        self.put_in(x, y, self.width().saturating_sub(x), text, tone)
+    }
+
+    /// Writes at a cell, at most so many cells; the column behind it.
+    pub fn put_in(&mut self, x: usize, y: usize, room: usize, text: &str, tone: Tone) -> usize {
+        let room = room.min(self.width().saturating_sub(x));
+        if y >= self.height() || room == 0 {
+            return x;
+        }
+        let text = cut(text, room, self.look.sign(Sign::Ellipsis));
+        let (px, py) = (self.area.x + x as u16, self.area.y + y as u16);
+        self.buffer.set_string(px, py, &text, self.look.tone(tone));
+        x + cells(&text)
+    }
+
+    /// Pieces one behind the other.
+    pub fn row(&mut self, x: usize, y: usize, pieces: &[(&str, Tone)]) -> usize {
+        pieces.iter().fold(x, |x, (text, tone)| self.put(x, y, text, *tone))
+    }
+
+    pub fn sign(&self, sign: Sign) -> &'static str {
+        self.look.sign(sign)
+    }
+
+    pub fn word(&self, word: Word, with: &[&str]) -> String {
+        self.lang.say(word, with)
+    }
+
+    /// A few lines of text in the middle of nothing.
+    pub fn note(&mut self, y: usize, text: &str) {
+        let room = self.width().saturating_sub(2);
+        let pieces = [super::text::Piece::new(text, self.look.tone(Tone::Dim))];
+        for (at, line) in super::text::wrap(&pieces, room, "", "").into_iter().enumerate() {
+            self.put(1, y + at, &line.to_string(), Tone::Dim);
+        }
+    }
+}
+
+/// `ropewalk-worker2` is `worker2` where there is little room.
+pub fn short(name: &str) -> &str {
+    name.strip_prefix("ropewalk-").unwrap_or(name)
+}
+
+/// What is lit: where the request comes from, and where it goes.
+pub fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {
+    let hop = model.traffic.lit();
+    (hop.map(|h| &h.from), hop.map(|h| &h.to))
+}
+
+/// The scheduler's decisions, the newest first, one for each pod.
+pub fn decisions(traffic: &Traffic) -> Vec<&Record> {
+    let mut seen = std::collections::HashSet::new();
+    let made = traffic.records.iter().rev().filter(|r| r.verb == "schedule");
+    made.filter(|r| r.object.as_ref().is_some_and(|o| seen.insert((&o.namespace, &o.name)))).collect()
+}
+
+/// A command that changed something: a step that can be gone back to.
+pub struct Step<'a> {
+    pub flow: &'a Flow,
+    /// The revision before its first write.
+    pub before: u64,
+    pub writes: usize,
+}
+
+/// What was done, the newest first.
+pub fn steps(traffic: &Traffic) -> Vec<Step<'_>> {
+    let step = |flow: &'_ Flow| -> Option<(u64, usize)> {
+        let stored = flow.hops.iter().filter(|h| h.did == Did::Stored);
+        let first = stored.clone().find_map(|h| h.revision)?;
+        Some((first.saturating_sub(1), stored.count()))
+    };
+    let steps = traffic.flows.iter().rev();
+    steps.filter_map(|flow| step(flow).map(|(before, writes)| Step { flow, before, writes })).collect()
+}
+
+/// What stands in the frame's upper right corner.
+pub fn corner(model: &Model) -> String {
+    let play = &model.traffic.play;
+    match model.view {
+        View::Cluster | View::ControlPlane if model.traffic.moving() => {
+            let sign = model.look.sign(if play.playing { Sign::Play } else { Sign::Pause });
+            format!("{sign} 1/{}", play.slower)
+        }
+        View::Cluster if model.cluster.revision > 0 => {
+            model.lang.say(Word::RevisionShort, &[&model.cluster.revision.to_string()])
+        }
+        _ => String::new(),
+    }
+}
+
+/// The hop that is lit, or how it ended, on one line.
+pub fn caption(model: &Model, narrow: bool) -> (String, Tone) {
+    let lang = model.lang;
+    let Some(flow) = model.traffic.shown() else { return (lang.say(Word::Quiet, &[]), Tone::Dim) };
+    match model.traffic.lit() {
+        Some(hop) => {
+            let paused = match model.traffic.play.playing {
+                true => String::new(),
+                false => format!("  ({})", lang.say(Word::Paused, &[])),
+            };
+            let told = if narrow { brief(lang, hop) } else { describe(lang, hop) };
+            (format!("{} {told}  {}{paused}", model.look.sign(Sign::Pick), took(hop.took_us)), Tone::Strong)
+        }
+        None => {
+            let object = flow.object().map_or(String::new(), |o| format!(" {}", o.name));
+            let end = lang.say(Word::Finish, &[&took(flow.total())]);
+            (format!("{}{object}: {end}", flow.command), Tone::Dim)
+        }
+    }
+}
+
+pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let mut canvas = Canvas { buffer, area, look: model.look, lang: model.lang };
+    if !model.cluster.heard {
+        let seconds = model.now.as_secs().to_string();
+        canvas.note(1, &model.lang.say(Word::MapWaiting, &[&seconds]));
+        return;
+    }
+    match model.view {
+        View::Cluster => cluster::draw(&mut canvas, model),
+        View::ControlPlane => control::draw(&mut canvas, model),
+        View::Raft => raft::draw(&mut canvas, model),
+        View::Scheduling => scheduling::draw(&mut canvas, model),
+        View::Network => network::draw(&mut canvas, model),
+        View::Rollout => rollout::draw(&mut canvas, model),
+        View::Pod => pod::draw(&mut canvas, model),
+    }
+}

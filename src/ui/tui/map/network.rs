@@ -1,0 +1,90 @@
+//! How does it get there? From a Service's addresses through the rules to the pods.
+
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::super::text::took;
+use super::super::words::Word;
+use super::{Canvas, short};
+
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let services = model.services();
+    let Some((key, service)) = services.get(model.subject.min(services.len().saturating_sub(1))) else {
+        return canvas.note(1, &model.lang.say(Word::NoService, &[]));
+    };
+    let last = canvas.height().saturating_sub(1);
+    let name = format!("{}/{}", key.0, key.1);
+    canvas.row(
+        1,
+        0,
+        &[("Service ", Tone::Dim), (&name, Tone::Strong), ("  ", Tone::Plain), (&service.kind, Tone::Accent)],
+    );
+    let arrow = canvas.sign(Sign::Right);
+    let mut y = 1;
+    for (port, target, node_port) in &service.ports {
+        if let Some(node_port) = node_port {
+            canvas.row(
+                1,
+                y,
+                &[
+                    ("localhost:", Tone::Plain),
+                    (&node_port.to_string(), Tone::Strong),
+                    (" ", Tone::Plain),
+                    (arrow, Tone::Dim),
+                    (" NodePort", Tone::Dim),
+                ],
+            );
+            y += 1;
+        }
+        let to = format!("{}:{port}", service.ip);
+        canvas.row(
+            1,
+            y,
+            &[
+                (&to, Tone::Strong),
+                (" ", Tone::Plain),
+                (arrow, Tone::Dim),
+                (" targetPort ", Tone::Dim),
+                (target, Tone::Plain),
+            ],
+        );
+        y += 1;
+    }
+    let selector: Vec<String> = service.selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let text = match selector.is_empty() {
+        true => canvas.word(Word::NoSelector, &[]),
+        false => canvas.word(Word::Selects, &[&selector.join(",")]),
+    };
+    canvas.put(1, y, &text, Tone::Plain);
+    y += 1;
+    let endpoints = model.cluster.endpoints(key);
+    let ready = endpoints.iter().filter(|e| e.ready).count();
+    let text = match endpoints.is_empty() {
+        true => canvas.word(Word::NoEndpoints, &[]),
+        false => canvas.word(Word::Endpoints, &[&ready.to_string(), &endpoints.len().to_string()]),
+    };
+    canvas.put(1, y, &text, if ready == 0 { Tone::Bad } else { Tone::Strong });
+    y += 1;
+    let shown = last.saturating_sub(y);
+    for endpoint in endpoints.iter().take(shown) {
+        let (sign, tone) =
+            if endpoint.ready { (Sign::Ready, Tone::Good) } else { (Sign::Starting, Tone::Warn) };
+        let x = canvas.put(2, y, &format!("{} {} ", canvas.sign(sign), endpoint.ip), tone);
+        canvas.row(
+            x,
+            y,
+            &[(&endpoint.pod, Tone::Plain), (" ", Tone::Plain), (short(&endpoint.node), Tone::Dim)],
+        );
+        y += 1;
+    }
+    let mut rules =
+        model.traffic.records.iter().rev().filter(|r| r.component == "kube-proxy" && r.verb == "rules");
+    let text = match (ready, rules.next()) {
+        (_, Some(record)) => canvas.word(
+            Word::RulesWritten,
+            &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)],
+        ),
+        (0, None) => String::new(),
+        (n, None) => canvas.word(Word::PickOne, &[&n.to_string()]),
+    };
+    canvas.put(1, last, &text, Tone::Dim);
+}

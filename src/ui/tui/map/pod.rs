@@ -1,0 +1,88 @@
+//! What is it going through? One pod, and all that was told about it, in order.
+
+use super::super::flow::{Did, Flow};
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::super::text::{cells, took};
+use super::super::words::Word;
+use super::cluster::stand;
+use super::{Canvas, describe, short};
+
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let pods = model.pods();
+    let Some(pod) = pods.get(model.subject.min(pods.len().saturating_sub(1))) else {
+        return canvas.note(1, &model.lang.say(Word::NoPod, &[]));
+    };
+    let (sign, tone) = stand(pod.stand);
+    let sign = canvas.sign(sign);
+    canvas.row(
+        1,
+        0,
+        &[
+            (sign, tone),
+            (" ", Tone::Plain),
+            (&pod.name, Tone::Strong),
+            ("  ", Tone::Plain),
+            (&pod.status, tone),
+        ],
+    );
+    let mut facts = vec![format!("{}/{}", pod.ready.0, pod.ready.1), pod.image.clone()];
+    if !pod.node.is_empty() {
+        facts.push(canvas.word(Word::On, &[short(&pod.node)]));
+    }
+    facts.push(pod.ip.clone());
+    if pod.restarts > 0 {
+        facts.push(canvas.word(Word::Restarts, &[&pod.restarts.to_string()]));
+    }
+    facts.retain(|f| !f.is_empty());
+    canvas.put(1, 1, &facts.join("  "), Tone::Dim);
+    // What was told of it: hops of the command that made it, or else its Events.
+    let about = |flow: &&Flow| {
+        flow.hops
+            .iter()
+            .any(|h| h.object.as_ref().is_some_and(|o| o.name == pod.name && o.namespace == pod.namespace))
+    };
+    let hops: Vec<(String, String)> = model
+        .traffic
+        .flows
+        .iter()
+        .filter(about)
+        .flat_map(|flow| {
+            let own = flow
+                .hops
+                .iter()
+                .filter(|h| h.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == pod.name));
+            own.filter(|h| !matches!(h.did, Did::Stage(_)))
+                .map(|h| (describe(model.lang, h), took(h.took_us)))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let key = (pod.namespace.clone(), pod.name.clone());
+    let events = model.cluster.events_about("Pod", &key);
+    let rows = canvas.height().saturating_sub(4);
+    let warned = events
+        .iter()
+        .rev()
+        .find(|e| e.warning)
+        .filter(|_| !matches!(pod.stand, super::super::cluster::Stand::Ready));
+    canvas.put(1, 2, &model.lang.say(Word::Life, &[]), Tone::Dim);
+    if hops.is_empty() {
+        let skip = events.len().saturating_sub(rows);
+        for (at, event) in events.iter().skip(skip).enumerate() {
+            let tone = if event.warning { Tone::Bad } else { Tone::Plain };
+            let text = format!("{}: {}", event.reason, event.message);
+            canvas.put(2, 3 + at, &text, tone);
+        }
+    }
+    let skip = hops.len().saturating_sub(rows);
+    for (at, (text, time)) in hops.iter().skip(skip).enumerate() {
+        let end = canvas.width().saturating_sub(cells(time) + 1);
+        canvas.put_in(2, 3 + at, end.saturating_sub(3), text, Tone::Plain);
+        canvas.put(end, 3 + at, time, Tone::Dim);
+    }
+    if let Some(event) = warned {
+        let last = canvas.height().saturating_sub(1);
+        let text = format!("{} {}: {}", canvas.sign(Sign::Warn), event.reason, event.message);
+        canvas.put(1, last, &text, Tone::Bad);
+    }
+}

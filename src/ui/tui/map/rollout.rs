@@ -1,0 +1,66 @@
+//! What replaces what? A Deployment's ReplicaSets, and a sign for each pod.
+
+use super::super::cluster::Pod;
+use super::super::look::Tone;
+use super::super::model::Model;
+use super::super::words::Word;
+use super::Canvas;
+use super::cluster::stand;
+
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let deployments = model.deployments();
+    let Some((key, deployment)) = deployments.get(model.subject.min(deployments.len().saturating_sub(1)))
+    else {
+        return canvas.note(1, &model.lang.say(Word::NoRollout, &[]));
+    };
+    canvas.row(
+        1,
+        0,
+        &[
+            ("Deployment ", Tone::Dim),
+            (&key.1, Tone::Strong),
+            ("  ", Tone::Plain),
+            (&deployment.image, Tone::Accent),
+        ],
+    );
+    let wanted = canvas.word(Word::Wanted, &[&deployment.ready.to_string(), &deployment.wanted.to_string()]);
+    let surge = canvas.word(Word::Surge, &[&deployment.surge, &deployment.unavailable]);
+    let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
+    canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    let mut y = 3;
+    let last = canvas.height().saturating_sub(1);
+    let sets = model.cluster.replicasets_of(key);
+    // Old ones with nothing left are history; the newest two or three tell the story.
+    let skip = sets.len().saturating_sub(last.saturating_sub(y) / 2);
+    for set in sets.iter().skip(skip) {
+        let pods: Vec<&Pod> =
+            model.cluster.pods.values().filter(|p| p.namespace == key.0 && p.owner == set.name).collect();
+        let revision = canvas.word(Word::RevisionShort, &[&set.number.to_string()]);
+        let tone = if pods.is_empty() && set.wanted == 0 { Tone::Dim } else { Tone::Plain };
+        canvas.row(
+            1,
+            y,
+            &[
+                (&set.name, tone),
+                ("  ", Tone::Plain),
+                (&revision, Tone::Dim),
+                ("  ", Tone::Plain),
+                (&set.image, Tone::Dim),
+            ],
+        );
+        let mut x = 3;
+        for pod in &pods {
+            let (sign, tone) = stand(pod.stand);
+            x = canvas.put(x, y + 1, canvas.sign(sign), tone);
+        }
+        let count = canvas.word(Word::Wanted, &[&set.ready.to_string(), &set.wanted.to_string()]);
+        canvas.put(x + 2, y + 1, &count, Tone::Dim);
+        y += 2;
+        if y >= last {
+            break;
+        }
+    }
+    if let Some(event) = model.cluster.events_about("Deployment", key).last() {
+        canvas.put(1, last, &event.message, Tone::Dim);
+    }
+}

@@ -1,0 +1,76 @@
+//! Why there? The scheduler's decision about one pod, from its own record.
+
+use super::super::cluster::Pod;
+use super::super::look::{Sign, Tone};
+use super::super::model::Model;
+use super::super::text::{cells, took};
+use super::super::words::Word;
+use super::{Canvas, decisions, short};
+
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let decisions = decisions(&model.traffic);
+    let Some(record) = decisions.get(model.subject.min(decisions.len().saturating_sub(1))) else {
+        return canvas.note(1, &model.lang.say(Word::NoDecision, &[]));
+    };
+    let Some(object) = &record.object else { return };
+    let pod = model.cluster.pods.get(&(object.namespace.clone(), object.name.clone()));
+    let asks = pod.map_or(String::new(), |p: &Pod| {
+        let selector =
+            if p.selector.is_empty() { String::new() } else { format!("  nodeSelector {}", p.selector) };
+        format!("  {}{selector}", p.asks)
+    });
+    canvas.row(1, 0, &[("pod ", Tone::Dim), (&object.name, Tone::Strong), (&asks, Tone::Plain)]);
+    let verdicts = record.detail["verdicts"].as_array().cloned().unwrap_or_default();
+    let names =
+        verdicts.iter().filter_map(|v| v["node"].as_str()).map(|n| cells(short(n))).max().unwrap_or(4);
+    let first = names.clamp(4, canvas.width() / 3) + 2;
+    let wide = canvas.width() >= 60;
+    let score = if wide { canvas.width() * 62 / 100 } else { canvas.width().saturating_sub(6) };
+    let heads = [Word::Node, Word::Filter, Word::Score].map(|w| model.lang.say(w, &[]));
+    canvas.put(1, 2, &heads[0], Tone::Dim);
+    canvas.put(1 + first, 2, &heads[1], Tone::Dim);
+    canvas.put(score, 2, &heads[2], Tone::Dim);
+    let chosen = record.detail["chosen"].as_str();
+    let last = canvas.height().saturating_sub(1);
+    for (at, verdict) in verdicts.iter().enumerate() {
+        let y = 3 + at;
+        if y + 1 >= last {
+            let left = (verdicts.len() - at).to_string();
+            let text = canvas.word(Word::MoreNodes, &[&left]);
+            canvas.put(1, y, &text, Tone::Dim);
+            break;
+        }
+        let node = verdict["node"].as_str().unwrap_or_default();
+        let is_chosen = chosen == Some(node);
+        canvas.put_in(1, y, first - 1, short(node), if is_chosen { Tone::Strong } else { Tone::Plain });
+        let refused = verdict["refused"].as_array().and_then(|r| r.first());
+        match refused {
+            Some(refused) => {
+                let text = format!(
+                    "{} {}",
+                    canvas.sign(Sign::Unmet),
+                    refused["reason"].as_str().unwrap_or_default()
+                );
+                canvas.put_in(1 + first, y, canvas.width() - first - 1, &text, Tone::Bad);
+            }
+            None => {
+                let text = format!("{} {}", canvas.sign(Sign::Met), canvas.word(Word::Fits, &[]));
+                canvas.put_in(1 + first, y, score.saturating_sub(first + 2), &text, Tone::Good);
+                let total = verdict["total"].as_i64().unwrap_or_default().to_string();
+                let x = canvas.put(score, y, &total, Tone::Strong);
+                if is_chosen {
+                    canvas.put(x + 1, y, canvas.sign(Sign::Leader), Tone::Accent);
+                }
+                if wide && let Some(scores) = verdict["scores"].as_object() {
+                    let parts: Vec<String> = scores.iter().map(|(k, v)| format!("{k} {v}")).collect();
+                    canvas.put(x + 3, y, &parts.join(" + "), Tone::Dim);
+                }
+            }
+        }
+    }
+    let text = match chosen {
+        Some(node) => format!("{}  {}", canvas.word(Word::ChosenNode, &[short(node)]), took(record.took_us)),
+        None => canvas.word(Word::ChosenNobody, &[]),
+    };
+    canvas.put(1, last, &text, if chosen.is_some() { Tone::Strong } else { Tone::Warn });
+}

@@ -1,0 +1,230 @@
+//! All that is on the screen, as plain data.
+
+use super::cluster::{Cluster, Key};
+use super::flow::Traffic;
+use super::layout::{self, Panes};
+use super::look::Look;
+use super::terminal::Emulator;
+use crate::clock::Timestamp;
+use crate::lab::view::{Entry, LessonView};
+use crate::ui::texts::Lang;
+use ratatui::layout::{Rect, Size};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How often running times on the screen move on.
+const SECOND: Duration = Duration::from_millis(1000);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pane {
+    Lesson,
+    Map,
+    Shell,
+}
+
+/// A diagram. Each answers one question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Where is it?
+    #[default]
+    Cluster,
+    /// Who did what?
+    ControlPlane,
+    /// Who agrees?
+    Raft,
+    /// Why there?
+    Scheduling,
+    /// How does it get there?
+    Network,
+    /// What replaces what?
+    Rollout,
+    /// What is it going through?
+    Pod,
+}
+
+impl View {
+    pub const ALL: &[View] = &[
+        View::Cluster,
+        View::ControlPlane,
+        View::Raft,
+        View::Scheduling,
+        View::Network,
+        View::Rollout,
+        View::Pod,
+    ];
+
+    /// The name that lessons and the REPL use.
+    pub fn name(self) -> &'static str {
+        match self {
+            View::Cluster => "cluster",
+            View::ControlPlane => "control-plane",
+            View::Raft => "raft",
+            View::Scheduling => "scheduling",
+            View::Network => "network",
+            View::Rollout => "rollout",
+            View::Pod => "pod",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<View> {
+        View::ALL.iter().copied().find(|v| v.name() == name)
+    }
+}
+
+/// What lies over the panes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlay {
+    /// From this line on.
+    Help(usize),
+    /// The choice of a view, with the one that is marked.
+    Views(usize),
+    /// The list of steps, with the one that is marked, counted from the newest.
+    Time(usize),
+}
+
+/// Where in the lesson's text the learner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scroll {
+    /// This line is the first that is shown.
+    To(usize),
+    /// Where it is told what happened.
+    Told,
+}
+
+impl Default for Scroll {
+    fn default() -> Scroll {
+        Scroll::To(0)
+    }
+}
+
+/// What is known of the lessons.
+#[derive(Clone, Debug, Default)]
+pub struct Lesson {
+    pub view: Option<LessonView>,
+    pub list: Vec<Entry>,
+    /// The one marked in the list.
+    pub marked: usize,
+    /// Why there is no lesson.
+    pub absent: Option<String>,
+    /// The last question's refusal, until the next answer.
+    pub refused: Option<String>,
+    pub scroll: Scroll,
+    /// Since when the current step is open.
+    pub since: Duration,
+    /// A question is on its way since then.
+    pub asked: Option<Duration>,
+}
+
+pub struct Model {
+    pub lang: Lang,
+    pub look: Look,
+    /// The interface's own clock: time since it was opened.
+    pub now: Duration,
+    /// When that was.
+    pub opened: Timestamp,
+    pub size: Size,
+    pub focus: Pane,
+    pub zoom: bool,
+    pub overlay: Option<Overlay>,
+    /// The prefix key was pressed; the next key is for the frame.
+    pub prefix: bool,
+    pub view: View,
+    /// The learner chose the view: it stays until the next step.
+    pub chosen: bool,
+    /// What the views that show one object are about, counted from the newest.
+    pub subject: usize,
+    pub cluster: Cluster,
+    pub traffic: Traffic,
+    pub lesson: Lesson,
+    pub shell: Emulator,
+    /// The name of the cluster.
+    pub name: String,
+    /// The cluster's own account of itself.
+    pub status: Option<Value>,
+    /// It answered, and does no more.
+    pub ended: bool,
+}
+
+impl Model {
+    pub fn new(name: &str, lang: Lang, look: Look, size: Size, opened: Timestamp) -> Model {
+        let mut model = Model {
+            lang,
+            look,
+            now: Duration::ZERO,
+            opened,
+            size,
+            focus: Pane::Shell,
+            zoom: false,
+            overlay: None,
+            prefix: false,
+            view: View::Cluster,
+            chosen: false,
+            subject: 0,
+            cluster: Cluster::default(),
+            traffic: Traffic::new(),
+            lesson: Lesson::default(),
+            shell: Emulator::new(24, 80),
+            name: name.into(),
+            status: None,
+            ended: false,
+        };
+        let inside = layout::inside(model.panes().shell);
+        model.shell.resize(inside.height, inside.width);
+        model
+    }
+
+    pub fn area(&self) -> Rect {
+        Rect::new(0, 0, self.size.width, self.size.height)
+    }
+
+    pub fn panes(&self) -> Panes {
+        layout::panes(self.area(), self.focus, self.zoom)
+    }
+
+    /// Every node is Ready and kube-system runs.
+    pub fn ready(&self) -> bool {
+        self.status.as_ref().is_some_and(|s| s["state"] == "running")
+    }
+
+    /// When something moves by itself next; `None`: only when something happens.
+    pub fn due(&self) -> Option<Duration> {
+        // What is waited for shows its time running.
+        let waiting = !self.ready() && !self.ended || self.lesson.asked.is_some();
+        let clock = waiting.then(|| Duration::from_secs(self.now.as_secs()) + SECOND);
+        [self.traffic.due(), clock].into_iter().flatten().min()
+    }
+
+    /// The pods that views about one pod turn over: the newest first, the learner's own before the cluster's.
+    pub fn pods(&self) -> Vec<&super::cluster::Pod> {
+        let mut pods: Vec<_> = self.cluster.pods.values().filter(|p| !p.system()).collect();
+        if pods.is_empty() {
+            pods = self.cluster.pods.values().collect();
+        }
+        pods.sort_by_key(|p| std::cmp::Reverse(p.revision));
+        pods
+    }
+
+    pub fn services(&self) -> Vec<(&Key, &super::cluster::Service)> {
+        let mut found: Vec<_> = self.cluster.services.iter().collect();
+        let own = |k: &Key, s: &super::cluster::Service| k.0 != "kube-system" && s.name != "kubernetes";
+        found.sort_by_key(|(k, s)| (!own(k, s), std::cmp::Reverse(s.revision)));
+        found
+    }
+
+    pub fn deployments(&self) -> Vec<(&Key, &super::cluster::Deployment)> {
+        let mut found: Vec<_> = self.cluster.deployments.iter().collect();
+        found.sort_by_key(|(k, d)| (k.0 == "kube-system", std::cmp::Reverse(d.revision)));
+        found
+    }
+
+    /// How many subjects the current view can turn over.
+    pub fn subjects(&self) -> usize {
+        match self.view {
+            View::Pod => self.pods().len(),
+            View::Network => self.services().len(),
+            View::Rollout => self.deployments().len(),
+            View::Scheduling => super::map::decisions(&self.traffic).len(),
+            View::Cluster | View::ControlPlane | View::Raft => 0,
+        }
+    }
+}

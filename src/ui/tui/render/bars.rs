@@ -1,0 +1,108 @@
+//! The lines at the foot: keys for where the learner is, and how the cluster stands.
+
+use super::super::look::{Sign, Tone};
+use super::super::map;
+use super::super::model::{Model, Pane};
+use super::super::text::{cells, cut, fit};
+use super::super::words::Word;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// The names of the panes where only one is shown.
+pub fn tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let mut x = area.x;
+    for (pane, word) in
+        [(Pane::Shell, Word::PaneShell), (Pane::Lesson, Word::PaneLesson), (Pane::Map, Word::PaneMap)]
+    {
+        let here = model.focus == pane;
+        let name = model.lang.say(word, &[]);
+        let text = if here { format!("[{name}] ") } else { format!(" {name}  ") };
+        let text = cut(&text, usize::from(area.right().saturating_sub(x)), "");
+        buffer.set_string(x, area.y, &text, model.look.tone(if here { Tone::Title } else { Tone::Dim }));
+        x += cells(&text) as u16;
+    }
+    let hint = "F6 >";
+    if usize::from(area.right().saturating_sub(x)) > hint.len() {
+        buffer.set_string(area.right() - hint.len() as u16, area.y, hint, model.look.tone(Tone::Dim));
+    }
+}
+
+/// The keys that work here and now.
+fn keys(model: &Model) -> String {
+    let lang = model.lang;
+    if model.prefix {
+        return lang.say(Word::FootPrefix, &[]);
+    }
+    match model.focus {
+        Pane::Shell => lang.say(Word::Foot, &[]),
+        Pane::Map => lang.say(Word::FootMap, &[]),
+        Pane::Lesson => {
+            let view = model.lesson.view.as_ref().filter(|v| !v.id.is_empty());
+            let waiting = view.and_then(|v| v.predict.as_ref()).filter(|p| p.chosen.is_none());
+            match (view, waiting) {
+                (_, Some(predict)) => {
+                    let letters: Vec<&str> = predict.choices.iter().map(|(c, _)| c.as_str()).collect();
+                    lang.say(Word::FootPredict, &[&letters.join(" ")])
+                }
+                (Some(_), None) => lang.say(Word::FootLesson, &[]),
+                (None, None) => lang.say(Word::FootList, &[]),
+            }
+        }
+    }
+}
+
+fn status(model: &Model) -> String {
+    let lang = model.lang;
+    let mut parts = vec![model.name.clone()];
+    let seconds = model.now.as_secs().to_string();
+    match &model.status {
+        _ if model.ended => parts.push(lang.say(Word::StatusEnded, &[])),
+        None => parts.push(lang.say(Word::StatusWaiting, &[&seconds])),
+        Some(status) if !model.ready() => {
+            let of =
+                |have: &str, all: &str| format!("{}/{}", status["progress"][have], status["progress"][all]);
+            let (nodes, pods) = (of("nodesReady", "nodes"), of("podsRunning", "pods"));
+            parts.push(lang.say(Word::StatusStarting, &[&nodes, &pods, &seconds]));
+        }
+        Some(_) => {
+            let control = model.cluster.nodes.values().filter(|n| n.control_plane).count();
+            let nodes = format!("{control}+{}", model.cluster.nodes.len() - control);
+            parts.push(lang.say(Word::StatusNodes, &[&nodes]));
+            parts.push(lang.say(Word::StatusPods, &[&model.cluster.pods.len().to_string()]));
+            parts.push(lang.say(Word::StatusRevision, &[&model.cluster.revision.to_string()]));
+            if let Some((leader, term)) = map::leader(model) {
+                parts.push(lang.say(Word::StatusLeader, &[map::short(&leader)]));
+                parts.push(lang.say(Word::StatusTerm, &[&term.to_string()]));
+            }
+        }
+    }
+    if model.traffic.lost > 0 {
+        parts.push(lang.say(Word::StatusLost, &[&model.traffic.lost.to_string()]));
+    }
+    parts.join(&format!(" {} ", model.look.sign(Sign::Dot)))
+}
+
+pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
+    let ellipsis = model.look.sign(Sign::Ellipsis);
+    let room = usize::from(area.width).saturating_sub(1);
+    if area.height >= 1 {
+        let tone = if model.prefix { Tone::Lit } else { Tone::Plain };
+        let keys = match model.look.ascii {
+            true => keys(model).replace("↑↓", "Up/Dn").replace("← →", "<- ->"),
+            false => keys(model),
+        };
+        buffer.set_string(area.x + 1, area.y, cut(&keys, room, ellipsis), model.look.tone(tone));
+    }
+    if area.height >= 2 {
+        let lang = match model.lang {
+            crate::ui::texts::Lang::En => "EN",
+            crate::ui::texts::Lang::Ko => "KO",
+        };
+        let text = fit(&status(model), room.saturating_sub(4), ellipsis);
+        let tone = if model.ended { Tone::Bad } else { Tone::Dim };
+        buffer.set_string(area.x + 1, area.y + 1, format!("{text} {lang}"), model.look.tone(tone));
+    }
+}

@@ -1,0 +1,86 @@
+//! What lies over the panes: help, the choice of a view, what was done so far.
+
+use super::super::look::{Sign, Tone};
+use super::super::map::{self, Canvas};
+use super::super::model::{Model, Overlay, View};
+use super::super::text::cells;
+use super::super::words::{Word, view_name};
+use super::{boxed, over};
+use crate::ui::tui::layout::inside;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
+    match model.overlay {
+        Some(Overlay::Help(at)) => help(model, at, area, buffer),
+        Some(Overlay::Views(at)) => views(model, at, area, buffer),
+        Some(Overlay::Time(at)) => time(model, at, area, buffer),
+        None => {}
+    }
+}
+
+fn canvas<'a>(model: &Model, area: Rect, buffer: &'a mut Buffer) -> Canvas<'a> {
+    Canvas { buffer, area, look: model.look, lang: model.lang }
+}
+
+fn help(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
+    let look = model.look;
+    let signs = [Sign::Ready, Sign::Starting, Sign::Leaving, Sign::Failed, Sign::Waiting, Sign::Leader];
+    let mut text = model.lang.say(Word::Help, &signs.map(|s| look.sign(s)));
+    if look.ascii {
+        text = text.replace("↑↓", "Up/Down").replace('←', "<-").replace('→', "->").replace('…', "..");
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let width = lines.iter().map(|l| cells(l)).max().unwrap_or(0) as u16 + 4;
+    let place = over(area, width, lines.len() as u16 + 2, buffer);
+    let rows = usize::from(inside(place).height);
+    let first = at.min(lines.len().saturating_sub(rows));
+    let more = if first + rows < lines.len() { look.sign(Sign::More) } else { "" };
+    boxed(look, place, true, &model.lang.say(Word::HelpTitle, &[]), more, buffer);
+    let mut canvas = canvas(model, inside(place), buffer);
+    for (y, line) in lines.iter().skip(first).enumerate() {
+        canvas.put(1, y, line, Tone::Plain);
+    }
+}
+
+fn views(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
+    let place = over(area, 54, View::ALL.len() as u16 + 2, buffer);
+    boxed(model.look, place, true, &model.lang.say(Word::ChooseView, &[]), "", buffer);
+    let mut canvas = canvas(model, inside(place), buffer);
+    for (y, view) in View::ALL.iter().enumerate() {
+        let (name, asks) = view_name(*view);
+        let mark = if y == at { canvas.sign(Sign::Pick) } else { " " };
+        let tone = if y == at { Tone::Lit } else { Tone::Plain };
+        let text = format!("{mark} {}  {}", y + 1, canvas.word(name, &[]));
+        canvas.put(1, y, &text, tone);
+        let asks = canvas.word(asks, &[]);
+        canvas.put(24, y, &asks, Tone::Dim);
+    }
+}
+
+/// A first form of the time view: the commands that changed something, and the revision before each.
+fn time(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
+    let steps = map::steps(&model.traffic);
+    let height = (steps.len().max(1) as u16 + 4).min(area.height.saturating_sub(2).max(6));
+    let place = over(area, 76, height, buffer);
+    boxed(model.look, place, true, &model.lang.say(Word::TimeTitle, &[]), "", buffer);
+    let mut canvas = canvas(model, inside(place), buffer);
+    let rows = canvas.height().saturating_sub(2).max(1);
+    if steps.is_empty() {
+        canvas.note(0, &model.lang.say(Word::TimeNone, &[]));
+    }
+    let first = (at + 1).saturating_sub(rows);
+    for (y, (n, step)) in steps.iter().enumerate().skip(first).take(rows).enumerate() {
+        let mark = if n == at { canvas.sign(Sign::Pick) } else { " " };
+        let tone = if n == at { Tone::Lit } else { Tone::Plain };
+        let time = step.flow.began.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
+        let object = step.flow.object().map_or(String::new(), |o| format!("{}/{}", o.resource, o.name));
+        let x = canvas.put(1, y, &format!("{mark} {time}  "), Tone::Plain);
+        canvas.put_in(x, y, 44, &format!("{} {object}", step.flow.command), tone);
+        let revision = canvas.word(Word::RevisionShort, &[&(step.before + 1).to_string()]);
+        canvas.put(canvas.width().saturating_sub(14), y, &revision, Tone::Dim);
+    }
+    let last = canvas.height().saturating_sub(1);
+    let hint = canvas.word(Word::TimeHint, &[]);
+    canvas.put(1, last, &hint, Tone::Dim);
+}

@@ -1,0 +1,222 @@
+//! The shell's terminal, emulated: bytes in, a grid of cells out. What programs ask of a terminal is answered here.
+
+use crate::ui::texts::Lang;
+use tui_term::vt100;
+
+/// Lines that can be scrolled back to.
+const SCROLLBACK: usize = 5000;
+/// The emulator cannot do with less: a line that wraps needs a second row, a syllable two columns.
+const SMALLEST: (u16, u16) = (2, 2);
+/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;help\x07`. See [`Wish`].
+pub const TELL: &str = "ropewalk";
+
+/// What the REPL in the pane wants of the frame: keys of the frame have words there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Help,
+    View(String),
+    Lang(Lang),
+    Time,
+}
+
+/// What programs said that is not text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asides {
+    /// Answers to write back to the program.
+    pub answers: Vec<u8>,
+    pub wishes: Vec<Wish>,
+    pub bells: usize,
+    /// OSC 52: for the learner's clipboard.
+    pub copied: Vec<Vec<u8>>,
+}
+
+impl vt100::Callbacks for Asides {
+    fn audible_bell(&mut self, _: &mut vt100::Screen) {
+        self.bells += 1;
+    }
+    fn copy_to_clipboard(&mut self, _: &mut vt100::Screen, kind: &[u8], data: &[u8]) {
+        self.copied.push([b"\x1b]52;", kind, b";", data, b"\x07"].concat());
+    }
+    fn unhandled_csi(
+        &mut self,
+        screen: &mut vt100::Screen,
+        first: Option<u8>,
+        _: Option<u8>,
+        params: &[&[u16]],
+        command: char,
+    ) {
+        let param = params.first().and_then(|p| p.first()).copied().unwrap_or(0);
+        match (first, command, param) {
+            // Where is the cursor? Are you well? What are you?
+            (None, 'n', 6) => {
+                let (row, column) = screen.cursor_position();
+                self.answers.extend(format!("\x1b[{};{}R", row + 1, column + 1).bytes());
+            }
+            (None, 'n', 5) => self.answers.extend(b"\x1b[0n"),
+            (None, 'c', 0) => self.answers.extend(b"\x1b[?1;2c"),
+            (Some(b'>'), 'c', 0) => self.answers.extend(b"\x1b[>0;10;1c"),
+            _ => {}
+        }
+    }
+    fn unhandled_osc(&mut self, _: &mut vt100::Screen, params: &[&[u8]]) {
+        let words: Vec<&str> = params.iter().filter_map(|p| std::str::from_utf8(p).ok()).collect();
+        self.wishes.extend(match words.as_slice() {
+            [TELL, "help"] => Some(Wish::Help),
+            [TELL, "time"] => Some(Wish::Time),
+            [TELL, "view", name] => Some(Wish::View((*name).into())),
+            [TELL, "lang", lang] => Lang::parse(lang).map(Wish::Lang),
+            _ => None,
+        });
+    }
+}
+
+pub struct Emulator {
+    parser: vt100::Parser<Asides>,
+}
+
+impl Emulator {
+    pub fn new(rows: u16, columns: u16) -> Emulator {
+        let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
+        Emulator { parser: vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Asides::default()) }
+    }
+
+    /// Takes in output; what else it asked for comes back.
+    pub fn take(&mut self, bytes: &[u8]) -> Asides {
+        self.parser.process(bytes);
+        std::mem::take(self.parser.callbacks_mut())
+    }
+
+    pub fn screen(&self) -> &vt100::Screen {
+        self.parser.screen()
+    }
+
+    /// Rows and columns, as the programs see them.
+    pub fn size(&self) -> (u16, u16) {
+        self.screen().size()
+    }
+
+    /// True if the size is another one now.
+    pub fn resize(&mut self, rows: u16, columns: u16) -> bool {
+        // Out of sight it keeps its size: programs would only have to draw for nobody.
+        if rows == 0 || columns == 0 {
+            return false;
+        }
+        let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
+        if self.size() == (rows, columns) {
+            return false;
+        }
+        self.parser.screen_mut().set_size(rows, columns);
+        true
+    }
+
+    /// Lines scrolled back; 0: the end is in sight.
+    pub fn scrolled(&self) -> usize {
+        self.screen().scrollback()
+    }
+
+    /// Back (positive) or forward by some lines.
+    pub fn scroll(&mut self, by: isize) {
+        let to = self.scrolled().saturating_add_signed(by);
+        self.parser.screen_mut().set_scrollback(to);
+    }
+
+    pub fn scroll_to_end(&mut self) {
+        self.parser.screen_mut().set_scrollback(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_get_answers_and_the_repl_is_heard() {
+        let mut shell = Emulator::new(5, 20);
+        let asides = shell.take(b"ab\x1b[6n\x1b[c\x07\x1b]ropewalk;view;raft\x07\x1b]ropewalk;lang;ko\x07");
+        assert_eq!(asides.answers, b"\x1b[1;3R\x1b[?1;2c");
+        assert_eq!(asides.wishes, [Wish::View("raft".into()), Wish::Lang(Lang::Ko)]);
+        assert_eq!(asides.bells, 1);
+        assert_eq!(shell.take(b""), Asides::default());
+    }
+
+    #[test]
+    fn scrolling_and_resizing_hold_whatever_the_sizes() {
+        let mut shell = Emulator::new(3, 10);
+        for n in 0..50 {
+            shell.take(format!("line {n}\r\n파드 {n}\r\n").as_bytes());
+        }
+        shell.scroll(30);
+        assert_eq!(shell.scrolled(), 30);
+        for (rows, columns) in [(2, 2), (40, 3), (2, 200), (24, 80)] {
+            shell.resize(rows, columns);
+            shell.take("한글 \u{1b}[2J\u{1b}[H파드".as_bytes());
+            assert_eq!(shell.size(), (rows, columns));
+            assert!(shell.screen().cell(0, 0).is_some());
+        }
+        shell.scroll(-1000);
+        assert_eq!(shell.scrolled(), 0);
+        assert!(!shell.resize(0, 80), "out of sight");
+    }
+
+    /// Whatever programs print, at whatever size: the emulator stands.
+    #[test]
+    fn noise_does_no_harm() {
+        const PARTS: &[&str] = &[
+            "파드",
+            "a",
+            "\r",
+            "\n",
+            "\t",
+            "\x08",
+            "\x1b[H",
+            "\x1b[2J",
+            "\x1b[K",
+            "\x1b[999;999H",
+            "\x1b[3;2r",
+            "\x1b[1;1r",
+            "\x1b[r",
+            "\x1b7",
+            "\x1b8",
+            "\x1b[?1049h",
+            "\x1b[?1049l",
+            "\x1b[5L",
+            "\x1b[5M",
+            "\x1b[3P",
+            "\x1b[3@",
+            "\x1b[9X",
+            "\x1bM",
+            "\x1b[5S",
+            "\x1b[5T",
+            "\x1b[?6h",
+            "\x1b[?6l",
+            "\x1b[1000A",
+            "\x1b[1000B",
+            "long enough to wrap around any of these screens",
+            "\x1b[38;5;300m",
+            "\x1b[6n",
+            "e\u{301}",
+            "👩‍🚀",
+            "\x1b]0;t\x07",
+        ];
+        for seed in 0..40 {
+            let rng = crate::rng::Rng::seeded(seed);
+            let mut shell = Emulator::new(5, 20);
+            for _ in 0..400 {
+                match rng.u64() % 12 {
+                    0 => {
+                        shell.resize((rng.u64() % 30) as u16, (rng.u64() % 60) as u16);
+                    }
+                    1 => shell.scroll((rng.u64() % 40) as isize - 20),
+                    _ => {
+                        shell.take(PARTS[(rng.u64() % PARTS.len() as u64) as usize].as_bytes());
+                    }
+                }
+                let (rows, columns) = shell.size();
+                let mut cells = (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c)));
+                // Lines of the past keep the width they had.
+                let there = cells.all(|(r, c)| shell.screen().cell(r, c).is_some());
+                assert!(there || shell.scrolled() > 0, "seed {seed}");
+            }
+        }
+    }
+}

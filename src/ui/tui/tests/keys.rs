@@ -1,0 +1,203 @@
+use super::*;
+use crate::lab::view::Ask;
+use crate::ui::tui::event::Question;
+use crate::ui::tui::flow::Did;
+use crate::ui::tui::model::{Overlay, Pane, View};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use std::time::Duration;
+
+fn press(model: &mut Model, code: KeyCode) -> Vec<Effect> {
+    tell(model, Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+}
+
+fn control(model: &mut Model, letter: char) -> Vec<Effect> {
+    tell(model, Event::Key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL)))
+}
+
+fn mouse(model: &mut Model, kind: MouseEventKind, column: u16, row: u16) -> Vec<Effect> {
+    tell(model, Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
+}
+
+fn fresh() -> Model {
+    model(80, 24, Lang::En, Look::default())
+}
+
+fn asks(ask: &Ask) -> Vec<Effect> {
+    vec![Effect::Ask(Question::from(ask))]
+}
+
+#[test]
+fn what_is_typed_in_the_shell_is_the_shells() {
+    let mut model = fresh();
+    assert_eq!(control(&mut model, 'c'), [Effect::Type(vec![3])]);
+    assert_eq!(press(&mut model, KeyCode::Tab), [Effect::Type(vec![9])]);
+    assert_eq!(press(&mut model, KeyCode::Esc), [Effect::Type(vec![27])]);
+    assert_eq!(press(&mut model, KeyCode::Char('n')), [Effect::Type(vec![b'n'])]);
+    assert_eq!(model.focus, Pane::Shell);
+    // The prefix twice is the prefix itself.
+    assert_eq!(control(&mut model, ']'), []);
+    assert_eq!(control(&mut model, ']'), [Effect::Type(vec![0x1d])]);
+}
+
+#[test]
+fn panes_turn_by_key_prefix_and_mouse() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(model.focus, Pane::Lesson);
+    control(&mut model, ']');
+    press(&mut model, KeyCode::Tab);
+    assert_eq!(model.focus, Pane::Map);
+    mouse(&mut model, MouseEventKind::Down(MouseButton::Left), 5, 20);
+    assert_eq!(model.focus, Pane::Shell);
+    control(&mut model, ']');
+    press(&mut model, KeyCode::Char('3'));
+    assert!(matches!(model.overlay, Some(Overlay::Views(_))));
+    press(&mut model, KeyCode::Char('5'));
+    assert_eq!((model.view, model.overlay), (View::Network, None));
+    assert_eq!(press(&mut model, KeyCode::F(10)), [Effect::Quit(0)]);
+}
+
+#[test]
+fn the_size_of_the_shell_follows_its_pane() {
+    let mut model = fresh();
+    assert_eq!(press(&mut model, KeyCode::F(2)), [Effect::Size(20, 78)]);
+    assert_eq!(press(&mut model, KeyCode::F(2)), [Effect::Size(8, 78)]);
+    let grown = tell(&mut model, Event::Resize(Size::new(120, 34)));
+    assert!(matches!(grown[..], [Effect::Size(rows, 75)] if rows > 10), "{grown:?}");
+    // Zooming another pane hides the shell, which then keeps its size.
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(press(&mut model, KeyCode::F(2)), []);
+}
+
+#[test]
+fn lesson_keys_ask_the_engine_and_a_waiting_question_takes_the_letters() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(press(&mut model, KeyCode::Char('n')), asks(&Ask::Next));
+    assert_eq!(press(&mut model, KeyCode::Char('b')), asks(&Ask::Back));
+    assert_eq!(press(&mut model, KeyCode::Char('h')), asks(&Ask::Hint));
+    assert_eq!(press(&mut model, KeyCode::Char('c')), asks(&Ask::Check { id: None }));
+    tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
+    assert_eq!(press(&mut model, KeyCode::Char('b')), asks(&Ask::Predict { choice: "b".into() }));
+    assert_eq!(press(&mut model, KeyCode::Char('d')), []);
+    assert_eq!(press(&mut model, KeyCode::Char('n')), []);
+    press(&mut model, KeyCode::Esc);
+    assert_eq!(model.focus, Pane::Shell);
+}
+
+#[test]
+fn the_lesson_picks_the_view_until_the_learner_does() {
+    let mut model = fresh();
+    let at = |step: usize, diagram: &str| {
+        Event::Lesson(Box::new(LessonView { step, diagram: diagram.into(), ..lesson(Lang::En) }))
+    };
+    tell(&mut model, at(0, "raft"));
+    assert_eq!(model.view, View::Raft);
+    tell(&mut model, Event::Shell(b"\x1b]ropewalk;view;pod\x07".to_vec()));
+    tell(&mut model, at(0, "raft"));
+    assert_eq!(model.view, View::Pod, "chosen by the learner");
+    tell(&mut model, at(1, "scheduling"));
+    assert_eq!(model.view, View::Scheduling, "a new step");
+}
+
+#[test]
+fn pastes_and_the_wheel_go_where_the_program_wants_them() {
+    let mut model = fresh();
+    assert_eq!(tell(&mut model, Event::Paste("a\nb".into())), [Effect::Type(b"a\rb".to_vec())]);
+    tell(&mut model, Event::Shell(b"\x1b[?2004h".to_vec()));
+    assert_eq!(
+        tell(&mut model, Event::Paste("a\nb".into())),
+        [Effect::Type(b"\x1b[200~a\rb\x1b[201~".to_vec())]
+    );
+    for n in 0..40 {
+        tell(&mut model, Event::Shell(format!("line {n}\r\n").into_bytes()));
+    }
+    assert_eq!(mouse(&mut model, MouseEventKind::ScrollUp, 10, 20), []);
+    assert_eq!(model.shell.scrolled(), 3);
+    press(&mut model, KeyCode::Char('x'));
+    assert_eq!(model.shell.scrolled(), 0, "typing comes back to the end");
+    // A full-screen program gets cursor keys, or the mouse itself if it asked for it.
+    tell(&mut model, Event::Shell(b"\x1b[?1049h".to_vec()));
+    assert_eq!(
+        mouse(&mut model, MouseEventKind::ScrollUp, 10, 20),
+        [Effect::Type(b"\x1b[A\x1b[A\x1b[A".to_vec())]
+    );
+    tell(&mut model, Event::Shell(b"\x1b[?1000h\x1b[?1006h".to_vec()));
+    let inside = crate::ui::tui::layout::inside(model.panes().shell);
+    let down = mouse(&mut model, MouseEventKind::Down(MouseButton::Left), inside.x + 4, inside.y + 2);
+    assert_eq!(down, [Effect::Type(b"\x1b[<0;5;3M".to_vec())]);
+}
+
+#[test]
+fn a_command_is_played_hop_by_hop_paused_stepped_and_replayed() {
+    let mut model = fresh();
+    let flow = model.traffic.shown().expect("the newest command is on the stage").clone();
+    assert_eq!(flow.command, "kubectl run");
+    assert_eq!(flow.object().map(|o| o.name.as_str()), Some("web2"));
+    let stored = flow.hops.iter().position(|h| h.did == Did::Stored).expect("stored");
+    assert_eq!(flow.hops[stored].revision, Some(860));
+    assert!(flow.hops.iter().any(|h| matches!(&h.did, Did::Scheduled { fit: 2, of: 3, .. })), "{flow:#?}");
+    let bound = flow.hops.iter().position(|h| matches!(h.did, Did::Bound { .. })).expect("bound");
+    // Nothing stands still while it plays, and every hop is lit for a moment.
+    let mut lit = 0;
+    while let Some(due) = model.traffic.due() {
+        assert!(due > model.now, "time goes on");
+        assert!(due - model.now <= Duration::from_millis(1200));
+        model.now = due;
+        let before = model.traffic.play.at;
+        tell(&mut model, Event::Tick);
+        assert_eq!(model.traffic.play.at, before + 1);
+        lit += 1;
+    }
+    assert_eq!(lit, flow.hops.len());
+    assert_eq!(model.due(), None, "with nothing going on, nothing moves");
+    press(&mut model, KeyCode::F(5));
+    assert_eq!((model.traffic.play.at, model.traffic.play.playing), (0, true));
+    press(&mut model, KeyCode::F(8));
+    assert_eq!((model.traffic.play.at, model.traffic.play.playing), (1, false));
+    assert_eq!(model.due(), None, "paused");
+    press(&mut model, KeyCode::F(7));
+    assert_eq!(model.traffic.play.at, 0);
+    // The picture shows what was there then.
+    use crate::ui::tui::flow::Then;
+    let then = |model: &mut Model, at: usize| {
+        model.traffic.play.at = at;
+        model.traffic.stand("default", "web2")
+    };
+    assert_eq!(then(&mut model, stored - 1), Some(Then::NotYet));
+    assert_eq!(then(&mut model, stored), Some(Then::Stored));
+    assert_eq!(then(&mut model, bound), Some(Then::Starting));
+    assert_eq!(then(&mut model, flow.hops.len() - 1), None, "as it is now");
+    assert_eq!(model.traffic.stand("default", "web-76f8d594c6-7ksfg"), None, "of another command");
+}
+
+#[test]
+fn what_happened_before_is_kept_but_not_played() {
+    let opened = "2100-01-01T00:00:00Z".parse().expect("a time");
+    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), opened);
+    tell(&mut model, Event::Status(Some(json!({"state": "running"}))));
+    tell(&mut model, Event::Records(records()));
+    assert!(model.traffic.shown().is_none() && model.due().is_none());
+    press(&mut model, KeyCode::F(5));
+    assert!(model.traffic.shown().is_some());
+}
+
+#[test]
+fn the_time_view_writes_the_word_and_does_not_run_it() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(4));
+    let typed = press(&mut model, KeyCode::Enter);
+    assert_eq!(typed, [Effect::Type(b"rewind 859".to_vec())]);
+    assert_eq!(model.focus, Pane::Shell);
+}
+
+#[test]
+fn heartbeats_do_not_redraw() {
+    let mut model = fresh();
+    let mut beat =
+        records().into_iter().find(|r| r.component == "etcd" && r.verb == "commit").expect("a commit");
+    beat.revision = Some(9999);
+    assert!(!update(&mut model, Event::Records(vec![beat.clone()])).1);
+    model.view = View::Raft;
+    assert!(update(&mut model, Event::Records(vec![beat])).1, "the view of the log shows them");
+}

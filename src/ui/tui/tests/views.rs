@@ -1,0 +1,175 @@
+use super::*;
+use crate::ui::tui::model::{Overlay, Pane, View};
+use ratatui::style::Color;
+use unicode_width::UnicodeWidthStr;
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 34), (200, 60)];
+const RICH: Look = Look { ascii: false, colour: true, light: false };
+const ASCII: Look = Look { ascii: true, colour: false, light: false };
+
+/// In the middle of the show: the scheduler has chosen.
+fn midway(mut model: Model, view: View) -> Model {
+    model.view = view;
+    model.traffic.play.playing = false;
+    model.traffic.play.at = 8;
+    model
+}
+
+fn shown(view: View) -> String {
+    let mut out = String::new();
+    for (lang, look, name) in
+        [(Lang::En, RICH, "English"), (Lang::Ko, RICH, "Korean"), (Lang::En, ASCII, "ASCII")]
+    {
+        for (width, height) in SIZES {
+            let model = midway(model(width, height, lang, look), view);
+            out.push_str(&format!("== {name} {width}x{height}\n{}", text(&screen(&model))));
+        }
+    }
+    out
+}
+
+#[test]
+fn cluster() {
+    insta::assert_snapshot!(shown(View::Cluster));
+}
+
+#[test]
+fn control_plane() {
+    insta::assert_snapshot!(shown(View::ControlPlane));
+}
+
+#[test]
+fn raft() {
+    insta::assert_snapshot!(shown(View::Raft));
+}
+
+#[test]
+fn scheduling() {
+    insta::assert_snapshot!(shown(View::Scheduling));
+}
+
+#[test]
+fn network() {
+    insta::assert_snapshot!(shown(View::Network));
+}
+
+#[test]
+fn rollout() {
+    insta::assert_snapshot!(shown(View::Rollout));
+}
+
+#[test]
+fn pod_life() {
+    insta::assert_snapshot!(shown(View::Pod));
+}
+
+#[test]
+fn lessons_before_during_and_after() {
+    let mut out = String::new();
+    for lang in [Lang::En, Lang::Ko] {
+        for (width, height) in [(80, 24), (120, 34)] {
+            for (name, view) in
+                [("asking", asking(lang)), ("done", done(lang)), ("none", LessonView::default())]
+            {
+                let mut model = model(width, height, lang, RICH);
+                model.focus = Pane::Lesson;
+                tell(&mut model, Event::Lesson(Box::new(view)));
+                out.push_str(&format!("== {lang:?} {width}x{height} {name}\n{}", text(&screen(&model))));
+            }
+        }
+    }
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn overlays_and_small_screens() {
+    let mut out = String::new();
+    for lang in [Lang::En, Lang::Ko] {
+        for overlay in [Overlay::Help(0), Overlay::Views(1), Overlay::Time(0)] {
+            let mut model = model(80, 24, lang, RICH);
+            model.overlay = Some(overlay);
+            out.push_str(&format!("== {lang:?} {overlay:?}\n{}", text(&screen(&model))));
+        }
+        for focus in [Pane::Shell, Pane::Lesson, Pane::Map] {
+            let mut model = model(60, 16, lang, RICH);
+            model.focus = focus;
+            out.push_str(&format!("== {lang:?} {focus:?}\n{}", text(&screen(&model))));
+        }
+    }
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn before_the_cluster_answers_the_place_says_what_it_waits_for() {
+    let opened = "2026-01-01T00:00:00Z".parse().expect("a time");
+    let mut model = Model::new("main", Lang::En, RICH, Size::new(80, 24), opened);
+    model.now = std::time::Duration::from_secs(3);
+    let shown = text(&screen(&model));
+    for part in
+        ["waiting for the cluster, 3 s", "waiting for the API server, 3 s", "Waiting for the lessons, 3 s"]
+    {
+        assert!(shown.contains(part), "{part:?} in\n{shown}");
+    }
+    assert!(model.due().is_some(), "running time is shown, so it has to run");
+}
+
+#[test]
+fn without_colour_nothing_is_lost_and_nothing_is_coloured() {
+    for view in View::ALL {
+        let plain = Look { colour: false, ..RICH };
+        let with = midway(model(120, 34, Lang::En, RICH), *view);
+        let without = midway(model(120, 34, Lang::En, plain), *view);
+        let (with, without) = (screen(&with), screen(&without));
+        assert_eq!(text(&with), text(&without), "{view:?}");
+        assert!(without.content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset), "{view:?}");
+        assert!(with.content.iter().any(|c| c.fg != Color::Reset), "{view:?}");
+    }
+}
+
+#[test]
+fn ascii_is_ascii_but_for_what_programs_print() {
+    for view in View::ALL {
+        let mut model = midway(model(120, 34, Lang::En, ASCII), *view);
+        tell(&mut model, Event::Shell(b"\x1b[2J".to_vec()));
+        let shown = text(&screen(&model));
+        let strange: Vec<char> = shown.chars().filter(|c| !c.is_ascii()).collect();
+        assert!(strange.is_empty(), "{view:?}: {strange:?} in\n{shown}");
+    }
+}
+
+/// Whatever the size, nothing panics, and every line is as wide as the screen at most: no syllable is cut or pushed over the edge.
+#[test]
+fn every_size_can_be_drawn() {
+    for (width, height) in [
+        (1, 1),
+        (2, 3),
+        (10, 5),
+        (33, 9),
+        (79, 24),
+        (80, 24),
+        (81, 25),
+        (109, 30),
+        (110, 29),
+        (110, 30),
+        (300, 12),
+        (200, 60),
+    ] {
+        for view in View::ALL {
+            for focus in [Pane::Shell, Pane::Lesson, Pane::Map] {
+                for zoom in [false, true] {
+                    let mut model = midway(model(80, 24, Lang::Ko, RICH), *view);
+                    (model.focus, model.zoom) = (focus, zoom);
+                    tell(&mut model, Event::Resize(Size::new(width, height)));
+                    tell(&mut model, Event::Lesson(Box::new(done(Lang::Ko))));
+                    for line in text(&screen(&model)).lines() {
+                        assert!(line.width() <= usize::from(width), "{width}x{height} {view:?}: {line:?}");
+                    }
+                    for overlay in [Overlay::Help(0), Overlay::Views(0), Overlay::Time(0)] {
+                        model.overlay = Some(overlay);
+                        screen(&model);
+                    }
+                }
+            }
+        }
+    }
+}

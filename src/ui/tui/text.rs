@@ -1,0 +1,189 @@
+//! Text measured in terminal cells: Hangul takes two, and is never cut in half.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// Cells that a text takes.
+pub fn cells(text: &str) -> usize {
+    text.width()
+}
+
+/// The longest beginning that fits, with `…` (or `~`) at its end if something was left out.
+pub fn cut(text: &str, room: usize, ellipsis: &str) -> String {
+    if cells(text) <= room {
+        return text.to_string();
+    }
+    let room_left = room.saturating_sub(cells(ellipsis));
+    let mut out = String::new();
+    let mut used = 0;
+    for part in text.graphemes(true) {
+        if used + cells(part) > room_left {
+            break;
+        }
+        used += cells(part);
+        out.push_str(part);
+    }
+    if room >= cells(ellipsis) {
+        out.push_str(ellipsis);
+    }
+    out
+}
+
+/// Like [`cut`], but the end stays: what tells generated names apart stands there.
+pub fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
+    if cells(text) <= room || room < 8 {
+        return cut(text, room, ellipsis);
+    }
+    let tail: String = text
+        .graphemes(true)
+        .rev()
+        .take(if room < 11 { 3 } else { 5 })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
+    let head = cut(text, room.saturating_sub(cells(&tail)), ellipsis);
+    format!("{head}{tail}")
+}
+
+/// Cut or filled up with spaces to exactly this many cells.
+pub fn fit(text: &str, room: usize, ellipsis: &str) -> String {
+    let mut out = cut(text, room, ellipsis);
+    out.extend(std::iter::repeat_n(' ', room.saturating_sub(cells(&out))));
+    out
+}
+
+/// A styled piece of a paragraph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    pub text: String,
+    pub style: Style,
+}
+
+impl Piece {
+    pub fn new(text: impl Into<String>, style: Style) -> Piece {
+        Piece { text: text.into(), style }
+    }
+}
+
+/// Breaks a paragraph into lines: at spaces, and inside a word only when it is wider than a line. `first` stands before
+/// the first line and `rest` before the others.
+pub fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
+    let room = room.max(4);
+    let mut lines: Vec<Vec<Span<'static>>> = vec![vec![Span::raw(first.to_string())]];
+    let mut used = cells(first);
+    let mut begun = false; // something stands on this line already
+    // Words may run over several pieces (`**bold**,`): they are broken as one.
+    let mut word: Vec<Piece> = Vec::new();
+    let flush = |word: &mut Vec<Piece>,
+                 lines: &mut Vec<Vec<Span<'static>>>,
+                 used: &mut usize,
+                 begun: &mut bool,
+                 space: &mut Option<Style>| {
+        let width: usize = word.iter().map(|p| cells(&p.text)).sum();
+        if width == 0 {
+            return;
+        }
+        let gap = usize::from(*begun && space.is_some());
+        if *begun && *used + gap + width > room {
+            lines.push(vec![Span::raw(rest.to_string())]);
+            *used = cells(rest);
+            *begun = false;
+        } else if gap == 1 {
+            if let Some(line) = lines.last_mut() {
+                line.push(Span::styled(" ", space.unwrap_or_default()));
+            }
+            *used += 1;
+        }
+        *space = None;
+        for piece in word.drain(..) {
+            let mut text = String::new();
+            for part in piece.text.graphemes(true) {
+                if *used + cells(part) > room && *used > cells(rest) {
+                    if let Some(line) = lines.last_mut() {
+                        line.push(Span::styled(std::mem::take(&mut text), piece.style));
+                    }
+                    lines.push(vec![Span::raw(rest.to_string())]);
+                    *used = cells(rest);
+                }
+                text.push_str(part);
+                *used += cells(part);
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(Span::styled(text, piece.style));
+            }
+            *begun = true;
+        }
+    };
+    let mut space: Option<Style> = None;
+    for piece in pieces {
+        for (at, part) in piece.text.split([' ', '\n', '\t']).enumerate() {
+            if at > 0 {
+                flush(&mut word, &mut lines, &mut used, &mut begun, &mut space);
+                space = Some(piece.style);
+            }
+            if !part.is_empty() {
+                word.push(Piece::new(part, piece.style));
+            }
+        }
+    }
+    flush(&mut word, &mut lines, &mut used, &mut begun, &mut space);
+    lines.into_iter().map(Line::from).collect()
+}
+
+/// A duration for people: `0.02 ms`, `3.1 ms`, `324 ms`, `1.2 s`.
+pub fn took(us: u64) -> String {
+    match us {
+        0..=999 => format!("{:.2} ms", us as f64 / 1e3),
+        1_000..=99_999 => format!("{:.1} ms", us as f64 / 1e3),
+        100_000..=999_999 => format!("{} ms", us / 1000),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(lines: &[Line<'_>]) -> Vec<String> {
+        lines.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_cut_never_halves_a_syllable() {
+        for room in 0..12 {
+            let cut = cut("파드 실행하기", room, "…");
+            assert!(cells(&cut) <= room, "{cut:?} in {room}");
+        }
+        assert_eq!(cut("파드 실행하기", 4, "…"), "파…");
+        assert_eq!(cut_middle("dep-59bbfd7587-t28zn", 12, "…"), "dep-59…t28zn");
+        assert_eq!(fit("파드", 5, "…"), "파드 ");
+        assert_eq!(cut("파드", 4, "…"), "파드");
+    }
+
+    #[test]
+    fn words_stay_whole_over_changes_of_style_and_long_ones_are_broken() {
+        let bold = Style::new().bold();
+        let pieces =
+            [Piece::new("a ", Style::new()), Piece::new("pod", bold), Piece::new(", or two", Style::new())];
+        assert_eq!(plain(&wrap(&pieces, 7, "", "")), ["a pod,", "or two"]);
+        let long = [Piece::new("see registry.example.com/very/long", Style::new())];
+        for line in plain(&wrap(&long, 10, "- ", "  ")) {
+            assert!(cells(&line) <= 10, "{line:?}");
+        }
+        let korean = [Piece::new("`kubectl run`은 파드를 저장해 달라고 요청할 뿐입니다", Style::new())];
+        let lines = plain(&wrap(&korean, 16, "", ""));
+        assert!(lines.iter().all(|l| cells(l) <= 16) && lines.len() > 2, "{lines:?}");
+        assert_eq!(lines.join(" "), korean[0].text);
+    }
+
+    #[test]
+    fn times_have_three_figures_at_most() {
+        assert_eq!(
+            [took(20), took(3_140), took(323_725), took(1_250_000)],
+            ["0.02 ms", "3.1 ms", "323 ms", "1.2 s"]
+        );
+    }
+}

@@ -1,0 +1,436 @@
+//! What an event changes, and what is to be done about it. Pure: no clock, no terminal, no socket.
+
+use super::event::{Effect, Event};
+use super::keys;
+use super::layout;
+use super::model::{Model, Overlay, Pane, Scroll, View};
+use super::render::scrolled;
+use super::terminal::Wish;
+use crate::lab::view::{Ask, LessonView};
+use crate::tap::Record;
+use crossterm::event::{
+    KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+use ratatui::layout::Rect;
+
+/// Lines that one notch of the wheel scrolls.
+const NOTCH: isize = 3;
+
+/// Takes in an event. The second part of the answer: does the screen look different now?
+pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
+    let mut effects = Vec::new();
+    let mut changed = true;
+    match event {
+        Event::Key(key) if key.kind == KeyEventKind::Release => changed = false,
+        Event::Key(key) => press(model, key, &mut effects),
+        Event::Mouse(mouse) => changed = point(model, mouse, &mut effects),
+        Event::Paste(text) => {
+            if model.overlay.is_none() {
+                model.focus = Pane::Shell;
+                model.shell.scroll_to_end();
+                effects.push(Effect::Type(keys::paste(&text, model.shell.screen().bracketed_paste())));
+            }
+        }
+        Event::Resize(size) => model.size = size,
+        Event::Shell(bytes) => hear(model, &bytes, &mut effects),
+        Event::ShellEnded(code) => effects.push(Effect::Quit(code)),
+        Event::Tick => {
+            // Only asked for when something moves, so there is always something new to see.
+            model.traffic.tick(model.now);
+        }
+        Event::Objects(change) => changed = model.cluster.absorb(change),
+        Event::Records(records) => {
+            let (now, opened) = (model.now, model.opened);
+            let watched = |r: &Record| model.view == View::Raft && r.component == "etcd";
+            let watched = records.iter().any(watched);
+            changed = watched
+                | records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
+        }
+        Event::Lost(count) => model.traffic.lost += count,
+        Event::Status(status) => {
+            model.ended = status.is_none() && model.status.is_some();
+            if status.is_some() {
+                model.status = status;
+            }
+        }
+        Event::Lesson(view) => learn(model, *view),
+        Event::Lessons(list) => {
+            model.lesson.list = list;
+            model.lesson.asked = None;
+        }
+        Event::NoLesson(why) => {
+            model.lesson.asked = None;
+            match model.lesson.view {
+                Some(_) => model.lesson.refused = Some(why),
+                None => model.lesson.absent = Some(why),
+            }
+        }
+    }
+    let inside = layout::inside(model.panes().shell);
+    if model.shell.resize(inside.height, inside.width) {
+        let (rows, columns) = model.shell.size();
+        effects.push(Effect::Size(rows, columns));
+    }
+    (effects, changed)
+}
+
+fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
+    let asides = model.shell.take(bytes);
+    if !asides.answers.is_empty() {
+        effects.push(Effect::Type(asides.answers));
+    }
+    if asides.bells > 0 {
+        effects.push(Effect::Bell);
+    }
+    effects.extend(asides.copied.into_iter().map(Effect::Copy));
+    for wish in asides.wishes {
+        match wish {
+            Wish::Help => model.overlay = Some(Overlay::Help(0)),
+            Wish::Time => model.overlay = Some(Overlay::Time(0)),
+            Wish::View(name) => {
+                if let Some(view) = View::named(&name) {
+                    show(model, view);
+                }
+            }
+            Wish::Lang(lang) => {
+                model.lang = lang;
+                effects.push(Effect::Speak(lang));
+            }
+        }
+    }
+}
+
+/// The learner chose a view.
+fn show(model: &mut Model, view: View) {
+    model.view = view;
+    model.chosen = true;
+    model.subject = 0;
+}
+
+fn learn(model: &mut Model, view: LessonView) {
+    let before = model.lesson.view.as_ref();
+    let moved = before.is_none_or(|b| (&b.id, b.step) != (&view.id, view.step));
+    let grew = before.is_some_and(|b| b.debrief.is_empty() && !view.debrief.is_empty());
+    if moved {
+        model.lesson.since = model.now;
+        model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Told };
+        model.chosen = false;
+    } else if grew {
+        model.lesson.scroll = Scroll::Told;
+    }
+    if !model.chosen
+        && let Some(named) = View::named(&view.diagram)
+    {
+        if model.view != named {
+            model.subject = 0;
+        }
+        model.view = named;
+    }
+    model.lesson.absent = None;
+    model.lesson.refused = None;
+    model.lesson.asked = None;
+    model.lesson.view = Some(view);
+}
+
+fn ask(model: &mut Model, ask: &Ask, effects: &mut Vec<Effect>) {
+    if model.lesson.view.is_some() || !model.lesson.list.is_empty() {
+        model.lesson.asked = Some(model.now);
+        effects.push(Effect::Ask(ask.into()));
+    }
+}
+
+fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let prefix = control && matches!(key.code, KeyCode::Char(']' | '5'));
+    if std::mem::take(&mut model.prefix) {
+        return prefixed(model, key, prefix, effects);
+    }
+    if prefix {
+        model.prefix = true;
+        return;
+    }
+    if let KeyCode::F(n) = key.code
+        && key.modifiers.is_empty()
+        && function(model, n, effects)
+    {
+        return;
+    }
+    if key.code == KeyCode::F(6) && key.modifiers == KeyModifiers::SHIFT {
+        return turn(model, -1);
+    }
+    if model.overlay.is_some() {
+        return over(model, key, effects);
+    }
+    match model.focus {
+        Pane::Shell => in_shell(model, key, effects),
+        Pane::Lesson => in_lesson(model, key, effects),
+        Pane::Map => in_map(model, key),
+    }
+}
+
+/// After the prefix: for terminals without function keys, and for what has none.
+fn prefixed(model: &mut Model, key: KeyEvent, again: bool, effects: &mut Vec<Effect>) {
+    match key.code {
+        _ if again => effects.push(Effect::Type(vec![0x1d])),
+        KeyCode::Tab => turn(model, 1),
+        KeyCode::BackTab => turn(model, -1),
+        KeyCode::Char('0') => {
+            function(model, 10, effects);
+        }
+        KeyCode::Char(c @ '1'..='9') => {
+            function(model, c as u8 - b'0', effects);
+        }
+        KeyCode::Char('?') => {
+            function(model, 1, effects);
+        }
+        KeyCode::Char('z') => effects.push(Effect::Suspend),
+        KeyCode::Char('q') => effects.push(Effect::Quit(0)),
+        KeyCode::Up | KeyCode::Char('k') => model.shell.scroll(1),
+        KeyCode::Down | KeyCode::Char('j') => model.shell.scroll(-1),
+        KeyCode::PageUp | KeyCode::Char('u') => model.shell.scroll(page(model)),
+        KeyCode::PageDown | KeyCode::Char('d') => model.shell.scroll(-page(model)),
+        _ => {}
+    }
+}
+
+fn page(model: &Model) -> isize {
+    isize::from(model.shell.size().0 as i16 / 2).max(1)
+}
+
+/// A function key of the frame; false: it is not one.
+fn function(model: &mut Model, n: u8, effects: &mut Vec<Effect>) -> bool {
+    let toggled = |model: &Model, new: Overlay| {
+        let same = model.overlay.is_some_and(|o| std::mem::discriminant(&o) == std::mem::discriminant(&new));
+        (!same).then_some(new)
+    };
+    match n {
+        1 => model.overlay = toggled(model, Overlay::Help(0)),
+        2 => model.zoom = !model.zoom,
+        3 => {
+            let here = View::ALL.iter().position(|v| *v == model.view).unwrap_or_default();
+            model.overlay = toggled(model, Overlay::Views(here));
+        }
+        4 => model.overlay = toggled(model, Overlay::Time(0)),
+        5 => model.traffic.pause(model.now),
+        6 => turn(model, 1),
+        7 => model.traffic.step(-1, model.now),
+        8 => model.traffic.step(1, model.now),
+        10 => effects.push(Effect::Quit(0)),
+        _ => return false,
+    }
+    true
+}
+
+fn turn(model: &mut Model, by: isize) {
+    let order = [Pane::Shell, Pane::Lesson, Pane::Map];
+    let here = order.iter().position(|p| *p == model.focus).unwrap_or_default() as isize;
+    model.focus = order[(here + by).rem_euclid(order.len() as isize) as usize];
+    model.overlay = None;
+}
+
+fn in_shell(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    if key.modifiers == KeyModifiers::SHIFT && !model.shell.screen().alternate_screen() {
+        match key.code {
+            KeyCode::PageUp => return model.shell.scroll(page(model)),
+            KeyCode::PageDown => return model.shell.scroll(-page(model)),
+            _ => {}
+        }
+    }
+    let bytes = keys::bytes(&key, model.shell.screen().application_cursor());
+    if !bytes.is_empty() {
+        model.shell.scroll_to_end();
+        effects.push(Effect::Type(bytes));
+    }
+}
+
+fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let lesson = &mut model.lesson;
+    let open = lesson.view.as_ref().is_some_and(|v| !v.id.is_empty());
+    match key.code {
+        KeyCode::Esc => model.focus = Pane::Shell,
+        KeyCode::Tab => turn(model, 1),
+        KeyCode::BackTab => turn(model, -1),
+        KeyCode::Up if !open => lesson.marked = lesson.marked.saturating_sub(1),
+        KeyCode::Down if !open => {
+            lesson.marked = (lesson.marked + 1).min(lesson.list.len().saturating_sub(1))
+        }
+        KeyCode::Enter if !open => {
+            if let Some(entry) = lesson.list.get(lesson.marked) {
+                let id = entry.id.clone();
+                ask(model, &Ask::Open { id }, effects);
+            }
+        }
+        KeyCode::Up => model.lesson.scroll = scrolled(model, -1),
+        KeyCode::Down => model.lesson.scroll = scrolled(model, 1),
+        KeyCode::PageUp => model.lesson.scroll = scrolled(model, -5),
+        KeyCode::PageDown | KeyCode::Char(' ') => model.lesson.scroll = scrolled(model, 5),
+        KeyCode::Home => model.lesson.scroll = Scroll::To(0),
+        KeyCode::End => model.lesson.scroll = scrolled(model, isize::MAX),
+        KeyCode::Char(letter) if open && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
+            let letter = letter.to_ascii_lowercase();
+            let predict =
+                lesson.view.as_ref().and_then(|v| v.predict.as_ref()).filter(|p| p.chosen.is_none());
+            if let Some(predict) = predict {
+                // While a question waits, letters are answers and nothing else.
+                if predict.choices.iter().any(|(c, _)| *c == letter.to_string()) {
+                    ask(model, &Ask::Predict { choice: letter.to_string() }, effects);
+                }
+                return;
+            }
+            match letter {
+                'n' => ask(model, &Ask::Next, effects),
+                'b' => ask(model, &Ask::Back, effects),
+                'h' => ask(model, &Ask::Hint, effects),
+                'c' => ask(model, &Ask::Check { id: None }, effects),
+                _ => {}
+            }
+        }
+        KeyCode::Enter => {
+            let view = lesson.view.as_ref();
+            if view.is_some_and(|v| v.finished || v.state != crate::lab::view::State::Open) {
+                ask(model, &Ask::Next, effects);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn in_map(model: &mut Model, key: KeyEvent) {
+    let now = model.now;
+    match key.code {
+        KeyCode::Esc => model.focus = Pane::Shell,
+        KeyCode::Tab => turn(model, 1),
+        KeyCode::BackTab => turn(model, -1),
+        KeyCode::Char(' ') => model.traffic.pause(now),
+        KeyCode::Char('r') | KeyCode::Home => model.traffic.replay(now),
+        KeyCode::End => model.traffic.finish(),
+        KeyCode::Left => model.traffic.step(-1, now),
+        KeyCode::Right => model.traffic.step(1, now),
+        KeyCode::Up if model.subjects() == 0 => model.traffic.choose(-1, now),
+        KeyCode::Down if model.subjects() == 0 => model.traffic.choose(1, now),
+        KeyCode::Up => model.subject = model.subject.saturating_sub(1),
+        KeyCode::Down => model.subject = (model.subject + 1).min(model.subjects().saturating_sub(1)),
+        KeyCode::Char('+') => model.traffic.play.slower = (model.traffic.play.slower / 2).max(10),
+        KeyCode::Char('-') => model.traffic.play.slower = (model.traffic.play.slower * 2).min(1000),
+        KeyCode::Char(c @ '1'..='7') => show(model, View::ALL[c as usize - '1' as usize]),
+        _ => {}
+    }
+}
+
+fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    let Some(overlay) = model.overlay else { return };
+    let steps = super::map::steps(&model.traffic).len();
+    let (at, last) = match overlay {
+        Overlay::Help(at) => (at, usize::MAX),
+        Overlay::Views(at) => (at, View::ALL.len() - 1),
+        Overlay::Time(at) => (at, steps.saturating_sub(1)),
+    };
+    let at = match key.code {
+        KeyCode::Up => at.saturating_sub(1),
+        KeyCode::Down => at.saturating_add(1).min(last),
+        KeyCode::PageUp => at.saturating_sub(8),
+        KeyCode::PageDown | KeyCode::Char(' ') => at.saturating_add(8).min(last),
+        KeyCode::Home => 0,
+        KeyCode::Char(c @ '1'..='7') if matches!(overlay, Overlay::Views(_)) => {
+            show(model, View::ALL[c as usize - '1' as usize]);
+            model.overlay = None;
+            return;
+        }
+        KeyCode::Enter => {
+            model.overlay = None;
+            match overlay {
+                Overlay::Help(_) => {}
+                Overlay::Views(at) => show(model, View::ALL[at.min(last)]),
+                Overlay::Time(at) => {
+                    // The word is put on the line, not run: the learner sees it, and presses Enter.
+                    if let Some(step) = super::map::steps(&model.traffic).get(at) {
+                        model.focus = Pane::Shell;
+                        effects.push(Effect::Type(format!("rewind {}", step.before).into_bytes()));
+                    }
+                }
+            }
+            return;
+        }
+        KeyCode::Esc | KeyCode::Char('q' | '?') => {
+            model.overlay = None;
+            return;
+        }
+        _ => return,
+    };
+    model.overlay = Some(match overlay {
+        Overlay::Help(_) => Overlay::Help(at),
+        Overlay::Views(_) => Overlay::Views(at),
+        Overlay::Time(_) => Overlay::Time(at),
+    });
+}
+
+/// The mouse; true if the screen looks different now.
+fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> bool {
+    let panes = model.panes();
+    let wheel = match mouse.kind {
+        MouseEventKind::ScrollUp => NOTCH,
+        MouseEventKind::ScrollDown => -NOTCH,
+        _ => 0,
+    };
+    if let Some(overlay) = model.overlay {
+        let moved = |at: usize| at.saturating_add_signed(-wheel);
+        match (overlay, mouse.kind) {
+            (_, MouseEventKind::Down(_)) => model.overlay = None,
+            (Overlay::Help(at), _) => model.overlay = Some(Overlay::Help(moved(at))),
+            _ => return false,
+        }
+        return true;
+    }
+    let Some(pane) = panes.at(mouse.column, mouse.row) else {
+        if mouse.kind == MouseEventKind::Down(MouseButton::Left)
+            && panes.tabs.contains((mouse.column, mouse.row).into())
+        {
+            turn(model, 1);
+            return true;
+        }
+        return false;
+    };
+    let focused = model.focus == pane;
+    if matches!(mouse.kind, MouseEventKind::Down(_)) {
+        model.focus = pane;
+    }
+    match pane {
+        Pane::Shell => {
+            in_shell_mouse(model, &mouse, layout::inside(panes.shell), wheel, effects);
+            !focused || wheel != 0
+        }
+        Pane::Lesson if wheel != 0 => {
+            model.lesson.scroll = scrolled(model, -wheel);
+            true
+        }
+        Pane::Map if wheel != 0 => {
+            model.traffic.step(-wheel.signum(), model.now);
+            true
+        }
+        Pane::Lesson | Pane::Map => !focused && model.focus == pane,
+    }
+}
+
+fn in_shell_mouse(
+    model: &mut Model,
+    mouse: &MouseEvent,
+    inside: Rect,
+    wheel: isize,
+    effects: &mut Vec<Effect>,
+) {
+    if !inside.contains((mouse.column, mouse.row).into()) {
+        return;
+    }
+    let screen = model.shell.screen();
+    let bytes = keys::mouse(mouse, mouse.column - inside.x, mouse.row - inside.y, screen);
+    if !bytes.is_empty() {
+        effects.push(Effect::Type(bytes));
+    } else if wheel != 0 && screen.alternate_screen() {
+        // A pager that does not know mice gets cursor keys, as terminals do it.
+        let code = if wheel > 0 { KeyCode::Up } else { KeyCode::Down };
+        let key = keys::bytes(&KeyEvent::new(code, KeyModifiers::NONE), screen.application_cursor());
+        effects.push(Effect::Type(key.repeat(NOTCH.unsigned_abs())));
+    } else if wheel != 0 {
+        model.shell.scroll(wheel);
+    }
+}

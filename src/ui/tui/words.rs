@@ -1,0 +1,218 @@
+//! Everything the interface says, in English and Korean.
+
+use super::model::View;
+use crate::lang::texts;
+
+texts! { pub enum Word {
+    // -- frame
+    PaneLesson: "lesson", "강의";
+    PaneMap: "map", "그림";
+    PaneShell: "shell", "셸";
+    Scrolled: "{} lines back", "{}줄 위";
+    Foot: "F1 help  F2 zoom  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 확대  F3 그림  F4 시간  F5 재생  F6 창 이동  F10 종료";
+    FootLesson: "↑↓ read  n next  b back  h hint  c check  Esc to the shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  Esc 셸로";
+    FootList: "↑↓ choose  Enter open  Esc to the shell", "↑↓ 고르기  Enter 열기  Esc 셸로";
+    FootPredict: "answer with a letter: {}   Esc to the shell", "글자로 답하세요: {}   Esc 셸로";
+    FootMap: "Space play/pause  ← → step  ↑↓ other  1-7 view  + - speed  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-7 그림  + - 속도  Esc 셸로";
+    FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
+    StatusNodes: "{} nodes", "노드 {}개";
+    StatusPods: "{} pods", "파드 {}개";
+    StatusRevision: "revision {}", "리비전 {}";
+    StatusLeader: "leader {}", "리더 {}";
+    StatusTerm: "term {}", "텀 {}";
+    StatusStarting: "starting: nodes {}  kube-system {}  {} s", "시작하는 중: 노드 {}  kube-system {}  {}초";
+    StatusWaiting: "waiting for the cluster, {} s", "클러스터를 기다리는 중, {}초";
+    StatusEnded: "the cluster has ended", "클러스터가 종료되었습니다";
+    StatusLost: "{} records lost", "기록 {}건을 놓침";
+    TooSmall: "too small", "화면이 너무 작습니다";
+    // -- lesson
+    LessonStep: "{} · {}/{}", "{} · {}/{}";
+    LessonAbsentTitle: "No lesson is open", "열린 강의가 없습니다";
+    LessonAbsent:
+        "The cluster, the map and the shell are yours all the same. Type a command in the shell, for example `kubectl get nodes`, and watch the map.\n\n(No lessons: {})",
+        "클러스터, 그림, 셸은 그대로 쓸 수 있습니다. 셸에 `kubectl get nodes` 같은 명령을 입력하고 그림을 보세요.\n\n(강의가 없는 이유: {})";
+    LessonWaiting: "Waiting for the lessons, {} s", "강의를 기다리는 중, {}초";
+    LessonList: "Lessons", "강의 목록";
+    LessonListHint: "F6 moves here, ↑↓ choose, Enter opens. Or type `lesson {}` in the shell.", "F6으로 이 창에 온 뒤 ↑↓로 고르고 Enter로 엽니다. 셸에서 `lesson {}`을 입력해도 됩니다.";
+    LessonNone: "There are no lessons here yet.", "아직 강의가 없습니다.";
+    PredictAsk: "Guess first: F6, then a letter", "먼저 예측해 보세요: F6을 누르고 글자를 고르세요";
+    PredictSaid: "You said {}.", "예측: {}";
+    PredictRight: "You said {}: right.", "예측은 {}였고 맞았습니다.";
+    PredictWrong: "You said {}; it was {}.", "예측은 {}였지만 답은 {}입니다.";
+    Hint: "hint {}", "힌트 {}";
+    HintsLeft: "{} more: hint", "힌트 {}개 더: hint";
+    NotYet: "not yet: {}", "아직: {}";
+    Lost: "lost: {} (`undo` brings it back)", "사라짐: {} (`undo`로 되돌립니다)";
+    Done: "Done.  `next` goes on", "완료했습니다.  `next`로 계속합니다";
+    DoneAll: "All {} checks are met.", "확인 {}개를 모두 통과했습니다.";
+    Solved: "Solved for you.  `next` goes on", "풀이를 대신 실행했습니다.  `next`로 계속합니다";
+    Skipped: "This cluster cannot do this step.  `next` goes on", "이 클러스터에서는 할 수 없는 단계입니다.  `next`로 계속합니다";
+    What: "What happened", "무슨 일이 있었나";
+    Also: "Other ways", "다른 방법";
+    Finished: "The lesson is finished.", "강의를 마쳤습니다.";
+    FinishedNext: "`next` opens {}: {}", "`next`로 다음 강의를 엽니다. {}: {}";
+    FinishedLast: "That was the last one.", "마지막 강의였습니다.";
+    Asked: "asked, {} s", "묻는 중, {}초";
+    // -- views
+    ViewCluster: "cluster", "클러스터";
+    ViewControlPlane: "control plane", "컨트롤 플레인";
+    ViewRaft: "raft", "래프트";
+    ViewScheduling: "scheduling", "스케줄링";
+    ViewNetwork: "network", "네트워크";
+    ViewRollout: "rollout", "롤아웃";
+    ViewPod: "pod", "파드";
+    AsksCluster: "where is it?", "어디에 있나?";
+    AsksControlPlane: "who did what?", "누가 무엇을 했나?";
+    AsksRaft: "who agrees?", "누가 동의했나?";
+    AsksScheduling: "why there?", "왜 그 노드인가?";
+    AsksNetwork: "how does it get there?", "어떻게 도착하나?";
+    AsksRollout: "what replaces what?", "무엇이 무엇을 대신하나?";
+    AsksPod: "what is it going through?", "어떤 과정을 거치나?";
+    ChooseView: "Which view?", "어느 그림을 볼까요?";
+    You: "you", "나";
+    Controllers: "controllers", "컨트롤러";
+    NodeReady: "Ready", "Ready";
+    NodeNotReady: "NotReady", "NotReady";
+    Cordoned: "cordoned", "스케줄 중지";
+    System: "system {}", "시스템 {}";
+    MorePods: "+{} more", "+{}개 더";
+    MoreNodes: "+{} more nodes", "노드 {}개 더";
+    NoNodeYet: "no node yet:", "노드 배정 전:";
+    MapWaiting: "waiting for the API server, {} s", "API 서버를 기다리는 중, {}초";
+    Quiet: "Run a command in the shell: its request lights its path here.", "셸에서 명령을 실행하면 요청이 지나는 길이 여기에 표시됩니다.";
+    Finish: "done after {}", "{} 만에 끝";
+    Paused: "paused", "멈춤";
+    Watch: "watch", "watch";
+    Nothing: "nothing to do", "할 일 없음";
+    NoDecision: "No pod has been scheduled yet. Run one: kubectl run web --image=nginx", "아직 스케줄링된 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
+    NoService: "There is no Service yet. Make one: kubectl expose pod web --port=80", "아직 서비스가 없습니다. 만들어 보세요: kubectl expose pod web --port=80";
+    NoRollout: "There is no Deployment yet. Make one: kubectl create deployment web --image=nginx", "아직 디플로이먼트가 없습니다. 만들어 보세요: kubectl create deployment web --image=nginx";
+    NoPod: "There is no pod yet. Run one: kubectl run web --image=nginx", "아직 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
+    NoRaft: "Nothing was written to the store yet.", "아직 저장소에 쓰인 것이 없습니다.";
+    Node: "node", "노드";
+    Filter: "filter", "필터";
+    Score: "score", "점수";
+    ChosenNode: "chosen: {}", "선택: {}";
+    ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
+    Fits: "fits", "통과";
+    Committed: "committed {}", "커밋 {}";
+    Quorum: "quorum {} of {}", "정족수 {}/{}";
+    RaftLog: "log", "로그";
+    RaftEvents: "elections", "선거";
+    Selects: "selects {}", "셀렉터 {}";
+    NoSelector: "selects nothing", "셀렉터 없음";
+    Endpoints: "{} of {} endpoints ready", "엔드포인트 {}개 준비됨 (전체 {}개)";
+    NoEndpoints: "No pod carries these labels: connections are refused.", "이 레이블을 가진 파드가 없어 연결이 거부됩니다.";
+    PickOne: "one of {}, at random", "{}개 중 하나를 무작위로";
+    RulesWritten: "{}: rules written in {}", "{}: 규칙 기록 {}";
+    Wanted: "{} of {} ready", "{}/{} 준비됨";
+    Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";
+    RevisionShort: "rev {}", "리비전 {}";
+    Restarts: "{} restarts", "재시작 {}회";
+    On: "on {}", "노드 {}";
+    Life: "what happened to it", "지나온 길";
+    // -- hops
+    HopStage: "api: {}", "api: {}";
+    HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
+    HopStoredPlain: "etcd: stored", "etcd: 저장";
+    HopAnswered: "api → {}: {} {}", "api → {}: {} {}";
+    HopAsked: "{} → api: {} {}", "{} → api: {} {}";
+    HopAskedRevision: "{} → api: {} {}, revision {}", "{} → api: {} {}, 리비전 {}";
+    HopScheduled: "scheduler: {} of {} nodes fit, chose {}", "스케줄러: 노드 {}/{}개 통과, {} 선택";
+    HopNobody: "scheduler: none of {} nodes fits", "스케줄러: 노드 {}개 중 맞는 것이 없음";
+    HopBound: "scheduler: bound to {}", "스케줄러: {} 노드에 배정";
+    BriefAsked: "{} → rev {}", "{} → 리비전 {}";
+    BriefStored: "etcd: revision {}", "etcd: 리비전 {}";
+    BriefScheduled: "scheduler: {} of {}, {}", "스케줄러: {}/{}, {}";
+    BriefFit: "{} of {} fit: {}", "{}/{} 통과: {}";
+    BriefBound: "scheduler: → {}", "스케줄러: → {}";
+    HopKubelet: "kubelet {}: {}", "kubelet {}: {}";
+    HopProxy: "proxy {}: {} rules, {} changed", "proxy {}: 규칙 {}개, {}개 바뀜";
+    HopTold: "{}: {}", "{}: {}";
+    // -- time
+    TimeTitle: "time: what was done, newest first", "시간: 지금까지 한 일, 최근 것부터";
+    TimeNone: "Nothing was changed yet.", "아직 바뀐 것이 없습니다.";
+    TimeHint: "Enter puts `rewind` to just before it on the line   Esc back", "Enter: 그 직전으로 가는 `rewind`를 줄에 적습니다   Esc 닫기";
+    TimeWrites: "{} writes", "쓰기 {}번";
+    // -- help
+    HelpTitle: "help", "도움말";
+    Help:
+        "Above: the lesson, and a live map of the cluster.\n\
+         Below: a real shell. Type kubectl commands there.\n\
+         \n\
+         F1   this help                  F6   next pane (Shift-F6: back)\n\
+         F2   this pane large, or not    F5   the last request: play, pause\n\
+         F3   choose the view            F7 F8   one hop back, forward\n\
+         F4   what was done so far       F10  leave (or `quit` in the shell)\n\
+         \n\
+         Without function keys: Ctrl-] and then 1, 2, 3 … 0, or Tab.\n\
+         Everything else you type in the shell is the shell's, Ctrl-C too.\n\
+         \n\
+         lesson   n next   b back   h hint   c check   a-d answer\n\
+         \x20        or the words in the shell: next back hint check goto solve\n\
+         map      Space play/pause   ← → one hop   ↑↓ another command\n\
+         \x20        1-7 views   + - speed\n\
+         scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
+         mouse    click chooses a pane; hold Shift to mark text\n\
+         \n\
+         {} ready   {} starting   {} leaving   {} failed   {} waiting   {} leader\n\
+         Times are measured ones; the lights run slower, 1/100 at first.",
+        "위: 강의와, 지금 클러스터를 그대로 보여 주는 그림입니다.\n\
+         아래: 진짜 셸입니다. 여기에 kubectl 명령을 입력합니다.\n\
+         \n\
+         F1   이 도움말                  F6   다음 창 (Shift-F6: 이전 창)\n\
+         F2   이 창을 크게, 다시 작게    F5   마지막 요청 재생, 멈춤\n\
+         F3   그림 고르기                F7 F8   한 단계 뒤로, 앞으로\n\
+         F4   지금까지 한 일             F10  나가기 (셸에서는 `quit`)\n\
+         \n\
+         기능 키가 없으면 Ctrl-] 다음에 1, 2, 3 … 0 또는 Tab을 누릅니다.\n\
+         그 밖에 셸에서 누르는 키는 Ctrl-C까지 모두 셸의 것입니다.\n\
+         \n\
+         강의     n 다음   b 이전   h 힌트   c 확인   a-d 답\n\
+         \x20        셸에서 입력해도 됩니다: next back hint check goto solve\n\
+         그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
+         \x20        1-7 그림   + - 속도\n\
+         스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
+         마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
+         \n\
+         {} 준비됨   {} 시작 중   {} 나가는 중   {} 실패   {} 대기   {} 리더\n\
+         시간은 모두 실제로 잰 값이고, 불빛만 느리게 움직입니다(처음에는 1/100).";
+} }
+
+pub fn view_name(view: View) -> (Word, Word) {
+    match view {
+        View::Cluster => (Word::ViewCluster, Word::AsksCluster),
+        View::ControlPlane => (Word::ViewControlPlane, Word::AsksControlPlane),
+        View::Raft => (Word::ViewRaft, Word::AsksRaft),
+        View::Scheduling => (Word::ViewScheduling, Word::AsksScheduling),
+        View::Network => (Word::ViewNetwork, Word::AsksNetwork),
+        View::Rollout => (Word::ViewRollout, Word::AsksRollout),
+        View::Pod => (Word::ViewPod, Word::AsksPod),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::cells;
+    use super::*;
+    use crate::lang::Text;
+
+    #[test]
+    fn texts_fit_the_screen() {
+        for word in Word::ALL {
+            let (english, korean) = word.pair();
+            if matches!(word, Word::Help) {
+                assert_eq!(english.lines().count(), korean.lines().count());
+                for line in english.lines().chain(korean.lines()) {
+                    assert!(cells(line) <= 76, "{} cells: {line}", cells(line));
+                }
+            }
+            if matches!(
+                word,
+                Word::Foot | Word::FootLesson | Word::FootList | Word::FootMap | Word::FootPrefix
+            ) {
+                assert!(cells(english) <= 80 && cells(korean) <= 80, "{word:?}");
+            }
+        }
+    }
+}
