@@ -127,7 +127,7 @@ fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
         || matches!(from, Some(Spot::Kubelet(_)));
     let watch = canvas.sign(if watching { Sign::WatchLit } else { Sign::Watch });
     let tone = |on: bool| if on { Tone::Lit } else { Tone::Strong };
-    let below = if roomy {
+    if roomy {
         // All others watch the API server: they hang below it.
         let middle = api + 6;
         canvas.put(middle, 1, watch, if watching { Tone::Strong } else { Tone::Dim });
@@ -142,8 +142,7 @@ fn path(canvas: &mut Canvas<'_>, model: &Model, roomy: bool) -> usize {
         canvas.put(api + 1, 1, watch, if watching { Tone::Strong } else { Tone::Dim });
         canvas.put(api + 3, 1, "watch", Tone::Dim);
         2
-    };
-    below
+    }
 }
 
 /// A component with a sign: leader, or down.
