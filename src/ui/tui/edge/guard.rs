@@ -24,6 +24,9 @@ impl Taken {
             // The text of a panic belongs on the learner's own screen.
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
+                if crate::ui::tui::terminal::forgiven() {
+                    return; // caught, and told to nobody
+                }
                 give_back();
                 usual(panic);
             }));
