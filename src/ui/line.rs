@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(of("ropewalk status"), own(&["status"]));
         assert_eq!(of("quit"), Line::Quit);
         assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
-        assert_eq!(of("undo 2"), Line::Later("undo".into()));
+        assert_eq!(of("undo 2"), own(&["undo", "--name", "main", "2"]));
         assert_eq!(of("watch"), Line::Later("watch".into()));
         assert_eq!(of("help get"), Line::Help(vec!["get".into()]));
         for nothing in ["", "   ", "# a remark"] {

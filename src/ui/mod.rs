@@ -3,7 +3,8 @@
 //! ## In Kubernetes
 //! There is a terminal, a shell in it, and kubectl. Whoever learns needs all three, and a cluster to talk to.
 //! ## How this one works
-//! [`repl::run`] takes the seat: [`seat`] starts a cluster or joins the one that runs, then lines are read (by rustyline on a
+//! [`repl::run`] takes the seat: [`seat`] starts a cluster or joins the one that runs. On a terminal the interface opens ([`tui`]):
+//! lesson, live map, and a shell pane that runs this same REPL. Without it, and inside that pane, lines are read (by rustyline on a
 //! terminal, plainly from a pipe or a file) and [`line`] decides what each one is:
 //! ```text
 //! get pods            ─┐
@@ -19,7 +20,7 @@
 //! While a line runs, the learner's terminal passes every key on, so editors and pagers work and Ctrl-C reaches the command.
 //! All words for people are one table, in English and Korean ([`texts`]).
 //! ## Left out
-//! The terminal interface with its diagrams, and labs: their words answer that they come later. Shells with a
+//! Labs, whose words answer that they come later. Shells with a
 //! grammar of their own (fish, nu, tcsh) are replaced by bash or sh, which is said.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.

@@ -153,6 +153,7 @@ impl Session {
             Line::Clear => {
                 if self.manner == Manner::Terminal {
                     print!("\x1b[H\x1b[2J\x1b[3J");
+                    let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it
                 }
                 self.last = 0;
             }

@@ -140,6 +140,11 @@ fn given_back(screen: &vt100::Screen) -> bool {
         && !screen.hide_cursor()
 }
 
+/// The shell's last line is an empty prompt.
+fn at_prompt(text: &str) -> bool {
+    text.lines().any(|l| l.trim_matches(['│', ' ']) == "ropewalk>")
+}
+
 /// Processes that belong to this home, by what stands in their environment.
 fn left_over(home: &Home) -> Vec<String> {
     let mark = format!("ROPEWALK_HOME={}", home.path().display()).into_bytes();
@@ -194,13 +199,13 @@ fn from_the_start_to_quit() {
     seat.press("sh -c 'printf \"\\033[?1049hfull of \"; stty size; read x; printf \"\\033[?1049l\"'\r");
     seat.sees("full of 8 78");
     seat.press("\r");
-    seat.until("the prompt again", |_, t| !t.contains("full of") && t.contains("ropewalk>"));
+    seat.until("the prompt again", |_, t| !t.contains("full of 8") && at_prompt(t));
 
     // Another size, another layout; the shell hears of it.
     seat.resize(120, 34);
     seat.until("the large layout", |_, t| t.contains("kube-apiserver") && t.contains("controller-manager"));
-    seat.press("clear\rstty size\r");
-    seat.until("its size", |_, t| t.contains(" 75") && t.contains("ropewalk>"));
+    seat.press("stty size\r");
+    seat.until("its size", |_, t| t.lines().any(|l| l.trim_end_matches(['│', ' ']).ends_with(" 75")));
     seat.resize(50, 12);
     seat.until("one pane", |_, t| t.contains("[shell]") && !t.contains("kube-apiserver"));
     seat.resize(80, 24);
@@ -211,7 +216,7 @@ fn from_the_start_to_quit() {
     seat.sees("Which view?");
     seat.press("4");
     seat.sees("map: scheduling");
-    seat.sees("untolerated taint");
+    seat.sees("✗ untolerated taint");
     seat.press("map pod\r");
     seat.sees("map: pod");
     seat.press("\x1bOP");

@@ -1,6 +1,8 @@
 //! The shell's terminal, emulated: bytes in, a grid of cells out. What programs ask of a terminal is answered here.
 
 use crate::ui::texts::Lang;
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use tui_term::vt100;
 
 /// Lines that can be scrolled back to.
@@ -70,6 +72,16 @@ impl vt100::Callbacks for Asides {
     }
 }
 
+thread_local! {
+    /// The emulator is at work in this thread: its panic is caught.
+    static WORKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A panic in this thread is one of the emulator's, and does not end the interface.
+pub fn forgiven() -> bool {
+    WORKING.get()
+}
+
 pub struct Emulator {
     parser: vt100::Parser<Asides>,
 }
@@ -82,8 +94,19 @@ impl Emulator {
 
     /// Takes in output; what else it asked for comes back.
     pub fn take(&mut self, bytes: &[u8]) -> Asides {
-        self.parser.process(bytes);
+        self.guarded(|parser| parser.process(bytes));
         std::mem::take(self.parser.callbacks_mut())
+    }
+
+    /// vt100 panics over a few strange sequences. A program's output must not end the interface: it gets a fresh screen instead.
+    fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser<Asides>)) {
+        let (rows, columns) = self.size();
+        WORKING.set(true);
+        let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut self.parser)));
+        WORKING.set(false);
+        if done.is_err() {
+            *self = Emulator::new(rows, columns);
+        }
     }
 
     pub fn screen(&self) -> &vt100::Screen {
@@ -105,7 +128,10 @@ impl Emulator {
         if self.size() == (rows, columns) {
             return false;
         }
-        self.parser.screen_mut().set_size(rows, columns);
+        self.guarded(|parser| parser.screen_mut().set_size(rows, columns));
+        if self.size() != (rows, columns) {
+            *self = Emulator::new(rows, columns);
+        }
         true
     }
 

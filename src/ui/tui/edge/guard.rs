@@ -5,9 +5,11 @@ use crossterm::event::{
 };
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use futures::FutureExt;
 use std::io::{self, Write, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::signal::unix::Signal;
 
 /// The terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -22,6 +24,9 @@ impl Taken {
             // The text of a panic belongs on the learner's own screen.
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
+                if crate::ui::tui::terminal::forgiven() {
+                    return; // caught, and told to nobody
+                }
                 give_back();
                 usual(panic);
             }));
@@ -60,9 +65,12 @@ fn give_back() {
 }
 
 /// Gives the terminal back and stops this program, as Ctrl-Z does; returns when it goes on.
-pub fn suspend() -> io::Result<()> {
+pub async fn suspend(continued: &mut Signal) -> io::Result<()> {
+    while continued.recv().now_or_never().is_some() {} // of an earlier time
     give_back();
     // SIGSTOP cannot be caught, so this is the one way that stops whoever listens for SIGTSTP.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), nix::sys::signal::Signal::SIGSTOP)?;
+    // Another thread may have taken the signal: this one would run on for a moment, and draw.
+    continued.recv().await;
     enter()
 }

@@ -14,10 +14,10 @@ use crate::ui::texts::Lang;
 use crossterm::event as keyboard;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::layout::Size;
+use ratatui::layout::{Rect, Size};
 use std::io::{self, Stdout, Write, stdout};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -42,6 +42,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut hung_up = signal(SignalKind::hangup())?;
     let mut stopped = signal(SignalKind::from_raw(nix::libc::SIGTSTP))?;
+    let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
     let taken = Taken::take()?;
     // Asked on the other screen: the learner's own stays as it is.
     let answer = probe::ask()?;
@@ -92,7 +93,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
             _ = terminated.recv() => break 128 + 15,
             _ = hung_up.recv() => break 128 + 1,
             _ = stopped.recv() => {
-                suspend(&mut screen, &mut model, opened)?;
+                suspend(&mut screen, &mut model, opened, &mut continued).await?;
                 dirty = true;
                 continue;
             }
@@ -138,7 +139,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
                 }
                 Effect::Bell => out(b"\x07"),
                 Effect::Copy(bytes) => out(&bytes),
-                Effect::Suspend => suspend(&mut screen, &mut model, opened)?,
+                Effect::Suspend => suspend(&mut screen, &mut model, opened, &mut continued).await?,
                 Effect::Quit(code) => quit = Some(code),
             }
         }
@@ -186,15 +187,17 @@ fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::R
     Ok(())
 }
 
-fn suspend(
+async fn suspend(
     screen: &mut Terminal<CrosstermBackend<Stdout>>,
     model: &mut Model,
     opened: Instant,
+    continued: &mut Signal,
 ) -> io::Result<()> {
-    guard::suspend()?;
+    guard::suspend(continued).await?;
     // The window may have another size now, and holds whatever the learner's shell left there.
     let (columns, rows) = terminal::size();
     model.now = opened.elapsed();
     model.size = Size::new(columns, rows);
-    screen.clear()
+    // Not `clear`, which asks the terminal where its cursor is: the keyboard's thread would take the answer.
+    screen.resize(Rect::new(0, 0, columns, rows))
 }

@@ -46,11 +46,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         let refused = verdict["refused"].as_array().and_then(|r| r.first());
         match refused {
             Some(refused) => {
-                let text = format!(
-                    "{} {}",
-                    canvas.sign(Sign::Unmet),
-                    refused["reason"].as_str().unwrap_or_default()
-                );
+                let text = format!("{} {}", canvas.sign(Sign::Unmet), reason(refused, wide));
                 canvas.put_in(1 + first, y, canvas.width() - first - 1, &text, Tone::Bad);
             }
             None => {
@@ -73,4 +69,12 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         None => canvas.word(Word::ChosenNobody, &[]),
     };
     canvas.put(1, last, &text, if chosen.is_some() { Tone::Strong } else { Tone::Warn });
+}
+
+/// Why a node was refused; in little room without the words that all reasons begin with.
+fn reason(refused: &serde_json::Value, wide: bool) -> &str {
+    let whole = refused["reason"].as_str().unwrap_or_default();
+    let short =
+        whole.strip_prefix("node(s) had ").or_else(|| whole.strip_prefix("node(s) ")).unwrap_or(whole);
+    if wide { whole } else { short }
 }
