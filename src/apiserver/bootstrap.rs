@@ -68,8 +68,22 @@ pub async fn run(state: &State) -> Result<(), Status> {
     let mut wanted = namespaces();
     wanted.extend(priorities());
     wanted.extend(policy::objects());
-    wanted.push(kubernetes_service(state));
-    wanted.extend(kubernetes_endpoints(state));
+    wanted.extend(own(state));
+    ensure(state, wanted).await
+}
+
+/// What is made again whenever somebody deletes it: the namespaces of the system and the API server's own service.
+pub async fn keep(state: &State) -> Result<(), Status> {
+    let mut wanted = namespaces();
+    wanted.extend(own(state));
+    ensure(state, wanted).await
+}
+
+fn own(state: &State) -> Vec<Value> {
+    std::iter::once(kubernetes_service(state)).chain(kubernetes_endpoints(state)).collect()
+}
+
+async fn ensure(state: &State, wanted: Vec<Value>) -> Result<(), Status> {
     let mut wanted: Vec<(&'static Kind, Value)> =
         wanted.into_iter().filter_map(|o| Some((policy::kind_of(&o)?, o))).collect();
     for (kind, object) in &mut wanted {

@@ -78,6 +78,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often old revisions are forgotten, as upstream's compactor does.
 const COMPACT_EVERY: Duration = Duration::from_secs(300);
+/// How often the `kubernetes` service is looked after, as upstream's.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Revisions that are always kept.
 const KEEP_REVISIONS: i64 = 5_000;
 /// Revisions that are kept, at most, so that the oldest step can be undone.
@@ -232,6 +234,12 @@ async fn start(state: Arc<State>) {
     }
     state.started.send_replace(true);
     tracing::info!(version = crate::api::VERSION, "serving");
+    loop {
+        clock::sleep(KEEP_EVERY).await;
+        if let Err(status) = bootstrap::keep(&state).await {
+            tracing::warn!(message = status.message, "what belongs to every cluster cannot be kept");
+        }
+    }
 }
 
 /// Forgets history, all but the recent.

@@ -70,7 +70,7 @@ pub async fn run(
 }
 
 fn paper(lang: Lang) -> Paper {
-    Paper { lang, width: Paper::WIDEST, colour: false }
+    Paper { lang, width: Paper::WIDEST, colour: false, beside: false }
 }
 
 /// Progress comes from the cluster if it runs; the list itself needs none.

@@ -22,8 +22,21 @@ use args::{Args, Command};
 use clap::Parser;
 use std::ffi::OsString;
 
+/// Whoever reads our output may stop reading (`… | head`): that ends us quietly, as it ends every program.
+fn end_with_the_reader() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if said.starts_with("failed printing to stdout") {
+            std::process::exit(141);
+        }
+        others(panic);
+    }));
+}
+
 /// Runs one command line and returns the exit code.
 pub fn run(args: Vec<OsString>) -> i32 {
+    end_with_the_reader();
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {

@@ -248,6 +248,7 @@ impl Actor {
                 let _ = reply.send(Reply::Error(text));
                 return;
             }
+            self.engine.answers.clear(); // what was answered before the learner acted proves nothing
             let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| crate::clock::scaled(s.hold));
             let needs = self.engine.recorder.of_plural.clone();
             self.waiters.push(Waiter { lang, reply, needs, deadline: Instant::now() + hold + PATIENCE });
@@ -383,8 +384,12 @@ impl Actor {
             let step = &lesson.steps[at];
             let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
             if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
-                let _ = self.teacher.play(&step.solution).await; // a refusal may be what the step is about
-                notices.push((Word::Played, vec![step.solution.join(" · ")]));
+                // A refusal may be what the step is about; what needs a shell is left to the learner.
+                let word = match self.teacher.play(&step.solution).await {
+                    Err(Error::Shell { .. }) => Word::NotPlayed,
+                    _ => Word::Played,
+                };
+                notices.push((word, vec![step.solution.join(" · ")]));
             }
         }
         if visited && !self.restore(&lesson.id, &lesson.steps[to].id).await {

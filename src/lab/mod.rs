@@ -61,6 +61,8 @@ pub enum Error {
     Newer { path: PathBuf, found: u64, known: u32 },
     #[error("{} is damaged: {why}; move it away to begin anew", path.display())]
     Damaged { path: PathBuf, why: String },
+    #[error("the line {line:?} needs a shell")]
+    Shell { line: String },
     #[error("the line {line:?} cannot be run: {why}")]
     Line { line: String, why: String },
     #[error(transparent)]

@@ -36,6 +36,7 @@ impl Teacher {
             let (text, may_fail) =
                 line.strip_prefix('-').map_or((line.as_str(), false), |rest| (rest.trim_start(), true));
             match self.line(text, input).await {
+                Err(_) if !is_plain(text) => return Err(Error::Shell { line }),
                 Err(why) if !may_fail => return Err(Error::Line { line, why }),
                 _ => {}
             }
@@ -73,6 +74,14 @@ impl Teacher {
         let ask = Ask::Kill { component: component.into(), node };
         control.ask(&ask).await.map(drop).map_err(|e| e.to_string())
     }
+}
+
+/// Nothing in it only a shell could do.
+fn is_plain(line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    let known =
+        ["fault", "k", "kubectl"].contains(&word) || table::root().children().any(|v| v.name() == word);
+    known && !line.contains(['|', '>', '<', ';', '$', '`'])
 }
 
 /// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`.

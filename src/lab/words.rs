@@ -22,6 +22,7 @@ texts! {
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}", "강의 준비에 실패했습니다: {}";
     NoRewind: "The step begins with the objects as they are now: what they were when it began is no longer kept.", "이 단계는 지금 있는 오브젝트 그대로 시작합니다. 시작할 때의 상태는 더 이상 보관되어 있지 않습니다.";
+    NotPlayed: "An earlier step needs your shell; run its lines first, or `goto` it: {}", "앞 단계에는 셸이 필요합니다. 다음 줄을 먼저 실행하거나 `goto`로 그 단계로 가세요: {}";
     Played: "Played for you, as the teacher: {}", "앞 단계를 대신 실행했습니다: {}";
     Broken: "Some lessons could not be read: {}", "읽지 못한 강의가 있습니다: {}";
     Progress: "Your progress cannot be kept: {}", "진행 상황을 저장할 수 없습니다: {}";

@@ -76,6 +76,8 @@ pub struct Paper {
     pub lang: Lang,
     pub width: usize,
     pub colour: bool,
+    /// The lesson stands beside it on the same screen, so only the news is told.
+    pub beside: bool,
 }
 
 impl Paper {
@@ -108,7 +110,11 @@ impl Paper {
         }
         let at = self.say(Say::LessonStep, &[&(view.step + 1).to_string(), &view.steps.to_string()]);
         let number = view.id.rsplit('/').next().unwrap_or_default();
-        let mut out = self.bold(&format!("── {number} {} · {at} ──", view.title)) + "\n\n";
+        let mut out = self.bold(&format!("── {number} {} · {at} ──", view.title)) + "\n";
+        if self.beside {
+            return out;
+        }
+        out.push('\n');
         for notice in &view.notices {
             out.push_str(&self.marked("! ", notice));
         }
@@ -154,10 +160,13 @@ impl Paper {
     pub fn over(&self, view: &LessonView) -> String {
         let word = if view.state == State::Solved { Say::LessonSolved } else { Say::LessonDone };
         let mut out = self.bold(&self.say(word, &[])) + "\n";
-        for told in &view.debrief {
+        if self.beside && !view.finished {
+            return out;
+        }
+        for told in view.debrief.iter().filter(|_| !self.beside) {
             out.push_str(&self.prose(told, "  "));
         }
-        if !view.also.is_empty() {
+        if !view.also.is_empty() && !self.beside {
             out.push_str(&format!("{}\n", self.say(Say::LessonAlso, &[])));
             for lines in &view.also {
                 for line in lines {
@@ -265,7 +274,7 @@ mod tests {
             ..LessonView::default()
         }
     }
-    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false };
+    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false, beside: false };
 
     #[test]
     fn a_step_is_shown_with_its_task_and_checks() {

@@ -16,7 +16,8 @@ impl Session {
     fn paper(&self) -> Paper {
         let terminal = self.manner == Manner::Terminal;
         let width = if terminal { usize::from(terminal::size().0) } else { Paper::WIDEST };
-        Paper { lang: self.lang(), width: width.min(Paper::WIDEST), colour: terminal && terminal::colours() }
+        let colour = terminal && terminal::colours();
+        Paper { lang: self.lang(), width: width.min(Paper::WIDEST), colour, beside: self.in_pane }
     }
 
     /// Does the open step wait for the answer to its question?

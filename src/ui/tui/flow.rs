@@ -291,6 +291,7 @@ impl Traffic {
             && let Some(request) = &record.request
             && !request.session.is_empty()
             && !request.user.starts_with("system:")
+            && request.user != crate::lab::TEACHER
         {
             let micros = i64::try_from(record.took_us).unwrap_or_default();
             let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);

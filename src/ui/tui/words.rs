@@ -35,7 +35,7 @@ texts! { pub enum Word {
     LessonList: "Lessons", "강의 목록";
     LessonListHint: "F6 moves here, ↑↓ choose, Enter opens. Or type `lesson {}` in the shell.", "F6으로 이 창에 온 뒤 ↑↓로 고르고 Enter로 엽니다. 셸에서 `lesson {}`을 입력해도 됩니다.";
     LessonNone: "There are no lessons here yet.", "아직 강의가 없습니다.";
-    PredictAsk: "Guess first: F6, then a letter", "먼저 예측해 보세요: F6을 누르고 글자를 고르세요";
+    PredictAsk: "Guess first: type the letter", "먼저 예측해 보세요: 글자를 입력하세요";
     PredictSaid: "You said {}.", "예측: {}";
     PredictRight: "You said {}: right.", "예측은 {}였고 맞았습니다.";
     PredictWrong: "You said {}; it was {}.", "예측은 {}였지만 답은 {}입니다.";

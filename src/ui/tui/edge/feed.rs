@@ -177,6 +177,7 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
 
 /// Follows the lesson, in a language.
 pub async fn lesson(place: Place, lang: Lang, tell: Sender<Event>) {
+    let mut welcomed = false;
     loop {
         if let Ok(mut control) = Control::connect(&place).await {
             let mut answer = ask_teacher(&mut control, lang, view::Ask::Follow).await;
@@ -184,7 +185,11 @@ pub async fn lesson(place: Place, lang: Lang, tell: Sender<Event>) {
                 let event = match answer {
                     Ok(Some(value)) => match serde_json::from_value::<LessonView>(value) {
                         Ok(view) => {
-                            if view.id.is_empty() {
+                            // Whoever comes for the first time is led to the first lesson.
+                            let begun = view.id.is_empty()
+                                && !std::mem::replace(&mut welcomed, true)
+                                && begin(&place, lang).await;
+                            if view.id.is_empty() && !begun {
                                 question(place.clone(), lang, view::Ask::List, tell.clone()).await;
                             }
                             Event::Lesson(Box::new(view))
@@ -201,6 +206,14 @@ pub async fn lesson(place: Place, lang: Lang, tell: Sender<Event>) {
             }
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Opens the first lesson that is not finished; false if there is none.
+async fn begin(place: &Place, lang: Lang) -> bool {
+    match Control::connect(place).await {
+        Ok(mut control) => ask_teacher(&mut control, lang, view::Ask::Next).await.is_ok(),
+        Err(_) => false,
     }
 }
 

@@ -188,10 +188,10 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
 fn doing(model: &Model, view: &LessonView, room: usize) -> Vec<Line<'static>> {
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
-    let waiting = view.predict.as_ref().is_some_and(|p| p.chosen.is_none());
     // What is done needs no room any more: the explanation does.
     let over = view.state != State::Open;
-    if let Some(predict) = &view.predict {
+    let waiting = !over && view.predict.as_ref().is_some_and(|p| p.chosen.is_none());
+    if let Some(predict) = view.predict.as_ref().filter(|p| !over || p.chosen.is_some()) {
         question(predict, model, room, &mut out);
     }
     if over && !view.checks.is_empty() {
