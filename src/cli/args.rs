@@ -51,6 +51,13 @@ pub enum Output {
     Json,
 }
 
+/// How a trace may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Picture {
+    Json,
+    Svg,
+}
+
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Start a cluster
@@ -142,7 +149,8 @@ pub enum Command {
     /// What the last command, a request, or an object went through, hop by hop
     #[command(after_help = "Examples:
   ropewalk trace                 the last kubectl command
-  ropewalk trace pod/web         everything about one object (in namespace default, or NAMESPACE/KIND/NAME)")]
+  ropewalk trace pod/web         everything about one object (in namespace default, or NAMESPACE/KIND/NAME)
+  ropewalk trace -o svg > a.svg  as a picture")]
     Trace {
         /// LAST, a request's id, KIND/NAME or NAMESPACE/KIND/NAME
         #[arg(default_value = "LAST")]
@@ -150,7 +158,7 @@ pub enum Command {
         #[arg(long, default_value = "main")]
         name: String,
         #[arg(short, long, value_enum)]
-        output: Option<Output>,
+        output: Option<Picture>,
     },
     /// Explain the last refusal, or what is the matter with an object
     #[command(after_help = "Examples:

@@ -1,20 +1,23 @@
 //! `trace`: the path of a command through the cluster, with times.
 
-use super::args::Output;
+use super::args::Picture;
 use crate::cluster::control::{Ask, Control, Trace};
 use crate::cluster::home::Home;
 use crate::tap::Record;
 
-pub async fn trace(name: &str, what: String, output: Option<Output>) -> anyhow::Result<i32> {
+pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let mut control = Control::connect(&place).await?;
     let answer = control.ask(&Ask::Trace { what: parse(&what) }).await?;
-    if output == Some(Output::Json) {
+    if output == Some(Picture::Json) {
         println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(0);
     }
     let records: Vec<Record> = serde_json::from_value(answer)?;
-    print!("{}", table(&records));
+    match output {
+        Some(Picture::Svg) => print!("{}", svg(&records)),
+        _ => print!("{}", table(&records)),
+    }
     Ok(if records.is_empty() { 1 } else { 0 })
 }
 
@@ -40,12 +43,22 @@ fn parse(what: &str) -> Trace {
     }
 }
 
-/// One line a hop: time since the first one, who, what, to which object, how long it took. The stages of one API request are one line;
-/// requests that only write Events are left out (they are told by nobody but the recorder). `-o json` has every record.
-pub fn table(records: &[Record]) -> String {
-    let Some(first) = records.first() else { return "nothing was recorded\n".into() };
+/// One hop as people are told of it.
+struct Row {
+    /// Since the first hop began, in milliseconds: its beginning and its end.
+    from: f64,
+    to: f64,
+    who: String,
+    object: String,
+    what: String,
+}
+
+/// The hops worth telling. The stages of one API request are one row; requests that only write Events are left out (they are told by nobody
+/// but the recorder). `-o json` has every record.
+fn rows(records: &[Record]) -> Vec<Row> {
+    let Some(first) = records.first() else { return vec![] };
     let start = first.at - std::time::Duration::from_micros(first.took_us);
-    let mut out = String::new();
+    let mut out = Vec::new();
     for (at, record) in records.iter().enumerate() {
         let resource = record.object.as_ref().map_or("", |o| o.resource.as_str());
         if matches!(resource, "events" | "leases") {
@@ -64,8 +77,8 @@ pub fn table(records: &[Record]) -> String {
                 (request_line(request, &stages), written)
             }
         };
-        let since = (record.at - start).total(jiff::Unit::Millisecond).unwrap_or_default();
-        let name = object.object.as_ref().map_or(String::new(), |o| {
+        let to = (record.at - start).total(jiff::Unit::Millisecond).unwrap_or_default();
+        let object = object.object.as_ref().map_or(String::new(), |o| {
             match (o.namespace.is_empty(), o.name.is_empty()) {
                 (_, true) => o.resource.clone(),
                 (true, false) => format!("{}/{}", o.resource, o.name),
@@ -75,9 +88,58 @@ pub fn table(records: &[Record]) -> String {
         let node = record.node.trim_start_matches("ropewalk-");
         let who =
             if node.is_empty() { record.component.clone() } else { format!("{} {node}", record.component) };
-        out.push_str(&format!("{since:>8.1} ms  {who:<36} {:<52} {what}\n", name));
+        out.push(Row { from: (to - record.took_us as f64 / 1000.0).max(0.0), to, who, object, what });
     }
     out
+}
+
+/// One line a hop: when it ended, who, to which object, what and how long.
+pub fn table(records: &[Record]) -> String {
+    if records.is_empty() {
+        return "nothing was recorded\n".into();
+    }
+    let line = |r: &Row| format!("{:>8.1} ms  {:<36} {:<52} {}\n", r.to, r.who, r.object, r.what);
+    rows(records).iter().map(line).collect()
+}
+
+/// The same as a picture: a bar a hop on one axis of time, for slides and reports. One file, no script, readable without colour.
+pub fn svg(records: &[Record]) -> String {
+    let (row_height, top, left, axis) = (22.0, 40.0, 270.0, 420.0);
+    let rows = rows(records);
+    let end = rows.iter().map(|r| r.to).fold(1.0, f64::max);
+    let height = top + row_height * rows.len() as f64 + 20.0;
+    let x = |ms: f64| left + ms / end * axis;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1400\" height=\"{height}\" font-family=\"monospace\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+    );
+    for tick in 0..=4 {
+        let ms = end * f64::from(tick) / 4.0;
+        out.push_str(&format!(
+            "<line x1=\"{0:.1}\" y1=\"28\" x2=\"{0:.1}\" y2=\"{1}\" stroke=\"#cccccc\"/><text x=\"{0:.1}\" y=\"22\" text-anchor=\"middle\" fill=\"#555555\">{ms:.1} ms</text>\n",
+            x(ms),
+            height - 15.0
+        ));
+    }
+    for (at, row) in rows.iter().enumerate() {
+        let y = top + row_height * at as f64;
+        let wide = (x(row.to) - x(row.from)).max(2.0);
+        out.push_str(&format!(
+            "<g><title>{2} {3}: {4}</title><text x=\"8\" y=\"{0:.1}\">{2}</text><rect x=\"{1:.1}\" y=\"{5:.1}\" width=\"{wide:.1}\" height=\"12\" fill=\"#1f6feb\" stroke=\"#0b3d91\"/><text x=\"{6:.1}\" y=\"{0:.1}\">{3} {4}</text></g>\n",
+            y + 10.0,
+            x(row.from),
+            escape(&row.who),
+            escape(&row.object),
+            escape(&row.what),
+            y,
+            left + axis + 16.0
+        ));
+    }
+    out + "</svg>\n"
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// An API request: its stages with their times, and what came of it.
@@ -168,5 +230,8 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains("admit 0.00, commit 0.00, revision 7, 201 in"), "{text}");
         assert!(lines[1].contains("kubelet worker") && lines[1].contains("start"), "{text}");
+        let picture = svg(&records);
+        assert_eq!(picture.matches("<g>").count(), 2, "{picture}");
+        assert!(picture.contains("revision 7, 201 in") && picture.ends_with("</svg>\n"), "{picture}");
     }
 }

@@ -7,6 +7,7 @@ mod exercise;
 mod floors;
 mod kubectl;
 mod leaks;
+mod lessons;
 mod oracle;
 mod repl;
 mod shell;
