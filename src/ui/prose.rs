@@ -1,7 +1,7 @@
 //! Markdown as lines of a terminal: wrapped by cells, not by characters, since a Korean syllable takes two. What stands out is told by style, so that
 //! the REPL can print it and the terminal interface can paint it.
 
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How a piece of text stands out.
@@ -24,6 +24,9 @@ pub struct Span {
 
 /// One line of the terminal.
 pub type Row = Vec<Span>;
+
+/// The mark of an item in a list without numbers.
+pub const BULLET: &str = "·";
 
 /// Cells that a text takes.
 pub fn cells(text: &str) -> usize {
@@ -133,16 +136,15 @@ impl Page {
                         *number += 1;
                         format!("{}. ", *number - 1)
                     }
-                    _ => "· ".into(),
+                    _ => format!("{BULLET} "),
                 });
             }
             Tag::BlockQuote(_) => {
                 self.gap();
                 self.quote += 1;
             }
-            Tag::CodeBlock(kind) => {
+            Tag::CodeBlock(_) => {
                 self.gap();
-                let _ = matches!(kind, CodeBlockKind::Fenced(_));
                 self.code = Some(String::new());
             }
             Tag::Table(_) => self.gap(),

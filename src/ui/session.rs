@@ -244,6 +244,7 @@ impl Session {
         use std::os::unix::process::{CommandExt, ExitStatusExt};
         let mut command = Command::new("/proc/self/exe");
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
+        command.env(settings::LANG_VARIABLE, super::lesson::tag(self.lang()));
         if self.manner == Manner::Pipe {
             command.stdin(Stdio::null());
         }

@@ -23,9 +23,13 @@ pub fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
     std::fs::rename(fresh, path)
 }
 
-/// `--lang`, else the saved choice, else `LC_ALL` or `LANG`.
+/// The language of the REPL that started this program.
+pub const LANG_VARIABLE: &str = "ROPEWALK_LANG";
+
+/// `--lang`, else the language of the REPL that asks, else the saved choice, else `LC_ALL` or `LANG`.
 pub fn language(asked: Option<Lang>, home: &Home) -> Lang {
-    asked.or_else(|| saved(home)).unwrap_or_else(from_environment)
+    let of_repl = || std::env::var(LANG_VARIABLE).ok().and_then(|v| Lang::parse(&v));
+    asked.or_else(of_repl).or_else(|| saved(home)).unwrap_or_else(from_environment)
 }
 
 pub fn from_environment() -> Lang {

@@ -1,119 +1,59 @@
-//! The small part of Markdown that lessons are written in, as lines of the terminal.
+//! Markdown painted for the interface: laid out as in the REPL, dressed in the colours of the frame.
 
 use super::look::{Look, Tone};
-use super::text::{Piece, wrap};
-use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use super::text::{Piece, cells, wrap};
+use crate::ui::prose::{self, Row, lay_out};
 use ratatui::style::{Modifier, Style};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
-/// Headings, paragraphs, lists, emphasis, code. Anything else is shown as its text. Blocks stand an empty line apart.
+/// Lines of at most `room` cells.
 pub fn lines(text: &str, room: usize, look: Look) -> Vec<Line<'static>> {
-    let mut out: Vec<Line<'static>> = Vec::new();
-    let mut pieces: Vec<Piece> = Vec::new();
-    let mut styles: Vec<Style> = vec![Style::new()];
-    let mut lists: Vec<Option<u64>> = Vec::new();
-    let mut marker: Option<String> = None;
-    let mut code = false;
-    let style = |styles: &[Style]| styles.last().copied().unwrap_or_default();
-    let text = strip_anchors(text);
-    for event in Parser::new(&text) {
-        match event {
-            Event::Start(Tag::Heading { .. }) => styles.push(look.tone(Tone::Title)),
-            Event::Start(Tag::Strong) => styles.push(style(&styles).add_modifier(Modifier::BOLD)),
-            Event::Start(Tag::Emphasis) => styles.push(style(&styles).add_modifier(Modifier::ITALIC)),
-            Event::End(TagEnd::Strong | TagEnd::Emphasis) => {
-                styles.pop();
-            }
-            Event::Start(Tag::List(start)) => {
-                // A list inside an item: what was said so far stands before it.
-                block(&mut out, &mut pieces, room, &lists, &mut marker, false);
-                lists.push(start);
-            }
-            Event::End(TagEnd::List(_)) => {
-                lists.pop();
-                gap(&mut out, lists.is_empty());
-            }
-            Event::Start(Tag::Item) => {
-                let sign = match lists.last_mut() {
-                    Some(Some(n)) => {
-                        *n += 1;
-                        format!("{}. ", *n - 1)
-                    }
-                    _ => format!("{} ", if look.ascii { "-" } else { "•" }),
-                };
-                marker = Some(sign);
-            }
-            Event::End(TagEnd::Item) => block(&mut out, &mut pieces, room, &lists, &mut marker, false),
-            Event::Start(Tag::CodeBlock(_)) => code = true,
-            Event::End(TagEnd::CodeBlock) => {
-                code = false;
-                gap(&mut out, true);
-            }
-            Event::Text(text) if code => {
-                for line in text.lines() {
-                    out.extend(wrap(
-                        &[Piece::new(line.replace(' ', "\u{a0}"), look.tone(Tone::Code))],
-                        room,
-                        "  ",
-                        "    ",
-                    ));
-                }
-            }
-            Event::Text(text) => pieces.push(Piece::new(text.to_string(), style(&styles))),
-            Event::Code(text) => {
-                let code = style(&styles).patch(look.tone(Tone::Code)).add_modifier(Modifier::BOLD);
-                pieces.push(Piece::new(text.to_string(), code));
-            }
-            Event::SoftBreak | Event::HardBreak => pieces.push(Piece::new(" ", style(&styles))),
-            Event::Html(text) | Event::InlineHtml(text) => {
-                pieces.push(Piece::new(text.to_string(), style(&styles)))
-            }
-            Event::End(TagEnd::Heading(_)) => {
-                styles.pop();
-                block(&mut out, &mut pieces, room, &lists, &mut marker, true);
-            }
-            Event::End(TagEnd::Paragraph) => {
-                let apart = lists.is_empty();
-                block(&mut out, &mut pieces, room, &lists, &mut marker, apart);
-            }
-            _ => {}
-        }
+    lay_out(&strip_anchors(text), room).into_iter().flat_map(|row| paint(row, room, look)).collect()
+}
+
+/// A row of code may be wider than its room: it is broken there, and its rest stands further in.
+fn paint(row: Row, room: usize, look: Look) -> Vec<Line<'static>> {
+    let wide: usize = row.iter().map(|s| cells(&s.text)).sum();
+    if wide > room {
+        let pieces: Vec<Piece> = row
+            .iter()
+            .map(|s| {
+                Piece::new(s.text.trim_start().replace(' ', "\u{a0}"), dress(s.style, Style::new(), look))
+            })
+            .collect();
+        return wrap(&pieces, room, "  ", "    ");
     }
-    block(&mut out, &mut pieces, room, &lists, &mut marker, false);
-    while out.last().is_some_and(|l| l.width() == 0) {
-        out.pop();
+    let span = |s: prose::Span| {
+        let text = if look.ascii { s.text.replace(prose::BULLET, "-") } else { s.text };
+        Span::styled(text, dress(s.style, Style::new(), look))
+    };
+    vec![Line::from(row.into_iter().map(span).collect::<Vec<_>>())]
+}
+
+fn dress(style: prose::Style, under: Style, look: Look) -> Style {
+    let mut out = under;
+    if style.heading {
+        out = out.patch(look.tone(Tone::Title));
+    }
+    if style.code {
+        out = out.patch(look.tone(Tone::Code)).add_modifier(Modifier::BOLD);
+    }
+    for (on, modifier) in [(style.bold, Modifier::BOLD), (style.italic, Modifier::ITALIC)] {
+        if on {
+            out = out.add_modifier(modifier);
+        }
     }
     out
 }
 
 /// One paragraph, for a place where it stands behind a sign: emphasis and code, no blocks.
 pub fn inline(text: &str, style: Style, look: Look) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let mut styles = vec![style];
-    for event in Parser::new(text) {
-        let here = styles.last().copied().unwrap_or_default();
-        match event {
-            Event::Start(Tag::Strong) => styles.push(here.add_modifier(Modifier::BOLD)),
-            Event::Start(Tag::Emphasis) => styles.push(here.add_modifier(Modifier::ITALIC)),
-            Event::End(TagEnd::Strong | TagEnd::Emphasis) => {
-                styles.pop();
-            }
-            Event::Code(text) => {
-                pieces.push(Piece::new(
-                    text.to_string(),
-                    here.patch(look.tone(Tone::Code)).add_modifier(Modifier::BOLD),
-                ));
-            }
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => {
-                pieces.push(Piece::new(text.to_string(), here))
-            }
-            Event::SoftBreak | Event::HardBreak | Event::End(TagEnd::Paragraph) => {
-                pieces.push(Piece::new(" ", here))
-            }
-            _ => {}
-        }
-    }
-    pieces
+    let rows = lay_out(text, usize::from(u16::MAX)).into_iter().filter(|row| !row.is_empty());
+    let dressed = |row: Row| {
+        let pieces = row.into_iter().map(|s| Piece::new(s.text, dress(s.style, style, look)));
+        pieces.chain([Piece::new(" ", style)]).collect::<Vec<_>>()
+    };
+    rows.flat_map(dressed).collect()
 }
 
 /// `## Run it {#run}`: the anchor is for machines.
@@ -123,31 +63,6 @@ fn strip_anchors(text: &str) -> String {
         _ => line.to_string(),
     };
     text.lines().map(keep).collect::<Vec<_>>().join("\n")
-}
-
-fn block(
-    out: &mut Vec<Line<'static>>,
-    pieces: &mut Vec<Piece>,
-    room: usize,
-    lists: &[Option<u64>],
-    marker: &mut Option<String>,
-    apart: bool,
-) {
-    if pieces.is_empty() {
-        return;
-    }
-    let indent = "  ".repeat(lists.len().saturating_sub(1));
-    let first = format!("{indent}{}", marker.take().unwrap_or_default());
-    let rest = " ".repeat(first.chars().count());
-    out.extend(wrap(pieces, room, &first, &rest));
-    pieces.clear();
-    gap(out, apart);
-}
-
-fn gap(out: &mut Vec<Line<'static>>, wanted: bool) {
-    if wanted && out.last().is_some_and(|l| l.width() > 0) {
-        out.push(Line::default());
-    }
 }
 
 #[cfg(test)]
@@ -167,13 +82,13 @@ mod tests {
                 "smallest thing. It",
                 "runs.",
                 "",
-                "• one",
-                "• two words",
+                "· one",
+                "· two words",
                 "",
                 "1. first",
                 "2. second",
                 "",
-                "  kubectl\u{a0}run\u{a0}web"
+                "  kubectl run web"
             ]
         );
     }
