@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "do")]
 pub enum Ask {
+    /// Is anybody there?
+    Hello,
     Status,
     /// Answers with progress lines until the cluster is ready.
     Wait,
@@ -164,6 +166,7 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::i
 async fn answer(server: &Server, ask: Ask) -> Reply {
     let world = &server.world;
     match ask {
+        Ask::Hello => Reply::Ok(Value::Null),
         Ask::Status => {
             let progress = server.progress.borrow().clone();
             let nodes: Vec<Value> = world
@@ -273,7 +276,12 @@ impl Control {
         let stream =
             UnixStream::connect(place.socket()).await.map_err(|_| Error::NotRunning(place.name.clone()))?;
         let (read, write) = stream.into_split();
-        Ok(Control { lines: BufReader::new(read).lines(), write })
+        let mut control = Control { lines: BufReader::new(read).lines(), write };
+        // The kernel takes connections for a process that is just dying.
+        match control.ask(&Ask::Hello).await {
+            Ok(_) => Ok(control),
+            Err(_) => Err(Error::NotRunning(place.name.clone())),
+        }
     }
 
     /// One question, one answer.

@@ -38,7 +38,8 @@ impl Lessons {
             async move {
                 loop {
                     views.changed().await.ok()?;
-                    let view = views.borrow_and_update().get(&lang).cloned().unwrap_or_default();
+                    // Before the engine has read its progress there is nothing to see, which is not the same as no open lesson.
+                    let Some(view) = views.borrow_and_update().get(&lang).cloned() else { continue };
                     if last.as_ref() != Some(&view) {
                         return Some((Reply::Ok(json!(view)), (views, Some(view))));
                     }

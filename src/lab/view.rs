@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A question to the engine. Every question names the language of the answer (`en` or `ko`).
+/// A question to the engine. Every question names the language of the answer: `en` or `ko`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Question {

@@ -46,6 +46,14 @@ fn groups() -> BTreeSet<String> {
     found
 }
 
+/// The control groups of the cluster whose processes live in this PID namespace: other clusters on the machine are none of its business.
+fn own_groups(namespace: &str) -> BTreeSet<String> {
+    let of = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let lines: String = in_namespace(namespace).into_iter().map(of).collect();
+    let names = lines.split(['/', '\n']).filter(|part| part.starts_with("ropewalk-"));
+    names.map(String::from).collect()
+}
+
 fn interfaces() -> BTreeSet<String> {
     fs::read_dir("/sys/class/net")
         .into_iter()
@@ -58,7 +66,7 @@ fn interfaces() -> BTreeSet<String> {
 /// Starts a cluster with pods and an open port, ends it with `end`, and counts.
 fn ends(what: &str, end: impl FnOnce(&Cluster)) {
     let home = Home::new();
-    let (mounts_before, groups_before, links_before) = (mounts(), groups(), interfaces());
+    let (mounts_before, links_before) = (mounts(), interfaces());
     let any = any_kubectl();
     let cluster = home.up(&["--workers", "1"]);
     let k = |args: &[&str]| cluster.kubectl(&any, args).ok();
@@ -75,10 +83,18 @@ fn ends(what: &str, end: impl FnOnce(&Cluster)) {
         fs::read_link(format!("/proc/{main}/ns/pid")).expect("a namespace").to_string_lossy().into_owned();
     assert!(in_namespace(&namespace).len() >= 2, "main and zygote live there");
 
+    let own = own_groups(&namespace);
+    assert!(
+        !own.is_empty() || groups().is_empty(),
+        "{what}: processes are in a group where there are groups"
+    );
+
     end(&cluster);
 
     eventually(PATIENCE, || in_namespace(&namespace), Vec::is_empty);
-    eventually(PATIENCE, || groups().difference(&groups_before).cloned().collect::<Vec<_>>(), Vec::is_empty);
+    let left =
+        || groups().into_iter().filter(|g| own.iter().any(|o| g.contains(o.as_str()))).collect::<Vec<_>>();
+    eventually(PATIENCE, left, Vec::is_empty);
     for port in [port, api_port] {
         eventually(
             PATIENCE,

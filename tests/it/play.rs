@@ -1,0 +1,143 @@
+//! Lessons played through the interface, key by key, as a learner would, with what happens to learners in between.
+
+use super::seat::{Seat, nothing_is_left};
+use super::support::{Home, capable, kill, turn};
+use serde_yaml::Value;
+use std::path::Path;
+
+/// What a learner types in a step.
+struct Step {
+    answer: Option<String>,
+    lines: Vec<String>,
+}
+
+fn steps(lesson: &str) -> Vec<Step> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons/first-voyage");
+    let dirs = std::fs::read_dir(root).expect("lessons");
+    let dir = dirs
+        .flatten()
+        .map(|d| d.path())
+        .find(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("{lesson}-"))));
+    let text = std::fs::read_to_string(dir.expect("the lesson").join("lesson.md")).expect("its text");
+    let front = text.split("---\n").nth(1).expect("front matter");
+    let front: Value = serde_yaml::from_str(front).expect("YAML");
+    let text = |v: &Value| v.as_str().map(String::from);
+    let step = |s: &Value| Step {
+        answer: s.get("predict").and_then(|p| text(&p["answer"])),
+        lines: s["solution"].as_sequence().into_iter().flatten().filter_map(text).collect(),
+    };
+    let steps: Vec<Step> = front["steps"].as_sequence().expect("steps").iter().map(step).collect();
+    assert!(!steps.is_empty());
+    steps
+}
+
+/// The words of a language.
+struct Words {
+    guess: &'static str,
+    done: &'static str,
+    finished: &'static str,
+}
+
+const ENGLISH: Words = Words { guess: "Guess first", done: "Done. next", finished: "is complete" };
+const KOREAN: Words =
+    Words { guess: "먼저 예측", done: "완료했습니다. next", finished: "강의를 마쳤습니다" };
+
+/// Plays one step; `between` is what happens between the guess and the deed.
+fn play(seat: &Seat, words: &Words, at: usize, step: &Step, between: impl FnOnce(&Seat)) {
+    seat.sees(&format!(" {}/", at + 1));
+    if let Some(answer) = &step.answer {
+        seat.sees(words.guess);
+        seat.press(&format!("{answer}\r"));
+        seat.until("the guess is taken", |_, t| !t.contains(words.guess));
+    }
+    between(seat);
+    for line in &step.lines {
+        seat.press(&format!("{line}\r"));
+    }
+    seat.until("done", |_, t| t.contains(words.done) || t.contains(words.finished));
+}
+
+fn open(home: &Home, lesson: &str, lang: &str) -> Seat {
+    let seat = Seat::start(home, &["learn", lesson, "--name", "t", "--lang", lang], 120, 34);
+    seat.until("the lesson and the shell", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));
+    seat
+}
+
+fn whole(lesson: &str, lang: &str, words: &Words, between: impl Fn(&Seat, usize)) {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let seat = open(&home, &format!("first-voyage/{lesson}"), lang);
+    let steps = steps(lesson);
+    for (at, step) in steps.iter().enumerate() {
+        play(&seat, words, at, step, |seat| between(seat, at));
+        if at + 1 < steps.len() {
+            seat.press("next\r");
+        }
+    }
+    seat.sees(words.finished);
+    seat.press("quit\r");
+    assert_eq!(seat.end(), 0);
+    nothing_is_left(&home);
+}
+
+#[test]
+fn lesson_04_on_a_screen_that_changes_its_size() {
+    whole("04", "en", &ENGLISH, |seat, at| {
+        let (columns, rows) = [(80, 24), (200, 60), (100, 30), (120, 34)][at % 4];
+        seat.resize(columns, rows);
+        seat.sees("ropewalk>");
+    });
+}
+
+#[test]
+fn lesson_06_in_korean_with_commands_that_are_cancelled() {
+    whole("06", "ko", &KOREAN, |seat, at| {
+        seat.press(&format!("sh -c 'echo begun-{at}; exec sleep 100'\r"));
+        seat.until("a command that hangs", |_, t| {
+            t.lines().any(|l| l.trim_matches(['│', ' ']) == format!("begun-{at}"))
+        });
+        seat.press("\x03");
+    });
+}
+
+#[test]
+fn lesson_08_with_what_is_pasted() {
+    whole("08", "en", &ENGLISH, |seat, at| {
+        seat.press(&format!("\x1b[200~echo pasted {at}\x1b[201~\r"));
+        let said = format!("pasted {at}");
+        seat.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == said));
+    });
+}
+
+/// Everything dies after the first step; who comes back finds it done and goes on.
+#[test]
+fn lesson_10_survives_kill_9() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let steps = steps("10");
+    let mut seat = open(&home, "first-voyage/10", "en");
+    play(&seat, &ENGLISH, 0, &steps[0], |_| {});
+    let status = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    kill(status["pids"]["supervisor"].as_i64().expect("a pid") as i32, 9);
+    kill(seat.pid(), 9);
+    seat.child.wait().expect("it ends");
+    nothing_is_left(&home);
+
+    let seat = Seat::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
+    seat.until("where it was left", |_, t| t.contains("10 It heals itself") && t.contains(ENGLISH.done));
+    for (at, step) in steps.iter().enumerate().skip(1) {
+        seat.press("next\r");
+        play(&seat, &ENGLISH, at, step, |_| {});
+    }
+    seat.sees(ENGLISH.finished);
+    seat.press("quit\r");
+    assert_eq!(seat.end(), 0);
+    nothing_is_left(&home);
+}

@@ -1,0 +1,167 @@
+//! Someone at a terminal that answers as real ones do, before the terminal interface of the real program.
+
+use super::support::{Home, ROPEWALK};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use tui_term::vt100;
+
+/// Nothing here takes this long; a hang fails the test with what was seen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Answers where the cursor is: the interface asks before it draws anything but ASCII.
+#[derive(Default)]
+struct Answers(Vec<u8>);
+
+impl vt100::Callbacks for Answers {
+    fn unhandled_csi(
+        &mut self,
+        screen: &mut vt100::Screen,
+        _: Option<u8>,
+        _: Option<u8>,
+        params: &[&[u16]],
+        command: char,
+    ) {
+        if command == 'n' && params == [&[6]] {
+            let (row, column) = screen.cursor_position();
+            self.0.extend(format!("\x1b[{};{}R", row + 1, column + 1).bytes());
+        }
+    }
+}
+
+struct Seen {
+    screen: Mutex<(vt100::Parser<Answers>, bool)>,
+    news: Condvar,
+}
+
+/// Someone at a terminal, who sees what is on it.
+pub struct Seat {
+    pub child: Box<dyn Child + Send + Sync>,
+    keys: Arc<Mutex<Box<dyn Write + Send>>>,
+    seen: Arc<Seen>,
+    master: Box<dyn MasterPty + Send>,
+}
+
+impl Seat {
+    pub fn start(home: &Home, args: &[&str], columns: u16, rows: u16) -> Seat {
+        let pair =
+            native_pty_system().openpty(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
+        let mut command = CommandBuilder::new(ROPEWALK);
+        command.args(args);
+        for (key, value) in [("LANG", "C.UTF-8"), ("SHELL", "/bin/sh"), ("TERM", "xterm-256color")] {
+            command.env(key, value);
+        }
+        command.env("ROPEWALK_HOME", home.path());
+        command.env("HOME", home.path());
+        command.env_remove("LC_ALL");
+        let child = pair.slave.spawn_command(command).unwrap();
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let keys = Arc::new(Mutex::new(pair.master.take_writer().unwrap()));
+        let parser = vt100::Parser::new_with_callbacks(rows, columns, 0, Answers::default());
+        let seen = Arc::new(Seen { screen: Mutex::new((parser, false)), news: Condvar::new() });
+        let (own, answer) = (seen.clone(), keys.clone());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 8192];
+            loop {
+                let n = output.read(&mut bytes).unwrap_or(0);
+                let mut screen = own.screen.lock().unwrap();
+                screen.0.process(&bytes[..n]);
+                screen.1 = n == 0;
+                let answers = std::mem::take(&mut screen.0.callbacks_mut().0);
+                own.news.notify_all();
+                drop(screen);
+                if n == 0 {
+                    return;
+                }
+                let _ = answer.lock().unwrap().write_all(&answers); // it may be gone already
+            }
+        });
+        Seat { child, keys, seen, master: pair.master }
+    }
+
+    /// Waits until the screen is as wanted; returns its text.
+    #[track_caller]
+    pub fn until(&self, what: &str, wanted: impl Fn(&vt100::Screen, &str) -> bool) -> String {
+        let end = Instant::now() + PATIENCE;
+        let mut screen = self.seen.screen.lock().unwrap();
+        loop {
+            let text = screen.0.screen().contents();
+            if wanted(screen.0.screen(), &text) {
+                return text;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!screen.1 && !left.is_zero(), "not seen: {what}; the screen:\n{text}");
+            screen = self.seen.news.wait_timeout(screen, left).unwrap().0;
+        }
+    }
+
+    #[track_caller]
+    pub fn sees(&self, part: &str) -> String {
+        self.until(part, |_, text| text.contains(part))
+    }
+
+    pub fn press(&self, keys: &str) {
+        let mut writer = self.keys.lock().unwrap();
+        writer.write_all(keys.as_bytes()).unwrap();
+        writer.flush().unwrap();
+    }
+
+    pub fn resize(&self, columns: u16, rows: u16) {
+        self.seen.screen.lock().unwrap().0.screen_mut().set_size(rows, columns);
+        self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.process_id().unwrap() as i32
+    }
+
+    /// Its exit code, when the terminal is as it was found.
+    #[track_caller]
+    pub fn end(mut self) -> u32 {
+        let code = self.child.wait().unwrap().exit_code();
+        self.until("the usual screen", |screen, _| given_back(screen));
+        // The reader has the master's name; its settings are the terminal's.
+        let name = self.master.tty_name();
+        if let Some(tty) = name.and_then(|n| std::fs::File::open(n).ok()) {
+            let flags = nix::sys::termios::tcgetattr(&tty).unwrap().local_flags;
+            use nix::sys::termios::LocalFlags;
+            assert!(flags.contains(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG), "{flags:?}");
+        }
+        code
+    }
+}
+
+/// No full screen, no mouse, no brackets around pastes, a cursor.
+pub fn given_back(screen: &vt100::Screen) -> bool {
+    !screen.alternate_screen()
+        && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+        && !screen.bracketed_paste()
+        && !screen.hide_cursor()
+}
+
+/// The shell's last line is an empty prompt.
+pub fn at_prompt(text: &str) -> bool {
+    text.lines().any(|l| l.trim_matches(['│', ' ']) == "ropewalk>")
+}
+
+/// Processes that belong to this home, by what stands in their environment.
+pub fn left_over(home: &Home) -> Vec<String> {
+    let mark = format!("ROPEWALK_HOME={}", home.path().display()).into_bytes();
+    let mut found = vec![];
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environ.split(|b| *b == 0).any(|v| v == mark) {
+            found.push(
+                String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).unwrap_or_default())
+                    .into(),
+            );
+        }
+    }
+    found
+}
+
+#[track_caller]
+pub fn nothing_is_left(home: &Home) {
+    super::support::eventually(Duration::from_secs(10), || left_over(home), |left| left.is_empty());
+}
