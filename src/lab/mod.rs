@@ -29,6 +29,7 @@ pub mod cel;
 pub mod debrief;
 mod engine;
 pub mod format;
+pub mod graded;
 pub mod guest;
 pub mod judge;
 mod probe;
@@ -69,5 +70,9 @@ pub enum Error {
 
 /// Who moves in when a cluster starts.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
-    vec![Arc::new(guest::Lessons::new()), Arc::new(why::Why::default())]
+    vec![
+        Arc::new(guest::Lessons::new()),
+        Arc::new(graded::guest::Graded::default()),
+        Arc::new(why::Why::default()),
+    ]
 }

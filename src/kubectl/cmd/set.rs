@@ -1,6 +1,7 @@
 //! set: one field of pod templates.
 
 use super::common::{DryRun, Teller};
+use crate::api::labels::{Op, Requirement, Selector};
 use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -156,4 +157,96 @@ pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
         Ok((!same).then(|| json!({"serviceAccount": account, "serviceAccountName": account})))
     })
     .await
+}
+
+/// What a selector of the oldest form, a map, can say: `a=b`, `a in (b)`.
+fn as_map(selector: &Selector) -> Result<serde_json::Map<String, Value>, Fail> {
+    let mut map = serde_json::Map::new();
+    for Requirement { key, op, values } in &selector.0 {
+        let operator = match (op, values.as_slice()) {
+            (Op::In, [one]) => {
+                map.insert(key.clone(), one.as_str().into());
+                continue;
+            }
+            (Op::In, _) => {
+                return text(
+                    "operator \"In\" without a single value cannot be converted into the old label selector format",
+                );
+            }
+            (Op::GreaterThan, _) => return text("\"gt\" isn't supported in label selectors"),
+            (Op::LessThan, _) => return text("\"lt\" isn't supported in label selectors"),
+            (Op::NotIn, _) => "NotIn",
+            (Op::Exists, _) => "Exists",
+            (Op::DoesNotExist, _) => "DoesNotExist",
+        };
+        return text(format!(
+            "operator {} cannot be converted into the old label selector format",
+            quote(operator)
+        ));
+    }
+    Ok(map)
+}
+
+/// The whole selector is replaced: keys that are not named go.
+pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
+    let Some((expression, resources)) = ctx.args.split_last() else {
+        return text("one selector is required");
+    };
+    let selector = Selector::parse(expression).map_err(|why| {
+        Fail::Text(format!("couldn't parse the selector string {}: {why}", quote(expression)))
+    })?;
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    if ctx.flags.is("local") {
+        return text("--local is not implemented: this changes objects of the cluster");
+    }
+    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
+    let asked = builder::ask(ctx, resources, options).await?;
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    for mut info in infos {
+        if info.resource.kind != "Service" {
+            failures.push(Fail::Text("setting a selector is only supported for Services".into()));
+            continue;
+        }
+        let wanted = match as_map(&selector) {
+            Ok(wanted) => wanted,
+            Err(fail) => {
+                failures.push(fail);
+                continue;
+            }
+        };
+        let now = value::at(&info.object, "spec.selector").as_object().cloned().unwrap_or_default();
+        let gone = now.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+        let fresh = wanted.iter().filter(|(key, text)| now.get(*key) != Some(text));
+        let change: serde_json::Map<String, Value> =
+            gone.chain(fresh.map(|(key, text)| (key.clone(), text.clone()))).collect();
+        let mut patch = match change.is_empty() {
+            true => json!({}),
+            false => json!({"spec": {"selector": change}}),
+        };
+        let version = ctx.flags.text("resource-version");
+        if !version.is_empty() {
+            patch["metadata"] = json!({ "resourceVersion": version });
+        }
+        if dry_run == DryRun::Client {
+            value::put(&mut info.object, "spec.selector", Value::Object(wanted));
+        } else {
+            let mut query = vec![];
+            dry_run.query(&mut query);
+            let manager = ctx.flags.text("field-manager");
+            if !manager.is_empty() {
+                query.push(("fieldManager", manager));
+            }
+            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(&patch)).await {
+                Ok(object) => info.object = object,
+                Err(fail @ Fail::Api(_)) => {
+                    failures.push(fail);
+                    continue;
+                }
+                Err(fail) => return Err(fail),
+            }
+        }
+        teller.tell(ctx, &info.object, "selector updated", true)?;
+    }
+    Fail::join(failures)
 }
