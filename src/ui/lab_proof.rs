@@ -40,11 +40,11 @@ struct Plan {
 }
 
 impl Kind {
-    fn lines(self, lab: &Lab) -> &[String] {
+    fn lines(self, lab: &Lab, variant: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
         match self {
-            Kind::Solution => &lab.solution,
-            Kind::Also(at) => &lab.also[at].lines,
-            Kind::Wrong(at) => &lab.wrong[at].lines,
+            Kind::Solution => Lab::lines(&lab.solution, variant),
+            Kind::Also(at) => lab.also[at].lines.clone(),
+            Kind::Wrong(at) => lab.wrong[at].lines.clone(),
         }
     }
     fn only(self, lab: &Lab) -> Option<&str> {
@@ -170,7 +170,7 @@ async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<(), String> {
         untouched(lab, arena).await?;
     }
     let filled: Result<Vec<String>, String> =
-        kind.lines(lab).iter().map(|line| draw::fill(line, &variant)).collect();
+        kind.lines(lab, &variant).iter().map(|line| draw::fill(line, &variant)).collect();
     let said = arena.lines(&filled?, LINES_MAX).await?;
     let found = grade(lab, arena).await?;
     if let Kind::Wrong(at) = kind {

@@ -173,7 +173,9 @@ impl Desk {
                 }
                 self.world.know().solving = true;
                 self.save();
-                Ok(json!(Played { lines: current.lines(&current.lab.solution) }))
+                Ok(json!(Played {
+                    lines: current.lines(&Lab::lines(&current.lab.solution, &current.variant))
+                }))
             }
             Ask::Solved => {
                 self.world.know().solving = false;
@@ -260,7 +262,7 @@ impl Desk {
         self.listen();
         self.save();
         let filled = |lines: &[String]| lines.iter().map(|l| fill(l, &variant)).collect::<Vec<_>>();
-        let set_up = self.teacher.play(&filled(&lab.setup)).await;
+        let set_up = self.teacher.play(&filled(&Lab::lines(&lab.setup, &variant))).await;
         set_up.map_err(|e| words::say(lang, Word::SetupFailed, &[&chain_text(&e)]))?;
         let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
         let symptom: Vec<&Expr> = lab.ready_when.iter().collect();
@@ -556,6 +558,11 @@ impl Desk {
         found: &BTreeMap<String, Found>,
     ) -> Result<Result<(), usize>, String> {
         let (world, frame) = (&self.world, current.frame());
+        // What is not so now does not stay so; nothing has to be disturbed to know that.
+        if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, Duration::from_secs(1)).await
+        {
+            return Ok(Err(unmet));
+        }
         let before = self.revision().await?;
         world.read(self.host.tap());
         world.know().quiet = true;

@@ -5,15 +5,17 @@ use super::seal::sha256;
 use crate::lab::cel::{Expr, Template, Use};
 use crate::lab::format::{EN, Fault, OTHERS, Text};
 use crate::lab::format::{prose, raw};
-use serde::Deserialize;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a task has to be true at grading, and how long the judge waits for it.
 const HOLD: Duration = Duration::from_secs(1);
-const WITHIN: Duration = Duration::from_secs(8);
+const WITHIN: Duration = Duration::from_secs(6);
 
 mod written {
     use super::*;
@@ -37,12 +39,12 @@ mod written {
         #[serde(default)]
         pub derive: Map<String, Value>,
         #[serde(default)]
-        pub setup: Vec<String>,
+        pub setup: Vec<Part>,
         pub ready_when: Option<String>,
         pub tasks: Vec<Task>,
         #[serde(default)]
         pub hints: Vec<Hint>,
-        pub solution: Vec<String>,
+        pub solution: Vec<Part>,
         #[serde(default)]
         pub also: Vec<Also>,
         #[serde(default)]
@@ -81,6 +83,28 @@ mod written {
         pub only: Option<String>,
         #[serde(rename = "do")]
         pub lines: Vec<String>,
+    }
+
+    /// A line, or `{if, do}`: lines that only some variants need. By hand, so that errors keep their line.
+    pub struct Part(pub Also);
+
+    impl<'de> Deserialize<'de> for Part {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Part, D::Error> {
+            struct Either;
+            impl<'de> Visitor<'de> for Either {
+                type Value = Part;
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a line, or {if, do}")
+                }
+                fn visit_str<E: de::Error>(self, line: &str) -> Result<Part, E> {
+                    Ok(Part(Also { only: None, lines: vec![line.into()] }))
+                }
+                fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part, A::Error> {
+                    Also::deserialize(de::value::MapAccessDeserializer::new(map)).map(Part)
+                }
+            }
+            from.deserialize_any(Either)
+        }
     }
 
     #[derive(Deserialize)]
@@ -122,11 +146,11 @@ pub struct Lab {
     pub requires: Vec<String>,
     pub choices: Choices,
     pub derived: Vec<(String, Expr)>,
-    pub setup: Vec<String>,
+    pub setup: Vec<Also>,
     pub ready_when: Option<Expr>,
     pub tasks: Vec<Task>,
     pub hints: Vec<Hint>,
-    pub solution: Vec<String>,
+    pub solution: Vec<Also>,
     pub also: Vec<Also>,
     pub wrong: Vec<Wrong>,
     pub remember: Text,
@@ -160,6 +184,7 @@ pub struct Hint {
     pub say: Text,
 }
 
+/// Lines, for all variants or for those of which `only` is true.
 #[derive(Clone, Debug)]
 pub struct Also {
     pub only: Option<String>,
@@ -179,6 +204,12 @@ impl Lab {
     /// All that its texts and expressions may name: drawn and derived.
     pub fn variant(&self, seed: u64) -> Result<Map<String, Value>, String> {
         draw::derive(&draw::draw(&self.id, seed, &self.choices), &self.derived)
+    }
+
+    /// The lines of those parts that a variant needs.
+    pub fn lines(parts: &[Also], variant: &Map<String, Value>) -> Vec<String> {
+        let needed = parts.iter().filter(|p| draw::fits(p.only.as_deref(), variant));
+        needed.flat_map(|p| p.lines.iter().cloned()).collect()
     }
 
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
@@ -350,18 +381,17 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, (PathBuf, String))]) -> R
     });
     let intro = body.trim();
     on.text(intro, &sample, false);
-    let lines = raw.setup.iter().chain(&raw.solution).chain(raw.also.iter().flat_map(|a| &a.lines));
-    for line in
-        lines.chain(raw.wrong.iter().flat_map(|w| &w.lines)).chain(raw.tasks.iter().flat_map(|t| &t.probe))
-    {
+    let also = |a: written::Also| Also { only: a.only, lines: a.lines };
+    let setup: Vec<Also> = raw.setup.into_iter().map(|p| also(p.0)).collect();
+    let solution: Vec<Also> = raw.solution.into_iter().map(|p| also(p.0)).collect();
+    let more: Vec<Also> = raw.also.into_iter().map(also).collect();
+    let parts = || setup.iter().chain(&solution).chain(&more);
+    let lines = parts().flat_map(|p| &p.lines).chain(raw.wrong.iter().flat_map(|w| &w.lines));
+    for line in lines.chain(raw.tasks.iter().flat_map(|t| &t.probe)) {
         on.text(line, &sample, false);
     }
-    for only in raw
-        .also
-        .iter()
-        .filter_map(|a| a.only.as_ref())
-        .chain(raw.wrong.iter().filter_map(|w| w.only.as_ref()))
-    {
+    let conditions = parts().filter_map(|p| p.only.as_ref());
+    for only in conditions.chain(raw.wrong.iter().filter_map(|w| w.only.as_ref())) {
         on.expr(only, Use::Check);
     }
     let ready_when = raw.ready_when.as_ref().and_then(|r| on.expr(r, Use::Check));
@@ -422,12 +452,12 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, (PathBuf, String))]) -> R
         requires: raw.requires,
         choices,
         derived,
-        setup: raw.setup,
+        setup,
         ready_when,
         tasks,
         hints,
-        solution: raw.solution,
-        also: raw.also.into_iter().map(|a| Also { only: a.only, lines: a.lines }).collect(),
+        solution,
+        also: more,
         wrong: raw
             .wrong
             .into_iter()
