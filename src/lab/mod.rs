@@ -20,9 +20,9 @@
 //! restart, `trace` begins anew and `history` opens with what the watches found (WAS or ADDED without a user). What a check had seen is kept.
 //! ## Left out
 //! `store`, `members` and `faults` in expressions answer with an error, so a step that names them cannot become green yet. A scaled clock is announced, not
-//! set. `goto` cannot put objects back yet. Labs.
+//! set.
 //! ## Read next
-//! `ui`, which shows it.
+//! [`graded`], the labs; then `ui`, which shows it.
 
 mod actor;
 pub mod cel;
