@@ -11,7 +11,7 @@ use crate::lab::graded::read::{DIRECTORY, Lab};
 use crate::lab::graded::view::{Ask, Graded, LabView};
 use crate::lab::graded::{draw, score, seal};
 use futures::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,12 +118,13 @@ pub async fn prove(
         }
         let (seeds, cases) = (all.len(), all.iter().map(|p| p.kinds.len()).sum::<usize>());
         let lab_began = Instant::now();
-        let faults: Vec<String> = futures::stream::iter(all)
+        let outcomes: Vec<Outcome> = futures::stream::iter(all)
             .map(|plan| play(plan, directory.as_deref()))
             .buffer_unordered(jobs.max(1))
             .flat_map(futures::stream::iter)
             .collect()
             .await;
+        let faults: Vec<&String> = outcomes.iter().filter_map(|(_, o)| o.as_ref().err()).collect();
         println!(
             "{} {} {}: {seeds} seeds, {cases} plays, {} wrong answers, {} other ways ({:.0} s)",
             if faults.is_empty() { "✓" } else { "✗" },
@@ -134,6 +135,13 @@ pub async fn prove(
             lab_began.elapsed().as_secs_f64()
         );
         faults.iter().for_each(|f| println!("    ✗ {f}"));
+        // What a wrong answer earned shows its author whether it is wrong for the reason that was meant.
+        let earned: BTreeSet<String> = outcomes
+            .iter()
+            .filter(|(kind, _)| matches!(kind, Some(Kind::Wrong(_))))
+            .filter_map(|(kind, o)| Some(format!("{}: {}", (*kind)?.name(&lab), o.as_ref().ok()?)))
+            .collect();
+        earned.iter().for_each(|e| println!("    · {e}"));
         sound &= faults.is_empty();
         total += cases;
     }
@@ -142,27 +150,30 @@ pub async fn prove(
 }
 
 /// Everything that is played with one seed, one after the other; what is wrong.
-async fn play(plan: Plan, directory: Option<&Path>) -> Vec<String> {
+async fn play(plan: Plan, directory: Option<&Path>) -> Vec<Outcome> {
     let variables: Vec<_> = directory.iter().map(|d| (DIRECTORY, d.as_os_str())).collect();
     let arena = match Arena::open(&variables).await {
         Ok(arena) => arena,
-        Err(why) => return vec![format!("seed {}: {why}", plan.seed)],
+        Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };
-    let mut faults = Vec::new();
+    let mut outcomes = Vec::new();
     for kind in &plan.kinds {
-        if let Err(why) = answer(&plan, *kind, &arena).await {
-            faults.push(format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab)));
-        }
+        let outcome = answer(&plan, *kind, &arena).await;
+        let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
+        outcomes.push((Some(*kind), outcome.map_err(named)));
     }
     arena.close().await;
-    faults
+    outcomes
 }
+
+/// What an answer earned, or what is wrong with that.
+type Outcome = (Option<Kind>, Result<String, String>);
 
 async fn asked<T: serde::de::DeserializeOwned>(arena: &Arena, ask: Ask) -> Result<T, String> {
     front::asked(&arena.place, Lang::En, ask).await.map_err(|e| reason(&e))
 }
 
-async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<(), String> {
+async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
     let _: LabView = asked(arena, Ask::Start { id: lab.id.clone(), seed }).await?;
@@ -177,14 +188,17 @@ async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<(), String> {
         let wrong = &lab.wrong[at];
         return match score::too_good(&found, &wrong.red, wrong.score_max) {
             Some(why) => Err(format!("{why}\n      {}", super::proof::tail(&said))),
-            None => Ok(()),
+            None => {
+                let red: Vec<&str> = found.iter().filter(|t| !t.green).map(|t| t.id.as_str()).collect();
+                Ok(format!("{} points, red: {}", score::points(&found).0, red.join(", ")))
+            }
         };
     }
     full(&found).map_err(|why| format!("{why}\n      {}", super::proof::tail(&said)))?;
     if kind == Kind::Solution && plan.twice {
         full(&grade(lab, arena).await?).map_err(|why| format!("graded once more: {why}"))?;
     }
-    Ok(())
+    Ok(String::new())
 }
 
 /// A lab that nobody has touched is red, and stays so; all its hints can be had.

@@ -159,32 +159,32 @@ pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-/// What a selector of the oldest form, a map, can say: `a=b`, `a in (b)`.
-fn as_map(selector: &Selector) -> Result<serde_json::Map<String, Value>, Fail> {
-    let mut map = serde_json::Map::new();
-    for Requirement { key, op, values } in &selector.0 {
+/// What a selector of the oldest form, a map, can say. `a in (b)` is refused, although `a=b` means the same.
+fn as_map(selector: &Selector, expression: &str) -> Result<serde_json::Map<String, Value>, Fail> {
+    let plain = expression.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (mut map, mut others) = (serde_json::Map::new(), Vec::new());
+    let mut requirements: Vec<&Requirement> = selector.0.iter().collect();
+    requirements.sort_by(|a, b| a.key.cmp(&b.key));
+    for Requirement { key, op, values } in requirements {
+        let listed = [" in (", " in("].iter().any(|word| plain.contains(&format!("{key}{word}")));
         let operator = match (op, values.as_slice()) {
-            (Op::In, [one]) => {
+            (Op::In, [one]) if !listed => {
                 map.insert(key.clone(), one.as_str().into());
                 continue;
             }
-            (Op::In, _) => {
-                return text(
-                    "operator \"In\" without a single value cannot be converted into the old label selector format",
-                );
-            }
             (Op::GreaterThan, _) => return text("\"gt\" isn't supported in label selectors"),
             (Op::LessThan, _) => return text("\"lt\" isn't supported in label selectors"),
+            (Op::In, _) => "In",
             (Op::NotIn, _) => "NotIn",
             (Op::Exists, _) => "Exists",
             (Op::DoesNotExist, _) => "DoesNotExist",
         };
-        return text(format!(
-            "operator {} cannot be converted into the old label selector format",
-            quote(operator)
-        ));
+        others.push(format!("{{{key} {operator} [{}]}}", values.join(" ")));
     }
-    Ok(map)
+    match others.is_empty() {
+        true => Ok(map),
+        false => text(format!("match expression [{}] not supported on this object", others.join(" "))),
+    }
 }
 
 /// The whole selector is replaced: keys that are not named go.
@@ -208,7 +208,7 @@ pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
             failures.push(Fail::Text("setting a selector is only supported for Services".into()));
             continue;
         }
-        let wanted = match as_map(&selector) {
+        let wanted = match as_map(&selector, expression) {
             Ok(wanted) => wanted,
             Err(fail) => {
                 failures.push(fail);
@@ -249,4 +249,31 @@ pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
         teller.tell(ctx, &info.object, "selector updated", true)?;
     }
     Fail::join(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_selector_is_a_map_and_nothing_more() {
+        let told = |expression: &str| {
+            as_map(&Selector::parse(expression).unwrap(), expression)
+                .map(|map| Value::Object(map).to_string())
+                .map_err(|fail| match fail {
+                    Fail::Text(text) => text,
+                    _ => String::new(),
+                })
+        };
+        assert_eq!(told("b=2,a==1").as_deref(), Ok(r#"{"a":"1","b":"2"}"#));
+        assert_eq!(
+            told("a=1,x in (y, z),!w").unwrap_err(),
+            "match expression [{w DoesNotExist []} {x In [y z]}] not supported on this object"
+        );
+        assert_eq!(
+            told("x in (y)").unwrap_err(),
+            "match expression [{x In [y]}] not supported on this object"
+        );
+        assert_eq!(told("x>3").unwrap_err(), "\"gt\" isn't supported in label selectors");
+    }
 }

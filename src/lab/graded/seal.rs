@@ -262,7 +262,7 @@ mod tests {
         assert!(text.find("signature") < text.find("score"));
         verify(&text).unwrap();
         verify(&text.replace("380.0", "380")).unwrap();
-        verify(&text.replace("90", "9e1")).unwrap();
+        verify(&text.replace("\"score\": 90", "\"score\": 9e1")).unwrap();
     }
 
     #[test]
