@@ -240,6 +240,26 @@ Examples:
         #[arg(long, value_enum, global = true)]
         lang: Option<crate::ui::texts::Lang>,
     },
+    /// Graded labs: something is broken; mend it
+    #[command(after_help = "Examples:
+  ropewalk lab list                           all labs, and your best grades
+  ropewalk lab start broken-selector          break it, and start the clock; again: put it back and start anew
+  ropewalk lab start broken-selector --seed 417   the same names and fault for a whole class
+  ropewalk lab check                          how the tasks stand; exit code 0 if all that can be seen is right
+  ropewalk lab grade -o json                  points and verdicts as a signed record; exit code 0 only at full marks
+  ropewalk lab verify record.json             exit code 0 only for a record that nobody edited
+  ropewalk lab test broken-selector           prove it, on clusters of its own")]
+    Lab {
+        #[command(subcommand)]
+        command: Lab,
+        /// Read labs from this directory instead of those in the program
+        #[arg(long, global = true, value_name = "DIR")]
+        labs: Option<std::path::PathBuf>,
+        #[arg(long, default_value = "main", global = true)]
+        name: String,
+        #[arg(long, value_enum, global = true)]
+        lang: Option<crate::ui::texts::Lang>,
+    },
     /// What this machine allows, what is lost without it, and how to mend it
     Doctor {
         #[arg(short, long, value_enum)]
@@ -296,6 +316,92 @@ pub enum Lesson {
     },
     /// Write a template: TRACK/NN-name
     New { id: String },
+}
+
+/// Forms of a grade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    Json,
+    Csv,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Lab {
+    /// All labs, and your best grades
+    List {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// What a lab asks for; without an id the open one
+    Show {
+        id: Option<String>,
+        /// Draw names and fault from this seed [default: the open lab's, else 1]
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Break it, and start the clock. What an earlier start left is put back first
+    Start {
+        id: String,
+        /// Draw names and fault from this seed [default: by chance]
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// How the tasks stand, without disturbing anything: exit code 0 if all that can be seen is right
+    Check {
+        id: Option<String>,
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Grade: exit code 0 only at full marks. May be repeated
+    Grade {
+        id: Option<String>,
+        #[arg(long)]
+        seed: Option<u64>,
+        /// json: the signed record; csv: a line a task
+        #[arg(short, long, value_enum)]
+        output: Option<Report>,
+        /// Whose grade it is [default: $ROPEWALK_LEARNER, else $USER]
+        #[arg(long)]
+        learner: Option<String>,
+    },
+    /// The next hint; the record counts them
+    Hint { id: Option<String> },
+    /// Play the solution; such a lab does not count as passed
+    Solve {
+        id: Option<String>,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Is this record as it was signed? Exit code 0 only then. Key order and white space do not matter
+    Verify {
+        /// A record of `lab grade -o json`; - reads standard input
+        file: std::path::PathBuf,
+        /// It has to be signed with the key of this fingerprint (sha256:…)
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Prove labs on clusters of their own: red at the start and after each wrong answer, full marks after the solution and each other way
+    Test {
+        ids: Vec<String>,
+        /// All there are
+        #[arg(long)]
+        all: bool,
+        /// Clusters side by side
+        #[arg(short, long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+        jobs: u8,
+        /// Only read them: format, expressions, languages
+        #[arg(long)]
+        dry_run: bool,
+        /// Only cases whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
 }
 
 #[derive(clap::Args, Debug)]

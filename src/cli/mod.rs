@@ -5,13 +5,14 @@
 //! ## How this one works
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the outcome into a text and an exit code: 0 ok, 1 failed, 2 usage.
 //! ## Left out
-//! `lab`, `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
+//! `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
 pub mod args;
 mod clusters;
 mod doctor;
+mod lab;
 mod lesson;
 mod trace;
 mod undo;
@@ -80,6 +81,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Lesson { command, lessons, name, lang }) => {
             lesson::run(command, lessons, &name, lang).await
         }
+        Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
         Some(Command::Why { about, namespace, lang, name, output }) => {
             why::why(&name, about, namespace, lang, output).await

@@ -20,15 +20,16 @@
 //! restart, `trace` begins anew and `history` opens with what the watches found (WAS or ADDED without a user). What a check had seen is kept.
 //! ## Left out
 //! `store`, `members` and `faults` in expressions answer with an error, so a step that names them cannot become green yet. A scaled clock is announced, not
-//! set. `goto` cannot put objects back yet. Labs.
+//! set.
 //! ## Read next
-//! `ui`, which shows it.
+//! [`graded`], the labs; then `ui`, which shows it.
 
 mod actor;
 pub mod cel;
 pub mod debrief;
 mod engine;
 pub mod format;
+pub mod graded;
 pub mod guest;
 pub mod judge;
 mod probe;
@@ -71,5 +72,9 @@ pub enum Error {
 
 /// Who moves in when a cluster starts.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
-    vec![Arc::new(guest::Lessons::new()), Arc::new(why::Why::default())]
+    vec![
+        Arc::new(guest::Lessons::new()),
+        Arc::new(graded::guest::Graded::default()),
+        Arc::new(why::Why::default()),
+    ]
 }

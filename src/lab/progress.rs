@@ -70,19 +70,8 @@ impl Progress {
         }
     }
 
-    /// Written beside, brought to the disk, and put in its place in one move.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let failed = |cause| Error::File { path: PathBuf::from(path), cause };
-        let text = serde_json::to_vec_pretty(self).map_err(|e| failed(e.into()))?;
-        let fresh = path.with_extension("json.new");
-        let mut file = std::fs::File::create(&fresh).map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-        std::fs::rename(&fresh, path).map_err(failed)?;
-        // The move itself has to reach the disk, too.
-        match path.parent().map(std::fs::File::open) {
-            Some(Ok(directory)) => directory.sync_all().map_err(failed),
-            _ => Ok(()),
-        }
+        keep(path, self)
     }
 
     pub fn lesson(&mut self, id: &str) -> &mut Lesson {
@@ -95,6 +84,21 @@ impl Progress {
 
     pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
+    }
+}
+
+/// Written beside, brought to the disk, and put in its place in one move.
+pub fn keep(path: &Path, what: &impl Serialize) -> Result<(), Error> {
+    let failed = |cause| Error::File { path: PathBuf::from(path), cause };
+    let text = serde_json::to_vec_pretty(what).map_err(|e| failed(e.into()))?;
+    let fresh = path.with_extension("json.new");
+    let mut file = std::fs::File::create(&fresh).map_err(failed)?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&fresh, path).map_err(failed)?;
+    // The move itself has to reach the disk, too.
+    match path.parent().map(std::fs::File::open) {
+        Some(Ok(directory)) => directory.sync_all().map_err(failed),
+        _ => Ok(()),
     }
 }
 

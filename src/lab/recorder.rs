@@ -54,6 +54,14 @@ impl Recorder {
         }
     }
 
+    /// Reads a record that no expression shall see.
+    pub fn skip(&mut self, record: &Record) {
+        self.seq = record.seq;
+        if let Some(revision) = record.revision {
+            self.revision = self.revision.max(revision as i64);
+        }
+    }
+
     fn tell(&mut self, record: &Record, solving: bool) {
         // Events are looked up in the cluster; the writing of them is nobody's story.
         if record.object.as_ref().is_some_and(|o| o.resource == "events") {

@@ -16,13 +16,13 @@ fn is_bare_verb(word: &str) -> bool {
 
 /// Words of this place.
 pub const WORDS: &[&str] = &[
-    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lang", "lesson", "map",
-    "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
+    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lab", "lang", "lesson",
+    "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
 ];
 /// Words of lessons.
 pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
 /// Words that are still to come.
-pub const LATER: &[&str] = &["etcdctl", "lab", "watch"];
+pub const LATER: &[&str] = &["etcdctl", "watch"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
-        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" => {
+        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" | "lab" => {
             own(first, after, &words, special, cluster)
         }
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
@@ -375,6 +375,7 @@ mod tests {
         assert_eq!(of("quit"), Line::Quit);
         assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
         assert_eq!(of("undo 2"), own(&["undo", "--name", "main", "2"]));
+        assert_eq!(of("lab start x --seed 7"), own(&["lab", "--name", "main", "start", "x", "--seed", "7"]));
         assert_eq!(of("watch"), Line::Later("watch".into()));
         assert_eq!(of("help get"), Line::Help(vec!["get".into()]));
         for nothing in ["", "   ", "# a remark"] {

@@ -31,6 +31,8 @@ mod complete;
 mod dialect;
 mod editor;
 mod kubeconfig;
+pub mod lab_proof;
+pub mod labs;
 pub mod lesson;
 pub mod line;
 mod names;

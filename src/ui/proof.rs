@@ -11,6 +11,7 @@ use crate::lab::format::{EN, Lesson, library, sh_blocks};
 use crate::lab::view::{Ask, LessonView, Proof, State};
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -145,7 +146,8 @@ fn report(lesson: &Lesson, found: Vec<(Kind, Found)>) -> bool {
 }
 
 async fn try_case(case: &Case, directory: Option<&Path>, found: &mut Found) -> Result<(), String> {
-    let arena = Arena::open(directory).await?;
+    let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
+    let arena = Arena::open(&variables).await?;
     let outcome = play(case, &arena, found).await;
     arena.close().await;
     outcome
@@ -286,14 +288,14 @@ async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
 }
 
 /// The end of what was said, for a report.
-fn tail(said: &str) -> String {
+pub(super) fn tail(said: &str) -> String {
     let lines: Vec<&str> = said.lines().collect();
     lines[lines.len().saturating_sub(6)..].join("\n      ")
 }
 
 /// A cluster for one case, in a home of its own. It ends with this process, however that ends.
-struct Arena {
-    place: Place,
+pub(super) struct Arena {
+    pub(super) place: Place,
     home: PathBuf,
     launched: Launched,
 }
@@ -301,14 +303,13 @@ struct Arena {
 static ARENAS: AtomicUsize = AtomicUsize::new(0);
 
 impl Arena {
-    async fn open(directory: Option<&Path>) -> Result<Arena, String> {
+    pub(super) async fn open(variables: &[(&str, &OsStr)]) -> Result<Arena, String> {
         let number = ARENAS.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("rw-{}-{number}", std::process::id()));
         let place = Home::at(&home).cluster("main").map_err(|e| e.to_string())?;
         let spec = Spec::new("main");
-        let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
         let started = async {
-            let launched = launch::launch_with(&place, &spec, true, &variables)
+            let launched = launch::launch_with(&place, &spec, true, variables)
                 .await
                 .map_err(|e| crate::cluster::chain(&e))?;
             let mut control = Control::connect(&place).await.map_err(|e| e.to_string())?;
@@ -331,7 +332,7 @@ impl Arena {
         }
     }
 
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         drop(self.launched.leash.take()); // what it lives by
         let _ = timeout(Duration::from_secs(10), self.launched.child.wait()).await;
         let _ = std::fs::remove_dir_all(&self.home);
@@ -392,7 +393,7 @@ impl Arena {
     }
 
     /// Types lines and returns what was said.
-    async fn lines(&self, lines: &[String], limit: Duration) -> Result<String, String> {
+    pub(super) async fn lines(&self, lines: &[String], limit: Duration) -> Result<String, String> {
         match self.repl(lines, limit).await? {
             Some((_, said)) => Ok(said),
             None => Err(format!("took more than {} s: {}", limit.as_secs(), lines.join(" ⏎ "))),

@@ -235,7 +235,9 @@ impl Session {
                 self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
                 return 1;
             }
-            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why") if !self.alive() => {
+            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab")
+                if !self.alive() =>
+            {
                 return 1;
             }
             _ => {}

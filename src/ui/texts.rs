@@ -44,6 +44,7 @@ texts! {
          shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          learn      lesson [ID]  next  back  goto STEP  hint  check  solve  a b c d\n\
+         labs       lab list   lab start ID   lab check   lab hint   lab grade\n\
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
@@ -61,6 +62,7 @@ texts! {
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  a b c d\n\
+         실습       lab list   lab start ID   lab check   lab hint   lab grade\n\
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
@@ -110,6 +112,16 @@ texts! {
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
     LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";
+    // -- labs
+    LabNone: "No lab is open. `lab list` shows them, `lab start ID` starts one.", "열려 있는 실습이 없습니다. `lab list`로 목록을 보고, `lab start ID`로 시작합니다.";
+    LabSeed: "(seed {})", "(시드 {})";
+    LabMinutes: "Time limit: {} min. `lab start` starts the clock.", "제한 시간: {}분. `lab start`를 실행하면 시간이 흐르기 시작합니다.";
+    LabLeft: "{} left of {} min. `lab hint`, `lab check`, `lab grade`.", "남은 시간 {} (제한 {}분). `lab hint`, `lab check`, `lab grade`.";
+    LabHintsLeft: "({} more; the record counts them)", "(남은 힌트 {}개, 사용한 힌트는 기록에 남습니다)";
+    LabScore: "{} of {} points", "{}점 (만점 {}점)";
+    LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
+    LabRecord: "signed record: {}", "서명된 기록: {}";
+    LabVerified: "unedited: {}, lab {}, seed {}, {} of {} points, signed with {}", "고쳐진 곳 없음: {}, 실습 {}, 시드 {}, {}점 (만점 {}점), 서명 키 {}";
     // -- errors: what happened, why, what to try
     Why: "why", "이유";
     Try: "try", "해 보기";

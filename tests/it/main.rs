@@ -6,6 +6,7 @@ mod crash;
 mod exercise;
 mod floors;
 mod kubectl;
+mod labs;
 mod leaks;
 mod lessons;
 mod oracle;

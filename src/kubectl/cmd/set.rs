@@ -1,6 +1,7 @@
 //! set: one field of pod templates.
 
 use super::common::{DryRun, Teller};
+use crate::api::labels::{Op, Requirement, Selector};
 use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -156,4 +157,123 @@ pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
         Ok((!same).then(|| json!({"serviceAccount": account, "serviceAccountName": account})))
     })
     .await
+}
+
+/// What a selector of the oldest form, a map, can say. `a in (b)` is refused, although `a=b` means the same.
+fn as_map(selector: &Selector, expression: &str) -> Result<serde_json::Map<String, Value>, Fail> {
+    let plain = expression.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (mut map, mut others) = (serde_json::Map::new(), Vec::new());
+    let mut requirements: Vec<&Requirement> = selector.0.iter().collect();
+    requirements.sort_by(|a, b| a.key.cmp(&b.key));
+    for Requirement { key, op, values } in requirements {
+        let listed = [" in (", " in("].iter().any(|word| plain.contains(&format!("{key}{word}")));
+        let operator = match (op, values.as_slice()) {
+            (Op::In, [one]) if !listed => {
+                map.insert(key.clone(), one.as_str().into());
+                continue;
+            }
+            (Op::GreaterThan, _) => return text("\"gt\" isn't supported in label selectors"),
+            (Op::LessThan, _) => return text("\"lt\" isn't supported in label selectors"),
+            (Op::In, _) => "In",
+            (Op::NotIn, _) => "NotIn",
+            (Op::Exists, _) => "Exists",
+            (Op::DoesNotExist, _) => "DoesNotExist",
+        };
+        others.push(format!("{{{key} {operator} [{}]}}", values.join(" ")));
+    }
+    match others.is_empty() {
+        true => Ok(map),
+        false => text(format!("match expression [{}] not supported on this object", others.join(" "))),
+    }
+}
+
+/// The whole selector is replaced: keys that are not named go.
+pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
+    let Some((expression, resources)) = ctx.args.split_last() else {
+        return text("one selector is required");
+    };
+    let selector = Selector::parse(expression).map_err(|why| {
+        Fail::Text(format!("couldn't parse the selector string {}: {why}", quote(expression)))
+    })?;
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    if ctx.flags.is("local") {
+        return text("--local is not implemented: this changes objects of the cluster");
+    }
+    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
+    let asked = builder::ask(ctx, resources, options).await?;
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    for mut info in infos {
+        if info.resource.kind != "Service" {
+            failures.push(Fail::Text("setting a selector is only supported for Services".into()));
+            continue;
+        }
+        let wanted = match as_map(&selector, expression) {
+            Ok(wanted) => wanted,
+            Err(fail) => {
+                failures.push(fail);
+                continue;
+            }
+        };
+        let now = value::at(&info.object, "spec.selector").as_object().cloned().unwrap_or_default();
+        let gone = now.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+        let fresh = wanted.iter().filter(|(key, text)| now.get(*key) != Some(text));
+        let change: serde_json::Map<String, Value> =
+            gone.chain(fresh.map(|(key, text)| (key.clone(), text.clone()))).collect();
+        let mut patch = match change.is_empty() {
+            true => json!({}),
+            false => json!({"spec": {"selector": change}}),
+        };
+        let version = ctx.flags.text("resource-version");
+        if !version.is_empty() {
+            patch["metadata"] = json!({ "resourceVersion": version });
+        }
+        if dry_run == DryRun::Client {
+            value::put(&mut info.object, "spec.selector", Value::Object(wanted));
+        } else {
+            let mut query = vec![];
+            dry_run.query(&mut query);
+            let manager = ctx.flags.text("field-manager");
+            if !manager.is_empty() {
+                query.push(("fieldManager", manager));
+            }
+            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(&patch)).await {
+                Ok(object) => info.object = object,
+                Err(fail @ Fail::Api(_)) => {
+                    failures.push(fail);
+                    continue;
+                }
+                Err(fail) => return Err(fail),
+            }
+        }
+        teller.tell(ctx, &info.object, "selector updated", true)?;
+    }
+    Fail::join(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_selector_is_a_map_and_nothing_more() {
+        let told = |expression: &str| {
+            as_map(&Selector::parse(expression).unwrap(), expression)
+                .map(|map| Value::Object(map).to_string())
+                .map_err(|fail| match fail {
+                    Fail::Text(text) => text,
+                    _ => String::new(),
+                })
+        };
+        assert_eq!(told("b=2,a==1").as_deref(), Ok(r#"{"a":"1","b":"2"}"#));
+        assert_eq!(
+            told("a=1,x in (y, z),!w").unwrap_err(),
+            "match expression [{w DoesNotExist []} {x In [y z]}] not supported on this object"
+        );
+        assert_eq!(
+            told("x in (y)").unwrap_err(),
+            "match expression [{x In [y]}] not supported on this object"
+        );
+        assert_eq!(told("x>3").unwrap_err(), "\"gt\" isn't supported in label selectors");
+    }
 }

@@ -2,8 +2,8 @@
 
 mod beats;
 pub mod library;
-mod prose;
-mod raw;
+pub(in crate::lab) mod prose;
+pub(in crate::lab) mod raw;
 mod track;
 
 pub use beats::{Beat, Beats};

@@ -1,0 +1,205 @@
+//! `lab`: what a script or a classroom asks of graded labs.
+
+use super::args::{Lab as Command, Output, Report};
+use crate::cluster::{Home, Place};
+use crate::lab::graded::desk::{entry, sheet};
+use crate::lab::graded::read::{self, Lab, Labs};
+use crate::lab::graded::view::{Ask, Entry, Graded, LabView, Played};
+use crate::lab::graded::{score, seal};
+use crate::ui::lesson::{Paper, reason, tag};
+use crate::ui::texts::{Lang, Say};
+use crate::ui::{lab_proof, labs as front, repl, settings};
+use anyhow::anyhow;
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Exit code of a command that was written wrongly.
+const USAGE: i32 = 2;
+
+/// The variable that says whose grades these are, where the user's name does not.
+const LEARNER: &str = "ROPEWALK_LEARNER";
+
+pub async fn run(
+    command: Command,
+    directory: Option<PathBuf>,
+    name: &str,
+    lang: Option<Lang>,
+) -> anyhow::Result<i32> {
+    let home = Home::find()?;
+    let lang = settings::language(lang, &home);
+    let place = home.cluster(name)?;
+    let load = || directory.as_deref().map_or_else(Labs::load, Labs::read);
+    let (place, paper) = (&place, Paper { lang, width: Paper::WIDEST, colour: false });
+    match command {
+        Command::List { output } => list(place, load(), &paper, output).await,
+        Command::Show { id, seed, output } => show(place, load(), id, seed, &paper, output).await,
+        Command::Start { id, seed, output } => {
+            let view: LabView = asked(place, lang, Ask::Start { id, seed }).await?;
+            tell(&view, output, |v| front::page(&paper, v))?;
+            Ok(0)
+        }
+        Command::Check { id, seed, output } => {
+            let view: LabView = asked(place, lang, Ask::Check { id, seed }).await?;
+            tell(&view, output, |v| front::tasks(&paper, v))?;
+            Ok(if all_green(&view) { 0 } else { 1 })
+        }
+        Command::Grade { id, seed, output, learner } => {
+            let learner = learner
+                .or_else(|| std::env::var(LEARNER).ok().filter(|l| !l.is_empty()))
+                .or_else(|| std::env::var("USER").ok())
+                .unwrap_or_default();
+            let graded: Graded = asked(place, lang, Ask::Grade { id, seed, learner }).await?;
+            match output {
+                Some(Report::Json) => println!("{}", serde_json::to_string_pretty(&graded.record)?),
+                Some(Report::Csv) => print!("{}", score::csv(&graded.record)),
+                None => {
+                    let view: LabView = asked(place, lang, Ask::Show).await?;
+                    print!("{}", front::grade(&paper, &graded, &view));
+                }
+            }
+            Ok(if graded.record["score"] == graded.record["max"] { 0 } else { 1 })
+        }
+        Command::Hint { id } => {
+            let view: LabView = asked(place, lang, Ask::Hint { id }).await?;
+            print!("{}", front::hint(&paper, &view));
+            Ok(0)
+        }
+        Command::Solve { id, seed } => solve(place, id, seed, lang).await,
+        Command::Verify { file, key } => verify(&file, key.as_deref(), lang),
+        Command::Test { ids, all, jobs, dry_run, only } => {
+            let labs = load();
+            for fault in &labs.faults {
+                println!("✗ {fault}");
+            }
+            let mut chosen: Vec<Lab> = if all { labs.labs.clone() } else { vec![] };
+            for id in &ids {
+                match labs.get(id) {
+                    Some(lab) => chosen.push(lab.clone()),
+                    None => {
+                        eprintln!("ropewalk: there is no lab {id:?} that can be read");
+                        return Ok(USAGE);
+                    }
+                }
+            }
+            if chosen.is_empty() {
+                eprintln!("ropewalk: name labs, or --all");
+                return Ok(USAGE);
+            }
+            let sound = labs.faults.is_empty();
+            if dry_run {
+                println!("{} labs read, {} faults", labs.labs.len(), labs.faults.len());
+                return Ok(if sound { 0 } else { 1 });
+            }
+            let directory = directory.or_else(read::directory);
+            let proved = lab_proof::prove(chosen, directory, jobs.into(), only.as_deref()).await?;
+            Ok(if proved && sound { 0 } else { 1 })
+        }
+    }
+}
+
+async fn asked<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {
+    front::asked(place, lang, ask).await.map_err(|e| anyhow!(reason(&e)))
+}
+
+fn tell<T: serde::Serialize>(
+    view: &T,
+    output: Option<Output>,
+    text: impl Fn(&T) -> String,
+) -> anyhow::Result<()> {
+    match output {
+        Some(Output::Json) => println!("{}", serde_json::to_string_pretty(view)?),
+        None => print!("{}", text(view)),
+    }
+    Ok(())
+}
+
+/// Is everything green that can be seen without disturbing anything?
+fn all_green(view: &LabView) -> bool {
+    view.tasks.iter().all(|t| t.green != Some(false)) && view.tasks.iter().any(|t| t.green == Some(true))
+}
+
+/// Grades come from the cluster if it runs; the list itself needs none.
+async fn list(place: &Place, labs: Labs, paper: &Paper, output: Option<Output>) -> anyhow::Result<i32> {
+    let running: Option<Vec<Entry>> = front::asked(place, paper.lang, Ask::List).await.ok();
+    let entries =
+        running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(paper.lang))).collect());
+    tell(&entries, output, |all| front::list(paper, all))?;
+    for fault in &labs.faults {
+        eprintln!("ropewalk: {fault}");
+    }
+    Ok(if labs.faults.is_empty() { 0 } else { 1 })
+}
+
+/// The open lab as it stands, or another one as a seed would draw it.
+async fn show(
+    place: &Place,
+    labs: Labs,
+    id: Option<String>,
+    seed: Option<u64>,
+    paper: &Paper,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
+    let open: LabView = front::asked(place, paper.lang, Ask::Show).await.unwrap_or_default();
+    let meant = id.as_ref().is_none_or(|id| *id == open.id) && seed.is_none_or(|s| s == open.seed);
+    let view = match (id, meant && !open.id.is_empty()) {
+        (_, true) => open,
+        (None, false) => open,
+        (Some(id), false) => {
+            let Some(lab) = labs.get(&id) else {
+                eprintln!("ropewalk: there is no lab {id:?}; `ropewalk lab list` shows them");
+                return Ok(1);
+            };
+            sheet(lab, seed.unwrap_or(1), tag(paper.lang))
+        }
+    };
+    tell(&view, output, |v| front::page(paper, v))?;
+    Ok(if view.id.is_empty() { 1 } else { 0 })
+}
+
+/// Through the REPL, as the learner.
+async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang) -> anyhow::Result<i32> {
+    let played: Played = asked(place, lang, Ask::Solve { id, seed }).await?;
+    for line in &played.lines {
+        println!("{}", lang.say(Say::LessonPlays, &[line]));
+    }
+    let options = repl::Options {
+        name: place.name.clone(),
+        lines: played.lines,
+        lang: Some(lang),
+        ..repl::Options::default()
+    };
+    let ran = repl::run(options).await;
+    let _: Value = asked(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
+    ran?;
+    let view: LabView = asked(place, lang, Ask::Check { id: None, seed: None }).await?;
+    print!("{}", front::tasks(&Paper { lang, width: Paper::WIDEST, colour: false }, &view));
+    Ok(if all_green(&view) { 0 } else { 1 })
+}
+
+fn verify(file: &Path, key: Option<&str>, lang: Lang) -> anyhow::Result<i32> {
+    let mut text = String::new();
+    match file.as_os_str() == "-" {
+        true => _ = std::io::stdin().read_to_string(&mut text)?,
+        false => text = std::fs::read_to_string(file).map_err(|e| anyhow!("{}: {e}", file.display()))?,
+    }
+    let record = match seal::verify(&text) {
+        Ok(record) => record,
+        Err(why) => {
+            eprintln!("ropewalk: {}: {why}", file.display());
+            return Ok(1);
+        }
+    };
+    let signer = record["signature"]["key"].as_str().unwrap_or_default();
+    if key.is_some_and(|key| key != signer) {
+        eprintln!("ropewalk: {}: signed with another key, {signer}", file.display());
+        return Ok(1);
+    }
+    let word = |key: &str| match &record[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let with = [word("learner"), word("lab"), word("seed"), word("score"), word("max"), signer.to_string()];
+    println!("{}", lang.say(Say::LabVerified, &with.each_ref().map(String::as_str)));
+    Ok(0)
+}

@@ -1,0 +1,115 @@
+//! What has to survive `kill -9`: the lab that is open, and the best grades. One file in the cluster's directory.
+
+use super::score::Used;
+use super::seal::Chain;
+use crate::clock::Timestamp;
+use crate::lab::Error;
+use crate::lab::progress;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Book {
+    pub format: u32,
+    pub open: Option<Open>,
+    pub best: BTreeMap<String, Best>,
+}
+
+/// The open lab.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Open {
+    pub lab: String,
+    pub seed: u64,
+    /// Store revision before its setup: what `lab start` goes back to.
+    pub base: i64,
+    /// Store revision and time when the clock started; revision 0: its setup has not come to an end.
+    pub began: i64,
+    pub started: Timestamp,
+    /// Ids of hints that were shown, and what they said, in order.
+    pub hints: Vec<String>,
+    pub solve: bool,
+    pub undo: u32,
+    /// When the learner last wrote something.
+    pub changed: Option<Timestamp>,
+    /// Since when each green task is green: milliseconds from the start, revision.
+    pub green: BTreeMap<String, (u64, i64)>,
+    pub chain: Chain,
+}
+
+impl Open {
+    pub fn used(&self) -> Used {
+        Used { hints: self.hints.len() as u32, undo: self.undo, solve: self.solve }
+    }
+
+    /// Milliseconds from the start.
+    pub fn ms(&self, at: Timestamp) -> u64 {
+        (at.as_millisecond() - self.started.as_millisecond()).max(0).unsigned_abs()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Best {
+    pub score: u32,
+    pub max: u32,
+    pub passed: bool,
+    pub seed: u64,
+}
+
+impl Book {
+    /// A file that is not there is a beginning. Errors: it was written by a newer program, or is damaged.
+    pub fn load(path: &Path) -> Result<Book, Error> {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Book::default()),
+            Err(cause) => return Err(Error::File { path: path.into(), cause }),
+        };
+        let damaged = |e: serde_json::Error| Error::Damaged { path: path.into(), why: e.to_string() };
+        let head: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
+        match head["format"].as_u64() {
+            Some(found) if found > FORMAT.into() => {
+                Err(Error::Newer { path: path.into(), found, known: FORMAT })
+            }
+            _ => serde_json::from_value(head).map_err(damaged),
+        }
+    }
+
+    pub fn save(&mut self, path: &Path) -> Result<(), Error> {
+        self.format = FORMAT;
+        progress::keep(path, self)
+    }
+
+    /// Notes a grade if it is better than those before; a played solution is no grade of the learner's.
+    pub fn note(&mut self, lab: &str, grade: Best, solved: bool) {
+        let best = self.best.entry(lab.into()).or_default();
+        if !solved && (grade.score > best.score || best.max == 0) {
+            *best = grade;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_book_survives_and_keeps_the_best_grade() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("labs.json");
+        let mut book = Book::load(&path).unwrap();
+        let grade = |score| Best { score, max: 100, passed: score == 100, seed: 1 };
+        book.note("a", grade(90), false);
+        book.note("a", grade(40), false);
+        book.note("a", grade(100), true);
+        book.save(&path).unwrap();
+        let read = Book::load(&path).unwrap();
+        assert_eq!((read.best["a"].score, read.best["a"].passed), (90, false));
+        std::fs::write(&path, r#"{"format": 7}"#).unwrap();
+        assert!(matches!(Book::load(&path), Err(Error::Newer { found: 7, .. })));
+    }
+}

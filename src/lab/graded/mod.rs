@@ -1,0 +1,42 @@
+//! # Graded labs: something is broken; mend it
+//!
+//! ## In Kubernetes
+//! There is no such part. The nearest relative is the certification exam: a live cluster, weighted tasks, partial credit, and a judge that looks at the
+//! state and never at the keystrokes.
+//! ## How this one works
+//! A lab is a file ([`read`]) whose names, ports and fault are drawn from a seed ([`draw`]): same seed, same lab, on every machine. `lab start` remembers
+//! the store's revision, sets the lab up as the teacher, waits until the symptom shows, and only then starts the clock; once more, it puts the objects
+//! back to that revision first. While a lab is open, [`world`] watches, and notes since when each task has been green. `lab grade` ([`desk`]) asks each
+//! task's expressions and demands that they hold for a moment; what has to be disturbed to be known (does it heal?) is disturbed, judged, and taken back
+//! by a rewind, unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
+//! ## What a signature is worth
+//! It shows that a record was edited. It does not show that a learner did the work: the key lies on the learner's machine.
+//! ## Left out
+//! After the cluster's process was restarted in the middle of a lab, `history` begins with what is found then, and the hash chain goes on without the
+//! records of the restart.
+//! ## Read next
+//! `cli::lab` and `ui::labs`, which prove labs.
+
+pub mod book;
+pub mod desk;
+pub mod draw;
+pub mod guest;
+pub mod read;
+pub mod score;
+pub mod seal;
+pub mod view;
+mod words;
+pub mod world;
+
+use std::path::PathBuf;
+
+/// What keeps labs from being played.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the key in {} cannot be used: {why}", path.display())]
+    Key { path: PathBuf, why: String },
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::Error),
+    #[error(transparent)]
+    Lab(#[from] super::Error),
+}

@@ -1,0 +1,213 @@
+//! From verdicts to a grade: arithmetic, and the record that is signed. Pure.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// What the judge found of one task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Found {
+    pub id: String,
+    pub weight: u32,
+    pub green: bool,
+    /// Milliseconds from the start until it became green for good, and the store's revision then.
+    pub at_ms: u64,
+    pub revision: i64,
+    /// The first thing that is not so.
+    pub unmet: String,
+}
+
+/// What a learner was helped by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Used {
+    pub hints: u32,
+    pub undo: u32,
+    pub solve: bool,
+}
+
+/// The verdict on a task that was done when the time was over.
+pub const LATE: &str = "done after the time limit";
+
+/// What was done too late does not count. `changed_ms`: when the learner last wrote anything; a state that nobody touched after the limit is the
+/// state at the limit, however late it is judged.
+pub fn in_time(found: &mut [Found], limit_ms: u64, changed_ms: Option<u64>) {
+    if changed_ms.is_none_or(|at| at <= limit_ms) {
+        return;
+    }
+    for task in found.iter_mut().filter(|t| t.green && t.at_ms > limit_ms) {
+        task.green = false;
+        task.unmet = LATE.into();
+    }
+}
+
+/// Points of all green tasks, and of all tasks.
+pub fn points(found: &[Found]) -> (u32, u32) {
+    let sum = |only: fn(&&Found) -> bool| found.iter().filter(only).map(|t| t.weight).sum();
+    (sum(|t| t.green), sum(|_| true))
+}
+
+/// What stands in a record beside the verdicts.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub lab: String,
+    pub seed: u64,
+    pub variant: Map<String, Value>,
+    pub learner: String,
+    pub started: String,
+    pub ended: String,
+    pub limit_s: u64,
+    pub used: Used,
+    /// Hash of the lab's file.
+    pub content: String,
+    /// `{from, to, records, head}`
+    pub trace: Value,
+}
+
+/// The record, not yet signed.
+pub fn record(about: &About, found: &[Found]) -> Map<String, Value> {
+    let (score, max) = points(found);
+    let tasks: Vec<Value> = found
+        .iter()
+        .map(|t| match t.green {
+            true => json!({"id": t.id, "weight": t.weight, "points": t.weight, "verdict": "green", "at_s": seconds(t.at_ms), "revision": t.revision}),
+            false => json!({"id": t.id, "weight": t.weight, "points": 0, "verdict": "red", "unmet": t.unmet}),
+        })
+        .collect();
+    let record = json!({
+        "schema": 1, "lab": about.lab, "seed": about.seed, "variant": about.variant, "learner": about.learner,
+        "started": about.started, "ended": about.ended, "limit_s": about.limit_s,
+        "score": score, "max": max, "passed": score == max && !about.used.solve, "tasks": tasks,
+        "used": about.used, "content": about.content, "ropewalk": env!("CARGO_PKG_VERSION"), "trace": about.trace,
+    });
+    match record {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// Seconds with whole milliseconds.
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// A record as lines for a spreadsheet, one a task, under a heading.
+pub fn csv(record: &Value) -> String {
+    let mut out = String::from(
+        "lab,seed,learner,started,ended,score,max,passed,task,weight,points,verdict,at_s,unmet\n",
+    );
+    for task in record["tasks"].as_array().into_iter().flatten() {
+        let of_all =
+            ["lab", "seed", "learner", "started", "ended", "score", "max", "passed"].map(|k| &record[k]);
+        let own = ["id", "weight", "points", "verdict", "at_s", "unmet"].map(|k| &task[k]);
+        let line: Vec<String> = of_all.into_iter().chain(own).map(cell).collect();
+        out.push_str(&(line.join(",") + "\n"));
+    }
+    out
+}
+
+/// A cell of a spreadsheet (RFC 4180). What it would take for a formula is made a text.
+fn cell(value: &Value) -> String {
+    let text = match value {
+        Value::Null => return String::new(),
+        Value::String(text) if text.starts_with(['=', '+', '-', '@']) => format!("'{text}"),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text,
+    }
+}
+
+/// What a wrong answer was expected to come to, and did not. `red` names tasks that have to stay red, `most` what it may earn; without either it
+/// must not earn everything.
+pub fn too_good(found: &[Found], red: &[String], most: Option<u32>) -> Option<String> {
+    let (score, max) = points(found);
+    if let Some(task) = found.iter().find(|t| t.green && red.contains(&t.id)) {
+        return Some(format!("{} is green and has to stay red", task.id));
+    }
+    match most {
+        Some(most) if score > most => Some(format!("{score} points, at most {most} were expected")),
+        Some(most) if score < most => Some(format!("{score} points, {most} were expected: {}", reds(found))),
+        None if score == max => Some("full marks".into()),
+        _ => None,
+    }
+}
+
+/// The tasks that are red, and why.
+pub fn reds(found: &[Found]) -> String {
+    let all: Vec<String> =
+        found.iter().filter(|t| !t.green).map(|t| format!("{} red ({})", t.id, t.unmet)).collect();
+    all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(id: &str, weight: u32, green: bool, at_ms: u64) -> Found {
+        Found { id: id.into(), weight, green, at_ms, revision: 7, unmet: "it".into() }
+    }
+
+    #[test]
+    fn a_record_has_points_for_what_is_green() {
+        let all = [found("a", 40, true, 301_204), found("b", 10, false, 0)];
+        let about = About { lab: "l".into(), seed: 417, limit_s: 600, ..About::default() };
+        let told = Value::Object(record(&about, &all));
+        assert_eq!((&told["score"], &told["max"], &told["passed"]), (&json!(40), &json!(50), &json!(false)));
+        assert_eq!(
+            told["tasks"],
+            json!([{"id": "a", "weight": 40, "points": 40, "verdict": "green", "at_s": 301.204, "revision": 7},
+                {"id": "b", "weight": 10, "points": 0, "verdict": "red", "unmet": "it"}])
+        );
+        let full = Value::Object(record(&about, &all[..1]));
+        assert_eq!((&full["score"], &full["passed"]), (&json!(40), &json!(true)));
+    }
+
+    #[test]
+    fn a_played_solution_does_not_pass() {
+        let about = About { used: Used { solve: true, ..Used::default() }, ..About::default() };
+        let told = Value::Object(record(&about, &[found("a", 1, true, 5)]));
+        assert_eq!((&told["score"], &told["passed"]), (&json!(1), &json!(false)));
+    }
+
+    #[test]
+    fn what_comes_after_the_limit_does_not_count() {
+        let all = || vec![found("early", 1, true, 10), found("late", 1, true, 99), found("red", 1, false, 0)];
+        let judged = |changed| {
+            let mut all = all();
+            in_time(&mut all, 50, changed);
+            all.iter().map(|t| t.green).collect::<Vec<_>>()
+        };
+        assert_eq!(judged(Some(60)), [true, false, false]);
+        // Nobody touched it after the limit: it is only the judge who is late.
+        assert_eq!(judged(Some(40)), [true, true, false]);
+        assert_eq!(judged(None), [true, true, false]);
+    }
+
+    #[test]
+    fn wrong_answers_have_bounds() {
+        let all = [found("a", 60, true, 0), found("b", 40, false, 0)];
+        let red = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(too_good(&all, &red(&["b"]), None), None);
+        assert!(too_good(&all, &red(&["a"]), None).is_some());
+        assert_eq!(too_good(&all, &[], Some(60)), None);
+        assert!(too_good(&all, &[], Some(50)).is_some() && too_good(&all, &[], Some(70)).is_some());
+        assert_eq!(too_good(&all, &[], None), None);
+        assert!(too_good(&all[..1], &[], None).is_some());
+    }
+
+    #[test]
+    fn cells_survive_a_spreadsheet() {
+        assert_eq!(cell(&json!("a,\"b\"")), "\"a,\"\"b\"\"\"");
+        assert_eq!(
+            (cell(&json!("=1+1")), cell(&json!(1.5)), cell(&json!(null))),
+            ("'=1+1".into(), "1.5".into(), "".into())
+        );
+        let about = About { learner: "Kim, Ada".into(), ..About::default() };
+        let text = csv(&Value::Object(record(&about, &[found("a", 1, true, 5), found("b", 1, false, 0)])));
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.contains("\"Kim, Ada\"") && text.contains(",b,1,0,red,,it"));
+    }
+}

@@ -1,0 +1,291 @@
+//! Records that show when they were touched: one canonical form of a JSON document, a signature over it, and a chain of hashes over what happened.
+//!
+//! That makes a record tamper-evident and no more: whoever owns the machine owns the key, and can sign what never happened. A teacher who knows the
+//! key's fingerprint sees at least which cluster signed.
+
+use super::Error;
+use crate::pki::write_private;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::rand::SystemRandom;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::path::Path;
+
+/// `sha256:` and 64 hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digits: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
+/// The one way to write a document down: keys sorted by their UTF-16 units, no white space, numbers in their shortest form (RFC 8785).
+pub fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write(value, &mut out);
+    out
+}
+
+fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut keys: Vec<&String> = fields.keys().collect();
+            keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+            out.push('{');
+            for (at, key) in keys.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                write(&fields[key], out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
+        }
+        // 380.0 and 380 are one number; programs that read and write a record may change the one into the other.
+        Value::Number(n) => match n.as_f64() {
+            Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15 => {
+                out.push_str(&(f as i64).to_string())
+            }
+            Some(f) if n.is_f64() => out.push_str(&f.to_string()),
+            _ => out.push_str(&n.to_string()),
+        },
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// Hashes that hang together: each is taken over the one before and the next record, so that nothing can be taken out, put in or moved.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Chain {
+    pub records: u64,
+    pub head: String,
+}
+
+impl Default for Chain {
+    fn default() -> Chain {
+        Chain { records: 0, head: sha256(b"") }
+    }
+}
+
+impl Chain {
+    pub fn add(&mut self, record: &Value) {
+        self.records += 1;
+        self.head = sha256(format!("{}\n{}", self.head, canonical(record)).as_bytes());
+    }
+}
+
+/// The key with which a cluster signs.
+pub struct Key(Ed25519KeyPair);
+
+impl Key {
+    /// Reads `records.key` from the directory, or makes it.
+    pub fn load_or_create(dir: &Path) -> Result<Key, Error> {
+        let path = dir.join("records.key");
+        let damaged = |why: String| Error::Key { path: path.clone(), why };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let fresh = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
+                    .map_err(|_| damaged("no randomness".into()))?;
+                let text = BASE64.encode(fresh.as_ref());
+                write_private(&path, &text).map_err(|e| damaged(crate::cluster::chain(&e)))?;
+                text
+            }
+            Err(error) => return Err(damaged(error.to_string())),
+        };
+        let document = BASE64.decode(text.trim()).map_err(|e| damaged(e.to_string()))?;
+        Ed25519KeyPair::from_pkcs8(&document).map(Key).map_err(|e| damaged(e.to_string()))
+    }
+
+    pub fn fingerprint(&self) -> String {
+        sha256(self.0.public_key().as_ref())
+    }
+
+    /// Adds `signature` to a record. All of it is signed but the signature's value.
+    pub fn sign(&self, record: &mut Map<String, Value>) {
+        let public = BASE64.encode(self.0.public_key().as_ref());
+        let mut about = json!({"alg": "Ed25519", "key": self.fingerprint(), "public": public});
+        record.insert("signature".into(), about.clone());
+        let signature = self.0.sign(canonical(&Value::Object(record.clone())).as_bytes());
+        about["value"] = BASE64.encode(signature.as_ref()).into();
+        record.insert("signature".into(), about);
+    }
+}
+
+/// Why a record is not to be believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("this is not a record: {0}")]
+    NotARecord(String),
+    #[error("the record was edited after it was signed")]
+    Edited,
+    #[error("the key in the record does not have the fingerprint that the record names")]
+    Key,
+}
+
+/// Reads a record and checks its signature; answers the record. Key order and white space do not matter.
+pub fn verify(text: &str) -> Result<Value, Broken> {
+    let not = |why: &str| Broken::NotARecord(why.into());
+    let Unique(record) = serde_json::from_str(text).map_err(|e| not(&e.to_string()))?;
+    let signature = &record["signature"];
+    if signature["alg"] != "Ed25519" {
+        return Err(not("it has no Ed25519 signature"));
+    }
+    let bytes = |key: &str| signature[key].as_str().and_then(|t| BASE64.decode(t).ok());
+    let (public, value) = (
+        bytes("public").ok_or_else(|| not("it has no public key"))?,
+        bytes("value").ok_or_else(|| not("its signature has no value"))?,
+    );
+    if signature["key"] != sha256(&public) {
+        return Err(Broken::Key);
+    }
+    let mut signed = record.clone();
+    if let Some(signature) = signed["signature"].as_object_mut() {
+        signature.remove("value");
+    }
+    let key = UnparsedPublicKey::new(&ED25519, &public);
+    key.verify(canonical(&signed).as_bytes(), &value).map_err(|_| Broken::Edited)?;
+    Ok(record)
+}
+
+/// A document in which no key stands twice: of two `score`, one program would read the first and another the last.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Unique, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Unique;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_unit<E>(self) -> Result<Unique, E> {
+                Ok(Unique(Value::Null))
+            }
+            fn visit_bool<E>(self, b: bool) -> Result<Unique, E> {
+                Ok(Unique(b.into()))
+            }
+            fn visit_i64<E>(self, n: i64) -> Result<Unique, E> {
+                Ok(Unique(n.into()))
+            }
+            fn visit_u64<E>(self, n: u64) -> Result<Unique, E> {
+                Ok(Unique(n.into()))
+            }
+            fn visit_f64<E: de::Error>(self, n: f64) -> Result<Unique, E> {
+                Number::from_f64(n).map(|n| Unique(n.into())).ok_or_else(|| E::custom("not a number"))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Unique, E> {
+                Ok(Unique(text.into()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Unique, A::Error> {
+                let mut all = Vec::new();
+                while let Some(Unique(item)) = list.next_element()? {
+                    all.push(item);
+                }
+                Ok(Unique(all.into()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Unique, A::Error> {
+                let mut all = Map::new();
+                while let Some((key, Unique(value))) = map.next_entry::<String, Unique>()? {
+                    if all.insert(key.clone(), value).is_some() {
+                        return Err(de::Error::custom(format!("the key {key:?} stands there twice")));
+                    }
+                }
+                Ok(Unique(all.into()))
+            }
+        }
+        from.deserialize_any(Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed() -> (Key, Value) {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Key::load_or_create(dir.path()).unwrap();
+        assert_eq!(Key::load_or_create(dir.path()).unwrap().fingerprint(), key.fingerprint());
+        let record = json!({"lab": "a", "score": 90, "ok": true, "tasks": [{"id": "x", "at_s": 380.0}, {"id": "y", "at_s": 0.125}]});
+        let Value::Object(mut record) = record else { unreachable!() };
+        key.sign(&mut record);
+        (key, record.into())
+    }
+
+    #[test]
+    fn an_edited_record_is_refused() {
+        let (_, record) = signed();
+        assert_eq!(verify(&record.to_string()).unwrap(), record);
+        type Edit = fn(&mut Value);
+        let edits: [(Edit, Broken); 7] = [
+            (|r| r["score"] = 100.into(), Broken::Edited),
+            (|r| r["ok"] = "true".into(), Broken::Edited),
+            (|r| r["tasks"][1]["at_s"] = 0.126.into(), Broken::Edited),
+            (|r| _ = r["tasks"].as_array_mut().unwrap().swap(0, 1), Broken::Edited),
+            (|r| r["further"] = 1.into(), Broken::Edited),
+            (|r| _ = r.as_object_mut().unwrap().remove("lab"), Broken::Edited),
+            (|r| r["signature"]["key"] = "sha256:0".into(), Broken::Key),
+        ];
+        for (at, (edit, why)) in edits.into_iter().enumerate() {
+            let mut forged = record.clone();
+            edit(&mut forged);
+            assert_eq!(verify(&forged.to_string()), Err(why), "edit {at}");
+        }
+        // Another cluster's key does not make it this record.
+        let (_, other) = signed();
+        let mut forged = record.clone();
+        forged["signature"]["public"] = other["signature"]["public"].clone();
+        forged["signature"]["key"] = other["signature"]["key"].clone();
+        assert_eq!(verify(&forged.to_string()), Err(Broken::Edited));
+    }
+
+    #[test]
+    fn key_order_white_space_and_the_form_of_numbers_do_not_matter() {
+        let (_, record) = signed();
+        let mut turned = Map::new();
+        for (key, value) in record.as_object().unwrap().iter().rev() {
+            turned.insert(key.clone(), value.clone());
+        }
+        let text = serde_json::to_string_pretty(&Value::Object(turned)).unwrap();
+        assert!(text.find("signature") < text.find("score"));
+        verify(&text).unwrap();
+        verify(&text.replace("380.0", "380")).unwrap();
+        verify(&text.replace("\"score\": 90", "\"score\": 9e1")).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused() {
+        let (_, record) = signed();
+        let text = record.to_string();
+        let twice = text.replacen("{\"lab\"", "{\"score\":100,\"lab\"", 1);
+        assert!(matches!(verify(&twice), Err(Broken::NotARecord(why)) if why.contains("twice")));
+        assert!(matches!(verify("{}"), Err(Broken::NotARecord(_))));
+        assert!(matches!(verify("nonsense"), Err(Broken::NotARecord(_))));
+    }
+
+    #[test]
+    fn a_chain_tells_every_change() {
+        let of = |all: &[i32]| {
+            let mut chain = Chain::default();
+            all.iter().for_each(|n| chain.add(&json!({"b": 1, "a": n})));
+            chain
+        };
+        assert_eq!(of(&[1, 2, 3]), of(&[1, 2, 3]));
+        for other in [&[1, 3, 2][..], &[1, 2], &[1, 2, 3, 3], &[2, 3]] {
+            assert_ne!(of(&[1, 2, 3]), of(other));
+        }
+        assert_eq!(canonical(&json!({"b": [1, "x\n", 0.5], "a": {}})), r#"{"a":{},"b":[1,"x\n",0.5]}"#);
+    }
+}

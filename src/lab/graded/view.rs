@@ -1,0 +1,118 @@
+//! What is asked of labs and what is answered: plain data, the same on the control socket and in `-o json`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A question. Every question names the language of the answer (`en` or `ko`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    pub lang: String,
+    pub ask: Ask,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ask {
+    /// All labs: answers with a list of [`Entry`].
+    List,
+    /// The open lab: answers with [`LabView`], which is empty if none is open.
+    Show,
+    /// Puts the cluster back to what it was before the open lab, sets this one up, and starts the clock: answers with [`LabView`].
+    Start {
+        id: String,
+        seed: Option<u64>,
+    },
+    /// How the tasks stand, as far as that can be seen without disturbing anything: answers with [`LabView`].
+    Check {
+        id: Option<String>,
+        seed: Option<u64>,
+    },
+    /// Judges, disturbing what has to be disturbed and taking that back: answers with [`Graded`].
+    Grade {
+        id: Option<String>,
+        seed: Option<u64>,
+        learner: String,
+    },
+    /// The next hint: answers with [`LabView`].
+    Hint {
+        id: Option<String>,
+    },
+    /// The lines of the solution: answers with [`Played`]. What they do until `Solved` is marked.
+    Solve {
+        id: Option<String>,
+        seed: Option<u64>,
+    },
+    Solved,
+}
+
+/// A line in the list of labs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Entry {
+    pub id: String,
+    pub title: String,
+    pub track: String,
+    pub languages: Vec<String>,
+    pub level: u8,
+    pub minutes: u32,
+    pub row: String,
+    pub needs: Vec<String>,
+    pub tasks: usize,
+    /// The best grade so far, and of how much.
+    pub score: Option<u32>,
+    pub max: u32,
+    pub passed: bool,
+    /// It is the one that is open.
+    pub open: bool,
+}
+
+/// The open lab.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabView {
+    pub id: String,
+    pub title: String,
+    pub level: u8,
+    pub minutes: u32,
+    pub seed: u64,
+    /// Markdown.
+    pub text: String,
+    pub tasks: Vec<Task>,
+    pub started: String,
+    /// Seconds left; negative when the time is over.
+    pub left_s: i64,
+    /// Hints asked for so far, in order.
+    pub hints: Vec<String>,
+    pub hints_left: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Task {
+    pub id: String,
+    pub weight: u32,
+    /// Markdown, one paragraph.
+    pub task: String,
+    /// After `check`: is it so? `None`: only grading tells.
+    pub green: Option<bool>,
+}
+
+/// A grade.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Graded {
+    /// The signed record (LESSONS: section 3).
+    pub record: Value,
+    /// Where it was kept.
+    pub file: String,
+    /// What happened, a sentence or two a task.
+    pub debrief: Vec<String>,
+    pub found: Vec<super::score::Found>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Played {
+    pub lines: Vec<String>,
+}

@@ -1,0 +1,287 @@
+//! What is known of the cluster while a lab is open: live objects, every version of them, every hop, answers of the network. A pump feeds it; whoever
+//! judges takes a snapshot and asks for what is missing.
+
+use super::seal::Chain;
+use crate::client::Client;
+use crate::cluster::guest::Host;
+use crate::lab::cel::facts::{self, Objects};
+use crate::lab::cel::{Expr, Facts, Probe, value};
+use crate::lab::recorder::Recorder;
+use crate::lab::watch::{self, Told};
+use crate::lab::{TEACHER, probe};
+use crate::task::Crew;
+use crate::{clock, tap};
+use serde_json::json;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, watch as channel};
+use tokio::time::Instant;
+
+/// How often an answer from the network is renewed while somebody waits for it, and when it is too old to count.
+const RENEW: Duration = Duration::from_millis(900);
+const STALE: Duration = Duration::from_secs(3);
+/// A first answer of the network may take this long beyond the time that a task is given: a question has a limit of its own.
+const ANSWER: Duration = Duration::from_secs(6);
+
+#[derive(Default)]
+pub struct Known {
+    pub recorder: Recorder,
+    objects: HashMap<String, Objects>,
+    watched: BTreeSet<String>,
+    answers: HashMap<Probe, (Instant, cel::Value)>,
+    asking: HashSet<Probe>,
+    /// A lab is open: what happens is remembered.
+    pub recording: bool,
+    /// The judge is at work: what happens is hashed, but is nothing that a check or the learner's account should see.
+    pub quiet: bool,
+    /// The solution is being played.
+    pub solving: bool,
+    pub chain: Chain,
+    /// When the learner last wrote something.
+    pub changed: Option<clock::Timestamp>,
+    /// Revisions of journeys into the past.
+    pub journeys: BTreeSet<i64>,
+    /// Counts what was asked, so that an answer to an older question is not taken for a newer one's.
+    era: u64,
+}
+
+/// What a snapshot needs beside what is known.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// Store revision when the clock started.
+    pub began: i64,
+    pub variant: Option<cel::Value>,
+}
+
+pub struct World {
+    known: Mutex<Known>,
+    crew: Crew,
+    client: Client,
+    kubeconfig: PathBuf,
+    told: mpsc::UnboundedSender<Told>,
+    changed: channel::Sender<u64>,
+}
+
+/// A write of somebody who is neither the cluster itself nor the teacher.
+fn by_learner(record: &tap::Record) -> bool {
+    record.verb == "commit"
+        && record.body.is_some()
+        && record
+            .request
+            .as_ref()
+            .is_some_and(|r| !r.user.is_empty() && r.user != TEACHER && !r.user.starts_with("system:"))
+}
+
+impl Known {
+    fn take(&mut self, record: &tap::Record) {
+        if !self.recording {
+            self.recorder.seq = record.seq;
+            return;
+        }
+        self.chain.add(&json!(record));
+        let journey = ["undo", "redo", "rewind"].iter().any(|verb| !record.detail[*verb].is_null());
+        if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
+            self.journeys.insert(revision as i64);
+        }
+        if by_learner(record) || (journey && !self.quiet) {
+            self.changed = Some(record.at);
+        }
+        match self.quiet {
+            true => self.recorder.skip(record),
+            false => self.recorder.take(record, Some(self.solving)),
+        }
+    }
+
+    /// Versions of what is there now, after everything was forgotten.
+    pub fn recall(&mut self) {
+        for (kind, objects) in &self.objects {
+            let plural = kind.split('.').next().unwrap_or_default();
+            objects.values().for_each(|o| self.recorder.found(plural, &o.json));
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
+        match told {
+            Told::All { kind, objects, .. } => {
+                if !self.quiet {
+                    objects.values().for_each(|o| self.recorder.found(&plural(&kind), &o.json));
+                }
+                self.objects.insert(kind, Arc::new(objects));
+            }
+            Told::Put { kind, key, object, .. } => {
+                _ = Arc::make_mut(self.objects.entry(kind).or_default()).insert(key, object)
+            }
+            Told::Gone { kind, key, .. } => {
+                _ = Arc::make_mut(self.objects.entry(kind).or_default()).remove(&key)
+            }
+        }
+    }
+}
+
+impl World {
+    /// Begins to listen; the pump ends with the crew.
+    pub fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, crate::cluster::Error> {
+        let (told, mut tidings) = mpsc::unbounded_channel();
+        let world = Arc::new(World {
+            known: Mutex::default(),
+            crew: crew.clone(),
+            client: host.client(TEACHER)?,
+            kubeconfig: host.kubeconfig(TEACHER)?,
+            told,
+            changed: channel::Sender::new(0),
+        });
+        let (pump, tap) = (world.clone(), host.tap().clone());
+        let mut live = tap.subscribe();
+        crew.spawn(async move {
+            loop {
+                tokio::select! {
+                    Some(told) = tidings.recv() => pump.know().told(told),
+                    record = live.recv() => {
+                        if matches!(record, Err(broadcast::error::RecvError::Closed)) {
+                            return;
+                        }
+                        // From the ring, so that nothing is missed by whoever lags.
+                        pump.read(&tap);
+                    }
+                }
+                pump.changed.send_modify(|n| *n += 1);
+            }
+        });
+        Ok(world)
+    }
+
+    pub fn know(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything that the tap has and nobody here has seen.
+    pub fn read(&self, tap: &tap::Tap) {
+        let mut known = self.know();
+        let since = known.recorder.seq;
+        tap.since(since).iter().for_each(|r| known.take(r));
+    }
+
+    pub fn follow(&self) -> channel::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub fn watch(self: &Arc<World>, kinds: impl IntoIterator<Item = String>) {
+        for kind in kinds {
+            let Some(name) = facts::kind(&kind).map(crate::api::kinds::Kind::qualified) else { continue };
+            if self.know().watched.insert(name) {
+                watch::start(&self.crew, &self.client, &kind, self.told.clone());
+            }
+        }
+    }
+
+    /// A snapshot for one evaluation.
+    pub fn facts(&self, frame: &Frame) -> Arc<Facts> {
+        let (known, now) = (self.know(), Instant::now());
+        let fresh = known.answers.iter().filter(|(_, (at, _))| now.duration_since(*at) <= STALE);
+        Arc::new(Facts {
+            objects: known.objects.clone(),
+            history: known.recorder.versions.clone(),
+            trace: known.recorder.trace.clone(),
+            lesson_began: frame.began,
+            since_step: frame.began,
+            now: Some(value::time(clock::now())),
+            variant: frame.variant.clone(),
+            answers: fresh.map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect(),
+            ..Facts::default()
+        })
+    }
+
+    /// Answers of the network that were given before now count no longer.
+    pub fn forget_answers(&self) {
+        let mut known = self.know();
+        known.answers.clear();
+        known.asking.clear();
+        known.era += 1;
+    }
+
+    /// Sees to what an evaluation missed: kinds that are not watched, questions that are not asked or whose answer is older than `renew`.
+    fn see_to(self: &Arc<World>, facts: &Facts, renew: Duration) {
+        let wanted = facts.take_wanted();
+        self.watch(wanted.kinds);
+        let now = Instant::now();
+        for probe in wanted.probes.into_iter().chain(wanted.used) {
+            let era = {
+                let mut known = self.know();
+                let fresh = known.answers.get(&probe).is_some_and(|(at, _)| now.duration_since(*at) < renew);
+                if fresh || !known.asking.insert(probe.clone()) {
+                    continue;
+                }
+                known.era
+            };
+            let world = self.clone();
+            self.crew.spawn(async move {
+                let answer = probe::ask(&probe, &world.client, &world.kubeconfig).await;
+                {
+                    let mut known = world.know();
+                    if known.era != era {
+                        return;
+                    }
+                    known.asking.remove(&probe);
+                    known.answers.insert(probe, (Instant::now(), answer));
+                }
+                world.changed.send_modify(|n| *n += 1);
+            });
+        }
+    }
+
+    /// Is it true now? `None`: it cannot be told yet, or its evaluation fails.
+    pub fn truth(self: &Arc<World>, expr: &Expr, frame: &Frame, renew: Duration) -> Option<bool> {
+        let facts = self.facts(frame);
+        let answer = expr.value(&facts, &[]);
+        self.see_to(&facts, renew);
+        match answer {
+            Ok(cel::Value::Bool(truth)) => Some(truth),
+            Ok(_) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    /// Waits until all of these hold together for `hold`; else, when `within` is over, the first that does not.
+    pub async fn settled(
+        self: &Arc<World>,
+        exprs: &[&Expr],
+        frame: &Frame,
+        hold: Duration,
+        within: Duration,
+    ) -> Result<(), usize> {
+        let began = Instant::now();
+        let mut follow = self.follow();
+        let mut since: Option<Instant> = None;
+        loop {
+            follow.mark_unchanged();
+            let truths: Vec<Option<bool>> = exprs.iter().map(|e| self.truth(e, frame, RENEW)).collect();
+            let now = Instant::now();
+            match truths.iter().position(|t| *t != Some(true)) {
+                None => {
+                    let first = *since.get_or_insert(now);
+                    if now.duration_since(first) >= hold {
+                        return Ok(());
+                    }
+                }
+                Some(unmet) => {
+                    since = None;
+                    let waits = truths[unmet].is_none() && !self.know().asking.is_empty();
+                    let patience = if waits { within + ANSWER } else { within };
+                    if now.duration_since(began) >= patience {
+                        return Err(unmet);
+                    }
+                }
+            }
+            let wake = match since {
+                Some(first) => (first + hold).min(now + RENEW),
+                None => now + Duration::from_millis(500),
+            };
+            let _ = tokio::time::timeout_at(wake, follow.changed()).await; // either is a reason to look again
+            // Many records come at once; they are looked at together.
+            clock::sleep(Duration::from_millis(30)).await;
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! `lab test`: proves that a lab can be solved, and only by solving it. Seeds are chosen so that every value of every key occurs with every fault; each
+//! has a cluster of its own, on which the lab is started anew for every answer. All lines are typed into a real REPL, as the learner would.
+
+use super::Error;
+use super::labs as front;
+use super::lesson::reason;
+use super::proof::Arena;
+use super::texts::Lang;
+use crate::lab::format::EN;
+use crate::lab::graded::read::{DIRECTORY, Lab};
+use crate::lab::graded::view::{Ask, Graded, LabView};
+use crate::lab::graded::{draw, score, seal};
+use futures::StreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Lines that have not come to an end by then are cut off.
+const LINES_MAX: Duration = Duration::from_secs(120);
+/// How long a lab just started is watched before its being red is believed.
+const SETTLE: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Solution,
+    Also(usize),
+    Wrong(usize),
+}
+
+/// What is played with one seed.
+#[derive(Clone)]
+struct Plan {
+    lab: Arc<Lab>,
+    seed: u64,
+    kinds: Vec<Kind>,
+    /// Grade the solution twice: the first grade must not have left anything.
+    twice: bool,
+}
+
+impl Kind {
+    fn lines(self, lab: &Lab, variant: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
+        match self {
+            Kind::Solution => Lab::lines(&lab.solution, variant),
+            Kind::Also(at) => lab.also[at].lines.clone(),
+            Kind::Wrong(at) => lab.wrong[at].lines.clone(),
+        }
+    }
+    fn only(self, lab: &Lab) -> Option<&str> {
+        match self {
+            Kind::Solution => None,
+            Kind::Also(at) => lab.also[at].only.as_deref(),
+            Kind::Wrong(at) => lab.wrong[at].only.as_deref(),
+        }
+    }
+    fn name(self, lab: &Lab) -> String {
+        match self {
+            Kind::Solution => "solution".into(),
+            Kind::Also(at) => format!("other way {}", at + 1),
+            Kind::Wrong(at) => format!("wrong: {}", lab.wrong[at].why),
+        }
+    }
+}
+
+/// The solution with every seed; each other answer once with every fault that it is for, spread evenly.
+fn plans(lab: &Arc<Lab>) -> Result<Vec<Plan>, String> {
+    let seeds = draw::seeds(&lab.id, &lab.choices);
+    let mut plans = Vec::new();
+    for (at, seed) in seeds.into_iter().enumerate() {
+        plans.push((
+            lab.variant(seed)?,
+            Plan { lab: lab.clone(), seed, kinds: vec![Kind::Solution], twice: at == 0 },
+        ));
+    }
+    let answers = (0..lab.also.len()).map(Kind::Also).chain((0..lab.wrong.len()).map(Kind::Wrong));
+    for kind in answers {
+        let mut of_fault: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, (variant, _)) in plans.iter().enumerate() {
+            if draw::fits(kind.only(lab), variant) {
+                let fault = variant.get("fault").map(ToString::to_string).unwrap_or_default();
+                of_fault.entry(fault).or_default().push(at);
+            }
+        }
+        if of_fault.is_empty() {
+            return Err(format!("no variant fits {:?}", kind.name(lab)));
+        }
+        for fits in of_fault.into_values() {
+            if let Some(least) = fits.into_iter().min_by_key(|at| plans[*at].1.kinds.len()) {
+                plans[least].1.kinds.push(kind);
+            }
+        }
+    }
+    Ok(plans.into_iter().map(|(_, plan)| plan).collect())
+}
+
+/// Proves labs, `jobs` clusters side by side, and prints what was found. True if all of them are sound.
+pub async fn prove(
+    labs: Vec<Lab>,
+    directory: Option<PathBuf>,
+    jobs: usize,
+    only: Option<&str>,
+) -> Result<bool, Error> {
+    let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
+    let (began, mut sound, mut total) = (Instant::now(), true, 0);
+    for lab in labs.into_iter().map(Arc::new) {
+        let mut all = match plans(&lab) {
+            Ok(all) => all,
+            Err(why) => {
+                println!("✗ {}: {why}", lab.id);
+                sound = false;
+                continue;
+            }
+        };
+        if let Some(only) = only {
+            all.iter_mut().for_each(|p| p.kinds.retain(|k| k.name(&p.lab).contains(only)));
+            all.retain(|p| !p.kinds.is_empty());
+        }
+        let (seeds, cases) = (all.len(), all.iter().map(|p| p.kinds.len()).sum::<usize>());
+        let lab_began = Instant::now();
+        let outcomes: Vec<Outcome> = futures::stream::iter(all)
+            .map(|plan| play(plan, directory.as_deref()))
+            .buffer_unordered(jobs.max(1))
+            .flat_map(futures::stream::iter)
+            .collect()
+            .await;
+        let faults: Vec<&String> = outcomes.iter().filter_map(|(_, o)| o.as_ref().err()).collect();
+        println!(
+            "{} {} {}: {seeds} seeds, {cases} plays, {} wrong answers, {} other ways ({:.0} s)",
+            if faults.is_empty() { "✓" } else { "✗" },
+            lab.id,
+            lab.title.get(EN),
+            lab.wrong.len(),
+            lab.also.len(),
+            lab_began.elapsed().as_secs_f64()
+        );
+        faults.iter().for_each(|f| println!("    ✗ {f}"));
+        // What a wrong answer earned shows its author whether it is wrong for the reason that was meant.
+        let earned: BTreeSet<String> = outcomes
+            .iter()
+            .filter(|(kind, _)| matches!(kind, Some(Kind::Wrong(_))))
+            .filter_map(|(kind, o)| Some(format!("{}: {}", (*kind)?.name(&lab), o.as_ref().ok()?)))
+            .collect();
+        earned.iter().for_each(|e| println!("    · {e}"));
+        sound &= faults.is_empty();
+        total += cases;
+    }
+    println!("{total} plays in {:.0} s", began.elapsed().as_secs_f64());
+    Ok(sound)
+}
+
+/// Everything that is played with one seed, one after the other; what is wrong.
+async fn play(plan: Plan, directory: Option<&Path>) -> Vec<Outcome> {
+    let variables: Vec<_> = directory.iter().map(|d| (DIRECTORY, d.as_os_str())).collect();
+    let arena = match Arena::open(&variables).await {
+        Ok(arena) => arena,
+        Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
+    };
+    let mut outcomes = Vec::new();
+    for kind in &plan.kinds {
+        let outcome = answer(&plan, *kind, &arena).await;
+        let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
+        outcomes.push((Some(*kind), outcome.map_err(named)));
+    }
+    arena.close().await;
+    outcomes
+}
+
+/// What an answer earned, or what is wrong with that.
+type Outcome = (Option<Kind>, Result<String, String>);
+
+async fn asked<T: serde::de::DeserializeOwned>(arena: &Arena, ask: Ask) -> Result<T, String> {
+    front::asked(&arena.place, Lang::En, ask).await.map_err(|e| reason(&e))
+}
+
+async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String> {
+    let (lab, seed) = (&plan.lab, Some(plan.seed));
+    let variant = lab.variant(plan.seed)?;
+    let _: LabView = asked(arena, Ask::Start { id: lab.id.clone(), seed }).await?;
+    if kind == Kind::Solution {
+        untouched(lab, arena).await?;
+    }
+    let filled: Result<Vec<String>, String> =
+        kind.lines(lab, &variant).iter().map(|line| draw::fill(line, &variant)).collect();
+    let said = arena.lines(&filled?, LINES_MAX).await?;
+    let found = grade(lab, arena).await?;
+    if let Kind::Wrong(at) = kind {
+        let wrong = &lab.wrong[at];
+        return match score::too_good(&found, &wrong.red, wrong.score_max) {
+            Some(why) => Err(format!("{why}\n      {}", super::proof::tail(&said))),
+            None => {
+                let red: Vec<&str> = found.iter().filter(|t| !t.green).map(|t| t.id.as_str()).collect();
+                Ok(format!("{} points, red: {}", score::points(&found).0, red.join(", ")))
+            }
+        };
+    }
+    full(&found).map_err(|why| format!("{why}\n      {}", super::proof::tail(&said)))?;
+    if kind == Kind::Solution && plan.twice {
+        full(&grade(lab, arena).await?).map_err(|why| format!("graded once more: {why}"))?;
+    }
+    Ok(String::new())
+}
+
+/// A lab that nobody has touched is red, and stays so; all its hints can be had.
+async fn untouched(lab: &Lab, arena: &Arena) -> Result<(), String> {
+    tokio::time::sleep(SETTLE).await; // nothing is waited for: that nothing happens is what is to be seen
+    let view: LabView = asked(arena, Ask::Check { id: None, seed: None }).await?;
+    if view.tasks.iter().all(|t| t.green != Some(false)) {
+        return Err("nothing is red before anything was done".into());
+    }
+    let always = lab.hints.iter().filter(|h| h.when.is_none()).count();
+    for number in 1..=always {
+        let hinted: Result<LabView, String> = asked(arena, Ask::Hint { id: None }).await;
+        if let Err(why) = hinted {
+            return Err(format!("hint {number} of {always} cannot be had: {why}"));
+        }
+    }
+    Ok(())
+}
+
+/// Grades, and checks that the record is what it should be.
+async fn grade(lab: &Lab, arena: &Arena) -> Result<Vec<score::Found>, String> {
+    let graded: Graded =
+        asked(arena, Ask::Grade { id: Some(lab.id.clone()), seed: None, learner: "test".into() }).await?;
+    seal::verify(&graded.record.to_string()).map_err(|e| format!("its own record is refused: {e}"))?;
+    Ok(graded.found)
+}
+
+fn full(found: &[score::Found]) -> Result<(), String> {
+    match score::points(found) {
+        (points, max) if points == max => Ok(()),
+        (points, max) => Err(format!("{points} of {max}: {}", score::reds(found))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::graded::read::Labs;
+
+    #[test]
+    fn every_answer_is_played_with_every_fault_it_is_for() {
+        for lab in Labs::built_in().labs.into_iter().map(Arc::new) {
+            let plans = plans(&lab).unwrap();
+            let answers = (0..lab.also.len()).map(Kind::Also).chain((0..lab.wrong.len()).map(Kind::Wrong));
+            for kind in answers.chain([Kind::Solution]) {
+                let (mut want, mut have) = (Vec::new(), Vec::new());
+                for plan in &plans {
+                    let variant = lab.variant(plan.seed).unwrap();
+                    let fault = variant.get("fault").cloned();
+                    if draw::fits(kind.only(&lab), &variant) && !want.contains(&fault) {
+                        want.push(fault.clone());
+                    }
+                    if plan.kinds.contains(&kind) && !have.contains(&fault) {
+                        have.push(fault);
+                    }
+                }
+                assert!(
+                    !want.is_empty() && want.iter().all(|f| have.contains(f)),
+                    "{} {}",
+                    lab.id,
+                    kind.name(&lab)
+                );
+            }
+        }
+    }
+}

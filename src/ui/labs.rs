@@ -1,0 +1,186 @@
+//! Graded labs at the prompt: questions to the desk, its answers as text.
+
+use super::lesson::{Paper, tag};
+use super::prose::{self, lay_out};
+use super::texts::{Lang, Say};
+use crate::cluster::control::{self, Control};
+use crate::cluster::{Error, Place};
+use crate::lab::graded::guest::NAME;
+use crate::lab::graded::view::{Ask, Entry, Graded, LabView, Question};
+use serde_json::Value;
+
+/// One question, one answer. Errors: the cluster is not running, or the desk's own words.
+pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
+    Control::connect(place).await?.ask(&control::Ask::Guest { name: NAME.into(), question }).await
+}
+
+/// A question whose answer has a shape of its own.
+pub async fn asked<T: serde::de::DeserializeOwned>(
+    place: &Place,
+    lang: Lang,
+    question: Ask,
+) -> Result<T, Error> {
+    let value = ask(place, lang, question).await?;
+    serde_json::from_value(value).map_err(|e| Error::Control(e.to_string()))
+}
+
+/// `4:05`; with a minus when the time is over.
+fn clock(seconds: i64) -> String {
+    let sign = if seconds < 0 { "-" } else { "" };
+    format!("{sign}{}:{:02}", seconds.abs() / 60, seconds.abs() % 60)
+}
+
+fn marked(paper: &Paper, mark: &str, markdown: &str) -> String {
+    let hang = " ".repeat(prose::cells(mark));
+    let laid = lay_out(markdown, paper.width.saturating_sub(hang.len()));
+    let text = prose::print(&laid, &hang, paper.colour);
+    format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
+}
+
+/// Everything there is to see of a lab.
+pub fn page(paper: &Paper, view: &LabView) -> String {
+    let say = |say, with: &[&str]| paper.lang.say(say, with);
+    if view.id.is_empty() {
+        return say(Say::LabNone, &[]) + "\n";
+    }
+    let mut out =
+        format!("── {} · {} {} ──\n\n", view.title, view.id, say(Say::LabSeed, &[&view.seed.to_string()]));
+    out.push_str(&prose::print(&lay_out(&view.text, paper.width), "", paper.colour));
+    out.push('\n');
+    out.push_str(&tasks(paper, view));
+    let minutes = view.minutes.to_string();
+    out.push('\n');
+    out.push_str(&match view.started.is_empty() {
+        true => say(Say::LabMinutes, &[&minutes]),
+        false => say(Say::LabLeft, &[&clock(view.left_s), &minutes]),
+    });
+    out.push('\n');
+    out
+}
+
+/// One line a task. A check that is hidden stays hidden: only how it came out is told.
+pub fn tasks(paper: &Paper, view: &LabView) -> String {
+    let mut out = String::new();
+    for task in &view.tasks {
+        let mark = match task.green {
+            Some(true) => "✓",
+            Some(false) => "·",
+            None => " ",
+        };
+        out.push_str(&marked(paper, &format!(" {mark} {:>3}  ", task.weight), &task.task));
+    }
+    out
+}
+
+pub fn hint(paper: &Paper, view: &LabView) -> String {
+    let Some(last) = view.hints.last() else { return String::new() };
+    let number = view.hints.len().to_string();
+    marked(paper, &format!("{} ", paper.lang.say(Say::LessonHint, &[&number])), last)
+        + &paper.lang.say(Say::LabHintsLeft, &[&view.hints_left.to_string()])
+        + "\n"
+}
+
+/// A grade for people.
+pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
+    let say = |say, with: &[&str]| paper.lang.say(say, with);
+    let record = &graded.record;
+    let mut out = String::new();
+    for found in &graded.found {
+        let text =
+            view.tasks.iter().find(|t| t.id == found.id).map_or(found.id.as_str(), |t| t.task.as_str());
+        let points = if found.green { found.weight } else { 0 };
+        let mark = if found.green { "✓" } else { "✗" };
+        out.push_str(&marked(paper, &format!(" {mark} {points:>3}/{:<3} ", found.weight), text));
+    }
+    out.push_str(&format!(
+        "\n{}\n",
+        say(Say::LabScore, &[&record["score"].to_string(), &record["max"].to_string()])
+    ));
+    if record["used"]["solve"] == true {
+        out.push_str(&(say(Say::LabSolved, &[]) + "\n"));
+    }
+    if !graded.debrief.is_empty() {
+        out.push('\n');
+        for told in &graded.debrief {
+            out.push_str(&prose::print(&lay_out(told, paper.width.saturating_sub(2)), "  ", paper.colour));
+        }
+    }
+    out.push_str(&format!("\n{}\n", say(Say::LabRecord, &[&graded.file])));
+    out
+}
+
+pub fn list(paper: &Paper, entries: &[Entry]) -> String {
+    let mut out = String::new();
+    for entry in entries {
+        let mark = match () {
+            () if entry.open => "▸",
+            () if entry.passed => "✓",
+            () => " ",
+        };
+        let pad = |text: &str, to: usize| " ".repeat(to.saturating_sub(prose::cells(text)));
+        let score = entry.score.map_or_else(String::new, |s| format!("{s}/{}", entry.max));
+        let minutes = paper.lang.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
+        out.push_str(&format!(
+            " {mark} {}{} {}{} {}{} {}{minutes} {score:>8}\n",
+            entry.id,
+            pad(&entry.id, 18),
+            entry.title,
+            pad(&entry.title, 28),
+            "●".repeat(entry.level.into()),
+            " ".repeat(4usize.saturating_sub(entry.level.into())),
+            pad(&minutes, 8),
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::graded::score::Found;
+    use crate::lab::graded::view::Task;
+    use serde_json::json;
+
+    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false };
+
+    fn view() -> LabView {
+        let task = |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), green: None };
+        LabView {
+            id: "l".into(),
+            title: "The menu".into(),
+            seed: 7,
+            minutes: 10,
+            text: "It is broken.".into(),
+            tasks: vec![task("a", "It answers."), task("b", "It stays so.")],
+            started: "2026-01-02T03:04:05Z".into(),
+            left_s: 245,
+            ..LabView::default()
+        }
+    }
+
+    #[test]
+    fn a_lab_is_shown_with_its_tasks_and_the_time() {
+        let page = page(&PAPER, &view());
+        for part in ["The menu", "seed 7", "It is broken.", " 40  It answers.", "4:05"] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+        assert_eq!(clock(-65), "-1:05");
+    }
+
+    #[test]
+    fn a_grade_names_points_of_each_task() {
+        let found = |id: &str, green| Found { id: id.into(), weight: 40, green, ..Found::default() };
+        let graded = Graded {
+            record: json!({"score": 40, "max": 80, "used": {"solve": true}}),
+            file: "/r.json".into(),
+            debrief: vec!["It was so.".into()],
+            found: vec![found("a", true), found("b", false)],
+        };
+        let told = grade(&PAPER, &graded, &view());
+        for part in ["✓  40/40  It answers.", "✗   0/40  It stays so.", "40 of 80", "It was so.", "/r.json"]
+        {
+            assert!(told.contains(part), "{part}\n{told}");
+        }
+    }
+}
