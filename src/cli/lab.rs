@@ -30,7 +30,7 @@ pub async fn run(
     let lang = settings::language(lang, &home);
     let place = home.cluster(name)?;
     let load = || directory.as_deref().map_or_else(Labs::load, Labs::read);
-    let (place, paper) = (&place, Paper { lang, width: Paper::WIDEST, colour: false });
+    let (place, paper) = (&place, Paper { lang, width: Paper::WIDEST, colour: false, beside: false });
     match command {
         Command::List { output } => list(place, load(), &paper, output).await,
         Command::Show { id, seed, output } => show(place, load(), id, seed, &paper, output).await,
@@ -173,7 +173,7 @@ async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang)
     let _: Value = asked(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
     ran?;
     let view: LabView = asked(place, lang, Ask::Check { id: None, seed: None }).await?;
-    print!("{}", front::tasks(&Paper { lang, width: Paper::WIDEST, colour: false }, &view));
+    print!("{}", front::tasks(&Paper { lang, width: Paper::WIDEST, colour: false, beside: false }, &view));
     Ok(if all_green(&view) { 0 } else { 1 })
 }
 

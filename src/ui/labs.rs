@@ -142,7 +142,7 @@ mod tests {
     use crate::lab::graded::view::Task;
     use serde_json::json;
 
-    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false };
+    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false, beside: false };
 
     fn view() -> LabView {
         let task = |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), green: None };
