@@ -233,7 +233,7 @@ mod tests {
             (|r| r["score"] = 100.into(), Broken::Edited),
             (|r| r["ok"] = "true".into(), Broken::Edited),
             (|r| r["tasks"][1]["at_s"] = 0.126.into(), Broken::Edited),
-            (|r| _ = r["tasks"].as_array_mut().unwrap().swap(0, 1), Broken::Edited),
+            (|r| r["tasks"].as_array_mut().unwrap().swap(0, 1), Broken::Edited),
             (|r| r["further"] = 1.into(), Broken::Edited),
             (|r| _ = r.as_object_mut().unwrap().remove("lab"), Broken::Edited),
             (|r| r["signature"]["key"] = "sha256:0".into(), Broken::Key),
