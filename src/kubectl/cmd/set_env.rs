@@ -100,7 +100,11 @@ async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
         keys.sort();
         for key in keys.into_iter().filter(|k| wanted.is_empty() || wanted.contains(k)) {
             let from = json!({"valueFrom": {reference: {"key": key, "name": info.name}}});
-            all.push((format!("{prefix}{}", variable(key)), from));
+            let name = variable(key);
+            if name != *key {
+                ctx.note(format!("Warning: key {key} transferred to {name}"));
+            }
+            all.push((format!("{prefix}{name}"), from));
         }
     }
     Ok(all)
