@@ -25,19 +25,19 @@ pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
     if resources.is_empty() && ctx.flags.list("filename").is_empty() {
         return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
-    if !ctx.flags.text("from").is_empty() {
-        return text("set env --from is not implemented");
-    }
-    let mut set: Vec<(String, String)> = vec![];
+    let mut set: Vec<(String, Value)> = vec![];
     let mut remove: Vec<String> = vec![];
     for pair in ctx.flags.list("env").iter().chain(changes) {
         match pair.split_once('=') {
-            Some((key, given)) => set.push((key.into(), given.into())),
+            Some((key, given)) => set.push((key.into(), json!({"value": given}))),
             None => remove.push(pair.trim_end_matches('-').into()),
         }
     }
     if ctx.flags.is("list") {
         return list(ctx, &resources).await;
+    }
+    if !ctx.flags.text("from").is_empty() {
+        set.extend(imported(ctx).await?);
     }
     let pattern = ctx.flags.text("containers");
     let overwrite = ctx.flags.is("overwrite");
@@ -52,7 +52,9 @@ pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
             let mut changed: Vec<Value> = vec![];
             for (key, given) in &set {
                 let there = old.iter().find(|e| value::text(e, "name") == key);
-                if there.is_some_and(|e| value::text(e, "value") == given && e.get("valueFrom").is_none()) {
+                let same =
+                    |e: &&Value| ["value", "valueFrom"].iter().all(|field| e.get(field) == given.get(field));
+                if there.filter(same).is_some() {
                     continue;
                 }
                 if there.is_some() && !overwrite {
@@ -61,7 +63,9 @@ pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
                         value::text(there.unwrap_or(&Value::Null), "value")
                     ));
                 }
-                changed.push(json!({"name": key, "value": given, "valueFrom": null}));
+                changed.push(
+                    json!({"name": key, "value": given.get("value"), "valueFrom": given.get("valueFrom")}),
+                );
             }
             for key in &remove {
                 if old.iter().any(|e| value::text(e, "name") == key) {
@@ -75,6 +79,41 @@ pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
         Ok((!containers.is_empty()).then(|| json!({"containers": containers})))
     })
     .await
+}
+
+/// `--from`: a variable for each key of a ConfigMap or a Secret, by reference.
+async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
+    let from = [ctx.flags.text("from").to_string()];
+    let asked = builder::ask(ctx, &from, Options::default()).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    let (wanted, prefix) = (ctx.flags.list("keys"), ctx.flags.text("prefix"));
+    let mut all = vec![];
+    for info in infos {
+        let reference = match info.resource.kind.as_str() {
+            "ConfigMap" => "configMapKeyRef",
+            "Secret" => "secretKeyRef",
+            _ => return text("unsupported resource specified in --from"),
+        };
+        let mut keys: Vec<&String> =
+            value::at(&info.object, "data").as_object().into_iter().flat_map(Map::keys).collect();
+        keys.sort();
+        for key in keys.into_iter().filter(|k| wanted.is_empty() || wanted.contains(k)) {
+            let from = json!({"valueFrom": {reference: {"key": key, "name": info.name}}});
+            let name = variable(key);
+            if name != *key {
+                ctx.note(format!("Warning: key {key} transferred to {name}"));
+            }
+            all.push((format!("{prefix}{name}"), from));
+        }
+    }
+    Ok(all)
+}
+
+/// A key as the name of a variable: `log.level` is `LOG_LEVEL`.
+fn variable(key: &str) -> String {
+    let fit = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_uppercase() } else { '_' };
+    key.chars().map(fit).collect()
 }
 
 async fn list(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {

@@ -451,6 +451,8 @@ pub const FROM: Flag = flag(
     "",
     "The name of the resource to create a Job from (only cronjob is supported)",
 );
+pub const FROM_2: Flag =
+    flag("from", "", Text, "", "", "The name of a resource from which to inject environment variables");
 pub const FROM_ENV_FILE: Flag = flag(
     "from-env-file",
     "",
