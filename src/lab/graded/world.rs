@@ -3,14 +3,15 @@
 
 use super::seal::Chain;
 use crate::client::Client;
+use crate::clock;
 use crate::cluster::guest::Host;
 use crate::lab::cel::facts::{self, Objects};
 use crate::lab::cel::{Expr, Facts, Probe, value};
 use crate::lab::recorder::Recorder;
 use crate::lab::watch::{self, Told};
 use crate::lab::{TEACHER, probe};
+use crate::tap;
 use crate::task::Crew;
-use crate::{clock, tap};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
