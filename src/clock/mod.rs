@@ -73,6 +73,11 @@ pub async fn sleep(duration: Duration) {
     tokio::time::sleep(scaled(duration)).await;
 }
 
+/// Waits until `at`, which is real time: what was scaled went into it before.
+pub async fn sleep_until(at: Instant) {
+    tokio::time::sleep_until(at).await;
+}
+
 /// Runs `future` for at most a (scaled) duration; `None` if the time is up.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(scaled(duration), future).await.ok()

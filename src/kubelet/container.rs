@@ -1,6 +1,6 @@
 //! From a container's spec to what the runtime is asked for. Pure.
 
-use super::env;
+use super::{decide, env};
 use crate::api::quantity::Quantity;
 use crate::cri::{ContainerConfig, Mount, Resources, Security};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
@@ -132,7 +132,7 @@ pub fn config(
             label("io.kubernetes.container.name", Some(&spec.name)),
         ]
         .into(),
-        annotations: BTreeMap::new(),
+        annotations: [(decide::HASH.to_string(), decide::hash(spec))].into(),
     })
 }
 

@@ -1,10 +1,23 @@
 //! What a pod needs next. Pure: the same facts give the same steps.
 
+use super::probe::Kind;
+use super::prober::Seen;
 use crate::clock::Timestamp;
 use crate::cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
+
+/// The annotation of a container that tells which definition it was made from.
+pub const HASH: &str = "io.kubernetes.container.hash";
+
+/// The part of a definition that may change under a running pod: its image. Another hash means another container.
+pub fn hash(spec: &Spec) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&spec.name, &spec.image).hash(&mut hasher);
+    format!("{:x}", hasher.finish())
+}
 
 /// A crashing container waits 10 s before its second restart, doubled each time up to 300 s …
 pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
@@ -30,7 +43,20 @@ pub struct View<'a> {
     /// All containers of this pod, of all attempts and sandboxes.
     pub containers: &'a [Container],
     pub backoffs: &'a Backoffs,
+    /// What the probes say of the containers that run.
+    pub probes: &'a Seen,
     pub now: Timestamp,
+}
+
+/// Why a running container is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its definition has another image now.
+    Changed,
+    /// A probe gave it up.
+    Failed(Kind),
+    /// Its pod is done.
+    Over,
 }
 
 /// One thing to do next. Nothing here has happened yet.
@@ -40,6 +66,8 @@ pub enum Step {
     CreateSandbox { attempt: u32 },
     /// Pull the image if need be, make the container, run it.
     Start { name: String, init: bool, attempt: u32 },
+    /// End one container, gracefully.
+    Stop { name: String, id: String, why: Why },
     /// End everything: the pod is done.
     StopSandbox { id: String },
     /// Time alone will change something.
@@ -75,8 +103,31 @@ impl<'a> View<'a> {
         spec.restart_policy.as_deref() == Some("Always")
     }
 
-    /// Will this ended container be started again?
+    /// Was this container made from another definition than the pod has now? An init container that has done its work
+    /// is not done again.
+    pub fn changed(spec: &Spec, init: bool, container: &Container) -> bool {
+        let concerned = !init || Self::is_sidecar(spec);
+        concerned && container.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec))
+    }
+
+    /// Why this running container has to end, if it has to.
+    fn condemned(&self, spec: &Spec, init: bool, running: &Container) -> Option<Why> {
+        if Self::changed(spec, init, running) {
+            return Some(Why::Changed);
+        }
+        self.probes.failed.get(&spec.name).copied().map(Why::Failed)
+    }
+
+    /// Has this running container started, as far as its startup probe knows?
+    fn started(&self, name: &str) -> bool {
+        self.probes.probed.get(name).and_then(|p| p.started).unwrap_or(true)
+    }
+
+    /// Will this ended container be started again? A new definition is started whatever the restart policy says.
     pub fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
+        if Self::changed(spec, init, ended) {
+            return true;
+        }
         if init {
             return Self::is_sidecar(spec) || (ended.exit_code != 0 && self.policy() != "Never");
         }
@@ -87,9 +138,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How much of the back-off is left.
-    pub fn backoff_left(&self, name: &str, ended: &Container) -> Option<Duration> {
-        let pause = *self.backoffs.get(name)?;
+    /// How much of the back-off is left. A new definition has none: it has not failed yet.
+    pub fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
+        if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
+            return None;
+        }
+        let pause = *self.backoffs.get(&spec.name)?;
         let since = (self.now - ended.finished_at?).total(jiff::Unit::Second).ok()?;
         let left = pause.as_secs_f64() - since;
         (left > 0.0).then(|| Duration::from_secs_f64(left))
@@ -131,11 +185,38 @@ impl<'a> View<'a> {
     }
 }
 
+/// Who is next when a pod ends: the containers first, all together; then the sidecars, the last one first. With each, whether
+/// it is a sidecar.
+pub fn next_to_end<'c>(pod: &Pod, running: &[&'c Container]) -> Vec<(&'c Container, bool)> {
+    let specs = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+    let sidecars: Vec<&str> = specs.filter(|s| View::is_sidecar(s)).map(|s| s.name.as_str()).collect();
+    let is_sidecar = |c: &Container| sidecars.contains(&c.name.as_str());
+    let others: Vec<_> = running.iter().filter(|c| !is_sidecar(c)).map(|c| (*c, false)).collect();
+    if !others.is_empty() {
+        return others;
+    }
+    let last = sidecars.iter().rev().find_map(|name| running.iter().find(|c| c.name == *name));
+    last.map(|c| (*c, true)).into_iter().collect()
+}
+
+/// The next steps for a pod that is done: what still runs ends gracefully and in order, then its sandbox goes.
+pub fn wind_up(view: &View) -> Vec<Step> {
+    let Some(sandbox) = view.sandbox.filter(|s| s.state == SandboxState::Ready) else { return vec![] };
+    let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
+    let running: Vec<&Container> = view.containers.iter().filter(runs).collect();
+    if running.is_empty() {
+        return vec![Step::StopSandbox { id: sandbox.id.clone() }];
+    }
+    let stop =
+        |(c, _): (&Container, bool)| Step::Stop { name: c.name.clone(), id: c.id.clone(), why: Why::Over };
+    next_to_end(view.pod, &running).into_iter().map(stop).collect()
+}
+
 /// The next steps for a pod that shall run.
 pub fn decide(view: &View) -> Vec<Step> {
     let ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
     if view.finished().is_some() {
-        return ready.map(|s| Step::StopSandbox { id: s.id.clone() }).into_iter().collect();
+        return wind_up(view);
     }
     let Some(sandbox) = ready else {
         let attempt = view.sandbox.map_or(0, |s| s.attempt + 1);
@@ -147,7 +228,11 @@ pub fn decide(view: &View) -> Vec<Step> {
     let mut tend = |spec: &Spec, init: bool, steps: &mut Vec<Step>| -> bool {
         let current = view.current(&spec.name);
         match current {
-            Some(c) if c.sandbox_id == sandbox.id && c.state == ContainerState::Running => return true,
+            Some(c) if c.sandbox_id == sandbox.id && c.state == ContainerState::Running => {
+                let Some(why) = view.condemned(spec, init, c) else { return true };
+                steps.push(Step::Stop { name: c.name.clone(), id: c.id.clone(), why });
+                return false;
+            }
             Some(c) if c.state == ContainerState::Exited => {
                 // An ended init container of an earlier sandbox runs again with the new one.
                 let done = c.sandbox_id == sandbox.id && c.exit_code == 0;
@@ -157,7 +242,7 @@ pub fn decide(view: &View) -> Vec<Step> {
                 if c.sandbox_id == sandbox.id && !view.restarts(spec, init, c) {
                     return true;
                 }
-                if let Some(left) = view.backoff_left(&spec.name, c) {
+                if let Some(left) = view.backoff_left(spec, c) {
                     look_again = Some(look_again.map_or(left, |l| l.min(left)));
                     return false;
                 }
@@ -171,9 +256,11 @@ pub fn decide(view: &View) -> Vec<Step> {
     for spec in view.init_specs() {
         let settled = tend(spec, true, &mut steps);
         let running = view.current(&spec.name).is_some_and(|c| c.state == ContainerState::Running);
-        if !settled || (running && !View::is_sidecar(spec)) {
+        // The next one waits for the end of this one; of a sidecar, only for its start.
+        let holds_up = running && (!View::is_sidecar(spec) || !view.started(&spec.name));
+        if !settled || holds_up {
             initialized = false;
-            break; // the next init container waits for this one
+            break;
         }
     }
     if initialized {
@@ -187,6 +274,7 @@ pub fn decide(view: &View) -> Vec<Step> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::status::Probed;
     use super::*;
     use crate::cri::PodId;
     use std::path::PathBuf;
@@ -245,8 +333,24 @@ pub(super) mod tests {
         backoff: Option<u64>,
     ) -> Vec<Step> {
         let backoffs = backoff.map(|s| ("a".to_string(), Duration::from_secs(s))).into_iter().collect();
+        probed(pod, sandbox, containers, &backoffs, &Seen::default())
+    }
+
+    fn probed(
+        pod: &Pod,
+        sandbox: Option<&Sandbox>,
+        containers: &[Container],
+        backoffs: &Backoffs,
+        probes: &Seen,
+    ) -> Vec<Step> {
         let now = Timestamp::from_second(205).unwrap();
-        decide(&View { pod, sandbox, containers, backoffs: &backoffs, now })
+        decide(&View { pod, sandbox, containers, backoffs, probes, now })
+    }
+
+    /// Made from this definition.
+    fn made_from(spec: &Spec, mut c: Container) -> Container {
+        c.annotations.insert(HASH.into(), hash(spec));
+        c
     }
 
     fn start(name: &str, init: bool, attempt: u32) -> Step {
@@ -287,6 +391,57 @@ pub(super) mod tests {
         assert_eq!(steps(&pod("OnFailure", &[], &["a"]), Some(&ready), &well, None), stop);
         assert_eq!(steps(&pod("OnFailure", &[], &["a"]), Some(&ready), &ill, None), [start("a", false, 1)]);
         assert_eq!(steps(&pod("Always", &[], &["a"]), Some(&ready), &well, None), [start("a", false, 1)]);
+    }
+
+    #[test]
+    fn another_image_ends_the_container_and_starts_it_anew_without_back_off() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let old = pod("Never", &[], &["a"]).spec.unwrap().containers.remove(0);
+        let mut pod = pod("Never", &[], &["a"]);
+        let running = [made_from(&old, container("a", 0, Running, 0))];
+        assert_eq!(steps(&pod, Some(&ready), &running, None), []);
+        pod.spec.as_mut().unwrap().containers[0].image = Some("nginx:1.27".into());
+        let stop = Step::Stop { name: "a".into(), id: "a-0".into(), why: Why::Changed };
+        assert_eq!(steps(&pod, Some(&ready), &running, None), [stop]);
+        let ended = [made_from(&old, container("a", 0, Exited, 137))];
+        assert_eq!(steps(&pod, Some(&ready), &ended, Some(10)), [start("a", false, 1)]);
+        let new = pod.spec.as_ref().unwrap().containers[0].clone();
+        let crashed = [made_from(&new, container("a", 1, Exited, 1))];
+        assert_eq!(steps(&pod, Some(&ready), &crashed, Some(10)), [Step::StopSandbox { id: "s".into() }]);
+    }
+
+    #[test]
+    fn a_container_that_a_probe_gave_up_is_ended_and_then_restarts_as_after_a_crash() {
+        let pod = pod("Always", &[], &["a"]);
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let probes = Seen { failed: [("a".to_string(), Kind::Liveness)].into(), ..Seen::default() };
+        let running = [container("a", 0, Running, 0)];
+        let stop = Step::Stop { name: "a".into(), id: "a-0".into(), why: Why::Failed(Kind::Liveness) };
+        assert_eq!(probed(&pod, Some(&ready), &running, &Backoffs::new(), &probes), [stop]);
+        let ended = [container("a", 0, Exited, 137)];
+        assert_eq!(steps(&pod, Some(&ready), &ended, Some(10)), [Step::LookAgain(Duration::from_secs(5))]);
+    }
+
+    #[test]
+    fn others_wait_until_a_sidecar_has_started_and_it_ends_after_them() {
+        let mut pod = pod("Never", &["s"], &["a"]);
+        pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy =
+            Some("Always".into());
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let probes = |started| Seen {
+            probed: [("s".to_string(), Probed { started: Some(started), ready: None })].into(),
+            ..Seen::default()
+        };
+        let sidecar = container("s", 0, Running, 0);
+        let alone = std::slice::from_ref(&sidecar);
+        let none = Backoffs::new();
+        assert_eq!(probed(&pod, Some(&ready), alone, &none, &probes(false)), []);
+        assert_eq!(probed(&pod, Some(&ready), alone, &none, &probes(true)), [start("a", false, 0)]);
+        let done = [sidecar.clone(), container("a", 0, Exited, 0)];
+        let stop = Step::Stop { name: "s".into(), id: "s-0".into(), why: Why::Over };
+        assert_eq!(probed(&pod, Some(&ready), &done, &none, &probes(true)), [stop]);
+        let both = [container("s", 0, Exited, 0), container("a", 0, Exited, 0)];
+        assert_eq!(steps(&pod, Some(&ready), &both, None), [Step::StopSandbox { id: "s".into() }]);
     }
 
     #[test]

@@ -8,12 +8,16 @@
 //! edge: a work queue of pod names, fed by the informer and by the runtime's events, so that nothing is polled. Static pods
 //! (the control plane) start before there is an API server; their *mirror* objects are made when it answers. A restarted kubelet lists what runs and goes on:
 //! containers belong to the node's runtime, not to the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that pods run on.
+//!
+//! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`]) is one more fact for [`decide`]
+//! and [`status`]. Probes and lifecycle hooks do the same things ([`action`]). A container is ended in the background, hook first,
+//! so that a long grace period holds up nobody else.
 //! ## Left out
-//! Probes, lifecycle hooks, ephemeral containers, eviction under pressure, in-place resize: they come with later lessons. A pod that asks for a
-//! probe is ready when it runs, and an Event says so. `hostPath` shows a file system of the node's own, not the machine's.
+//! Ephemeral containers, eviction under pressure, in-place resize: they come with later lessons. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 
+mod action;
 mod container;
 pub mod decide;
 mod env;
@@ -21,6 +25,8 @@ mod logs;
 mod mirror;
 mod node;
 mod pods;
+mod probe;
+mod prober;
 mod server;
 pub mod status;
 mod volumes;
@@ -91,6 +97,14 @@ pub struct Config {
     /// e.g. `v1.35.0+ropewalk0.1.0`.
     pub version: String,
     pub tap: Tap,
+}
+
+impl Config {
+    /// `User-Agent` of what a kubelet asks containers, e.g. `kube-probe/1.35`.
+    fn agent(&self, prefix: &str) -> String {
+        let mut parts = self.version.trim_start_matches('v').split('.');
+        format!("{prefix}/{}.{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    }
 }
 
 /// Runs a kubelet until the crew ends.

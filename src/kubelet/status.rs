@@ -30,13 +30,13 @@ pub fn long_name(pod: &Pod) -> String {
 }
 
 /// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is stored.
-pub fn of(view: &View, waiting: &Waiting, probed: &BTreeMap<String, Probed>, node_ip: Ipv4Addr) -> PodStatus {
+pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
     let before = view.pod.status.clone().unwrap_or_default();
     let has_init = !view.init_specs().is_empty();
     let init: Vec<ContainerStatus> =
-        view.init_specs().iter().map(|s| container(view, s, true, waiting, probed, has_init)).collect();
+        view.init_specs().iter().map(|s| container(view, s, true, waiting, has_init)).collect();
     let main: Vec<ContainerStatus> =
-        view.specs().iter().map(|s| container(view, s, false, waiting, probed, has_init)).collect();
+        view.specs().iter().map(|s| container(view, s, false, waiting, has_init)).collect();
     let initialized =
         view.init_specs().iter().zip(&init).all(|(spec, status)| match View::is_sidecar(spec) {
             true => status.started == Some(true),
@@ -44,7 +44,9 @@ pub fn of(view: &View, waiting: &Waiting, probed: &BTreeMap<String, Probed>, nod
         });
     let phase = phase(view, &main, initialized);
     let done = phase == "Succeeded" || phase == "Failed";
-    let unready: Vec<&str> = main.iter().filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    let sidecars =
+        view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
+    let unready: Vec<&str> = sidecars.chain(&main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
     let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
     let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !done || before.pod_ip.is_some());
     let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
@@ -58,7 +60,13 @@ pub fn of(view: &View, waiting: &Waiting, probed: &BTreeMap<String, Probed>, nod
         ),
         _ => (None, None),
     };
-    let ready = !done && unready.is_empty() && sandbox_ready.is_some();
+    let containers_ready = !done && unready.is_empty() && sandbox_ready.is_some();
+    let gates = closed_gates(view.pod, &before);
+    let ready = containers_ready && gates.is_empty();
+    let (pod_reason, pod_message) = match containers_ready && !gates.is_empty() {
+        true => (Some("ReadinessGatesNotReady".to_string()), Some(gates.join(", "))),
+        false => (not_ready_reason.clone(), not_ready_message.clone()),
+    };
     let mut conditions = vec![
         condition("PodReadyToStartContainers", sandbox_ready.is_some(), None, None),
         match initialized {
@@ -78,8 +86,13 @@ pub fn of(view: &View, waiting: &Waiting, probed: &BTreeMap<String, Probed>, nod
                 condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
             }
         },
-        condition("Ready", ready, not_ready_reason.clone().filter(|_| !ready), not_ready_message.clone()),
-        condition("ContainersReady", ready, not_ready_reason.filter(|_| !ready), not_ready_message),
+        condition("Ready", ready, pod_reason.filter(|_| !ready), pod_message),
+        condition(
+            "ContainersReady",
+            containers_ready,
+            not_ready_reason.filter(|_| !containers_ready),
+            not_ready_message,
+        ),
     ];
     for old in before.conditions.iter().flatten() {
         match conditions.iter_mut().find(|c| c.type_ == old.type_) {
@@ -112,6 +125,22 @@ pub fn of(view: &View, waiting: &Waiting, probed: &BTreeMap<String, Probed>, nod
     }
 }
 
+/// What `readinessGates` still miss: conditions that others have to set to True.
+fn closed_gates(pod: &Pod, before: &PodStatus) -> Vec<String> {
+    let gates = pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
+    let missing = gates.filter_map(|gate| {
+        let kind = &gate.condition_type;
+        match before.conditions.iter().flatten().find(|c| c.type_ == *kind) {
+            None => Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
+            Some(c) if c.status != "True" => {
+                Some(format!("the status of pod readiness gate {kind:?} is not \"True\", but {}", c.status))
+            }
+            Some(_) => None,
+        }
+    });
+    missing.collect()
+}
+
 fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<String>) -> PodCondition {
     PodCondition {
         type_: kind.into(),
@@ -127,7 +156,9 @@ fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 }
 
 fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static str {
+    let runs = view.containers.iter().any(|c| c.state == State::Running);
     match view.finished() {
+        Some(_) if runs => return "Running", // its sidecars are still ending
         Some(true) => return "Succeeded",
         Some(false) => return "Failed",
         None => {}
@@ -139,14 +170,7 @@ fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static s
     if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
 }
 
-fn container(
-    view: &View,
-    spec: &Spec,
-    init: bool,
-    waiting: &Waiting,
-    probed: &BTreeMap<String, Probed>,
-    has_init: bool,
-) -> ContainerStatus {
+fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_init: bool) -> ContainerStatus {
     let current = view.current(&spec.name);
     let wait = |reason: &str, message: Option<String>| ContainerState {
         waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
@@ -191,7 +215,7 @@ fn container(
     }
     match c.state {
         State::Running => {
-            let probe = probed.get(&spec.name).copied().unwrap_or_default();
+            let probe = view.probes.probed.get(&spec.name).copied().unwrap_or_default();
             let started = probe.started.unwrap_or(true);
             status.started = Some(started);
             status.ready = started && probe.ready.unwrap_or(true);
@@ -204,7 +228,7 @@ fn container(
         State::Exited => {
             status.ready = init && c.exit_code == 0;
             status.state = Some(ended(c));
-            if view.restarts(spec, init, c) && view.backoff_left(&spec.name, c).is_some() {
+            if view.restarts(spec, init, c) && view.backoff_left(spec, c).is_some() {
                 let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
                 let message = format!(
                     "back-off {} restarting failed container={} pod={}",
@@ -323,13 +347,13 @@ pub fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
 mod tests {
     use super::super::decide::Backoffs;
     use super::super::decide::tests::{container, pod, sandbox};
+    use super::super::prober::Seen;
     use super::Container;
     use super::{
         ContainerStatus, Pod, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting, condition,
         differs, of, qos,
     };
     use crate::cri::Sandbox;
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     fn status(
@@ -339,9 +363,15 @@ mod tests {
         backoff: Option<u64>,
     ) -> PodStatus {
         let backoffs: Backoffs = backoff.map(|s| ("a".into(), Duration::from_secs(s))).into_iter().collect();
-        let view =
-            View { pod, sandbox, containers, backoffs: &backoffs, now: Timestamp::from_second(205).unwrap() };
-        of(&view, &Waiting::new(), &BTreeMap::new(), [172, 30, 0, 12].into())
+        let view = View {
+            pod,
+            sandbox,
+            containers,
+            backoffs: &backoffs,
+            probes: &Seen::default(),
+            now: Timestamp::from_second(205).unwrap(),
+        };
+        of(&view, &Waiting::new(), [172, 30, 0, 12].into())
     }
 
     fn line(s: &PodStatus) -> String {

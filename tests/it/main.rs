@@ -11,6 +11,7 @@ mod leaks;
 mod lessons;
 mod oracle;
 mod play;
+mod probes;
 mod repl;
 mod seat;
 mod shell;

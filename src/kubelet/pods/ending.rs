@@ -1,0 +1,169 @@
+//! How containers and pods end.
+
+use super::{Kubelet, Memory, reference};
+use crate::client::{Key, Outcome, is_code};
+use crate::clock;
+use crate::cri::{Container, ContainerState, Sandbox, SandboxState};
+use crate::kubelet::Error;
+use crate::kubelet::action::{Action, Answer};
+use crate::kubelet::decide::{Why, next_to_end};
+use crate::kubelet::probe::Kind;
+use crate::kubelet::prober::spec_of;
+use crate::tap::Cause;
+use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use kube::api::{DeleteParams, Preconditions};
+use serde_json::json;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is left for the stop signal when a hook or the containers before took all the grace there was.
+const MINIMUM_GRACE: Duration = Duration::from_secs(2);
+
+fn seconds(value: Option<i64>) -> Option<Duration> {
+    value.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
+}
+
+/// How long a container that is ended while its pod lives on may take, and what the Event says.
+pub fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
+    let of_pod = seconds(pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds));
+    let mut grace = of_pod.unwrap_or(Duration::from_secs(30));
+    let restarts = match pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) {
+        Some("Never") => "",
+        _ => ", will be restarted",
+    };
+    let message = match why {
+        Why::Changed => format!("Container {name} definition changed, will be restarted"),
+        Why::Failed(kind) => {
+            let probe = spec_of(pod, name).and_then(|spec: &Spec| Kind::of(kind, spec));
+            grace = seconds(probe.and_then(|p| p.termination_grace_period_seconds)).unwrap_or(grace);
+            format!("Container {name} failed {} probe{restarts}", kind.word())
+        }
+        Why::Over => format!("Stopping container {name}"),
+    };
+    (clock::scaled(grace), message)
+}
+
+impl Kubelet {
+    /// Ends a container in the background: its preStop hook, the stop signal, SIGKILL when `grace` (already scaled) is over. If it
+    /// is ending anyway and no later than that, nothing is to be done.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn stop(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        container: &Container,
+        grace: Duration,
+        message: String,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) {
+        let deadline = clock::Instant::now() + grace;
+        let known = memory.stopping.get(&container.id).copied();
+        if known.is_some_and(|known| known <= deadline) {
+            return;
+        }
+        memory.stopping.insert(container.id.clone(), deadline);
+        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+        let init = init.into_iter().any(|c| c.name == container.name);
+        let about = reference(pod, Some((&container.name, init)));
+        if known.is_none() {
+            self.recorder.normal(&about, "Killing", message, cause.clone());
+        }
+        let spec = spec_of(pod, &container.name).cloned();
+        let ip = sandboxes.iter().find(|s| s.id == container.sandbox_id).and_then(|s| s.ip).map(IpAddr::from);
+        let (kubelet, id, name, key, cause) =
+            (self.clone(), container.id.clone(), container.name.clone(), key.clone(), cause.clone());
+        let hooked = known.is_none(); // a hook runs once
+        self.crew.spawn(async move {
+            let start = clock::Instant::now();
+            let hook = spec.as_ref().filter(|_| hooked && !grace.is_zero());
+            let hook = hook.and_then(|s| s.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
+            if let (Some(action), Some(spec)) = (hook.and_then(Action::of_hook), &spec) {
+                let agent = kubelet.config.agent("kube-lifecycle");
+                let target = kubelet.hook_target(spec, &id, ip, &agent);
+                let answer = match tokio::time::timeout(grace, target.act(&action, grace)).await {
+                    Ok(answer) => answer,
+                    Err(_) => Ok(Answer::Ill("it took all of the grace period".into())),
+                };
+                if let Err(why) | Ok(Answer::Ill(why)) = answer {
+                    tracing::debug!(pod = %key, container = name, why, "preStop hook failed");
+                    kubelet.recorder.warning(
+                        &about,
+                        "FailedPreStopHook",
+                        "PreStopHook failed",
+                        cause.clone(),
+                    );
+                }
+            }
+            let mut left = grace.saturating_sub(start.elapsed());
+            if !grace.is_zero() && hook.is_some() {
+                left = left.max(clock::scaled(MINIMUM_GRACE));
+            }
+            if let Err(error) = kubelet.config.runtime.stop_container(&id, left).await {
+                tracing::debug!(pod = %key, %error, "cannot stop a container");
+                clock::sleep(Duration::from_millis(100)).await;
+            }
+            kubelet.tell("stop", &key, start, &cause, json!({"container": name}));
+            kubelet.queue.add(key, cause);
+        });
+    }
+
+    pub(super) async fn terminate(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Outcome, Error> {
+        let grace =
+            Duration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(30).max(0) as u64);
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let running: Vec<&Container> =
+            containers.iter().filter(|c| c.state == ContainerState::Running).collect();
+        if !running.is_empty() {
+            let deadline = clock::Instant::now() + clock::scaled(grace);
+            let deadline = memory.ends_by.map_or(deadline, |before| before.min(deadline));
+            memory.ends_by = Some(deadline);
+            for (container, sidecar) in next_to_end(pod, &running) {
+                let left = deadline.saturating_duration_since(clock::Instant::now());
+                let left = if sidecar { left.max(clock::scaled(MINIMUM_GRACE)) } else { left };
+                let message = format!("Stopping container {}", container.name);
+                self.stop(key, pod, &sandboxes, container, left, message, memory, cause);
+            }
+            let status = self.status_of(key, pod, &sandboxes, &containers, memory);
+            self.report(key, pod, memory, cause, status).await?;
+            return Ok(Outcome::Done); // the runtime's event brings the key back
+        }
+        for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
+            self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
+        }
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        self.report(key, pod, memory, cause, status).await?;
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid: Some(memory.uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        match api.delete(&key.name, &now).await {
+            Ok(_) => {}
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Outcome::Done) // gone from the API, the watch brings the key back and the rest is cleared away
+    }
+
+    /// Keeps the newest two attempts of every container, for `logs --previous`.
+    pub(super) async fn forget_old(&self, containers: &[Container]) -> Result<(), Error> {
+        for old in containers {
+            let newer = containers.iter().filter(|c| c.name == old.name && c.attempt > old.attempt).count();
+            if newer >= 2 && old.state == ContainerState::Exited {
+                self.config.runtime.remove_container(&old.id).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! From a step to a running container: sandbox, volumes, environment, start.
+
+use super::{Kubelet, Memory, reference};
+use crate::client::Key;
+use crate::clock;
+use crate::cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
+use crate::kubelet::action::{Action, Answer, Target};
+use crate::kubelet::container::{self, Volumes};
+use crate::kubelet::decide::{self, View};
+use crate::kubelet::env::{self, Facts, Sources};
+use crate::kubelet::status::{self, go_duration};
+use crate::kubelet::{Error, volumes};
+use crate::tap::Cause;
+use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret};
+use serde_json::json;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A hook has no time limit of its own but that of the pod's end.
+const HOOK_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Kubelet {
+    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> SandboxConfig {
+        let part = |p: &Option<String>| p.clone().unwrap_or_default();
+        let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());
+        let host_network = spec.host_network.unwrap_or(false);
+        let mut dns = Dns::default();
+        let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
+        if policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !host_network) {
+            let domain = &self.config.cluster_domain;
+            dns.servers = vec![self.config.cluster_dns.to_string()];
+            dns.searches = vec![
+                format!("{}.svc.{domain}", part(&meta.namespace)),
+                format!("svc.{domain}"),
+                domain.clone(),
+            ];
+            dns.options = vec!["ndots:5".into()];
+        }
+        if let Some(own) = &spec.dns_config {
+            dns.servers.extend(own.nameservers.iter().flatten().cloned());
+            dns.searches.extend(own.searches.iter().flatten().cloned());
+            dns.options.extend(own.options.iter().flatten().map(|o| match (&o.name, &o.value) {
+                (Some(name), Some(value)) => format!("{name}:{value}"),
+                (name, _) => name.clone().unwrap_or_default(),
+            }));
+        }
+        SandboxConfig {
+            pod: PodId { namespace: part(&meta.namespace), name: part(&meta.name), uid: part(&meta.uid) },
+            attempt,
+            hostname: match (&spec.hostname, host_network) {
+                (Some(name), _) => name.clone(),
+                (None, true) => self.config.node_name.clone(),
+                (None, false) => part(&meta.name).chars().take(63).collect(),
+            },
+            log_directory: self.log_dir(pod),
+            dns,
+            host_aliases: spec
+                .host_aliases
+                .unwrap_or_default()
+                .into_iter()
+                .map(|a| (a.ip, a.hostnames.unwrap_or_default()))
+                .collect(),
+            host_network,
+            share_process_namespace: spec.share_process_namespace.unwrap_or(false),
+            labels: meta.labels.clone().unwrap_or_default(),
+            annotations: meta.annotations.clone().unwrap_or_default(),
+        }
+    }
+
+    pub(super) async fn volumes(&self, pod: &Pod, sandboxes: &[Sandbox]) -> Result<Volumes, Error> {
+        let facts = self.facts(pod, sandboxes);
+        let context = volumes::Context {
+            client: &self.config.client,
+            facts: &facts,
+            dir: self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("volumes"),
+            node_root: &self.config.dir.join("host"),
+        };
+        volumes::prepare(&context).await.map_err(|(volume, why)| Error::Volume { volume, why })
+    }
+
+    pub(super) fn facts<'a>(&'a self, pod: &'a Pod, sandboxes: &[Sandbox]) -> Facts<'a> {
+        let ip = sandboxes.iter().max_by_key(|s| s.attempt).and_then(|s| s.ip);
+        Facts {
+            pod,
+            node_name: &self.config.node_name,
+            node_ip: self.config.node_ip.to_string(),
+            pod_ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) async fn start_container(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        spec: &Spec,
+        init: bool,
+        attempt: u32,
+        sandbox: &Sandbox,
+        previous: Option<&Container>,
+        volumes: &Volumes,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Option<Duration>, Error> {
+        if let Some(wait) = self.pull(key, pod, spec, init, memory, cause).await? {
+            return Ok(Some(wait));
+        }
+        let about = reference(pod, Some((&spec.name, init)));
+        let failed = |memory: &mut Memory, reason: &str, why: String| {
+            self.recorder.warning(&about, "Failed", format!("Error: {why}"), cause.clone());
+            memory.waiting.insert(spec.name.clone(), (reason.into(), why.clone()));
+            Error::Container { container: spec.name.clone(), why }
+        };
+        let variables = match self.variables(pod, spec, sandbox).await? {
+            Ok(variables) => variables,
+            Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
+        };
+        let config = match container::config(pod, spec, attempt, variables, volumes) {
+            Ok(config) => config,
+            Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
+        };
+        let start = clock::Instant::now();
+        let id = match self.config.runtime.create_container(&sandbox.id, config).await {
+            Ok(id) => id,
+            Err(error) => return Err(failed(memory, "CreateContainerError", error.to_string())),
+        };
+        self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
+        if previous.is_some_and(|p| View::changed(spec, init, p)) {
+            memory.backoffs.remove(&spec.name); // a new definition has not failed yet
+        } else if let Some(previous) = previous.filter(|p| p.state == ContainerState::Exited) {
+            let ran = match (previous.started_at, previous.finished_at) {
+                (Some(from), Some(to)) => Duration::from_secs_f64(status::seconds_between(from, to).max(0.0)),
+                _ => Duration::ZERO,
+            };
+            let pause = decide::next_backoff(memory.backoffs.get(&spec.name).copied(), ran);
+            tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
+            memory.backoffs.insert(spec.name.clone(), pause);
+        }
+        if let Err(error) = self.config.runtime.start_container(&id).await {
+            // The runtime shows it as ended with StartError; the back-off applies from here on.
+            self.recorder.warning(&about, "Failed", format!("Error: {error}"), cause.clone());
+            memory.backoffs.entry(spec.name.clone()).or_insert(decide::BACKOFF.0);
+            return Ok(None);
+        }
+        memory.waiting.remove(&spec.name);
+        self.recorder.normal(&about, "Started", format!("Started container {}", spec.name), cause.clone());
+        self.tell("start", key, start, cause, json!({"container": spec.name, "attempt": attempt}));
+        let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()).and_then(Action::of_hook);
+        if let Some(action) = hook
+            && let Err(why) = self.post_start(key, spec, &id, sandbox, &action).await
+        {
+            tracing::debug!(pod = %key, container = spec.name, why, "postStart hook failed");
+            self.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed", cause.clone());
+            memory.waiting.insert(spec.name.clone(), ("PostStartHookError".into(), why));
+            let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
+            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+            self.config.runtime.stop_container(&id, clock::scaled(grace)).await?;
+        }
+        Ok(None)
+    }
+
+    /// Runs beside the container's own program and holds up the pod until it is done, or the pod shall end.
+    async fn post_start(
+        &self,
+        key: &Key,
+        spec: &Spec,
+        id: &str,
+        sandbox: &Sandbox,
+        action: &Action,
+    ) -> Result<(), String> {
+        let interrupt = CancellationToken::new();
+        self.hooks().insert(key.clone(), interrupt.clone());
+        if self.pods.get(key).is_some_and(|p| p.metadata.deletion_timestamp.is_some()) {
+            interrupt.cancel(); // it came before the token was there
+        }
+        let agent = self.config.agent("kube-lifecycle");
+        let target = self.hook_target(spec, id, sandbox.ip.map(IpAddr::from), &agent);
+        let answer = tokio::select! {
+            () = interrupt.cancelled() => Err("the pod is being deleted".to_string()),
+            answer = target.act(action, HOOK_MAX) => answer,
+        };
+        self.hooks().remove(key);
+        match answer? {
+            Answer::Well | Answer::Warning(_) => Ok(()),
+            Answer::Ill(why) => Err(why),
+        }
+    }
+
+    /// The container's environment; the inner error is a mistake of the pod's author.
+    async fn variables(
+        &self,
+        pod: &Pod,
+        spec: &Spec,
+        sandbox: &Sandbox,
+    ) -> Result<Result<Vec<(String, String)>, String>, Error> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+        let mut sources = Sources::default();
+        let mut services = Vec::new();
+        if !self.statics.contains_key(&Key::of(pod)) {
+            let (maps, secrets) = env::needs(pod);
+            for name in maps.keys() {
+                let found = self.config.client.within::<ConfigMap>(namespace).get(name).await;
+                if let Some(map) = crate::client::optional(found)? {
+                    sources.config_maps.insert(name.clone(), map);
+                }
+            }
+            for name in secrets.keys() {
+                let found = self.config.client.within::<Secret>(namespace).get(name).await;
+                if let Some(secret) = crate::client::optional(found)? {
+                    sources.secrets.insert(name.clone(), secret);
+                }
+            }
+            self.services.synced().await;
+            let links = pod.spec.as_ref().and_then(|s| s.enable_service_links).unwrap_or(true);
+            services = env::service_variables(&self.services.list(), namespace, links);
+        }
+        let facts = self.facts(pod, std::slice::from_ref(sandbox));
+        Ok(env::of(spec, &facts, &sources, services))
+    }
+
+    /// Where a hook of this container happens.
+    pub(super) fn hook_target<'a>(
+        &'a self,
+        spec: &'a Spec,
+        container_id: &'a str,
+        pod_ip: Option<IpAddr>,
+        agent: &'a str,
+    ) -> Target<'a> {
+        let (runtime, network) = (&*self.config.runtime, &*self.config.network);
+        Target { spec, container_id, pod_ip, runtime, network, agent }
+    }
+
+    pub(super) fn hooks(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<Key, CancellationToken>> {
+        self.hooks.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The pod shall end: a hook that still holds it up is given up.
+    pub(super) fn interrupt_hook(&self, key: &Key) {
+        if let Some(hook) = self.hooks().get(key) {
+            hook.cancel();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a kubelet does with a running container: probes, hooks, sidecars, another image.
+
+use super::support::{Home, any_kubectl, capable, eventually, turn};
+use serde_json::Value;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: door, labels: {app: door}}
+spec:
+  containers:
+  - name: web
+    image: nginx
+    startupProbe: {tcpSocket: {port: web}, periodSeconds: 1}
+    readinessProbe: {exec: {command: [cat, /tmp/open]}, periodSeconds: 1, failureThreshold: 1}
+    ports: [{name: web, containerPort: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: door}
+spec: {selector: {app: door}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: ill}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: web
+    image: nginx
+    livenessProbe: {httpGet: {path: /not-there, port: 80}, periodSeconds: 1, failureThreshold: 2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: deaf}
+spec:
+  containers:
+  - name: web
+    image: nginx
+    readinessProbe: {grpc: {port: 9999}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: once}
+spec:
+  restartPolicy: Never
+  volumes: [{name: kept, emptyDir: {}}]
+  containers:
+  - name: web
+    image: nginx:1.27
+    volumeMounts: [{name: kept, mountPath: /kept}]
+    lifecycle:
+      postStart: {exec: {command: [sh, -c, 'echo hello >> /kept/said']}}
+      preStop: {exec: {command: [sh, -c, 'echo bye >> /kept/said']}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: held}
+spec:
+  containers:
+  - name: web
+    image: nginx
+    lifecycle:
+      postStart: {exec: {command: [sleep, '3600']}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: beside}
+spec:
+  restartPolicy: Never
+  volumes: [{name: kept, emptyDir: {}}]
+  initContainers:
+  - name: helper
+    image: busybox
+    restartPolicy: Always
+    command: [sh, -c, 'trap \"exit 0\" TERM; sleep 1; touch /kept/up; while :; do sleep 1; done']
+    startupProbe: {exec: {command: [test, -e, /kept/up]}, periodSeconds: 1, failureThreshold: 60}
+    volumeMounts: [{name: kept, mountPath: /kept}]
+  containers:
+  - name: work
+    image: busybox
+    command: [sh, -c, 'test -e /kept/up']
+    volumeMounts: [{name: kept, mountPath: /kept}]
+";
+
+#[test]
+fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let cluster = home.up(&["--workers", "1"]);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let file = home.path().join("pods.yaml");
+    std::fs::write(&file, PODS).expect("a file");
+    k(&["apply", "-f", file.to_str().expect("a path")]).ok();
+    let pod = |name: &str| -> Value {
+        serde_json::from_str(&k(&["get", "pod", name, "-o", "json"]).ok()).expect("JSON")
+    };
+    let status = |name: &str| pod(name)["status"]["containerStatuses"][0].clone();
+    let events =
+        |name: &str| k(&["get", "events", "--field-selector", &format!("involvedObject.name={name}")]).ok();
+    let addresses = || {
+        let path = "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].addresses}";
+        k(&["get", "endpointslices", "-l", "kubernetes.io/service-name=door", "-o", path]).ok()
+    };
+
+    // Started is not ready; readiness opens and shuts the door, and nothing restarts.
+    eventually(PATIENCE, || status("door"), |s| s["started"] == true);
+    eventually(PATIENCE, || events("door"), |e| e.contains("Readiness probe failed"));
+    assert_eq!(status("door")["ready"], false);
+    assert_eq!(addresses(), "");
+    k(&["exec", "door", "--", "touch", "/tmp/open"]).ok();
+    eventually(PATIENCE, || status("door"), |s| s["ready"] == true);
+    eventually(PATIENCE, addresses, |a| a.contains("10.244."));
+    k(&["exec", "door", "--", "rm", "/tmp/open"]).ok();
+    eventually(PATIENCE, addresses, |a| a.is_empty());
+    assert_eq!(status("door")["restartCount"], 0);
+
+    // Liveness restarts.
+    eventually(PATIENCE, || status("ill"), |s| s["restartCount"].as_i64() >= Some(1));
+    let told = events("ill");
+    assert!(told.contains("Liveness probe failed: HTTP probe failed with statuscode: 404"), "{told}");
+    assert!(told.contains("Container web failed liveness probe, will be restarted"), "{told}");
+
+    eventually(PATIENCE, || events("deaf"), |e| e.contains("failed to connect service"));
+    assert_eq!(status("deaf")["ready"], false);
+
+    // Another image: the same pod, another container, at once and even where nothing restarts.
+    eventually(PATIENCE, || status("once"), |s| s["ready"] == true);
+    let before = pod("once");
+    k(&["set", "image", "pod/once", "web=nginx:1.26"]).ok();
+    eventually(PATIENCE, || status("once"), |s| s["restartCount"] == 1 && s["ready"] == true);
+    let after = pod("once");
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(after["status"]["podIP"], before["status"]["podIP"]);
+    assert!(events("once").contains("Container web definition changed, will be restarted"));
+    let said = k(&["exec", "once", "--", "cat", "/kept/said"]).ok();
+    assert_eq!(said, "hello\nbye\nhello\n", "hooks: after each start, before the stop");
+
+    // A hook holds up its pod, and a deletion does not wait for it.
+    eventually(PATIENCE, || events("held"), |e| e.contains("Started"));
+    assert_eq!(pod("held")["status"]["phase"], "Pending");
+    k(&["delete", "pod", "held", "--timeout=30s"]).ok();
+
+    // The sidecar starts before and ends after the work, and does not keep the pod from being done.
+    eventually(PATIENCE, || pod("beside"), |p| p["status"]["phase"] == "Succeeded");
+    let helper = pod("beside")["status"]["initContainerStatuses"][0].clone();
+    assert_eq!(helper["state"]["terminated"]["exitCode"], 0, "it was asked to end: {helper}");
+}
