@@ -43,7 +43,7 @@ impl User {
 
     /// Somebody whose acts can be undone: neither a component nor the cluster's own keeper nor the teacher.
     pub fn is_person(&self) -> bool {
-        !self.name.starts_with("system:") && !matches!(self.name.as_str(), "kubernetes-admin" | "teacher")
+        crate::tap::is_person(&self.name)
     }
 
     /// The node whose kubelet this is.

@@ -18,6 +18,7 @@ use crate::pki::{self, Subject};
 use crate::proxy;
 use crate::rng::Rng;
 use crate::runtime::{self, Images, NodeRuntime, Zygote};
+use crate::tap;
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::Taint;
 use std::collections::BTreeMap;
@@ -146,7 +147,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     }
 
     let client = world.client(
-        "kubernetes-admin",
+        tap::KEEPER,
         "system:masters",
         &format!("ropewalk/{}", super::version()),
         world.dialer(),

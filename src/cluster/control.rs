@@ -228,8 +228,9 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
             let records = world.tap.since(0);
             let chain = match what {
                 Trace::Last => {
-                    let kubectl =
-                        |r: &&Arc<tap::Record>| r.request.as_ref().is_some_and(|q| !q.session.is_empty());
+                    let kubectl = |r: &&Arc<tap::Record>| {
+                        r.request.as_ref().is_some_and(|q| tap::is_person(&q.user) && !q.session.is_empty())
+                    };
                     let Some(last) = records.iter().rev().find(kubectl) else {
                         return Reply::Error(
                             "no command has been traced yet; run a kubectl command first".into(),

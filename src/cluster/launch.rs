@@ -118,7 +118,7 @@ pub fn write_kubeconfig(world: &World, port: u16) -> Result<(), Error> {
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let path = world.place.kubeconfig();
     let name = format!("ropewalk-{}", world.spec.name);
-    let learner = world.identity("learner", "system:masters")?;
+    let learner = world.identity(crate::tap::LEARNER, "system:masters")?;
     let cluster = json!({
         "certificate-authority-data": encode(world.ca.pem()),
         "server": format!("https://127.0.0.1:{port}"),

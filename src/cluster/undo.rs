@@ -3,6 +3,7 @@
 use super::control::Reply;
 use super::world::World;
 use crate::clock::Timestamp;
+use crate::tap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ pub async fn send(world: &World, past: Past) -> Result<Value, String> {
         .map_err(|e| e.to_string())?;
     let agent = format!("ropewalk/{}", super::version());
     let client =
-        world.client("teacher", "system:masters", &agent, world.dialer()).map_err(|e| super::chain(&e))?;
+        world.client(tap::TEACHER, "system:masters", &agent, world.dialer()).map_err(|e| super::chain(&e))?;
     client.kube().request::<Value>(request).await.map_err(|error| match error {
         kube::Error::Api(status) => status.message,
         other => super::chain(&other),

@@ -132,7 +132,7 @@ impl Engine {
     pub fn record(&mut self, record: &crate::tap::Record) {
         self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
         let learners = record.request.as_ref().is_some_and(|r| {
-            r.user == "learner"
+            crate::tap::is_person(&r.user)
                 && record.verb == "answer"
                 && !matches!(r.verb.as_str(), "watch" | "get" | "list")
         });

@@ -46,8 +46,7 @@ use crate::cluster::guest::Guest;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The user under whom lessons are set up and judged. What it does is never taken for the learner's doing.
-pub const TEACHER: &str = "teacher";
+pub use crate::tap::TEACHER;
 
 /// What keeps the engine from its work.
 #[derive(Debug, thiserror::Error)]

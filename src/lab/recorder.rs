@@ -187,7 +187,7 @@ impl Recorder {
             None => value::text(""),
         };
         let user = request.map_or("", |r| r.user.as_str());
-        let learner = !user.is_empty() && user != super::TEACHER && !user.starts_with("system:");
+        let learner = crate::tap::is_person(user);
         let by_component = match user {
             "system:kube-scheduler" => "kube-scheduler",
             user if user.starts_with("system:node:") => "kubelet",

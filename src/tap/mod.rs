@@ -13,6 +13,10 @@
 //! ## Read next
 //! `apiserver`, which writes most records; `ui`, which prints them.
 
+mod who;
+
+pub use who::{KEEPER, LEARNER, TEACHER, is_person};
+
 use crate::clock::{self, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -69,10 +69,7 @@ pub struct World {
 fn by_learner(record: &tap::Record) -> bool {
     record.verb == "commit"
         && record.body.is_some()
-        && record
-            .request
-            .as_ref()
-            .is_some_and(|r| !r.user.is_empty() && r.user != TEACHER && !r.user.starts_with("system:"))
+        && record.request.as_ref().is_some_and(|r| tap::is_person(&r.user))
 }
 
 impl Known {

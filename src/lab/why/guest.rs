@@ -33,7 +33,7 @@ impl Guest for Why {
                 Ok(question) => question,
                 Err(error) => return Reply::Error(format!("not a question: {error}")),
             };
-            let client = match host.client("teacher") {
+            let client = match host.client(crate::tap::TEACHER) {
                 Ok(client) => client,
                 Err(error) => return Reply::Error(crate::cluster::chain(&error)),
             };

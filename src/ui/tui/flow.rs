@@ -290,8 +290,7 @@ impl Traffic {
         if changed.is_none()
             && let Some(request) = &record.request
             && !request.session.is_empty()
-            && !request.user.starts_with("system:")
-            && request.user != crate::lab::TEACHER
+            && crate::tap::is_person(&request.user)
         {
             let micros = i64::try_from(record.took_us).unwrap_or_default();
             let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);

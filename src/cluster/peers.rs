@@ -1,0 +1,222 @@
+//! The wires between the members of the store: for each pair and direction one TLS connection through the nodes' own network, so that
+//! a cut cable cuts it.
+//!
+//! Raft expects a network that loses, delays and repeats; so a message that cannot leave at once is dropped and Raft sends again.
+//! In etcd this is `rafthttp`; the port and the certificates' authority are the same.
+
+use super::world::World;
+use super::{Error, chain};
+use crate::cni::NodeNetwork;
+use crate::etcd::member_id;
+use crate::linux;
+use crate::net::fabric;
+use crate::pki::{self, Subject};
+use crate::raft::MemberId;
+use crate::raft::driver::{Handle, Link};
+use crate::tap::{Record, Tap};
+use crate::task::Crew;
+use bytes::Bytes;
+use rustls::pki_types::ServerName;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// Where members listen for each other, as etcd's do.
+pub const PEER_PORT: u16 = 2380;
+/// Messages that may wait for one peer; at the bound the newest are dropped, as on a congested link.
+const QUEUE: usize = 1024;
+/// A peer that takes no connection in this time is unreachable for now.
+const DIAL_PATIENCE: Duration = Duration::from_millis(400);
+/// Sent bytes that nobody acknowledges for this long end the connection: a new one heals faster than TCP's own patience.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
+/// A message is at most a snapshot of a full store.
+const MESSAGE_MAX: u32 = u32::MAX / 2;
+
+/// One member's ends of the wires to all others.
+pub struct Peers {
+    queues: BTreeMap<MemberId, mpsc::Sender<Bytes>>,
+}
+
+impl Link for Peers {
+    fn send(&self, to: MemberId, message: Bytes) {
+        if let Some(queue) = self.queues.get(&to) {
+            let _ = queue.try_send(message); // full or gone: lost, as on any network
+        }
+    }
+}
+
+/// What a member needs to speak with its peers.
+pub struct Wires {
+    pub link: Arc<Peers>,
+    acceptor: TlsAcceptor,
+    on: SocketAddr,
+    network: Arc<dyn NodeNetwork>,
+}
+
+impl Wires {
+    /// Begins to send to every other member of the cluster, from `node`'s network.
+    pub fn new(
+        world: &World,
+        crew: &Crew,
+        node: &str,
+        network: &Arc<dyn NodeNetwork>,
+    ) -> Result<Wires, Error> {
+        let members = world.spec.nodes().into_iter().filter(|n| n.control_plane);
+        let address = |index| SocketAddr::from((fabric::node_ip(index), PEER_PORT));
+        let ip = network.node_ip().to_string();
+        let identity = world.etcd_ca.issue(&Subject::server(node, &[node, ip.as_str()]))?;
+        let connector = TlsConnector::from(pki::client_config(Some(&identity), world.etcd_ca.pem(), &[])?);
+        let tap = world.tap.at(node, "etcd");
+        let mut queues = BTreeMap::new();
+        for peer in members.filter(|m| m.name != node) {
+            let (sender, queue) = mpsc::channel(QUEUE);
+            queues.insert(member_id(&peer.name), sender);
+            let wire = Wire {
+                to: address(peer.index),
+                name: pki::server_name(&peer.name)?,
+                peer: peer.name,
+                connector: connector.clone(),
+                network: network.clone(),
+                tap: tap.clone(),
+            };
+            crew.spawn(wire.carry(queue));
+        }
+        let acceptor = TlsAcceptor::from(pki::server_config(&identity, world.etcd_ca.pem())?);
+        let on = SocketAddr::from((network.node_ip(), PEER_PORT));
+        Ok(Wires { link: Arc::new(Peers { queues }), acceptor, on, network: network.clone() })
+    }
+
+    /// Takes the peers' connections and gives their messages to the member, until the crew ends.
+    pub async fn listen(&self, crew: &Crew, member: Handle) -> std::io::Result<()> {
+        let listener = loop {
+            match self.network.listen(self.on).await {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(20)).await; // the one before is just ending
+                }
+                other => break other?,
+            }
+        };
+        let (inner, acceptor) = (crew.clone(), self.acceptor.clone());
+        crew.spawn(async move {
+            loop {
+                let Ok((stream, from)) = listener.accept().await else {
+                    tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let some go
+                    continue;
+                };
+                let (acceptor, member) = (acceptor.clone(), member.clone());
+                inner.spawn(async move {
+                    if let Err(error) = receive(stream, &acceptor, &member).await {
+                        tracing::debug!(%from, %error, "a peer's connection ended");
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
+}
+
+async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    linux::fds::give_up_after(&stream, UNACKNOWLEDGED)?;
+    let mut tls = acceptor.accept(stream).await?;
+    if tls.get_ref().1.peer_certificates().is_none_or(|c| c.is_empty()) {
+        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "no certificate of a member"));
+    }
+    loop {
+        let length = tls.read_u32().await?;
+        if length > MESSAGE_MAX {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "a message is too long"));
+        }
+        // Grows as bytes arrive, so that a length alone costs nothing.
+        let mut message = Vec::new();
+        if (&mut tls).take(length.into()).read_to_end(&mut message).await? < length as usize {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        member
+            .deliver(message.into())
+            .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
+    }
+}
+
+/// One direction of one pair.
+struct Wire {
+    to: SocketAddr,
+    name: ServerName<'static>,
+    peer: String,
+    connector: TlsConnector,
+    network: Arc<dyn NodeNetwork>,
+    tap: Tap,
+}
+
+impl Wire {
+    async fn carry(self, mut queue: mpsc::Receiver<Bytes>) {
+        let mut reached: Option<bool> = None;
+        while let Some(first) = queue.recv().await {
+            let ended = match tokio::time::timeout(DIAL_PATIENCE, self.connect()).await {
+                Ok(Ok(stream)) => {
+                    self.tell(&mut reached, true, "");
+                    Err(self.write(stream, first, &mut queue).await)
+                }
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+            };
+            let Err::<(), _>(error) = ended else { return };
+            self.tell(&mut reached, false, &chain(&error));
+            while queue.try_recv().is_ok() {} // what waited is old by now
+        }
+    }
+
+    async fn connect(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let stream = self.network.dial(self.to).await?;
+        linux::fds::give_up_after(&stream, UNACKNOWLEDGED)?;
+        self.connector.connect(self.name.clone(), stream).await
+    }
+
+    /// Writes until the connection or the member ends.
+    async fn write(
+        &self,
+        mut stream: tokio_rustls::client::TlsStream<TcpStream>,
+        first: Bytes,
+        queue: &mut mpsc::Receiver<Bytes>,
+    ) -> std::io::Error {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            let mut sent = stream.write_u32(message.len() as u32).await;
+            if sent.is_ok() {
+                sent = stream.write_all(&message).await;
+            }
+            // One flush for all that waits already.
+            next = queue.try_recv().ok();
+            if sent.is_ok() && next.is_none() {
+                sent = stream.flush().await;
+                if sent.is_ok() {
+                    next = queue.recv().await;
+                }
+            }
+            if let Err(error) = sent {
+                return error;
+            }
+        }
+        std::io::ErrorKind::ConnectionAborted.into() // the member has ended
+    }
+
+    /// Says it once when a peer is reached, and once when it is lost.
+    fn tell(&self, reached: &mut Option<bool>, now: bool, why: &str) {
+        if reached.replace(now) == Some(now) {
+            return;
+        }
+        let peer = &self.peer;
+        match now {
+            true => tracing::info!(peer, "established TCP streaming connection with remote peer"),
+            false => tracing::warn!(peer, error = why, "lost TCP streaming connection with remote peer"),
+        }
+        let verb = if now { "peer-active" } else { "peer-lost" };
+        self.tap.emit(Record::new(verb).detail(json!({"peer": peer, "error": why})));
+    }
+}
