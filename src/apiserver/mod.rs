@@ -176,6 +176,11 @@ impl Server {
         let _ = started.wait_for(|s| *s).await;
     }
 
+    /// May requests be sent here now? What `/readyz` answers.
+    pub async fn is_ready(&self) -> bool {
+        self.state.ready().await.is_ok()
+    }
+
     /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
     pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
         self.state.requests.fetch_add(1, Ordering::Relaxed);

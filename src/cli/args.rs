@@ -409,7 +409,7 @@ pub struct Up {
     /// Name of the cluster
     #[arg(long, default_value = "main")]
     pub name: String,
-    /// Control-plane nodes (more than 1 is not implemented yet)
+    /// Control-plane nodes: 1, 3 or 5, chosen at the first start [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub control_planes: Option<u8>,
     /// Worker nodes [default: 2]

@@ -16,9 +16,17 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
     let known = Spec::load(place)?;
     let mut spec = known.clone().unwrap_or_else(|| Spec::new(&up.name));
     if let Some(n) = up.control_planes {
-        if n != 1 {
+        if !matches!(n, 1 | 3 | 5) {
             bail!(
-                "--control-planes {n}: several control planes are not implemented yet; leave the option out or use 1"
+                "--control-planes {n}: use 1, 3 or 5; an even number of members stands no more failures than one fewer"
+            );
+        }
+        if known.is_some() && n != spec.control_planes {
+            bail!(
+                "--control-planes {n}: cluster {:?} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`",
+                up.name,
+                spec.control_planes,
+                up.name
             );
         }
         spec.control_planes = n;

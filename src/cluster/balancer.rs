@@ -1,41 +1,113 @@
-//! The one address of several API servers: 127.0.0.1:6443 (or another port) leads to one that is ready.
+//! The one address of several API servers: 127.0.0.1:6443 (or another port) on the host, 172.30.0.1:6443 in the fabric.
+//!
+//! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready, sends new connections to those that are, and closes
+//! the connections of one that is not ready any more, so that clients turn to another. When none is ready every one that listens is as good: its
+//! answer says more than a closed door.
 
+use super::components::API_PORT;
 use super::world::World;
+use crate::net::fabric;
 use crate::task::Crew;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// A server that does not take a connection in this time is passed over.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often each server is asked for its readiness.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+
+/// What is known of one server.
+#[derive(Clone, Default)]
+struct Known {
+    ready: bool,
+    /// Ends the connections that were made while it was ready.
+    connections: CancellationToken,
+}
+
+struct Balancer {
+    world: Arc<World>,
+    next: AtomicUsize,
+    known: Mutex<BTreeMap<String, Known>>,
+}
 
 /// Forwards connections until the crew ends. When no server answers a connection is closed at once.
-pub fn start(crew: &Crew, world: &Arc<World>, listener: TcpListener) {
-    let (world, own) = (world.clone(), crew.clone());
-    let next = Arc::new(AtomicUsize::new(0));
-    crew.spawn(async move {
-        loop {
-            let Ok((mut client, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let some go
+pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
+    let balancer =
+        Arc::new(Balancer { world: world.clone(), next: AtomicUsize::new(0), known: Mutex::default() });
+    if world.spec.control_planes > 1 {
+        let prober = balancer.clone();
+        crew.spawn(async move {
+            loop {
+                prober.probe().await;
+                tokio::time::sleep(PROBE_EVERY).await;
+            }
+        });
+    }
+    for listener in listeners {
+        let (balancer, own) = (balancer.clone(), crew.clone());
+        crew.spawn(async move {
+            loop {
+                let Ok((client, _)) = listener.accept().await else {
+                    tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let some go
+                    continue;
+                };
+                let balancer = balancer.clone();
+                own.spawn(async move { balancer.forward(client).await });
+            }
+        });
+    }
+}
+
+impl Balancer {
+    /// Asks every server that runs, all at once.
+    async fn probe(&self) {
+        let servers = self.world.api_servers.borrow().clone();
+        let asked = servers.iter().map(|(node, server)| async { (node.clone(), server.is_ready().await) });
+        let answers: BTreeMap<String, bool> = futures::future::join_all(asked).await.into_iter().collect();
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        for node in self.world.control_planes() {
+            let ready = answers.get(&node.name).copied().unwrap_or(false);
+            let server = known.entry(node.name.clone()).or_default();
+            if std::mem::replace(&mut server.ready, ready) == ready {
                 continue;
-            };
-            let (world, next) = (world.clone(), next.clone());
-            own.spawn(async move {
-                let servers = world.api_addresses();
-                let first = next.fetch_add(1, Ordering::Relaxed);
-                for n in 0..servers.len() {
-                    let server = servers[(first + n) % servers.len()];
-                    if let Ok(Ok(mut upstream)) =
-                        tokio::time::timeout(PATIENCE, world.fabric.dial(server)).await
-                    {
-                        let _ = client.set_nodelay(true);
-                        let _ = copy_bidirectional(&mut client, &mut upstream).await; // either end may hang up
-                        return;
-                    }
-                }
-            });
+            }
+            tracing::info!(server = node.name, ready, "an API server changed its readiness");
+            std::mem::take(&mut server.connections).cancel();
         }
-    });
+    }
+
+    /// In which order to try the servers, ready ones first, and what ends a connection to each.
+    fn candidates(&self) -> Vec<(SocketAddr, CancellationToken)> {
+        let known = self.known.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let servers = self.world.control_planes();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut turn: Vec<(bool, SocketAddr, CancellationToken)> = (0..servers.len())
+            .map(|n| {
+                let server = &servers[(first + n) % servers.len()];
+                let Known { ready, connections } = known.get(&server.name).cloned().unwrap_or_default();
+                (ready, (fabric::node_ip(server.index), API_PORT).into(), connections)
+            })
+            .collect();
+        turn.sort_by_key(|(ready, ..)| !ready); // stable: each ready one gets its turn
+        turn.into_iter().map(|(_, address, end)| (address, end)).collect()
+    }
+
+    async fn forward(&self, mut client: tokio::net::TcpStream) {
+        for (server, end) in self.candidates() {
+            let dialled = tokio::time::timeout(PATIENCE, self.world.fabric.dial(server)).await;
+            let Ok(Ok(mut upstream)) = dialled else { continue };
+            let _ = client.set_nodelay(true);
+            tokio::select! {
+                _ = copy_bidirectional(&mut client, &mut upstream) => {} // either end may hang up
+                () = end.cancelled() => {}
+            }
+            return;
+        }
+    }
 }

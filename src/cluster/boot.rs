@@ -120,7 +120,8 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
         guest.start(&crew, Host::new(world.clone()));
     }
     control::serve(&crew, listener, server);
-    balancer::start(&crew, &world, api);
+    let inside = world.fabric.listen(components::API_PORT).await.map_err(Error::Kernel)?;
+    balancer::start(&crew, &world, vec![api, inside]);
     let strangers = zygote.clone();
     crew.spawn(async move {
         if let Err(error) = strangers.reap_strangers().await {
@@ -147,6 +148,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     }
 
     let client = world.client(
+        "",
         tap::KEEPER,
         "system:masters",
         &format!("ropewalk/{}", super::version()),
@@ -343,7 +345,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             annotations: BTreeMap::new(),
             taints,
             capacity: kubelet::Capacity { cpu_milli, memory_bytes, pods: PODS_MAX },
-            client: world.client(&user, "system:nodes", &agent, dial)?,
+            client: world.client(&name, &user, "system:nodes", &agent, dial)?,
             runtime: node.cri.clone(),
             network: node.network.clone(),
             dir: world.place.node(&name),

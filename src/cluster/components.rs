@@ -1,5 +1,6 @@
 //! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
 
+use super::peers::Wires;
 use super::world::World;
 use crate::addons::{dns, storage};
 use crate::apiserver;
@@ -9,6 +10,7 @@ use crate::controllers;
 use crate::etcd;
 use crate::net::Namespace;
 use crate::proxy;
+use crate::raft::driver::Link;
 use crate::scheduler;
 use crate::task::Crew;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -54,7 +56,7 @@ pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, 
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
         let agent = format!("{component}/{}", super::version());
-        world.client(user, group, &agent, dialer(&place.network)).map_err(|e| super::chain(&e))
+        world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| super::chain(&e))
     };
     let tap = world.tap.at(&place.node, component);
     match component {
@@ -105,23 +107,31 @@ impl<F: FnMut()> Drop for OnEnd<F> {
 }
 
 fn store(world: &Arc<World>, crew: &Crew, place: Place) {
-    let (world, stop) = (world.clone(), crew.token());
+    let (world, stop, inner) = (world.clone(), crew.token(), crew.clone());
     crew.spawn_main(async move {
+        let members: Vec<String> = world.control_planes().into_iter().map(|n| n.name).collect();
+        let wires = match members.len() {
+            1 => None,
+            _ => Some(Wires::new(&world, &inner, &place.node, &place.network).map_err(|e| super::chain(&e))?),
+        };
         let dir = world.place.node(&place.node).join("etcd");
-        let config = etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"));
+        let config = etcd::Config {
+            initial_cluster: members.clone(),
+            link: wires.as_ref().map(|w| w.link.clone() as Arc<dyn Link>),
+            ..etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"))
+        };
         let server = match etcd::Server::start(config).await {
             Ok(server) => Arc::new(server),
             Err(error) => {
                 let text = super::chain(&error);
-                world.problem.send_replace(Some(format!("the store of {} cannot start: {text}", place.node)));
+                if members.len() == 1 {
+                    // No restart mends it, and nobody else has the data.
+                    let problem = format!("the store of {} cannot start: {text}", place.node);
+                    world.problem.send_replace(Some(problem));
+                }
                 return Err(text);
             }
         };
-        tracing::info!(
-            member = place.node,
-            revision = server.kv().revision(),
-            "ready to serve client requests"
-        );
         let (gone, killed) = (world.clone(), server.clone());
         let node = place.node.clone();
         // A kill drops this task: then the member ends as kill -9 would end it.
@@ -129,7 +139,20 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             gone.stores.send_modify(|stores| drop(stores.remove(&node)));
             killed.kill();
         });
-        world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), server.kv())));
+        if let Some(wires) = wires {
+            wires.listen(&inner, server.raft()).await.map_err(|e| format!("cannot listen for peers: {e}"))?;
+        }
+        // Until a majority has met there is nothing to serve.
+        let kv = server.kv();
+        tokio::select! {
+            () = kv.joined() => {}
+            () = stop.cancelled() => {
+                server.stop().await;
+                return Ok(());
+            }
+        }
+        tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
+        world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), kv)));
         stop.cancelled().await;
         server.stop().await;
         Ok::<(), String>(())
@@ -165,8 +188,11 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
             advertise: address,
         };
         let server = apiserver::Server::start(config);
-        let killed = server.clone();
-        let _guard = OnEnd(move || killed.crew().kill());
+        let (killed, gone, node) = (server.clone(), world.clone(), place.node.clone());
+        let _guard = OnEnd(move || {
+            gone.api_servers.send_modify(|servers| drop(servers.remove(&node)));
+            killed.crew().kill();
+        });
         let listener = loop {
             match place.network.listen(address).await {
                 Ok(listener) => break listener,
@@ -178,6 +204,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
             }
         };
         tracing::info!(%address, "Serving securely");
+        world.api_servers.send_modify(|servers| drop(servers.insert(place.node.clone(), server.clone())));
         let lost = async {
             let _ = stores.wait_for(|s| !s.contains_key(&place.node)).await;
         };

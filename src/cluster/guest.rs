@@ -31,6 +31,7 @@ impl Host {
     /// A client of the API with all rights, under a user name of its own, so that its acts are not taken for the learner's.
     pub fn client(&self, user: &str) -> Result<Client, super::Error> {
         self.world.client(
+            "",
             user,
             "system:masters",
             &format!("{user}/{}", super::version()),

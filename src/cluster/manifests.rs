@@ -1,6 +1,7 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
 use super::components::API_PORT;
+use super::peers::PEER_PORT;
 use super::world::{SERVICE_CIDR, World};
 use super::{chain, version};
 use crate::client::{Client, kube};
@@ -17,6 +18,11 @@ pub fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
     let dir = "/var/lib/ropewalk";
     let secure = format!("--kubeconfig={dir}/{{}}.conf");
     let of = |component: &str| secure.replace("{}", component);
+    let members: Vec<String> = world
+        .control_planes()
+        .iter()
+        .map(|m| format!("{}=https://{}:{PEER_PORT}", m.name, fabric::node_ip(m.index)))
+        .collect();
     let pods = [
         (
             "etcd",
@@ -25,7 +31,7 @@ pub fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
                 "etcd".to_string(),
                 format!("--name={node}"),
                 format!("--data-dir={dir}/etcd"),
-                format!("--initial-cluster={node}=https://{ip}:2380"),
+                format!("--initial-cluster={}", members.join(",")),
             ],
         ),
         (

@@ -15,7 +15,7 @@
 //! `ropewalk.io/<component>`; [`node`] sends these to [`components`], where a container is a set of supervised tasks, and all others to the real
 //! runtime. So logs, kill, restart and back-off are the same for a scheduler and for your nginx.
 //! ## Left out
-//! Several control planes, external etcd, simulated nodes: they come next.
+//! External etcd, simulated nodes: they come next. The number of control planes is chosen at the first start and stays.
 //! ## Read next
 //! [`boot`], the whole start on one page.
 
@@ -29,6 +29,7 @@ pub mod launch;
 mod logs;
 mod manifests;
 mod node;
+mod peers;
 mod ready;
 pub mod spec;
 pub mod undo;

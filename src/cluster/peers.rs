@@ -123,7 +123,7 @@ impl Wires {
 
 async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    linux::fds::give_up_after(&stream, UNACKNOWLEDGED)?;
+    linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
     let mut tls = acceptor.accept(stream).await?;
     if tls.get_ref().1.peer_certificates().is_none_or(|c| c.is_empty()) {
         return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "no certificate of a member"));
@@ -174,7 +174,7 @@ impl Wire {
 
     async fn connect(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let stream = self.network.dial(self.to).await?;
-        linux::fds::give_up_after(&stream, UNACKNOWLEDGED)?;
+        linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
         self.connector.connect(self.name.clone(), stream).await
     }
 

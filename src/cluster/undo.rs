@@ -57,8 +57,9 @@ pub async fn send(world: &World, past: Past) -> Result<Value, String> {
         .body(body)
         .map_err(|e| e.to_string())?;
     let agent = format!("ropewalk/{}", super::version());
-    let client =
-        world.client(tap::TEACHER, "system:masters", &agent, world.dialer()).map_err(|e| super::chain(&e))?;
+    let client = world
+        .client("", tap::TEACHER, "system:masters", &agent, world.dialer())
+        .map_err(|e| super::chain(&e))?;
     client.kube().request::<Value>(request).await.map_err(|error| match error {
         kube::Error::Api(status) => status.message,
         other => super::chain(&other),

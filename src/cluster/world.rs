@@ -2,8 +2,9 @@
 
 use super::components::API_PORT;
 use super::node::Node;
+use super::spec::NodeSpec;
 use super::{Error, Place, Spec};
-use crate::apiserver::Cidr;
+use crate::apiserver::{self, Cidr};
 use crate::client::{Client, Dialer, Endpoint};
 use crate::etcd::Kv;
 use crate::net::{Fabric, fabric};
@@ -23,6 +24,8 @@ pub struct World {
     pub place: Place,
     pub spec: Spec,
     pub ca: Ca,
+    /// The store's own authority: whoever has no certificate of it does not speak with a member.
+    pub etcd_ca: Ca,
     pub tokens: Arc<TokenKey>,
     /// The API servers' certificate.
     pub api_identity: Identity,
@@ -33,6 +36,8 @@ pub struct World {
     pub domain: String,
     /// Members of the store that serve, by node.
     pub stores: watch::Sender<BTreeMap<String, Kv>>,
+    /// API servers that run, by node.
+    pub api_servers: watch::Sender<BTreeMap<String, apiserver::Server>>,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
     pub problem: watch::Sender<Option<String>>,
@@ -42,10 +47,12 @@ pub struct World {
 impl World {
     pub async fn new(place: Place, spec: Spec, rng: Rng) -> Result<World, Error> {
         let ca = Ca::load_or_create(&place.pki(), "kubernetes")?;
+        let etcd_ca = Ca::load_or_create(&place.etcd_pki(), "etcd-ca")?;
         let tokens = Arc::new(TokenKey::load_or_create(&place.pki())?);
         let service_cidr =
             Cidr::parse(SERVICE_CIDR).ok_or_else(|| Error::Start("the service range is damaged".into()))?;
         let first = service_cidr.nth(1).to_string();
+        let balancer = fabric::BRIDGE.to_string();
         let mut names: Vec<String> = [
             "kubernetes",
             "kubernetes.default",
@@ -55,6 +62,7 @@ impl World {
             "127.0.0.1",
             "::1",
             first.as_str(),
+            balancer.as_str(),
         ]
         .map(String::from)
         .to_vec();
@@ -69,6 +77,7 @@ impl World {
             place,
             spec,
             ca,
+            etcd_ca,
             tokens,
             api_identity,
             tap: Tap::new(),
@@ -76,6 +85,7 @@ impl World {
             service_cidr,
             domain: "cluster.local".into(),
             stores: watch::Sender::new(BTreeMap::new()),
+            api_servers: watch::Sender::new(BTreeMap::new()),
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),
             identities: Mutex::default(),
@@ -94,14 +104,20 @@ impl World {
         self.nodes.lock().unwrap_or_else(|e| e.into_inner()).values().cloned().collect()
     }
 
-    /// Where the API servers listen inside the fabric.
-    pub fn api_addresses(&self) -> Vec<SocketAddr> {
-        let nodes = self.spec.nodes();
-        nodes
-            .iter()
-            .filter(|n| n.control_plane)
-            .map(|n| (fabric::node_ip(n.index), API_PORT).into())
-            .collect()
+    /// The control-plane nodes.
+    pub fn control_planes(&self) -> Vec<NodeSpec> {
+        self.spec.nodes().into_iter().filter(|n| n.control_plane).collect()
+    }
+
+    /// Where a client on this node finds the API, as kubeadm writes it into kubeconfigs: on a control-plane node its own server, elsewhere
+    /// the balancer. A single server needs no balancer.
+    pub fn api_address(&self, node: &str) -> SocketAddr {
+        let servers = self.control_planes();
+        let own = servers.iter().find(|n| n.name == node);
+        match (own, servers.as_slice()) {
+            (Some(only), _) | (None, [only]) => (fabric::node_ip(only.index), API_PORT).into(),
+            _ => (fabric::BRIDGE, API_PORT).into(),
+        }
     }
 
     /// A certificate for a user; the same one again for the same user.
@@ -116,10 +132,17 @@ impl World {
         Ok(identity)
     }
 
-    /// A client of the API as this user, with sockets from `dial`.
-    pub fn client(&self, user: &str, group: &str, agent: &str, dial: Dialer) -> Result<Client, Error> {
+    /// A client of the API as this user on this node (`""`: outside of all nodes), with sockets from `dial`.
+    pub fn client(
+        &self,
+        node: &str,
+        user: &str,
+        group: &str,
+        agent: &str,
+        dial: Dialer,
+    ) -> Result<Client, Error> {
         let endpoint = Endpoint {
-            servers: self.api_addresses(),
+            servers: vec![self.api_address(node)],
             server_name: "kubernetes".into(),
             ca_pem: self.ca.pem().to_string(),
             identity: Some(self.identity(user, group)?),

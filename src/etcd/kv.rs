@@ -81,6 +81,19 @@ impl Kv {
         Kv::new(shared.clone(), Arc::new(Memory { shared, order, start }), rng, u64::MAX)
     }
 
+    /// Waits until this member has answered its first linearizable read: it knows a leader, and what the majority knows.
+    pub async fn joined(&self) {
+        let mut leader = self.backend.leader();
+        loop {
+            match (self.read_barrier().await, &mut leader) {
+                (Ok(()) | Err(Error::Stopped), _) | (_, None) => return,
+                (Err(_), Some(news)) => {
+                    let _ = tokio::time::timeout(Duration::from_millis(500), news.changed()).await;
+                }
+            }
+        }
+    }
+
     /// Keys and values. Linearizable unless `serializable`. Errors: `EmptyKey`, `Compacted`, `FutureRevision`.
     pub async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
         if r.key.is_empty() {

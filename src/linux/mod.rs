@@ -31,6 +31,7 @@ pub mod reap;
 pub mod script_fds;
 pub mod seccomp;
 pub mod signal;
+pub mod tcp;
 pub mod trap;
 pub mod user;
 

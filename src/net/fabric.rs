@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+/// The fabric's own address.
+pub const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
 
 /// Node N's address.
 pub fn node_ip(index: u8) -> Ipv4Addr {
@@ -128,6 +129,11 @@ impl Fabric {
     /// A TCP connection made from the fabric, e.g. to a node's address.
     pub async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
         self.namespace.dial(to).await
+    }
+
+    /// A TCP listener in the fabric, at its own address.
+    pub async fn listen(&self, port: u16) -> std::io::Result<tokio::net::TcpListener> {
+        self.namespace.listen((BRIDGE, port).into()).await
     }
 
     /// Loses everything between two nodes and their pods, both ways, until `heal`.
