@@ -136,10 +136,15 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
-    /// Break something for real
+    /// Break something for real, and mend it
     #[command(after_help = "Examples:
-  ropewalk fault kill kube-scheduler
-  ropewalk fault kill kubelet/ropewalk-worker")]
+  ropewalk fault list                                 what is broken now
+  ropewalk fault kill kube-scheduler                  every scheduler; kube-scheduler/NODE for one
+  ropewalk fault kill kubelet/ropewalk-worker
+  ropewalk fault cut ropewalk-control-plane ropewalk-control-plane2
+  ropewalk fault loss ropewalk-worker ropewalk-worker2 20
+  ropewalk fault heal                                 mends every link
+  ropewalk fault node crash ropewalk-worker           pulls the plug; `node start` brings it back")]
     Fault {
         #[command(subcommand)]
         command: Fault,
@@ -436,6 +441,44 @@ pub enum Fault {
         /// COMPONENT or COMPONENT/NODE
         target: String,
     },
+    /// What is broken now
+    List {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Lose everything between two nodes
+    Cut { a: String, b: String },
+    /// Mend every link
+    Heal,
+    /// Delay what two nodes send (needs the kernel's netem)
+    Slow {
+        a: String,
+        b: String,
+        /// Milliseconds
+        millis: u64,
+    },
+    /// Lose a share of the packets between two nodes
+    Loss {
+        a: String,
+        b: String,
+        /// Percent, e.g. 20 or 0.5
+        percent: f64,
+    },
+    /// Switch a node off, on, or pull its plug
+    Node {
+        #[arg(value_enum)]
+        act: NodeAct,
+        node: String,
+    },
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeAct {
+    /// Properly: pods and components are asked to end
+    Stop,
+    Start,
+    /// At once, as when the power fails
+    Crash,
 }
 
 fn range(text: &str) -> Result<(u16, u16), String> {

@@ -1,7 +1,9 @@
 //! `up`, `down`, `status`, `reset`, `kubeconfig`, `fault`.
 
-use super::args::{Fault, Output, Seat, Up};
+use super::args::{self, NodeAct, Output, Seat, Up};
+use crate::clock;
 use crate::cluster::control::{Ask, Control};
+use crate::cluster::faults::{Act, Broken, Fault};
 use crate::cluster::home::Home;
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Error, Place, Spec, wipe};
@@ -241,22 +243,74 @@ pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     Ok(crate::kubectl::stdio::on_stdio(args, env).await)
 }
 
-pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
+pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let mut control = Control::connect(&place).await?;
-    match fault {
-        Fault::Kill { target } => {
-            let (component, node) = match target.split_once('/') {
-                Some((component, node)) => (component.to_string(), Some(node.to_string())),
-                None => (target, None),
+    let mut output = None;
+    let fault = match fault {
+        args::Fault::Kill { target } => match target.split_once('/') {
+            Some((component, node)) => Fault::Kill { component: component.into(), node: Some(node.into()) },
+            None => Fault::Kill { component: target, node: None },
+        },
+        args::Fault::List { output: form } => {
+            output = form;
+            Fault::List
+        }
+        args::Fault::Cut { a, b } => Fault::Cut { a, b },
+        args::Fault::Heal => Fault::Heal,
+        args::Fault::Slow { a, b, millis } => Fault::Slow { a, b, millis },
+        args::Fault::Loss { a, b, percent } => Fault::Loss { a, b, percent },
+        args::Fault::Node { act, node } => {
+            let act = match act {
+                NodeAct::Stop => Act::Stop,
+                NodeAct::Start => Act::Start,
+                NodeAct::Crash => Act::Crash,
             };
-            let answer = control.ask(&Ask::Kill { component, node }).await?;
+            Fault::Node { node, act }
+        }
+    };
+    let answer = control.ask(&Ask::Fault { fault: fault.clone() }).await?;
+    match fault {
+        Fault::Kill { .. } => {
             for killed in answer["killed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 println!("killed {killed}");
             }
         }
+        Fault::List => list_faults(&answer["faults"], output)?,
+        Fault::Cut { a, b } => println!("cut {a} from {b}; `ropewalk fault heal` mends it"),
+        Fault::Slow { a, b, millis } => println!("{a} and {b} send {millis} ms late"),
+        Fault::Loss { a, b, percent } => println!("{percent} % of the packets between {a} and {b} are lost"),
+        Fault::Heal => println!("every link is whole"),
+        Fault::Node { node, act: Act::Start } => println!("{node} starts"),
+        Fault::Node { node, .. } => {
+            println!("{node} is off; `ropewalk fault node start {node}` starts it");
+            if answer["onlyControlPlane"] == true {
+                println!("it was the only control plane: pods run on, and nobody answers kubectl");
+            }
+        }
     }
     Ok(0)
+}
+
+fn list_faults(faults: &Value, output: Option<Output>) -> anyhow::Result<()> {
+    if output == Some(Output::Json) {
+        println!("{}", serde_json::to_string_pretty(faults)?);
+        return Ok(());
+    }
+    let faults: Vec<Broken> = serde_json::from_value(faults.clone())?;
+    if faults.is_empty() {
+        println!("nothing is broken");
+    }
+    for broken in faults {
+        let amount = match (broken.fault.as_str(), broken.amount) {
+            ("slow", Some(millis)) => format!(" by {millis} ms"),
+            ("loss", Some(percent)) => format!(" of {percent} %"),
+            _ => String::new(),
+        };
+        let since = clock::rfc3339(broken.since);
+        println!("{}{amount}  {}  since {since}", broken.fault, broken.nodes.join(" - "));
+    }
+    Ok(())
 }
 
 /// `ropewalk` alone, `learn` and `repl`: the learner's seat.

@@ -105,7 +105,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     order.spec.save(&place)?;
     super::launch::write_kubeconfig(&world, api_port)?;
 
-    let crew = Crew::new("cluster");
+    let crew = world.crew.clone();
     let stop = CancellationToken::new();
     let progress = watch::Sender::new(Progress { nodes: order.spec.nodes().len(), ..Progress::default() });
     let server = control::Server {
@@ -139,7 +139,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     for spec in world.spec.nodes() {
         let node = make_node(&world, &parts, spec).await?;
         world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node.clone());
-        keep_kubelet(&crew, &world, &node)?;
+        keep_kubelet(&world, &node)?;
     }
     let (mut stores, mut problem) = (world.stores.subscribe(), world.problem.subscribe());
     tokio::select! {
@@ -276,17 +276,18 @@ async fn make_node(world: &Arc<World>, parts: &Parts, spec: NodeSpec) -> Result<
 }
 
 /// Starts the node's kubelet, and starts it again whenever it ends without being told to stop.
-fn keep_kubelet(crew: &Crew, world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
+pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
     let first = start_kubelet(world, node)?;
-    let (world, node) = (world.clone(), node.clone());
+    let (crew, world, node) = (world.crew.clone(), Arc::downgrade(world), node.clone());
     *node.kubelet.lock().unwrap_or_else(|e| e.into_inner()) = Some(first.clone());
     crew.spawn(async move {
         let mut kubelet = first;
         loop {
             kubelet.wait().await;
             if node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).is_none() {
-                return; // the cluster is stopping
+                return; // the cluster is stopping, or the node was switched off
             }
+            let Some(world) = world.upgrade() else { return };
             tracing::info!(node = node.spec.name, "the kubelet ended and is started again");
             match start_kubelet(&world, &node) {
                 Ok(again) => {

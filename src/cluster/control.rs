@@ -1,5 +1,6 @@
 //! The control socket: what the learner's side asks the running cluster, one JSON document a line.
 
+use super::faults::Fault;
 use super::guest::Guest;
 use super::ready::Progress;
 use super::undo::Past;
@@ -28,9 +29,8 @@ pub enum Ask {
     Wait,
     Stop,
     /// Ends a component without asking it.
-    Kill {
-        component: String,
-        node: Option<String>,
+    Fault {
+        fault: Fault,
     },
     /// Records that followed from the last command, a request, or about an object.
     Trace {
@@ -175,7 +175,9 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                 .iter()
                 .map(|n| {
                     let role = if n.control_plane { "control-plane" } else { "worker" };
-                    json!({"name": n.name, "role": role, "ready": progress.ready_nodes.contains(&n.name)})
+                    // Of a node that is switched off nobody may be left to say so.
+                    let ready = progress.ready_nodes.contains(&n.name) && !world.faults.is_off(&n.name);
+                    json!({"name": n.name, "role": role, "ready": ready})
                 })
                 .collect();
             Reply::Ok(json!({
@@ -185,45 +187,15 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                 "apiServers": [server.api_url],
                 "nodes": nodes,
                 "pids": server.pids,
+                "faults": world.faults.list(),
                 "progress": progress,
             }))
         }
         Ask::Past { past } => super::undo::ask(world, past).await,
-        Ask::Kill { component, node } => {
-            let nodes: Vec<_> = world
-                .all_nodes()
-                .into_iter()
-                .filter(|n| node.as_ref().is_none_or(|name| *name == n.spec.name))
-                .collect();
-            if nodes.is_empty() {
-                let known: Vec<String> = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
-                return Reply::Error(format!(
-                    "there is no node {:?}; there are {}",
-                    node.unwrap_or_default(),
-                    known.join(", ")
-                ));
-            }
-            let mut killed = Vec::new();
-            for node in nodes {
-                let hit = match component.as_str() {
-                    "kubelet" => {
-                        let crew = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).clone();
-                        crew.inspect(|c| c.kill()).is_some()
-                    }
-                    name => node.cri.kill(name),
-                };
-                if hit {
-                    killed.push(format!("{component}/{}", node.spec.name));
-                }
-            }
-            match killed.is_empty() {
-                true => Reply::Error(format!(
-                    "{component:?} does not run there; components are kubelet, {}",
-                    super::components::ALL.join(", ")
-                )),
-                false => Reply::Ok(json!({"killed": killed})),
-            }
-        }
+        Ask::Fault { fault } => match super::faults::act(world, fault).await {
+            Ok(done) => Reply::Ok(done),
+            Err(text) => Reply::Error(text),
+        },
         Ask::Trace { what } => {
             let records = world.tap.since(0);
             let chain = match what {

@@ -161,12 +161,12 @@ impl Wire {
             let ended = match tokio::time::timeout(DIAL_PATIENCE, self.connect()).await {
                 Ok(Ok(stream)) => {
                     self.tell(&mut reached, true, "");
-                    Err(self.write(stream, first, &mut queue).await)
+                    self.write(stream, first, &mut queue).await
                 }
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
             };
-            let Err::<(), _>(error) = ended else { return };
+            let Err(error) = ended else { return };
             self.tell(&mut reached, false, &chain(&error));
             while queue.try_recv().is_ok() {} // what waited is old by now
         }
@@ -178,13 +178,13 @@ impl Wire {
         self.connector.connect(self.name.clone(), stream).await
     }
 
-    /// Writes until the connection or the member ends.
+    /// Writes until the member ends (well) or the connection (an error).
     async fn write(
         &self,
         mut stream: tokio_rustls::client::TlsStream<TcpStream>,
         first: Bytes,
         queue: &mut mpsc::Receiver<Bytes>,
-    ) -> std::io::Error {
+    ) -> std::io::Result<()> {
         let mut next = Some(first);
         while let Some(message) = next {
             let mut sent = stream.write_u32(message.len() as u32).await;
@@ -199,11 +199,9 @@ impl Wire {
                     next = queue.recv().await;
                 }
             }
-            if let Err(error) = sent {
-                return error;
-            }
+            sent?;
         }
-        std::io::ErrorKind::ConnectionAborted.into() // the member has ended
+        Ok(())
     }
 
     /// Says it once when a peer is reached, and once when it is lost.

@@ -1,6 +1,7 @@
 //! What all nodes share: certificates, the fabric, the record stream, who runs where.
 
 use super::components::API_PORT;
+use super::faults::Faults;
 use super::node::Node;
 use super::spec::NodeSpec;
 use super::{Error, Place, Spec};
@@ -11,6 +12,7 @@ use crate::net::{Fabric, fabric};
 use crate::pki::{Ca, Identity, Subject, TokenKey};
 use crate::rng::Rng;
 use crate::tap::Tap;
+use crate::task::Crew;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -38,9 +40,12 @@ pub struct World {
     pub stores: watch::Sender<BTreeMap<String, Kv>>,
     /// API servers that run, by node.
     pub api_servers: watch::Sender<BTreeMap<String, apiserver::Server>>,
+    pub faults: Faults,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
     pub problem: watch::Sender<Option<String>>,
+    /// Everything that lives as long as the cluster.
+    pub crew: Crew,
     identities: Mutex<BTreeMap<(String, String), Identity>>,
 }
 
@@ -86,8 +91,10 @@ impl World {
             domain: "cluster.local".into(),
             stores: watch::Sender::new(BTreeMap::new()),
             api_servers: watch::Sender::new(BTreeMap::new()),
+            faults: Faults::default(),
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),
+            crew: Crew::new("cluster"),
             identities: Mutex::default(),
         })
     }

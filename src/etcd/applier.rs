@@ -119,6 +119,7 @@ impl StateMachine for Applier {
             member: self.name(self.me),
             is_leader: s.role == Role::Leader,
             leader: self.name(s.leader),
+            heir: s.progress.iter().max_by_key(|(_, matched, _)| *matched).map_or(NONE, |(id, ..)| *id),
             term: s.term,
             index: s.commit,
             applied,

@@ -31,6 +31,8 @@ pub struct Status {
     pub is_leader: bool,
     /// The leader's name; empty while there is none.
     pub leader: String,
+    /// On a leader: the number of the follower that has most of the log, 0 if there is none.
+    pub heir: u64,
     pub term: u64,
     /// Last entry known to be committed.
     pub index: u64,

@@ -19,10 +19,14 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// etcd's default `--quota-backend-bytes`.
 const QUOTA: u64 = 2 << 30;
+
+/// A stopping leader waits this long for its heir.
+const HAND_OVER: Duration = Duration::from_millis(500);
 
 /// What a member needs to start.
 pub struct Config {
@@ -85,6 +89,8 @@ pub fn member_id(name: &str) -> MemberId {
 pub struct Server {
     kv: Kv,
     handle: Handle,
+    /// The leader's number, 0 if there is none.
+    leader: watch::Receiver<u64>,
     driver: Mutex<Option<Driver>>,
 }
 
@@ -136,9 +142,10 @@ impl Server {
             tap.emit(Record::new("cut-torn-tail").detail(json!({ "path": path, "offset": offset })));
         }
         let handle = driver.handle();
+        let leader = waiting.leader();
         let backend = Arc::new(Member { waiting, handle: handle.clone() });
         let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
-        let server = Server { kv, handle, driver: Mutex::new(Some(driver)) };
+        let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)) };
         if initial_cluster.len() == 1 {
             server.kv.read_barrier().await.map_err(StartError::Ended)?;
         }
@@ -158,8 +165,22 @@ impl Server {
         self.driver.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 
-    /// Finishes what the log was given, ends watches and waiting requests with `Stopped`, frees the directory.
+    /// A leader that stops hands over first, as etcd does: the others need not notice its silence.
+    async fn hand_over(&self) {
+        let status = self.kv.status();
+        if !status.is_leader || status.heir == 0 {
+            return;
+        }
+        let mut leader = self.leader.clone();
+        let me = *leader.borrow_and_update();
+        self.handle.transfer(status.heir);
+        let changed = leader.wait_for(|now| *now != me && *now != 0);
+        let _ = tokio::time::timeout(HAND_OVER, changed).await; // nobody may be there to take it
+    }
+
+    /// Hands leadership over, finishes what the log was given, ends watches and waiting requests with `Stopped`, frees the directory.
     pub async fn stop(&self) {
+        self.hand_over().await;
         if let Some(driver) = self.take() {
             let _ = tokio::task::spawn_blocking(move || driver.stop()).await; // fails only with the runtime
         }

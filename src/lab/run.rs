@@ -4,6 +4,7 @@
 use super::Error;
 use crate::cluster::Place;
 use crate::cluster::control::{Ask, Control};
+use crate::cluster::faults::Fault;
 use crate::kubectl::{self, Env, Io, table};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -60,19 +61,11 @@ impl Teacher {
         if ran.code == 0 { Ok(()) } else { Err(ran.stderr.trim().to_string()) }
     }
 
-    /// `fault kill COMPONENT[/NODE]`, through the same door as everybody.
+    /// `fault …`, through the same door as everybody.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
-        let [_, kill, target] = words else {
-            return Err("a fault is written `fault kill COMPONENT[/NODE]`".into());
-        };
-        if kill != "kill" {
-            return Err(format!("the fault {kill:?} is not implemented yet"));
-        }
-        let (component, node) =
-            target.split_once('/').map_or((target.as_str(), None), |(c, n)| (c, Some(n.to_string())));
+        let fault = Fault::parse(words.get(1..).unwrap_or_default())?;
         let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
-        let ask = Ask::Kill { component: component.into(), node };
-        control.ask(&ask).await.map(drop).map_err(|e| e.to_string())
+        control.ask(&Ask::Fault { fault }).await.map(drop).map_err(|e| e.to_string())
     }
 }
 

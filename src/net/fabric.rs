@@ -91,7 +91,7 @@ impl Fabric {
         self.introduce(index, &inside, eth0).await?;
         link::wait_up(&inside, eth0).await?;
         link::wait_up(&self.route, port).await?;
-        let node = Arc::new(Node::new(index, name, ip, namespace, inside, eth0).await?);
+        let node = Arc::new(Node::new(index, name, ip, namespace, inside, eth0, port).await?);
         self.lock().insert(index, node.clone());
         Ok(node)
     }
@@ -136,26 +136,37 @@ impl Fabric {
         self.namespace.listen((BRIDGE, port).into()).await
     }
 
-    /// Loses everything between two nodes and their pods, both ways, until `heal`.
-    pub async fn cut(&self, a: u8, b: u8) -> Result<()> {
+    /// Loses a share of what passes between two nodes and their pods, each way, until `heal`: 100 is a cut cable, 0 mends it.
+    pub async fn lose(&self, a: u8, b: u8, percent: f64) -> Result<()> {
         for node in self.nodes() {
             match node.index() {
-                index if index == a => node.cut_off(b).await?,
-                index if index == b => node.cut_off(a).await?,
+                index if index == a => node.lose(b, percent).await?,
+                index if index == b => node.lose(a, percent).await?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Delays everything a node sends, and loses a percentage of it, until `heal`. Errors: the kernel has no netem.
-    pub async fn slow(&self, index: u8, delay: Duration, loss_percent: f64) -> Result<()> {
+    /// Delays everything a node sends, until `heal`. Errors: the kernel has no netem.
+    pub async fn slow(&self, index: u8, delay: Duration) -> Result<()> {
         let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
-        let loss = nlink::util::Percent::new(loss_percent.clamp(0.0, 100.0));
-        node.shape(NetemConfig::new().delay(delay).loss(loss)).await
+        node.shape(NetemConfig::new().delay(delay)).await
     }
 
-    /// Undoes `cut` and `slow`.
+    /// Pulls a node's plug out of the bridge, or puts it in again.
+    pub async fn plug(&self, index: u8, inserted: bool) -> Result<()> {
+        let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
+        match inserted {
+            true => {
+                link::up(&self.route, node.port()).await?;
+                link::wait_up(&self.route, node.port()).await
+            }
+            false => link::down(&self.route, node.port()).await,
+        }
+    }
+
+    /// Undoes `lose` and `slow`.
     pub async fn heal(&self) -> Result<()> {
         for node in self.nodes() {
             node.heal().await?;
@@ -164,10 +175,14 @@ impl Fabric {
     }
 }
 
-/// The name of the table that `cut` fills.
+/// The name of the table that `lose` fills.
 pub(super) const FAULTS: &str = "rw-faults";
 
-/// All packets between this node (with its pods) and another one are dropped in these chains.
-pub(super) fn cut_rules(connection: &nft::Nft, others: &[u8]) -> nlink::Result<nft::Transaction> {
-    nft::drop_between(connection, FAULTS, others.iter().map(|n| (node_ip(*n), Ipv4Addr::new(10, 244, *n, 0))))
+/// Packets between this node (with its pods) and others are dropped here, each pair with its share in percent.
+pub(super) fn loss_rules(
+    connection: &nft::Nft,
+    others: &BTreeMap<u8, f64>,
+) -> nlink::Result<nft::Transaction> {
+    let losses = others.iter().map(|(n, percent)| (node_ip(*n), Ipv4Addr::new(10, 244, *n, 0), *percent));
+    nft::drop_between(connection, FAULTS, losses)
 }

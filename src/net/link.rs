@@ -78,6 +78,10 @@ pub async fn route_to(connection: &Connection<Route>, index: u32, ip: Ipv4Addr) 
     connection.replace_route(route).await.during(|| format!("cannot route {ip}"))
 }
 
+pub async fn down(connection: &Connection<Route>, index: u32) -> Result<()> {
+    connection.set_link_down_by_index(index).await.during(|| "cannot take an interface down".into())
+}
+
 pub async fn up(connection: &Connection<Route>, index: u32) -> Result<()> {
     connection.set_link_up_by_index(index).await.during(|| "cannot bring an interface up".into())
 }

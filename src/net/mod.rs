@@ -12,7 +12,7 @@
 //! let fabric = Fabric::new().await?;                                        // in main, rootless too
 //! let node: Arc<dyn NodeNetwork> = fabric.node(1, "ropewalk-control-plane").await?;   // 172.30.0.11, pods 10.244.1.0/24
 //! let host: Arc<dyn HostNetwork> = fabric.host();                           // listeners on 127.0.0.1 and ::1
-//! fabric.dial(address).await?; fabric.cut(1, 2).await?; fabric.slow(1, delay, loss).await?; fabric.heal().await?;
+//! fabric.dial(address).await?; fabric.lose(1, 2, 100.0).await?; fabric.slow(1, delay).await?; fabric.heal().await?;
 //! ```
 //! Nothing has a name on the host: namespaces are descriptors, and everything in them goes with the last one. Neighbours are
 //! permanent on both ends of every wire, so no packet waits for ARP and 169.254.1.1 need not exist. [`plan`] decides, purely,

@@ -1,8 +1,8 @@
 //! Small parts of nftables that nlink leaves to us.
 
 use nlink::netlink::nftables::{
-    BaseChain, Chain, Expr, Family, FilterHook, MetaKey, NFT_MSG_NEWTABLE, PayloadBase, Priority, RawExpr,
-    RawMessage, Register, Rule, SetElement,
+    BaseChain, ByteorderOp, Chain, CmpOp, Expr, Family, FilterHook, MetaKey, NFT_MSG_NEWTABLE, NumgenKind,
+    PayloadBase, Priority, RawExpr, RawMessage, Register, Rule, SetElement,
 };
 use nlink::netlink::{Connection, Nftables};
 use std::net::Ipv4Addr;
@@ -80,20 +80,42 @@ pub fn pair(a: Ipv4Addr, b: Ipv4Addr) -> SetElement {
     SetElement::concat([SetElement::ipv4(a), SetElement::ipv4(b)])
 }
 
-/// A table that drops everything that comes from other nodes and their /24 of pods.
+/// A table that drops a share, in percent, of what comes from other nodes and their /24 of pods.
 pub fn drop_between(
     connection: &Nft,
     table: &str,
-    others: impl Iterator<Item = (Ipv4Addr, Ipv4Addr)>,
+    others: impl Iterator<Item = (Ipv4Addr, Ipv4Addr, f64)>,
 ) -> nlink::Result<Transaction> {
     let chain = BaseChain::filter(FilterHook::Prerouting, Priority::Raw);
     let mut transaction =
-        anew(connection, table).add_chain(Chain::new(table, "cut")?.family(Family::Ip).base(chain));
-    for (node, pods) in others {
+        anew(connection, table).add_chain(Chain::new(table, "loss")?.family(Family::Ip).base(chain));
+    for (node, pods, percent) in others {
         for (address, prefix) in [(node, 32), (pods, 24)] {
-            let rule = Rule::new(table, "cut").family(Family::Ip).match_saddr_v4(address, prefix).drop();
-            transaction = transaction.add_rule(rule);
+            let mut rule = Rule::new(table, "loss").family(Family::Ip).match_saddr_v4(address, prefix);
+            if percent < 100.0 {
+                rule = rule
+                    .expr(dice())
+                    .expr(comparable())
+                    .expr(below((percent * f64::from(SIDES) / 100.0) as u32));
+            }
+            transaction = transaction.add_rule(rule.drop());
         }
     }
     Ok(transaction)
+}
+
+/// A die with this many sides decides about each packet.
+const SIDES: u32 = 10_000;
+
+fn dice() -> Expr {
+    Expr::Numgen { dreg: Register::R0, kind: NumgenKind::Random, modulus: SIDES, offset: 0 }
+}
+
+/// Numbers are compared byte by byte, the greatest first.
+fn comparable() -> Expr {
+    Expr::Byteorder { sreg: Register::R0, dreg: Register::R0, op: ByteorderOp::Hton, len: 4, size: 4 }
+}
+
+fn below(n: u32) -> Expr {
+    Expr::Cmp { sreg: Register::R0, op: CmpOp::Lt, data: n.to_be_bytes().to_vec() }
 }

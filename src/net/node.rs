@@ -15,7 +15,7 @@ use nlink::netlink::addr::Ipv4Address;
 use nlink::netlink::route::Ipv4Route;
 use nlink::netlink::tc::NetemConfig;
 use nlink::netlink::{Connection, Netfilter, Route};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,7 +34,10 @@ pub struct Node {
     wires: AtomicU32,
     /// Locked for the whole of a change, so that changes do not overtake each other.
     table: tokio::sync::Mutex<Table>,
-    cut_off: tokio::sync::Mutex<BTreeSet<u8>>,
+    /// Its plug in the fabric's bridge.
+    port: u32,
+    /// What is lost of the packets from other nodes, in percent.
+    losses: tokio::sync::Mutex<BTreeMap<u8, f64>>,
 }
 
 impl Node {
@@ -46,6 +49,7 @@ impl Node {
         namespace: Namespace,
         route: Connection<Route>,
         eth0: u32,
+        port: u32,
     ) -> Result<Node> {
         let settings = [
             ("net/ipv4/ip_forward", "1"),
@@ -70,7 +74,8 @@ impl Node {
             ipam: Mutex::new(Ipam::new(index)),
             wires: AtomicU32::new(0),
             table: tokio::sync::Mutex::default(),
-            cut_off: tokio::sync::Mutex::default(),
+            port,
+            losses: tokio::sync::Mutex::default(),
         })
     }
 
@@ -91,15 +96,21 @@ impl Node {
         link::neighbour(&self.route, self.eth0, other, mac(other)).await
     }
 
-    pub(super) async fn cut_off(&self, other: u8) -> Result<()> {
-        let mut cut = self.cut_off.lock().await;
-        cut.insert(other);
-        self.write_cuts(&cut).await
+    pub(super) fn port(&self) -> u32 {
+        self.port
     }
 
-    async fn write_cuts(&self, cut: &BTreeSet<u8>) -> Result<()> {
-        let others: Vec<u8> = cut.iter().copied().collect();
-        let rules = fabric::cut_rules(&self.nft, &others).during(|| "cannot build fault rules".into())?;
+    pub(super) async fn lose(&self, other: u8, percent: f64) -> Result<()> {
+        let mut losses = self.losses.lock().await;
+        match percent > 0.0 {
+            true => drop(losses.insert(other, percent)),
+            false => drop(losses.remove(&other)),
+        }
+        self.write_losses(&losses).await
+    }
+
+    async fn write_losses(&self, losses: &BTreeMap<u8, f64>) -> Result<()> {
+        let rules = fabric::loss_rules(&self.nft, losses).during(|| "cannot build fault rules".into())?;
         rules.commit(&self.nft).await.during(|| "cannot write fault rules".into())
     }
 
@@ -109,10 +120,10 @@ impl Node {
     }
 
     pub(super) async fn heal(&self) -> Result<()> {
-        let mut cut = self.cut_off.lock().await;
-        if !cut.is_empty() {
-            cut.clear();
-            self.write_cuts(&cut).await?;
+        let mut losses = self.losses.lock().await;
+        if !losses.is_empty() {
+            losses.clear();
+            self.write_losses(&losses).await?;
         }
         let removed = self.route.del_qdisc_if_exists("eth0", TcHandle::ROOT).await;
         removed.map(drop).during(|| "cannot make the link fast again".into())

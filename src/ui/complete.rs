@@ -60,9 +60,12 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
             Some(found) => found,
             None => return Offer::Files,
         },
-        Some("fault") => match before.len() {
-            1 => vec!["kill".into()],
-            _ => owned(COMPONENTS),
+        Some("fault") => match before.get(1).map(String::as_str) {
+            None => owned(&["cut", "heal", "kill", "list", "loss", "node", "slow"]),
+            Some("kill") => owned(COMPONENTS),
+            Some("node") if before.len() == 2 => owned(&["crash", "start", "stop"]),
+            Some("cut" | "loss" | "slow" | "node") => names_of("nodes", source),
+            Some(_) => vec![],
         },
         Some("lang") => vec!["en".into(), "ko".into()],
         Some("help") => bare_verbs().map(String::from).collect(),
@@ -79,6 +82,10 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
     found.sort();
     found.dedup();
     Offer::Words(found)
+}
+
+fn names_of(plural: &str, source: &dyn Source) -> Vec<String> {
+    kinds::all().iter().find(|k| k.plural == plural).map(|k| source.names(k, None)).unwrap_or_default()
 }
 
 fn owned(list: &[&str]) -> Vec<String> {
@@ -149,6 +156,7 @@ mod tests {
         assert_eq!(words("apply -f "), ["FILES"]);
         assert_eq!(words("vi ma"), ["FILES"]);
         assert_eq!(words("fault kill kube-s"), ["kube-scheduler"]);
+        assert_eq!(words("fault node s"), ["start", "stop"]);
         assert_eq!(words("k set image deployment w"), ["web"]);
         assert_eq!(words("set image deployment w"), ["FILES"]); // the shell's set
     }

@@ -16,5 +16,6 @@ mod repl;
 mod seat;
 mod shell;
 mod support;
+mod towers;
 mod tui;
 mod undo;

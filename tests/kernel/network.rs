@@ -209,11 +209,21 @@ pub async fn faults(w: World) -> Check {
     let reach =
         async || tokio::time::timeout(Duration::from_millis(400), n1.dial((n2.node_ip(), 9000).into())).await;
     drop(dial(n1, (n2.node_ip(), 9000)).await?);
-    w.fabric.cut(1, 2).await?;
+    w.fabric.lose(1, 2, 100.0).await?;
     ensure(reach().await.is_err(), "nothing comes through a cut link")?;
+    w.fabric.lose(1, 2, 50.0).await?;
+    let mut through = 0;
+    for _ in 0..40 {
+        through += usize::from(matches!(reach().await, Ok(Ok(_))));
+    }
+    // A connection needs one packet each way: a quarter comes through. All or none would happen once in ten thousand runs.
+    ensure((1..40).contains(&through), &format!("a lossy link loses some: {through} of 40 came through"))?;
+    w.fabric.plug(1, false).await?;
+    ensure(reach().await.is_err(), "nothing comes out of a node without its plug")?;
+    w.fabric.plug(1, true).await?;
     w.fabric.heal().await?;
     ensure(matches!(reach().await, Ok(Ok(_))), "a mended link carries")?;
-    match w.fabric.slow(1, Duration::from_millis(100), 0.0).await {
+    match w.fabric.slow(1, Duration::from_millis(100)).await {
         Ok(()) => {
             let start = std::time::Instant::now();
             drop(dial(n1, (n2.node_ip(), 9000)).await?);

@@ -1,0 +1,278 @@
+//! Things that break for real, and are mended again: what `ropewalk fault` does.
+
+use super::node::Node;
+use super::world::World;
+use super::{boot, chain, components};
+use crate::clock::{self, Timestamp};
+use crate::cri::{ContainerState, Runtime, SandboxState};
+use crate::tap::Record;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A graceful end of a node gives its components this long.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What to break, or to mend. Nodes and components by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fault {
+    /// What is broken now.
+    List,
+    /// Ends a component without asking it; on every node if none is named.
+    Kill { component: String, node: Option<String> },
+    /// Loses everything between two nodes.
+    Cut { a: String, b: String },
+    /// Delays what two nodes send, by milliseconds.
+    Slow { a: String, b: String, millis: u64 },
+    /// Loses a share of what passes between two nodes, in percent.
+    Loss { a: String, b: String, percent: f64 },
+    /// Mends every link.
+    Heal,
+    /// A node's machine: switched off properly, started, or its plug pulled.
+    Node { node: String, act: Act },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Act {
+    Stop,
+    Start,
+    Crash,
+}
+
+impl Fault {
+    /// The words after `fault`, as a lesson or a lab writes them.
+    pub fn parse(words: &[String]) -> Result<Fault, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let number = |word: &str| word.parse::<f64>().map_err(|_| format!("{word:?} is not a number"));
+        let owned = |word: &str| word.to_string();
+        Ok(match words.as_slice() {
+            ["list"] => Fault::List,
+            ["heal"] => Fault::Heal,
+            ["kill", target] => match target.split_once('/') {
+                Some((component, node)) => {
+                    Fault::Kill { component: owned(component), node: Some(owned(node)) }
+                }
+                None => Fault::Kill { component: owned(target), node: None },
+            },
+            ["cut", a, b] => Fault::Cut { a: owned(a), b: owned(b) },
+            ["slow", a, b, millis] => {
+                Fault::Slow { a: owned(a), b: owned(b), millis: number(millis)?.max(0.0) as u64 }
+            }
+            ["loss", a, b, percent] => Fault::Loss { a: owned(a), b: owned(b), percent: number(percent)? },
+            ["node", act, node] => {
+                let act = match *act {
+                    "stop" => Act::Stop,
+                    "start" => Act::Start,
+                    "crash" => Act::Crash,
+                    other => return Err(format!("{other:?} is none of stop, start, crash")),
+                };
+                Fault::Node { node: owned(node), act }
+            }
+            other => {
+                return Err(format!(
+                    "no fault is written {:?}; write list, heal, kill COMPONENT[/NODE], cut A B, slow A B MS, loss A B PERCENT or node stop|start|crash NODE",
+                    other.join(" ")
+                ));
+            }
+        })
+    }
+}
+
+/// Something that is broken now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Broken {
+    /// `cut`, `slow`, `loss`, `stopped` or `crashed`.
+    pub fault: String,
+    /// The node, or the two.
+    pub nodes: Vec<String>,
+    /// Milliseconds or percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<f64>,
+    pub since: Timestamp,
+}
+
+/// All that is broken, the newest last.
+#[derive(Default)]
+pub struct Faults(Mutex<Vec<Broken>>);
+
+impl Faults {
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Broken>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub fn list(&self) -> Vec<Broken> {
+        self.all().clone()
+    }
+
+    fn note(&self, fault: &str, nodes: &[&str], amount: Option<f64>) {
+        let mut nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+        nodes.sort();
+        let mut all = self.all();
+        all.retain(|b| b.nodes != nodes || b.fault != fault);
+        all.push(Broken { fault: fault.into(), nodes, amount, since: clock::now() });
+    }
+
+    /// Is the node switched off?
+    pub fn is_off(&self, node: &str) -> bool {
+        self.all().iter().any(|b| matches!(b.fault.as_str(), "stopped" | "crashed") && b.nodes == [node])
+    }
+}
+
+/// Does it. An error is for people.
+pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, String> {
+    let told = json!(&fault);
+    let answer = match fault {
+        Fault::List => return Ok(json!({ "faults": world.faults.list() })),
+        Fault::Kill { component, node } => kill(world, &component, node.as_deref())?,
+        Fault::Cut { a, b } => {
+            let (one, other) = pair(world, &a, &b)?;
+            world.fabric.lose(one, other, 100.0).await.map_err(|e| chain(&e))?;
+            world.faults.note("cut", &[&a, &b], None);
+            json!({ "cut": [a, b] })
+        }
+        Fault::Loss { a, b, percent } => {
+            if !(0.0..=100.0).contains(&percent) {
+                return Err(format!("{percent} is not a share in percent; write a number from 0 to 100"));
+            }
+            let (one, other) = pair(world, &a, &b)?;
+            world.fabric.lose(one, other, percent).await.map_err(|e| chain(&e))?;
+            world.faults.note("loss", &[&a, &b], Some(percent));
+            json!({ "loss": [a, b], "percent": percent })
+        }
+        Fault::Slow { a, b, millis } => {
+            let (one, other) = pair(world, &a, &b)?;
+            for node in [one, other] {
+                let slowed = world.fabric.slow(node, Duration::from_millis(millis)).await;
+                slowed.map_err(|e| {
+                    format!("{}; this needs the kernel's netem: try `sudo modprobe sch_netem`", chain(&e))
+                })?;
+            }
+            world.faults.note("slow", &[&a, &b], Some(millis as f64));
+            json!({ "slow": [a, b], "millis": millis })
+        }
+        Fault::Heal => {
+            world.fabric.heal().await.map_err(|e| chain(&e))?;
+            let mut all = world.faults.all();
+            let before = all.len();
+            all.retain(|b| matches!(b.fault.as_str(), "stopped" | "crashed"));
+            json!({ "healed": before - all.len() })
+        }
+        Fault::Node { node, act } => power(world, &node, act).await?,
+    };
+    world.tap.at("", "fault").emit(Record::new("fault").detail(told));
+    Ok(answer)
+}
+
+fn named(world: &World, name: &str) -> Result<Arc<Node>, String> {
+    world.node(name).ok_or_else(|| {
+        let known: Vec<String> = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
+        format!("there is no node {name:?}; there are {}", known.join(", "))
+    })
+}
+
+fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), String> {
+    let (one, other) = (named(world, a)?, named(world, b)?);
+    match one.spec.index == other.spec.index {
+        true => Err(format!("{a} has no link to itself; name two nodes")),
+        false => Ok((one.spec.index, other.spec.index)),
+    }
+}
+
+fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, String> {
+    let nodes = match node {
+        Some(name) => vec![named(world, name)?],
+        None => world.all_nodes(),
+    };
+    let mut killed = Vec::new();
+    for node in nodes {
+        let hit = match component {
+            "kubelet" => {
+                let crew = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).clone();
+                crew.inspect(|c| c.kill()).is_some()
+            }
+            name => node.cri.kill(name),
+        };
+        if hit {
+            killed.push(format!("{component}/{}", node.spec.name));
+        }
+    }
+    match killed.is_empty() {
+        true => Err(format!(
+            "{component:?} does not run there; components are kubelet, {}",
+            components::ALL.join(", ")
+        )),
+        false => Ok(json!({ "killed": killed })),
+    }
+}
+
+async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, String> {
+    let node = named(world, name)?;
+    let off = world.faults.is_off(name);
+    match (act, off) {
+        (Act::Start, false) => Err(format!("{name} is running")),
+        (Act::Start, true) => {
+            world.fabric.plug(node.spec.index, true).await.map_err(|e| chain(&e))?;
+            boot::keep_kubelet(world, &node).map_err(|e| chain(&e))?;
+            world.faults.all().retain(|b| b.nodes != [name]);
+            Ok(json!({ "started": name }))
+        }
+        (Act::Stop | Act::Crash, true) => {
+            Err(format!("{name} is off; `ropewalk fault node start {name}` starts it"))
+        }
+        (Act::Stop | Act::Crash, false) => {
+            let only = node.spec.control_plane && world.spec.control_planes == 1;
+            if act == Act::Crash {
+                // The plug first: nobody hears from it again.
+                world.fabric.plug(node.spec.index, false).await.map_err(|e| chain(&e))?;
+            }
+            switch_off(&node, act == Act::Stop).await.map_err(|e| chain(&e))?;
+            if act == Act::Stop {
+                world.fabric.plug(node.spec.index, false).await.map_err(|e| chain(&e))?;
+            }
+            world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
+            Ok(json!({ "off": name, "onlyControlPlane": only }))
+        }
+    }
+}
+
+/// Ends everything on a node: its kubelet, its components, its pods.
+async fn switch_off(node: &Node, gracefully: bool) -> crate::cri::Result<()> {
+    // Without a kubelet in this place nobody starts a new one.
+    let kubelet = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take();
+    if let Some(kubelet) = kubelet {
+        kubelet.kill();
+    }
+    if gracefully {
+        let running = node.cri.list_containers().await?;
+        let ends = running.iter().filter(|c| c.state == ContainerState::Running);
+        futures::future::try_join_all(ends.map(|c| node.cri.stop_container(&c.id, STOP_PATIENCE))).await?;
+    }
+    for sandbox in node.cri.list_pod_sandboxes().await? {
+        if sandbox.state == SandboxState::Ready {
+            node.cri.stop_pod_sandbox(&sandbox.id).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_written_as_on_the_command_line() {
+        let parse = |line: &str| Fault::parse(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        let kill = Fault::Kill { component: "etcd".into(), node: Some("n1".into()) };
+        assert_eq!(parse("kill etcd/n1"), Ok(kill));
+        assert_eq!(parse("cut a b"), Ok(Fault::Cut { a: "a".into(), b: "b".into() }));
+        assert_eq!(parse("loss a b 0.5"), Ok(Fault::Loss { a: "a".into(), b: "b".into(), percent: 0.5 }));
+        assert_eq!(parse("node crash a"), Ok(Fault::Node { node: "a".into(), act: Act::Crash }));
+        assert!(parse("node burn a").unwrap_err().contains("stop, start, crash"));
+        assert!(parse("slow a b much").unwrap_err().contains("not a number"));
+        assert!(parse("cut a").unwrap_err().contains("cut A B"));
+    }
+}

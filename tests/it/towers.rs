@@ -1,0 +1,122 @@
+//! Several control planes: leaders die, cables are cut, plugs are pulled; writes go on and nothing is lost.
+
+use super::support::{Cluster, Home, Kubectl, any_kubectl, capable, eventually, turn};
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const CONTROL_PLANES: [&str; 3] =
+    ["ropewalk-control-plane", "ropewalk-control-plane2", "ropewalk-control-plane3"];
+
+/// Creates objects as fast as it can while `break_it` runs; every acknowledged one must be there afterwards. Returns the longest time
+/// without a success.
+fn writing_while(cluster: &Cluster, kubectl: &Kubectl, label: &str, break_it: impl FnOnce()) -> Duration {
+    let stop = AtomicBool::new(false);
+    let (acknowledged, gap) = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let (mut acknowledged, mut gap, mut last) = (vec![], Duration::ZERO, Instant::now());
+            while !stop.load(Ordering::Relaxed) {
+                let name = format!("{label}-{}", acknowledged.len());
+                let args = ["create", "configmap", &name, "-o", "name", "--request-timeout=10s"];
+                let said = cluster.kubectl(kubectl, &args);
+                // "AlreadyExists": the write before was made, only its answer was lost.
+                if said.code == 0 || said.err.contains("already exists") {
+                    gap = gap.max(last.elapsed());
+                    last = Instant::now();
+                    acknowledged.push(name);
+                }
+            }
+            (acknowledged, gap)
+        });
+        break_it();
+        stop.store(true, Ordering::Relaxed);
+        writer.join().expect("the writer")
+    });
+    let there = cluster.kubectl(kubectl, &["get", "configmaps", "-o", "name"]).ok();
+    let there: Vec<&str> = there.lines().filter_map(|l| l.strip_prefix("configmap/")).collect();
+    for name in &acknowledged {
+        assert!(there.contains(&name.as_str()), "{name} was acknowledged and is lost");
+    }
+    assert!(!acknowledged.is_empty(), "nothing was written at all");
+    println!("{label}: {} writes, longest gap {gap:?}", acknowledged.len());
+    gap
+}
+
+#[test]
+fn leaders_die_cables_are_cut_and_writes_go_on() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let cluster = home.up(&["--control-planes", "3", "--workers", "1"]);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let fault = |args: &[&str]| home.ropewalk(&[&["fault"], args, &["--name", "t"]].concat());
+    let pods = k(&["get", "pods", "-n", "kube-system", "-o", "name"]).ok();
+    for component in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        for node in CONTROL_PLANES {
+            assert!(pods.contains(&format!("pod/{component}-{node}")), "{component} of {node} in {pods}");
+        }
+    }
+    fault(&["cut", CONTROL_PLANES[0], CONTROL_PLANES[0]]).fails("no link to itself");
+    fault(&["cut", CONTROL_PLANES[0], "nowhere"]).fails("there is no node \"nowhere\"");
+    fault(&["node", "start", CONTROL_PLANES[0]]).fails("is running");
+
+    // One of the three leads: each member in turn is killed.
+    writing_while(&cluster, &any, "kill", || {
+        for node in CONTROL_PLANES {
+            fault(&["kill", &format!("etcd/{node}")]).ok();
+            std::thread::sleep(Duration::from_secs(3)); // load, not a wait for anything
+        }
+    });
+
+    // Each is cut off from both others in turn; two always remain.
+    writing_while(&cluster, &any, "cut", || {
+        for node in CONTROL_PLANES {
+            for other in CONTROL_PLANES.iter().filter(|other| **other != node) {
+                fault(&["cut", node, other]).ok();
+            }
+            std::thread::sleep(Duration::from_secs(3));
+            let list: Value = serde_json::from_str(&fault(&["list", "-o", "json"]).ok()).expect("JSON");
+            assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
+            fault(&["heal"]).ok();
+        }
+    });
+    assert!(fault(&["list"]).ok().contains("nothing is broken"));
+
+    // A whole tower falls and comes back; the leaders' leases move to those that stand.
+    let lease = |name: &str| {
+        k(&["get", "lease", "-n", "kube-system", name, "-o", "jsonpath={.spec.holderIdentity}"]).ok()
+    };
+    let leader = lease("kube-scheduler");
+    assert!(CONTROL_PLANES.contains(&leader.as_str()), "{leader}");
+    writing_while(&cluster, &any, "crash", || {
+        fault(&["node", "crash", &leader]).ok();
+        std::thread::sleep(Duration::from_secs(3));
+    });
+    eventually(PATIENCE, || lease("kube-scheduler"), |holder| !holder.is_empty() && *holder != leader);
+    k(&["create", "deployment", "web", "--image=nginx"]).ok();
+    eventually(PATIENCE, || k(&["get", "deploy", "web"]).ok(), |t| t.contains("1/1"));
+    fault(&["node", "crash", &leader]).fails("is off");
+    fault(&["node", "start", &leader]).ok();
+    let etcd = format!("etcd-{leader}");
+    let restarts = || k(&["get", "pod", "-n", "kube-system", &etcd, "--no-headers"]).ok();
+    eventually(PATIENCE, restarts, |t| t.contains("1/1"));
+
+    // A minority serves nobody, and says so; the majority's words are its own again after the healing.
+    let others: Vec<&str> = CONTROL_PLANES.into_iter().filter(|n| *n != leader).collect();
+    for node in &others {
+        fault(&["node", "stop", node]).ok();
+    }
+    let alone = k(&["create", "configmap", "alone", "--request-timeout=5s"]);
+    assert_ne!(alone.code, 0, "one of three must not write: {alone:?}");
+    for node in &others {
+        fault(&["node", "start", node]).ok();
+    }
+    eventually(
+        PATIENCE,
+        || k(&["create", "configmap", "together"]),
+        |said| said.code == 0 || said.err.contains("already exists"),
+    );
+}
