@@ -39,6 +39,7 @@ mod kv;
 mod lease;
 mod machine;
 pub mod mvcc;
+pub mod pb;
 mod server;
 #[cfg(test)]
 mod server_tests;
