@@ -154,7 +154,8 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
             .map(|n| json!({"name": n.name, "role": if n.control_plane { "control-plane" } else { "worker" }, "ready": false}))
             .collect();
         let state = if known.is_some() { "stopped" } else { "absent" };
-        json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes, "pids": null})
+        json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes,
+            "etcd": crate::cluster::etcd_doors::status(&place, &[]), "pids": null})
     });
     if output == Some(Output::Json) {
         println!("{}", serde_json::to_string_pretty(&status)?);

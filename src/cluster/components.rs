@@ -122,10 +122,16 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             revision = server.kv().revision(),
             "ready to serve client requests"
         );
+        let door = Crew::new("etcd-clients");
+        if let Err(error) = super::etcd_doors::open(&world, &door, &place.node, &server).await {
+            tracing::warn!(error, "the store answers the API server, but no etcd clients on the host");
+        }
         let (gone, killed) = (world.clone(), server.clone());
         let node = place.node.clone();
         // A kill drops this task: then the member ends as kill -9 would end it.
         let _guard = OnEnd(move || {
+            door.kill();
+            gone.doors.close(&node);
             gone.stores.send_modify(|stores| drop(stores.remove(&node)));
             killed.kill();
         });

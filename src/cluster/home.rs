@@ -99,6 +99,10 @@ impl Place {
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }
+    /// The store's own authority, and the certificate of its clients.
+    pub fn etcd_pki(&self) -> PathBuf {
+        self.pki().join("etcd")
+    }
     pub fn scratch(&self) -> PathBuf {
         self.root.join("run")
     }
@@ -112,9 +116,14 @@ impl Place {
 
     /// Makes the directories, readable by their owner alone.
     pub fn make(&self) -> Result<(), Error> {
-        for dir in
-            [self.root.clone(), self.pki(), self.root.join("data"), self.root.join("log"), self.home.bin()]
-        {
+        for dir in [
+            self.root.clone(),
+            self.pki(),
+            self.etcd_pki(),
+            self.root.join("data"),
+            self.root.join("log"),
+            self.home.bin(),
+        ] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)

@@ -1,6 +1,7 @@
 //! What all nodes share: certificates, the fabric, the record stream, who runs where.
 
 use super::components::API_PORT;
+use super::etcd_doors::Doors;
 use super::node::Node;
 use super::{Error, Place, Spec};
 use crate::apiserver::Cidr;
@@ -31,6 +32,8 @@ pub struct World {
     pub fabric: Arc<Fabric>,
     pub service_cidr: Cidr,
     pub domain: String,
+    /// Doors of the store's members for clients on the host.
+    pub doors: Doors,
     /// Members of the store that serve, by node.
     pub stores: watch::Sender<BTreeMap<String, Kv>>,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
@@ -63,6 +66,7 @@ impl World {
         );
         names.extend(spec.nodes().iter().filter(|n| n.control_plane).map(|n| n.name.clone()));
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let doors = Doors::new(&place)?;
         let api_identity = ca.issue(&Subject::server("kube-apiserver", &names))?;
         Ok(World {
             fabric: Arc::new(Fabric::new().await?),
@@ -75,6 +79,7 @@ impl World {
             rng,
             service_cidr,
             domain: "cluster.local".into(),
+            doors,
             stores: watch::Sender::new(BTreeMap::new()),
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),

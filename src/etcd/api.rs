@@ -209,6 +209,8 @@ pub enum Error {
     /// The disk, or the store's own quota, is full: reads go on, writes do not.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    #[error("etcdserver: corrupt cluster")]
+    Corrupt,
     /// The member's log cannot be written any more (read-only, damaged): reads go on, writes do not.
     #[error("etcdserver: cannot write to the log: {cause}")]
     Disk { cause: String },

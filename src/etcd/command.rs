@@ -6,15 +6,14 @@ use super::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
     SortOrder, SortTarget, TxnRequest,
 };
-use super::machine::Command;
+use super::machine::{Alarm, AlarmKind, Command};
+use super::txn::DEPTH_MAX;
 use crate::raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
 
 /// Version 1 is the first; 2 knows sorted and bounded ranges and puts that keep what a key has. A later one must still read
 /// entries of the versions before it.
 const VERSION: u8 = 2;
-/// Transactions inside transactions.
-const DEPTH_MAX: u32 = 32;
 
 /// A command and the number of the request that waits for its outcome.
 pub fn encode(request: u64, command: &Command) -> Bytes {
@@ -42,6 +41,10 @@ pub fn encode(request: u64, command: &Command) -> Bytes {
             out.push(5);
             put_i64(&mut out, *id);
         }
+        Command::Alarm { alarm, on } => {
+            out.extend([6, u8::from(*on), alarm.kind as u8]);
+            put_u64(&mut out, alarm.member);
+        }
     }
     out.into()
 }
@@ -60,10 +63,24 @@ pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
         3 => Command::LeaseGrant { id: r.i64()?, ttl: r.i64()? },
         4 => Command::LeaseRevoke { id: r.i64()? },
         5 => Command::LeaseRenew { id: r.i64()? },
+        6 => {
+            let on = r.bool()?;
+            Command::Alarm { alarm: alarm(r)?, on }
+        }
         n => return Err(DecodeError::Unknown { what: "command", value: n.into() }),
     };
     r.end()?;
     Ok((request, command))
+}
+
+/// `kind u8 | member`.
+pub fn alarm(r: &mut Reader) -> Result<Alarm, DecodeError> {
+    let kind = match r.u8()? {
+        1 => AlarmKind::NoSpace,
+        2 => AlarmKind::Corrupt,
+        n => return Err(DecodeError::Unknown { what: "alarm", value: n.into() }),
+    };
+    Ok(Alarm { kind, member: r.u64()? })
 }
 
 fn put_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
@@ -75,9 +92,9 @@ fn put_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
     }
 }
 
-fn txn(r: &mut Reader, depth: u32) -> Result<TxnRequest, DecodeError> {
+fn txn(r: &mut Reader, depth: usize) -> Result<TxnRequest, DecodeError> {
     if depth > DEPTH_MAX {
-        return Err(DecodeError::Unknown { what: "depth of a transaction", value: depth.into() });
+        return Err(DecodeError::Unknown { what: "depth of a transaction", value: depth as u64 });
     }
     let mut txn = TxnRequest::default();
     for _ in 0..r.count()? {
@@ -170,7 +187,7 @@ fn put_op(out: &mut Vec<u8>, op: &RequestOp) {
     }
 }
 
-fn op(r: &mut Reader, depth: u32) -> Result<RequestOp, DecodeError> {
+fn op(r: &mut Reader, depth: usize) -> Result<RequestOp, DecodeError> {
     Ok(match r.u8()? {
         kind @ (1 | 5) => {
             let mut range = RangeRequest {
@@ -315,6 +332,7 @@ mod tests {
                 Command::LeaseGrant { id, ttl },
                 Command::LeaseRevoke { id },
                 Command::LeaseRenew { id },
+                Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: request }, on: ttl > 0 },
             ] {
                 let bytes = encode(request, &command);
                 prop_assert_eq!(decode(&bytes), Ok((request, command)));

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// Operations in each list of a client's transaction (etcd's `--max-txn-ops`).
 pub const MAX_OPS: usize = 128;
 
+/// Transactions inside transactions.
+pub const DEPTH_MAX: usize = 32;
+
 /// What can be said without looking at the store. Errors: `EmptyKey`, `DuplicateKey`, `TooManyOps`.
 pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
     check_shape(txn, max_ops)?;
