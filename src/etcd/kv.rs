@@ -357,7 +357,7 @@ mod tests {
     use super::*;
 
     fn put(key: &'static str, lease: i64) -> PutRequest {
-        PutRequest { key: key.into(), value: "v".into(), lease, prev_kv: true }
+        PutRequest { key: key.into(), value: "v".into(), lease, prev_kv: true, ..PutRequest::default() }
     }
     fn get(key: &'static str) -> RangeRequest {
         RangeRequest { key: key.into(), ..RangeRequest::default() }
