@@ -9,7 +9,7 @@
 //! | 0 | [`lang`] [`linux`] [`clock`] [`rng`] [`tap`] [`task`] [`pki`] |
 //! | 1 | [`raft`] [`api`] [`cri`] [`cni`] [`applets`] |
 //! | 2 | [`etcd`] [`client`] [`runtime`] [`net`] |
-//! | 3 | [`apiserver`] [`scheduler`] [`controllers`] [`kubelet`] [`proxy`] [`addons`] [`kubectl`] |
+//! | 3 | [`apiserver`] [`scheduler`] [`controllers`] [`kubelet`] [`proxy`] [`addons`] [`kubectl`] [`etcdctl`] |
 //! | 4 | [`cluster`] |
 //! | 5 | [`lab`] |
 //! | 6 | [`ui`] |
@@ -39,6 +39,7 @@ pub mod runtime;
 pub mod addons;
 pub mod apiserver;
 pub mod controllers;
+pub mod etcdctl;
 pub mod kubectl;
 pub mod kubelet;
 pub mod proxy;

@@ -25,6 +25,10 @@ fn main() -> ExitCode {
         let words = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
         return exit(ropewalk::kubectl::main_with_stdio(words));
     }
+    if name == "etcdctl" {
+        let words = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+        return exit(ropewalk::cli::etcdctl(words));
+    }
     exit(ropewalk::cli::run(args))
 }
 

@@ -136,6 +136,20 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// The built-in etcdctl, on the cluster's own store
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:
+  ropewalk etcdctl get --prefix /registry/pods --keys-only
+  ropewalk etcdctl endpoint status -w table"
+    )]
+    Etcdctl {
+        #[arg(long, default_value = "main")]
+        name: String,
+        /// etcdctl's words
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Break something for real, and mend it
     #[command(after_help = "Examples:
   ropewalk fault list                                 what is broken now

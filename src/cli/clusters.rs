@@ -7,6 +7,7 @@ use crate::cluster::faults::{Act, Broken, Fault};
 use crate::cluster::home::Home;
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Error, Place, Spec, wipe};
+use crate::etcdctl::Preset;
 use crate::ui::repl::{self, Options};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -164,7 +165,8 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
             .map(|n| json!({"name": n.name, "role": if n.control_plane { "control-plane" } else { "worker" }, "ready": false}))
             .collect();
         let state = if known.is_some() { "stopped" } else { "absent" };
-        json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes, "pids": null})
+        json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes,
+            "etcd": crate::cluster::etcd_doors::status(&place, &[]), "pids": null})
     });
     if output == Some(Output::Json) {
         println!("{}", serde_json::to_string_pretty(&status)?);
@@ -241,6 +243,43 @@ pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     env.kubeconfig = Some(place.kubeconfig());
     let args = std::iter::once("kubectl".to_string()).chain(words).collect();
     Ok(crate::kubectl::stdio::on_stdio(args, env).await)
+}
+
+/// The built-in etcdctl on the cluster's own store. What needs no store works without one.
+pub async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
+    let place = Home::find()?.cluster(name)?;
+    let preset = store(&place).await;
+    let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"));
+    let local = matches!(
+        words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
+        [] | ["help" | "version" | "--help" | "-h", ..] | ["snapshot", "status", ..]
+    );
+    match preset {
+        None if !elsewhere && !local => Err(Error::NotRunning(name.into()).into()),
+        preset => Ok(run_etcdctl(words, preset.unwrap_or_default()).await),
+    }
+}
+
+/// The same under its own name, where there may be another etcd to talk to.
+pub async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
+    let home = Home::find()?;
+    let config = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+    let of_config = |c: PathBuf| c.parent().and_then(|d| Some(d.file_name()?.to_str()?.to_string()));
+    let named = config.and_then(of_config).filter(|name| home.clusters().contains(name));
+    let place = home.cluster(&named.unwrap_or_else(|| "main".into()))?;
+    Ok(run_etcdctl(words, store(&place).await.unwrap_or_default()).await)
+}
+
+async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
+    let args = std::iter::once("etcdctl".to_string()).chain(words).collect();
+    crate::etcdctl::on_stdio(args, preset).await
+}
+
+/// Where a cluster's store is, if it runs.
+async fn store(place: &Place) -> Option<Preset> {
+    let mut control = Control::connect(place).await.ok()?;
+    let status = control.ask(&Ask::Status).await.ok()?;
+    Some(Preset::of_status(&status["etcd"]))
 }
 
 pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {

@@ -5,7 +5,7 @@
 //! ## How this one works
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the outcome into a text and an exit code: 0 ok, 1 failed, 2 usage.
 //! ## Left out
-//! `class`, `bench` and `etcdctl`: they come with the rooms that do their work.
+//! `class` and `bench`: they come with the rooms that do their work.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
@@ -48,6 +48,16 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(Command::Doctor { output }) = &args.command {
         return finish(doctor::doctor(*output)); // before there are threads
     }
+    block_on(dispatch(args))
+}
+
+/// Runs `etcdctl` under its own name: on the cluster that `KUBECONFIG` belongs to, else on `main`.
+pub fn etcdctl(words: Vec<String>) -> i32 {
+    end_with_the_reader();
+    block_on(clusters::etcdctl_alone(words))
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<i32>>) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -55,7 +65,8 @@ pub fn run(args: Vec<OsString>) -> i32 {
             return 1;
         }
     };
-    let result = runtime.block_on(dispatch(args));
+    let result = runtime.block_on(work);
+    // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
     finish(result)
 }
@@ -103,6 +114,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             Ok(0)
         }
         Some(Command::Kubectl { name, words }) => clusters::kubectl(&name, words).await,
+        Some(Command::Etcdctl { name, words }) => clusters::etcdctl(&name, words).await,
         Some(Command::Repl { lines, file, in_pane, seat }) => {
             clusters::seat(seat, |o| Options { lines, file, in_pane, plain: true, ..o }).await
         }

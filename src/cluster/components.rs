@@ -132,10 +132,14 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
                 return Err(text);
             }
         };
+        let door = Crew::new("etcd-clients");
+        let clients = door.clone();
         let (gone, killed) = (world.clone(), server.clone());
         let node = place.node.clone();
         // A kill drops this task: then the member ends as kill -9 would end it.
         let _guard = OnEnd(move || {
+            door.kill();
+            gone.doors.close(&node);
             gone.stores.send_modify(|stores| drop(stores.remove(&node)));
             killed.kill();
         });
@@ -152,6 +156,9 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             }
         }
         tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
+        if let Err(error) = super::etcd_doors::open(&world, &clients, &place.node, &server).await {
+            tracing::warn!(error, "the store answers the API server, but no etcd clients on the host");
+        }
         world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), kv)));
         stop.cancelled().await;
         server.stop().await;

@@ -186,6 +186,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                 "kubeconfig": world.place.kubeconfig(),
                 "apiServers": [server.api_url],
                 "nodes": nodes,
+                "etcd": world.doors.status(&world.place),
                 "pids": server.pids,
                 "faults": world.faults.list(),
                 "progress": progress,

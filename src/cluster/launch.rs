@@ -99,7 +99,7 @@ pub async fn launch_with(
 /// `<home>/bin` holds this program under the names of the tools it contains.
 fn link_tools(place: &Place) -> Result<(), Error> {
     let exe = std::env::current_exe().map_err(Error::Kernel)?;
-    for tool in ["kubectl"] {
+    for tool in ["kubectl", "etcdctl"] {
         let link = place.home.bin().join(tool);
         if fs::read_link(&link).is_ok_and(|to| to == exe) {
             continue;

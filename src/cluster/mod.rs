@@ -23,6 +23,7 @@ mod balancer;
 pub mod boot;
 mod components;
 pub mod control;
+pub mod etcd_doors;
 pub mod faults;
 pub mod guest;
 pub mod home;

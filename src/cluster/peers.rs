@@ -87,7 +87,7 @@ impl Wires {
             };
             crew.spawn(wire.carry(queue));
         }
-        let acceptor = TlsAcceptor::from(pki::server_config(&identity, world.etcd_ca.pem())?);
+        let acceptor = TlsAcceptor::from(pki::mutual_server_config(&identity, world.etcd_ca.pem())?);
         let on = SocketAddr::from((network.node_ip(), PEER_PORT));
         Ok(Wires { link: Arc::new(Peers { queues }), acceptor, on, network: network.clone() })
     }
@@ -125,9 +125,6 @@ async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> 
     stream.set_nodelay(true)?;
     linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
     let mut tls = acceptor.accept(stream).await?;
-    if tls.get_ref().1.peer_certificates().is_none_or(|c| c.is_empty()) {
-        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "no certificate of a member"));
-    }
     loop {
         let length = tls.read_u32().await?;
         if length > MESSAGE_MAX {

@@ -1,6 +1,7 @@
 //! What all nodes share: certificates, the fabric, the record stream, who runs where.
 
 use super::components::API_PORT;
+use super::etcd_doors::Doors;
 use super::faults::Faults;
 use super::node::Node;
 use super::spec::NodeSpec;
@@ -36,6 +37,8 @@ pub struct World {
     pub fabric: Arc<Fabric>,
     pub service_cidr: Cidr,
     pub domain: String,
+    /// Doors of the store's members for clients on the host.
+    pub doors: Doors,
     /// Members of the store that serve, by node.
     pub stores: watch::Sender<BTreeMap<String, Kv>>,
     /// API servers that run, by node.
@@ -76,6 +79,7 @@ impl World {
         );
         names.extend(spec.nodes().iter().filter(|n| n.control_plane).map(|n| n.name.clone()));
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let doors = Doors::new(&place, &etcd_ca)?;
         let api_identity = ca.issue(&Subject::server("kube-apiserver", &names))?;
         Ok(World {
             fabric: Arc::new(Fabric::new().await?),
@@ -89,6 +93,7 @@ impl World {
             rng,
             service_cidr,
             domain: "cluster.local".into(),
+            doors,
             stores: watch::Sender::new(BTreeMap::new()),
             api_servers: watch::Sender::new(BTreeMap::new()),
             faults: Faults::default(),

@@ -31,6 +31,32 @@ pub struct RangeRequest {
     pub serializable: bool,
     pub keys_only: bool,
     pub count_only: bool,
+    pub sort_order: SortOrder,
+    pub sort_target: SortTarget,
+    /// Keys with revisions outside are left out of `kvs`, not of `count`. 0 is no bound.
+    pub min_mod_revision: Revision,
+    pub max_mod_revision: Revision,
+    pub min_create_revision: Revision,
+    pub max_create_revision: Revision,
+}
+
+/// `None` is the order of keys, unless a target other than the key is named: then it is ascending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SortOrder {
+    #[default]
+    None,
+    Ascend,
+    Descend,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SortTarget {
+    #[default]
+    Key,
+    Version,
+    CreateRevision,
+    ModRevision,
+    Value,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,6 +76,10 @@ pub struct PutRequest {
     pub value: Bytes,
     pub lease: i64,
     pub prev_kv: bool,
+    /// Keep the value that the key has; it must exist, and `value` be empty.
+    pub ignore_value: bool,
+    /// Keep the lease that the key has; it must exist, and `lease` be 0.
+    pub ignore_lease: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -158,6 +188,14 @@ pub enum Error {
     RequestTooLarge,
     #[error("etcdserver: key is not provided")]
     EmptyKey,
+    #[error("etcdserver: key not found")]
+    KeyNotFound,
+    #[error("etcdserver: value is provided")]
+    ValueProvided,
+    #[error("etcdserver: lease is provided")]
+    LeaseProvided,
+    #[error("etcdserver: invalid sort option")]
+    InvalidSortOption,
     #[error("etcdserver: duplicate key given in txn request")]
     DuplicateKey,
     #[error("etcdserver: too many operations in txn request")]
@@ -171,11 +209,19 @@ pub enum Error {
     /// The disk, or the store's own quota, is full: reads go on, writes do not.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    #[error("etcdserver: corrupt cluster")]
+    Corrupt,
     /// The member's log cannot be written any more (read-only, damaged): reads go on, writes do not.
     #[error("etcdserver: cannot write to the log: {cause}")]
     Disk { cause: String },
     #[error("etcdserver: no leader")]
     NoLeader,
+    #[error("etcdserver: not leader")]
+    NotLeader,
+    #[error("etcdserver: bad leader transferee")]
+    BadLeaderTransferee,
+    #[error("etcdserver: member not found")]
+    MemberNotFound,
     #[error("etcdserver: request timed out")]
     Timeout,
     #[error("etcdserver: leader changed")]

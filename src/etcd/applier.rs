@@ -92,14 +92,14 @@ impl StateMachine for Applier {
     }
 
     fn restore(&mut self, s: &SnapshotRef, now: Moment) -> Result<(), String> {
-        let (store, leases) = snapshot::decode(&s.data, now).map_err(|e| e.to_string())?;
-        self.shared.replace(store, leases);
+        let (store, leases, alarms) = snapshot::decode(&s.data, now).map_err(|e| e.to_string())?;
+        self.shared.replace(store, leases, alarms);
         self.term = s.term;
         Ok(())
     }
 
     fn capture(&mut self) -> Capture {
-        let frozen = Frozen::of(&self.shared.read(), &self.shared.leases());
+        let frozen = Frozen::of(&self.shared.read(), &self.shared.leases(), &self.shared.alarms());
         Box::new(move || frozen.encode())
     }
 

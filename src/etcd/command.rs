@@ -4,16 +4,16 @@
 
 use super::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
-    TxnRequest,
+    SortOrder, SortTarget, TxnRequest,
 };
-use super::machine::Command;
+use super::machine::{Alarm, AlarmKind, Command};
+use super::txn::DEPTH_MAX;
 use crate::raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
 
-/// Version 1 is the first. A later one must still read entries of the versions before it.
-const VERSION: u8 = 1;
-/// Transactions inside transactions.
-const DEPTH_MAX: u32 = 32;
+/// Version 1 is the first; 2 knows sorted and bounded ranges and puts that keep what a key has. A later one must still read
+/// entries of the versions before it.
+const VERSION: u8 = 2;
 
 /// A command and the number of the request that waits for its outcome.
 pub fn encode(request: u64, command: &Command) -> Bytes {
@@ -41,6 +41,10 @@ pub fn encode(request: u64, command: &Command) -> Bytes {
             out.push(5);
             put_i64(&mut out, *id);
         }
+        Command::Alarm { alarm, on } => {
+            out.extend([6, u8::from(*on), alarm.kind as u8]);
+            put_u64(&mut out, alarm.member);
+        }
     }
     out.into()
 }
@@ -49,7 +53,7 @@ pub fn encode(request: u64, command: &Command) -> Bytes {
 pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
     let r = &mut Reader::new(bytes.clone());
     let version = r.u8()?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(DecodeError::Unknown { what: "command version", value: version.into() });
     }
     let request = r.u64()?;
@@ -59,10 +63,24 @@ pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
         3 => Command::LeaseGrant { id: r.i64()?, ttl: r.i64()? },
         4 => Command::LeaseRevoke { id: r.i64()? },
         5 => Command::LeaseRenew { id: r.i64()? },
+        6 => {
+            let on = r.bool()?;
+            Command::Alarm { alarm: alarm(r)?, on }
+        }
         n => return Err(DecodeError::Unknown { what: "command", value: n.into() }),
     };
     r.end()?;
     Ok((request, command))
+}
+
+/// `kind u8 | member`.
+pub fn alarm(r: &mut Reader) -> Result<Alarm, DecodeError> {
+    let kind = match r.u8()? {
+        1 => AlarmKind::NoSpace,
+        2 => AlarmKind::Corrupt,
+        n => return Err(DecodeError::Unknown { what: "alarm", value: n.into() }),
+    };
+    Ok(Alarm { kind, member: r.u64()? })
 }
 
 fn put_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
@@ -74,9 +92,9 @@ fn put_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
     }
 }
 
-fn txn(r: &mut Reader, depth: u32) -> Result<TxnRequest, DecodeError> {
+fn txn(r: &mut Reader, depth: usize) -> Result<TxnRequest, DecodeError> {
     if depth > DEPTH_MAX {
-        return Err(DecodeError::Unknown { what: "depth of a transaction", value: depth.into() });
+        return Err(DecodeError::Unknown { what: "depth of a transaction", value: depth as u64 });
     }
     let mut txn = TxnRequest::default();
     for _ in 0..r.count()? {
@@ -136,19 +154,25 @@ fn compare(r: &mut Reader) -> Result<Compare, DecodeError> {
 fn put_op(out: &mut Vec<u8>, op: &RequestOp) {
     match op {
         RequestOp::Range(q) => {
-            out.push(1);
+            out.push(5);
             put_bytes(out, &q.key);
             put_bytes(out, &q.range_end);
             put_i64(out, q.limit);
             put_i64(out, q.revision);
             out.extend([u8::from(q.serializable), u8::from(q.keys_only), u8::from(q.count_only)]);
+            out.extend([q.sort_order as u8, q.sort_target as u8]);
+            for bound in
+                [q.min_mod_revision, q.max_mod_revision, q.min_create_revision, q.max_create_revision]
+            {
+                put_i64(out, bound);
+            }
         }
         RequestOp::Put(q) => {
-            out.push(2);
+            out.push(6);
             put_bytes(out, &q.key);
             put_bytes(out, &q.value);
             put_i64(out, q.lease);
-            out.push(u8::from(q.prev_kv));
+            out.extend([u8::from(q.prev_kv), u8::from(q.ignore_value), u8::from(q.ignore_lease)]);
         }
         RequestOp::DeleteRange(q) => {
             out.push(3);
@@ -163,23 +187,30 @@ fn put_op(out: &mut Vec<u8>, op: &RequestOp) {
     }
 }
 
-fn op(r: &mut Reader, depth: u32) -> Result<RequestOp, DecodeError> {
+fn op(r: &mut Reader, depth: usize) -> Result<RequestOp, DecodeError> {
     Ok(match r.u8()? {
-        1 => RequestOp::Range(RangeRequest {
-            key: r.bytes()?,
-            range_end: r.bytes()?,
-            limit: r.i64()?,
-            revision: r.i64()?,
-            serializable: r.bool()?,
-            keys_only: r.bool()?,
-            count_only: r.bool()?,
-        }),
-        2 => RequestOp::Put(PutRequest {
-            key: r.bytes()?,
-            value: r.bytes()?,
-            lease: r.i64()?,
-            prev_kv: r.bool()?,
-        }),
+        kind @ (1 | 5) => {
+            let mut range = RangeRequest {
+                key: r.bytes()?,
+                range_end: r.bytes()?,
+                limit: r.i64()?,
+                revision: r.i64()?,
+                serializable: r.bool()?,
+                keys_only: r.bool()?,
+                count_only: r.bool()?,
+                ..RangeRequest::default()
+            };
+            if kind == 5 {
+                order(r, &mut range)?;
+            }
+            RequestOp::Range(range)
+        }
+        kind @ (2 | 6) => {
+            let (key, value, lease, prev_kv) = (r.bytes()?, r.bytes()?, r.i64()?, r.bool()?);
+            let (ignore_value, ignore_lease) =
+                if kind == 6 { (r.bool()?, r.bool()?) } else { (false, false) };
+            RequestOp::Put(PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
+        }
         3 => RequestOp::DeleteRange(DeleteRangeRequest {
             key: r.bytes()?,
             range_end: r.bytes()?,
@@ -188,6 +219,26 @@ fn op(r: &mut Reader, depth: u32) -> Result<RequestOp, DecodeError> {
         4 => RequestOp::Txn(txn(r, depth + 1)?),
         n => return Err(DecodeError::Unknown { what: "operation", value: n.into() }),
     })
+}
+
+fn order(r: &mut Reader, range: &mut RangeRequest) -> Result<(), DecodeError> {
+    range.sort_order = match r.u8()? {
+        0 => SortOrder::None,
+        1 => SortOrder::Ascend,
+        2 => SortOrder::Descend,
+        n => return Err(DecodeError::Unknown { what: "sort order", value: n.into() }),
+    };
+    range.sort_target = match r.u8()? {
+        0 => SortTarget::Key,
+        1 => SortTarget::Version,
+        2 => SortTarget::CreateRevision,
+        3 => SortTarget::ModRevision,
+        4 => SortTarget::Value,
+        n => return Err(DecodeError::Unknown { what: "sort target", value: n.into() }),
+    };
+    (range.min_mod_revision, range.max_mod_revision) = (r.i64()?, r.i64()?);
+    (range.min_create_revision, range.max_create_revision) = (r.i64()?, r.i64()?);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -217,24 +268,42 @@ mod tests {
             result,
             target,
         });
-        let range = (data(), data(), n(), n(), any::<[bool; 3]>()).prop_map(
-            |(key, range_end, limit, revision, [serializable, keys_only, count_only])| {
+        let order = prop_oneof![
+            Just((SortOrder::None, SortTarget::Key)),
+            Just((SortOrder::Ascend, SortTarget::Value)),
+            Just((SortOrder::Descend, SortTarget::ModRevision))
+        ];
+        let range = (data(), data(), n(), n(), any::<[bool; 3]>(), order, any::<[i64; 4]>()).prop_map(
+            |(key, range_end, limit, revision, flags, (sort_order, sort_target), bounds)| {
                 RequestOp::Range(RangeRequest {
                     key,
                     range_end,
                     limit,
                     revision,
-                    serializable,
-                    keys_only,
-                    count_only,
+                    serializable: flags[0],
+                    keys_only: flags[1],
+                    count_only: flags[2],
+                    sort_order,
+                    sort_target,
+                    min_mod_revision: bounds[0],
+                    max_mod_revision: bounds[1],
+                    min_create_revision: bounds[2],
+                    max_create_revision: bounds[3],
                 })
             },
         );
         let leaf = prop_oneof![
             range,
-            (data(), data(), n(), any::<bool>()).prop_map(|(key, value, lease, prev_kv)| RequestOp::Put(
-                PutRequest { key, value, lease, prev_kv }
-            )),
+            (data(), data(), n(), any::<[bool; 3]>()).prop_map(
+                |(key, value, lease, [prev_kv, ignore_value, ignore_lease])| RequestOp::Put(PutRequest {
+                    key,
+                    value,
+                    lease,
+                    prev_kv,
+                    ignore_value,
+                    ignore_lease
+                })
+            ),
             (data(), data(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| RequestOp::DeleteRange(
                 DeleteRangeRequest { key, range_end, prev_kv }
             )),
@@ -263,6 +332,7 @@ mod tests {
                 Command::LeaseGrant { id, ttl },
                 Command::LeaseRevoke { id },
                 Command::LeaseRenew { id },
+                Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: request }, on: ttl > 0 },
             ] {
                 let bytes = encode(request, &command);
                 prop_assert_eq!(decode(&bytes), Ok((request, command)));

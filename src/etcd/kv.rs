@@ -4,12 +4,18 @@ use super::api::{
     DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     Revision, TxnRequest, TxnResponse, WatchRequest,
 };
+use super::database;
+use super::hash::{self, Hash};
 use super::lease::{LeaseTtl, Moment, TTL_MAX};
-use super::machine::{Command, Outcome, Shared};
+use super::machine::{Alarm, AlarmKind, Command, Outcome, Shared};
+use super::pb;
+use super::server::member_id;
+use super::snapshot::Frozen;
 use super::txn;
 use super::watch::Watcher;
 use crate::clock;
 use crate::rng::Rng;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -22,6 +28,9 @@ pub const UNBOUNDED_MAX: usize = 256 << 20;
 const IN_FLIGHT_MAX: usize = 8192;
 /// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Shortest lease in seconds: one and a half elections, so that a change of leader alone ends no lease.
+pub const LEASE_TTL_MIN: i64 = 1;
 
 /// How a member is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,6 +162,8 @@ impl Kv {
             return txn::read(&self.shared.read(), &r);
         }
         if txn::puts(&r) && self.shared.read().size() + size as u64 > self.quota_bytes {
+            let alarm = Alarm { kind: AlarmKind::NoSpace, member: member_id(&self.status().member) };
+            self.alarm(alarm, true).await?;
             return Err(Error::NoSpace);
         }
         match self.propose(Command::Txn(r)).await? {
@@ -175,13 +186,13 @@ impl Kv {
         self.propose(Command::Compact { revision }).await.map(drop)
     }
 
-    /// A new lease; `id` 0 lets the store choose. Answers its id.
+    /// A new lease; `id` 0 lets the store choose. A TTL below [`LEASE_TTL_MIN`] becomes that. Answers its id.
     pub async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
         if ttl_seconds > TTL_MAX {
             return Err(Error::LeaseTtlTooLarge);
         }
         let id = if id != 0 { id } else { (self.rng.u64() >> 1) as i64 | 1 };
-        self.propose(Command::LeaseGrant { id, ttl: ttl_seconds.max(1) }).await?;
+        self.propose(Command::LeaseGrant { id, ttl: ttl_seconds.max(LEASE_TTL_MIN) }).await?;
         Ok(id)
     }
 
@@ -202,6 +213,46 @@ impl Kv {
     pub async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
         self.read_barrier().await?;
         self.shared.leases().time_to_live(id, self.backend.now())
+    }
+
+    /// All leases, the one that ends first before the others.
+    pub async fn leases(&self) -> Result<Vec<i64>, Error> {
+        self.read_barrier().await?;
+        Ok(self.shared.leases().by_end())
+    }
+
+    /// Alarms in force.
+    pub async fn alarms(&self) -> Result<BTreeSet<Alarm>, Error> {
+        self.read_barrier().await?;
+        Ok(self.shared.alarms().clone())
+    }
+
+    /// Alarms that this member knows of, without asking the leader.
+    pub fn local_alarms(&self) -> BTreeSet<Alarm> {
+        self.shared.alarms().clone()
+    }
+
+    /// The leader's number, 0 while there is none, and its changes.
+    pub fn leader(&self) -> watch::Receiver<u64> {
+        self.backend.leader().unwrap_or_else(|| watch::channel(1).1)
+    }
+
+    /// Raises or ends an alarm on all members.
+    pub async fn alarm(&self, alarm: Alarm, on: bool) -> Result<(), Error> {
+        self.propose(Command::Alarm { alarm, on }).await.map(drop)
+    }
+
+    /// The checksum of the history up to a revision (0: now) that etcd computes for the same history; with the revision it was
+    /// computed at and that of the last compaction. Errors: `Compacted`, `FutureRevision`.
+    pub fn hash(&self, revision: Revision) -> Result<Hash, Error> {
+        hash::of(&self.shared.read(), revision)
+    }
+
+    /// The whole store as etcd's own database file holds it.
+    pub fn database(&self, members: &[pb::Member]) -> Vec<u8> {
+        let status = self.backend.status();
+        let frozen = Frozen::of(&self.shared.read(), &self.shared.leases(), &self.shared.alarms());
+        database::write(&frozen, members, status.applied, status.term)
     }
 
     /// The revision applied so far.
@@ -321,7 +372,7 @@ mod tests {
     use super::*;
 
     fn put(key: &'static str, lease: i64) -> PutRequest {
-        PutRequest { key: key.into(), value: "v".into(), lease, prev_kv: true }
+        PutRequest { key: key.into(), value: "v".into(), lease, prev_kv: true, ..PutRequest::default() }
     }
     fn get(key: &'static str) -> RangeRequest {
         RangeRequest { key: key.into(), ..RangeRequest::default() }

@@ -27,7 +27,7 @@ pub struct Lease {
 pub struct LeaseTtl {
     /// Seconds asked for when it was granted.
     pub granted: i64,
-    /// Seconds left, as this member sees it; 0 when it is about to be revoked.
+    /// Whole seconds left, as this member sees it; 0 when it is about to be revoked.
     pub remaining: i64,
     pub keys: Vec<Bytes>,
 }
@@ -80,7 +80,7 @@ impl Leases {
     pub fn time_to_live(&self, id: i64, now: Moment) -> Result<LeaseTtl, Error> {
         let lease = self.all.get(&id).ok_or(Error::LeaseNotFound)?;
         let left = lease.expires.saturating_sub(now).mul_f64(crate::clock::scale());
-        let remaining = left.as_secs_f64().ceil() as i64;
+        let remaining = left.as_secs() as i64;
         Ok(LeaseTtl { granted: lease.ttl, remaining, keys: lease.keys.iter().cloned().collect() })
     }
 
@@ -96,6 +96,13 @@ impl Leases {
                 lease.keys.insert(event.kv.key.clone());
             }
         }
+    }
+
+    /// Every lease, the one that ends first before the others.
+    pub fn by_end(&self) -> Vec<i64> {
+        let mut ids: Vec<i64> = self.all.keys().copied().collect();
+        ids.sort_by_key(|id| self.all.get(id).map(|lease| lease.expires));
+        ids
     }
 
     /// `(id, ttl)` of every lease: with the store, all that a snapshot needs.

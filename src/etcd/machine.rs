@@ -6,6 +6,7 @@ use super::mvcc::{Span, Store};
 use super::txn;
 use super::watch::Hub;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
@@ -27,6 +28,26 @@ pub enum Command {
     LeaseRenew {
         id: i64,
     },
+    /// Raises or ends an alarm; changes no key and no revision.
+    Alarm {
+        alarm: Alarm,
+        on: bool,
+    },
+}
+
+/// A member's word that something is wrong with the store, in force on all of them until somebody ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    pub kind: AlarmKind,
+    pub member: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmKind {
+    /// Nothing that adds bytes is taken.
+    NoSpace = 1,
+    /// Nothing is taken.
+    Corrupt = 2,
 }
 
 /// What a command answers.
@@ -44,6 +65,7 @@ pub enum Outcome {
 pub(super) struct Shared {
     store: RwLock<Store>,
     leases: Mutex<Leases>,
+    alarms: Mutex<BTreeSet<Alarm>>,
     pub hub: Arc<Hub>,
     revision: AtomicI64,
 }
@@ -67,6 +89,27 @@ impl Shared {
         self.leases.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    pub fn alarms(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
+        self.alarms.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Does an alarm forbid this command?
+    fn forbidden(&self, command: &Command) -> Result<(), Error> {
+        let alarms = self.alarms();
+        if matches!(command, Command::Alarm { .. }) || alarms.is_empty() {
+            return Ok(());
+        }
+        if alarms.iter().any(|a| a.kind == AlarmKind::Corrupt) {
+            return Err(Error::Corrupt);
+        }
+        let adds = match command {
+            Command::Txn(request) => txn::puts(request),
+            Command::LeaseGrant { .. } => true,
+            _ => false,
+        };
+        if adds { Err(Error::NoSpace) } else { Ok(()) }
+    }
+
     /// The revision applied and published so far.
     pub fn revision(&self) -> Revision {
         self.revision.load(Ordering::Acquire)
@@ -80,6 +123,7 @@ impl Shared {
         now: Moment,
         events: &mut Vec<Arc<[Event]>>,
     ) -> Result<Outcome, Error> {
+        self.forbidden(command)?;
         let mut store = self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut leases = self.leases();
         let (outcome, changes) = match command {
@@ -93,6 +137,13 @@ impl Shared {
             }
             Command::LeaseGrant { id, ttl } => {
                 leases.grant(*id, *ttl, now)?;
+                return Ok(Outcome::Done);
+            }
+            Command::Alarm { alarm, on } => {
+                match on {
+                    true => self.alarms().insert(*alarm),
+                    false => self.alarms().remove(alarm),
+                };
                 return Ok(Outcome::Done);
             }
             Command::LeaseRenew { id } => return leases.renew(*id, now).map(Outcome::Renewed),
@@ -120,10 +171,11 @@ impl Shared {
     }
 
     /// Replaces everything, from a snapshot.
-    pub fn replace(&self, store: Store, leases: Leases) {
+    pub fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>) {
         let revision = store.revision();
         *self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = store;
         *self.leases() = leases;
+        *self.alarms() = alarms;
         self.hub.reset(revision);
         self.revision.store(revision, Ordering::Release);
     }

@@ -35,10 +35,14 @@
 pub mod api;
 mod applier;
 mod command;
+pub mod database;
+pub mod grpc;
+mod hash;
 mod kv;
 mod lease;
-mod machine;
+pub mod machine;
 pub mod mvcc;
+pub mod pb;
 mod server;
 #[cfg(test)]
 mod server_tests;

@@ -1,6 +1,8 @@
 //! Keys through time: every version of every key since the last compaction.
 
-use super::api::{Error, Event, EventType, KeyValue, RangeRequest, RangeResponse, Revision};
+use super::api::{
+    Error, Event, EventType, KeyValue, RangeRequest, RangeResponse, Revision, SortOrder, SortTarget,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -41,6 +43,55 @@ impl Span {
             [0] => Some((Bound::Included(from), Bound::Unbounded)),
             end if end <= from => None,
             end => Some((Bound::Included(from), Bound::Excluded(end))),
+        }
+    }
+}
+
+/// Which keys of a range are wanted, and in what order.
+struct Pick<'a> {
+    r: &'a RangeRequest,
+    order: SortOrder,
+    /// So many keys decide the answer; more need not be looked at.
+    enough: usize,
+}
+
+impl Pick<'_> {
+    fn of(r: &RangeRequest) -> Pick<'_> {
+        let order = match (r.sort_order, r.sort_target) {
+            (SortOrder::None, SortTarget::Key) => SortOrder::None,
+            (SortOrder::None, _) => SortOrder::Ascend,
+            (order, _) => order,
+        };
+        let bounded =
+            [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision] != [0; 4];
+        // etcd looks at the order asked for, not at the one that follows from the target: so a limit comes
+        // before the sorting if only a target is named.
+        let enough = match r.sort_order == SortOrder::None && !bounded && r.limit > 0 {
+            true => usize::try_from(r.limit).unwrap_or(usize::MAX).saturating_add(1),
+            false => usize::MAX,
+        };
+        Pick { r, order, enough }
+    }
+
+    fn within(&self, kv: &KeyValue) -> bool {
+        let between = |n, min, max| (min == 0 || n >= min) && (max == 0 || n <= max);
+        between(kv.mod_revision, self.r.min_mod_revision, self.r.max_mod_revision)
+            && between(kv.create_revision, self.r.min_create_revision, self.r.max_create_revision)
+    }
+
+    /// Equals stay in the order of their keys.
+    fn sort(&self, found: &mut [&KeyValue]) {
+        let compare = |a: &KeyValue, b: &KeyValue| match self.r.sort_target {
+            SortTarget::Key => a.key.cmp(&b.key),
+            SortTarget::Version => a.version.cmp(&b.version),
+            SortTarget::CreateRevision => a.create_revision.cmp(&b.create_revision),
+            SortTarget::ModRevision => a.mod_revision.cmp(&b.mod_revision),
+            SortTarget::Value => a.value.cmp(&b.value),
+        };
+        match self.order {
+            SortOrder::None => {}
+            SortOrder::Ascend => found.sort_by(|a, b| compare(a, b)),
+            SortOrder::Descend => found.sort_by(|a, b| compare(b, a)),
         }
     }
 }
@@ -118,18 +169,24 @@ impl Store {
     pub fn range(&self, r: &RangeRequest) -> Result<RangeResponse, Error> {
         self.check_revision(r.revision)?;
         let at = if r.revision > 0 { r.revision } else { Revision::MAX };
-        let mut out = RangeResponse { revision: self.revision, ..RangeResponse::default() };
-        let limit = if r.limit > 0 { r.limit } else { i64::MAX };
-        for kv in self.live(&Span::new(&r.key, &r.range_end), at) {
-            out.count += 1;
-            if r.count_only || out.count > limit {
-                continue;
+        let span = Span::new(&r.key, &r.range_end);
+        let (mut count, mut found) = (0, Vec::new());
+        let pick = Pick::of(r);
+        for kv in self.live(&span, at) {
+            count += 1;
+            if !r.count_only && found.len() < pick.enough && pick.within(kv) {
+                found.push(kv);
             }
-            let value = if r.keys_only { Bytes::new() } else { kv.value.clone() };
-            out.kvs.push(KeyValue { key: kv.key.clone(), value, ..*kv });
         }
-        out.more = !r.count_only && out.count > limit;
-        Ok(out)
+        pick.sort(&mut found);
+        let limit = if r.limit > 0 { usize::try_from(r.limit).unwrap_or(usize::MAX) } else { usize::MAX };
+        let more = found.len() > limit;
+        let show = |kv: &KeyValue| {
+            let value = if r.keys_only { Bytes::new() } else { kv.value.clone() };
+            KeyValue { key: kv.key.clone(), value, ..*kv }
+        };
+        let kvs = found.into_iter().take(limit).map(show).collect();
+        Ok(RangeResponse { revision: self.revision, kvs, more, count })
     }
 
     /// Every key of the span that exists at revision `at` (`Revision::MAX`: now, with an open write's changes).

@@ -1,32 +1,38 @@
 //! The whole state as bytes, for Raft's snapshots.
 //!
-//! `version u8 | revision | compacted | leases | versions`, every version of every key with its position, so that a
+//! `version u8 | revision | compacted | leases | versions | alarms`, every version of every key with its position, so that a
 //! restored store answers old revisions and watches just like the one it was taken from.
 
 use super::api::KeyValue;
+use super::command;
 use super::lease::{Leases, Moment};
+use super::machine::Alarm;
 use super::mvcc::{Store, Version};
 use crate::raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
-/// Version 1 is the first. A later one must still read the versions before it.
-const VERSION: u8 = 1;
+/// Version 1 is the first; 2 ends with the alarms. A later one must still read the versions before it.
+const VERSION: u8 = 2;
 
 /// A frozen copy: cheap to take, since keys and values are shared.
 pub struct Frozen {
-    revision: i64,
-    compacted: i64,
-    leases: Vec<(i64, i64)>,
-    versions: Vec<Version>,
+    pub revision: i64,
+    pub compacted: i64,
+    /// `(id, ttl)`
+    pub leases: Vec<(i64, i64)>,
+    pub versions: Vec<Version>,
+    pub alarms: Vec<Alarm>,
 }
 
 impl Frozen {
-    pub fn of(store: &Store, leases: &Leases) -> Frozen {
+    pub fn of(store: &Store, leases: &Leases, alarms: &BTreeSet<Alarm>) -> Frozen {
         Frozen {
             revision: store.revision(),
             compacted: store.compacted(),
             leases: leases.list().collect(),
             versions: store.versions().cloned().collect(),
+            alarms: alarms.iter().copied().collect(),
         }
     }
 
@@ -48,16 +54,21 @@ impl Frozen {
             }
             put_u64(&mut out, u64::from(*sub));
         }
+        put_u64(&mut out, self.alarms.len() as u64);
+        for alarm in &self.alarms {
+            out.push(alarm.kind as u8);
+            put_u64(&mut out, alarm.member);
+        }
         out
     }
 }
 
 /// Rebuilds store and leases. Every lease gets its full time again, counted from `now`.
-pub fn decode(bytes: &Bytes, now: Moment) -> Result<(Store, Leases), DecodeError> {
+pub fn decode(bytes: &Bytes, now: Moment) -> Result<(Store, Leases, BTreeSet<Alarm>), DecodeError> {
     let r = &mut Reader::new(bytes.clone());
-    let version = r.u8()?;
-    if version != VERSION {
-        return Err(DecodeError::Unknown { what: "snapshot version", value: version.into() });
+    let format = r.u8()?;
+    if !(1..=VERSION).contains(&format) {
+        return Err(DecodeError::Unknown { what: "snapshot version", value: format.into() });
     }
     let (revision, compacted) = (r.i64()?, r.i64()?);
     let mut leases = Leases::default();
@@ -76,13 +87,17 @@ pub fn decode(bytes: &Bytes, now: Moment) -> Result<(Store, Leases), DecodeError
             sub,
         });
     }
+    let mut alarms = BTreeSet::new();
+    for _ in 0..if format > 1 { r.count()? } else { 0 } {
+        alarms.insert(command::alarm(r)?);
+    }
     r.end()?;
     let store = Store::restore(revision, compacted, versions);
     let all = super::mvcc::Span { key: Bytes::from_static(&[0]), end: Bytes::from_static(&[0]) };
     for kv in store.live(&all, i64::MAX).filter(|kv| kv.lease != 0) {
         leases.attach(kv.lease, &kv.key);
     }
-    Ok((store, leases))
+    Ok((store, leases, alarms))
 }
 
 #[cfg(test)]
@@ -112,10 +127,12 @@ mod tests {
         }
         run(Command::Compact { revision: 3 });
         run(Command::LeaseRevoke { id: 8 });
-        let bytes = Frozen::of(&shared.read(), &shared.leases()).encode();
-        let (store, leases) = decode(&bytes.clone().into(), now).unwrap();
+        let alarm = Alarm { kind: crate::etcd::machine::AlarmKind::NoSpace, member: 9 };
+        run(Command::Alarm { alarm, on: true });
+        let bytes = Frozen::of(&shared.read(), &shared.leases(), &shared.alarms()).encode();
+        let (store, leases, alarms) = decode(&bytes.clone().into(), now).unwrap();
         assert_eq!(format!("{store:?}"), format!("{:?}", *shared.read()));
         assert_eq!(format!("{leases:?}"), format!("{:?}", *shared.leases()));
-        assert_eq!(Frozen::of(&store, &leases).encode(), bytes);
+        assert_eq!(Frozen::of(&store, &leases, &alarms).encode(), bytes);
     }
 }

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// Operations in each list of a client's transaction (etcd's `--max-txn-ops`).
 pub const MAX_OPS: usize = 128;
 
+/// Transactions inside transactions.
+pub const DEPTH_MAX: usize = 32;
+
 /// What can be said without looking at the store. Errors: `EmptyKey`, `DuplicateKey`, `TooManyOps`.
 pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
     check_shape(txn, max_ops)?;
@@ -22,7 +25,8 @@ pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
 }
 
 fn check_shape(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
-    if txn.compare.len().max(txn.success.len()).max(txn.failure.len()) > max_ops {
+    let ops = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+    if ops > max_ops {
         return Err(Error::TooManyOps);
     }
     if txn.compare.iter().any(|c| c.key.is_empty()) {
@@ -32,8 +36,11 @@ fn check_shape(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
         match op {
             RequestOp::Range(r) if r.key.is_empty() => return Err(Error::EmptyKey),
             RequestOp::Put(r) if r.key.is_empty() => return Err(Error::EmptyKey),
+            RequestOp::Put(r) if r.ignore_value && !r.value.is_empty() => return Err(Error::ValueProvided),
+            RequestOp::Put(r) if r.ignore_lease && r.lease != 0 => return Err(Error::LeaseProvided),
             RequestOp::DeleteRange(r) if r.key.is_empty() => return Err(Error::EmptyKey),
-            RequestOp::Txn(t) => check_shape(t, max_ops)?,
+            // what a transaction used up is not there for those inside it
+            RequestOp::Txn(t) => check_shape(t, max_ops - ops)?,
             RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
         }
     }
@@ -195,11 +202,20 @@ fn check(
         match op {
             RequestOp::Range(r) => store.check_revision(r.revision)?,
             RequestOp::Put(r) if r.lease != 0 && !has_lease(r.lease) => return Err(Error::LeaseNotFound),
+            RequestOp::Put(r) if (r.ignore_value || r.ignore_lease) && now(store, &r.key).is_none() => {
+                return Err(Error::KeyNotFound);
+            }
             RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
             RequestOp::Txn(t) => check(store, t, path, has_lease)?,
         }
     }
     Ok(())
+}
+
+/// The key as it is, with an open write's changes.
+fn now(store: &Store, key: &Bytes) -> Option<KeyValue> {
+    let span = Span::new(key, &Bytes::new());
+    store.live(&span, Revision::MAX).next().cloned()
 }
 
 fn branch<'t>(txn: &'t TxnRequest, path: &mut impl Iterator<Item = bool>) -> (bool, &'t [RequestOp]) {
@@ -220,7 +236,12 @@ fn run(write: &mut Write<'_>, txn: &TxnRequest, path: &mut impl Iterator<Item = 
                 ResponseOp::Range(got)
             }
             RequestOp::Put(r) => {
-                let prev = write.put(r.key.clone(), r.value.clone(), r.lease);
+                let (mut value, mut lease) = (r.value.clone(), r.lease);
+                if let Some(kept) = now(write.store(), &r.key).filter(|_| r.ignore_value || r.ignore_lease) {
+                    value = if r.ignore_value { kept.value } else { value };
+                    lease = if r.ignore_lease { kept.lease } else { lease };
+                }
+                let prev = write.put(r.key.clone(), value, lease);
                 ResponseOp::Put { revision: write.revision(), prev_kv: prev.filter(|_| r.prev_kv) }
             }
             RequestOp::DeleteRange(r) => {

@@ -219,11 +219,22 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 /// TLS for a server that asks for client certificates but does not insist. Certificates of strangers do not end the
 /// handshake: the server looks at them with [`verify_client`] and treats their owner as anonymous or refuses.
 pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
+    server(identity, ca_pem, false)
+}
+
+/// TLS for a server that ends the handshake with every client that has no certificate of this authority.
+pub fn mutual_server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
+    server(identity, ca_pem, true)
+}
+
+fn server(identity: &Identity, ca_pem: &str, insist: bool) -> Result<Arc<rustls::ServerConfig>, Error> {
     let (certs, key) = chain(identity)?;
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, provider())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| Error::Pem(e.to_string()))?;
+    let mut verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, provider());
+    if !insist {
+        verifier = verifier.allow_unauthenticated();
+    }
+    let verifier = verifier.build().map_err(|e| Error::Pem(e.to_string()))?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)

@@ -3,6 +3,7 @@
 use super::line::{self, WORDS, bare_verbs};
 use super::names::Names;
 use crate::api::kinds::{self, Kind};
+use crate::etcdctl::table::VERBS;
 use crate::kubectl::complete;
 use std::sync::Arc;
 
@@ -60,6 +61,15 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
             Some(found) => found,
             None => return Offer::Files,
         },
+        Some("etcdctl") => {
+            let typed = before[1..].join(" ");
+            let verbs = VERBS.iter().map(|v| v.name.split(' '));
+            let next = verbs.filter_map(|mut words| match typed.is_empty() {
+                true => words.next(),
+                false => (words.next() == Some(typed.as_str())).then(|| words.next()).flatten(),
+            });
+            next.map(String::from).collect()
+        }
         Some("fault") => match before.get(1).map(String::as_str) {
             None => owned(&["cut", "heal", "kill", "list", "loss", "node", "slow"]),
             Some("kill") => owned(COMPONENTS),

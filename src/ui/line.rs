@@ -16,13 +16,13 @@ fn is_bare_verb(word: &str) -> bool {
 
 /// Words of this place.
 pub const WORDS: &[&str] = &[
-    "back", "check", "clear", "doctor", "exit", "fault", "goto", "help", "hint", "lab", "lang", "lesson",
-    "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
+    "back", "check", "clear", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab", "lang",
+    "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
 ];
 /// Words of lessons.
 pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
 /// Words that are still to come.
-pub const LATER: &[&str] = &["etcdctl", "watch"];
+pub const LATER: &[&str] = &["watch"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
-        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" | "lab" => {
+        "status" | "trace" | "fault" | "doctor" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl" => {
             own(first, after, &words, special, cluster)
         }
         "ropewalk" if !special => Line::Own(words[1..].to_vec()),
@@ -370,6 +370,9 @@ mod tests {
         assert_eq!(of("status"), own(&["status", "--name", "main"]));
         assert_eq!(of("fault kill etcd"), own(&["fault", "--name", "main", "kill", "etcd"]));
         assert_eq!(of("trace --name x LAST"), own(&["trace", "--name", "x", "LAST"]));
+        assert_eq!(of("etcdctl get a"), own(&["etcdctl", "--name", "main", "get", "a"]));
+        let piped = "ropewalk etcdctl --name main get a | wc -l".to_string();
+        assert_eq!(of("etcdctl get a | wc -l"), Line::Shell(piped));
         assert_eq!(of("doctor"), own(&["doctor"]));
         assert_eq!(of("ropewalk status"), own(&["status"]));
         assert_eq!(of("quit"), Line::Quit);

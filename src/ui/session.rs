@@ -159,8 +159,11 @@ impl Session {
             }
             Line::Later(word) => {
                 let what = self.say(Say::Later, &[&word]);
-                let why = if word == "etcdctl" { Say::EtcdctlWhy } else { Say::LaterWhy };
-                self.complain(&what, Some(&self.say(why, &[])), Some(&self.say(Say::LaterTry, &[])));
+                self.complain(
+                    &what,
+                    Some(&self.say(Say::LaterWhy, &[])),
+                    Some(&self.say(Say::LaterTry, &[])),
+                );
                 self.last = 1;
             }
         }
@@ -235,7 +238,7 @@ impl Session {
                 self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
                 return 1;
             }
-            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab")
+            Some("status" | "trace" | "fault" | "undo" | "redo" | "rewind" | "why" | "lab" | "etcdctl")
                 if !self.alive() =>
             {
                 return 1;

@@ -132,7 +132,6 @@ texts! {
         "it belongs to the lessons and labs, which come with a later version",
         "강의와 실습에 속한 명령이며 이후 버전에서 제공됩니다";
     LaterTry: "`help` shows what works today", "지금 쓸 수 있는 명령은 `help`로 볼 수 있습니다";
-    EtcdctlWhy: "the built-in etcdctl comes with a later version", "내장 etcdctl은 이후 버전에서 제공됩니다";
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
     NoMap: "the map is part of the terminal interface", "그림은 터미널 인터페이스에서 볼 수 있습니다";
     NoMapTry: "ropewalk --name {}", "ropewalk --name {}";

@@ -20,7 +20,7 @@ const NEVER: &[(&[&str], &str, &str)] = &[
     (&["runtime"], "crate::net", "it knows the cni traits, not who implements them"),
     (&["proxy"], "crate::net", "it writes rules through cni"),
     (
-        &["scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "client"],
+        &["scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "client"], // `etcdctl` speaks its messages
         "crate::etcd",
         "only the API server talks to etcd",
     ),

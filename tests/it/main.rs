@@ -3,6 +3,7 @@
 mod bad_input;
 mod book;
 mod crash;
+mod etcd;
 mod exercise;
 mod floors;
 mod kubectl;

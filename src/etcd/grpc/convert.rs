@@ -1,0 +1,158 @@
+//! Between messages and the store's own words.
+
+use super::super::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, Event, EventType, KeyValue, PutRequest,
+    RangeRequest, RangeResponse, RequestOp, ResponseOp, SortOrder, SortTarget, TxnRequest, TxnResponse,
+};
+use super::super::pb;
+use super::super::txn;
+use bytes::Bytes;
+use tonic::Status;
+
+impl From<KeyValue> for pb::KeyValue {
+    fn from(kv: KeyValue) -> pb::KeyValue {
+        let KeyValue { key, create_revision, mod_revision, version, value, lease } = kv;
+        pb::KeyValue { key, create_revision, mod_revision, version, value, lease }
+    }
+}
+
+impl From<Event> for pb::Event {
+    fn from(event: Event) -> pb::Event {
+        let kind = match event.kind {
+            EventType::Put => 0,
+            EventType::Delete => 1,
+        };
+        pb::Event { kind, kv: Some(event.kv.into()), prev_kv: event.prev_kv.map(Into::into) }
+    }
+}
+
+/// Errors: `InvalidSortOption`.
+pub fn range(r: pb::RangeRequest) -> Result<RangeRequest, Error> {
+    Ok(RangeRequest {
+        key: r.key,
+        range_end: r.range_end,
+        limit: r.limit,
+        revision: r.revision,
+        serializable: r.serializable,
+        keys_only: r.keys_only,
+        count_only: r.count_only,
+        sort_order: match r.sort_order {
+            0 => SortOrder::None,
+            1 => SortOrder::Ascend,
+            2 => SortOrder::Descend,
+            _ => return Err(Error::InvalidSortOption),
+        },
+        sort_target: match r.sort_target {
+            0 => SortTarget::Key,
+            1 => SortTarget::Version,
+            2 => SortTarget::CreateRevision,
+            3 => SortTarget::ModRevision,
+            4 => SortTarget::Value,
+            _ => return Err(Error::InvalidSortOption),
+        },
+        min_mod_revision: r.min_mod_revision,
+        max_mod_revision: r.max_mod_revision,
+        min_create_revision: r.min_create_revision,
+        max_create_revision: r.max_create_revision,
+    })
+}
+
+pub fn put(r: pb::PutRequest) -> PutRequest {
+    let pb::PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease } = r;
+    PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease }
+}
+
+pub fn delete_range(r: pb::DeleteRangeRequest) -> DeleteRangeRequest {
+    DeleteRangeRequest { key: r.key, range_end: r.range_end, prev_kv: r.prev_kv }
+}
+
+/// Errors: an operation without content, an unknown comparison; `TooManyOps` for transactions too deep in each other.
+pub fn transaction(r: pb::TxnRequest, depth: usize) -> Result<TxnRequest, Status> {
+    if depth > txn::DEPTH_MAX {
+        return Err(Error::TooManyOps.into());
+    }
+    let ops = |ops: Vec<pb::RequestOp>| -> Result<Vec<RequestOp>, Status> {
+        ops.into_iter().map(|op| operation(op, depth)).collect()
+    };
+    Ok(TxnRequest {
+        compare: r.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
+        success: ops(r.success)?,
+        failure: ops(r.failure)?,
+    })
+}
+
+fn operation(op: pb::RequestOp, depth: usize) -> Result<RequestOp, Status> {
+    Ok(match op.request {
+        Some(pb::Request::RequestRange(r)) => RequestOp::Range(range(r)?),
+        Some(pb::Request::RequestPut(r)) => RequestOp::Put(put(r)),
+        Some(pb::Request::RequestDeleteRange(r)) => RequestOp::DeleteRange(delete_range(r)),
+        Some(pb::Request::RequestTxn(r)) => RequestOp::Txn(transaction(r, depth + 1)?),
+        None => return Err(Error::KeyNotFound.into()), // etcd's word for an empty operation
+    })
+}
+
+fn compare(c: pb::Compare) -> Result<Compare, Status> {
+    use pb::TargetUnion as U;
+    let number = |n: Option<i64>| n.unwrap_or_default();
+    let target = match (c.target, c.target_union) {
+        (0, u) => {
+            CompareTarget::Version(number(u.and_then(|u| if let U::Version(n) = u { Some(n) } else { None })))
+        }
+        (1, u) => CompareTarget::CreateRevision(number(
+            u.and_then(|u| if let U::CreateRevision(n) = u { Some(n) } else { None }),
+        )),
+        (2, u) => CompareTarget::ModRevision(number(
+            u.and_then(|u| if let U::ModRevision(n) = u { Some(n) } else { None }),
+        )),
+        (3, Some(U::Value(value))) => CompareTarget::Value(value),
+        (3, _) => CompareTarget::Value(Bytes::new()),
+        (4, u) => {
+            CompareTarget::Lease(number(u.and_then(|u| if let U::Lease(n) = u { Some(n) } else { None })))
+        }
+        (other, _) => {
+            return Err(Status::invalid_argument(format!("there is no comparison with target {other}")));
+        }
+    };
+    let result = match c.result {
+        0 => CompareResult::Equal,
+        1 => CompareResult::Greater,
+        2 => CompareResult::Less,
+        3 => CompareResult::NotEqual,
+        other => return Err(Status::invalid_argument(format!("there is no comparison {other}"))),
+    };
+    Ok(Compare { key: c.key, range_end: c.range_end, result, target })
+}
+
+/// Heads of answers inside a transaction name the revision alone.
+fn inner(revision: i64) -> Option<pb::ResponseHeader> {
+    Some(pb::ResponseHeader { revision, ..pb::ResponseHeader::default() })
+}
+
+pub fn range_response(header: Option<pb::ResponseHeader>, r: RangeResponse) -> pb::RangeResponse {
+    let kvs = r.kvs.into_iter().map(Into::into).collect();
+    pb::RangeResponse { header, kvs, more: r.more, count: r.count }
+}
+
+pub fn txn_response(header: Option<pb::ResponseHeader>, r: TxnResponse) -> pb::TxnResponse {
+    let responses =
+        r.responses.into_iter().map(|op| pb::ResponseOp { response: Some(response(op)) }).collect();
+    pb::TxnResponse { header, succeeded: r.succeeded, responses }
+}
+
+fn response(op: ResponseOp) -> pb::Response {
+    match op {
+        ResponseOp::Range(r) => pb::Response::ResponseRange(range_response(inner(r.revision), r)),
+        ResponseOp::Put { revision, prev_kv } => pb::Response::ResponsePut(pb::PutResponse {
+            header: inner(revision),
+            prev_kv: prev_kv.map(Into::into),
+        }),
+        ResponseOp::DeleteRange { revision, deleted, prev_kvs } => {
+            pb::Response::ResponseDeleteRange(pb::DeleteRangeResponse {
+                header: inner(revision),
+                deleted,
+                prev_kvs: prev_kvs.into_iter().map(Into::into).collect(),
+            })
+        }
+        ResponseOp::Txn(t) => pb::Response::ResponseTxn(txn_response(inner(0), t)),
+    }
+}

@@ -1,0 +1,323 @@
+//! `etcdserverpb.Watch`: many watches on one stream.
+//!
+//! One task reads what the client asks; each watch has a task of its own, which sends events and, when it is asked, how far it is. They
+//! share one queue to the client: while that is full, they wait, and the store keeps what happens meanwhile.
+
+use super::super::api::{Error, EventType, Revision, WatchRequest, WatchResponse};
+use super::super::pb;
+use super::super::watch::Watcher;
+use super::Face;
+use super::call::{Answers, MESSAGE_MAX};
+use crate::clock;
+use futures::stream;
+use prost::Message as _;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+/// Responses on their way to one client.
+const QUEUE: usize = 128;
+/// Questions to one watch about its progress; whoever asks more of them waits.
+const QUESTIONS: usize = 16;
+/// A watch with `progress_notify` that had no events for so long says how far it is.
+const NOTIFY_EVERY: Duration = Duration::from_secs(600);
+/// The watch id that stands for all watches of a stream, and for none.
+const ALL: i64 = -1;
+
+type Out = mpsc::Sender<Result<pb::WatchResponse, Status>>;
+/// Given back (dropped) when everything up to now is in the queue.
+type Receipt = mpsc::Sender<()>;
+
+struct Watching {
+    cancel: CancellationToken,
+    questions: mpsc::Sender<Receipt>,
+}
+
+/// What the client sees as one stream.
+struct Session {
+    face: Arc<Face>,
+    out: Out,
+    watches: BTreeMap<i64, Watching>,
+    /// Each ends with its watch's number.
+    tasks: JoinSet<i64>,
+    next: i64,
+}
+
+impl Face {
+    pub(super) fn watch(self: Arc<Self>, asks: Streaming<pb::WatchRequest>) -> Answers<pb::WatchResponse> {
+        let (out, answers) = mpsc::channel(QUEUE);
+        let (crew, watches) = (self.crew.clone(), BTreeMap::new());
+        let session = Session { face: self, out, watches, tasks: JoinSet::new(), next: 0 };
+        crew.spawn(session.run(asks));
+        Box::pin(stream::unfold(answers, |mut answers| async move {
+            answers.recv().await.map(|answer| (answer, answers))
+        }))
+    }
+}
+
+impl Session {
+    async fn run(mut self, mut asks: Streaming<pb::WatchRequest>) {
+        loop {
+            tokio::select! {
+                ask = asks.message() => match ask {
+                    Ok(Some(ask)) => self.take(ask.request_union).await,
+                    Ok(None) | Err(_) => return,
+                },
+                Some(ended) = self.tasks.join_next() => {
+                    if let Ok(id) = ended {
+                        self.watches.remove(&id);
+                    }
+                }
+                () = self.out.closed() => return,
+            }
+        }
+    }
+
+    async fn take(&mut self, ask: Option<pb::WatchUnion>) {
+        match ask {
+            Some(pb::WatchUnion::CreateRequest(create)) => self.create(create).await,
+            Some(pb::WatchUnion::CancelRequest(cancel)) => {
+                if let Some(watch) = self.watches.get(&cancel.watch_id) {
+                    watch.cancel.cancel();
+                }
+            }
+            Some(pb::WatchUnion::ProgressRequest(_)) => self.progress().await,
+            None => {}
+        }
+    }
+
+    async fn say(&self, response: pb::WatchResponse) {
+        let header = response.header.clone().or_else(|| self.face.header_now());
+        let _ = self.out.send(Ok(pb::WatchResponse { header, ..response })).await; // the client may be gone
+    }
+
+    async fn create(&mut self, create: pb::WatchCreateRequest) {
+        let id = match create.watch_id {
+            0 => {
+                while self.watches.contains_key(&self.next) {
+                    self.next += 1;
+                }
+                self.next += 1;
+                self.next - 1
+            }
+            taken if self.watches.contains_key(&taken) => {
+                let cancel_reason = "mvcc: duplicate watch ID provided on the WatchStream".into();
+                let (watch_id, created, canceled) = (ALL, true, true);
+                let refused =
+                    pb::WatchResponse { watch_id, created, canceled, cancel_reason, ..Default::default() };
+                return self.say(refused).await;
+            }
+            chosen => chosen,
+        };
+        let request = WatchRequest {
+            // no key is the first there can be
+            key: if create.key.is_empty() { [0].as_slice().into() } else { create.key.clone() },
+            range_end: create.range_end.clone(),
+            start_revision: create.start_revision.max(0),
+            prev_kv: create.prev_kv,
+        };
+        // Watched before it is announced: whatever the client writes after that is seen.
+        let watcher = self.face.kv.watch(request.clone()).await;
+        let (cancel, (questions, asked)) = (CancellationToken::new(), mpsc::channel(QUESTIONS));
+        self.say(pb::WatchResponse { watch_id: id, created: true, ..Default::default() }).await;
+        let follow = Follow {
+            face: self.face.clone(),
+            id,
+            next: request.start_revision,
+            request,
+            filters: create.filters,
+            fragment: create.fragment,
+            notify: create.progress_notify,
+            out: self.out.clone(),
+            cancel: cancel.clone(),
+            asked,
+            receipts: VecDeque::new(),
+        };
+        self.watches.insert(id, Watching { cancel, questions });
+        self.tasks.spawn(follow.run(watcher));
+    }
+
+    /// Answers when every watch has handed over all that had happened when this was asked.
+    async fn progress(&mut self) {
+        let revision = self.face.kv.revision();
+        let (receipt, mut back) = mpsc::channel::<()>(1);
+        for watch in self.watches.values() {
+            let _ = watch.questions.send(receipt.clone()).await; // one that ends has nothing more to hand over
+        }
+        drop(receipt);
+        let (out, header) = (self.out.clone(), self.face.header(revision));
+        self.tasks.spawn(async move {
+            back.recv().await; // ends when the last receipt is dropped
+            let answer = pb::WatchResponse { header, watch_id: ALL, ..Default::default() };
+            let _ = out.send(Ok(answer)).await; // the client may be gone
+            ALL
+        });
+    }
+}
+
+/// One watch.
+struct Follow {
+    face: Arc<Face>,
+    id: i64,
+    request: WatchRequest,
+    /// First revision not yet handed over; 0 until one is known.
+    next: Revision,
+    filters: Vec<i32>,
+    fragment: bool,
+    notify: bool,
+    out: Out,
+    cancel: CancellationToken,
+    asked: mpsc::Receiver<Receipt>,
+    /// For each answer about progress that is to come: who asked, or nobody but the clock.
+    receipts: VecDeque<Option<Receipt>>,
+}
+
+impl Follow {
+    async fn run(mut self, watcher: Result<Watcher, Error>) -> i64 {
+        let id = self.id;
+        if let Err(error) = self.follow(watcher).await {
+            let over = match error {
+                Over::Gone => return id,
+                Over::Store(Error::Compacted { compact_revision }) => {
+                    let cancel_reason = Error::Compacted { compact_revision }.to_string();
+                    Ok(self.response(pb::WatchResponse {
+                        canceled: true,
+                        compact_revision,
+                        cancel_reason,
+                        ..Default::default()
+                    }))
+                }
+                Over::Store(error) => Err(error.into()),
+                Over::Canceled => {
+                    Ok(self.response(pb::WatchResponse { canceled: true, ..Default::default() }))
+                }
+            };
+            let _ = self.out.send(over).await; // the client may be gone
+        }
+        id
+    }
+
+    fn response(&self, with: pb::WatchResponse) -> pb::WatchResponse {
+        let header = with.header.clone().or_else(|| self.face.header_now());
+        pb::WatchResponse { header, watch_id: self.id, ..with }
+    }
+
+    async fn follow(&mut self, watcher: Result<Watcher, Error>) -> Result<(), Over> {
+        let mut watcher = watcher?;
+        let mut quiet = clock::Instant::now();
+        loop {
+            let idle = async {
+                match self.notify {
+                    true => tokio::time::sleep_until(quiet + NOTIFY_EVERY).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(Over::Canceled),
+                Some(receipt) = self.asked.recv() => {
+                    self.receipts.push_back(Some(receipt));
+                    watcher.request_progress();
+                }
+                () = idle => {
+                    quiet = clock::Instant::now();
+                    self.receipts.push_back(None);
+                    watcher.request_progress();
+                }
+                response = watcher.next() => match response {
+                    Some(Ok(response)) => {
+                        if self.hand_over(response).await? {
+                            quiet = clock::Instant::now();
+                        }
+                    }
+                    // It was slower than the store's queue, or the store was replaced: the history has the rest.
+                    Some(Err(Error::SlowWatcher)) => {
+                        let request = WatchRequest { start_revision: self.next, ..self.request.clone() };
+                        watcher = self.face.kv.watch(request).await?;
+                        self.receipts.iter().for_each(|_| watcher.request_progress());
+                    }
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Err(Error::Stopped.into()),
+                },
+            }
+        }
+    }
+
+    /// Sends what the client wants of it. `true` if that was something.
+    async fn hand_over(&mut self, response: WatchResponse) -> Result<bool, Over> {
+        self.next = self.next.max(response.revision + 1);
+        let header = self.face.header(response.revision);
+        if response.events.is_empty() {
+            if let Some(None) = self.receipts.pop_front() {
+                self.send(pb::WatchResponse { header, ..Default::default() }).await?;
+            }
+            return Ok(false);
+        }
+        let hidden = |kind: EventType| match kind {
+            EventType::Put => self.filters.contains(&0),
+            EventType::Delete => self.filters.contains(&1),
+        };
+        let events: Vec<pb::Event> =
+            response.events.into_iter().filter(|e| !hidden(e.kind)).map(Into::into).collect();
+        if events.is_empty() {
+            return Ok(false);
+        }
+        let mut pieces = self.pieces(events).into_iter().peekable();
+        while let Some(events) = pieces.next() {
+            let fragment = pieces.peek().is_some();
+            self.send(pb::WatchResponse { header: header.clone(), events, fragment, ..Default::default() })
+                .await?;
+        }
+        Ok(true)
+    }
+
+    /// Cuts events into responses that a client with limits can take, if it asked for that.
+    fn pieces(&self, events: Vec<pb::Event>) -> Vec<Vec<pb::Event>> {
+        if !self.fragment {
+            return vec![events];
+        }
+        let mut pieces: Vec<Vec<pb::Event>> = vec![];
+        let mut size = 0;
+        for event in events {
+            let more = event.encoded_len();
+            match pieces.last_mut() {
+                Some(piece) if size + more < MESSAGE_MAX => {
+                    size += more;
+                    piece.push(event);
+                }
+                _ => {
+                    size = more;
+                    pieces.push(vec![event]);
+                }
+            }
+        }
+        pieces
+    }
+
+    async fn send(&self, response: pb::WatchResponse) -> Result<(), Over> {
+        let response = self.response(response);
+        tokio::select! {
+            biased; // a client that takes nothing can still cancel
+            sent = self.out.send(Ok(response)) => sent.map_err(|_| Over::Gone),
+            () = self.cancel.cancelled() => Err(Over::Canceled),
+        }
+    }
+}
+
+/// Why a watch ends.
+enum Over {
+    Canceled,
+    /// The client is.
+    Gone,
+    Store(Error),
+}
+
+impl From<Error> for Over {
+    fn from(error: Error) -> Over {
+        Over::Store(error)
+    }
+}

@@ -1,0 +1,218 @@
+//! `member list` and the verbs about single endpoints.
+
+use super::super::ctx::{Ctx, FAILED, Fail};
+use super::super::out::{Format, human, table};
+use crate::etcd::pb;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let ask = pb::MemberListRequest { linearizable: true };
+    let answer: pb::MemberListResponse =
+        ctx.connect().await?.call("/etcdserverpb.Cluster/MemberList", ask).await?;
+    let row = |m: &pb::Member| {
+        // one that has never spoken has no name
+        let status = if m.name.is_empty() { "unstarted" } else { "started" };
+        let (peers, clients) = (m.peer_urls.join(","), m.client_urls.join(","));
+        vec![format!("{:x}", m.id), status.into(), m.name.clone(), peers, clients, m.is_learner.to_string()]
+    };
+    let rows: Vec<Vec<String>> = answer.members.iter().map(row).collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => return ctx.out.json(&answer).await,
+        Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
+        Format::Table => {
+            let headings = ["ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"];
+            page.bytes = table(&headings, &rows).into_bytes();
+        }
+        Format::Fields => {
+            page.header(&answer.header);
+            for m in &answer.members {
+                page.field("ID", m.id);
+                page.field("Name", format!("{:?}", m.name));
+                m.peer_urls.iter().for_each(|u| page.field("PeerURL", format!("{u:?}")));
+                m.client_urls.iter().for_each(|u| page.field("ClientURL", format!("{u:?}")));
+                page.field("IsLearner", m.is_learner);
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await
+}
+
+/// Every endpoint's answer, or why there is none. Those that failed are told on the way out.
+async fn each<A>(
+    ctx: &mut Ctx<'_>,
+    ask: impl AsyncFn(&Ctx<'_>, &str) -> Result<A, Fail>,
+) -> Result<(Vec<(String, A)>, Option<Fail>), Fail> {
+    let (mut answers, mut failed) = (Vec::new(), None);
+    for endpoint in ctx.endpoints().await? {
+        match ask(ctx, &endpoint).await {
+            Ok(answer) => answers.push((endpoint, answer)),
+            Err(f) => {
+                let text = format!("Failed to get the status of endpoint {endpoint} ({})", f.text);
+                failed = Some(Fail::new(FAILED, text));
+            }
+        }
+    }
+    Ok((answers, failed))
+}
+
+pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let (answers, failed) = each(ctx, async |ctx, endpoint| {
+        let ask = pb::StatusRequest {};
+        let etcd = ctx.member(endpoint).await?;
+        etcd.call::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
+    })
+    .await?;
+    let row = |(endpoint, s): &(String, pb::StatusResponse)| {
+        let me = s.header.as_ref().map_or(0, |h| h.member_id);
+        vec![
+            endpoint.clone(),
+            format!("{me:x}"),
+            s.version.clone(),
+            human(s.db_size as u64),
+            (s.leader == me).to_string(),
+            s.is_learner.to_string(),
+            s.raft_term.to_string(),
+            s.raft_index.to_string(),
+            s.raft_applied_index.to_string(),
+            s.errors.join(", "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = answers.iter().map(row).collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => {
+            let all: Vec<Value> = answers.iter().map(|(e, s)| json!({"Endpoint": e, "Status": s})).collect();
+            ctx.out.json(&all).await?;
+        }
+        Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
+        Format::Table => {
+            let headings = [
+                "ENDPOINT",
+                "ID",
+                "VERSION",
+                "DB SIZE",
+                "IS LEADER",
+                "IS LEARNER",
+                "RAFT TERM",
+                "RAFT INDEX",
+                "RAFT APPLIED INDEX",
+                "ERRORS",
+            ];
+            page.bytes = table(&headings, &rows).into_bytes();
+        }
+        Format::Fields => {
+            for (endpoint, s) in &answers {
+                page.header(&s.header);
+                page.field("Version", format!("{:?}", s.version));
+                page.field("DBSize", s.db_size);
+                page.field("Leader", s.leader);
+                page.field("IsLearner", s.is_learner);
+                page.field("RaftIndex", s.raft_index);
+                page.field("RaftTerm", s.raft_term);
+                page.field("RaftAppliedIndex", s.raft_applied_index);
+                page.field("Errors", format!("[{}]", s.errors.join(" ")));
+                page.field("Endpoint", format!("{endpoint:?}"));
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await?;
+    failed.map_or(Ok(()), Err)
+}
+
+pub async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let revision = ctx.given.number("rev");
+    let (answers, failed) = each(ctx, async |ctx, endpoint| {
+        let ask = pb::HashKvRequest { revision };
+        let etcd = ctx.member(endpoint).await?;
+        etcd.call::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
+    })
+    .await?;
+    let rows: Vec<Vec<String>> = answers.iter().map(|(e, h)| vec![e.clone(), h.hash.to_string()]).collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => {
+            let all: Vec<Value> = answers.iter().map(|(e, h)| json!({"Endpoint": e, "HashKV": h})).collect();
+            ctx.out.json(&all).await?;
+        }
+        Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
+        Format::Table => page.bytes = table(&["ENDPOINT", "HASH"], &rows).into_bytes(),
+        Format::Fields => {
+            for (endpoint, h) in &answers {
+                page.header(&h.header);
+                page.field("Endpoint", format!("{endpoint:?}"));
+                page.field("Hash", h.hash);
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await?;
+    failed.map_or(Ok(()), Err)
+}
+
+struct Health {
+    endpoint: String,
+    took: String,
+    error: String,
+}
+
+/// A linearizable read: only a member that a majority follows can answer it.
+pub async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let mut found = Vec::new();
+    for endpoint in ctx.endpoints().await? {
+        let start = Instant::now();
+        let ask = pb::RangeRequest { key: "health".into(), ..Default::default() };
+        let asked = match ctx.member(&endpoint).await {
+            Ok(etcd) => etcd.range(ask).await.map(drop),
+            Err(fail) => Err(fail),
+        };
+        let error = asked.err().map(|f| f.text).unwrap_or_default();
+        found.push(Health { endpoint, took: format!("{:?}", start.elapsed()), error });
+    }
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .map(|h| vec![h.endpoint.clone(), h.error.is_empty().to_string(), h.took.clone(), h.error.clone()])
+        .collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => {
+            let one = |h: &Health| {
+                let mut one = json!({"endpoint": h.endpoint, "health": h.error.is_empty(), "took": h.took});
+                if !h.error.is_empty() {
+                    one["error"] = json!(h.error);
+                }
+                one
+            };
+            ctx.out.json(&found.iter().map(one).collect::<Vec<_>>()).await?;
+        }
+        Format::Simple => {
+            for h in &found {
+                page.line(match h.error.is_empty() {
+                    true => format!(
+                        "{} is healthy: successfully committed proposal: took = {}",
+                        h.endpoint, h.took
+                    ),
+                    false => format!("{} is unhealthy: failed to commit proposal: {}", h.endpoint, h.error),
+                });
+            }
+        }
+        Format::Table => page.bytes = table(&["ENDPOINT", "HEALTH", "TOOK", "ERROR"], &rows).into_bytes(),
+        Format::Fields => {
+            for h in &found {
+                page.field("Endpoint", format!("{:?}", h.endpoint));
+                page.field("Health", h.error.is_empty());
+                page.field("Took", &h.took);
+                page.field("Error", &h.error);
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await?;
+    match found.iter().all(|h| h.error.is_empty()) {
+        true => Ok(()),
+        false => Err(Fail::new(FAILED, "unhealthy cluster")),
+    }
+}

@@ -1,0 +1,217 @@
+//! The one table of verbs and flags.
+
+use super::cmd::{keys, lease, lock, maintenance, member, txn, watch};
+use super::ctx::{Ctx, Fail};
+use futures::future::LocalBoxFuture;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Switch,
+    Text,
+    Number,
+}
+
+pub struct Flag {
+    pub name: &'static str,
+    pub short: Option<char>,
+    pub kind: Kind,
+    pub default: &'static str,
+    pub help: &'static str,
+}
+
+type Run = for<'a, 'io> fn(&'a mut Ctx<'io>) -> LocalBoxFuture<'a, Result<(), Fail>>;
+
+pub struct Verb {
+    /// `lease grant`
+    pub name: &'static str,
+    /// What stands behind it.
+    pub usage: &'static str,
+    pub help: &'static str,
+    pub flags: &'static [Flag],
+    pub run: Run,
+    /// Ends what it has begun when it is interrupted.
+    pub tidies: bool,
+}
+
+const fn switch(name: &'static str, help: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::Switch, default: "false", help }
+}
+const fn text(name: &'static str, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::Text, default, help }
+}
+const fn number(name: &'static str, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, short: None, kind: Kind::Number, default, help }
+}
+const fn short(flag: Flag, short: char) -> Flag {
+    Flag { short: Some(short), ..flag }
+}
+macro_rules! verb {
+    ($name:literal, $usage:literal, $help:literal, [$($flag:expr),* $(,)?], $run:path $(, $tidies:ident)?) => {
+        Verb {
+            name: $name,
+            usage: $usage,
+            help: $help,
+            flags: &[$($flag),*],
+            run: |ctx| Box::pin($run(ctx)),
+            tidies: false $(|| stringify!($tidies).len() > 0)?,
+        }
+    };
+}
+
+const PREFIX: Flag = switch("prefix", "every key that begins with KEY");
+const FROM_KEY: Flag = switch("from-key", "every key from KEY on, in byte order");
+const PREV_KV: Flag = switch("prev-kv", "show what the key was before");
+const CLUSTER: Flag = switch("cluster", "ask every member that the cluster lists");
+
+/// Flags of every verb.
+pub const GLOBAL: &[Flag] = &[
+    text("endpoints", "", "where the members listen, separated by commas"),
+    text("cacert", "", "file with the authority of the servers' certificates"),
+    text("cert", "", "file with our certificate"),
+    text("key", "", "file with our certificate's key"),
+    short(text("write-out", "simple", "format of answers: simple, json, fields or table"), 'w'),
+    switch("hex", "print bytes in hexadecimal"),
+    text("command-timeout", "5s", "longest wait for an answer"),
+    text("dial-timeout", "2s", "longest wait for a connection"),
+    switch("insecure-skip-tls-verify", "not supported: a certificate that cannot be checked is refused"),
+    switch("insecure-transport", "accepted: an endpoint's scheme decides"),
+    switch("debug", "accepted and ignored"),
+    short(switch("help", "this text"), 'h'),
+];
+
+pub const VERBS: &[Verb] = &[
+    verb!("alarm disarm", "", "End every alarm", [], maintenance::disarm),
+    verb!("alarm list", "", "Show the alarms in force", [], maintenance::alarms),
+    verb!(
+        "compaction",
+        "<revision>",
+        "Forget the history before a revision",
+        [switch("physical", "answer when the space is free")],
+        maintenance::compaction
+    ),
+    verb!("defrag", "", "Pack the members' files", [CLUSTER], maintenance::defrag),
+    verb!(
+        "del",
+        "<key> [range_end]",
+        "Delete a key or a range of keys",
+        [PREFIX, FROM_KEY, PREV_KV],
+        keys::del
+    ),
+    verb!(
+        "elect",
+        "<election-name> [proposal]",
+        "Take part in an election, or watch one",
+        [short(switch("listen", "watch only"), 'l')],
+        lock::elect,
+        tidies
+    ),
+    verb!(
+        "endpoint hashkv",
+        "",
+        "Show the checksum of each member's history",
+        [CLUSTER, number("rev", "0", "last revision that counts; 0 is now")],
+        member::hashkv
+    ),
+    verb!("endpoint health", "", "Ask each endpoint whether it can commit", [CLUSTER], member::health),
+    verb!("endpoint status", "", "Show what each endpoint says of itself", [CLUSTER], member::status),
+    verb!(
+        "get",
+        "<key> [range_end]",
+        "Show a key or a range of keys",
+        [
+            text("consistency", "l", "l: what everybody agreed on; s: what this member knows"),
+            text("order", "", "ASCEND or DESCEND"),
+            text("sort-by", "", "CREATE, KEY, MODIFY, VALUE or VERSION"),
+            number("limit", "0", "show at most so many; 0 is all"),
+            PREFIX,
+            FROM_KEY,
+            number("rev", "0", "as it was at this revision; 0 is now"),
+            switch("keys-only", "leave the values out"),
+            switch("print-value-only", "leave the keys out (format simple)"),
+            switch("count-only", "only say how many there are (as newer versions can)"),
+        ],
+        keys::get
+    ),
+    verb!("lease grant", "<ttl>", "Make a lease of so many seconds", [], lease::grant),
+    verb!(
+        "lease keep-alive",
+        "<leaseID>",
+        "Renew a lease until you are stopped",
+        [switch("once", "renew it once")],
+        lease::keep_alive
+    ),
+    verb!("lease list", "", "Show all leases", [], lease::list),
+    verb!("lease revoke", "<leaseID>", "End a lease and its keys", [], lease::revoke),
+    verb!(
+        "lease timetolive",
+        "<leaseID>",
+        "Show how long a lease still has",
+        [switch("keys", "and what hangs on it")],
+        lease::time_to_live
+    ),
+    verb!(
+        "lock",
+        "<lockname> [exec-command arg1 arg2 ...]",
+        "Hold a lock, or run a command while holding it",
+        [number("ttl", "10", "seconds after which the lock of one who died is free")],
+        lock::lock,
+        tidies
+    ),
+    verb!("member list", "", "Show the members of the cluster", [], member::list),
+    verb!("move-leader", "<transferee-member-id>", "Let another member lead", [], maintenance::move_leader),
+    verb!(
+        "put",
+        "<key> <value>",
+        "Set a key; without a value it comes from standard input",
+        [
+            text("lease", "0", "hang it on this lease (hexadecimal)"),
+            PREV_KV,
+            switch("ignore-value", "keep the value it has"),
+            switch("ignore-lease", "keep the lease it has"),
+        ],
+        keys::put
+    ),
+    verb!("snapshot save", "<filename>", "Save the whole store as a database file", [], maintenance::save),
+    verb!(
+        "snapshot status",
+        "<filename>",
+        "Show what is in a database file",
+        [],
+        maintenance::snapshot_status
+    ),
+    verb!(
+        "txn",
+        "",
+        "Compare, then do one of two things, all at one revision; read from standard input",
+        [short(switch("interactive", "say what is to be typed"), 'i')],
+        txn::txn
+    ),
+    verb!("version", "", "Show the version", [], maintenance::version),
+    verb!(
+        "watch",
+        "<key> [range_end] [--] [exec-command arg1 arg2 ...]",
+        "Show changes as they happen",
+        [
+            PREFIX,
+            PREV_KV,
+            number("rev", "0", "from this revision on; 0 is from now on"),
+            short(switch("interactive", "not supported: one watch a command"), 'i'),
+        ],
+        watch::watch
+    ),
+];
+
+/// Verbs of etcdctl that are not here, and why.
+pub const ABSENT: &[(&str, &str)] = &[
+    ("auth", "this store has no users and roles"),
+    ("check", "load tests are not built in"),
+    ("make-mirror", "mirrors are not built in"),
+    ("member add", "members follow the cluster's control-plane nodes"),
+    ("member promote", "members follow the cluster's control-plane nodes"),
+    ("member remove", "members follow the cluster's control-plane nodes"),
+    ("member update", "members follow the cluster's control-plane nodes"),
+    ("migrate", "there was never a v2 store here"),
+    ("role", "this store has no users and roles"),
+    ("snapshot restore", "use etcd's own etcdctl or etcdutl: the file has etcd's format"),
+    ("user", "this store has no users and roles"),
+];

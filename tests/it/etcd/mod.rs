@@ -1,0 +1,5 @@
+//! The store beside the real etcd.
+
+mod compare;
+mod ops;
+mod pair;

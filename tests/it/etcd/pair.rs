@@ -1,0 +1,116 @@
+//! A member of ours and a real etcd, both new, with a client each.
+
+use super::super::support::skip;
+use ropewalk::etcd::grpc::client::{Channel, Endpoint};
+use ropewalk::etcd::{Config, Server, grpc, member_id, pb};
+use ropewalk::pki::{Ca, Subject, client_config, mutual_server_config};
+use ropewalk::rng::Rng;
+use ropewalk::tap::Tap;
+use ropewalk::task::Crew;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+
+/// A program on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_file())
+}
+
+pub struct Ours {
+    pub client: Channel,
+    pub port: u16,
+    /// Of the authority and of a client: `ca.crt`, `client.crt`, `client.key`.
+    pub files: PathBuf,
+    pub server: Server,
+    crew: Crew,
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.crew.kill();
+        self.server.kill();
+    }
+}
+
+impl Ours {
+    pub async fn start(dir: &Path) -> Ours {
+        let ca = Ca::load_or_create(dir, "etcd-ca").unwrap();
+        let member = ca.issue(&Subject::server("one", &["127.0.0.1", "localhost"])).unwrap();
+        let client = ca.issue(&Subject::client("client", "")).unwrap();
+        std::fs::write(dir.join("client.crt"), &client.cert_pem).unwrap();
+        std::fs::write(dir.join("client.key"), &client.key_pem).unwrap();
+        let config = Config::new("one", dir.join("data"), Tap::new(), Rng::seeded(1));
+        let server = Server::start(config).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let crew = Crew::new("etcd");
+        let me = pb::Member {
+            id: member_id("one"),
+            name: "one".into(),
+            peer_urls: vec!["http://localhost:2380".into()],
+            client_urls: vec![format!("https://127.0.0.1:{port}")],
+            is_learner: false,
+        };
+        let (_, members) = tokio::sync::watch::channel(vec![me]);
+        let face = grpc::Face::new(&server, "test", members, &crew);
+        let tls = mutual_server_config(&member, ca.pem()).unwrap();
+        crew.spawn(grpc::serve(face, listener, tls));
+        let tls = client_config(Some(&client), ca.pem(), &["h2"]).unwrap();
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
+        let client = Channel::connect(&endpoint, Some(tls)).await.unwrap();
+        Ours { client, port, files: dir.into(), server, crew }
+    }
+}
+
+pub struct Real {
+    pub client: Channel,
+    pub port: u16,
+    child: Child,
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Real {
+    /// `None`, with a word, on a machine without etcd.
+    pub async fn start(dir: &Path) -> Option<Real> {
+        let Some(program) = on_path("etcd") else {
+            skip("there is no etcd on PATH to compare with");
+            return None;
+        };
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port, peer) = (free(), free());
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let child = Command::new(program)
+            .args(["--name", "one", "--log-level", "error", "--unsafe-no-fsync", "--data-dir"])
+            .arg(dir.join("real"))
+            .args(["--listen-client-urls", &url(port), "--advertise-client-urls", &url(port)])
+            .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
+            .args(["--initial-cluster", &format!("one={}", url(peer))])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            // It listens before it has a leader; a linearizable read waits for that.
+            if let Ok(client) = Channel::connect(&endpoint, None).await {
+                let read = pb::RangeRequest { key: "ready".into(), ..Default::default() };
+                let answer = client.unary::<_, pb::RangeResponse>("/etcdserverpb.KV/Range", read).await;
+                if answer.is_ok() {
+                    return Some(Real { client, port, child });
+                }
+            }
+            assert!(Instant::now() < deadline, "etcd does not answer on port {port}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
