@@ -6,6 +6,8 @@ use crate::cluster::home::Home;
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Error, Place, Spec, wipe};
 use crate::ui::repl::{self, Options};
+use crate::ui::settings;
+use crate::ui::texts::Say;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -234,7 +236,9 @@ pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
 }
 
 pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
-    let place = Home::find()?.cluster(name)?;
+    let home = Home::find()?;
+    let lang = settings::language(None, &home);
+    let place = home.cluster(name)?;
     let mut control = Control::connect(&place).await?;
     match fault {
         Fault::Kill { target } => {
@@ -244,7 +248,7 @@ pub async fn fault(name: &str, fault: Fault) -> anyhow::Result<i32> {
             };
             let answer = control.ask(&Ask::Kill { component, node }).await?;
             for killed in answer["killed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                println!("killed {killed}");
+                println!("{}", lang.say(Say::Killed, &[killed]));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::guest::Guest;
 use super::ready::Progress;
+use super::trouble::Trouble;
 use super::undo::Past;
 use super::world::World;
 use super::{Error, Place};
@@ -66,6 +67,8 @@ pub enum Trace {
 pub enum Reply {
     Ok(Value),
     Error(String),
+    /// A refusal that has its sentence in every language.
+    Trouble(Trouble),
 }
 
 pub struct Server {
@@ -197,11 +200,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                 .collect();
             if nodes.is_empty() {
                 let known: Vec<String> = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
-                return Reply::Error(format!(
-                    "there is no node {:?}; there are {}",
-                    node.unwrap_or_default(),
-                    known.join(", ")
-                ));
+                return Reply::Trouble(Trouble::NoSuchNode { node: node.unwrap_or_default(), known });
             }
             let mut killed = Vec::new();
             for node in nodes {
@@ -217,10 +216,13 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                 }
             }
             match killed.is_empty() {
-                true => Reply::Error(format!(
-                    "{component:?} does not run there; components are kubelet, {}",
-                    super::components::ALL.join(", ")
-                )),
+                true => {
+                    let known = std::iter::once("kubelet").chain(super::components::ALL.iter().copied());
+                    Reply::Trouble(Trouble::NoSuchComponent {
+                        component,
+                        known: known.map(String::from).collect(),
+                    })
+                }
                 false => Reply::Ok(json!({"killed": killed})),
             }
         }
@@ -231,9 +233,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                     let kubectl =
                         |r: &&Arc<tap::Record>| r.request.as_ref().is_some_and(|q| !q.session.is_empty());
                     let Some(last) = records.iter().rev().find(kubectl) else {
-                        return Reply::Error(
-                            "no command has been traced yet; run a kubectl command first".into(),
-                        );
+                        return Reply::Trouble(Trouble::NothingTraced);
                     };
                     let session = last.request.as_ref().map(|q| q.session.clone()).unwrap_or_default();
                     let ids: Vec<String> = records
@@ -299,6 +299,7 @@ impl Control {
             Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {
                 Ok(Reply::Ok(value)) => Ok(Some(value)),
                 Ok(Reply::Error(text)) => Err(Error::Told(text)),
+                Ok(Reply::Trouble(trouble)) => Err(Error::Trouble(trouble)),
                 Err(error) => Err(Error::Control(format!("not an answer: {error}"))),
             },
             Ok(None) | Err(_) => Ok(None),

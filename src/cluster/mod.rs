@@ -31,6 +31,7 @@ mod manifests;
 mod node;
 mod ready;
 pub mod spec;
+mod trouble;
 pub mod undo;
 pub mod wipe;
 mod world;
@@ -42,6 +43,8 @@ pub use spec::Spec;
 pub fn version() -> String {
     format!("v1.35.0+ropewalk{}", env!("CARGO_PKG_VERSION"))
 }
+
+pub use trouble::Trouble;
 
 /// What went wrong, why, and what to try: for people.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,8 @@ pub enum Error {
     /// What the other process said, in its own words.
     #[error("{0}")]
     Told(String),
+    #[error("{0}")]
+    Trouble(Trouble),
     #[error(transparent)]
     Pki(#[from] crate::pki::Error),
     #[error(transparent)]

@@ -49,6 +49,9 @@ use std::sync::Arc;
 /// The user under whom lessons are set up and judged. What it does is never taken for the learner's doing.
 pub const TEACHER: &str = "teacher";
 
+/// The user under whom the learner acts.
+pub const LEARNER: &str = "learner";
+
 /// What keeps the engine from its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -29,8 +29,8 @@ texts! {
          kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
     WelcomePane:
-        "Type kubectl commands here, e.g. `kubectl get nodes`. F1 shows the keys.",
-        "여기에 `kubectl get nodes` 같은 명령을 입력하십시오. 도움말은 F1입니다.";
+        "Your shell: type answers, kubectl commands, or `hint`. F1 shows the keys.",
+        "여기는 셸입니다. 답, kubectl 명령, `hint`를 입력하십시오. 도움말은 F1입니다.";
     Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
@@ -83,6 +83,11 @@ texts! {
     WhenIsThat:
         "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
         "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
+    Killed: "killed {}", "강제 종료했습니다: {}";
+    // -- usage of words of this place
+    UsageMissing: "something is missing after `{}`", "`{}` 뒤에 무언가가 빠졌습니다";
+    UsageUnknown: "`{}` does not take `{}`", "`{}` 명령은 `{}` 값을 받지 않습니다";
+    UsageWrong: "`{}` was not understood", "`{}` 명령을 알아듣지 못했습니다";
     // -- words
     LangIs: "The language is {}. Change it with `lang en` or `lang ko`.", "현재 언어는 {}입니다. `lang en` 또는 `lang ko`로 바꿀 수 있습니다.";
     LangSet: "Ropewalk speaks English from now on.", "이제부터 한국어로 안내합니다.";
@@ -105,9 +110,10 @@ texts! {
     LessonAlso: "Another way:", "다른 방법:";
     LessonNext: "`next` goes on.", "`next`로 계속합니다.";
     LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
-    LessonFinishedAll: "This was the last lesson. `lesson` lists them all as a reference.", "마지막 강의를 마쳤습니다. `lesson`으로 언제든 다시 찾아볼 수 있습니다.";
+    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있습니다.";
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
+    LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
     LessonNotYet: "Not yet:", "아직:";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
