@@ -147,7 +147,7 @@ async fn show(
         (None, false) => open,
         (Some(id), false) => {
             let Some(lab) = labs.get(&id) else {
-                eprintln!("ropewalk: there is no lab {id:?}; `ropewalk lab list` shows them");
+                eprintln!("ropewalk: {}", paper.lang.say(Say::NoSuchLab, &[&id]));
                 return Ok(1);
             };
             sheet(lab, seed.unwrap_or(1), tag(paper.lang))

@@ -5,11 +5,14 @@ use crate::cluster::control::{Ask, Control, Trace};
 use crate::cluster::home::Home;
 use crate::tap::Record;
 use crate::ui::prose::{self, Span};
+use crate::ui::settings;
 use crate::ui::terminal;
+use crate::ui::texts::Say;
 use std::io::IsTerminal;
 
 pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
-    let place = Home::find()?.cluster(name)?;
+    let home = Home::find()?;
+    let place = home.cluster(name)?;
     let mut control = Control::connect(&place).await?;
     let answer = control.ask(&Ask::Trace { what: parse(&what) }).await?;
     if output == Some(Picture::Json) {
@@ -19,6 +22,9 @@ pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow:
     let records: Vec<Record> = serde_json::from_value(answer)?;
     match output {
         Some(Picture::Svg) => print!("{}", svg(&records)),
+        _ if rows(&records).is_empty() => {
+            println!("{}", settings::language(None, &home).say(Say::NothingTraced, &[]))
+        }
         _ => print!("{}", if room() < WIDE { stacked(&records, room()) } else { table(&records) }),
     }
     Ok(if records.is_empty() { 1 } else { 0 })
@@ -98,9 +104,6 @@ fn rows(records: &[Record]) -> Vec<Row> {
 
 /// One line a hop: when it ended, who, to which object, what and how long.
 pub fn table(records: &[Record]) -> String {
-    if records.is_empty() {
-        return "nothing was recorded\n".into();
-    }
     let line = |r: &Row| format!("{:>8.1} ms  {:<36} {:<52} {}\n", r.to, r.who, r.object, r.what);
     rows(records).iter().map(line).collect()
 }
@@ -126,7 +129,7 @@ fn stacked(records: &[Record], width: usize) -> String {
         let laid = prose::wrap(&[text], width.saturating_sub(INDENT.len() + 1).max(20));
         out.push_str(&prose::print(&laid, INDENT, false));
     }
-    if out.is_empty() { table(records) } else { out }
+    out
 }
 
 /// The same as a picture: a bar a hop on one axis of time, for slides and reports. One file, no script, readable without colour.

@@ -31,10 +31,10 @@ texts! {
     WelcomePane:
         "Your shell: type answers, kubectl commands, or `hint`. F1 shows the keys.",
         "여기는 셸입니다. 답, kubectl 명령, `hint`를 입력하십시오. 도움말은 F1입니다.";
-    Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
+    Stopping: "stopping cluster {} (its data stays)", "{} 클러스터를 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
-        "클러스터 {}은(는) 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
+        "{} 클러스터는 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
     // -- help
     Help:
         "kubectl    kubectl get pods · k get pods · get pods    (all three are the same)\n\
@@ -83,6 +83,8 @@ texts! {
     WhenIsThat:
         "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
         "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
+    NothingTraced: "nothing was recorded of that", "그에 대한 기록이 없습니다";
+    NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";
     // -- usage of words of this place
     UsageMissing: "something is missing after `{}`", "`{}` 뒤에 무언가가 빠졌습니다";
@@ -142,29 +144,29 @@ texts! {
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
     NoMap: "the map is part of the terminal interface", "그림은 터미널 인터페이스에서 볼 수 있습니다";
     NoMapTry: "ropewalk --name {}", "ropewalk --name {}";
-    NoSuchView: "there is no view {}; there are {}", "{}(이)라는 그림은 없습니다. 있는 것: {}";
+    NoSuchView: "there is no view {}; there are {}", "{} 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
-    DidYouMean: "Did you mean `{}`?", "혹시 `{}`을(를) 입력하려고 하셨습니까?";
+    DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",
-        "사용 중인 셸 {}은(는) 한 줄씩 실행할 수 없어서 여기서는 {}을(를) 사용합니다.";
+        "사용 중인 {} 셸은 한 줄씩 실행할 수 없어서 여기서는 {} 셸을 사용합니다.";
     PlainShell:
         "Your shell did not get through its start files; it runs without them here.",
         "셸이 시작 파일을 끝까지 읽지 못해서 여기서는 시작 파일 없이 실행합니다.";
     ShellEnded:
         "The shell ended with code {}; the next line gets a new one.",
-        "셸이 코드 {}(으)로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
+        "셸이 종료 코드 {}번으로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
-    ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하십시오. {}이(가) 제대로 동작합니까?";
-    ClusterEnded: "cluster {} has ended", "클러스터 {}이(가) 종료되었습니다";
+    ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하십시오. {} 셸이 제대로 동작합니까?";
+    ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";
     ClusterEndedWhy:
         "it was stopped from elsewhere, or its processes died; its log:\n       {}",
         "다른 곳에서 멈추었거나 프로세스가 죽었습니다. 로그 파일:\n       {}";
     ClusterEndedTry:
         "ropewalk up --name {} --detach --wait\n       starts it again here; no acknowledged data is lost",
         "ropewalk up --name {} --detach --wait\n       여기서 다시 시작합니다. 저장된 데이터는 남아 있습니다";
-    ClusterBack: "Cluster {} is back.", "클러스터 {}이(가) 다시 실행 중입니다.";
-    BadExit: "exit: {} is not a number from 0 to 255", "exit: {}은(는) 0에서 255 사이의 숫자가 아닙니다";
+    ClusterBack: "Cluster {} is back.", "{} 클러스터가 다시 실행 중입니다.";
+    BadExit: "exit: {} is not a number from 0 to 255", "exit: {} 값은 0에서 255 사이의 숫자가 아닙니다";
     Unreadable: "the line cannot be run: {}", "이 줄을 실행할 수 없습니다: {}";
     }
 }
