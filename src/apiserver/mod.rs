@@ -56,6 +56,7 @@ mod write;
 
 pub use authn::ISSUER;
 pub use http::{Answer, Body};
+pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO};
 pub use services::Cidr;
 pub use user::User;
 

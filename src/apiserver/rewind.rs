@@ -250,9 +250,11 @@ struct Asked {
     revision: Option<Revision>,
 }
 
-fn conflict(message: &str) -> Status {
-    Status::new(409, "Conflict", message)
-}
+/// Reasons of refusals, for callers that tell them in their own words.
+pub const NOTHING_TO_UNDO: &str = "NothingToUndo";
+pub const NOTHING_TO_REDO: &str = "NothingToRedo";
+pub const FEWER_STEPS: &str = "FewerSteps";
+pub const NO_SUCH_REVISION: &str = "NoSuchRevision";
 
 /// Answers `/ropewalk/v1/…`.
 pub async fn serve(
@@ -288,18 +290,22 @@ pub async fn serve(
         "undo" => {
             let count = asked.count.unwrap_or(1);
             if count == 0 || count > done.len() {
-                let message = match done.len() {
-                    0 => "there is nothing to undo".to_string(),
-                    n => format!("{count} steps cannot be undone: there are {n}"),
-                };
-                return Err(conflict(&message));
+                return Err(match done.len() {
+                    0 => Status::new(409, NOTHING_TO_UNDO, "there is nothing to undo"),
+                    n => {
+                        let message = format!("{count} steps cannot be undone: there are {n}");
+                        Status::new(409, FEWER_STEPS, &message)
+                    }
+                });
             }
             let gone: Vec<Step> = done.iter().rev().take(count).cloned().collect();
             let to = gone.last().map_or(0, |s| s.first - 1);
             Journey { to, steps: gone, undone, verb: "undo" }
         }
         "redo" => {
-            let Some(last) = undone.pop() else { return Err(conflict("there is nothing to redo")) };
+            let Some(last) = undone.pop() else {
+                return Err(Status::new(409, NOTHING_TO_REDO, "there is nothing to redo"));
+            };
             let again = last.steps.iter().rev().filter_map(|id| steps.find(id)).collect();
             Journey { to: last.before, steps: again, undone, verb: "redo" }
         }
@@ -307,10 +313,10 @@ pub async fn serve(
             let current = state.kv.revision();
             let to = asked.revision.unwrap_or_default();
             if to < 1 || to > current {
-                return Err(Status::bad_request(format!(
-                    "revision {to} is none of this cluster's: they go from {} to {current}",
-                    state.kv.compacted().max(1)
-                )));
+                let oldest = state.kv.compacted().max(1);
+                let message =
+                    format!("revision {to} is none of this cluster's: they go from {oldest} to {current}");
+                return Err(Status::new(400, NO_SUCH_REVISION, &message));
             }
             let gone = done.iter().rev().filter(|s| s.first > to).cloned().collect();
             Journey { to, steps: gone, undone, verb: "rewind" }

@@ -8,7 +8,10 @@ use crate::cluster::home::Home;
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Error, Place, Spec, wipe};
 use crate::etcdctl::Preset;
+use crate::lang::Lang;
 use crate::ui::repl::{self, Options};
+use crate::ui::settings;
+use crate::ui::texts::Say;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -283,7 +286,9 @@ async fn store(place: &Place) -> Option<Preset> {
 }
 
 pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
-    let place = Home::find()?.cluster(name)?;
+    let home = Home::find()?;
+    let lang = settings::language(None, &home);
+    let place = home.cluster(name)?;
     let mut control = Control::connect(&place).await?;
     let mut output = None;
     let fault = match fault {
@@ -312,33 +317,37 @@ pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
     match fault {
         Fault::Kill { .. } => {
             for killed in answer["killed"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                println!("killed {killed}");
+                println!("{}", lang.say(Say::Killed, &[killed]));
             }
         }
-        Fault::List => list_faults(&answer["faults"], output)?,
-        Fault::Cut { a, b } => println!("cut {a} from {b}; `ropewalk fault heal` mends it"),
-        Fault::Slow { a, b, millis } => println!("{a} and {b} send {millis} ms late"),
-        Fault::Loss { a, b, percent } => println!("{percent} % of the packets between {a} and {b} are lost"),
-        Fault::Heal => println!("every link is whole"),
-        Fault::Node { node, act: Act::Start } => println!("{node} starts"),
+        Fault::List => list_faults(&answer["faults"], output, lang)?,
+        Fault::Cut { a, b } => println!("{}", lang.say(Say::LinkCut, &[&a, &b])),
+        Fault::Slow { a, b, millis } => {
+            println!("{}", lang.say(Say::LinkSlow, &[&a, &b, &millis.to_string()]))
+        }
+        Fault::Loss { a, b, percent } => {
+            println!("{}", lang.say(Say::LinkLossy, &[&a, &b, &percent.to_string()]))
+        }
+        Fault::Heal => println!("{}", lang.say(Say::LinksWhole, &[])),
+        Fault::Node { node, act: Act::Start } => println!("{}", lang.say(Say::NodeStarts, &[&node])),
         Fault::Node { node, .. } => {
-            println!("{node} is off; `ropewalk fault node start {node}` starts it");
+            println!("{}", lang.say(Say::NodeIsOff, &[&node, &node]));
             if answer["onlyControlPlane"] == true {
-                println!("it was the only control plane: pods run on, and nobody answers kubectl");
+                println!("{}", lang.say(Say::NobodyAnswers, &[]));
             }
         }
     }
     Ok(0)
 }
 
-fn list_faults(faults: &Value, output: Option<Output>) -> anyhow::Result<()> {
+fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Result<()> {
     if output == Some(Output::Json) {
         println!("{}", serde_json::to_string_pretty(faults)?);
         return Ok(());
     }
     let faults: Vec<Broken> = serde_json::from_value(faults.clone())?;
     if faults.is_empty() {
-        println!("nothing is broken");
+        println!("{}", lang.say(Say::NothingBroken, &[]));
     }
     for broken in faults {
         let amount = match (broken.fault.as_str(), broken.amount) {

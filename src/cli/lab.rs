@@ -6,7 +6,7 @@ use crate::lab::graded::desk::{entry, sheet};
 use crate::lab::graded::read::{self, Lab, Labs};
 use crate::lab::graded::view::{Ask, Entry, Graded, LabView, Played};
 use crate::lab::graded::{score, seal};
-use crate::ui::lesson::{Paper, reason, tag};
+use crate::ui::lesson::{Paper, tag};
 use crate::ui::texts::{Lang, Say};
 use crate::ui::{lab_proof, labs as front, repl, settings};
 use anyhow::anyhow;
@@ -99,7 +99,7 @@ pub async fn run(
 }
 
 async fn asked<T: serde::de::DeserializeOwned>(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<T> {
-    front::asked(place, lang, ask).await.map_err(|e| anyhow!(reason(&e)))
+    front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }
 
 fn tell<T: serde::Serialize>(
@@ -147,7 +147,7 @@ async fn show(
         (None, false) => open,
         (Some(id), false) => {
             let Some(lab) = labs.get(&id) else {
-                eprintln!("ropewalk: there is no lab {id:?}; `ropewalk lab list` shows them");
+                eprintln!("ropewalk: {}", paper.lang.say(Say::NoSuchLab, &[&id]));
                 return Ok(1);
             };
             sheet(lab, seed.unwrap_or(1), tag(paper.lang))

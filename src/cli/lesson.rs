@@ -155,7 +155,7 @@ async fn show(
 }
 
 async fn check(place: &Place, id: Option<String>, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
-    let view = front::view(place, lang, Ask::Check { id }).await.map_err(|e| anyhow!(front::reason(&e)))?;
+    let view = front::view(place, lang, Ask::Check { id }).await.map_err(|e| anyhow!(e.say(lang)))?;
     match output {
         Some(Output::Json) => println!("{}", serde_json::to_string_pretty(&view)?),
         None => print!("{}", paper(lang).verdict(&view)),
@@ -185,7 +185,7 @@ async fn solve(place: &Place, id: Option<String>, all: bool, lang: Lang) -> anyh
         if view.step + 1 >= view.steps {
             return Ok(0);
         }
-        front::view(place, lang, Ask::Next).await.map_err(|e| anyhow!(front::reason(&e)))?;
+        front::view(place, lang, Ask::Next).await.map_err(|e| anyhow!(e.say(lang)))?;
         id = None;
     }
 }

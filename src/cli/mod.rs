@@ -16,6 +16,7 @@ mod lab;
 mod lesson;
 mod trace;
 mod undo;
+mod usage;
 mod why;
 
 use crate::ui::repl::Options;
@@ -41,7 +42,10 @@ pub fn run(args: Vec<OsString>) -> i32 {
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(error) => {
-            let _ = error.print(); // a closed terminal needs no text
+            match usage::told(&error) {
+                Some(text) => eprintln!("{text}"),
+                None => _ = error.print(), // a closed terminal needs no text
+            }
             return error.exit_code();
         }
     };
@@ -75,7 +79,7 @@ fn finish(result: anyhow::Result<i32>) -> i32 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ropewalk: {error:#}");
+            eprintln!("ropewalk: {}", usage::reason(&error));
             1
         }
     }

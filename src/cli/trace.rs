@@ -4,9 +4,15 @@ use super::args::Picture;
 use crate::cluster::control::{Ask, Control, Trace};
 use crate::cluster::home::Home;
 use crate::tap::Record;
+use crate::ui::prose::{self, Span};
+use crate::ui::settings;
+use crate::ui::terminal;
+use crate::ui::texts::Say;
+use std::io::IsTerminal;
 
 pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
-    let place = Home::find()?.cluster(name)?;
+    let home = Home::find()?;
+    let place = home.cluster(name)?;
     let mut control = Control::connect(&place).await?;
     let answer = control.ask(&Ask::Trace { what: parse(&what) }).await?;
     if output == Some(Picture::Json) {
@@ -16,7 +22,10 @@ pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow:
     let records: Vec<Record> = serde_json::from_value(answer)?;
     match output {
         Some(Picture::Svg) => print!("{}", svg(&records)),
-        _ => print!("{}", table(&records)),
+        _ if rows(&records).is_empty() => {
+            println!("{}", settings::language(None, &home).say(Say::NothingTraced, &[]))
+        }
+        _ => print!("{}", if room() < WIDE { stacked(&records, room()) } else { table(&records) }),
     }
     Ok(if records.is_empty() { 1 } else { 0 })
 }
@@ -95,11 +104,32 @@ fn rows(records: &[Record]) -> Vec<Row> {
 
 /// One line a hop: when it ended, who, to which object, what and how long.
 pub fn table(records: &[Record]) -> String {
-    if records.is_empty() {
-        return "nothing was recorded\n".into();
-    }
     let line = |r: &Row| format!("{:>8.1} ms  {:<36} {:<52} {}\n", r.to, r.who, r.object, r.what);
     rows(records).iter().map(line).collect()
+}
+
+/// A row of the table does not fit into less.
+const WIDE: usize = 130;
+
+/// Columns of the terminal; where there is none, as many as anybody wants.
+pub fn room() -> usize {
+    match std::io::stdout().is_terminal() {
+        true => terminal::size().0.into(),
+        false => usize::MAX,
+    }
+}
+
+/// For a narrow terminal: below each hop what it did, broken between words.
+fn stacked(records: &[Record], width: usize) -> String {
+    const INDENT: &str = "             ";
+    let mut out = String::new();
+    for row in rows(records) {
+        out.push_str(&format!("{:>8.1} ms  {}\n", row.to, row.who));
+        let text = Span { text: format!("{} {}", row.object, row.what), ..Span::default() };
+        let laid = prose::wrap(&[text], width.saturating_sub(INDENT.len() + 1).max(20));
+        out.push_str(&prose::print(&laid, INDENT, false));
+    }
+    out
 }
 
 /// The same as a picture: a bar a hop on one axis of time, for slides and reports. One file, no script, readable without colour.
@@ -230,6 +260,11 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains("admit 0.00, commit 0.00, revision 7, 201 in"), "{text}");
         assert!(lines[1].contains("kubelet worker") && lines[1].contains("start"), "{text}");
+        let narrow = stacked(&records, 60);
+        assert!(
+            narrow.lines().all(|l| l.chars().count() < 60) && narrow.contains("pods/web -n default"),
+            "{narrow}"
+        );
         let picture = svg(&records);
         assert_eq!(picture.matches("<g>").count(), 2, "{picture}");
         assert!(picture.contains("revision 7, 201 in") && picture.ends_with("</svg>\n"), "{picture}");

@@ -4,6 +4,7 @@ use super::args::Output;
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::home::Home;
 use crate::lab::why::{Explanation, Question};
+use crate::ui::prose::{self, Span};
 use crate::ui::settings;
 use crate::ui::texts::{Lang, Say};
 
@@ -25,20 +26,22 @@ pub async fn why(
         return Ok(0);
     }
     let told: Explanation = serde_json::from_value(told)?;
-    print!("{}", text(lang, &told));
+    print!("{}", text(lang, &told, super::trace::room()));
     Ok(i32::from(told.trouble))
 }
 
-fn text(lang: Lang, told: &Explanation) -> String {
+/// Lines are broken between words, and go on as far in as they began.
+fn text(lang: Lang, told: &Explanation, width: usize) -> String {
     let mut out = String::new();
     if !told.about.is_empty() {
         out.push_str(&format!("{}\n", told.about));
     }
-    for line in &told.lines {
-        out.push_str(&format!("  {line}\n"));
-    }
-    for tip in &told.tips {
-        out.push_str(&format!("  {}: {tip}\n", lang.say(Say::Try, &[])));
+    let tips = told.tips.iter().map(|tip| format!("{}: {tip}", lang.say(Say::Try, &[])));
+    for line in told.lines.iter().cloned().chain(tips) {
+        let indent = " ".repeat(2 + line.len() - line.trim_start().len());
+        let span = Span { text: line.trim_start().into(), ..Span::default() };
+        let room = width.saturating_sub(indent.len() + 1).max(20);
+        out.push_str(&prose::print(&prose::wrap(&[span], room), &indent, false));
     }
     out
 }

@@ -3,6 +3,7 @@
 use super::faults::Fault;
 use super::guest::Guest;
 use super::ready::Progress;
+use super::trouble::Trouble;
 use super::undo::Past;
 use super::world::World;
 use super::{Error, Place};
@@ -66,6 +67,17 @@ pub enum Trace {
 pub enum Reply {
     Ok(Value),
     Error(String),
+    /// A refusal that has its sentence in every language.
+    Trouble(Trouble),
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Reply {
+        match error {
+            Error::Trouble(trouble) => Reply::Trouble(trouble),
+            error => Reply::Error(super::chain(&error)),
+        }
+    }
 }
 
 pub struct Server {
@@ -195,7 +207,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
         Ask::Past { past } => super::undo::ask(world, past).await,
         Ask::Fault { fault } => match super::faults::act(world, fault).await {
             Ok(done) => Reply::Ok(done),
-            Err(text) => Reply::Error(text),
+            Err(error) => error.into(),
         },
         Ask::Trace { what } => {
             let records = world.tap.since(0);
@@ -205,9 +217,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                         r.request.as_ref().is_some_and(|q| tap::is_person(&q.user) && !q.session.is_empty())
                     };
                     let Some(last) = records.iter().rev().find(kubectl) else {
-                        return Reply::Error(
-                            "no command has been traced yet; run a kubectl command first".into(),
-                        );
+                        return Reply::Trouble(Trouble::NothingTraced);
                     };
                     let session = last.request.as_ref().map(|q| q.session.clone()).unwrap_or_default();
                     let ids: Vec<String> = records
@@ -273,6 +283,7 @@ impl Control {
             Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {
                 Ok(Reply::Ok(value)) => Ok(Some(value)),
                 Ok(Reply::Error(text)) => Err(Error::Told(text)),
+                Ok(Reply::Trouble(trouble)) => Err(Error::Trouble(trouble)),
                 Err(error) => Err(Error::Control(format!("not an answer: {error}"))),
             },
             Ok(None) | Err(_) => Ok(None),

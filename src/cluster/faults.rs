@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::world::World;
-use super::{boot, chain, components};
+use super::{Error, Trouble, boot, chain, components};
 use crate::clock::{self, Timestamp};
 use crate::cri::{ContainerState, Runtime, SandboxState};
 use crate::tap::Record;
@@ -123,23 +123,23 @@ impl Faults {
 }
 
 /// Does it. An error is for people.
-pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, String> {
+pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
     let told = json!(&fault);
     let answer = match fault {
         Fault::List => return Ok(json!({ "faults": world.faults.list() })),
         Fault::Kill { component, node } => kill(world, &component, node.as_deref())?,
         Fault::Cut { a, b } => {
             let (one, other) = pair(world, &a, &b)?;
-            world.fabric.lose(one, other, 100.0).await.map_err(|e| chain(&e))?;
+            world.fabric.lose(one, other, 100.0).await?;
             world.faults.note("cut", &[&a, &b], None);
             json!({ "cut": [a, b] })
         }
         Fault::Loss { a, b, percent } => {
             if !(0.0..=100.0).contains(&percent) {
-                return Err(format!("{percent} is not a share in percent; write a number from 0 to 100"));
+                return Err(Trouble::NotAShare { percent: percent.to_string() }.into());
             }
             let (one, other) = pair(world, &a, &b)?;
-            world.fabric.lose(one, other, percent).await.map_err(|e| chain(&e))?;
+            world.fabric.lose(one, other, percent).await?;
             world.faults.note("loss", &[&a, &b], Some(percent));
             json!({ "loss": [a, b], "percent": percent })
         }
@@ -147,15 +147,13 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, String> {
             let (one, other) = pair(world, &a, &b)?;
             for node in [one, other] {
                 let slowed = world.fabric.slow(node, Duration::from_millis(millis)).await;
-                slowed.map_err(|e| {
-                    format!("{}; this needs the kernel's netem: try `sudo modprobe sch_netem`", chain(&e))
-                })?;
+                slowed.map_err(|e| Trouble::NoNetem { why: chain(&e) })?;
             }
             world.faults.note("slow", &[&a, &b], Some(millis as f64));
             json!({ "slow": [a, b], "millis": millis })
         }
         Fault::Heal => {
-            world.fabric.heal().await.map_err(|e| chain(&e))?;
+            world.fabric.heal().await?;
             let mut all = world.faults.all();
             let before = all.len();
             all.retain(|b| matches!(b.fault.as_str(), "stopped" | "crashed"));
@@ -167,22 +165,22 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, String> {
     Ok(answer)
 }
 
-fn named(world: &World, name: &str) -> Result<Arc<Node>, String> {
+fn named(world: &World, name: &str) -> Result<Arc<Node>, Error> {
     world.node(name).ok_or_else(|| {
-        let known: Vec<String> = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
-        format!("there is no node {name:?}; there are {}", known.join(", "))
+        let known = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
+        Trouble::NoSuchNode { node: name.into(), known }.into()
     })
 }
 
-fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), String> {
+fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
     let (one, other) = (named(world, a)?, named(world, b)?);
     match one.spec.index == other.spec.index {
-        true => Err(format!("{a} has no link to itself; name two nodes")),
+        true => Err(Trouble::OneNode { node: a.into() }.into()),
         false => Ok((one.spec.index, other.spec.index)),
     }
 }
 
-fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, String> {
+fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Error> {
     let nodes = match node {
         Some(name) => vec![named(world, name)?],
         None => world.all_nodes(),
@@ -201,37 +199,36 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Str
         }
     }
     match killed.is_empty() {
-        true => Err(format!(
-            "{component:?} does not run there; components are kubelet, {}",
-            components::ALL.join(", ")
-        )),
+        true => {
+            let known = std::iter::once("kubelet").chain(components::ALL.iter().copied());
+            let known = known.map(String::from).collect();
+            Err(Trouble::NoSuchComponent { component: component.into(), known }.into())
+        }
         false => Ok(json!({ "killed": killed })),
     }
 }
 
-async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, String> {
+async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error> {
     let node = named(world, name)?;
     let off = world.faults.is_off(name);
     match (act, off) {
-        (Act::Start, false) => Err(format!("{name} is running")),
+        (Act::Start, false) => Err(Trouble::NodeRuns { node: name.into() }.into()),
         (Act::Start, true) => {
-            world.fabric.plug(node.spec.index, true).await.map_err(|e| chain(&e))?;
-            boot::keep_kubelet(world, &node).map_err(|e| chain(&e))?;
+            world.fabric.plug(node.spec.index, true).await?;
+            boot::keep_kubelet(world, &node)?;
             world.faults.all().retain(|b| b.nodes != [name]);
             Ok(json!({ "started": name }))
         }
-        (Act::Stop | Act::Crash, true) => {
-            Err(format!("{name} is off; `ropewalk fault node start {name}` starts it"))
-        }
+        (Act::Stop | Act::Crash, true) => Err(Trouble::NodeOff { node: name.into() }.into()),
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
             if act == Act::Crash {
                 // The plug first: nobody hears from it again.
-                world.fabric.plug(node.spec.index, false).await.map_err(|e| chain(&e))?;
+                world.fabric.plug(node.spec.index, false).await?;
             }
-            switch_off(&node, act == Act::Stop).await.map_err(|e| chain(&e))?;
+            switch_off(&node, act == Act::Stop).await?;
             if act == Act::Stop {
-                world.fabric.plug(node.spec.index, false).await.map_err(|e| chain(&e))?;
+                world.fabric.plug(node.spec.index, false).await?;
             }
             world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
             Ok(json!({ "off": name, "onlyControlPlane": only }))

@@ -41,7 +41,7 @@ impl Host {
 
     /// What can be undone, and going back. An error is for people.
     pub async fn past(&self, past: Past) -> Result<Value, String> {
-        super::undo::send(&self.world, past).await
+        super::undo::send(&self.world, past).await.map_err(|e| e.say(crate::lang::Lang::En))
     }
 
     /// What the cluster is made of.

@@ -34,6 +34,7 @@ mod node;
 mod peers;
 mod ready;
 pub mod spec;
+mod trouble;
 pub mod undo;
 pub mod wipe;
 mod world;
@@ -45,6 +46,8 @@ pub use spec::Spec;
 pub fn version() -> String {
     format!("v1.35.0+ropewalk{}", env!("CARGO_PKG_VERSION"))
 }
+
+pub use trouble::Trouble;
 
 /// What went wrong, why, and what to try: for people.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,8 @@ pub enum Error {
     /// What the other process said, in its own words.
     #[error("{0}")]
     Told(String),
+    #[error("{0}")]
+    Trouble(#[from] Trouble),
     #[error(transparent)]
     Pki(#[from] crate::pki::Error),
     #[error(transparent)]

@@ -1,7 +1,10 @@
 //! Going back in time, asked on the control socket and done by the API server.
 
+use super::Error;
 use super::control::Reply;
+use super::trouble::Trouble;
 use super::world::World;
+use crate::apiserver as api;
 use crate::clock::Timestamp;
 use crate::tap;
 use serde::{Deserialize, Serialize};
@@ -37,37 +40,52 @@ pub enum Moment {
 pub async fn ask(world: &World, past: Past) -> Reply {
     match send(world, past).await {
         Ok(value) => Reply::Ok(value),
-        Err(text) => Reply::Error(text),
+        Err(error) => error.into(),
     }
 }
 
 /// The same for those who live in this process.
-pub async fn send(world: &World, past: Past) -> Result<Value, String> {
+pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
     let (method, what, body) = match past {
         Past::Steps => ("GET", "steps", Value::Null),
         Past::Undo { count } => ("POST", "undo", json!({ "count": count })),
         Past::Redo => ("POST", "redo", json!({})),
-        Past::Rewind { to } => ("POST", "rewind", json!({"revision": revision(world, &to)?})),
+        Past::Rewind { to } => {
+            ("POST", "rewind", json!({"revision": revision(world, &to).map_err(Error::Trouble)?}))
+        }
     };
+    let asked = body.clone();
     let body = if body.is_null() { vec![] } else { body.to_string().into_bytes() };
     let request = http::Request::builder()
         .method(method)
         .uri(format!("/ropewalk/v1/{what}"))
         .header("content-type", "application/json")
         .body(body)
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| Error::Told(e.to_string()))?;
     let agent = format!("ropewalk/{}", super::version());
-    let client = world
-        .client("", tap::TEACHER, "system:masters", &agent, world.dialer())
-        .map_err(|e| super::chain(&e))?;
+    let client = world.client("", tap::TEACHER, "system:masters", &agent, world.dialer())?;
     client.kube().request::<Value>(request).await.map_err(|error| match error {
-        kube::Error::Api(status) => status.message,
-        other => super::chain(&other),
+        kube::Error::Api(status) => trouble(&status.reason, &asked)
+            .map_or_else(|| Error::Told(status.message.clone()), Error::Trouble),
+        other => Error::Told(super::chain(&other)),
+    })
+}
+
+/// What the API server's reason means for a person who asked this.
+fn trouble(reason: &str, asked: &Value) -> Option<Trouble> {
+    let number = |key: &str| asked[key].as_i64().unwrap_or_default();
+    Some(match reason {
+        api::NOTHING_TO_UNDO => Trouble::NothingToUndo,
+        api::NOTHING_TO_REDO => Trouble::NothingToRedo,
+        api::FEWER_STEPS => Trouble::FewerSteps { asked: number("count").unsigned_abs() as usize },
+        api::NO_SUCH_REVISION => Trouble::NoSuchRevision { revision: number("revision") },
+        "Expired" => Trouble::RevisionGone { revision: number("revision") },
+        _ => return None,
     })
 }
 
 /// The last revision that was committed by then, as far as the tap remembers.
-fn revision(world: &World, moment: &Moment) -> Result<i64, String> {
+fn revision(world: &World, moment: &Moment) -> Result<i64, Trouble> {
     let at = match moment {
         Moment::Revision(revision) => return Ok(*revision),
         Moment::At(at) => *at,
@@ -81,7 +99,5 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, String> {
         .filter_map(|r| r.revision)
         .last();
     let oldest = records.first().map(|r| crate::clock::rfc3339(r.at)).unwrap_or_default();
-    found.map(|r| r as i64).ok_or_else(|| {
-        format!("nothing is remembered from before {oldest}; `rewind REVISION` reaches further back")
-    })
+    found.map(|r| r as i64).ok_or(Trouble::TooLongAgo { oldest })
 }

@@ -184,10 +184,9 @@ fn unknown(word: &str) -> Fail {
     Fail::Text(text)
 }
 
-/// Levenshtein distance, letters' case ignored.
+/// Levenshtein distance, letters' case ignored; of bytes, as kubectl counts them.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) =
-        (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let (a, b) = (a.to_lowercase().into_bytes(), b.to_lowercase().into_bytes());
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut corner = row[0];

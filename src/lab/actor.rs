@@ -276,6 +276,9 @@ impl Actor {
             Ask::Goto { step } => self.goto(&step, lang).await.map(|()| None),
             Ask::Hint => {
                 self.opened(lang)?;
+                if matches!(self.engine.state(), State::Done | State::Solved) {
+                    return Err(words::say(lang, Word::StepDone, &[]));
+                }
                 let any = self.engine.hint();
                 self.save();
                 if any { Ok(None) } else { Err(words::say(lang, Word::NoHint, &[])) }
@@ -338,8 +341,19 @@ impl Actor {
         };
         let optional = lesson.steps[step].optional;
         if self.engine.state() == State::Open && !optional {
-            let next = (step + 2).min(lesson.steps.len());
-            return Err(words::say(lang, Word::NotDone, &[&next.to_string()]));
+            let this = &lesson.steps[step];
+            let answered =
+                self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
+            if let Some(predict) = this.predict.as_ref().filter(|_| !answered) {
+                let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
+                return Err(words::say(lang, Word::AnswerFirst, &[&all.join(", ")]));
+            }
+            let after = || self.engine.library.after(&lesson.id).map(|l| l.id.clone());
+            let next = match lesson.steps.get(step + 1) {
+                Some(_) => (step + 2).to_string(),
+                None => after().unwrap_or_else(|| this.id.clone()),
+            };
+            return Err(words::say(lang, Word::NotDone, &[&next]));
         }
         if step + 1 < lesson.steps.len() {
             self.enter(lesson, step + 1).await;
@@ -377,20 +391,24 @@ impl Actor {
             let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
             return Err(words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")]));
         };
-        let mut notices = Vec::new();
+        let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
         let visited =
             self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
         for at in from.min(to)..to {
             let step = &lesson.steps[at];
             let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
             if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
-                // A refusal may be what the step is about; what needs a shell is left to the learner.
-                let word = match self.teacher.play(&step.solution).await {
-                    Err(Error::Shell { .. }) => Word::NotPlayed,
-                    _ => Word::Played,
-                };
-                notices.push((word, vec![step.solution.join(" · ")]));
+                // A refusal may be what the step is about; what needs a shell is left to the learner, and what comes after it.
+                let played = left.is_empty()
+                    && !matches!(self.teacher.play(&step.solution).await, Err(Error::Shell { .. }));
+                if played { &mut done_for } else { &mut left }.push(step.id.clone());
             }
+        }
+        if !done_for.is_empty() {
+            notices.push((Word::Played, vec![done_for.join(", ")]));
+        }
+        if let Some(first) = left.first().cloned() {
+            notices.push((Word::NotPlayed, vec![left.join(", "), first]));
         }
         if visited && !self.restore(&lesson.id, &lesson.steps[to].id).await {
             notices.push((Word::NoRewind, vec![]));

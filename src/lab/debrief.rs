@@ -9,6 +9,14 @@ use std::sync::Arc;
 /// No debrief is longer.
 const BEATS_MAX: usize = 5;
 
+/// The beat that compares the prediction with what was; a lesson may have its own words for it.
+pub const PREDICTED: &str = "predicted";
+
+/// `a | b`: the first of these beats that has something to tell.
+pub fn alternatives(entry: &str) -> impl Iterator<Item = &str> {
+    entry.split('|').map(str::trim)
+}
+
 /// The sentences of a finished step, in a language. `predicted` is the learner's choice.
 pub fn tell(
     step: &Step,
@@ -21,19 +29,19 @@ pub fn tell(
     let compared = comparison(step, predicted, lang);
     let given = given(step, predicted, lang);
     let mut said = false;
-    for name in &step.debrief {
-        match beats.get(name) {
-            Some(beat) => {
-                said |= name == "predicted";
-                if name != "predicted" || predicted.is_some() {
-                    told.extend(one(beat, facts, &given, lang));
-                }
+    for entry in &step.debrief {
+        for name in alternatives(entry) {
+            let sentence = match beats.get(name) {
+                Some(_) if name == PREDICTED && predicted.is_none() => None,
+                Some(beat) => one(beat, facts, &given, lang),
+                None if name == PREDICTED => compared.clone(),
+                None => None,
+            };
+            said |= name == PREDICTED;
+            if let Some(sentence) = sentence {
+                told.push(sentence);
+                break;
             }
-            None if name == "predicted" => {
-                said = true;
-                told.extend(compared.clone());
-            }
-            None => {}
         }
     }
     told.truncate(BEATS_MAX);

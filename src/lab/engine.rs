@@ -219,7 +219,8 @@ impl Engine {
                 Err(_) => {}
             }
         }
-        open.hints_left = step.hints.len() - shown(&self.progress, &lesson.id, step).min(step.hints.len());
+        let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
+        open.hints_left = fitting(step, seen, &facts).len();
         if let Some(at) = open.done_at {
             let over = now.duration_since(at) >= GROWS;
             save |= self.tell_debrief(&facts);
@@ -282,14 +283,9 @@ impl Engine {
         let Some((open, step)) = self.current() else { return false };
         let (lesson, step) = (open.lesson.clone(), step.clone());
         let seen = self.progress.step(&lesson.id, &step.id).hints.clone();
-        let mut fitting: Vec<_> = step
-            .hints
-            .iter()
-            .filter(|h| !seen.contains(&h.id) && h.when.as_ref().is_none_or(|w| w.holds(&facts)))
-            .collect();
-        fitting.sort_by_key(|h| (h.when.is_none(), h.tier));
-        let rendered =
-            fitting.into_iter().find_map(|hint| Some((hint.id.clone(), render(hint, &lesson, &facts)?)));
+        let rendered = fitting(&step, &seen, &facts)
+            .into_iter()
+            .find_map(|hint| Some((hint.id.clone(), render(hint, &lesson, &facts)?)));
         let Some((id, said)) = rendered else { return false };
         self.progress.step(&lesson.id, &step.id).hints.push(id);
         if let Some(open) = &mut self.open {
@@ -323,8 +319,13 @@ impl Engine {
     }
 }
 
-fn shown(progress: &Progress, lesson: &str, step: &Step) -> usize {
-    progress.look(lesson, &step.id).map_or(0, |p| p.hints.len())
+/// The hints that would be shown now, in their order.
+fn fitting<'a>(step: &'a Step, seen: &[String], facts: &Arc<Facts>) -> Vec<&'a super::format::Hint> {
+    let fits =
+        |h: &&super::format::Hint| !seen.contains(&h.id) && h.when.as_ref().is_none_or(|w| w.holds(facts));
+    let mut all: Vec<_> = step.hints.iter().filter(fits).collect();
+    all.sort_by_key(|h| (h.when.is_none(), h.tier));
+    all
 }
 
 fn render(hint: &super::format::Hint, lesson: &Lesson, facts: &Arc<Facts>) -> Option<BTreeMap<String, Hint>> {

@@ -213,6 +213,8 @@ impl Recorder {
             ("dry_run", Value::Bool(request.is_some_and(|r| r.dry_run))),
             ("request", value::text(request.map_or("", |r| r.id.as_str()))),
             ("session", value::text(request.map_or("", |r| r.session.as_str()))),
+            // For explanations: a check that asked for it would ask for words.
+            ("command", value::text(request.map_or("", |r| r.command.as_str()))),
             ("by", value::text(if solving && learner { "solve" } else { "" })),
         ])
     }

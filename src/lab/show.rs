@@ -131,10 +131,12 @@ impl Engine {
         let because = step.predict.as_ref().and_then(|p| p.because.as_ref());
         let given =
             [("said", cel::value::text("")), ("answer", cel::value::text("")), ("right", true.into())];
-        let told = |name: &String| {
+        let one = |name: &str| {
             let beat = self.library.beats.get(name);
-            name == "predicted" || beat.is_some_and(|b| debrief::one(b, &facts, &given, "en").is_some())
+            name == debrief::PREDICTED
+                || beat.is_some_and(|b| debrief::one(b, &facts, &given, "en").is_some())
         };
+        let told = |entry: &String| debrief::alternatives(entry).any(one);
         Proof {
             because: because.map(|b| b.holds(&facts)),
             hints: step

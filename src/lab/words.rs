@@ -5,14 +5,16 @@ use crate::lang::{Lang, texts};
 texts! {
     pub enum Word {
     Remember: "*Remember: {}*", "*기억하세요: {}*";
-    PredictedRight: "You said “{}”: so it was.", "예측은 “{}”였고, 그대로였습니다.";
-    PredictedWrong: "You said “{}”. It was “{}”.", "예측은 “{}”였지만 실제로는 “{}”입니다.";
+    PredictedRight: "You said “{}”: so it was.", "예측한 답은 “{}”, 실제로도 그랬습니다.";
+    PredictedWrong: "You said “{}”. It was “{}”.", "예측한 답은 “{}”, 실제 답은 “{}”입니다.";
     NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고 `lesson ID`로 여세요";
     NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
-    NotDone: "this step is not done yet: try `hint`, or go on with `goto {}`", "이 단계가 아직 끝나지 않았습니다. `hint`를 쓰거나 `goto {}`(으)로 넘어갈 수 있습니다";
+    NotDone: "this step is not done yet: try `hint`, or go on with `goto {}`", "이 단계가 아직 끝나지 않았습니다. `hint`를 쓰거나 `goto {}` 명령으로 넘어갈 수 있습니다";
+    AnswerFirst: "first answer the question: type {}", "먼저 질문에 답하세요. {} 중 하나를 입력하면 됩니다";
     FirstStep: "this is the first step", "첫 단계입니다";
     AllDone: "this was the last lesson; `lesson` lists them all", "마지막 강의까지 끝났습니다. `lesson`으로 전체 목록을 볼 수 있습니다";
+    StepDone: "this step is done; `next` goes on", "이 단계는 끝났습니다. `next`로 계속하세요";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     NoQuestion: "this step asks no question", "이 단계에는 질문이 없습니다";
     NoSuchChoice: "choose one of {}", "{} 중에서 고르세요";
@@ -22,8 +24,8 @@ texts! {
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}", "강의 준비에 실패했습니다: {}";
     NoRewind: "The step begins with the objects as they are now: what they were when it began is no longer kept.", "이 단계는 지금 있는 오브젝트 그대로 시작합니다. 시작할 때의 상태는 더 이상 보관되어 있지 않습니다.";
-    NotPlayed: "An earlier step needs your shell; run its lines first, or `goto` it: {}", "앞 단계에는 셸이 필요합니다. 다음 줄을 먼저 실행하거나 `goto`로 그 단계로 가세요: {}";
-    Played: "Played for you, as the teacher: {}", "앞 단계를 대신 실행했습니다: {}";
+    NotPlayed: "Not played, because your shell is needed: {}. Go back with `goto {}`; there `solve` plays it, `next` goes on.", "셸이 필요해서 대신 실행하지 못한 단계: {}. `goto {}`로 돌아가 `solve`를 입력하면 실행되고, `next`로 넘어갑니다.";
+    Played: "Earlier steps played for you: {}", "앞 단계를 대신 실행했습니다: {}";
     Broken: "Some lessons could not be read: {}", "읽지 못한 강의가 있습니다: {}";
     Progress: "Your progress cannot be kept: {}", "진행 상황을 저장할 수 없습니다: {}";
 }

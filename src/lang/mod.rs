@@ -76,6 +76,10 @@ macro_rules! texts {
             for text in $table::ALL {
                 let (english, korean) = $crate::lang::Text::pair(*text);
                 assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{text:?}");
+                // Nobody says both particles: a noun behind the value makes one of them right.
+                for both in ["은(는)", "이(가)", "을(를)", "와(과)", "(으)로", "(이)"] {
+                    assert!(!korean.contains(both), "{text:?}");
+                }
             }
         }
     };

@@ -3,7 +3,6 @@
 
 use super::Error;
 use super::labs as front;
-use super::lesson::reason;
 use super::proof::Arena;
 use super::texts::Lang;
 use crate::lab::format::EN;
@@ -170,7 +169,7 @@ async fn play(plan: Plan, directory: Option<&Path>) -> Vec<Outcome> {
 type Outcome = (Option<Kind>, Result<String, String>);
 
 async fn asked<T: serde::de::DeserializeOwned>(arena: &Arena, ask: Ask) -> Result<T, String> {
-    front::asked(&arena.place, Lang::En, ask).await.map_err(|e| reason(&e))
+    front::asked(&arena.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
 }
 
 async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String> {

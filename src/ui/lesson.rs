@@ -62,14 +62,6 @@ const GREEN_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long a debrief is given to become complete.
 const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);
 
-/// What an error of the engine says, without the control socket's preface.
-pub fn reason(error: &Error) -> String {
-    match error {
-        Error::Control(text) => text.clone(),
-        other => crate::cluster::chain(other),
-    }
-}
-
 /// How text is to be laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct Paper {
@@ -187,8 +179,9 @@ impl Paper {
     pub fn hint(&self, view: &LessonView) -> String {
         let Some(hint) = view.hints.last() else { return String::new() };
         let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
+        let more = if view.hints_left > 0 { Say::LessonHintsLeft } else { Say::LessonHintsOver };
         self.marked(&format!("{} ", self.say(Say::LessonHint, &[&number])), &hint.say)
-            + &self.say(Say::LessonHintsLeft, &[&left])
+            + &self.say(more, &[&left])
             + "\n"
     }
 

@@ -14,6 +14,23 @@ fn is_bare_verb(word: &str) -> bool {
     bare_verbs().any(|verb| verb == word)
 }
 
+/// Does a line that begins with a shadowed verb make no sense to the shell's command of that name, but to kubectl's? `set image …` would set
+/// bash's own arguments and say nothing, `exec web -- ls` would end the shell.
+fn meant_for_kubectl(words: &[String]) -> bool {
+    let second = words.get(1).map_or("", String::as_str);
+    let has = |word: &str| words.iter().any(|w| w == word);
+    match words.first().map_or("", String::as_str) {
+        "set" => {
+            ["env", "image", "resources", "selector", "serviceaccount", "sa", "subject"].contains(&second)
+        }
+        "exec" => second != "--" && has("--") || ["-it", "-ti", "-i", "-t"].contains(&second),
+        "top" => ["node", "nodes", "no", "pod", "pods", "po"].contains(&second),
+        "wait" => words.iter().any(|w| w.starts_with("--for")),
+        "diff" => words.len() == 3 && ["-f", "-k"].contains(&second),
+        _ => false,
+    }
+}
+
 /// Words of this place.
 pub const WORDS: &[&str] = &[
     "back", "check", "clear", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab", "lang",
@@ -120,9 +137,14 @@ pub fn classify(text: &str, cluster: &str) -> Line {
         return Line::Shell(forced.trim_start().to_string());
     }
     let Cut { mut words, special } = cut(text);
-    if let Some(meant) = words.first().filter(|w| !w.is_ascii()).and_then(|w| latin(w)) {
-        words[0] = meant.into();
-        return Line::Lesson(words);
+    if let Some(word) = words.first().filter(|w| !w.is_ascii()) {
+        if word == "도움말" {
+            return Line::Help(words[1..].to_vec());
+        }
+        if let Some(meant) = latin(word).or_else(|| korean(word)) {
+            words[0] = meant.into();
+            return Line::Lesson(words);
+        }
     }
     let Some(first) = words.first() else {
         return if special { Line::Shell(text.into()) } else { Line::Empty };
@@ -134,7 +156,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
     let after = &text[first.len()..];
     match first.as_str() {
         "kubectl" | "k" => kubectl(format!("kubectl{after}"), words, special),
-        verb if is_bare_verb(verb) => {
+        verb if is_bare_verb(verb) || meant_for_kubectl(&words) => {
             let whole = std::iter::once("kubectl".to_string()).chain(words.iter().cloned()).collect();
             kubectl(format!("kubectl {text}"), whole, special)
         }
@@ -175,6 +197,19 @@ fn letter(word: &str) -> Option<char> {
 fn latin(word: &str) -> Option<&'static str> {
     let keys: String = word.chars().map(keys_of).collect::<Option<Vec<_>>>()?.concat();
     LESSON.iter().find(|w| **w == keys).copied()
+}
+
+/// A lesson's word in Korean, as the interface names it.
+fn korean(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "다음" => "next",
+        "이전" => "back",
+        "힌트" => "hint",
+        "확인" => "check",
+        "풀이" => "solve",
+        "강의" => "lesson",
+        _ => return None,
+    })
 }
 
 /// The keys of a two-set Korean layout that give this character.
@@ -353,6 +388,22 @@ mod tests {
     }
 
     #[test]
+    fn what_only_kubectl_can_mean_is_kubectls() {
+        assert_eq!(of("exec web -- ls /"), kubectl(&["exec", "web", "--", "ls", "/"]));
+        assert_eq!(of("exec -it web -- sh"), Line::Foreground("kubectl exec -it web -- sh".into()));
+        assert_eq!(
+            of("set image deploy/web web=nginx"),
+            kubectl(&["set", "image", "deploy/web", "web=nginx"])
+        );
+        assert_eq!(of("wait pod web --for=delete"), kubectl(&["wait", "pod", "web", "--for=delete"]));
+        assert_eq!(of("diff -f a.yaml"), kubectl(&["diff", "-f", "a.yaml"]));
+        assert_eq!(of("top pods"), kubectl(&["top", "pods"]));
+        for text in ["set image", "exec -- ls", "wait 123", "diff -f a b", "top -b"] {
+            assert_eq!(of(text) == shell(text), text != "set image", "{text}");
+        }
+    }
+
+    #[test]
     fn programs_that_take_the_terminal_run_on_it() {
         assert_eq!(of("edit deploy web"), Line::Foreground("kubectl edit deploy web".into()));
         assert_eq!(of("k exec -it web -- sh"), Line::Foreground("kubectl exec -it web -- sh".into()));
@@ -393,6 +444,8 @@ mod tests {
         assert_eq!(of("lesson first-voyage/04"), lesson(&["lesson", "first-voyage/04"]));
         assert_eq!(of("ㅜㄷㅌㅅ"), lesson(&["next"]));
         assert_eq!(of("촏차"), lesson(&["check"]));
+        assert_eq!(of("힌트"), lesson(&["hint"]));
+        assert_eq!(of("도움말"), Line::Help(vec![]));
         assert_eq!(of("햐ㅜㅅ"), shell("햐ㅜㅅ"));
         assert_eq!(of("혀ㅗㅎ"), shell("혀ㅗㅎ"));
         assert_eq!(of("b"), Line::Letter('b', "b".into()));

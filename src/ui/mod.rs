@@ -46,7 +46,7 @@ mod seat;
 mod session;
 pub mod settings;
 mod shell;
-mod terminal;
+pub mod terminal;
 pub mod texts;
 pub mod tui;
 

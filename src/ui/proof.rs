@@ -192,7 +192,10 @@ async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), Strin
             let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at]);
             let said = arena.lines(lines, LINES_MAX).await?;
             match arena.green().await? {
-                Ok(()) => Ok(()),
+                Ok(()) => {
+                    found.notes.extend(silent(&arena.proved().await?, &this.id, &lines.join(" ⏎ ")));
+                    Ok(())
+                }
                 Err(unmet) => Err(format!(
                     "{}: red after another way, {unmet}: {}\n      {}",
                     this.id,
@@ -239,16 +242,18 @@ async fn solution(case: &Case, at: usize, arena: &Arena, found: &mut Found) -> R
                 .faults
                 .push(format!("{}: the solution does not prove the prediction's answer (because)", step.id));
         }
-        for (beat, _) in proof.beats.iter().filter(|(_, told)| !told) {
-            found
-                .notes
-                .push(format!("{}: the beat {beat:?} has nothing to tell after the solution", step.id));
-        }
+        found.notes.extend(silent(&proof, &step.id, "the solution"));
     }
     if at + 1 < case.lesson.steps.len() {
         arena.view(Ask::Next).await?;
     }
     Ok(())
+}
+
+/// The beats that have nothing to tell: the explanation is shorter than its author meant it.
+fn silent(proof: &Proof, step: &str, way: &str) -> Vec<String> {
+    let silent = proof.beats.iter().filter(|(_, told)| !told);
+    silent.map(|(beat, _)| format!("{step}: the beat {beat:?} has nothing to tell after {way}")).collect()
 }
 
 /// Codes with which a shell or kubectl says that it did not understand.
@@ -339,17 +344,17 @@ impl Arena {
     }
 
     async fn view(&self, ask: Ask) -> Result<LessonView, String> {
-        front::view(&self.place, Lang::En, ask).await.map_err(|e| front::reason(&e))
+        front::view(&self.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
     }
 
     async fn proof(&self) -> Result<Proof, String> {
-        let value = front::ask(&self.place, Lang::En, Ask::Prove).await.map_err(|e| front::reason(&e))?;
+        let value = front::ask(&self.place, Lang::En, Ask::Prove).await.map_err(|e| e.say(Lang::En))?;
         serde_json::from_value(value).map_err(|e| e.to_string())
     }
 
     /// The proof once it is complete, or as it is when time is up.
     async fn proved(&self) -> Result<Proof, String> {
-        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| front::reason(&e))?;
+        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
         let deadline = Instant::now() + PROOF_MAX;
         loop {
             let proof = self.proof().await?;
@@ -366,15 +371,14 @@ impl Arena {
     /// Is the step red for as long as it takes to be sure?
     async fn stays_red(&self, settle: Duration) -> Result<bool, String> {
         let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
-        let (mut control, first) =
-            front::follow(&self.place, Lang::En).await.map_err(|e| front::reason(&e))?;
+        let (mut control, first) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
         let mut now = first;
         let deadline = Instant::now() + settle;
         while !over(&now) {
             match timeout_at(deadline, control.next()).await {
                 Ok(Ok(Some(value))) => now = serde_json::from_value(value).map_err(|e| e.to_string())?,
                 Ok(Ok(None)) => return Err("the cluster ended".into()),
-                Ok(Err(error)) => return Err(front::reason(&error)),
+                Ok(Err(error)) => return Err(error.say(Lang::En)),
                 Err(_) => return Ok(!over(&self.view(Ask::Check { id: None }).await?)),
             }
         }
@@ -383,7 +387,7 @@ impl Arena {
 
     /// Waits until the step is green; else what is missing.
     async fn green(&self) -> Result<Result<(), String>, String> {
-        match front::until_green(&self.place, Lang::En).await.map_err(|e| front::reason(&e))? {
+        match front::until_green(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))? {
             Some(_) => Ok(Ok(())),
             None => {
                 let view = self.view(Ask::Check { id: None }).await?;

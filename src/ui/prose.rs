@@ -92,14 +92,20 @@ struct Page {
     quote: usize,
     code: Option<String>,
     cell: bool,
+    /// Emphasis has ended on a sign that is no letter: see [`particle`].
+    closed: bool,
 }
 
 impl Page {
     fn take(&mut self, event: Event<'_>) {
+        let closed = std::mem::take(&mut self.closed);
         match event {
             Event::Text(text) => match &mut self.code {
                 Some(code) => code.push_str(&text),
-                None => self.push(&text, self.style),
+                None => {
+                    let joins = closed && particle(&text);
+                    self.push(if joins { &text[1..] } else { &text }, self.style)
+                }
             },
             Event::Code(text) => self.push(&text, Style { code: true, ..self.style }),
             Event::SoftBreak => self.push(" ", self.style),
@@ -160,8 +166,14 @@ impl Page {
                 self.wrap();
                 self.style.heading = false;
             }
-            TagEnd::Strong => self.style.bold = false,
-            TagEnd::Emphasis => self.style.italic = false,
+            TagEnd::Strong | TagEnd::Emphasis => {
+                match tag {
+                    TagEnd::Strong => self.style.bold = false,
+                    _ => self.style.italic = false,
+                }
+                let last = self.text.last().and_then(|s| s.text.chars().last());
+                self.closed = last.is_some_and(|c| !c.is_alphanumeric());
+            }
             TagEnd::List(_) => {
                 self.wrap();
                 self.lists.pop();
@@ -237,6 +249,40 @@ impl Page {
     }
 }
 
+/// Does a text begin with a Korean particle behind a space? In `**파드(Pod)** 는` Markdown wants that space, or the emphasis would not end; Korean does not.
+fn particle(text: &str) -> bool {
+    const PARTICLES: &[&str] = &[
+        "은",
+        "는",
+        "이",
+        "가",
+        "을",
+        "를",
+        "과",
+        "와",
+        "의",
+        "에",
+        "에는",
+        "에서",
+        "에서는",
+        "에게",
+        "로",
+        "으로",
+        "도",
+        "만",
+        "라고",
+        "이라고",
+        "이라는",
+        "라는",
+        "입니다",
+        "이고",
+        "이며",
+    ];
+    text.strip_prefix(' ')
+        .and_then(|t| t.split([' ', '\n']).next())
+        .is_some_and(|w| PARTICLES.contains(&w.trim_end_matches([',', '.'])))
+}
+
 /// Wraps styled text at spaces; a word that is longer than a line is cut between syllables.
 pub fn wrap(text: &[Span], width: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = vec![vec![]];
@@ -308,7 +354,11 @@ mod tests {
     fn paragraphs_are_wrapped_at_spaces() {
         assert_eq!(plain("one two three four five", 11), ["one two", "three four", "five"]);
         assert_eq!(plain("a\nb\n\nc", 40), ["a b", "", "c"]);
-        assert_eq!(plain("**파드(Pod)** 는 작다", 40), ["파드(Pod) 는 작다"]);
+        assert_eq!(plain("**파드(Pod)** 는 작고 **파드** 는 크다", 40), ["파드(Pod)는 작고 파드 는 크다"]);
+        assert_eq!(
+            plain("**노드(node)** 라고 합니다. **(a)** 다음", 60),
+            ["노드(node)라고 합니다. (a) 다음"]
+        );
         assert_eq!(plain("`kubectl`은 클라이언트다", 14), ["kubectl은", "클라이언트다"]);
     }
 

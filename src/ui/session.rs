@@ -76,6 +76,15 @@ pub struct Session {
     explained_shell: bool,
     /// The interface around it hears what it says to the frame.
     pub in_pane: bool,
+    /// News that wait until the program that has the terminal ends.
+    news: Arc<Mutex<News>>,
+}
+
+/// Words that come by themselves. They would stand in the middle of an editor, or behind the prompt of a shell in a container.
+#[derive(Default)]
+struct News {
+    waits: bool,
+    kept: String,
 }
 
 impl Session {
@@ -94,6 +103,7 @@ impl Session {
             explained_paste: false,
             explained_shell: false,
             in_pane: false,
+            news: Arc::default(),
         }
     }
 
@@ -135,7 +145,10 @@ impl Session {
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             // Without a terminal there is none to take.
             Line::Foreground(text) if self.manner == Manner::Terminal => {
-                self.last = self.in_shell(&text, false)
+                self.news.lock().unwrap_or_else(PoisonError::into_inner).waits = true;
+                self.last = self.in_shell(&text, false);
+                let news = std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner));
+                print!("{}", news.kept);
             }
             Line::Foreground(text) => self.last = self.kubectl(&line::cut(&text).words[1..], lines),
             Line::Own(args) => self.last = self.own(&args),
@@ -266,6 +279,11 @@ impl Session {
         if !about.is_empty() {
             let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
             return self.kubectl(&args, lines);
+        }
+        if self.in_pane {
+            // Longer than the pane: the frame shows it over everything.
+            self.tell_frame(&["help"]);
+            return 0;
         }
         let shown = |path: &Path| path.display().to_string();
         let values = [shown(&self.place.kubeconfig()), shown(&self.place.home.bin())];

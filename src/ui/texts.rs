@@ -29,12 +29,12 @@ texts! {
          kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
     WelcomePane:
-        "Type kubectl commands here, e.g. `kubectl get nodes`. F1 shows the keys.",
-        "여기에 `kubectl get nodes` 같은 명령을 입력하십시오. 도움말은 F1입니다.";
-    Stopping: "stopping cluster {} (its data stays)", "클러스터 {}을(를) 멈춥니다 (데이터는 남습니다)";
+        "Your shell: type answers, kubectl commands, or `hint`. F1 shows the keys.",
+        "여기는 셸입니다. 답, kubectl 명령, `hint`를 입력하십시오. 도움말은 F1입니다.";
+    Stopping: "stopping cluster {} (its data stays)", "{} 클러스터를 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
-        "클러스터 {}은(는) 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
+        "{} 클러스터는 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
     // -- help
     Help:
         "kubectl    kubectl get pods · k get pods · get pods    (all three are the same)\n\
@@ -83,6 +83,21 @@ texts! {
     WhenIsThat:
         "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
         "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
+    NothingTraced: "nothing was recorded of that", "그에 대한 기록이 없습니다";
+    NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
+    Killed: "killed {}", "강제 종료했습니다: {}";
+    LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
+    LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드가 {} ms 늦게 보냅니다";
+    LinkLossy: "lost between {} and {}: {} % of the packets", "{} 노드와 {} 노드 사이에서 패킷의 {} %를 잃습니다";
+    LinksWhole: "every link is whole", "모든 링크가 이어졌습니다";
+    NodeStarts: "{} starts", "{} 노드를 켭니다";
+    NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
+    NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인이었습니다. 파드는 계속 돌지만 kubectl에 답할 곳이 없습니다";
+    NothingBroken: "nothing is broken", "고장 난 것이 없습니다";
+    // -- usage of words of this place
+    UsageMissing: "something is missing after `{}`", "`{}` 뒤에 무언가가 빠졌습니다";
+    UsageUnknown: "`{}` does not take `{}`", "`{}` 명령은 `{}` 값을 받지 않습니다";
+    UsageWrong: "`{}` was not understood", "`{}` 명령을 알아듣지 못했습니다";
     // -- words
     LangIs: "The language is {}. Change it with `lang en` or `lang ko`.", "현재 언어는 {}입니다. `lang en` 또는 `lang ko`로 바꿀 수 있습니다.";
     LangSet: "Ropewalk speaks English from now on.", "이제부터 한국어로 안내합니다.";
@@ -105,9 +120,10 @@ texts! {
     LessonAlso: "Another way:", "다른 방법:";
     LessonNext: "`next` goes on.", "`next`로 계속합니다.";
     LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
-    LessonFinishedAll: "This was the last lesson. `lesson` lists them all as a reference.", "마지막 강의를 마쳤습니다. `lesson`으로 언제든 다시 찾아볼 수 있습니다.";
+    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있습니다.";
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
+    LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
     LessonNotYet: "Not yet:", "아직:";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
@@ -135,29 +151,29 @@ texts! {
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
     NoMap: "the map is part of the terminal interface", "그림은 터미널 인터페이스에서 볼 수 있습니다";
     NoMapTry: "ropewalk --name {}", "ropewalk --name {}";
-    NoSuchView: "there is no view {}; there are {}", "{}(이)라는 그림은 없습니다. 있는 것: {}";
+    NoSuchView: "there is no view {}; there are {}", "{} 그림은 없습니다. 있는 것: {}";
     NestedTry: "`help`, or `ropewalk status`", "`help` 또는 `ropewalk status`";
-    DidYouMean: "Did you mean `{}`?", "혹시 `{}`을(를) 입력하려고 하셨습니까?";
+    DidYouMean: "Did you mean `{}`?", "혹시 이 명령입니까? `{}`";
     ForeignShell:
         "Your shell {} cannot be driven line by line; {} is used here instead.",
-        "사용 중인 셸 {}은(는) 한 줄씩 실행할 수 없어서 여기서는 {}을(를) 사용합니다.";
+        "사용 중인 {} 셸은 한 줄씩 실행할 수 없어서 여기서는 {} 셸을 사용합니다.";
     PlainShell:
         "Your shell did not get through its start files; it runs without them here.",
         "셸이 시작 파일을 끝까지 읽지 못해서 여기서는 시작 파일 없이 실행합니다.";
     ShellEnded:
         "The shell ended with code {}; the next line gets a new one.",
-        "셸이 코드 {}(으)로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
+        "셸이 종료 코드 {}번으로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
-    ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하십시오. {}이(가) 제대로 동작합니까?";
-    ClusterEnded: "cluster {} has ended", "클러스터 {}이(가) 종료되었습니다";
+    ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하십시오. {} 셸이 제대로 동작합니까?";
+    ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";
     ClusterEndedWhy:
         "it was stopped from elsewhere, or its processes died; its log:\n       {}",
         "다른 곳에서 멈추었거나 프로세스가 죽었습니다. 로그 파일:\n       {}";
     ClusterEndedTry:
         "ropewalk up --name {} --detach --wait\n       starts it again here; no acknowledged data is lost",
         "ropewalk up --name {} --detach --wait\n       여기서 다시 시작합니다. 저장된 데이터는 남아 있습니다";
-    ClusterBack: "Cluster {} is back.", "클러스터 {}이(가) 다시 실행 중입니다.";
-    BadExit: "exit: {} is not a number from 0 to 255", "exit: {}은(는) 0에서 255 사이의 숫자가 아닙니다";
+    ClusterBack: "Cluster {} is back.", "{} 클러스터가 다시 실행 중입니다.";
+    BadExit: "exit: {} is not a number from 0 to 255", "exit: {} 값은 0에서 255 사이의 숫자가 아닙니다";
     Unreadable: "the line cannot be run: {}", "이 줄을 실행할 수 없습니다: {}";
     }
 }

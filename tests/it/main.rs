@@ -11,6 +11,7 @@ mod labs;
 mod leaks;
 mod lessons;
 mod oracle;
+mod pictures;
 mod play;
 mod probes;
 mod repl;

@@ -76,6 +76,23 @@ pub const TABLE: &[Function] = &[
         Ok(hops(facts, args)?.into_iter().find(happened).unwrap_or_else(value::empty))
     }),
     of("hops", 3..=3, |facts, args| Ok(value::list(hops(facts, args)?))),
+    of("asked", 2..=2, |facts, args| {
+        Ok(learners(facts, word(args, 0)?, word(args, 1)?).next().unwrap_or_else(value::empty))
+    }),
+    of("wrote", 2..=2, |facts, args| {
+        let mut all = learners(facts, word(args, 0)?, word(args, 1)?);
+        Ok(all.find(|t| value::int_field(t, "revision") > 0).unwrap_or_else(value::empty))
+    }),
+    of("since", 2..=2, |_, args| match (begun(&args[0]), &args[1]) {
+        (Some(begun), Value::List(all)) => {
+            Ok(value::list(all.iter().filter(|t| moment(t).is_some_and(|at| at >= begun)).cloned().collect()))
+        }
+        _ => Err("since() takes a record and a list of records".into()),
+    }),
+    of("last", 1..=1, |_, args| match &args[0] {
+        Value::List(all) => Ok(all.last().cloned().unwrap_or_else(value::empty)),
+        other => Err(format!("last() takes a list, not {:?}", other.type_of())),
+    }),
     of("ms", 1..=1, |_, args| match &args[0] {
         Value::Duration(_) => Ok(value::text(&value::show(&args[0]))),
         Value::Int(ms) => Ok(value::text(&millis(*ms as f64))),
@@ -83,8 +100,14 @@ pub const TABLE: &[Function] = &[
         other => Err(format!("ms() takes a duration, not {:?}", other.type_of())),
     }),
     of("after", 2..=2, |_, args| match (at(&args[0], "at"), at(&args[1], "at")) {
+        // What came before does not follow: the sentence is left out.
+        (_, Some(Value::Timestamp(b))) if begun(&args[0]).is_some_and(|a| *b < a) => {
+            Err("the second record is the earlier one".into())
+        }
+        // Others may have seen a change before the answer to it was out.
         (Some(Value::Timestamp(a)), Some(Value::Timestamp(b))) => {
-            Ok(value::text(&millis((*b - *a).num_microseconds().unwrap_or_default() as f64 / 1000.0)))
+            let later = (*b - *a).num_microseconds().unwrap_or_default().max(0);
+            Ok(value::text(&millis(later as f64 / 1000.0)))
         }
         _ => Err("after() takes two records".into()),
     }),
@@ -137,6 +160,33 @@ fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
             && str_field(t, "user") != crate::lab::TEACHER
     };
     Ok(facts.trace.iter().filter(fits).cloned().collect())
+}
+
+/// The learner's requests of some verbs (parted by spaces) that came to something, about an object or its scale, the newest first: after a mistake and
+/// its correction the correction counts.
+fn learners<'a>(facts: &'a Facts, verbs: &'a str, object: &'a str) -> impl Iterator<Item = Value> + 'a {
+    let fits = move |t: &&Value| {
+        let own = str_field(t, "object");
+        crate::tap::is_person(str_field(t, "user"))
+            && verbs.split(' ').any(|v| v == str_field(t, "verb"))
+            && about(own.strip_suffix("/scale").unwrap_or(own), object)
+            && happened(t)
+    };
+    facts.trace.iter().rev().filter(fits).cloned()
+}
+
+/// When a hop was over, and when it began: what follows from a request may be seen before the answer to it is sent.
+fn moment(record: &Value) -> Option<chrono::DateTime<chrono::FixedOffset>> {
+    match at(record, "at") {
+        Some(Value::Timestamp(at)) => Some(*at),
+        _ => None,
+    }
+}
+fn begun(record: &Value) -> Option<chrono::DateTime<chrono::FixedOffset>> {
+    match at(record, "took") {
+        Some(Value::Duration(took)) => moment(record).map(|at| at - *took),
+        _ => moment(record),
+    }
 }
 
 /// Did it come to something? A refused or only tried request did not.
@@ -276,6 +326,53 @@ mod tests {
         assert_eq!(eval("size(hops('kube-apiserver','create','Pod'))", &facts), Ok(Value::Int(2)));
         assert_eq!(eval("size(hops('kube-apiserver','create','Pod/*/*/exec'))", &facts), Ok(Value::Int(1)));
         assert_eq!(eval("hop('kubelet','start','Pod') == {}", &facts), Ok(Value::Bool(true)));
+    }
+
+    #[test]
+    fn what_counted_is_the_correction_and_what_followed_it() {
+        let record = |component: &str, verb: &str, object: &str, user: &str, revision: i64, at: i64| {
+            value::map([
+                ("component", value::text(component)),
+                ("verb", value::text(verb)),
+                ("object", value::text(object)),
+                ("user", value::text(user)),
+                ("code", Value::Int(if user.is_empty() { 0 } else { 200 })),
+                ("revision", Value::Int(revision)),
+                ("took", Value::Duration(chrono::Duration::milliseconds(5))),
+                ("at", value::time(jiff::Timestamp::from_millisecond(at).unwrap())),
+            ])
+        };
+        let web = "Deployment/default/web";
+        let scaled = "Deployment/default/web/scale";
+        let facts = facts(
+            &[],
+            vec![
+                record("kube-apiserver", "patch", scaled, "learner", 7, 100),
+                record("deployment-controller", "scale", web, "", 0, 110),
+                record("kube-apiserver", "patch", scaled, "learner", 9, 200),
+                record("deployment-controller", "scale", web, "", 0, 198), // seen before the answer was out
+                record("kube-apiserver", "patch", web, "learner", 0, 300), // changed nothing
+                record("kube-apiserver", "update", web, "system:x", 12, 310),
+                record("deployment-controller", "scale", web, "", 0, 400),
+            ],
+        );
+        let change = "wrote('patch update','Deployment/default/*')";
+        for (source, value) in [
+            (format!("{change}.revision"), Value::Int(9)),
+            (
+                format!(
+                    "after({change}, since({change}, hops('deployment-controller','scale','Deployment'))[0])"
+                ),
+                value::text("0.0 ms"),
+            ),
+            ("asked('patch','Deployment').revision".into(), Value::Int(0)),
+            ("wrote('delete','Pod') == {}".into(), Value::Bool(true)),
+            ("last([1, 2]) == 2 && last([]) == {}".into(), Value::Bool(true)),
+        ] {
+            assert_eq!(eval(&source, &facts), Ok(value), "{source}");
+        }
+        let backwards = format!("after({change}, hop('deployment-controller','scale','Deployment'))");
+        assert!(eval(&backwards, &facts).is_err());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use cel::Value;
 use std::sync::Arc;
 
 /// Functions that only beats have a use for; they are known everywhere.
-pub const BEAT_FUNCTIONS: &[&str] = &["hop", "hops", "ms", "after", "name", "because"];
+pub const BEAT_FUNCTIONS: &[&str] =
+    &["hop", "hops", "asked", "wrote", "since", "last", "ms", "after", "name", "because"];
 
 #[derive(Clone, Debug)]
 enum Part {

@@ -1,5 +1,6 @@
 //! All lessons: those in the binary, or those in a directory.
 
+use super::super::debrief;
 use super::{Beats, Fault, Lesson, OTHERS, beats, parse};
 use include_dir::{Dir, include_dir};
 use std::collections::BTreeMap;
@@ -101,8 +102,8 @@ impl Library {
                 fault(format!("two lessons have the id {:?}", lesson.id));
             }
             for step in &lesson.steps {
-                for beat in step.debrief.iter().filter(|b| *b != "predicted" && !self.beats.contains_key(*b))
-                {
+                let named = step.debrief.iter().flat_map(|entry| debrief::alternatives(entry));
+                for beat in named.filter(|b| *b != debrief::PREDICTED && !self.beats.contains_key(*b)) {
                     fault(format!("step {:?}: there is no beat {beat:?} in _beats.yaml", step.id));
                 }
             }

@@ -106,7 +106,7 @@ pub struct Step {
     pub solution: Vec<String>,
     pub also: Vec<Vec<String>>,
     pub wrong: Vec<Wrong>,
-    /// Names of beats.
+    /// Names of beats; `a | b` is the first that has something to tell.
     pub debrief: Vec<String>,
     pub remember: Text,
 }

@@ -112,7 +112,11 @@ fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             if let Some((_, known)) = message.split_once("; ").or_else(|| message.split_once(": ")) {
                 out.lines.push(format!("  {known}"));
             }
-            out.tips.push(format!("kubectl set image pod/{pod_name} {name}=IMAGE"));
+            let of = match meta::namespace(pod) {
+                "default" => String::new(),
+                other => format!(" -n {other}"),
+            };
+            out.tips.push(format!("kubectl set image {} {name}=IMAGE{of}", template(reader, pod)));
             true
         }
         "CrashLoopBackOff" => {
@@ -150,6 +154,21 @@ fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             true
         }
     }
+}
+
+/// Where the pod's template stands: with its uppermost owner, else with the pod itself. Whoever mends a pod that somebody else makes mends it for nothing.
+fn template(reader: &Reader, pod: &Value) -> String {
+    let owner = |object: &Value| {
+        let owner = list(object, "metadata.ownerReferences").first()?;
+        Some((text(owner, "kind").to_lowercase(), text(owner, "name").to_string()))
+    };
+    let Some((kind, name)) = owner(pod) else { return format!("pod/{}", meta::name(pod)) };
+    let above = match kind.as_str() {
+        "replicaset" => reader.facts.find("replicasets", meta::namespace(pod), &name).and_then(owner),
+        _ => None,
+    };
+    let (kind, name) = above.unwrap_or((kind, name));
+    format!("{kind}/{name}")
 }
 
 /// What an exit code usually means.

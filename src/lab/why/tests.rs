@@ -65,6 +65,21 @@ fn pods_that_exist_but_are_not_ready_are_no_endpoints() {
     assert!(ask(&seen, &["svc/web"]).lines[0].contains("none is ready"));
     let told = ask(&seen, &["po", "web-1"]);
     assert_eq!(told.lines[0], "There is no image ngnix for the container c.");
+    assert_eq!(told.tips, ["kubectl set image pod/web-1 c=IMAGE"]);
+}
+
+#[test]
+fn a_pod_that_somebody_makes_is_mended_where_its_template_stands() {
+    let mut waiting = pod(
+        json!({"app": "web"}),
+        json!({"phase": "Pending", "containerStatuses": [{"name": "c", "image": "ngnix", "state":
+            {"waiting": {"reason": "ErrImagePull", "message": "x: there is no image"}}}]}),
+    );
+    waiting["metadata"]["ownerReferences"] = json!([{"kind": "ReplicaSet", "name": "web-65c"}]);
+    let set = json!({"metadata": {"name": "web-65c", "namespace": "default",
+        "ownerReferences": [{"kind": "Deployment", "name": "web"}]}});
+    let told = ask(&facts(&[("pods", waiting), ("replicasets", set)], &Tap::new()), &["pod/web-1"]);
+    assert_eq!(told.tips, ["kubectl set image deployment/web c=IMAGE"]);
 }
 
 #[test]

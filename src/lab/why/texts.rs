@@ -30,7 +30,7 @@ texts! {
         NoImage: "There is no image {} for the container {}.", "{} 이미지가 없습니다(컨테이너 {}).";
         CrashLoop: "The container {} keeps ending (restarts: {}), last exit code {}. The kubelet waits longer before each new start.", "{} 컨테이너가 계속 종료됩니다. 재시작 {}번, 마지막 종료 코드 {}. kubelet은 다시 시작할 때마다 더 오래 기다립니다.";
         CannotStart: "The container {} cannot be started, {}: {}", "{} 컨테이너를 시작할 수 없습니다. {}: {}";
-        Exited: "The container {} ended with exit code {}.", "{} 컨테이너가 종료 코드 {}(으)로 끝났습니다.";
+        Exited: "The container {} ended with exit code {}.", "{} 컨테이너가 종료 코드 {}번으로 끝났습니다.";
         WasRestarted: "The container {} was restarted (times: {}); it had ended with exit code {}.", "{} 컨테이너가 {}번 재시작되었습니다. 그전 종료 코드는 {}입니다.";
         Waits: "The container {} waits, {}: {}", "{} 컨테이너가 기다리는 중입니다. {}: {}";
         OomKilled: "It took more memory than its limit allows, and the kernel killed it.", "한도보다 많은 메모리를 써서 커널이 강제로 종료했습니다.";

@@ -39,7 +39,7 @@ impl Session {
                 0
             }
             Err(error) => {
-                self.complain(&lesson::reason(&error), None, None);
+                self.complain(&error.say(self.lang()), None, None);
                 1
             }
         }
@@ -84,7 +84,7 @@ impl Session {
                 0
             }
             Err(error) => {
-                self.complain(&lesson::reason(&error), None, None);
+                self.complain(&error.say(self.lang()), None, None);
                 1
             }
         }
@@ -98,7 +98,7 @@ impl Session {
         let solution = match self.ask(Ask::Solve { id }) {
             Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),
             Err(error) => {
-                self.complain(&lesson::reason(&error), None, None);
+                self.complain(&error.say(self.lang()), None, None);
                 return 1;
             }
         };
@@ -123,7 +123,7 @@ impl Session {
                 1
             }
             Err(error) => {
-                self.complain(&lesson::reason(&error), None, None);
+                self.complain(&error.say(self.lang()), None, None);
                 1
             }
         }
@@ -132,6 +132,14 @@ impl Session {
     /// Says what the engine finds out by itself. `tell` gets the words for it.
     pub fn watch_lesson(&self, mut tell: impl FnMut(String) + Send + 'static) {
         let (place, lang, paper) = (self.place.clone(), self.lang.clone(), self.paper());
+        let news = self.news.clone();
+        let mut tell = move |words: String| {
+            let mut news = news.lock().unwrap_or_else(PoisonError::into_inner);
+            match news.waits {
+                true => news.kept.push_str(&words),
+                false => tell(words),
+            }
+        };
         self.handle.spawn(async move {
             loop {
                 let now = || *lang.lock().unwrap_or_else(PoisonError::into_inner);

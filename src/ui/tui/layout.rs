@@ -40,7 +40,8 @@ pub fn inside(pane: Rect) -> Rect {
     Rect::new(pane.x + 1, pane.y + 1, pane.width - 2, pane.height - 2)
 }
 
-pub fn panes(area: Rect, focus: Pane, zoom: bool) -> Panes {
+/// `ponders`: a question waits for its answer, so there is much to read and nothing yet to see.
+pub fn panes(area: Rect, focus: Pane, zoom: bool, ponders: bool) -> Panes {
     let mut panes = Panes::default();
     let small = area.width < SMALL.0 || area.height < SMALL.1;
     let foot = if small { 1 } else { 2 }.min(area.height);
@@ -66,7 +67,7 @@ pub fn panes(area: Rect, focus: Pane, zoom: bool) -> Panes {
         return panes;
     }
     let upper = (rest * 57 / 100).clamp(12, 18);
-    let left = area.width / 2;
+    let left = if ponders && focus != Pane::Map { area.width } else { area.width / 2 };
     panes.lesson = Rect::new(area.x, top, left, upper);
     panes.map = Rect::new(area.x + left, top, area.width - left, upper);
     panes.shell = Rect::new(area.x, top + upper, area.width, rest - upper);
@@ -83,9 +84,9 @@ mod tests {
             [(20, 5), (79, 24), (80, 23), (80, 24), (100, 50), (120, 34), (200, 60), (400, 24), (1, 1)]
         {
             for focus in [Pane::Lesson, Pane::Map, Pane::Shell] {
-                for zoom in [false, true] {
+                for (zoom, ponders) in [(false, false), (false, true), (true, false), (true, true)] {
                     let area = Rect::new(0, 0, width, height);
-                    let p = panes(area, focus, zoom);
+                    let p = panes(area, focus, zoom, ponders);
                     let all = [p.lesson, p.map, p.shell, p.tabs, p.foot];
                     let cells: u32 = all.iter().map(|r| r.area()).sum();
                     assert_eq!(cells, area.area(), "{width}x{height} {focus:?} {zoom}: {p:?}");
@@ -101,8 +102,10 @@ mod tests {
 
     #[test]
     fn at_80_by_24_the_shell_has_eight_lines() {
-        let p = panes(Rect::new(0, 0, 80, 24), Pane::Shell, false);
+        let p = panes(Rect::new(0, 0, 80, 24), Pane::Shell, false, false);
         assert!(inside(p.shell).height >= 8, "{p:?}");
         assert_eq!((p.lesson.width, p.map.width), (40, 40));
+        let asked = panes(Rect::new(0, 0, 80, 24), Pane::Shell, false, true);
+        assert_eq!((asked.lesson.width, asked.map.width, asked.shell), (80, 0, p.shell));
     }
 }

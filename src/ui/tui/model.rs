@@ -6,7 +6,7 @@ use super::layout::{self, Panes};
 use super::look::Look;
 use super::terminal::Emulator;
 use crate::clock::Timestamp;
-use crate::lab::view::{Entry, LessonView};
+use crate::lab::view::{Entry, LessonView, State};
 use crate::ui::texts::Lang;
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
@@ -178,7 +178,21 @@ impl Model {
     }
 
     pub fn panes(&self) -> Panes {
-        layout::panes(self.area(), self.focus, self.zoom)
+        self.panes_on(self.area())
+    }
+
+    pub fn panes_on(&self, area: Rect) -> Panes {
+        layout::panes(area, self.focus, self.zoom, self.ponders())
+    }
+
+    /// A question waits for its answer, and the learner has not asked for a diagram meanwhile.
+    fn ponders(&self) -> bool {
+        let asked = |v: &LessonView| {
+            v.state == State::Open
+                && v.task.is_empty()
+                && v.predict.as_ref().is_some_and(|p| p.chosen.is_none())
+        };
+        !self.chosen && self.lesson.view.as_ref().is_some_and(asked)
     }
 
     /// Every node is Ready and kube-system runs.
@@ -204,15 +218,24 @@ impl Model {
         pods
     }
 
+    /// The learner's Services, the newest first, and behind them the cluster's own. Without one of the learner's there is nothing to show: somebody
+    /// who has just deleted theirs would take another's for it.
     pub fn services(&self) -> Vec<(&Key, &super::cluster::Service)> {
-        let mut found: Vec<_> = self.cluster.services.iter().collect();
         let own = |k: &Key, s: &super::cluster::Service| k.0 != "kube-system" && s.name != "kubernetes";
+        let mut found: Vec<_> = self.cluster.services.iter().collect();
+        if !found.iter().any(|(k, s)| own(k, s)) {
+            return vec![];
+        }
         found.sort_by_key(|(k, s)| (!own(k, s), std::cmp::Reverse(s.revision)));
         found
     }
 
+    /// Deployments in the same order, by the same rule.
     pub fn deployments(&self) -> Vec<(&Key, &super::cluster::Deployment)> {
         let mut found: Vec<_> = self.cluster.deployments.iter().collect();
+        if found.iter().all(|(k, _)| k.0 == "kube-system") {
+            return vec![];
+        }
         found.sort_by_key(|(k, d)| (k.0 == "kube-system", std::cmp::Reverse(d.revision)));
         found
     }

@@ -35,23 +35,19 @@ texts! { pub enum Word {
     LessonList: "Lessons", "강의 목록";
     LessonListHint: "F6 moves here, ↑↓ choose, Enter opens. Or type `lesson {}` in the shell.", "F6으로 이 창에 온 뒤 ↑↓로 고르고 Enter로 엽니다. 셸에서 `lesson {}`을 입력해도 됩니다.";
     LessonNone: "There are no lessons here yet.", "아직 강의가 없습니다.";
-    PredictAsk: "Guess first: type the letter", "먼저 예측해 보세요: 글자를 입력하세요";
+    PredictAsk: "Guess first: type {} and Enter", "먼저 예측해 보세요: {} 중 하나와 Enter";
     PredictSaid: "You said {}.", "예측: {}";
-    PredictRight: "You said {}: right.", "예측은 {}였고 맞았습니다.";
-    PredictWrong: "You said {}; it was {}.", "예측은 {}였지만 답은 {}입니다.";
     Hint: "hint {}", "힌트 {}";
-    HintsLeft: "{} more: hint", "힌트 {}개 더: hint";
-    NotYet: "not yet: {}", "아직: {}";
+    ReadOn: "{} read on: F6 ↑↓", "{} 더 읽기: F6 ↑↓";
+    ReadOnHere: "{} read on: ↑↓", "{} 더 읽기: ↑↓";
     Lost: "lost: {} (`undo` brings it back)", "사라짐: {} (`undo`로 되돌립니다)";
     Done: "Done.  `next` goes on", "완료했습니다.  `next`로 계속합니다";
-    DoneAll: "All {} checks are met.", "확인 {}개를 모두 통과했습니다.";
     Solved: "Solved for you.  `next` goes on", "풀이를 대신 실행했습니다.  `next`로 계속합니다";
     Skipped: "This cluster cannot do this step.  `next` goes on", "이 클러스터에서는 할 수 없는 단계입니다.  `next`로 계속합니다";
     What: "What happened", "무슨 일이 있었나";
     Also: "Other ways", "다른 방법";
-    Finished: "The lesson is finished.", "강의를 마쳤습니다.";
-    FinishedNext: "`next` opens {}: {}", "`next`로 다음 강의를 엽니다. {}: {}";
-    FinishedLast: "That was the last one.", "마지막 강의였습니다.";
+    FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  다음은 `next`: {} {}";
+    FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  다음은 `lab list`입니다";
     Asked: "asked, {} s", "묻는 중, {}초";
     // -- views
     ViewCluster: "cluster", "클러스터";
@@ -79,7 +75,7 @@ texts! { pub enum Word {
     MoreNodes: "+{} more nodes", "노드 {}개 더";
     NoNodeYet: "no node yet:", "노드 배정 전:";
     MapWaiting: "waiting for the API server, {} s", "API 서버를 기다리는 중, {}초";
-    Quiet: "Run a command in the shell: its request lights its path here.", "셸에서 명령을 실행하면 요청이 지나는 길이 여기에 표시됩니다.";
+    Quiet: "Run a command: its path lights up.", "명령을 실행하면 길이 표시됩니다.";
     Finish: "done after {}", "{} 만에 끝";
     Paused: "paused", "멈춤";
     Watch: "watch", "watch";
@@ -148,8 +144,13 @@ texts! { pub enum Word {
          Without function keys: Ctrl-] and then 1, 2, 3 … 0, or Tab.\n\
          Everything else you type in the shell is the shell's, Ctrl-C too.\n\
          \n\
+         in the shell\n\
+         \x20 get pods     kubectl, with or without the word kubectl\n\
+         \x20 hint  check  next  back  goto STEP  solve  lesson     the lesson\n\
+         \x20 why  trace  undo  redo  rewind  status  lang ko      the cluster\n\
+         \x20 lab list  lab start ID                               exercises\n\
+         \n\
          lesson   n next   b back   h hint   c check   a-d answer\n\
-         \x20        or the words in the shell: next back hint check goto solve\n\
          map      Space play/pause   ← → one hop   ↑↓ another command\n\
          \x20        1-7 views   + - speed\n\
          scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
@@ -168,8 +169,13 @@ texts! { pub enum Word {
          기능 키가 없으면 Ctrl-] 다음에 1, 2, 3 … 0 또는 Tab을 누릅니다.\n\
          그 밖에 셸에서 누르는 키는 Ctrl-C까지 모두 셸의 것입니다.\n\
          \n\
+         셸에서\n\
+         \x20 get pods     kubectl 명령. kubectl이라는 말은 빼도 됩니다\n\
+         \x20 hint  check  next  back  goto 단계  solve  lesson     강의\n\
+         \x20 why  trace  undo  redo  rewind  status  lang en       클러스터\n\
+         \x20 lab list  lab start ID                                실습\n\
+         \n\
          강의     n 다음   b 이전   h 힌트   c 확인   a-d 답\n\
-         \x20        셸에서 입력해도 됩니다: next back hint check goto solve\n\
          그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
          \x20        1-7 그림   + - 속도\n\
          스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\

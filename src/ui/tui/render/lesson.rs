@@ -1,14 +1,15 @@
 //! The lesson: what to read scrolls above, what to do stands firmly below it.
 
+use super::super::layout::inside;
 use super::super::look::{Look, Sign, Tone};
 use super::super::markdown;
-use super::super::model::{Model, Scroll};
-use super::super::text::{Piece, wrap};
+use super::super::model::{Model, Pane, Scroll};
+use super::super::text::{Piece, cells, wrap};
 use super::super::words::Word;
 use crate::lab::view::{LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
 /// The frame's title and its corner.
 pub fn title(model: &Model) -> (String, String) {
@@ -24,6 +25,10 @@ pub fn title(model: &Model) -> (String, String) {
     };
     (format!("{number} {}", view.title), corner)
 }
+
+/// However much there is to do, something to read stays in sight: so many lines at least, and so many where the checks can be told in fewer words.
+const READ_MIN: usize = 2;
+const READ_FAIR: usize = 5;
 
 /// The pane's lines and where they go.
 struct Sheet {
@@ -41,62 +46,74 @@ struct Sheet {
 impl Sheet {
     fn of(model: &Model, area: Rect) -> Sheet {
         let room = usize::from(area.width).saturating_sub(2);
-        let (upper, told, lower) = match model.lesson.view.as_ref().filter(|v| !v.id.is_empty()) {
-            Some(view) => {
-                let (upper, told) = reading(model, view, room);
-                (upper, told, doing(model, view, room))
-            }
-            None => (nothing_open(model, room), None, vec![]),
-        };
         let height = usize::from(area.height);
-        // What to do never takes more than two thirds; in a small pane its beginning counts most.
-        let most = if upper.is_empty() { height } else { (height * 2).div_ceil(3) };
-        let firm = lower.len().min(most.max(1)).min(height);
+        let Some(view) = model.lesson.view.as_ref().filter(|v| !v.id.is_empty()) else {
+            let upper = nothing_open(model, room);
+            return Sheet { upper, lower: vec![], firm: 0, gap: 0, rows: height, told: None };
+        };
+        let (upper, told) = reading(model, view, room);
+        let most = height.saturating_sub(upper.len().min(READ_MIN)).max(1);
+        let lower = match doing(model, view, room, Checks::All) {
+            all if all.len() + upper.len().min(READ_FAIR) > height => doing(model, view, room, Checks::Unmet),
+            all => all,
+        };
+        let firm = lower.len().min(most);
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
         Sheet { rows: height - firm - gap, upper, lower, firm, gap, told }
     }
 
-    fn last(&self) -> usize {
+    /// How far the text above can be scrolled; after that, what did not fit below comes into sight.
+    fn last_upper(&self) -> usize {
         self.upper.len().saturating_sub(self.rows)
+    }
+    fn last(&self) -> usize {
+        self.last_upper() + self.lower.len() - self.firm
     }
 
     fn first(&self, scroll: Scroll) -> usize {
         match scroll {
             Scroll::To(line) => line.min(self.last()),
-            Scroll::Told => self.told.unwrap_or(0).min(self.last()),
+            Scroll::Told => self.told.unwrap_or(0).min(self.last_upper()),
         }
     }
 }
 
 /// Where a scroll by so many lines leads to; the ends of the text bound it.
 pub fn scrolled(model: &Model, by: isize) -> Scroll {
-    let sheet = Sheet::of(model, crate::ui::tui::layout::inside(model.panes().lesson));
+    let sheet = Sheet::of(model, inside(model.panes().lesson));
     Scroll::To(sheet.first(model.lesson.scroll).saturating_add_signed(by).min(sheet.last()))
 }
 
-pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
+/// Draws into the pane's frame: on its lower edge it is said how to read on.
+pub fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
+    let area = inside(frame);
     if area.is_empty() {
         return;
     }
     let sheet = Sheet::of(model, area);
-    let (first, last) = (sheet.first(model.lesson.scroll), sheet.last());
+    let (first, last, last_upper) = (sheet.first(model.lesson.scroll), sheet.last(), sheet.last_upper());
     let Sheet { upper, lower, firm, gap, rows, .. } = sheet;
     let room = usize::from(area.width).saturating_sub(2);
     let x = area.x + 1;
-    for (y, line) in upper.iter().skip(first).take(rows).enumerate() {
+    for (y, line) in upper.iter().skip(first.min(last_upper)).take(rows).enumerate() {
         buffer.set_line(x, area.y + y as u16, line, room as u16);
     }
     // Short lessons have what to do right below what to read.
     let below = rows.min(upper.len()) + gap;
-    for (y, line) in lower.iter().take(firm).enumerate() {
+    for (y, line) in lower.iter().skip(first.saturating_sub(last_upper)).take(firm).enumerate() {
         buffer.set_line(x, area.y + (below + y) as u16, line, room as u16);
     }
-    let mark = model.look.tone(Tone::Accent);
-    if first < last && rows > 0 {
-        buffer.set_string(area.right() - 1, area.y + rows as u16 - 1, model.look.sign(Sign::More), mark);
+    if first == last {
+        return;
     }
-    if lower.len() > firm {
-        buffer.set_string(area.right() - 1, area.bottom() - 1, model.look.sign(Sign::More), mark);
+    let (mark, tone) = (model.look.sign(Sign::More), model.look.tone(Tone::Accent));
+    let cut = if first < last_upper && rows > 0 { area.y + rows as u16 } else { area.bottom() };
+    buffer.set_string(area.right() - 1, cut - 1, mark, tone);
+    let here = if model.focus == Pane::Lesson { Word::ReadOnHere } else { Word::ReadOn };
+    let words = format!(" {} ", model.lang.say(here, &[mark]));
+    let at = usize::from(frame.width).saturating_sub(cells(&words) + 2);
+    if at > 1 {
+        buffer.set_string(frame.x + at as u16, frame.bottom() - 1, words, tone);
     }
 }
 
@@ -118,7 +135,7 @@ fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
         out.extend(text(&lang.say(Word::LessonListHint, &[first]), look, Tone::Dim, room, "", ""));
         out.push(Line::default());
         for (at, entry) in model.lesson.list.iter().enumerate() {
-            let marked = at == model.lesson.marked && model.focus == super::super::model::Pane::Lesson;
+            let marked = at == model.lesson.marked && model.focus == Pane::Lesson;
             let mark = if marked { look.sign(Sign::Pick) } else { " " };
             let done = match entry.done {
                 0 => String::new(),
@@ -162,6 +179,20 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
         out.push(Line::default());
     }
     out.extend(markdown::lines(&view.prose, room, look));
+    if view.state == State::Open {
+        // The newest hint stands below, beside the task.
+        let older = view.hints.len().saturating_sub(1);
+        let said = view.predict.as_ref().and_then(|p| p.chosen.as_ref());
+        if older > 0 || said.is_some() {
+            out.push(Line::default());
+        }
+        if let Some(said) = said {
+            out.extend(text(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
+        }
+        for (at, hint) in view.hints[..older].iter().enumerate() {
+            out.extend(hinted(model, at + 1, &hint.say, room, Tone::Dim));
+        }
+    }
     let mut told = None;
     if !view.debrief.is_empty() {
         out.push(Line::default());
@@ -184,99 +215,167 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
     (out, told)
 }
 
-/// What is to be done: the question or the task, its checks, the hints.
-fn doing(model: &Model, view: &LessonView, room: usize) -> Vec<Line<'static>> {
+/// Which checks are told where room is scarce.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    All,
+    /// The first that is not met, and how many are.
+    Unmet,
+}
+
+/// What is to be done: the question or the task, its checks, the newest hint. What is done needs no room any more: the explanation does.
+fn doing(model: &Model, view: &LessonView, room: usize, which: Checks) -> Vec<Line<'static>> {
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
-    // What is done needs no room any more: the explanation does.
-    let over = view.state != State::Open;
-    let waiting = !over && view.predict.as_ref().is_some_and(|p| p.chosen.is_none());
-    if let Some(predict) = view.predict.as_ref().filter(|p| !over || p.chosen.is_some()) {
-        question(predict, model, room, &mut out);
-    }
-    if over && !view.checks.is_empty() {
-        let sign = format!("{} ", look.sign(Sign::Met));
-        let words = lang.say(Word::DoneAll, &[&view.checks.len().to_string()]);
-        let met = view.checks.iter().all(|c| c.state == Verdict::Met);
-        out.extend(text(&words, look, Tone::Good, room, &sign, "  ").into_iter().filter(|_| met));
-    }
-    if !view.task.is_empty() && !waiting && !over {
-        let mark = format!("{} ", look.sign(Sign::Task));
-        let lines = markdown::lines(&view.task, room.saturating_sub(2), look);
-        for (at, line) in lines.into_iter().enumerate() {
-            let mut spans = vec![ratatui::text::Span::styled(
-                if at == 0 { mark.clone() } else { "  ".into() },
-                look.tone(Tone::Accent),
-            )];
-            spans.extend(line.spans);
-            out.push(Line::from(spans));
+    let open = view.state == State::Open;
+    let question = view.predict.as_ref().filter(|p| open && p.chosen.is_none());
+    match question {
+        Some(predict) => asking(predict, model, room, &mut out),
+        None if open => {
+            let mark = format!("{} ", look.sign(Sign::Task));
+            let lines = markdown::lines(&view.task, room.saturating_sub(2), look);
+            for (at, line) in lines.into_iter().enumerate() {
+                let lead = if at == 0 { mark.clone() } else { "  ".into() };
+                let mut spans = vec![Span::styled(lead, look.tone(Tone::Accent))];
+                spans.extend(line.spans);
+                out.push(Line::from(spans));
+            }
+            checks(model, view, room, which, &mut out);
         }
-    }
-    for check in view.checks.iter().filter(|_| !waiting && !over) {
-        let (sign, tone) = match check.state {
-            Verdict::Met => (Sign::Met, Tone::Good),
-            Verdict::Holding => (Sign::Holding, Tone::Warn),
-            Verdict::Unmet => (Sign::Unmet, Tone::Dim),
-        };
-        out.extend(marked(&check.that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
+        None => {}
     }
     if let Some(lost) = &view.lost {
-        out.extend(marked(
-            &lang.say(Word::Lost, &[lost]),
-            look,
-            Tone::Bad,
-            room,
-            &format!("{} ", look.sign(Sign::Warn)),
-            "  ",
-        ));
-    }
-    if let Some(not_yet) = &view.not_yet {
-        out.extend(marked(&lang.say(Word::NotYet, &[not_yet]), look, Tone::Warn, room, "", "  "));
+        let words = lang.say(Word::Lost, &[lost]);
+        out.extend(marked(&words, look, Tone::Bad, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
     }
     if let Some(refused) = &model.lesson.refused {
-        out.extend(text(refused, look, Tone::Bad, room, "", "  "));
+        out.extend(marked(refused, look, Tone::Bad, room, "", "  "));
     }
-    for hint in view.hints.iter().filter(|_| !over) {
-        let label = lang.say(Word::Hint, &[&hint.tier.to_string()]);
-        out.extend(marked(&format!("{label}: {}", hint.say), look, Tone::Accent, room, "", "  "));
+    if let Some(hint) = view.hints.last().filter(|_| open) {
+        out.extend(hinted(model, view.hints.len(), &hint.say, room, Tone::Accent));
     }
-    let end = match view.state {
-        State::Open => None,
-        State::Done => Some((Word::Done, Tone::Good)),
-        State::Solved => Some((Word::Solved, Tone::Good)),
-        State::Skipped => Some((Word::Skipped, Tone::Warn)),
+    let (words, tone) = match (&view.next, view.state) {
+        _ if !view.finished && open => return out,
+        (Some((id, title)), _) if view.finished => {
+            let number = id.rsplit('/').next().unwrap_or_default();
+            (lang.say(Word::FinishedNext, &[number, title]), Tone::Good)
+        }
+        (None, _) if view.finished => (lang.say(Word::FinishedLast, &[]), Tone::Good),
+        (_, State::Solved) => (lang.say(Word::Solved, &[]), Tone::Good),
+        (_, State::Skipped) => (lang.say(Word::Skipped, &[]), Tone::Warn),
+        _ => (lang.say(Word::Done, &[]), Tone::Good),
     };
-    if let Some((word, tone)) = end.filter(|_| !view.finished) {
-        out.extend(marked(&lang.say(word, &[]), look, tone, room, "", ""));
-    }
-    if view.finished {
-        out.extend(text(&lang.say(Word::Finished, &[]), look, Tone::Good, room, "", ""));
-        let words = match &view.next {
-            Some((id, title)) => lang.say(Word::FinishedNext, &[id, title]),
-            None => lang.say(Word::FinishedLast, &[]),
-        };
-        out.extend(marked(&words, look, Tone::Plain, room, "", ""));
-    }
+    out.extend(marked(&words, look, tone, room, &format!("{} ", look.sign(Sign::Met)), "  "));
     out
 }
 
-fn question(predict: &Predict, model: &Model, room: usize, out: &mut Vec<Line<'static>>) {
+fn hinted(model: &Model, number: usize, say: &str, room: usize, tone: Tone) -> Vec<Line<'static>> {
+    let label = model.lang.say(Word::Hint, &[&number.to_string()]);
+    marked(&format!("{label}: {say}"), model.look, tone, room, "", "  ")
+}
+
+fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mut Vec<Line<'static>>) {
+    let look = model.look;
+    let met = view.checks.iter().filter(|c| c.state == Verdict::Met).count();
+    let first = view.checks.iter().position(|c| c.state != Verdict::Met);
+    for (at, check) in view.checks.iter().enumerate() {
+        if which == Checks::Unmet && Some(at) != first {
+            continue;
+        }
+        // After a while without success the one that is missing stands out.
+        let late = view.not_yet.is_some() && Some(at) == first;
+        let (sign, tone) = match check.state {
+            Verdict::Met => (Sign::Met, Tone::Good),
+            Verdict::Holding => (Sign::Holding, Tone::Warn),
+            Verdict::Unmet if late => (Sign::Unmet, Tone::Warn),
+            Verdict::Unmet => (Sign::Unmet, Tone::Dim),
+        };
+        let count = match which {
+            Checks::Unmet if view.checks.len() > 1 => format!(" ({met}/{})", view.checks.len()),
+            _ => String::new(),
+        };
+        let that = format!("{}{count}", check.that);
+        out.extend(marked(&that, look, tone, room, &format!("{} ", look.sign(sign)), "  "));
+    }
+}
+
+fn asking(predict: &Predict, model: &Model, room: usize, out: &mut Vec<Line<'static>>) {
     let (lang, look) = (model.lang, model.look);
-    match &predict.chosen {
-        None => {
-            out.extend(marked(&predict.question, look, Tone::Strong, room, "? ", "  "));
-            for (letter, choice) in &predict.choices {
-                out.extend(marked(choice, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
+    out.extend(marked(&predict.question, look, Tone::Strong, room, "? ", "  "));
+    for (letter, choice) in &predict.choices {
+        out.extend(marked(choice, look, Tone::Plain, room, &format!("  {letter}  "), "     "));
+    }
+    let letters: Vec<&str> = predict.choices.iter().map(|(letter, _)| letter.as_str()).collect();
+    out.extend(text(&lang.say(Word::PredictAsk, &[&letters.join(" ")]), look, Tone::Accent, room, "", ""));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::format::{Lesson, Library, Step};
+    use crate::lab::view::Check;
+    use crate::ui::lesson::tag;
+    use crate::ui::texts::Lang;
+    use ratatui::layout::Size;
+
+    /// A step as the engine shows it at its beginning: before its question is answered, or after.
+    fn view(lesson: &Lesson, step: &Step, lang: &str, answered: bool) -> LessonView {
+        let predict = step.predict.as_ref().map(|p| Predict {
+            question: p.question.get(lang).into(),
+            choices: p.choices.iter().map(|(k, t)| (k.clone(), t.get(lang).to_string())).collect(),
+            chosen: answered.then(|| "a".to_string()),
+            answer: None,
+        });
+        let waits = predict.is_some() && !answered;
+        let check = |c: &crate::lab::format::Check| Check {
+            that: if c.that.get(lang).is_empty() { step.task.get(lang) } else { c.that.get(lang) }.into(),
+            state: Verdict::Unmet,
+        };
+        LessonView {
+            id: lesson.id.clone(),
+            title: lesson.title.get(lang).into(),
+            steps: lesson.steps.len(),
+            prose: format!("{}\n\n{}", lesson.intro.get(lang), step.prose.get(lang)),
+            task: if waits { String::new() } else { step.task.get(lang).into() },
+            predict,
+            checks: step.checks.iter().map(check).collect(),
+            ..LessonView::default()
+        }
+    }
+
+    #[test]
+    fn at_80_by_24_every_question_and_every_task_is_seen_whole() {
+        let library = Library::built_in();
+        assert!(library.lessons.len() >= 12 && library.faults.is_empty());
+        for lang in [Lang::En, Lang::Ko] {
+            let mut model = Model::new("main", lang, Look::default(), Size::new(80, 24), Default::default());
+            for (lesson, step) in library.lessons.iter().flat_map(|l| l.steps.iter().map(move |s| (l, s))) {
+                for answered in [false, true] {
+                    model.lesson.view = Some(view(lesson, step, tag(lang), answered));
+                    let sheet = Sheet::of(&model, inside(model.panes().lesson));
+                    let cut = sheet.lower.len() - sheet.firm;
+                    assert_eq!(cut, 0, "{} {} {lang:?} answered: {answered}", lesson.id, step.id);
+                    assert!(sheet.rows >= READ_MIN, "{} {} {lang:?}", lesson.id, step.id);
+                }
             }
-            out.extend(text(&lang.say(Word::PredictAsk, &[]), look, Tone::Accent, room, "", ""));
         }
-        Some(chosen) => {
-            let (words, tone) = match &predict.answer {
-                None => (lang.say(Word::PredictSaid, &[chosen]), Tone::Dim),
-                Some(answer) if answer == chosen => (lang.say(Word::PredictRight, &[chosen]), Tone::Good),
-                Some(answer) => (lang.say(Word::PredictWrong, &[chosen, answer]), Tone::Warn),
-            };
-            out.extend(text(&words, look, tone, room, "", ""));
-        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_reached_by_scrolling() {
+        let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), Default::default());
+        model.lesson.view = Some(LessonView {
+            id: "t/1".into(),
+            prose: "word ".repeat(100),
+            task: "do ".repeat(200),
+            ..LessonView::default()
+        });
+        let area = inside(model.panes().lesson);
+        let sheet = Sheet::of(&model, area);
+        assert!(sheet.firm < sheet.lower.len() && sheet.rows >= READ_MIN);
+        model.lesson.scroll = scrolled(&model, isize::MAX);
+        let Scroll::To(end) = model.lesson.scroll else { panic!("scrolled to its end") };
+        let hidden = sheet.upper.len() - sheet.rows + sheet.lower.len() - sheet.firm;
+        assert_eq!(end, hidden);
     }
 }

@@ -20,9 +20,9 @@ use unicode_width::UnicodeWidthChar;
 
 /// Draws everything; where the cursor stands, if one is to be seen.
 pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    let panes = layout::panes(area, model.focus, model.zoom);
+    let panes = model.panes_on(area);
     frame(model, Pane::Lesson, panes.lesson, buffer);
-    lesson::render(model, layout::inside(panes.lesson), buffer);
+    lesson::render(model, panes.lesson, buffer);
     frame(model, Pane::Map, panes.map, buffer);
     map::render(model, layout::inside(panes.map), buffer);
     frame(model, Pane::Shell, panes.shell, buffer);

@@ -35,8 +35,11 @@ fn help(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let place = over(area, width, lines.len() as u16 + 2, buffer);
     let rows = usize::from(inside(place).height);
     let first = at.min(lines.len().saturating_sub(rows));
-    let more = if first + rows < lines.len() { look.sign(Sign::More) } else { "" };
-    boxed(look, place, true, &model.lang.say(Word::HelpTitle, &[]), more, buffer);
+    let more = match first + rows < lines.len() {
+        true => format!("{} ↑↓ Esc", look.sign(Sign::More)),
+        false => "↑↓ Esc".to_string(),
+    };
+    boxed(look, place, true, &model.lang.say(Word::HelpTitle, &[]), &more, buffer);
     let mut canvas = canvas(model, inside(place), buffer);
     for (y, line) in lines.iter().skip(first).enumerate() {
         canvas.put(1, y, line, Tone::Plain);

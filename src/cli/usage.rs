@@ -1,0 +1,92 @@
+//! What went wrong, in the learner's language.
+
+use crate::cluster::{self, Home};
+use crate::ui::texts::{Lang, Say, trouble};
+use crate::ui::{self, settings};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Words that learners type at the prompt, each with a line that works.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("fault", "fault kill kube-scheduler"),
+    ("lab", "lab list · lab start ID · lab check · lab grade"),
+    ("rewind", "rewind 812 · rewind 10:42:07 · rewind 5m · undo --list"),
+    ("trace", "trace · trace pod/web"),
+    ("undo", "undo · undo 2 · undo --list"),
+    ("redo", "redo"),
+    ("why", "why · why pod/web"),
+];
+
+fn language() -> Lang {
+    Home::find().map_or_else(|_| settings::from_environment(), |home| settings::language(None, &home))
+}
+
+/// An error with its causes.
+pub fn reason(error: &anyhow::Error) -> String {
+    let of_cluster = match error.downcast_ref::<ui::Error>() {
+        Some(ui::Error::Cluster(inner)) => Some(inner),
+        _ => error.downcast_ref::<cluster::Error>(),
+    };
+    of_cluster.map_or_else(|| format!("{error:#}"), |inner| inner.say(language()))
+}
+
+/// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole usage is told (`None`).
+pub fn told(error: &clap::Error) -> Option<String> {
+    std::env::var_os(settings::LANG_VARIABLE)?;
+    let word = std::env::args().nth(1)?;
+    let (_, example) = EXAMPLES.iter().find(|(w, _)| *w == word)?;
+    Some(sentence(language(), error, &word, example)?)
+}
+
+fn sentence(lang: Lang, error: &clap::Error, word: &str, example: &str) -> Option<String> {
+    let context = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let what = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return None,
+        ErrorKind::MissingRequiredArgument
+        | ErrorKind::MissingSubcommand
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => lang.say(Say::UsageMissing, &[word]),
+        kind => {
+            let about = match kind {
+                ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+                ErrorKind::InvalidValue | ErrorKind::ValueValidation => ContextKind::InvalidValue,
+                _ => ContextKind::InvalidArg,
+            };
+            match context(about) {
+                Some(given) => lang.say(Say::UsageUnknown, &[word, &given]),
+                None => lang.say(Say::UsageWrong, &[word]),
+            }
+        }
+    };
+    Some(trouble(lang, &what, None, Some(example)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Args;
+    use clap::Parser;
+
+    #[test]
+    fn usage_is_told_in_either_language_with_an_example() {
+        let told = |lang: Lang, words: &[&str]| {
+            let error = Args::try_parse_from(words).err()?;
+            sentence(lang, &error, words[1], "EXAMPLE")
+        };
+        for (words, english, korean) in [
+            (&["ropewalk", "fault", "kill"][..], "missing after `fault`", "`fault` 뒤에"),
+            (&["ropewalk", "fault", "kil", "etcd"], "`fault` does not take `kil`", "`kil` 값"),
+            (&["ropewalk", "lab"], "missing after `lab`", "`lab` 뒤에"),
+            (&["ropewalk", "lab", "begin"], "`lab` does not take `begin`", "`begin` 값"),
+            (&["ropewalk", "undo", "two"], "`undo` does not take `two`", "`two` 값"),
+            (&["ropewalk", "trace", "--nope"], "`trace` does not take `--nope`", "`--nope` 값"),
+        ] {
+            for (lang, part) in [(Lang::En, english), (Lang::Ko, korean)] {
+                let text = told(lang, words).unwrap_or_default();
+                assert!(text.contains(part) && text.contains("EXAMPLE"), "{words:?}: {text}");
+            }
+        }
+        assert_eq!(told(Lang::En, &["ropewalk", "lab", "--help"]), None);
+    }
+}

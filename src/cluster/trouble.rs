@@ -1,0 +1,123 @@
+//! What the cluster tells a person that it cannot do, in the language of whoever asks.
+
+use crate::lang::{Lang, texts};
+use serde::{Deserialize, Serialize};
+
+/// A refusal as the control socket carries it: what, and the values its sentence needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trouble {
+    NoSuchNode {
+        node: String,
+        known: Vec<String>,
+    },
+    NoSuchComponent {
+        component: String,
+        known: Vec<String>,
+    },
+    /// A link was to be cut between a node and itself.
+    OneNode {
+        node: String,
+    },
+    NotAShare {
+        percent: String,
+    },
+    NodeRuns {
+        node: String,
+    },
+    NodeOff {
+        node: String,
+    },
+    /// The kernel cannot delay packets.
+    NoNetem {
+        why: String,
+    },
+    /// Nobody has run kubectl yet.
+    NothingTraced,
+    NothingToUndo,
+    NothingToRedo,
+    /// More steps were to be undone than there are.
+    FewerSteps {
+        asked: usize,
+    },
+    NoSuchRevision {
+        revision: i64,
+    },
+    /// It was compacted.
+    RevisionGone {
+        revision: i64,
+    },
+    /// A time before anything that is remembered.
+    TooLongAgo {
+        oldest: String,
+    },
+}
+
+texts! {
+    enum Word {
+        NotRunning: "cluster {} is not running; start it with `ropewalk up --name {}`", "{} 클러스터가 실행 중이 아닙니다. `ropewalk up --name {}`으로 시작하세요";
+        Running: "cluster {} is already running; see `ropewalk status --name {}`, or stop it with `ropewalk down --name {}`", "{} 클러스터는 이미 실행 중입니다. 상태는 `ropewalk status --name {}`, 멈추기는 `ropewalk down --name {}`입니다";
+        PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port, or leave the option out and the next free one is used", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르거나, 옵션을 빼면 비어 있는 다음 포트를 씁니다";
+        NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
+        NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 돌고 있지 않습니다. 컴포넌트: {}";
+        OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 링크가 없습니다. 서로 다른 두 노드를 적으세요";
+        NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
+        NodeRuns: "{} is running", "{} 노드는 이미 돌고 있습니다";
+        NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
+        NoNetem: "the kernel cannot delay packets here ({}); try `sudo modprobe sch_netem`", "이 커널은 패킷을 늦추지 못합니다({}). `sudo modprobe sch_netem`을 시도하세요";
+        NothingTraced: "no command has been traced yet; run a kubectl command first", "아직 추적한 명령이 없습니다. kubectl 명령을 먼저 실행하세요";
+        NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
+        NothingToRedo: "there is nothing to redo", "다시 실행할 단계가 없습니다";
+        FewerSteps: "{} steps cannot be undone: there are fewer; `undo --list` shows them", "{}단계를 되돌릴 수 없습니다. 단계가 그만큼 없습니다. `undo --list`로 볼 수 있습니다";
+        NoSuchRevision: "revision {} is none of this cluster's; `undo --list` shows the steps and their revisions", "{}번은 이 클러스터에 없는 리비전입니다. `undo --list`로 단계와 리비전을 볼 수 있습니다";
+        RevisionGone: "revision {} is no longer kept; `undo --list` shows how far back it goes", "{}번 리비전은 더 이상 보관되어 있지 않습니다. 어디까지 되돌릴 수 있는지는 `undo --list`로 볼 수 있습니다";
+        TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
+    }
+}
+
+impl Trouble {
+    pub fn say(&self, lang: Lang) -> String {
+        let say = |word: Word, with: &[&str]| lang.say(word, with);
+        match self {
+            Trouble::NoSuchNode { node, known } => say(Word::NoSuchNode, &[node, &known.join(", ")]),
+            Trouble::NoSuchComponent { component, known } => {
+                say(Word::NoSuchComponent, &[component, &known.join(", ")])
+            }
+            Trouble::OneNode { node } => say(Word::OneNode, &[node]),
+            Trouble::NotAShare { percent } => say(Word::NotAShare, &[percent]),
+            Trouble::NodeRuns { node } => say(Word::NodeRuns, &[node]),
+            Trouble::NodeOff { node } => say(Word::NodeOff, &[node, node]),
+            Trouble::NoNetem { why } => say(Word::NoNetem, &[why]),
+            Trouble::NothingTraced => say(Word::NothingTraced, &[]),
+            Trouble::NothingToUndo => say(Word::NothingToUndo, &[]),
+            Trouble::NothingToRedo => say(Word::NothingToRedo, &[]),
+            Trouble::FewerSteps { asked } => say(Word::FewerSteps, &[&asked.to_string()]),
+            Trouble::NoSuchRevision { revision } => say(Word::NoSuchRevision, &[&revision.to_string()]),
+            Trouble::RevisionGone { revision } => say(Word::RevisionGone, &[&revision.to_string()]),
+            Trouble::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.say(Lang::En))
+    }
+}
+
+impl super::Error {
+    /// For people, with its causes. What learners meet is in both languages; what only a broken machine causes is not.
+    pub fn say(&self, lang: Lang) -> String {
+        let say = |word: Word, with: &[&str]| lang.say(word, with);
+        match self {
+            super::Error::NotRunning(name) => say(Word::NotRunning, &[name, name]),
+            super::Error::Running(name) => say(Word::Running, &[name, name, name]),
+            super::Error::PortTaken { port } => say(Word::PortTaken, &[&port.to_string()]),
+            super::Error::Trouble(trouble) => trouble.say(lang),
+            super::Error::Control(text) => text.clone(),
+            other => super::chain(other),
+        }
+    }
+}
