@@ -3,12 +3,11 @@
 use super::guest::Guest;
 use super::ready::Progress;
 use super::undo::Past;
-use super::world::World;
 use super::{Error, Place};
-use crate::linux::boot::Pids;
 use crate::tap;
 use crate::task::Crew;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -68,10 +67,19 @@ pub enum Reply {
     Error(String),
 }
 
+/// Whose control socket it is: what only it can answer.
+pub trait Keeper: Send + Sync + 'static {
+    fn tap(&self) -> &tap::Tap;
+    fn status(&self, progress: &Progress) -> Value;
+    /// Ends a component without asking it.
+    fn kill(&self, component: &str, node: Option<&str>) -> Reply;
+    fn past(&self, past: Past) -> BoxFuture<'_, Reply>;
+    /// Why a guest of this name is not here.
+    fn without(&self, guest: &str) -> String;
+}
+
 pub struct Server {
-    pub world: Arc<World>,
-    pub pids: Pids,
-    pub api_url: String,
+    pub keeper: Arc<dyn Keeper>,
     pub progress: watch::Receiver<Progress>,
     pub stop: CancellationToken,
     pub guests: Vec<Arc<dyn Guest>>,
@@ -113,10 +121,10 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
                 std::future::pending::<()>().await;
                 return Ok(());
             }
-            Ok(Ask::Records { since }) => return records(&server.world.tap, since, &mut write).await,
+            Ok(Ask::Records { since }) => return records(server.keeper.tap(), since, &mut write).await,
             Ok(Ask::Guest { name, question }) => {
                 let Some(guest) = server.guests.iter().find(|g| g.name() == name) else {
-                    send(&mut write, &Reply::Error(format!("nobody here is called {name:?}"))).await?;
+                    send(&mut write, &Reply::Error(server.keeper.without(&name))).await?;
                     continue;
                 };
                 let mut replies = guest.ask(question);
@@ -164,68 +172,17 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::i
 }
 
 async fn answer(server: &Server, ask: Ask) -> Reply {
-    let world = &server.world;
+    let keeper = &server.keeper;
     match ask {
         Ask::Hello => Reply::Ok(Value::Null),
         Ask::Status => {
             let progress = server.progress.borrow().clone();
-            let nodes: Vec<Value> = world
-                .spec
-                .nodes()
-                .iter()
-                .map(|n| {
-                    let role = if n.control_plane { "control-plane" } else { "worker" };
-                    json!({"name": n.name, "role": role, "ready": progress.ready_nodes.contains(&n.name)})
-                })
-                .collect();
-            Reply::Ok(json!({
-                "name": world.spec.name,
-                "state": if progress.ready { "running" } else { "starting" },
-                "kubeconfig": world.place.kubeconfig(),
-                "apiServers": [server.api_url],
-                "nodes": nodes,
-                "pids": server.pids,
-                "progress": progress,
-            }))
+            Reply::Ok(keeper.status(&progress))
         }
-        Ask::Past { past } => super::undo::ask(world, past).await,
-        Ask::Kill { component, node } => {
-            let nodes: Vec<_> = world
-                .all_nodes()
-                .into_iter()
-                .filter(|n| node.as_ref().is_none_or(|name| *name == n.spec.name))
-                .collect();
-            if nodes.is_empty() {
-                let known: Vec<String> = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
-                return Reply::Error(format!(
-                    "there is no node {:?}; there are {}",
-                    node.unwrap_or_default(),
-                    known.join(", ")
-                ));
-            }
-            let mut killed = Vec::new();
-            for node in nodes {
-                let hit = match component.as_str() {
-                    "kubelet" => {
-                        let crew = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).clone();
-                        crew.inspect(|c| c.kill()).is_some()
-                    }
-                    name => node.cri.kill(name),
-                };
-                if hit {
-                    killed.push(format!("{component}/{}", node.spec.name));
-                }
-            }
-            match killed.is_empty() {
-                true => Reply::Error(format!(
-                    "{component:?} does not run there; components are kubelet, {}",
-                    super::components::ALL.join(", ")
-                )),
-                false => Reply::Ok(json!({"killed": killed})),
-            }
-        }
+        Ask::Past { past } => keeper.past(past).await,
+        Ask::Kill { component, node } => keeper.kill(&component, node.as_deref()),
         Ask::Trace { what } => {
-            let records = world.tap.since(0);
+            let records = keeper.tap().since(0);
             let chain = match what {
                 Trace::Last => {
                     let kubectl =

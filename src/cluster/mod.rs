@@ -19,12 +19,14 @@
 //! ## Read next
 //! [`boot`], the whole start on one page.
 
+pub mod abroad;
 mod balancer;
 pub mod boot;
 mod components;
 pub mod control;
 pub mod guest;
 pub mod home;
+mod keeper;
 pub mod launch;
 mod logs;
 mod manifests;

@@ -1,18 +1,19 @@
 //! The engine's loop: takes what the tap, the watches and people say, one after the other, and tells everyone who follows what is to be seen now.
 
 use super::engine::{Engine, Open, qualified};
-use super::format::{EN, Lesson, Library, OTHERS};
+use super::format::{EN, Lesson, Library, OTHERS, Step};
 use super::judge::{Memory, Outcome};
 use super::progress::{self, Progress};
 use super::recorder::Recorder;
-use super::run::Teacher;
+use super::run::{self, Teacher};
 use super::view::{Ask, LessonView, Question, Solution, State};
 use super::watch::{self, Told};
 use super::words::{self, Word};
-use super::{Error, TEACHER, cel::Probe, probe};
+use super::{Error, TEACHER, cel::Probe, cel::facts, probe, reach};
+use crate::api::kinds::Kind;
 use crate::client::Client;
 use crate::cluster::control::Reply;
-use crate::cluster::guest::Host;
+use crate::cluster::guest::{Host, Room, Seen};
 use crate::cluster::undo::{Moment, Past};
 use crate::task::Crew;
 use ::cel::Value;
@@ -46,8 +47,12 @@ pub struct Actor {
     teacher: Teacher,
     crew: Crew,
     views: channel::Sender<Views>,
+    /// The watches of the present room, which end with it.
+    watches: Crew,
     watched: BTreeSet<String>,
-    told: mpsc::UnboundedSender<Told>,
+    /// Counts rooms: what a watch of an earlier one still tells is not listened to.
+    stay: u64,
+    told: mpsc::UnboundedSender<(u64, Told)>,
     answers: mpsc::UnboundedSender<(Probe, Value)>,
     waiters: Vec<Waiter>,
 }
@@ -71,8 +76,7 @@ pub async fn run(
         library: Library::load(),
         progress,
         path,
-        workers: host.spec().workers,
-        control_planes: host.spec().control_planes,
+        offers: host.offers(),
         recorder: Recorder::default(),
         objects: HashMap::new(),
         seen: HashMap::new(),
@@ -92,13 +96,15 @@ pub async fn run(
         teacher,
         crew,
         views,
+        watches: Crew::new("watches"),
         watched: BTreeSet::new(),
+        stay: 0,
         told,
         answers,
         waiters: vec![],
     };
     actor.read_tap();
-    actor.resume();
+    actor.resume().await;
     let mut wake = actor.settle();
     loop {
         tokio::select! {
@@ -106,7 +112,10 @@ pub async fn run(
                 Some((question, reply)) => actor.question(question, reply).await,
                 None => return Ok(()),
             },
-            Some(told) = tidings.recv() => actor.engine.told(told),
+            Some((stay, told)) = tidings.recv() => match stay == actor.stay {
+                true => actor.engine.told(told),
+                false => continue,
+            },
             Some((probe, answer)) = answered.recv() => {
                 actor.engine.asking.remove(&probe);
                 actor.engine.answers.insert(probe, (Instant::now(), answer));
@@ -138,7 +147,7 @@ impl Actor {
     }
 
     /// Takes up what was open when the cluster last ran.
-    fn resume(&mut self) {
+    async fn resume(&mut self) {
         let Some(lesson) =
             self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())
         else {
@@ -146,7 +155,34 @@ impl Actor {
         };
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
-        self.show(Arc::new(lesson), step);
+        match self.move_in(&lesson, false).await {
+            Ok(true) => self.show(Arc::new(lesson), step),
+            Ok(false) => self.engine.progress.open = None,
+            Err(why) => tracing::warn!(lesson = lesson.id, why, "the open lesson cannot go on"),
+        }
+    }
+
+    /// Takes the room in which a lesson is played; false if there is none and none was to be made. In a new one the lesson begins anew.
+    async fn move_in(&mut self, lesson: &Lesson, make: bool) -> Result<bool, String> {
+        let mut kinds: Vec<&Kind> =
+            lesson.exprs().into_iter().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).collect();
+        kinds.sort_by_key(|k| (k.group, k.plural));
+        kinds.dedup_by_key(|k| (k.group, k.plural));
+        let Some(mut room) = self.host.room(lesson.id.clone(), kinds, make).await? else { return Ok(false) };
+        let fresh = std::mem::take(&mut room.fresh);
+        if room != self.engine.recorder.room {
+            self.watches.kill();
+            self.watches = Crew::new("watches");
+            self.watched.clear();
+            self.stay += 1;
+            self.engine.open = None; // it was played in the other room
+            self.engine.move_to(room);
+        }
+        if fresh {
+            self.engine.progress.anew(&lesson.id);
+        }
+        self.read_tap();
+        Ok(true)
     }
 
     /// Judges until nothing more is needed; tells everyone.
@@ -158,8 +194,9 @@ impl Actor {
         for probe in needs.probes {
             let (client, kubeconfig, answers) =
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
+            let room = self.engine.recorder.room.clone();
             self.crew.spawn(async move {
-                let answer = probe::ask(&probe, &client, &kubeconfig).await;
+                let answer = probe::ask(&probe, &client, &kubeconfig, &room).await;
                 let _ = answers.send((probe, answer)); // the engine may have ended
             });
         }
@@ -176,13 +213,17 @@ impl Actor {
 
     fn watch(&mut self, kind: &str) {
         if let Some(name) = qualified(kind)
+            && !self.engine.recorder.room.denied.contains(&name)
             && self.watched.insert(name.clone())
         {
             // Its list will be newer than this: a last deletion leaves no object that could say so.
             let plural = name.split('.').next().unwrap_or_default();
             let newest = self.engine.recorder.of_plural.get(plural).copied().unwrap_or_default();
             self.engine.seen.insert(plural.to_string(), newest);
-            watch::start(&self.crew, &self.client, kind, self.told.clone());
+            let room = &self.engine.recorder.room;
+            let (host, told, stay) = (self.host.clone(), self.told.clone(), self.stay);
+            let saw = move |seen: Seen<'_>| host.saw(seen);
+            watch::start(&self.watches, &self.client, kind, room, saw, move |t| told.send((stay, t)).is_ok());
         }
     }
 
@@ -223,6 +264,7 @@ impl Actor {
                 .kinds()
                 .iter()
                 .filter_map(|k| qualified(k))
+                .filter(|k| self.watched.contains(k))
                 .any(|k| !self.engine.objects.contains_key(&k));
         let mut rest = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
@@ -294,11 +336,26 @@ impl Actor {
                     self.engine.solving = true;
                     self.save();
                 }
-                Ok(Some(json!(Solution { lines: step.solution.clone() })))
+                let room = &self.engine.recorder.room;
+                let lines = step.solution.iter().map(|line| reach::line(line, room)).collect();
+                Ok(Some(json!(Solution { lines })))
             }
             Ask::Solved => {
                 self.engine.solving = false;
                 Ok(None)
+            }
+            Ask::Leave => {
+                let left = self.host.leave().await?;
+                if let Some(open) = self.engine.open.take() {
+                    self.engine.progress.anew(&open.lesson.id);
+                }
+                self.engine.progress.open = None;
+                self.watches.kill();
+                self.watched.clear();
+                self.stay += 1;
+                self.engine.move_to(Room::default());
+                self.save();
+                Ok(Some(json!(left)))
             }
             Ask::Prove => Ok(Some(json!(self.engine.proof()))),
         }
@@ -323,6 +380,7 @@ impl Actor {
         if self.engine.open.as_ref().is_some_and(|o| o.lesson.id == lesson.id) {
             return Ok(());
         }
+        self.move_in(&lesson, true).await?;
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         self.enter(Arc::new(lesson), step).await;
@@ -341,8 +399,12 @@ impl Actor {
             let next = (step + 2).min(lesson.steps.len());
             return Err(words::say(lang, Word::NotDone, &[&next.to_string()]));
         }
+        let passed = self.pass(&lesson.steps[step]).await;
         if step + 1 < lesson.steps.len() {
             self.enter(lesson, step + 1).await;
+            if let Some(open) = &mut self.engine.open {
+                open.notices.extend(passed);
+            }
             return Ok(());
         }
         let after = self.engine.library.after(&lesson.id).map(|l| l.id.clone());
@@ -350,6 +412,17 @@ impl Actor {
             Some(id) => self.open_named(Some(&id), lang).await,
             None => Err(words::say(lang, Word::AllDone, &[])),
         }
+    }
+
+    /// A step that this cluster cannot do is passed. What can be done of it is done, since later steps may build on it.
+    async fn pass(&mut self, step: &Step) -> Option<(Word, Vec<String>)> {
+        let lines = run::playable(&step.solution);
+        if self.engine.state() != State::Skipped || lines.is_empty() {
+            return None;
+        }
+        let _ = self.teacher.play(&lines, &self.engine.recorder.room).await; // a refusal may be what the step is about
+        self.read_tap();
+        Some((Word::Played, vec![lines.join(" · ")]))
     }
 
     fn back(&mut self, lang: &str) -> Result<(), String> {
@@ -385,7 +458,7 @@ impl Actor {
             let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
             if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
                 // A refusal may be what the step is about; what needs a shell is left to the learner.
-                let word = match self.teacher.play(&step.solution).await {
+                let word = match self.teacher.play(&step.solution, &self.engine.recorder.room).await {
                     Err(Error::Shell { .. }) => Word::NotPlayed,
                     _ => Word::Played,
                 };
@@ -440,7 +513,9 @@ impl Actor {
         let noted = self.engine.progress.lesson(&lesson.id);
         if !noted.set_up {
             noted.set_up = true;
-            if let Err(error) = self.teacher.play(&lesson.setup).await {
+            let own = self.engine.recorder.room.namespace.clone();
+            notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace])));
+            if let Err(error) = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await {
                 notices.push((Word::SetupFailed, vec![error.to_string()]));
             }
             self.read_tap();
@@ -450,7 +525,7 @@ impl Actor {
         let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
         if fresh && self.engine.lacks(&lesson, this).is_none() {
             for line in &this.faults {
-                match self.teacher.play(std::slice::from_ref(line)).await {
+                match self.teacher.play(std::slice::from_ref(line), &self.engine.recorder.room).await {
                     Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
                     Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
                 }

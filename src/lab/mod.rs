@@ -34,6 +34,7 @@ pub mod guest;
 pub mod judge;
 mod probe;
 pub mod progress;
+pub mod reach;
 pub mod recorder;
 mod run;
 mod show;
@@ -68,6 +69,11 @@ pub enum Error {
     Line { line: String, why: String },
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),
+}
+
+/// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API server.
+pub fn guests_abroad() -> Vec<Arc<dyn Guest>> {
+    vec![Arc::new(guest::Lessons::new())]
 }
 
 /// Who moves in when a cluster starts.

@@ -197,6 +197,10 @@ impl Paper {
         if matches!(view.state, State::Done | State::Solved) {
             return self.over(view);
         }
+        if view.state == State::Skipped {
+            let notices: String = view.notices.iter().map(|n| self.marked("! ", n)).collect();
+            return notices + &self.say(Say::LessonSkipped, &[]) + "\n";
+        }
         let mut out = self.checks(view);
         if let Some(unmet) = &view.not_yet {
             out.push_str(&self.marked(&format!("{} ", self.say(Say::LessonNotYet, &[])), unmet));
@@ -226,6 +230,11 @@ impl Paper {
                 " {mark} {number}  {}{pad} {}/{}   {minutes}\n",
                 entry.title, entry.done, entry.steps
             ));
+            for (step, why) in &entry.cannot {
+                out.push_str(
+                    &self.prose(&self.say(Say::LessonCannot, &[&format!("`{step}`"), why]), "       "),
+                );
+            }
         }
         if out.is_empty() {
             out.push_str(&format!("{}\n", self.say(Say::LessonEmpty, &[])));

@@ -42,7 +42,7 @@ pub mod prose;
 pub mod repl;
 mod screen;
 mod script;
-mod seat;
+pub mod seat;
 mod session;
 pub mod settings;
 mod shell;

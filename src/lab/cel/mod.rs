@@ -92,6 +92,11 @@ pub struct Expr {
     program: Arc<Program>,
     /// Kinds that it names.
     pub kinds: BTreeSet<String>,
+    /// Namespaces that it looks into by name: of objects, and of the containers and logs that it asks for.
+    pub namespaces: BTreeSet<String>,
+    /// Fields that it reads, and texts that stand in it.
+    pub fields: BTreeSet<String>,
+    pub strings: BTreeSet<String>,
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
 }
@@ -136,8 +141,9 @@ impl Expr {
         for kind in &seen.kinds {
             facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
         }
-        let Seen { functions, variables, kinds } = seen;
-        Ok(Expr { source: source.into(), program: Arc::new(program), kinds, functions, variables })
+        let Seen { functions, variables, kinds, namespaces, fields, strings } = seen;
+        let program = Arc::new(program);
+        Ok(Expr { source: source.into(), program, kinds, namespaces, fields, strings, functions, variables })
     }
 
     /// Asks for what is true now (and not only for what has happened).
@@ -155,6 +161,10 @@ impl Expr {
 
     pub fn names(&self, variable: &str) -> bool {
         self.variables.contains(variable)
+    }
+
+    pub fn calls(&self, function: &str) -> bool {
+        self.functions.contains(function)
     }
 
     pub fn value(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<Value, String> {
@@ -193,6 +203,9 @@ struct Seen {
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
     kinds: BTreeSet<String>,
+    namespaces: BTreeSet<String>,
+    fields: BTreeSet<String>,
+    strings: BTreeSet<String>,
 }
 
 impl Seen {
@@ -219,6 +232,11 @@ impl Seen {
                         && let Some(kind) = call.args.first().and_then(|a| literal(&a.expr))
                     {
                         self.kinds.insert(kind);
+                        self.namespaces.extend(call.args.get(1).and_then(|a| literal(&a.expr)));
+                    }
+                    if matches!(known.name, "exec" | "logs") {
+                        let target = call.args.first().and_then(|a| literal(&a.expr));
+                        self.namespaces.extend(target.and_then(|t| Some(t.split_once('/')?.0.to_string())));
                     }
                     if known.name == "events" {
                         self.kinds.insert("Event".into());
@@ -248,7 +266,11 @@ impl Seen {
                     self.walk(&item.expr, inner)?;
                 }
             }
-            Node::Select(select) => self.walk(&select.operand.expr, inner)?,
+            Node::Select(select) => {
+                self.fields.insert(select.field.clone());
+                self.walk(&select.operand.expr, inner)?;
+            }
+            Node::Literal(_) => self.strings.extend(literal(node)),
             Node::Map(map) => {
                 for entry in &map.entries {
                     if let cel::common::ast::EntryExpr::MapEntry(e) = &entry.expr {
