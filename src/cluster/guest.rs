@@ -105,6 +105,8 @@ pub trait Ground: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Option<Room>, String>>;
     /// Gives all rooms up, with everything in them; their names. An error is for people.
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
+    /// Has the tap know the present revision: a step begins at one.
+    fn catch_up(&self) -> BoxFuture<'_, ()>;
     /// A guest's watch has shown something, which the tap may not know.
     fn saw(&self, seen: Seen<'_>);
 }
@@ -152,6 +154,10 @@ impl Ground for Home {
         let name = &self.world.place.name;
         let why = format!("this cluster is Ropewalk's own; `ropewalk reset --name {name}` wipes it");
         Box::pin(std::future::ready(Err(why)))
+    }
+    /// Every commit is told as it is made.
+    fn catch_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
     /// The API server has told it already.
     fn saw(&self, _: Seen<'_>) {}

@@ -331,6 +331,9 @@ impl Actor {
                 self.open_named(id.as_deref(), lang).await?;
                 let (lesson, step) = self.opened(lang)?;
                 let step = &lesson.steps[step];
+                if let Some(need) = self.engine.lacks(&lesson, step) {
+                    return Err(words::say(lang, Word::Lacks, &[&need.say(lang)]));
+                }
                 if self.engine.state() == State::Open {
                     self.engine.progress.step(&lesson.id, &step.id).solve = true;
                     self.engine.solving = true;
@@ -518,6 +521,7 @@ impl Actor {
             if let Err(error) = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await {
                 notices.push((Word::SetupFailed, vec![error.to_string()]));
             }
+            self.host.catch_up().await;
             self.read_tap();
             self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
         }
@@ -531,6 +535,7 @@ impl Actor {
                 }
             }
         }
+        self.host.catch_up().await;
         self.read_tap();
         self.show(lesson, step);
         self.save();

@@ -1,6 +1,7 @@
 //! What a step needs of the cluster it is played on, read from the step itself: what its checks look at, and what its solution's lines do. So
 //! nobody keeps a list of lessons that work elsewhere, and a new lesson is judged like an old one.
 
+use super::TEACHER;
 use super::cel::{Expr, facts};
 use super::format::{Lesson, Step};
 use super::words::{self, Word};
@@ -92,6 +93,8 @@ pub fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
 
 /// Fields of a record that only those who were there can fill.
 const INSIDE: &[&str] = &["by_component", "node", "cause", "took", "detail", "request"];
+/// Whose answers a relay sees, too.
+const API_SERVER: &str = "kube-apiserver";
 /// Functions that answer from inside the cluster.
 const OWN: &[&str] = &["store", "members", "faults", "can"];
 
@@ -102,16 +105,15 @@ pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     if expr.calls("http") {
         needs.insert(Need::Door);
     }
-    let component = |text: &&String| {
-        matches!(
-            text.as_str(),
-            "kubelet" | "kube-scheduler" | "kube-controller-manager" | "kube-proxy" | "etcd"
-        ) || text.ends_with("-controller")
+    let compares = |field: &str, alike: bool, text: &str| {
+        expr.compared.contains(&(field.to_string(), alike, text.to_string()))
     };
-    let hops = expr.calls("hop") || expr.calls("hops");
     let told = expr.names("trace") && INSIDE.iter().any(|f| expr.fields.contains(*f));
-    let of_component = expr.fields.contains("component") || hops;
-    if told || (of_component && expr.strings.iter().any(|s| component(&s))) {
+    let component = expr.compared.iter().any(|(f, alike, c)| f == "component" && *alike && c != API_SERVER);
+    // Whoever is not the learner, and may be the teacher, is a component.
+    let others =
+        expr.names("trace") && compares("user", false, "learner") && !compares("user", false, TEACHER);
+    if told || component || others {
         needs.insert(Need::Hops);
     }
     let written = expr.strings.iter().filter_map(|s| namespace_of(s));
@@ -273,6 +275,11 @@ mod tests {
             ("objects('Node','').all(n, ready(n))", vec![]),
             ("trace.exists(t, t.component == 'kubelet' && t.verb == 'start')", vec![Need::Hops]),
             ("trace.exists(t, t.cause == 7)", vec![Need::Hops]),
+            ("trace.exists(t, t.component in ['etcd', 'kube-apiserver'])", vec![Need::Hops]),
+            ("trace.exists(t, 'garbage-collector' == t.component)", vec![Need::Hops]),
+            ("trace.exists(t, t.verb == 'create' && t.user != 'learner')", vec![Need::Hops]),
+            ("trace.exists(t, t.user != 'learner' && t.user != 'teacher' && t.code == 403)", vec![]),
+            ("trace.exists(t, t.user == 'learner' && t.object != 'Node//*')", vec![]),
             (
                 "trace.exists(t, t.object.startsWith('Pod/kube-system/x'))",
                 vec![Need::Elsewhere("kube-system".into())],

@@ -27,7 +27,7 @@ texts! {
     NeedNode: "the node `{}` of Ropewalk's own cluster", "Ropewalk 자체 클러스터의 `{}` 노드";
     NeedImage: "the image `{}`, which is built into Ropewalk and in no registry", "`{}` 이미지(Ropewalk에 내장되어 있고 레지스트리에는 없음)";
     NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
-    RoomFresh: "This lesson has a namespace of its own here, made just now: {}. kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 이 세션의 kubectl은 이 네임스페이스를 봅니다.";
+    RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}", "강의 준비에 실패했습니다: {}";

@@ -42,6 +42,9 @@ pub async fn until_green(place: &Place, lang: Lang) -> Result<Option<LessonView>
     let (mut control, mut now) = follow(place, lang).await?;
     let deadline = tokio::time::Instant::now() + GREEN_MAX;
     while !over(&now) {
+        if now.state == State::Skipped {
+            return Ok(None); // it never will be
+        }
         match tokio::time::timeout_at(deadline, control.next()).await {
             Ok(Ok(Some(value))) => now = serde_json::from_value(value).unwrap_or_default(),
             Ok(Ok(None)) => return Err(Error::NotRunning(place.name.clone())),
@@ -198,8 +201,7 @@ impl Paper {
             return self.over(view);
         }
         if view.state == State::Skipped {
-            let notices: String = view.notices.iter().map(|n| self.marked("! ", n)).collect();
-            return notices + &self.say(Say::LessonSkipped, &[]) + "\n";
+            return view.notices.iter().map(|n| self.marked("! ", n)).collect();
         }
         let mut out = self.checks(view);
         if let Some(unmet) = &view.not_yet {

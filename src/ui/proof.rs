@@ -315,6 +315,10 @@ async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
                 _ => {}
             }
         }
+        if arena.view(Ask::Show).await?.state == State::Skipped && at + 1 < lesson.steps.len() {
+            arena.view(Ask::Next).await?;
+            continue;
+        }
         arena.lines(&step.solution, LINES_MAX).await?;
         if arena.green().await?.is_err() || at + 1 == lesson.steps.len() {
             // The solution proper is another case's business; here the next step is only reached.

@@ -50,7 +50,6 @@ texts! {
     RoomsGone: "Deleted: {}", "지웠습니다: {}";
     RoomsNone: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
     LessonCannot: "not here, step {}: it needs {}", "여기서는 할 수 없는 단계 {}: 필요한 것은 {}";
-    LessonSkipped: "Skipped: this cluster cannot do it. next", "건너뛴 단계입니다: 이 클러스터에서는 할 수 없습니다. next";
     // -- help
     Help:
         "kubectl    kubectl get pods · k get pods · get pods    (all three are the same)\n\

@@ -99,7 +99,7 @@ fn lessons_that_need_nothing_of_ours_are_sound_elsewhere_and_leave_nothing_behin
     assert!(why("first-voyage/03", "mirror").contains("namespace `kube-system`"));
     assert!(why("first-voyage/08", "curl").contains("NodePorts on localhost"));
     assert!(why("first-voyage/01", "one").contains("node `ropewalk-worker`"));
-    assert!(learner.ropewalk(&["lesson", "list"]).ok().contains("it needs `fault`"));
+    assert!(learner.ropewalk(&["lesson", "list"]).ok().contains("it needs fault"));
     assert_eq!(objects(&cluster, &any), before);
 
     // Red at the start and after each wrong answer, green after the solution and each other way.

@@ -340,12 +340,6 @@ impl Ground for Inner {
                 && *namespace != self.namespace()
             {
                 self.enter(namespace).map_err(|e| super::chain(&e))?;
-                // A step begins at a revision, so there has to be one.
-                let path = format!("/api/v1/namespaces/{namespace}/pods?limit=1");
-                let (_, pods) = self.upstream.ask(Method::GET, &path, None).await?;
-                if let Ok(now) = text(&pods, "metadata.resourceVersion").parse() {
-                    self.tap.emit(Record::new("enter").revision(now));
-                }
             }
             Ok(room)
         })
@@ -354,6 +348,16 @@ impl Ground for Inner {
         Box::pin(async move {
             self.enter("").map_err(|e| super::chain(&e))?;
             self.rooms.leave().await
+        })
+    }
+    /// A list is as new as the store, and says how new that is. Whoever may not list, or is not answered, goes by what was seen last.
+    fn catch_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let path = format!("/api/v1/namespaces/{}/pods?limit=1", self.namespace());
+            let Ok((_, pods)) = self.upstream.ask(Method::GET, &path, None).await else { return };
+            if let Ok(now) = text(&pods, "metadata.resourceVersion").parse() {
+                self.tap.emit(Record::new("now").revision(now));
+            }
         })
     }
     fn saw(&self, seen: Seen<'_>) {

@@ -97,6 +97,8 @@ pub struct Expr {
     /// Fields that it reads, and texts that stand in it.
     pub fields: BTreeSet<String>,
     pub strings: BTreeSet<String>,
+    /// Fields that it compares with a text: the field, whether they are to be alike, and the text.
+    pub compared: BTreeSet<(String, bool, String)>,
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
 }
@@ -141,9 +143,10 @@ impl Expr {
         for kind in &seen.kinds {
             facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
         }
-        let Seen { functions, variables, kinds, namespaces, fields, strings } = seen;
+        let Seen { functions, variables, kinds, namespaces, fields, strings, compared } = seen;
         let program = Arc::new(program);
-        Ok(Expr { source: source.into(), program, kinds, namespaces, fields, strings, functions, variables })
+        let source = source.into();
+        Ok(Expr { source, program, kinds, namespaces, fields, strings, compared, functions, variables })
     }
 
     /// Asks for what is true now (and not only for what has happened).
@@ -206,14 +209,41 @@ struct Seen {
     namespaces: BTreeSet<String>,
     fields: BTreeSet<String>,
     strings: BTreeSet<String>,
+    compared: BTreeSet<(String, bool, String)>,
 }
 
 impl Seen {
+    /// `x.field == "text"`, `x.field != "text"`, `x.field in ["text", …]`, and either side first.
+    fn compare(&mut self, function: &str, left: &Node, right: &Node) {
+        let alike = match function {
+            "_==_" | "@in" => true,
+            "_!=_" => false,
+            _ => return,
+        };
+        for (field, text) in [(left, right), (right, left)] {
+            let Node::Select(select) = field else { continue };
+            let texts = match text {
+                Node::List(list) => list.elements.iter().filter_map(|e| literal(&e.expr)).collect(),
+                other => Vec::from_iter(literal(other)),
+            };
+            self.compared.extend(texts.into_iter().map(|text| (select.field.clone(), alike, text)));
+        }
+    }
+
     /// `inner` are the names that the macros around this node bind.
     fn walk(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
         match node {
             Node::Call(call) => {
                 self.functions.insert(call.func_name.clone());
+                if let [left, right] = call.args.as_slice() {
+                    self.compare(&call.func_name, &left.expr, &right.expr);
+                }
+                // Of a hop the component stands first.
+                if matches!(call.func_name.as_str(), "hop" | "hops")
+                    && let Some(component) = call.args.first().and_then(|a| literal(&a.expr))
+                {
+                    self.compared.insert(("component".into(), true, component));
+                }
                 if let Some(known) = functions::TABLE.iter().find(|f| f.name == call.func_name)
                     && call.target.is_none()
                 {
