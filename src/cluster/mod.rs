@@ -14,6 +14,8 @@
 //! static pods: [`manifests`] gives them to the kubelet of a control-plane node, which runs them through the one path of all pods. Their images are called
 //! `ropewalk.io/<component>`; [`node`] sends these to [`components`], where a container is a set of supervised tasks, and all others to the real
 //! runtime. So logs, kill, restart and back-off are the same for a scheduler and for your nginx.
+//! [`guest`] is the door for what lives beside a cluster but stands above it. Guests can stand on somebody else's cluster too: [`abroad`] gives them
+//! the same ground on a kubeconfig.
 //! ## Left out
 //! Several control planes, external etcd, simulated nodes: they come next.
 //! ## Read next

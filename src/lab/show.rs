@@ -45,7 +45,10 @@ impl Engine {
                     || self.progress.look(&lesson.id, &s.id).is_some_and(|p| p.done)
             })
             .collect();
-        let finished = lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
+        // What cannot be done is still to be seen before the lesson is over.
+        let ahead = lesson.steps.get(open.step + 1..).unwrap_or_default();
+        let unseen = ahead.iter().any(|s| self.lacks(lesson, s).is_some());
+        let finished = !unseen && lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
         LessonView {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),

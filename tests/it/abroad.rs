@@ -111,7 +111,7 @@ fn lessons_that_need_nothing_of_ours_are_sound_elsewhere_and_leave_nothing_behin
         "first-voyage/06",
         "first-voyage/09",
         "--jobs",
-        "8",
+        "4",
     ]);
     print!("{}", proved.out);
     assert_eq!(proved.code, 0, "{}\n{}", proved.out, proved.err);
