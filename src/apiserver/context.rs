@@ -30,7 +30,7 @@ pub struct Context {
 }
 
 /// Is this a part of this program that looks around by itself: an informer, completion, the interface?
-fn is_own(agent: &str) -> bool {
+pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
 

@@ -37,7 +37,7 @@ mod negotiate;
 mod policy;
 mod read;
 mod remove;
-mod request;
+pub mod request;
 mod reviews;
 mod rewind;
 mod router;
@@ -55,6 +55,7 @@ mod watch;
 mod write;
 
 pub use authn::ISSUER;
+pub use context::is_own;
 pub use http::{Answer, Body};
 pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO};
 pub use services::Cidr;

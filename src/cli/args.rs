@@ -99,10 +99,16 @@ pub enum Command {
     /// Open the interface at a lesson
     #[command(after_help = "Examples:
   ropewalk learn                    the lesson where you left it
-  ropewalk learn first-voyage/04 --lang ko")]
+  ropewalk learn first-voyage/04 --lang ko
+  ropewalk learn first-voyage/04 --kubeconfig ~/.kube/config
+With --kubeconfig lessons are played on the cluster of that file's current context, each in a namespace of its own, which
+is offered for deletion at the end. The file is only read, and outside that namespace nothing is changed.")]
     Learn {
         /// TRACK/LESSON, e.g. first-voyage/04
         lesson: Option<String>,
+        /// Play on the cluster behind this kubeconfig instead of one of Ropewalk's own
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
+        kubeconfig: Option<std::path::PathBuf>,
         #[command(flatten)]
         seat: Seat,
     },
@@ -117,6 +123,9 @@ pub enum Command {
         lines: Vec<String>,
         /// Run the lines of this file and end
         file: Option<std::path::PathBuf>,
+        /// Sit down at the cluster behind this kubeconfig instead of one of Ropewalk's own
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
+        kubeconfig: Option<std::path::PathBuf>,
         /// The interface runs it in its shell pane
         #[arg(long, hide = true)]
         in_pane: bool,
@@ -247,10 +256,16 @@ Examples:
   ropewalk lesson list                        all lessons, and how far you are
   ropewalk lesson check first-voyage/04       is its current step done? exit code 0 only then
   ropewalk lesson test first-voyage/04        prove it: red before, green after, each wrong answer red
-  ropewalk lesson new first-voyage/13-update  a template to fill in")]
+  ropewalk lesson new first-voyage/13-update  a template to fill in
+  ropewalk lesson list --kubeconfig FILE      what can be played on that cluster, and why the rest cannot
+  ropewalk lesson solve first-voyage/04 --all --kubeconfig FILE
+  ropewalk lesson leave --kubeconfig FILE     delete the namespaces that were made there")]
     Lesson {
         #[command(subcommand)]
         command: Lesson,
+        /// On the cluster behind this kubeconfig, in a namespace of its own, instead of one of Ropewalk's own
+        #[arg(long, global = true, value_name = "FILE", conflicts_with = "name")]
+        kubeconfig: Option<std::path::PathBuf>,
         /// Read lessons from this directory instead of those in the program
         #[arg(long, global = true, value_name = "DIR")]
         lessons: Option<std::path::PathBuf>,
@@ -333,6 +348,8 @@ pub enum Lesson {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Delete the namespaces that lessons made on the cluster behind --kubeconfig
+    Leave,
     /// Write a template: TRACK/NN-name
     New { id: String },
 }

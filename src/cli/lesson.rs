@@ -1,14 +1,16 @@
 //! `lesson`: what a script or a classroom asks of lessons.
 
 use super::args::{Lesson as Command, Output};
-use crate::cluster::{Home, Place};
+use crate::cluster::{Home, Place, abroad};
 use crate::lab::format::{Lesson, Library, library};
 use crate::lab::view::{Ask, Entry, State};
 use crate::ui::lesson::{self as front, Paper};
 use crate::ui::proof;
 use crate::ui::prose;
+use crate::ui::repl::{self, Options};
+use crate::ui::seat::{self, Seat};
+use crate::ui::settings;
 use crate::ui::texts::{Lang, Say};
-use crate::ui::{repl, settings};
 use anyhow::anyhow;
 use serde_json::json;
 use std::path::PathBuf;
@@ -18,13 +20,36 @@ const USAGE: i32 = 2;
 
 pub async fn run(
     command: Command,
+    kubeconfig: Option<PathBuf>,
     lessons: Option<PathBuf>,
     name: &str,
     lang: Option<Lang>,
 ) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
-    let place = home.cluster(name)?;
+    let kubeconfig = super::absolute(kubeconfig)?;
+    if kubeconfig.is_some() && lessons.is_some() {
+        eprintln!("ropewalk: with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY);
+        return Ok(USAGE);
+    }
+    let place = match &kubeconfig {
+        Some(file) => abroad::place(&home, file)?,
+        None => home.cluster(name)?,
+    };
+    // Lessons on a foreign cluster live in the process that plays them: this one, unless another does already.
+    let options = Options { name: place.name.clone(), kubeconfig: kubeconfig.clone(), ..Options::default() };
+    let asks = matches!(
+        command,
+        Command::List { .. }
+            | Command::Show { id: None, .. }
+            | Command::Check { .. }
+            | Command::Solve { .. }
+            | Command::Leave
+    );
+    let seat = match kubeconfig.is_some() && asks {
+        true => Some(seat::open(&options, place.clone(), lang).await?),
+        false => None,
+    };
     let load = || match &lessons {
         Some(directory) => Library::read(directory),
         None => Library::load(),
@@ -32,8 +57,17 @@ pub async fn run(
     match command {
         Command::List { output } => list(&place, load(), lang, output).await,
         Command::Show { id, output } => show(&place, load(), id, lang, output).await,
-        Command::Check { id, output } => check(&place, id, lang, output).await,
-        Command::Solve { id, all } => solve(&place, id, all, lang).await,
+        Command::Check { id, output } => {
+            let code = check(&place, id, lang, output).await;
+            take_leave(seat, lang).await;
+            code
+        }
+        Command::Solve { id, all } => {
+            let code = solve(&options, &place, id, all, lang).await;
+            take_leave(seat, lang).await;
+            code
+        }
+        Command::Leave => leave(&place, lang).await,
         Command::New { id } => new(&lessons.unwrap_or_else(|| PathBuf::from("lessons")), &id),
         Command::Test { ids, all, jobs, dry_run } => {
             if ids.is_empty() && !all {
@@ -63,7 +97,7 @@ pub async fn run(
             }
             let sound = library.faults.is_empty();
             let directory = lessons.or_else(library::directory);
-            let proved = proof::prove(chosen, directory, jobs.into()).await?;
+            let proved = proof::prove(chosen, directory, kubeconfig, jobs.into()).await?;
             Ok(if proved && sound { 0 } else { 1 })
         }
     }
@@ -100,6 +134,7 @@ fn entry(lesson: &Lesson, lang: Lang) -> Entry {
         minutes: lesson.minutes,
         done: 0,
         steps: lesson.steps.len(),
+        cannot: vec![],
     }
 }
 
@@ -164,22 +199,28 @@ async fn check(place: &Place, id: Option<String>, lang: Lang, output: Option<Out
 }
 
 /// Through the REPL, as the learner.
-async fn solve(place: &Place, id: Option<String>, all: bool, lang: Lang) -> anyhow::Result<i32> {
+async fn solve(
+    on: &Options,
+    place: &Place,
+    id: Option<String>,
+    all: bool,
+    lang: Lang,
+) -> anyhow::Result<i32> {
     let mut id = id;
     loop {
-        let line = match &id {
-            Some(id) => format!("solve {id}"),
-            None => "solve".into(),
-        };
-        let options = repl::Options {
-            name: place.name.clone(),
-            lines: vec![line],
-            lang: Some(lang),
-            ..repl::Options::default()
-        };
-        let code = repl::run(options).await?;
-        if code != 0 || !all {
-            return Ok(code);
+        // Without a cluster there is no view yet: the REPL starts one.
+        let question = id.clone().map_or(Ask::Show, |id| Ask::Open { id });
+        let view = front::view(place, lang, question).await.ok();
+        match view.filter(|v| all && v.state == State::Skipped) {
+            Some(skipped) => print!("{}", paper(lang).verdict(&skipped)),
+            None => {
+                let line = id.map_or("solve".into(), |id| format!("solve {id}"));
+                let options = Options { lines: vec![line], lang: Some(lang), ..on.clone() };
+                let code = repl::run(options).await?;
+                if code != 0 || !all {
+                    return Ok(code);
+                }
+            }
         }
         let view = front::view(place, lang, Ask::Show).await?;
         if view.step + 1 >= view.steps {
@@ -188,6 +229,23 @@ async fn solve(place: &Place, id: Option<String>, all: bool, lang: Lang) -> anyh
         front::view(place, lang, Ask::Next).await.map_err(|e| anyhow!(e.say(lang)))?;
         id = None;
     }
+}
+
+/// A cluster of our own stays as it was; on a foreign one it is said what stays.
+async fn take_leave(seat: Option<Seat>, lang: Lang) {
+    if let Some(seat) = seat {
+        seat.leave(lang, false).await;
+    }
+}
+
+async fn leave(place: &Place, lang: Lang) -> anyhow::Result<i32> {
+    let left = front::ask(place, lang, Ask::Leave).await.map_err(|e| anyhow!(e.say(lang)))?;
+    let left: Vec<String> = serde_json::from_value(left)?;
+    match left.is_empty() {
+        true => println!("{}", lang.say(Say::RoomsNone, &[])),
+        false => println!("{}", lang.say(Say::RoomsGone, &[&left.join(", ")])),
+    }
+    Ok(0)
 }
 
 /// Writes a lesson that loads and can be proved, with a remark at every key.

@@ -23,6 +23,7 @@ use crate::ui::repl::Options;
 use args::{Args, Command};
 use clap::Parser;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Whoever reads our output may stop reading (`… | head`): that ends us quietly, as it ends every program.
 fn end_with_the_reader() {
@@ -93,8 +94,8 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
-        Some(Command::Lesson { command, lessons, name, lang }) => {
-            lesson::run(command, lessons, &name, lang).await
+        Some(Command::Lesson { command, kubeconfig, lessons, name, lang }) => {
+            lesson::run(command, kubeconfig, lessons, &name, lang).await
         }
         Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
         Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
@@ -119,10 +120,19 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         Some(Command::Kubectl { name, words }) => clusters::kubectl(&name, words).await,
         Some(Command::Etcdctl { name, words }) => clusters::etcdctl(&name, words).await,
-        Some(Command::Repl { lines, file, in_pane, seat }) => {
-            clusters::seat(seat, |o| Options { lines, file, in_pane, plain: true, ..o }).await
+        Some(Command::Repl { lines, file, kubeconfig, in_pane, seat }) => {
+            let kubeconfig = absolute(kubeconfig)?;
+            clusters::seat(seat, |o| Options { lines, file, kubeconfig, in_pane, plain: true, ..o }).await
         }
-        Some(Command::Learn { lesson, seat }) => clusters::seat(seat, |o| Options { lesson, ..o }).await,
+        Some(Command::Learn { lesson, kubeconfig, seat }) => {
+            let kubeconfig = absolute(kubeconfig)?;
+            clusters::seat(seat, |o| Options { lesson, kubeconfig, ..o }).await
+        }
         None => clusters::seat(args.seat, |o| o).await,
     }
+}
+
+/// A file's path that outlives a change of directory.
+fn absolute(path: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
+    Ok(path.map(std::path::absolute).transpose()?)
 }

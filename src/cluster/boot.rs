@@ -2,8 +2,9 @@
 
 use super::components;
 use super::control;
-use super::guest::{Guests, Host};
+use super::guest::{self, Guests};
 use super::home::{Home, Place};
+use super::keeper;
 use super::launch::{Order, Word};
 use super::node::{Node, NodeCri};
 use super::ready::{self, Progress};
@@ -109,15 +110,17 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     let stop = CancellationToken::new();
     let progress = watch::Sender::new(Progress { nodes: order.spec.nodes().len(), ..Progress::default() });
     let server = control::Server {
-        world: world.clone(),
-        pids: main.pids,
-        api_url: format!("https://127.0.0.1:{api_port}"),
+        keeper: Arc::new(keeper::Main {
+            world: world.clone(),
+            pids: main.pids,
+            api_url: format!("https://127.0.0.1:{api_port}"),
+        }),
         progress: progress.subscribe(),
         stop: stop.clone(),
         guests: guests(),
     };
     for guest in &server.guests {
-        guest.start(&crew, Host::new(world.clone()));
+        guest.start(&crew, Arc::new(guest::Home { world: world.clone() }));
     }
     control::serve(&crew, listener, server);
     let inside = world.fabric.listen(components::API_PORT).await.map_err(Error::Kernel)?;

@@ -5,12 +5,11 @@ use super::guest::Guest;
 use super::ready::Progress;
 use super::trouble::Trouble;
 use super::undo::Past;
-use super::world::World;
 use super::{Error, Place};
-use crate::linux::boot::Pids;
 use crate::tap;
 use crate::task::Crew;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -80,10 +79,19 @@ impl From<Error> for Reply {
     }
 }
 
+/// Whose control socket it is: what only it can answer.
+pub trait Keeper: Send + Sync + 'static {
+    fn tap(&self) -> &tap::Tap;
+    fn status(&self, progress: &Progress) -> Value;
+    /// Breaks something, or mends it.
+    fn fault(&self, fault: Fault) -> BoxFuture<'_, Reply>;
+    fn past(&self, past: Past) -> BoxFuture<'_, Reply>;
+    /// Why a guest of this name is not here.
+    fn without(&self, guest: &str) -> String;
+}
+
 pub struct Server {
-    pub world: Arc<World>,
-    pub pids: Pids,
-    pub api_url: String,
+    pub keeper: Arc<dyn Keeper>,
     pub progress: watch::Receiver<Progress>,
     pub stop: CancellationToken,
     pub guests: Vec<Arc<dyn Guest>>,
@@ -125,10 +133,10 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
                 std::future::pending::<()>().await;
                 return Ok(());
             }
-            Ok(Ask::Records { since }) => return records(&server.world.tap, since, &mut write).await,
+            Ok(Ask::Records { since }) => return records(server.keeper.tap(), since, &mut write).await,
             Ok(Ask::Guest { name, question }) => {
                 let Some(guest) = server.guests.iter().find(|g| g.name() == name) else {
-                    send(&mut write, &Reply::Error(format!("nobody here is called {name:?}"))).await?;
+                    send(&mut write, &Reply::Error(server.keeper.without(&name))).await?;
                     continue;
                 };
                 let mut replies = guest.ask(question);
@@ -176,41 +184,17 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::i
 }
 
 async fn answer(server: &Server, ask: Ask) -> Reply {
-    let world = &server.world;
+    let keeper = &server.keeper;
     match ask {
         Ask::Hello => Reply::Ok(Value::Null),
         Ask::Status => {
             let progress = server.progress.borrow().clone();
-            let nodes: Vec<Value> = world
-                .spec
-                .nodes()
-                .iter()
-                .map(|n| {
-                    let role = if n.control_plane { "control-plane" } else { "worker" };
-                    // Of a node that is switched off nobody may be left to say so.
-                    let ready = progress.ready_nodes.contains(&n.name) && !world.faults.is_off(&n.name);
-                    json!({"name": n.name, "role": role, "ready": ready})
-                })
-                .collect();
-            Reply::Ok(json!({
-                "name": world.spec.name,
-                "state": if progress.ready { "running" } else { "starting" },
-                "kubeconfig": world.place.kubeconfig(),
-                "apiServers": [server.api_url],
-                "nodes": nodes,
-                "etcd": world.doors.status(&world.place),
-                "pids": server.pids,
-                "faults": world.faults.list(),
-                "progress": progress,
-            }))
+            Reply::Ok(keeper.status(&progress))
         }
-        Ask::Past { past } => super::undo::ask(world, past).await,
-        Ask::Fault { fault } => match super::faults::act(world, fault).await {
-            Ok(done) => Reply::Ok(done),
-            Err(error) => error.into(),
-        },
+        Ask::Past { past } => keeper.past(past).await,
+        Ask::Fault { fault } => keeper.fault(fault).await,
         Ask::Trace { what } => {
-            let records = world.tap.since(0);
+            let records = keeper.tap().since(0);
             let chain = match what {
                 Trace::Last => {
                     let kubectl = |r: &&Arc<tap::Record>| {

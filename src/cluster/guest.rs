@@ -1,35 +1,136 @@
-//! A door for what lives in the cluster's process but stands above it: the lesson engine. The cluster knows that it has guests, not who they are.
+//! A door for what lives beside a cluster but stands above it: the lesson engine. The cluster knows that it has guests, not who they are; a guest
+//! knows the ground it stands on only through [`Ground`], be it Ropewalk's own cluster or somebody else's.
 
 use super::Place;
 use super::control::Reply;
 use super::undo::Past;
 use super::world::World;
+use crate::api::kinds::Kind;
 use crate::client::Client;
 use crate::tap::Tap;
 use crate::task::Crew;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What a guest may use of the cluster.
-#[derive(Clone)]
-pub struct Host {
-    world: Arc<World>,
+/// What a cluster has that others may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// It is Ropewalk's own: every hop is told, it can be broken on purpose and taken back, and its NodePorts are on localhost.
+    pub own: bool,
+    pub workers: u8,
+    pub control_planes: u8,
 }
 
-impl Host {
-    pub(super) fn new(world: Arc<World>) -> Host {
-        Host { world }
+/// Where a lesson is played: everywhere, or in one namespace that stands for the one that lessons call `default`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// The namespace; `None`: the whole cluster is there for it.
+    pub namespace: Option<String>,
+    /// It was made just now, so nothing of an earlier sitting is left in it.
+    pub fresh: bool,
+    /// Kinds, by qualified plural, that may not be watched there.
+    pub denied: BTreeSet<String>,
+}
+
+/// What lessons call the namespace they are played in.
+pub const USUAL: &str = "default";
+
+impl Room {
+    /// What lessons call a namespace.
+    pub fn told<'a>(&self, namespace: &'a str) -> &'a str {
+        if self.namespace.as_deref() == Some(namespace) { USUAL } else { namespace }
     }
-    pub fn place(&self) -> &Place {
+
+    /// An object as lessons know it: where it names its namespace, that is called as lessons call it.
+    pub fn retell(&self, object: &mut Value) {
+        for at in ["/metadata/namespace", "/involvedObject/namespace"] {
+            if let Some(Value::String(namespace)) = object.pointer_mut(at)
+                && self.namespace.as_ref() == Some(namespace)
+            {
+                *namespace = USUAL.into();
+            }
+        }
+    }
+
+    /// The namespace that lessons call so.
+    pub fn real<'a>(&'a self, namespace: &'a str) -> &'a str {
+        match &self.namespace {
+            Some(own) if namespace == USUAL => own,
+            _ => namespace,
+        }
+    }
+}
+
+/// How a watch came to show an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It was there when the watch began.
+    There,
+    Put,
+    /// It went; this is what it was at last.
+    Gone,
+}
+
+/// A version of an object that a watch has shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub how: How,
+    pub plural: &'a str,
+    pub object: &'a Value,
+}
+
+/// What a guest may use of the cluster it stands on.
+pub trait Ground: Send + Sync + 'static {
+    /// Where this cluster's files are.
+    fn place(&self) -> &Place;
+    /// Everything that is told of what happens.
+    fn tap(&self) -> &Tap;
+    fn offers(&self) -> Offers;
+    /// A client of the API under a user name of its own, so that its acts are not taken for the learner's.
+    fn client(&self, user: &str) -> Result<Client, super::Error>;
+    /// A kubeconfig for such a user, in the cluster's private directory: for what is done with kubectl's words.
+    fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error>;
+    /// What can be undone, and going back. An error is for people.
+    fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
+    /// A room for a lesson that looks at these kinds. `None` if there is none yet and none is to be made. An error is for people.
+    fn room(
+        &self,
+        lesson: String,
+        kinds: Vec<&'static Kind>,
+        make: bool,
+    ) -> BoxFuture<'_, Result<Option<Room>, String>>;
+    /// Gives all rooms up, with everything in them; their names. An error is for people.
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
+    /// Has the tap know the present revision: a step begins at one.
+    fn catch_up(&self) -> BoxFuture<'_, ()>;
+    /// A guest's watch has shown something, which the tap may not know.
+    fn saw(&self, seen: Seen<'_>);
+}
+
+pub type Host = Arc<dyn Ground>;
+
+/// The cluster that this process is.
+pub(super) struct Home {
+    pub world: Arc<World>,
+}
+
+impl Ground for Home {
+    fn place(&self) -> &Place {
         &self.world.place
     }
-    pub fn tap(&self) -> &Tap {
+    fn tap(&self) -> &Tap {
         &self.world.tap
     }
-    /// A client of the API with all rights, under a user name of its own, so that its acts are not taken for the learner's.
-    pub fn client(&self, user: &str) -> Result<Client, super::Error> {
+    fn offers(&self) -> Offers {
+        let spec = &self.world.spec;
+        Offers { own: true, workers: spec.workers, control_planes: spec.control_planes }
+    }
+    /// With all rights.
+    fn client(&self, user: &str) -> Result<Client, super::Error> {
         self.world.client(
             "",
             user,
@@ -38,27 +139,35 @@ impl Host {
             self.world.dialer(),
         )
     }
-
-    /// What can be undone, and going back. An error is for people.
-    pub async fn past(&self, past: Past) -> Result<Value, String> {
-        super::undo::send(&self.world, past).await.map_err(|e| e.say(crate::lang::Lang::En))
-    }
-
-    /// What the cluster is made of.
-    pub fn spec(&self) -> &super::Spec {
-        &self.world.spec
-    }
-
-    /// A kubeconfig for such a user, in the cluster's private directory: for what is done with kubectl's words. The API's address is the one in
-    /// the learner's kubeconfig as the start has just written it.
-    pub fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
+    /// With all rights. The API's address is the one in the learner's kubeconfig as the start has just written it.
+    fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
         let path = self.place().pki().join(format!("{user}.kubeconfig"));
         super::launch::kubeconfig_of(&self.world, user, &path)?;
         Ok(path)
     }
+    fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(async move {
+            let done = super::undo::send(&self.world, past).await;
+            done.map_err(|e| e.say(crate::lang::Lang::En))
+        })
+    }
+    fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, String>> {
+        Box::pin(std::future::ready(Ok(Some(Room::default()))))
+    }
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+        let name = &self.world.place.name;
+        let why = format!("this cluster is Ropewalk's own; `ropewalk reset --name {name}` wipes it");
+        Box::pin(std::future::ready(Err(why)))
+    }
+    /// Every commit is told as it is made.
+    fn catch_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    /// The API server has told it already.
+    fn saw(&self, _: Seen<'_>) {}
 }
 
-/// Somebody who lives in the cluster's process.
+/// Somebody who lives beside a cluster.
 pub trait Guest: Send + Sync + 'static {
     /// The word by which [`super::control::Ask::Guest`] names it.
     fn name(&self) -> &'static str;

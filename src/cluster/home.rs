@@ -96,6 +96,10 @@ impl Place {
     pub fn spec(&self) -> PathBuf {
         self.root.join("cluster.json")
     }
+    /// What is remembered of a foreign cluster; its presence says that this is one's directory.
+    pub fn abroad(&self) -> PathBuf {
+        self.root.join("abroad.json")
+    }
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }

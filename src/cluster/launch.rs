@@ -54,6 +54,12 @@ pub async fn launch_with(
     attached: bool,
     variables: &[(&str, &OsStr)],
 ) -> Result<Launched, Error> {
+    if place.abroad().exists() {
+        return Err(Error::Usage(format!(
+            "{:?} is somebody else's cluster, which cannot be started here; open it with --kubeconfig FILE",
+            place.name
+        )));
+    }
     place.make()?;
     link_tools(place)?;
     let log_path = place.log();
@@ -97,7 +103,7 @@ pub async fn launch_with(
 }
 
 /// `<home>/bin` holds this program under the names of the tools it contains.
-fn link_tools(place: &Place) -> Result<(), Error> {
+pub(super) fn link_tools(place: &Place) -> Result<(), Error> {
     let exe = std::env::current_exe().map_err(Error::Kernel)?;
     for tool in ["kubectl", "etcdctl"] {
         let link = place.home.bin().join(tool);

@@ -14,11 +14,14 @@
 //! static pods: [`manifests`] gives them to the kubelet of a control-plane node, which runs them through the one path of all pods. Their images are called
 //! `ropewalk.io/<component>`; [`node`] sends these to [`components`], where a container is a set of supervised tasks, and all others to the real
 //! runtime. So logs, kill, restart and back-off are the same for a scheduler and for your nginx.
+//! [`guest`] is the door for what lives beside a cluster but stands above it. Guests can stand on somebody else's cluster too: [`abroad`] gives them
+//! the same ground on a kubeconfig.
 //! ## Left out
 //! External etcd, simulated nodes: they come next. The number of control planes is chosen at the first start and stays.
 //! ## Read next
 //! [`boot`], the whole start on one page.
 
+pub mod abroad;
 mod balancer;
 pub mod boot;
 mod components;
@@ -27,6 +30,7 @@ pub mod etcd_doors;
 pub mod faults;
 pub mod guest;
 pub mod home;
+mod keeper;
 pub mod launch;
 mod logs;
 mod manifests;

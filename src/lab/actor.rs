@@ -9,11 +9,11 @@ use super::run::Teacher;
 use super::view::{Ask, LessonView, Question, Solution, State};
 use super::watch::{self, Told};
 use super::words::{self, Word};
-use super::{Error, TEACHER, cel::Probe, probe};
+use super::{Error, TEACHER, cel::Probe, cel::facts, probe, reach};
+use crate::api::kinds::Kind;
 use crate::client::Client;
 use crate::cluster::control::Reply;
-use crate::cluster::guest::Host;
-use crate::cluster::undo::{Moment, Past};
+use crate::cluster::guest::{Host, Room, Seen};
 use crate::task::Crew;
 use ::cel::Value;
 use serde_json::json;
@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
+
+mod steps;
 
 /// What is to be seen, by language.
 pub type Views = Arc<BTreeMap<String, LessonView>>;
@@ -46,8 +48,12 @@ pub struct Actor {
     teacher: Teacher,
     crew: Crew,
     views: channel::Sender<Views>,
+    /// The watches of the present room, which end with it.
+    watches: Crew,
     watched: BTreeSet<String>,
-    told: mpsc::UnboundedSender<Told>,
+    /// Counts rooms: what a watch of an earlier one still tells is not listened to.
+    stay: u64,
+    told: mpsc::UnboundedSender<(u64, Told)>,
     answers: mpsc::UnboundedSender<(Probe, Value)>,
     waiters: Vec<Waiter>,
 }
@@ -71,8 +77,7 @@ pub async fn run(
         library: Library::load(),
         progress,
         path,
-        workers: host.spec().workers,
-        control_planes: host.spec().control_planes,
+        offers: host.offers(),
         recorder: Recorder::default(),
         objects: HashMap::new(),
         seen: HashMap::new(),
@@ -92,13 +97,15 @@ pub async fn run(
         teacher,
         crew,
         views,
+        watches: Crew::new("watches"),
         watched: BTreeSet::new(),
+        stay: 0,
         told,
         answers,
         waiters: vec![],
     };
     actor.read_tap();
-    actor.resume();
+    actor.resume().await;
     let mut wake = actor.settle();
     loop {
         tokio::select! {
@@ -106,7 +113,10 @@ pub async fn run(
                 Some((question, reply)) => actor.question(question, reply).await,
                 None => return Ok(()),
             },
-            Some(told) = tidings.recv() => actor.engine.told(told),
+            Some((stay, told)) = tidings.recv() => match stay == actor.stay {
+                true => actor.engine.told(told),
+                false => continue,
+            },
             Some((probe, answer)) = answered.recv() => {
                 actor.engine.asking.remove(&probe);
                 actor.engine.answers.insert(probe, (Instant::now(), answer));
@@ -138,7 +148,7 @@ impl Actor {
     }
 
     /// Takes up what was open when the cluster last ran.
-    fn resume(&mut self) {
+    async fn resume(&mut self) {
         let Some(lesson) =
             self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())
         else {
@@ -146,7 +156,34 @@ impl Actor {
         };
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
-        self.show(Arc::new(lesson), step);
+        match self.move_in(&lesson, false).await {
+            Ok(true) => self.show(Arc::new(lesson), step),
+            Ok(false) => self.engine.progress.open = None,
+            Err(why) => tracing::warn!(lesson = lesson.id, why, "the open lesson cannot go on"),
+        }
+    }
+
+    /// Takes the room in which a lesson is played; false if there is none and none was to be made. In a new one the lesson begins anew.
+    async fn move_in(&mut self, lesson: &Lesson, make: bool) -> Result<bool, String> {
+        let mut kinds: Vec<&Kind> =
+            lesson.exprs().into_iter().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).collect();
+        kinds.sort_by_key(|k| (k.group, k.plural));
+        kinds.dedup_by_key(|k| (k.group, k.plural));
+        let Some(mut room) = self.host.room(lesson.id.clone(), kinds, make).await? else { return Ok(false) };
+        let fresh = std::mem::take(&mut room.fresh);
+        if room != self.engine.recorder.room {
+            self.watches.kill();
+            self.watches = Crew::new("watches");
+            self.watched.clear();
+            self.stay += 1;
+            self.engine.open = None; // it was played in the other room
+            self.engine.move_to(room);
+        }
+        if fresh {
+            self.engine.progress.anew(&lesson.id);
+        }
+        self.read_tap();
+        Ok(true)
     }
 
     /// Judges until nothing more is needed; tells everyone.
@@ -158,8 +195,9 @@ impl Actor {
         for probe in needs.probes {
             let (client, kubeconfig, answers) =
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
+            let room = self.engine.recorder.room.clone();
             self.crew.spawn(async move {
-                let answer = probe::ask(&probe, &client, &kubeconfig).await;
+                let answer = probe::ask(&probe, &client, &kubeconfig, &room).await;
                 let _ = answers.send((probe, answer)); // the engine may have ended
             });
         }
@@ -176,13 +214,17 @@ impl Actor {
 
     fn watch(&mut self, kind: &str) {
         if let Some(name) = qualified(kind)
+            && !self.engine.recorder.room.denied.contains(&name)
             && self.watched.insert(name.clone())
         {
             // Its list will be newer than this: a last deletion leaves no object that could say so.
             let plural = name.split('.').next().unwrap_or_default();
             let newest = self.engine.recorder.of_plural.get(plural).copied().unwrap_or_default();
             self.engine.seen.insert(plural.to_string(), newest);
-            watch::start(&self.crew, &self.client, kind, self.told.clone());
+            let room = &self.engine.recorder.room;
+            let (host, told, stay) = (self.host.clone(), self.told.clone(), self.stay);
+            let saw = move |seen: Seen<'_>| host.saw(seen);
+            watch::start(&self.watches, &self.client, kind, room, saw, move |t| told.send((stay, t)).is_ok());
         }
     }
 
@@ -223,6 +265,7 @@ impl Actor {
                 .kinds()
                 .iter()
                 .filter_map(|k| qualified(k))
+                .filter(|k| self.watched.contains(k))
                 .any(|k| !self.engine.objects.contains_key(&k));
         let mut rest = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
@@ -292,16 +335,34 @@ impl Actor {
                 self.open_named(id.as_deref(), lang).await?;
                 let (lesson, step) = self.opened(lang)?;
                 let step = &lesson.steps[step];
+                if let Some(need) = self.engine.lacks(&lesson, step) {
+                    return Err(words::say(lang, Word::Lacks, &[&need.say(lang)]));
+                }
                 if self.engine.state() == State::Open {
                     self.engine.progress.step(&lesson.id, &step.id).solve = true;
                     self.engine.solving = true;
                     self.save();
                 }
-                Ok(Some(json!(Solution { lines: step.solution.clone() })))
+                let room = &self.engine.recorder.room;
+                let lines = step.solution.iter().map(|line| reach::line(line, room)).collect();
+                Ok(Some(json!(Solution { lines })))
             }
             Ask::Solved => {
                 self.engine.solving = false;
                 Ok(None)
+            }
+            Ask::Leave => {
+                let left = self.host.leave().await?;
+                if let Some(open) = self.engine.open.take() {
+                    self.engine.progress.anew(&open.lesson.id);
+                }
+                self.engine.progress.open = None;
+                self.watches.kill();
+                self.watched.clear();
+                self.stay += 1;
+                self.engine.move_to(Room::default());
+                self.save();
+                Ok(Some(json!(left)))
             }
             Ask::Prove => Ok(Some(json!(self.engine.proof()))),
         }
@@ -326,129 +387,10 @@ impl Actor {
         if self.engine.open.as_ref().is_some_and(|o| o.lesson.id == lesson.id) {
             return Ok(());
         }
+        self.move_in(&lesson, true).await?;
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         self.enter(Arc::new(lesson), step).await;
-        Ok(())
-    }
-
-    async fn next(&mut self, lang: &str) -> Result<(), String> {
-        let Ok((lesson, step)) = self.opened(lang) else {
-            // Nothing open: the first lesson that is not finished.
-            let unfinished = self.engine.list(lang).into_iter().find(|e| e.done < e.steps);
-            let id = unfinished.ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?.id;
-            return self.open_named(Some(&id), lang).await;
-        };
-        let optional = lesson.steps[step].optional;
-        if self.engine.state() == State::Open && !optional {
-            let this = &lesson.steps[step];
-            let answered =
-                self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
-            if let Some(predict) = this.predict.as_ref().filter(|_| !answered) {
-                let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
-                return Err(words::say(lang, Word::AnswerFirst, &[&all.join(", ")]));
-            }
-            let after = || self.engine.library.after(&lesson.id).map(|l| l.id.clone());
-            let next = match lesson.steps.get(step + 1) {
-                Some(_) => (step + 2).to_string(),
-                None => after().unwrap_or_else(|| this.id.clone()),
-            };
-            return Err(words::say(lang, Word::NotDone, &[&next]));
-        }
-        if step + 1 < lesson.steps.len() {
-            self.enter(lesson, step + 1).await;
-            return Ok(());
-        }
-        let after = self.engine.library.after(&lesson.id).map(|l| l.id.clone());
-        match after {
-            Some(id) => self.open_named(Some(&id), lang).await,
-            None => Err(words::say(lang, Word::AllDone, &[])),
-        }
-    }
-
-    fn back(&mut self, lang: &str) -> Result<(), String> {
-        let (lesson, step) = self.opened(lang)?;
-        if step == 0 {
-            return Err(words::say(lang, Word::FirstStep, &[]));
-        }
-        self.show(lesson, step - 1);
-        self.save();
-        Ok(())
-    }
-
-    /// To a step, which begins anew: the objects return to what they were when it began. Steps in between that were never done are played first.
-    async fn goto(&mut self, word: &str, lang: &str) -> Result<(), String> {
-        let (lesson, step) = match word.split_once('#') {
-            Some((lesson, step)) => (Some(lesson), step),
-            None if word.contains('/') => (Some(word), "1"),
-            None => (None, word),
-        };
-        self.open_named(lesson, lang).await?;
-        let (lesson, from) = self.opened(lang)?;
-        let number =
-            step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
-        let Some(to) = lesson.step(step).or(number) else {
-            let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
-            return Err(words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")]));
-        };
-        let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
-        let visited =
-            self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
-        for at in from.min(to)..to {
-            let step = &lesson.steps[at];
-            let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
-            if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
-                // A refusal may be what the step is about; what needs a shell is left to the learner, and what comes after it.
-                let played = left.is_empty()
-                    && !matches!(self.teacher.play(&step.solution).await, Err(Error::Shell { .. }));
-                if played { &mut done_for } else { &mut left }.push(step.id.clone());
-            }
-        }
-        if !done_for.is_empty() {
-            notices.push((Word::Played, vec![done_for.join(", ")]));
-        }
-        if let Some(first) = left.first().cloned() {
-            notices.push((Word::NotPlayed, vec![left.join(", "), first]));
-        }
-        if visited && !self.restore(&lesson.id, &lesson.steps[to].id).await {
-            notices.push((Word::NoRewind, vec![]));
-        }
-        self.read_tap();
-        let noted = self.engine.progress.step(&lesson.id, &lesson.steps[to].id);
-        *noted = progress::Step { done: noted.done, ..progress::Step::default() };
-        self.enter(lesson, to).await;
-        if let Some(open) = &mut self.engine.open {
-            open.notices.extend(notices);
-        }
-        Ok(())
-    }
-
-    /// Puts the objects back as they were when the step began; false if that cannot be done, e.g. because that history is no longer kept.
-    async fn restore(&self, lesson: &str, step: &str) -> bool {
-        let Some(since) = self.engine.progress.look(lesson, step).map(|s| s.since) else { return false };
-        self.host.past(Past::Rewind { to: Moment::Revision(since) }).await.is_ok()
-    }
-
-    fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {
-        let (lesson, step) = self.opened(lang)?;
-        let step = &lesson.steps[step];
-        let predict = step.predict.as_ref().ok_or_else(|| words::say(lang, Word::NoQuestion, &[]))?;
-        // With a Korean keyboard layout on, the same keys give these.
-        let letter = match choice.trim().to_lowercase().as_str() {
-            "ㅁ" => "a".to_string(),
-            "ㅠ" => "b".to_string(),
-            "ㅊ" => "c".to_string(),
-            "ㅇ" => "d".to_string(),
-            other => other.to_string(),
-        };
-        if !predict.choices.iter().any(|(l, _)| *l == letter) {
-            let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
-            return Err(words::say(lang, Word::NoSuchChoice, &[&all.join(", ")]));
-        }
-        if self.engine.state() == State::Open {
-            self.engine.progress.step(&lesson.id, &step.id).predicted = Some(letter);
-            self.save();
-        }
         Ok(())
     }
 
@@ -458,9 +400,12 @@ impl Actor {
         let noted = self.engine.progress.lesson(&lesson.id);
         if !noted.set_up {
             noted.set_up = true;
-            if let Err(error) = self.teacher.play(&lesson.setup).await {
+            let own = self.engine.recorder.room.namespace.clone();
+            notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace])));
+            if let Err(error) = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await {
                 notices.push((Word::SetupFailed, vec![error.to_string()]));
             }
+            self.host.catch_up().await;
             self.read_tap();
             self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
         }
@@ -468,12 +413,13 @@ impl Actor {
         let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
         if fresh && self.engine.lacks(&lesson, this).is_none() {
             for line in &this.faults {
-                match self.teacher.play(std::slice::from_ref(line)).await {
+                match self.teacher.play(std::slice::from_ref(line), &self.engine.recorder.room).await {
                     Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
                     Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
                 }
             }
         }
+        self.host.catch_up().await;
         self.read_tap();
         self.show(lesson, step);
         self.save();

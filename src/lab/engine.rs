@@ -6,12 +6,14 @@ use super::debrief;
 use super::format::{Lesson, Library, Step};
 use super::judge::{self, Memory, Outcome};
 use super::progress::Progress;
+use super::reach::{self, Need};
 use super::recorder::Recorder;
 use super::view::{Hint, State};
 use super::watch::Told;
 use super::words::Word;
 use crate::api::kinds;
 use crate::clock;
+use crate::cluster::guest::{Offers, Room};
 use cel::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -49,9 +51,8 @@ pub struct Engine {
     pub library: Library,
     pub progress: Progress,
     pub path: PathBuf,
-    /// Workers and control planes, which lessons may require.
-    pub workers: u8,
-    pub control_planes: u8,
+    /// What the cluster has.
+    pub offers: Offers,
     pub recorder: Recorder,
     pub objects: HashMap<String, Objects>,
     /// The newest revision that each watch has told, by plural.
@@ -88,19 +89,23 @@ impl Engine {
         self.progress.look(&open.lesson.id, &step.id).map_or(State::Open, |p| p.state)
     }
 
-    /// The first requirement of a step that this cluster does not meet.
-    pub fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<String> {
-        let met = |need: &String| {
-            let at_least = |name: &str, have: u8| {
-                let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
-                Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
-            };
-            matches!(need.as_str(), "kernel" | "fault")
-                || at_least("workers", self.workers)
-                    .or_else(|| at_least("control-planes", self.control_planes))
-                    .unwrap_or(false)
-        };
-        lesson.requires.iter().chain(&step.requires).find(|n| !met(n)).cloned()
+    /// The first thing that a step needs and this cluster does not have.
+    pub fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
+        reach::lacks(&self.offers, &self.recorder.room, lesson, step)
+    }
+
+    /// What the proof of the prediction's answer would need.
+    pub fn unproved(&self, step: &Step) -> Option<Need> {
+        let because = step.predict.as_ref()?.because.as_ref().filter(|_| !self.offers.own)?;
+        reach::of_expr(because).pop_first()
+    }
+
+    /// Moves into another room: what was known of the old one is forgotten.
+    pub fn move_to(&mut self, room: Room) {
+        self.recorder.move_to(room);
+        self.objects.clear();
+        self.seen.clear();
+        self.answers.clear();
     }
 
     /// A watch has told something.

@@ -15,6 +15,10 @@
 //! judgement ([`judge`]) is a plain function of a snapshot of [`cel::Facts`]. It is made after every change, so a step turns green without being asked;
 //! timers exist for `hold`, `within` and for answers of the network only. What asks for the present has to stay true for `hold`; what asks for the past
 //! has happened once it was seen, also after a restart ([`progress`]).
+//!
+//! Where it stands is a [`crate::cluster::guest::Ground`]: our own cluster, or a foreign one behind a kubeconfig, where a lesson is played in a namespace of
+//! its own, called `default` by lessons and by whatever they are told. The engine never asks which of the two it is. [`reach`] reads from a step
+//! what it needs, and a step that needs what the ground does not offer is skipped, with the reason, and never green.
 //! ## Bounds
 //! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go first ([`recorder`]). The tap lives as long as the process: after a
 //! restart, `trace` begins anew and `history` opens with what the watches found (WAS or ADDED without a user). What a check had seen is kept.
@@ -34,6 +38,7 @@ pub mod guest;
 pub mod judge;
 mod probe;
 pub mod progress;
+pub mod reach;
 pub mod recorder;
 mod run;
 mod show;
@@ -67,6 +72,11 @@ pub enum Error {
     Line { line: String, why: String },
     #[error(transparent)]
     Cluster(#[from] crate::cluster::Error),
+}
+
+/// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API server.
+pub fn guests_abroad() -> Vec<Arc<dyn Guest>> {
+    vec![Arc::new(guest::Lessons::new())]
 }
 
 /// Who moves in when a cluster starts.

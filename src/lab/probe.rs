@@ -5,6 +5,7 @@ use super::cel::{Probe, value};
 use super::run;
 use crate::client::Client;
 use crate::client::kube::api::{Api, PostParams};
+use crate::cluster::guest::Room;
 use cel::Value;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
@@ -17,13 +18,13 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(5);
 const BODY_MAX: usize = 1 << 20;
 
-/// Asks, and answers with what the expression sees. Never fails: a failure is an answer, too.
-pub async fn ask(probe: &Probe, client: &Client, kubeconfig: &Path) -> Value {
+/// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer, too.
+pub async fn ask(probe: &Probe, client: &Client, kubeconfig: &Path, room: &Room) -> Value {
     match probe {
         Probe::Http { url, .. } => http(url).await,
         Probe::Exec { target, command, .. } => {
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
-            words.extend(pod(target));
+            words.extend(pod(target, room));
             words.extend(["--", "sh", "-c", command].map(String::from));
             let ran = run::kubectl(words, String::new(), kubeconfig, LIMIT).await;
             value::map([
@@ -34,7 +35,7 @@ pub async fn ask(probe: &Probe, client: &Client, kubeconfig: &Path) -> Value {
         }
         Probe::Logs { target } => {
             let mut words: Vec<String> = ["kubectl", "logs"].map(String::from).into();
-            words.extend(pod(target));
+            words.extend(pod(target, room));
             value::text(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await.stdout)
         }
         Probe::Can { user, verb, resource, namespace } => {
@@ -46,7 +47,7 @@ pub async fn ask(probe: &Probe, client: &Client, kubeconfig: &Path) -> Value {
                     user: text(user),
                     groups: Some(vec!["system:authenticated".into()]),
                     resource_attributes: Some(ResourceAttributes {
-                        namespace: text(namespace),
+                        namespace: text(room.real(namespace)),
                         verb: text(verb),
                         group: text(group),
                         resource: text(resource),
@@ -65,10 +66,10 @@ pub async fn ask(probe: &Probe, client: &Client, kubeconfig: &Path) -> Value {
 }
 
 /// `ns/pod[/container]` as kubectl's words.
-fn pod(target: &str) -> Vec<String> {
+fn pod(target: &str, room: &Room) -> Vec<String> {
     let parts: Vec<&str> = target.split('/').collect();
     let mut words = match parts.as_slice() {
-        [namespace, pod, ..] => vec![(*pod).to_string(), "-n".into(), (*namespace).to_string()],
+        [namespace, pod, ..] => vec![(*pod).to_string(), "-n".into(), room.real(namespace).to_string()],
         _ => vec![target.to_string()],
     };
     if let Some(container) = parts.get(2) {
@@ -154,7 +155,9 @@ mod tests {
 
     #[test]
     fn targets_become_kubectls_words() {
-        assert_eq!(pod("ns/p"), ["p", "-n", "ns"]);
-        assert_eq!(pod("ns/p/c"), ["p", "-n", "ns", "-c", "c"]);
+        let (home, room) = (Room::default(), Room { namespace: Some("own".into()), ..Room::default() });
+        assert_eq!(pod("ns/p", &home), ["p", "-n", "ns"]);
+        assert_eq!(pod("ns/p/c", &home), ["p", "-n", "ns", "-c", "c"]);
+        assert_eq!(pod("default/p", &room), ["p", "-n", "own"]);
     }
 }

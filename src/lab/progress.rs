@@ -82,6 +82,14 @@ impl Progress {
         self.lesson(lesson).steps.entry(step.into()).or_default()
     }
 
+    /// A lesson begins anew; what was once done stays done.
+    pub fn anew(&mut self, lesson: &str) {
+        let noted = self.lesson(lesson);
+        let done = |step: &Step| Step { done: step.done, ..Step::default() };
+        let steps = noted.steps.iter().map(|(id, step)| (id.clone(), done(step))).collect();
+        *noted = Lesson { steps, ..Lesson::default() };
+    }
+
     pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
     }

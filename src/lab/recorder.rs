@@ -4,6 +4,7 @@
 use super::cel::facts::Versions;
 use super::cel::value;
 use crate::api::kinds;
+use crate::cluster::guest::Room;
 use crate::tap::{Cause, Record};
 use cel::Value;
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +18,7 @@ const VERSIONS_OF_ONE: usize = 500;
 const VERSIONS_OF_HEARTBEATS: usize = 20;
 /// Hops that are kept since the step began. At the bound the oldest tenth goes; what a check has seen stays seen.
 const TRACE_MAX: usize = 10_000;
-/// Requests whose commit is remembered until their answer.
+/// Requests whose commit is remembered until their answer, and answers that name a version until it is seen.
 const REQUESTS_MAX: usize = 512;
 
 type Key = (String, String, String);
@@ -32,22 +33,31 @@ pub struct Recorder {
     pub of_plural: HashMap<String, i64>,
     /// The newest record read.
     pub seq: u64,
+    /// Where the lesson is played: namespaces are told as it calls them.
+    pub room: Room,
     order: VecDeque<Key>,
     /// What requests wrote: revision, and the controller whose child the object is.
     written: VecDeque<(String, i64, String)>,
+    /// Who wrote a version, where its commit does not say.
+    writers: VecDeque<(i64, String)>,
 }
 
 impl Recorder {
     /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is open whose trace it could belong to.
     pub fn take(&mut self, record: &Record, solving: Option<bool>) {
         self.seq = record.seq;
-        if let (Some(revision), Some(object)) = (record.revision, &record.object) {
+        if let Some(revision) = record.revision {
             self.revision = self.revision.max(revision as i64);
+        }
+        if let (Some(revision), Some(object)) = (record.revision, &record.object) {
             let newest = self.of_plural.entry(object.resource.clone()).or_default();
             *newest = (*newest).max(revision as i64);
         }
         if record.verb == "commit" && record.body.is_some() {
             self.version(record);
+        }
+        if record.verb == "answer" {
+            self.attribute(record);
         }
         if let Some(solving) = solving {
             self.tell(record, solving);
@@ -73,6 +83,12 @@ impl Recorder {
             trace.drain(..TRACE_MAX / 10);
         }
         trace.push(told);
+    }
+
+    /// What was told of another room is forgotten.
+    pub fn move_to(&mut self, room: Room) {
+        let (seq, revision) = (self.seq, self.revision);
+        *self = Recorder { room, seq, revision, ..Recorder::default() };
     }
 
     /// A step begins: its trace is empty.
@@ -114,6 +130,29 @@ impl Recorder {
         self.written.push_back((request.to_string(), revision, controller(json)));
     }
 
+    /// An answer that names the version it made tells who wrote it, whether that version was seen already or is still to come.
+    fn attribute(&mut self, record: &Record) {
+        let (Some(revision), Some(request), Some(object)) =
+            (record.revision, &record.request, &record.object)
+        else {
+            return;
+        };
+        let revision = revision as i64;
+        if self.writers.len() == REQUESTS_MAX {
+            self.writers.pop_front();
+        }
+        self.writers.push_back((revision, request.user.clone()));
+        let namespace = self.room.told(&object.namespace).to_string();
+        let key = (object.resource.clone(), namespace, object.name.clone());
+        let versions = Arc::make_mut(&mut self.versions);
+        if let Some(of_one) = versions.get_mut(&key)
+            && let Some(at) = of_one.iter().rposition(|v| value::int_field(v, "revision") == revision)
+        {
+            let of_one = Arc::make_mut(of_one);
+            of_one[at] = value::with(&of_one[at], "user", value::text(&request.user));
+        }
+    }
+
     /// What a watch saw of an object whose writing nobody told: it was there before.
     pub fn found(&mut self, plural: &str, json: &serde_json::Value) {
         let meta = &json["metadata"];
@@ -129,19 +168,22 @@ impl Recorder {
 
     fn version(&mut self, record: &Record) {
         let (Some(object), Some(body)) = (&record.object, &record.body) else { return };
-        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else { return };
+        let Ok(mut json) = serde_json::from_slice::<serde_json::Value>(body) else { return };
+        self.room.retell(&mut json);
         let verb = match (record.detail["created"] == true, record.detail["deleted"] == true) {
             (true, _) => "ADDED",
             (_, true) => "DELETED",
             _ => "MODIFIED",
         };
-        let user = record.request.as_ref().map_or("", |r| r.user.as_str());
         let revision = record.revision.unwrap_or_default() as i64;
+        let writer = || self.writers.iter().rfind(|(made, _)| *made == revision).map(|(_, user)| user);
+        let user = record.request.as_ref().map(|r| &r.user).or_else(writer).cloned().unwrap_or_default();
         if let Some(request) = &record.request {
             self.wrote(&request.id, revision, &json);
         }
-        let key = (object.resource.clone(), object.namespace.clone(), object.name.clone());
-        self.add(key, told(revision, Some(record.at), verb, user, value::of_json(&json)));
+        let namespace = self.room.told(&object.namespace).to_string();
+        let key = (object.resource.clone(), namespace, object.name.clone());
+        self.add(key, told(revision, Some(record.at), verb, &user, value::of_json(&json)));
     }
 
     fn add(&mut self, key: Key, version: Value) {
@@ -179,7 +221,12 @@ impl Recorder {
             revision = *written;
         }
         let object = record.object.as_ref().map_or(String::new(), |o| {
-            name(&o.resource, &o.namespace, &o.name, request.map_or("", |r| r.subresource.as_str()))
+            name(
+                &o.resource,
+                self.room.told(&o.namespace),
+                &o.name,
+                request.map_or("", |r| r.subresource.as_str()),
+            )
         });
         let cause = match &record.cause {
             Some(Cause::Revision(r)) => Value::Int(*r as i64),
@@ -302,6 +349,41 @@ mod tests {
             ("Pod/d/p", "replicaset-controller")
         );
         assert_eq!((str_field(answer, "by"), str_field(&recorder.trace[3], "by")), ("", "solve"));
+    }
+
+    #[test]
+    fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_first() {
+        let tap = Tap::new().at("far", "kube-apiserver");
+        let saw = |revision: u64, detail: serde_json::Value| {
+            let mut commit =
+                Record::new("commit").object("pods", "own", "p").revision(revision).detail(detail);
+            commit.body = Some(json!({"metadata": {"namespace": "own"}}).to_string().into());
+            tap.emit(commit);
+        };
+        let answered = |revision: u64| {
+            let mut answer = Record::new("answer").object("pods", "own", "p").revision(revision);
+            answer.request = Some(Request {
+                user: "learner".into(),
+                verb: "patch".into(),
+                code: 200,
+                ..Request::default()
+            });
+            tap.emit(answer);
+        };
+        saw(5, json!({"created": true}));
+        answered(5);
+        answered(8);
+        saw(8, json!({}));
+        saw(9, json!({}));
+        let room = Room { namespace: Some("own".into()), ..Room::default() };
+        let mut recorder = Recorder { room, ..Recorder::default() };
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let versions = &recorder.versions[&("pods".into(), "default".into(), "p".into())];
+        let told: Vec<_> =
+            versions.iter().map(|v| (int_field(v, "revision"), str_field(v, "user"))).collect();
+        assert_eq!(told, [(5, "learner"), (8, "learner"), (9, "")]);
+        assert_eq!(str_field(value::at(&versions[0], "object.metadata").unwrap(), "namespace"), "default");
+        assert_eq!(str_field(&recorder.trace[1], "object"), "Pod/default/p");
     }
 
     #[test]

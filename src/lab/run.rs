@@ -1,10 +1,11 @@
 //! Lines run as the teacher: a lesson's setup, its faults, and earlier steps that are played to reach a later one. Only kubectl's and `fault` lines:
 //! what needs a shell has no place in a setup that has to work everywhere.
 
-use super::Error;
+use super::{Error, reach};
 use crate::cluster::Place;
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::faults::Fault;
+use crate::cluster::guest::Room;
 use crate::kubectl::{self, Env, Io, table};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -31,9 +32,10 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Runs lines in order and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
-    pub async fn play(&self, lines: &[String]) -> Result<(), Error> {
+    /// Runs lines in order, in a room, and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
+    pub async fn play(&self, lines: &[String], room: &Room) -> Result<(), Error> {
         for (line, input) in commands(lines) {
+            let line = reach::line(&line, room);
             let (text, may_fail) =
                 line.strip_prefix('-').map_or((line.as_str(), false), |rest| (rest.trim_start(), true));
             match self.line(text, input).await {
@@ -75,6 +77,22 @@ fn is_plain(line: &str) -> bool {
     let known =
         ["fault", "k", "kubectl"].contains(&word) || table::root().children().any(|v| v.name() == word);
     known && !line.contains(['|', '>', '<', ';', '$', '`'])
+}
+
+/// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need nothing of ours.
+pub fn playable(lines: &[String]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (line, input) in commands(lines) {
+        let mut whole = vec![line];
+        if !input.is_empty() {
+            whole.extend(input.lines().map(String::from));
+            whole.push(".".into());
+        }
+        if is_plain(&whole[0]) && reach::of_lines(&whole).is_empty() {
+            all.extend(whole);
+        }
+    }
+    all
 }
 
 /// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`.
@@ -162,6 +180,15 @@ impl tokio::io::AsyncWrite for Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_step_that_is_passed_only_what_works_everywhere_is_played() {
+        let lines =
+            ["PORT=$(kubectl get svc)", "kubectl delete svc web", "curl localhost:1", "fault kill etcd"];
+        let manifest = ["kubectl apply -f -", "kind: Pod", "."];
+        let all: Vec<String> = lines.iter().chain(&manifest).map(ToString::to_string).collect();
+        assert_eq!(playable(&all), ["kubectl delete svc web", "kubectl apply -f -", "kind: Pod", "."]);
+    }
 
     #[test]
     fn manifests_follow_their_command() {

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
 use super::words::{self, Word};
-use super::{cel, debrief};
+use super::{cel, debrief, reach};
 
 impl Engine {
     pub fn view(&self, lang: &str) -> LessonView {
@@ -45,7 +45,10 @@ impl Engine {
                     || self.progress.look(&lesson.id, &s.id).is_some_and(|p| p.done)
             })
             .collect();
-        let finished = lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
+        // What cannot be done is still to be seen before the lesson is over.
+        let ahead = lesson.steps.get(open.step + 1..).unwrap_or_default();
+        let unseen = ahead.iter().any(|s| self.lacks(lesson, s).is_some());
+        let finished = !unseen && lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
         LessonView {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),
@@ -102,7 +105,9 @@ impl Engine {
             told.push(words::say(lang, Word::Clock, &[&open.lesson.clock.to_string()]));
         }
         if let Some(need) = self.lacks(&open.lesson, step) {
-            told.push(words::say(lang, Word::Lacks, &[&need]));
+            told.push(words::say(lang, Word::Lacks, &[&need.say(lang)]));
+        } else if let Some(need) = self.unproved(step) {
+            told.push(words::say(lang, Word::Unproved, &[&need.say(lang)]));
         }
         for (word, with) in &open.notices {
             let with: Vec<&str> = with.iter().map(String::as_str).collect();
@@ -121,6 +126,11 @@ impl Engine {
             minutes: lesson.minutes,
             done: lesson.steps.iter().filter(|s| done(&lesson.id, &s.id)).count(),
             steps: lesson.steps.len(),
+            cannot: lesson
+                .steps
+                .iter()
+                .filter_map(|s| Some((s.id.clone(), self.lacks(lesson, s)?.say(lang))))
+                .collect(),
         };
         self.library.lessons.iter().map(entry).collect()
     }
@@ -137,15 +147,28 @@ impl Engine {
                 || beat.is_some_and(|b| debrief::one(b, &facts, &given, "en").is_some())
         };
         let told = |entry: &String| debrief::alternatives(entry).any(one);
+        // A beat whose hops nobody tells here is left out of a debrief, as it should be.
+        let tellable = |entry: &String| {
+            self.offers.own
+                || debrief::alternatives(entry).any(|name| {
+                    let beat = self.library.beats.get(name);
+                    beat.is_none_or(|b| b.exprs().all(|e| reach::of_expr(e).is_empty()))
+                })
+        };
         Proof {
-            because: because.map(|b| b.holds(&facts)),
+            because: because.filter(|_| self.unproved(step).is_none()).map(|b| b.holds(&facts)),
             hints: step
                 .hints
                 .iter()
                 .filter(|h| h.when.as_ref().is_some_and(|w| w.holds(&facts)))
                 .map(|h| h.id.clone())
                 .collect(),
-            beats: step.debrief.iter().map(|name| (name.clone(), told(name))).collect(),
+            beats: step
+                .debrief
+                .iter()
+                .filter(|n| tellable(n))
+                .map(|name| (name.clone(), told(name)))
+                .collect(),
         }
     }
 }

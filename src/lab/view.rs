@@ -50,6 +50,8 @@ pub enum Ask {
     },
     /// The lines of the solution have been played.
     Solved,
+    /// Gives up the namespaces that were made for lessons on a cluster that is not Ropewalk's own: answers with their names.
+    Leave,
     /// What is true of the step besides its checks, for whoever proves a lesson: answers with [`Proof`].
     Prove,
 }
@@ -78,6 +80,9 @@ pub struct Entry {
     /// Steps done, of [`Entry::steps`].
     pub done: usize,
     pub steps: usize,
+    /// Steps that this cluster cannot do: id, and what it lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cannot: Vec<(String, String)>,
 }
 
 /// The lines that solve a step.

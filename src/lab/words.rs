@@ -19,7 +19,17 @@ texts! {
     NoQuestion: "this step asks no question", "이 단계에는 질문이 없습니다";
     NoSuchChoice: "choose one of {}", "{} 중에서 고르세요";
     Clock: "This lesson is written for a clock ×{}; it runs in real time here, so waits are longer.", "이 강의는 ×{} 배속 시계를 전제로 합니다. 여기서는 실제 시간으로 진행되어 더 오래 기다려야 합니다.";
-    Lacks: "This cluster cannot do this step: it needs {}.", "이 클러스터에서는 이 단계를 할 수 없습니다. 필요한 것: {}";
+    Lacks: "This cluster cannot do this step: it needs {}. `next` passes it; it counts as skipped.", "이 클러스터에서는 이 단계를 할 수 없습니다. 필요한 것: {}. `next`로 넘어갈 수 있고, 건너뛴 것으로 남습니다.";
+    Unproved: "What the question's answer says was proved on Ropewalk's own cluster; here nothing can prove it: that needs {}.", "질문의 답은 Ropewalk 자체 클러스터에서 확인한 것입니다. 여기서는 확인할 수 없습니다. 필요한 것: {}";
+    NeedHops: "the hops between components, which only Ropewalk's own cluster tells", "컴포넌트 사이의 단계 기록(Ropewalk 자체 클러스터에만 있음)";
+    NeedOwn: "`{}`, which only Ropewalk's own cluster has", "`{}`(Ropewalk 자체 클러스터에만 있음)";
+    NeedDoor: "NodePorts on localhost, which only Ropewalk's own cluster opens", "localhost의 NodePort(Ropewalk 자체 클러스터만 엶)";
+    NeedElsewhere: "the namespace `{}`, and elsewhere a lesson stays in its own", "`{}` 네임스페이스(다른 클러스터에서는 강의 전용 네임스페이스 안에서만 진행)";
+    NeedEverywhere: "a change to the whole cluster (`{}`), and elsewhere a lesson stays in its namespace", "클러스터 전체에 대한 변경(`{}`, 다른 클러스터에서는 강의 전용 네임스페이스 안에서만 진행)";
+    NeedNode: "the node `{}` of Ropewalk's own cluster", "Ropewalk 자체 클러스터의 `{}` 노드";
+    NeedImage: "the image `{}`, which is built into Ropewalk and in no registry", "`{}` 이미지(Ropewalk에 내장되어 있고 레지스트리에는 없음)";
+    NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
+    RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}", "강의 준비에 실패했습니다: {}";

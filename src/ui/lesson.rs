@@ -42,6 +42,9 @@ pub async fn until_green(place: &Place, lang: Lang) -> Result<Option<LessonView>
     let (mut control, mut now) = follow(place, lang).await?;
     let deadline = tokio::time::Instant::now() + GREEN_MAX;
     while !over(&now) {
+        if now.state == State::Skipped {
+            return Ok(None); // it never will be
+        }
         match tokio::time::timeout_at(deadline, control.next()).await {
             Ok(Ok(Some(value))) => now = serde_json::from_value(value).unwrap_or_default(),
             Ok(Ok(None)) => return Err(Error::NotRunning(place.name.clone())),
@@ -190,6 +193,9 @@ impl Paper {
         if matches!(view.state, State::Done | State::Solved) {
             return self.over(view);
         }
+        if view.state == State::Skipped {
+            return view.notices.iter().map(|n| self.marked("! ", n)).collect();
+        }
         let mut out = self.checks(view);
         if let Some(unmet) = &view.not_yet {
             out.push_str(&self.marked(&format!("{} ", self.say(Say::LessonNotYet, &[])), unmet));
@@ -219,6 +225,11 @@ impl Paper {
                 " {mark} {number}  {}{pad} {}/{}   {minutes}\n",
                 entry.title, entry.done, entry.steps
             ));
+            for (step, why) in &entry.cannot {
+                out.push_str(
+                    &self.prose(&self.say(Say::LessonCannot, &[&format!("`{step}`"), why]), "       "),
+                );
+            }
         }
         if out.is_empty() {
             out.push_str(&format!("{}\n", self.say(Say::LessonEmpty, &[])));

@@ -18,6 +18,8 @@
 //! The shell is a real one on a terminal of its own ([`screen`]). It reads commands from a pipe, and its prompt, which goes to
 //! another pipe, says when it is ready and how the last command ended ([`dialect`]); nothing that is visible is ever parsed.
 //! While a line runs, the learner's terminal passes every key on, so editors and pagers work and Ctrl-C reaches the command.
+//! With `--kubeconfig` the seat is at a foreign cluster: [`seat`] opens [`crate::cluster::abroad`] in this process instead of starting a cluster, and offers to
+//! delete what lessons made there when the session ends. Nothing else here knows the difference.
 //! All words for people are one table, in English and Korean ([`texts`]).
 //! ## Left out
 //! Labs, whose words answer that they come later. Shells with a
@@ -42,7 +44,7 @@ pub mod prose;
 pub mod repl;
 mod screen;
 mod script;
-mod seat;
+pub mod seat;
 mod session;
 pub mod settings;
 mod shell;

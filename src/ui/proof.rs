@@ -4,10 +4,12 @@
 use super::Error;
 use super::lesson as front;
 use super::texts::Lang;
+use crate::cluster::abroad::{self, Abroad};
 use crate::cluster::control::{Ask as Request, Control};
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Home, Place, Spec};
 use crate::lab::format::{EN, Lesson, library, sh_blocks};
+use crate::lab::reach;
 use crate::lab::view::{Ask, LessonView, Proof, State};
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,20 +64,31 @@ struct Found {
 }
 
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are sound.
-pub async fn prove(lessons: Vec<Lesson>, directory: Option<PathBuf>, jobs: usize) -> Result<bool, Error> {
+///
+/// With a kubeconfig, on the cluster behind it, each case in a namespace of its own: what that cluster cannot do is not tried.
+pub async fn prove(
+    lessons: Vec<Lesson>,
+    directory: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
+    jobs: usize,
+) -> Result<bool, Error> {
     let lessons: Vec<Arc<Lesson>> = lessons.into_iter().map(Arc::new).collect();
-    let cases: Vec<Case> = lessons.iter().flat_map(cases).collect();
+    let ground = Arc::new(match kubeconfig {
+        Some(file) => Where::Abroad(file),
+        None => Where::Home,
+    });
+    let cases: Vec<Case> = lessons.iter().flat_map(|l| cases(l, &ground)).collect();
     let began = Instant::now();
     let total = cases.len();
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
     let mut running = futures::stream::iter(cases)
         .map(|case| {
-            let directory = directory.clone();
+            let (directory, ground) = (directory.clone(), ground.clone());
             async move {
                 let began = Instant::now();
                 let mut found = Found::default();
-                if let Err(fault) = try_case(&case, directory.as_deref(), &mut found).await {
+                if let Err(fault) = try_case(&case, &ground, directory.as_deref(), &mut found).await {
                     found.faults.push(fault);
                 }
                 found.took = began.elapsed();
@@ -85,7 +98,7 @@ pub async fn prove(lessons: Vec<Lesson>, directory: Option<PathBuf>, jobs: usize
         .buffer_unordered(jobs.max(1));
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     for lesson in &lessons {
-        left.insert(lesson.id.clone(), self::cases(lesson).len());
+        left.insert(lesson.id.clone(), self::cases(lesson, &ground).len());
     }
     let mut sound = true;
     while let Some((case, result)) = running.next().await {
@@ -94,14 +107,28 @@ pub async fn prove(lessons: Vec<Lesson>, directory: Option<PathBuf>, jobs: usize
         let count = left.entry(id.clone()).or_default();
         *count = count.saturating_sub(1);
         if *count == 0 {
-            sound &= report(&case.lesson, found.remove(&id).unwrap_or_default());
+            sound &= report(&case.lesson, &ground, found.remove(&id).unwrap_or_default());
         }
     }
     println!("{total} cases in {:.0} s", began.elapsed().as_secs_f64());
     Ok(sound)
 }
 
-fn cases(lesson: &Arc<Lesson>) -> Vec<Case> {
+/// Where lessons are proved.
+enum Where {
+    /// On clusters made for it.
+    Home,
+    /// On the one behind this kubeconfig.
+    Abroad(PathBuf),
+}
+
+impl Where {
+    fn is_home(&self) -> bool {
+        matches!(self, Where::Home)
+    }
+}
+
+fn cases(lesson: &Arc<Lesson>, ground: &Where) -> Vec<Case> {
     let mut kinds = vec![Kind::Solution];
     if lesson.steps.iter().any(|s| !sh_blocks(s.prose.get(EN)).is_empty())
         || !sh_blocks(lesson.intro.get(EN)).is_empty()
@@ -109,20 +136,26 @@ fn cases(lesson: &Arc<Lesson>) -> Vec<Case> {
         kinds.push(Kind::Prose);
     }
     for (step, s) in lesson.steps.iter().enumerate() {
-        kinds.extend((0..s.also.len()).map(|at| Kind::Also { step, at }));
+        if !ground.is_home() && !s.needs.is_empty() {
+            continue;
+        }
+        let fits = |at: &usize| ground.is_home() || reach::of_lines(&s.also[*at]).is_empty();
+        kinds.extend((0..s.also.len()).filter(fits).map(|at| Kind::Also { step, at }));
         kinds.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
     }
     kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
 }
 
 /// Prints what was found about a lesson. True if it is sound.
-fn report(lesson: &Lesson, found: Vec<(Kind, Found)>) -> bool {
+fn report(lesson: &Lesson, ground: &Where, found: Vec<(Kind, Found)>) -> bool {
     let mut faults: Vec<String> = found.iter().flat_map(|(_, f)| f.faults.clone()).collect();
     faults.sort();
     faults.dedup();
     let reached: BTreeSet<&(usize, String)> = found.iter().flat_map(|(_, f)| &f.hints).collect();
     for (at, step) in lesson.steps.iter().enumerate() {
-        for hint in step.hints.iter().filter(|h| h.when.is_some() && !reached.contains(&(at, h.id.clone()))) {
+        // Elsewhere some wrong answers are refused, and so their hints never fit.
+        let hints = step.hints.iter().filter(|h| h.when.is_some() && ground.is_home());
+        for hint in hints.filter(|h| !reached.contains(&(at, h.id.clone()))) {
             faults.push(format!("{}: no wrong answer makes the hint {:?} fit", step.id, hint.id));
         }
     }
@@ -145,9 +178,17 @@ fn report(lesson: &Lesson, found: Vec<(Kind, Found)>) -> bool {
     faults.is_empty()
 }
 
-async fn try_case(case: &Case, directory: Option<&Path>, found: &mut Found) -> Result<(), String> {
+async fn try_case(
+    case: &Case,
+    ground: &Where,
+    directory: Option<&Path>,
+    found: &mut Found,
+) -> Result<(), String> {
     let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
-    let arena = Arena::open(&variables).await?;
+    let arena = match ground {
+        Where::Home => Arena::open(&variables).await?,
+        Where::Abroad(kubeconfig) => Arena::abroad(kubeconfig).await?,
+    };
     let outcome = play(case, &arena, found).await;
     arena.close().await;
     outcome
@@ -279,6 +320,10 @@ async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
                 _ => {}
             }
         }
+        if arena.view(Ask::Show).await?.state == State::Skipped && at + 1 < lesson.steps.len() {
+            arena.view(Ask::Next).await?;
+            continue;
+        }
         arena.lines(&step.solution, LINES_MAX).await?;
         if arena.green().await?.is_err() || at + 1 == lesson.steps.len() {
             // The solution proper is another case's business; here the next step is only reached.
@@ -302,7 +347,12 @@ pub(super) fn tail(said: &str) -> String {
 pub(super) struct Arena {
     pub(super) place: Place,
     home: PathBuf,
-    launched: Launched,
+    stands: Stands,
+}
+
+enum Stands {
+    Launched(Launched),
+    Abroad(Abroad),
 }
 
 static ARENAS: AtomicUsize = AtomicUsize::new(0);
@@ -329,7 +379,7 @@ impl Arena {
             .await
             .unwrap_or_else(|_| Err("the cluster did not become ready".into()));
         match started {
-            Ok(launched) => Ok(Arena { place, home, launched }),
+            Ok(launched) => Ok(Arena { place, home, stands: Stands::Launched(launched) }),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(&home);
                 Err(error)
@@ -337,9 +387,35 @@ impl Arena {
         }
     }
 
-    pub(super) async fn close(mut self) {
-        drop(self.launched.leash.take()); // what it lives by
-        let _ = timeout(Duration::from_secs(10), self.launched.child.wait()).await;
+    /// On somebody else's cluster, with namespaces that nobody else has.
+    async fn abroad(kubeconfig: &Path) -> Result<Arena, String> {
+        let number = ARENAS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let home = std::env::temp_dir().join(format!("rw-{name}"));
+        let place = abroad::place(&Home::at(&home), kubeconfig).map_err(|e| crate::cluster::chain(&e))?;
+        let prefix = format!("{}-test-{name}", abroad::PREFIX);
+        match Abroad::open(&place, kubeconfig, &prefix, crate::lab::guests_abroad).await {
+            Ok(abroad) => Ok(Arena { place, home, stands: Stands::Abroad(abroad) }),
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(&home);
+                Err(crate::cluster::chain(&error))
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        match self.stands {
+            Stands::Launched(mut launched) => {
+                drop(launched.leash.take()); // what it lives by
+                let _ = timeout(Duration::from_secs(10), launched.child.wait()).await;
+            }
+            Stands::Abroad(abroad) => {
+                if let Err(error) = front::ask(&self.place, Lang::En, Ask::Leave).await {
+                    eprintln!("ropewalk: {}", error.say(Lang::En));
+                }
+                drop(abroad);
+            }
+        }
         let _ = std::fs::remove_dir_all(&self.home);
     }
 
@@ -410,7 +486,7 @@ impl Arena {
         std::fs::write(&file, lines.join("\n") + "\n").map_err(|e| e.to_string())?;
         let mut child = tokio::process::Command::new("/proc/self/exe")
             .arg0("ropewalk")
-            .args(["repl", "--lang", "en"])
+            .args(["repl", "--lang", "en", "--name", &self.place.name])
             .arg(&file)
             .env("ROPEWALK_HOME", &self.home)
             .env("SHELL", "/bin/sh")
@@ -460,7 +536,7 @@ mod tests {
     fn every_wrong_answer_and_other_way_is_a_case() {
         let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
         let lesson = Arc::new(library.lessons[0].clone());
-        let kinds: Vec<Kind> = cases(&lesson).into_iter().map(|c| c.kind).collect();
+        let kinds: Vec<Kind> = cases(&lesson, &Where::Home).into_iter().map(|c| c.kind).collect();
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Wrong { .. })).count(), 8);
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Also { .. })).count(), 1);
         assert!(kinds.contains(&Kind::Solution));
@@ -474,7 +550,7 @@ mod tests {
             hints: ids.iter().map(|h| (0, h.to_string())).collect(),
             ..Found::default()
         };
-        assert!(report(lesson, vec![(Kind::Solution, all(&["other-name", "pull", "typo"]))]));
-        assert!(!report(lesson, vec![(Kind::Solution, all(&["other-name", "pull"]))]));
+        assert!(report(lesson, &Where::Home, vec![(Kind::Solution, all(&["other-name", "pull", "typo"]))]));
+        assert!(!report(lesson, &Where::Home, vec![(Kind::Solution, all(&["other-name", "pull"]))]));
     }
 }

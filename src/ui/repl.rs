@@ -8,7 +8,7 @@ use super::session::{Manner, Session};
 use super::terminal::{self, AsFound};
 use super::texts::{Lang, Say};
 use super::{Error, settings, tui};
-use crate::cluster::Home;
+use crate::cluster::{Home, Place, abroad};
 use crate::linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
@@ -27,6 +27,8 @@ pub struct Options {
     /// Run this file's lines and end.
     pub file: Option<PathBuf>,
     pub lang: Option<Lang>,
+    /// Instead of a cluster of our own: the one behind this kubeconfig.
+    pub kubeconfig: Option<PathBuf>,
     /// For a cluster that has to be started.
     pub api_port: Option<u16>,
     /// Lines only, even on a terminal.
@@ -39,10 +41,20 @@ pub struct Options {
     pub in_pane: bool,
 }
 
+impl Options {
+    /// The directory of the cluster that is meant.
+    fn place(&self, home: &Home) -> Result<Place, Error> {
+        Ok(match &self.kubeconfig {
+            Some(file) => abroad::place(home, file)?,
+            None => home.cluster(&self.name)?,
+        })
+    }
+}
+
 /// Takes the seat, and returns the exit code when it is free again.
 pub async fn run(options: Options) -> Result<i32, Error> {
     let home = Home::find()?;
-    let place = home.cluster(&options.name)?;
+    let place = options.place(&home)?;
     let given = !options.lines.is_empty() || options.file.is_some();
     if !given && terminal::is_terminal() {
         let _as_found = AsFound::keep();
@@ -64,7 +76,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
         (None, true) => (Script::pipe(), Manner::Pipe),
     };
     let lang = settings::language(options.lang, &home);
-    let seat = seat::take(place.clone(), options.api_port, lang, std::future::pending()).await?;
+    let seat = seat::take(&options, place.clone(), lang, std::future::pending()).await?;
     let asked = stop_requested().map_err(Error::Signals)?;
     let handle = Handle::current();
     let played = tokio::task::spawn_blocking(move || {
@@ -79,7 +91,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
 }
 
 async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
-    let place = home.cluster(&options.name)?;
+    let place = options.place(&home)?;
     let lang = match (options.lang, settings::saved(&home)) {
         (Some(asked), _) => asked,
         (None, Some(saved)) => saved,
@@ -92,9 +104,15 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let cut = async {
         interrupt.recv().await;
     };
-    let seat = seat::take(place.clone(), options.api_port, lang, cut).await?;
-    let welcome = if options.in_pane { Say::WelcomePane } else { Say::Welcome };
-    println!("{}", lang.say(welcome, &[&seat.nodes.to_string()]));
+    let seat = seat::take(&options, place.clone(), lang, cut).await?;
+    println!(
+        "{}",
+        match (options.in_pane, seat.abroad()) {
+            (true, _) => lang.say(Say::WelcomePane, &[]),
+            (_, Some(server)) => lang.say(Say::WelcomeAbroad, &[&server]),
+            _ => lang.say(Say::Welcome, &[&seat.nodes.to_string()]),
+        }
+    );
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
     session.in_pane = options.in_pane;
     let column = session.column.clone();
@@ -117,12 +135,12 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
 
 /// The terminal interface: the cluster is started, or joined, and its start watched from inside.
 async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
-    let place = home.cluster(&options.name)?;
+    let place = options.place(&home)?;
     let lang = match options.lang.or_else(|| settings::saved(&home)) {
         Some(lang) => lang,
         None => ask_language(&home),
     };
-    let seat = seat::open(place.clone(), options.api_port, lang).await?;
+    let seat = seat::open(&options, place.clone(), lang).await?;
     let setting = tui::Setting { place, lang, ascii: options.ascii, lesson: options.lesson };
     let result = tokio::spawn(tui::run(setting)).await;
     let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime

@@ -1,10 +1,13 @@
 //! A cluster to sit at: the one that runs, or one started for this session.
 
 use super::Error;
+use super::repl::Options;
 use super::texts::{Lang, Say};
+use crate::cluster::abroad::{self, Abroad};
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Place, Spec};
+use crate::lab::view;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -18,20 +21,28 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Seat {
     pub place: Place,
     pub nodes: usize,
-    /// Present if the cluster was started for this session, and ends with it.
-    launched: Option<Launched>,
+    stands: Stands,
+}
+
+/// On what a seat stands.
+enum Stands {
+    /// A session of somebody else's, or a cluster that was running: it stays when we go.
+    Joined,
+    /// A cluster that was started for this session, and ends with it.
+    Launched(Launched),
+    /// A counter of ours in front of a foreign cluster.
+    Abroad(Abroad),
 }
 
 /// Joins the cluster, or starts it, and waits until it is ready. `cut` ends the waiting, not the start.
 pub async fn take(
+    options: &Options,
     place: Place,
-    api_port: Option<u16>,
     lang: Lang,
     cut: impl Future<Output = ()>,
 ) -> Result<Seat, Error> {
-    let running = Control::connect(&place).await.is_ok();
-    let launched = if running { None } else { start(&place, api_port, lang).await? };
-    let what = if launched.is_some() { Say::Starting } else { Say::Attaching };
+    let stands = stand(options, &place, lang).await?;
+    let what = if matches!(stands, Stands::Joined) { Say::Attaching } else { Say::Starting };
     let nodes = tokio::select! {
         biased;
         nodes = wait(&place, lang, what) => nodes?,
@@ -40,18 +51,32 @@ pub async fn take(
             Spec::load(&place)?.map_or(0, |s| s.nodes().len())
         }
     };
-    Ok(Seat { place, nodes, launched })
+    Ok(Seat { place, nodes, stands })
 }
 
 /// Joins the cluster, or starts it; whoever sits here watches how far it is.
-pub async fn open(place: Place, api_port: Option<u16>, lang: Lang) -> Result<Seat, Error> {
-    let running = Control::connect(&place).await.is_ok();
-    let launched = if running { None } else { start(&place, api_port, lang).await? };
-    let nodes = Spec::load(&place)?.map_or(0, |s| s.nodes().len());
-    Ok(Seat { place, nodes, launched })
+pub async fn open(options: &Options, place: Place, lang: Lang) -> Result<Seat, Error> {
+    let stands = stand(options, &place, lang).await?;
+    let nodes = match &stands {
+        Stands::Abroad(abroad) => abroad.nodes(),
+        _ => Spec::load(&place)?.map_or(0, |s| s.nodes().len()),
+    };
+    Ok(Seat { place, nodes, stands })
 }
 
-async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Option<Launched>, Error> {
+async fn stand(options: &Options, place: &Place, lang: Lang) -> Result<Stands, Error> {
+    if Control::connect(place).await.is_ok() {
+        return Ok(Stands::Joined);
+    }
+    match &options.kubeconfig {
+        Some(file) => {
+            Ok(Stands::Abroad(Abroad::open(place, file, abroad::PREFIX, crate::lab::guests_abroad).await?))
+        }
+        None => start(place, options.api_port, lang).await,
+    }
+}
+
+async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stands, Error> {
     let mut spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
     spec.api_port = api_port;
     match launch::launch(place, &spec, true).await {
@@ -60,10 +85,10 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Optio
             if told && api_port.is_none() && launched.api_port != 6443 {
                 eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
             }
-            Ok(Some(launched))
+            Ok(Stands::Launched(launched))
         }
         // Somebody else started it in the meantime: then it is theirs.
-        Err(_) if Control::connect(place).await.is_ok() => Ok(None),
+        Err(_) if Control::connect(place).await.is_ok() => Ok(Stands::Joined),
         Err(error) => Err(error.into()),
     }
 }
@@ -111,18 +136,58 @@ fn progress(lang: Lang, what: &str, value: &Value, since: Duration) -> String {
 }
 
 impl Seat {
-    /// Ends the cluster if it was started for this session, and returns when its processes are gone.
-    pub async fn leave(mut self, lang: Lang, talk: bool) {
-        let Some(mut launched) = self.launched.take() else {
-            if talk {
-                println!("{}", lang.say(Say::StaysUp, &[&self.place.name, &self.place.name]));
+    /// The address of the cluster, if it is not one of ours.
+    pub fn abroad(&self) -> Option<String> {
+        match &self.stands {
+            Stands::Abroad(abroad) => Some(abroad.server()),
+            _ => None,
+        }
+    }
+
+    /// Ends the cluster if it was started for this session, and returns when its processes are gone. What was made abroad may be given up.
+    pub async fn leave(self, lang: Lang, talk: bool) {
+        let mut launched = match self.stands {
+            Stands::Launched(launched) => launched,
+            Stands::Abroad(abroad) => return part(&self.place, &abroad, lang, talk).await,
+            Stands::Joined => {
+                if talk {
+                    println!("{}", lang.say(Say::StaysUp, &[&self.place.name, &self.place.name]));
+                }
+                return;
             }
-            return;
         };
         if talk {
             println!("{}", lang.say(Say::Stopping, &[&self.place.name]));
         }
         drop(launched.leash.take()); // what an attached cluster lives by
         let _ = tokio::time::timeout(END_PATIENCE, launched.child.wait()).await;
+    }
+}
+
+/// Takes leave of a foreign cluster: whoever sits there is asked whether the namespaces that were made are to go; a script is told of them.
+async fn part(place: &Place, abroad: &Abroad, lang: Lang, talk: bool) {
+    let rooms = abroad.rooms().await;
+    if rooms.is_empty() {
+        return;
+    }
+    let (rooms, server) = (rooms.join(", "), abroad.server());
+    if !talk {
+        eprintln!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
+        return;
+    }
+    print!("{}", lang.say(Say::RoomsGo, &[&server, &rooms]));
+    let _ = std::io::stdout().flush();
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
+    if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "ㅛ" | "네" | "예") {
+        println!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
+        return;
+    }
+    match super::lesson::ask(place, lang, view::Ask::Leave).await {
+        Ok(_) => println!("{}", lang.say(Say::RoomsGone, &[&rooms])),
+        Err(error) => eprintln!("{}", error.say(lang)),
     }
 }

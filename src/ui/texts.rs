@@ -35,6 +35,21 @@ texts! {
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
         "{} 클러스터는 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
+    // -- somebody else's cluster
+    WelcomeAbroad:
+        "Ropewalk's lessons on the cluster at {}, which is not Ropewalk's own: each in a namespace of its own there.\n\
+         `lesson` lists them and says what cannot be done, `quit` leaves. Outside the lesson's namespace this session changes nothing.",
+        "{} 클러스터에서 Ropewalk 강의를 진행합니다. Ropewalk 자체 클러스터가 아니므로 강의마다 전용 네임스페이스를 씁니다.\n\
+         `lesson`은 목록과 할 수 없는 단계를 보여 주고, `quit`는 종료입니다. 이 세션은 강의 네임스페이스 밖을 바꾸지 않습니다.";
+    RoomsStay:
+        "On {} these namespaces stay: {}. `ropewalk lesson leave --kubeconfig FILE` deletes them.",
+        "{} 에 다음 네임스페이스가 남아 있습니다: {}. 지우려면: ropewalk lesson leave --kubeconfig 파일";
+    RoomsGo:
+        "On {} these namespaces were made for lessons: {}. Delete them, with everything in them? [y/N] ",
+        "{} 에 강의용으로 만든 네임스페이스가 있습니다: {}. 그 안의 모든 것과 함께 지울까요? [y/N] ";
+    RoomsGone: "Deleted: {}", "지웠습니다: {}";
+    RoomsNone: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
+    LessonCannot: "not here, step {}: it needs {}", "여기서는 할 수 없는 단계 {}: 필요한 것은 {}";
     // -- help
     Help:
         "kubectl    kubectl get pods · k get pods · get pods    (all three are the same)\n\

@@ -7,3 +7,4 @@ pub mod http;
 pub mod paths;
 pub mod stream;
 pub mod tls;
+pub mod upstream;

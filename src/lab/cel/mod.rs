@@ -92,6 +92,13 @@ pub struct Expr {
     program: Arc<Program>,
     /// Kinds that it names.
     pub kinds: BTreeSet<String>,
+    /// Namespaces that it looks into by name: of objects, and of the containers and logs that it asks for.
+    pub namespaces: BTreeSet<String>,
+    /// Fields that it reads, and texts that stand in it.
+    pub fields: BTreeSet<String>,
+    pub strings: BTreeSet<String>,
+    /// Fields that it compares with a text: the field, whether they are to be alike, and the text.
+    pub compared: BTreeSet<(String, bool, String)>,
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
 }
@@ -136,8 +143,10 @@ impl Expr {
         for kind in &seen.kinds {
             facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
         }
-        let Seen { functions, variables, kinds } = seen;
-        Ok(Expr { source: source.into(), program: Arc::new(program), kinds, functions, variables })
+        let Seen { functions, variables, kinds, namespaces, fields, strings, compared } = seen;
+        let program = Arc::new(program);
+        let source = source.into();
+        Ok(Expr { source, program, kinds, namespaces, fields, strings, compared, functions, variables })
     }
 
     /// Asks for what is true now (and not only for what has happened).
@@ -155,6 +164,10 @@ impl Expr {
 
     pub fn names(&self, variable: &str) -> bool {
         self.variables.contains(variable)
+    }
+
+    pub fn calls(&self, function: &str) -> bool {
+        self.functions.contains(function)
     }
 
     pub fn value(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<Value, String> {
@@ -193,14 +206,44 @@ struct Seen {
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
     kinds: BTreeSet<String>,
+    namespaces: BTreeSet<String>,
+    fields: BTreeSet<String>,
+    strings: BTreeSet<String>,
+    compared: BTreeSet<(String, bool, String)>,
 }
 
 impl Seen {
+    /// `x.field == "text"`, `x.field != "text"`, `x.field in ["text", …]`, and either side first.
+    fn compare(&mut self, function: &str, left: &Node, right: &Node) {
+        let alike = match function {
+            "_==_" | "@in" => true,
+            "_!=_" => false,
+            _ => return,
+        };
+        for (field, text) in [(left, right), (right, left)] {
+            let Node::Select(select) = field else { continue };
+            let texts = match text {
+                Node::List(list) => list.elements.iter().filter_map(|e| literal(&e.expr)).collect(),
+                other => Vec::from_iter(literal(other)),
+            };
+            self.compared.extend(texts.into_iter().map(|text| (select.field.clone(), alike, text)));
+        }
+    }
+
     /// `inner` are the names that the macros around this node bind.
     fn walk(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
         match node {
             Node::Call(call) => {
                 self.functions.insert(call.func_name.clone());
+                if let [left, right] = call.args.as_slice() {
+                    self.compare(&call.func_name, &left.expr, &right.expr);
+                }
+                // Of a hop the component stands first.
+                if matches!(call.func_name.as_str(), "hop" | "hops")
+                    && let Some(component) = call.args.first().and_then(|a| literal(&a.expr))
+                {
+                    self.compared.insert(("component".into(), true, component));
+                }
                 if let Some(known) = functions::TABLE.iter().find(|f| f.name == call.func_name)
                     && call.target.is_none()
                 {
@@ -219,6 +262,11 @@ impl Seen {
                         && let Some(kind) = call.args.first().and_then(|a| literal(&a.expr))
                     {
                         self.kinds.insert(kind);
+                        self.namespaces.extend(call.args.get(1).and_then(|a| literal(&a.expr)));
+                    }
+                    if matches!(known.name, "exec" | "logs") {
+                        let target = call.args.first().and_then(|a| literal(&a.expr));
+                        self.namespaces.extend(target.and_then(|t| Some(t.split_once('/')?.0.to_string())));
                     }
                     if known.name == "events" {
                         self.kinds.insert("Event".into());
@@ -248,7 +296,11 @@ impl Seen {
                     self.walk(&item.expr, inner)?;
                 }
             }
-            Node::Select(select) => self.walk(&select.operand.expr, inner)?,
+            Node::Select(select) => {
+                self.fields.insert(select.field.clone());
+                self.walk(&select.operand.expr, inner)?;
+            }
+            Node::Literal(_) => self.strings.extend(literal(node)),
             Node::Map(map) => {
                 for entry in &map.entries {
                     if let cel::common::ast::EntryExpr::MapEntry(e) = &entry.expr {

@@ -13,6 +13,13 @@ pub struct Beat {
     pub say: Templates,
 }
 
+impl Beat {
+    /// What it binds, and when it is told.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.with.iter().map(|(_, e)| e).chain(&self.when)
+    }
+}
+
 pub type Beats = BTreeMap<String, Beat>;
 
 /// Names that every beat may use: what the learner predicted, what was so, and whether the two are one.

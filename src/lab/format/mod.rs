@@ -12,7 +12,8 @@ pub use prose::{Section, sh_blocks};
 pub use track::parse;
 
 use super::cel::{Expr, Template};
-use std::collections::BTreeMap;
+use super::reach::Need;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -109,6 +110,8 @@ pub struct Step {
     /// Names of beats; `a | b` is the first that has something to tell.
     pub debrief: Vec<String>,
     pub remember: Text,
+    /// What it needs that only Ropewalk's own cluster has; read from the rest.
+    pub needs: BTreeSet<Need>,
 }
 
 #[derive(Clone, Debug)]

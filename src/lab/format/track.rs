@@ -3,6 +3,7 @@
 use super::raw::{self, Checks};
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
 use crate::lab::cel::{self, Expr, Template, Use};
+use crate::lab::reach;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -97,7 +98,9 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     let mut steps = Vec::new();
     for step in raw.steps {
         let section = sections.iter().find(|s| s.id == step.id).map(|s| s.text.clone()).unwrap_or_default();
-        steps.push(one_step(&mut on, step, &section));
+        let mut step = one_step(&mut on, step, &section);
+        step.needs = reach::of_step(&step, &raw.setup);
+        steps.push(step);
     }
     Ok(Lesson {
         id: raw.id,
@@ -186,6 +189,7 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: &str) -> Step {
         wrong: step.wrong.into_iter().map(|w| Wrong { lines: w.lines, why: w.why }).collect(),
         debrief: step.debrief,
         remember: Text::new(step.remember.as_deref().unwrap_or_default()),
+        needs: BTreeSet::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::words::{self, Word};
 use super::world::{Frame, World};
 use super::{Error, draw, seal};
 use crate::clock::{self, Timestamp};
-use crate::cluster::guest::Host;
+use crate::cluster::guest::{Host, Room};
 use crate::cluster::undo::{Moment, Past};
 use crate::lab::TEACHER;
 use crate::lab::cel::{Expr, Template, Use, value};
@@ -262,7 +262,7 @@ impl Desk {
         self.listen();
         self.save();
         let filled = |lines: &[String]| lines.iter().map(|l| fill(l, &variant)).collect::<Vec<_>>();
-        let set_up = self.teacher.play(&filled(&Lab::lines(&lab.setup, &variant))).await;
+        let set_up = self.teacher.play(&filled(&Lab::lines(&lab.setup, &variant)), &Room::default()).await;
         set_up.map_err(|e| words::say(lang, Word::SetupFailed, &[&chain_text(&e)]))?;
         let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
         let symptom: Vec<&Expr> = lab.ready_when.iter().collect();
@@ -314,7 +314,7 @@ impl Desk {
     }
 
     fn lacks(&self, lab: &Lab) -> Option<String> {
-        let spec = self.host.spec();
+        let spec = self.host.offers();
         let met = |need: &&String| {
             let at_least = |name: &str, have: u8| {
                 let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
@@ -566,7 +566,7 @@ impl Desk {
         let before = self.revision().await?;
         world.read(self.host.tap());
         world.know().quiet = true;
-        let played = self.teacher.play(&current.lines(&task.probe)).await;
+        let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
         world.forget_answers();
         let verdict = match &played {
             Ok(()) => world.settled(&exprs(task), &frame, task.hold, task.within).await,

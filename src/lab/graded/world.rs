@@ -4,7 +4,7 @@
 use super::seal::Chain;
 use crate::client::Client;
 use crate::clock;
-use crate::cluster::guest::Host;
+use crate::cluster::guest::{Host, Room};
 use crate::lab::cel::facts::{self, Objects};
 use crate::lab::cel::{Expr, Facts, Probe, value};
 use crate::lab::recorder::Recorder;
@@ -170,7 +170,16 @@ impl World {
         for kind in kinds {
             let Some(name) = facts::kind(&kind).map(crate::api::kinds::Kind::qualified) else { continue };
             if self.know().watched.insert(name) {
-                watch::start(&self.crew, &self.client, &kind, self.told.clone());
+                let told = self.told.clone();
+                // What a lab needs to know the tap has told.
+                watch::start(
+                    &self.crew,
+                    &self.client,
+                    &kind,
+                    &Room::default(),
+                    |_| {},
+                    move |t| told.send(t).is_ok(),
+                );
             }
         }
     }
@@ -216,7 +225,7 @@ impl World {
             };
             let world = self.clone();
             self.crew.spawn(async move {
-                let answer = probe::ask(&probe, &world.client, &world.kubeconfig).await;
+                let answer = probe::ask(&probe, &world.client, &world.kubeconfig, &Room::default()).await;
                 {
                     let mut known = world.know();
                     if known.era != era {

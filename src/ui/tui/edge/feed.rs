@@ -5,7 +5,7 @@ use super::super::event::Event;
 use crate::client::kube::api::Api;
 use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use crate::client::kube::runtime::watcher;
-use crate::client::{Client, Endpoint, direct};
+use crate::client::{Client, Endpoint, direct, is_code};
 use crate::cluster::Place;
 use crate::cluster::control::{Ask, Control};
 use crate::lab::view::{self, Entry, LessonView, Question};
@@ -163,6 +163,8 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
                         namespace: object.metadata.namespace.unwrap_or_default(),
                         name: object.metadata.name.unwrap_or_default(),
                     },
+                    // Who may not look at a kind of somebody else's cluster does without it on the map.
+                    Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 403) => return,
                     // The server may have come back elsewhere, with another certificate: from the kubeconfig on.
                     Err(_) => break,
                 };

@@ -1,0 +1,142 @@
+//! An API server behind somebody else's kubeconfig, for whoever passes requests on to it.
+
+use super::config::{Kubeconfig, Target};
+use super::http::{Dial, Http, fail_of};
+use crate::kubectl::Env;
+use crate::kubectl::error::Fail;
+use crate::kubectl::parse::Flags;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Longer answers to our own questions are refused.
+const ANSWER_MAX: usize = 16 << 20;
+
+/// One API server, as the user of the kubeconfig's current context.
+pub struct Upstream {
+    http: Http,
+    /// The name of that context.
+    pub context: String,
+}
+
+impl Upstream {
+    /// Reads the file and nothing else; no connection is made yet. Errors are sentences.
+    pub fn of(kubeconfig: &Path) -> Result<Upstream, String> {
+        let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
+        let flags = Flags::default();
+        let told = |fail: Fail| fail.told().0.trim().trim_start_matches("error: ").to_string();
+        let files = Kubeconfig::load(&env, &flags).map_err(told)?;
+        if files.is_empty() {
+            return Err("it names no cluster".into());
+        }
+        let target = Target::of(&env, &flags, &files).map_err(told)?;
+        Ok(Upstream { http: Http::new(target).map_err(told)?, context: files.current })
+    }
+
+    /// `https://10.0.0.1:6443`
+    pub fn url(&self) -> String {
+        self.http.target.url()
+    }
+
+    /// `10.0.0.1:6443`
+    pub fn host(&self) -> &str {
+        &self.http.target.host
+    }
+
+    fn put_own_headers(&self, headers: &mut HeaderMap) {
+        let target = &self.http.target;
+        if let Some(value) = target.authorization.as_ref().and_then(|a| HeaderValue::from_str(a).ok()) {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        // Who acts as somebody by the kubeconfig may still ask to act as somebody else.
+        if !headers.contains_key("impersonate-user") {
+            for (name, value) in &target.impersonate {
+                if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+                    headers.append(name, value);
+                }
+            }
+        }
+    }
+
+    /// Sends a request; its URI is a path and a query.
+    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        *request.uri_mut() =
+            format!("{}{path}", self.url()).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
+        *request.version_mut() = http::Version::HTTP_11;
+        self.put_own_headers(request.headers_mut());
+        self.http.send(request).await.map_err(|fail| fail.told().0.trim().to_string())
+    }
+
+    /// Sends a request that may change protocols, on a connection of its own, HTTP/1.1.
+    pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        let target: Arc<Target> = self.http.target.clone();
+        let told = |fail: Fail| fail.told().0.trim().to_string();
+        let dial = Dial::new(target.clone(), &[]).map_err(told)?;
+        let (io, _) = dial.connect().await.map_err(|e| told(fail_of(&target, &e)))?;
+        let broken = |e: hyper::Error| told(fail_of(&target, &e));
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
+        tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
+        let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        *request.uri_mut() =
+            format!("{}{path}", target.base).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
+        *request.version_mut() = http::Version::HTTP_11;
+        if let Ok(host) = HeaderValue::from_str(&target.host) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        self.put_own_headers(request.headers_mut());
+        sender.send_request(request).await.map_err(broken)
+    }
+
+    /// A question of our own: the HTTP code and what was answered. Errors: nobody answered, or not in JSON.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), String> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("accept", "application/json")
+            .header("user-agent", concat!("ropewalk/", env!("CARGO_PKG_VERSION")));
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let bytes = body.map_or(Bytes::new(), |b| b.to_string().into());
+        let answer = self.send(request.body(Full::new(bytes)).map_err(|e| e.to_string())?).await?;
+        let code = answer.status().as_u16();
+        let read = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+        let bytes = read.map_err(|e| format!("{path}: {e}"))?.to_bytes();
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|_| format!("{} does not answer like an API server (HTTP {code})", self.url()))?;
+        Ok((code, value))
+    }
+
+    /// Lines of an answer, one JSON document each, until `enough` of one is true or the server ends.
+    pub async fn lines(&self, path: &str, mut enough: impl FnMut(&Value) -> bool) -> Result<bool, String> {
+        let request = Request::get(path).header("accept", "application/json").body(Full::default());
+        let answer = self.send(request.map_err(|e| e.to_string())?).await?;
+        if answer.status() != http::StatusCode::OK {
+            return Ok(false);
+        }
+        let (mut body, mut kept) = (answer.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| e.to_string())?;
+            kept.extend_from_slice(frame.data_ref().map_or(&[], |d| d));
+            while let Some(end) = kept.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = kept.drain(..=end).collect();
+                if serde_json::from_slice(&line).is_ok_and(|value| enough(&value)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,146 @@
+//! From step to step: on, back, to a named one, and past one that this cluster cannot do.
+
+use super::Actor;
+use crate::cluster::undo::{Moment, Past};
+use crate::lab::format::Step;
+use crate::lab::view::State;
+use crate::lab::words::{self, Word};
+use crate::lab::{Error, progress, run};
+
+impl Actor {
+    pub(super) async fn next(&mut self, lang: &str) -> Result<(), String> {
+        let Ok((lesson, step)) = self.opened(lang) else {
+            // Nothing open: the first lesson that is not finished.
+            let unfinished = self.engine.list(lang).into_iter().find(|e| e.done < e.steps);
+            let id = unfinished.ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?.id;
+            return self.open_named(Some(&id), lang).await;
+        };
+        let optional = lesson.steps[step].optional;
+        if self.engine.state() == State::Open && !optional {
+            let this = &lesson.steps[step];
+            let answered =
+                self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
+            if let Some(predict) = this.predict.as_ref().filter(|_| !answered) {
+                let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
+                return Err(words::say(lang, Word::AnswerFirst, &[&all.join(", ")]));
+            }
+            let after = || self.engine.library.after(&lesson.id).map(|l| l.id.clone());
+            let next = match lesson.steps.get(step + 1) {
+                Some(_) => (step + 2).to_string(),
+                None => after().unwrap_or_else(|| this.id.clone()),
+            };
+            return Err(words::say(lang, Word::NotDone, &[&next]));
+        }
+        let passed = self.pass(&lesson.steps[step]).await;
+        if step + 1 < lesson.steps.len() {
+            self.enter(lesson, step + 1).await;
+            if let Some(open) = &mut self.engine.open {
+                open.notices.extend(passed);
+            }
+            return Ok(());
+        }
+        let after = self.engine.library.after(&lesson.id).map(|l| l.id.clone());
+        match after {
+            Some(id) => self.open_named(Some(&id), lang).await,
+            None => Err(words::say(lang, Word::AllDone, &[])),
+        }
+    }
+
+    /// A step that this cluster cannot do is passed. What can be done of it is done, since later steps may build on it.
+    async fn pass(&mut self, step: &Step) -> Option<(Word, Vec<String>)> {
+        let lines = run::playable(&step.solution);
+        if self.engine.state() != State::Skipped || lines.is_empty() {
+            return None;
+        }
+        let _ = self.teacher.play(&lines, &self.engine.recorder.room).await; // a refusal may be what the step is about
+        self.read_tap();
+        Some((Word::Played, vec![step.id.clone()]))
+    }
+
+    pub(super) fn back(&mut self, lang: &str) -> Result<(), String> {
+        let (lesson, step) = self.opened(lang)?;
+        if step == 0 {
+            return Err(words::say(lang, Word::FirstStep, &[]));
+        }
+        self.show(lesson, step - 1);
+        self.save();
+        Ok(())
+    }
+
+    /// To a step, which begins anew: the objects return to what they were when it began. Steps in between that were never done are played first.
+    pub(super) async fn goto(&mut self, word: &str, lang: &str) -> Result<(), String> {
+        let (lesson, step) = match word.split_once('#') {
+            Some((lesson, step)) => (Some(lesson), step),
+            None if word.contains('/') => (Some(word), "1"),
+            None => (None, word),
+        };
+        self.open_named(lesson, lang).await?;
+        let (lesson, from) = self.opened(lang)?;
+        let number =
+            step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
+        let Some(to) = lesson.step(step).or(number) else {
+            let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
+            return Err(words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")]));
+        };
+        let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let visited =
+            self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
+        for at in from.min(to)..to {
+            let step = &lesson.steps[at];
+            let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
+            if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
+                // A refusal may be what the step is about; what needs a shell is left to the learner, and what comes after it.
+                let room = &self.engine.recorder.room;
+                let played = left.is_empty()
+                    && !matches!(self.teacher.play(&step.solution, room).await, Err(Error::Shell { .. }));
+                if played { &mut done_for } else { &mut left }.push(step.id.clone());
+            }
+        }
+        if !done_for.is_empty() {
+            notices.push((Word::Played, vec![done_for.join(", ")]));
+        }
+        if let Some(first) = left.first().cloned() {
+            notices.push((Word::NotPlayed, vec![left.join(", "), first]));
+        }
+        if visited && !self.restore(&lesson.id, &lesson.steps[to].id).await {
+            notices.push((Word::NoRewind, vec![]));
+        }
+        self.read_tap();
+        let noted = self.engine.progress.step(&lesson.id, &lesson.steps[to].id);
+        *noted = progress::Step { done: noted.done, ..progress::Step::default() };
+        self.enter(lesson, to).await;
+        if let Some(open) = &mut self.engine.open {
+            open.notices.extend(notices);
+        }
+        Ok(())
+    }
+
+    /// Puts the objects back as they were when the step began; false if that cannot be done, e.g. because that history is no longer kept.
+    async fn restore(&self, lesson: &str, step: &str) -> bool {
+        let Some(since) = self.engine.progress.look(lesson, step).map(|s| s.since) else { return false };
+        self.host.past(Past::Rewind { to: Moment::Revision(since) }).await.is_ok()
+    }
+
+    pub(super) fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {
+        let (lesson, step) = self.opened(lang)?;
+        let step = &lesson.steps[step];
+        let predict = step.predict.as_ref().ok_or_else(|| words::say(lang, Word::NoQuestion, &[]))?;
+        // With a Korean keyboard layout on, the same keys give these.
+        let letter = match choice.trim().to_lowercase().as_str() {
+            "ㅁ" => "a".to_string(),
+            "ㅠ" => "b".to_string(),
+            "ㅊ" => "c".to_string(),
+            "ㅇ" => "d".to_string(),
+            other => other.to_string(),
+        };
+        if !predict.choices.iter().any(|(l, _)| *l == letter) {
+            let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
+            return Err(words::say(lang, Word::NoSuchChoice, &[&all.join(", ")]));
+        }
+        if self.engine.state() == State::Open {
+            self.engine.progress.step(&lesson.id, &step.id).predicted = Some(letter);
+            self.save();
+        }
+        Ok(())
+    }
+}

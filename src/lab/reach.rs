@@ -1,0 +1,361 @@
+//! What a step needs of the cluster it is played on, read from the step itself: what its checks look at, and what its solution's lines do. So
+//! nobody keeps a list of lessons that work elsewhere, and a new lesson is judged like an old one.
+
+use super::TEACHER;
+use super::cel::{Expr, facts};
+use super::format::{Lesson, Step};
+use super::words::{self, Word};
+use crate::api::kinds;
+use crate::cluster::guest::{Offers, Room, USUAL};
+use std::collections::BTreeSet;
+
+/// Something that a cluster which is not Ropewalk's own does not have, or does not give.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// What happens between components: no API tells it.
+    Hops,
+    /// A word or a function of Ropewalk's own cluster.
+    Own(String),
+    /// A NodePort that is open on localhost.
+    Door,
+    /// Another namespace than the lesson's own.
+    Elsewhere(String),
+    /// A change that no namespace holds.
+    Everywhere(String),
+    /// A node of our own by its name.
+    Node(String),
+    /// An image that no registry has.
+    Image(String),
+    /// As written under `requires:`.
+    Requires(String),
+    /// To list and watch these.
+    Right(String),
+}
+
+impl Need {
+    /// For people: what completes "it needs …".
+    pub fn say(&self, lang: &str) -> String {
+        let with = |word, with: &String| words::say(lang, word, &[with]);
+        match self {
+            Need::Hops => words::say(lang, Word::NeedHops, &[]),
+            Need::Door => words::say(lang, Word::NeedDoor, &[]),
+            Need::Own(what) => with(Word::NeedOwn, what),
+            Need::Elsewhere(namespace) => with(Word::NeedElsewhere, namespace),
+            Need::Everywhere(line) => with(Word::NeedEverywhere, line),
+            Need::Node(node) => with(Word::NeedNode, node),
+            Need::Image(image) => with(Word::NeedImage, image),
+            Need::Requires(what) => what.clone(),
+            Need::Right(kinds) => with(Word::NeedRight, kinds),
+        }
+    }
+}
+
+/// The first thing that a step needs and does not have there.
+pub fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
+    let required = lesson.requires.iter().chain(&step.requires).find(|n| !met(n, offers)).cloned();
+    if let Some(required) = required {
+        return Some(Need::Requires(required));
+    }
+    if !offers.own
+        && let Some(need) = step.needs.iter().next()
+    {
+        return Some(need.clone());
+    }
+    let looked_at = checks(step).flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).map(|k| k.qualified());
+    let denied: BTreeSet<String> = looked_at.filter(|kind| room.denied.contains(kind)).collect();
+    (!denied.is_empty()).then(|| Need::Right(denied.into_iter().collect::<Vec<_>>().join(", ")))
+}
+
+fn met(need: &str, offers: &Offers) -> bool {
+    let at_least = |name: &str, have: u8| {
+        let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
+        Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
+    };
+    need == "kernel"
+        || (need == "fault" && offers.own)
+        || at_least("workers", offers.workers)
+            .or_else(|| at_least("control-planes", offers.control_planes))
+            .unwrap_or(false)
+}
+
+fn checks(step: &Step) -> impl Iterator<Item = &Expr> {
+    step.checks.iter().map(|c| &c.is).chain(step.keep.iter().map(|k| &k.is))
+}
+
+/// What only our own cluster has of all that a step needs.
+pub fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
+    let mut needs: BTreeSet<Need> = checks(step).flat_map(of_expr).collect();
+    needs.extend(of_lines(&step.solution));
+    needs.extend(of_lines(setup));
+    needs.extend(step.faults.iter().map(|_| Need::Own("fault".into())));
+    needs
+}
+
+/// Fields of a record that only those who were there can fill.
+const INSIDE: &[&str] = &["by_component", "node", "cause", "took", "detail", "request"];
+/// Whose answers a relay sees, too.
+const API_SERVER: &str = "kube-apiserver";
+/// Functions that answer from inside the cluster.
+const OWN: &[&str] = &["store", "members", "faults", "can"];
+
+/// What an expression asks for that is not everywhere.
+pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {
+    let mut needs = BTreeSet::new();
+    needs.extend(OWN.iter().filter(|f| expr.calls(f)).map(|f| Need::Own(format!("{f}()"))));
+    if expr.calls("http") {
+        needs.insert(Need::Door);
+    }
+    let compares = |field: &str, alike: bool, text: &str| {
+        expr.compared.contains(&(field.to_string(), alike, text.to_string()))
+    };
+    let told = expr.names("trace") && INSIDE.iter().any(|f| expr.fields.contains(*f));
+    let component = expr.compared.iter().any(|(f, alike, c)| f == "component" && *alike && c != API_SERVER);
+    // Whoever is not the learner, and may be the teacher, is a component.
+    let others =
+        expr.names("trace") && compares("user", false, "learner") && !compares("user", false, TEACHER);
+    if told || component || others {
+        needs.insert(Need::Hops);
+    }
+    let written = expr.strings.iter().filter_map(|s| namespace_of(s));
+    for namespace in expr.namespaces.iter().map(String::as_str).chain(written) {
+        if !matches!(namespace, USUAL | "" | "*") {
+            needs.insert(Need::Elsewhere(namespace.into()));
+        }
+    }
+    needs.extend(expr.strings.iter().filter_map(|s| node_in(s)));
+    needs
+}
+
+/// `Pod/kube-system/…`, as objects are called in a trace.
+fn namespace_of(text: &str) -> Option<&str> {
+    let (kind, rest) = text.split_once('/')?;
+    facts::kind(kind)?;
+    rest.split('/').next()
+}
+
+/// The name of one of our own nodes.
+fn node_in(text: &str) -> Option<Need> {
+    let name = |from: &str| -> String {
+        let at = text.find(from).unwrap_or_default();
+        text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+    };
+    let known = ["ropewalk-control-plane", "ropewalk-worker"];
+    known.iter().find(|n| text.contains(**n)).map(|n| Need::Node(name(n)))
+}
+
+/// Words that are not kubectl's and work on our own cluster only.
+const WORDS: &[&str] =
+    &["fault", "undo", "redo", "rewind", "why", "trace", "map", "lab", "etcdctl", "ropewalk"];
+/// Verbs that change nodes.
+const OF_NODES: &[&str] = &["cordon", "uncordon", "drain", "taint"];
+/// Verbs that change what they name.
+const CHANGES: &[&str] = &["create", "delete", "label", "annotate", "patch", "edit", "replace", "apply"];
+/// Images that are built in under names which no registry has.
+const BUILT_IN: &[&str] = &["echo", "pause"];
+
+/// What lines do that cannot be done, or shall not be done, on somebody else's cluster.
+pub fn of_lines(lines: &[String]) -> BTreeSet<Need> {
+    let mut needs = BTreeSet::new();
+    for line in lines {
+        needs.extend(of_line(line));
+    }
+    needs
+}
+
+fn of_line(line: &str) -> BTreeSet<Need> {
+    let mut needs = BTreeSet::new();
+    let line = line.trim_start_matches('-').trim();
+    let words: Vec<String> =
+        shlex::split(line).unwrap_or_else(|| line.split_whitespace().map(String::from).collect());
+    let word = |at: usize| words.get(at).map_or("", String::as_str);
+    if WORDS.contains(&word(0)) {
+        needs.insert(Need::Own(word(0).into()));
+    }
+    let kubectl = usize::from(matches!(word(0), "kubectl" | "k"));
+    let (verb, named) = (word(kubectl), word(kubectl + 1));
+    if kubectl == 1 && OF_NODES.contains(&verb) {
+        needs.insert(Need::Everywhere(format!("kubectl {verb}")));
+    }
+    if kubectl == 1 && CHANGES.contains(&verb) {
+        let is = |k: &&kinds::Kind, name: &str| {
+            k.plural == name || k.singular == name || k.short_names.contains(&name)
+        };
+        let whole = |name: &str| kinds::all().iter().find(|k| is(k, name)).is_some_and(|k| !k.namespaced);
+        let first = named.split([',', '/', '.']).next().unwrap_or_default();
+        if whole(first) {
+            needs.insert(Need::Everywhere(format!("kubectl {verb} {first}")));
+        }
+    }
+    // A manifest's line.
+    if let Some(kind) = line.strip_prefix("kind:").map(str::trim)
+        && kinds::all().iter().any(|k| k.kind == kind && !k.namespaced)
+    {
+        needs.insert(Need::Everywhere(kind.into()));
+    }
+    for namespace in namespaces(&words) {
+        if namespace != USUAL {
+            needs.insert(Need::Elsewhere(namespace.into()));
+        }
+    }
+    let inside = kubectl == 1 && verb == "exec";
+    if !inside && (line.contains("localhost") || line.contains("127.0.0.1")) {
+        needs.insert(Need::Door);
+    }
+    for image in words.iter().filter_map(|w| w.strip_prefix("--image=")) {
+        let name = image.split(':').next().unwrap_or_default();
+        if BUILT_IN.contains(&name) || image.ends_with(":broken") {
+            needs.insert(Need::Image(image.into()));
+        }
+    }
+    needs.extend(node_in(line));
+    needs
+}
+
+/// What stands behind `-n` and `--namespace`.
+fn namespaces(words: &[String]) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        if word == "--" {
+            break; // what follows is a container's
+        }
+        match word.as_str() {
+            "-n" | "--namespace" => found.extend(words.get(at + 1).map(String::as_str)),
+            word => found.extend(word.strip_prefix("--namespace=").or_else(|| word.strip_prefix("-n="))),
+        }
+    }
+    found
+}
+
+/// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the room's.
+pub fn line(line: &str, room: &Room) -> String {
+    let own = room.real(USUAL);
+    if own == USUAL {
+        return line.into();
+    }
+    let mut out = line.to_string();
+    for flag in ["-n ", "-n=", "--namespace ", "--namespace=", "/namespaces/"] {
+        let mut rest = out.as_str();
+        let mut turned = String::new();
+        while let Some((before, after)) = rest.split_once(flag) {
+            turned.push_str(before);
+            turned.push_str(flag);
+            rest = match after.strip_prefix(USUAL) {
+                Some(end) if !end.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-') => {
+                    turned.push_str(own);
+                    end
+                }
+                _ => after,
+            };
+        }
+        turned.push_str(rest);
+        out = turned;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::cel::Use;
+
+    fn expr(source: &str) -> Vec<Need> {
+        of_expr(&Expr::compile(source, Use::Check, &[]).unwrap()).into_iter().collect()
+    }
+
+    #[test]
+    fn a_check_tells_what_it_looks_at() {
+        for (source, needs) in [
+            ("ready(object('Pod','default','web'))", vec![]),
+            (
+                "trace.exists(t, t.user == 'learner' && t.object == 'Pod/default/web' && t.code == 409)",
+                vec![],
+            ),
+            ("trace.exists(t, t.component == 'kube-apiserver' && t.verb == 'list')", vec![]),
+            ("history('Pod','default','*').exists(h, h.verb == 'DELETED')", vec![]),
+            ("objects('Node','').all(n, ready(n))", vec![]),
+            ("trace.exists(t, t.component == 'kubelet' && t.verb == 'start')", vec![Need::Hops]),
+            ("trace.exists(t, t.cause == 7)", vec![Need::Hops]),
+            ("trace.exists(t, t.component in ['etcd', 'kube-apiserver'])", vec![Need::Hops]),
+            ("trace.exists(t, 'garbage-collector' == t.component)", vec![Need::Hops]),
+            ("trace.exists(t, t.verb == 'create' && t.user != 'learner')", vec![Need::Hops]),
+            ("trace.exists(t, t.user != 'learner' && t.user != 'teacher' && t.code == 403)", vec![]),
+            ("trace.exists(t, t.user == 'learner' && t.object != 'Node//*')", vec![]),
+            (
+                "trace.exists(t, t.object.startsWith('Pod/kube-system/x'))",
+                vec![Need::Elsewhere("kube-system".into())],
+            ),
+            ("present('Lease','kube-system','kube-scheduler')", vec![Need::Elsewhere("kube-system".into())]),
+            ("logs('shop/web').contains('x')", vec![Need::Elsewhere("shop".into())]),
+            ("logs('default/web').contains('x')", vec![]),
+            ("http('http://localhost:30080').status == 200", vec![Need::Door]),
+            ("size(faults()) == 0", vec![Need::Own("faults()".into())]),
+            ("present('Node','','ropewalk-worker2')", vec![Need::Node("ropewalk-worker2".into())]),
+        ] {
+            assert_eq!(expr(source), needs, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_line_tells_what_it_does() {
+        let everywhere = |what: &str| vec![Need::Everywhere(what.into())];
+        for (line, needs) in [
+            ("kubectl run web --image=nginx", vec![]),
+            ("-kubectl run web --image=nginx:1.27", vec![]),
+            ("kubectl get pods -A", vec![]),
+            ("kubectl get pods -n default", vec![]),
+            ("kubectl exec web -- wget -qO- http://localhost", vec![]),
+            ("kubectl exec web -- head -n 5 file", vec![]),
+            ("curl -s localhost:30080", vec![Need::Door]),
+            ("fault kill kube-scheduler", vec![Need::Own("fault".into())]),
+            ("kubectl delete pod x --namespace=kube-system", vec![Need::Elsewhere("kube-system".into())]),
+            ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
+            ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),
+            ("kubectl drain n1", everywhere("kubectl drain")),
+            ("kubectl create ns shop", everywhere("kubectl create ns")),
+            ("kubectl label node n1 a=b", everywhere("kubectl label node")),
+            ("kind: ClusterRole", everywhere("ClusterRole")),
+        ] {
+            assert_eq!(of_line(line).into_iter().collect::<Vec<_>>(), needs, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_usual_namespace_becomes_the_rooms() {
+        let room = Room { namespace: Some("own".into()), ..Room::default() };
+        for (from, to) in [
+            ("kubectl get po --namespace=default -o wide", "kubectl get po --namespace=own -o wide"),
+            (
+                "kubectl get --raw /api/v1/namespaces/default/pods",
+                "kubectl get --raw /api/v1/namespaces/own/pods",
+            ),
+            ("kubectl get pods -n default", "kubectl get pods -n own"),
+            ("kubectl get pods -n default-x", "kubectl get pods -n default-x"),
+            ("kubectl get namespace default", "kubectl get namespace default"),
+        ] {
+            assert_eq!(line(from, &room), to);
+            assert_eq!(line(from, &Room::default()), from);
+        }
+    }
+
+    #[test]
+    fn a_cluster_of_our_own_has_everything_and_a_foreign_one_says_what_it_lacks() {
+        let library = super::super::format::Library::built_in();
+        let home = Offers { own: true, workers: 2, control_planes: 1 };
+        let abroad = Offers { own: false, ..home };
+        let mut playable = 0;
+        for lesson in &library.lessons {
+            for step in &lesson.steps {
+                assert_eq!(lacks(&home, &Room::default(), lesson, step), None, "{} {}", lesson.id, step.id);
+                playable += usize::from(lacks(&abroad, &Room::default(), lesson, step).is_none());
+            }
+        }
+        assert!(playable > 0);
+        let kill = library.get("first-voyage/03").unwrap();
+        let kill = &kill.steps[kill.step("kill").unwrap()];
+        assert!(kill.needs.contains(&Need::Own("fault".into())));
+        let run = library.get("first-voyage/04").unwrap();
+        let denied = Room { denied: ["pods".to_string()].into(), ..Room::default() };
+        assert_eq!(lacks(&abroad, &Room::default(), run, &run.steps[0]), None);
+        assert_eq!(lacks(&abroad, &denied, run, &run.steps[0]), Some(Need::Right("pods".into())));
+    }
+}
