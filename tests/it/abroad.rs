@@ -176,7 +176,7 @@ fn a_session_changes_nothing_outside_its_namespace() {
         "kubectl get pod nginx-pod -o jsonpath={.metadata.namespace}",
     ];
     let green = learner.lines(&green).ok();
-    assert!(green.contains("Done. next"), "{green}");
+    assert!(green.contains("✓ Done."), "{green}");
     let own = green.lines().last().expect("a namespace").trim().to_string();
     assert!(own.starts_with("ropewalk-first-voyage-04-"), "{green}");
     let checked = learner.ropewalk(&["lesson", "check", "-o", "json"]);
@@ -255,14 +255,13 @@ fn the_interface_opens_a_lesson_elsewhere_and_offers_to_clear_up() {
     let learner = Learner::of(&cluster);
     let args = ["learn", "first-voyage/02", "--lang", "en", "--kubeconfig", learner.file()];
     let seat = Seat::start(&learner.home, &args, 120, 34);
-    seat.until("the lesson and the shell", |_, t| {
-        t.contains(" 1/") && t.contains("ropewalk (ropewalk-first-voyage-02)>")
-    });
+    seat.until("the lesson and the shell", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));
     seat.sees("Guess first");
     seat.press("b\r");
     seat.until("the guess is taken", |_, t| !t.contains("Guess first"));
     seat.press("kubectl get pods\r");
     seat.sees("Done. next");
+    seat.sees("ropewalk (ropewalk-first-voyage-02)>");
     seat.press("quit\r");
     seat.sees("Delete them, with everything in them?");
     let there = || cluster.kubectl(&any, &["get", "namespace", "ropewalk-first-voyage-02"]).code == 0;

@@ -38,6 +38,7 @@ struct Ledger {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
     name: String,
+    /// Empty until the server has answered.
     uid: String,
 }
 
@@ -147,9 +148,23 @@ impl Rooms {
                 }
                 Found::Nothing => {}
             }
-            let uid = self.create(&name, &ledger.owner, lesson).await?;
-            ledger.rooms.insert(lesson.into(), Entry { name: name.clone(), uid });
+            // Written down first: whatever happens in between, what was made is found again.
+            ledger.rooms.insert(lesson.into(), Entry { name: name.clone(), uid: String::new() });
             self.save(&ledger).map_err(|e| crate::cluster::chain(&e))?;
+            let made = self.create(&name, &ledger.owner, lesson).await;
+            // An answer that was lost on its way does not say that nothing was made.
+            let nothing =
+                made.is_err() && matches!(self.look(&name, &ledger.owner).await, Ok(Found::Nothing));
+            match &made {
+                Ok(uid) => {
+                    let entry = Entry { name: name.clone(), uid: uid.clone() };
+                    ledger.rooms.insert(lesson.into(), entry);
+                }
+                Err(_) if nothing => _ = ledger.rooms.remove(lesson),
+                Err(_) => {}
+            }
+            self.save(&ledger).map_err(|e| crate::cluster::chain(&e))?;
+            made?;
             let denied = self.denied(&name, kinds).await?;
             return Ok(Some(Room { namespace: Some(name), fresh: true, denied }));
         }
@@ -240,7 +255,7 @@ impl Rooms {
         let mut left = Vec::new();
         for (lesson, entry) in ledger.rooms.clone() {
             if let Found::Ours { uid, .. } = self.look(&entry.name, &ledger.owner).await?
-                && uid == entry.uid
+                && (uid == entry.uid || entry.uid.is_empty())
             {
                 self.delete(&entry.name, &uid).await?;
                 left.push(entry.name);
