@@ -51,13 +51,18 @@ impl Sheet {
             let upper = nothing_open(model, room);
             return Sheet { upper, lower: vec![], firm: 0, gap: 0, rows: height, told: None };
         };
-        let (upper, told) = reading(model, view, room);
+        let (mut upper, told) = reading(model, view, room);
         let most = height.saturating_sub(upper.len().min(READ_MIN)).max(1);
         let lower = match doing(model, view, room, Checks::All) {
             all if all.len() + upper.len().min(READ_FAIR) > height => doing(model, view, room, Checks::Unmet),
             all => all,
         };
         let firm = lower.len().min(most);
+        // Rather than hide a line or two, close up the paragraphs.
+        let dense = upper.iter().filter(|l| l.width() > 0).count();
+        if told.is_none() && upper.len() + firm > height && dense + firm <= height {
+            upper.retain(|l| l.width() > 0);
+        }
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
         Sheet { rows: height - firm - gap, upper, lower, firm, gap, told }
     }
