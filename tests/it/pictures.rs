@@ -119,7 +119,7 @@ fn pictures_are_of_the_real_interface() {
     let home = Home::new();
     let scratch = home.path().join("pictures");
     let seat = Seat::start(&home, &["learn", "first-voyage/04", "--name", "t", "--lang", "en"], 120, 34);
-    seat.until("the lesson", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));
+    seat.until("the lesson", |_, t| t.contains("04 Run a pod") && t.contains("ropewalk>"));
     seat.sees("Guess first");
     draw(
         &seat,
