@@ -4,8 +4,9 @@
 //! same number here and there.
 
 use super::api::{Error, Revision};
-use super::mvcc::{Store, Version};
+use super::mvcc::{Span, Store, Version};
 use super::pb::KeyValue;
+use bytes::Bytes;
 use prost::Message as _;
 use std::collections::BTreeMap;
 
@@ -45,12 +46,14 @@ pub fn of(store: &Store, revision: Revision) -> Result<Hash, Error> {
     }
     store.check_revision(revision)?;
     let revision = if revision > 0 { revision } else { store.revision() };
+    let all = Span { key: Bytes::from_static(&[0]), end: Bytes::from_static(&[0]) };
+    let shows = store.live(&all, revision).next().is_some();
     let mut records = BTreeMap::new();
     let mut versions = store.versions().filter(|v| v.kv.mod_revision <= revision).peekable();
     while let Some(version) = versions.next() {
         let last = versions.peek().is_none_or(|next| next.kv.key != version.kv.key);
-        // Of what lies before the compaction only that which still shows counts.
-        if version.kv.mod_revision > compacted || (last && version.kv.version > 0) {
+        // Of what lies before the compaction only that which still shows counts; if nothing does, everything that is left.
+        if version.kv.mod_revision > compacted || ((last || !shows) && version.kv.version > 0) {
             records.insert(record_key(version), version);
         }
     }

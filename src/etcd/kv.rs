@@ -6,7 +6,7 @@ use super::api::{
 };
 use super::database;
 use super::hash::{self, Hash};
-use super::lease::{LeaseTtl, Moment, TTL_MAX};
+use super::lease::{LeaseTtl, Moment};
 use super::machine::{Alarm, AlarmKind, Command, Outcome, Shared};
 use super::pb;
 use super::server::member_id;
@@ -147,11 +147,7 @@ impl Kv {
         self.run(r, usize::MAX, UNBOUNDED_MAX).await
     }
 
-    async fn run(&self, mut r: TxnRequest, max_ops: usize, max_bytes: usize) -> Result<TxnResponse, Error> {
-        // a transaction without comparisons takes the first branch, so the other needs no room in the log
-        if r.compare.is_empty() {
-            r.failure.clear();
-        }
+    async fn run(&self, r: TxnRequest, max_ops: usize, max_bytes: usize) -> Result<TxnResponse, Error> {
         txn::validate(&r, max_ops)?;
         let size = txn::size(&r);
         if size > max_bytes {
@@ -188,9 +184,6 @@ impl Kv {
 
     /// A new lease; `id` 0 lets the store choose. A TTL below [`LEASE_TTL_MIN`] becomes that. Answers its id.
     pub async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
-        if ttl_seconds > TTL_MAX {
-            return Err(Error::LeaseTtlTooLarge);
-        }
         let id = if id != 0 { id } else { (self.rng.u64() >> 1) as i64 | 1 };
         self.propose(Command::LeaseGrant { id, ttl: ttl_seconds.max(LEASE_TTL_MIN) }).await?;
         Ok(id)

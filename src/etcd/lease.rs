@@ -46,7 +46,11 @@ impl Leases {
         self.all.contains_key(&id)
     }
 
+    /// Errors: `LeaseTtlTooLarge`, `LeaseExist`.
     pub fn grant(&mut self, id: i64, ttl: i64, now: Moment) -> Result<(), Error> {
+        if ttl > TTL_MAX {
+            return Err(Error::LeaseTtlTooLarge);
+        }
         if self.exists(id) {
             return Err(Error::LeaseExist);
         }

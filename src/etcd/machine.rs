@@ -1,6 +1,6 @@
 //! The state machine: committed commands in, the same answers and the same state on every member out.
 
-use super::api::{Error, Event, Revision, TxnRequest, TxnResponse};
+use super::api::{Error, Event, RequestOp, Revision, TxnRequest, TxnResponse};
 use super::lease::{Leases, Moment};
 use super::mvcc::{Span, Store};
 use super::txn;
@@ -103,7 +103,8 @@ impl Shared {
             return Err(Error::Corrupt);
         }
         let adds = match command {
-            Command::Txn(request) => txn::puts(request),
+            // etcd does not look into inner transactions here
+            Command::Txn(t) => t.success.iter().chain(&t.failure).any(|op| matches!(op, RequestOp::Put(_))),
             Command::LeaseGrant { .. } => true,
             _ => false,
         };

@@ -20,17 +20,23 @@
 //! Leases are replicated, their clocks are not: the leader watches the time and proposes the revocation.
 //! The words (`Revision`, `PutRequest`, `Compacted`) are etcd's own: [`api`].
 //!
+//! [`grpc`] is the second door, for any client of etcd v3: the same [`Kv`] behind the messages of [`pb`], with etcd's error texts and codes. A put by
+//! `etcdctl` is a revision like any other, and the API server's watches see it. [`database`] writes the store as etcd's own file (bbolt), which the
+//! real `etcdctl snapshot restore` turns into a member of a real etcd; `hash` is etcd's checksum over the same records. The oracle is the real etcd:
+//! `tests/it/etcd` lets both live through the same random history and compares every answer, revision, checksum and watch event.
+//!
 //! An answer is `Ok` only after the write is on disk. `Timeout`, `LeaderChanged` and `Stopped` mean that nobody knows: the
 //! write may still be found later, as with etcd. After `NoSpace` or `Disk` from a failed log the member takes no more writes
 //! until it is started again; reads go on.
 //!
 //! Keys and values are bytes. This room knows nothing of what is in them.
 //! ## Left out
-//! The B+tree file (bbolt): the whole state is in memory, as is etcd's index; a cluster to learn with has a few MiB. Users,
-//! roles, sorted ranges, filters of watches, the hash that compares members, lease checkpoints (after a change of
-//! leader every lease gets its full time again, as in etcd without them).
+//! The B+tree file as the place where the state lives: it is in memory, as is etcd's index; a cluster to learn with has a few MiB, and a compaction
+//! frees them at once, so that `defrag` finds nothing to do. Users and roles, changes of members through gRPC, lease checkpoints (after a change
+//! of leader every lease gets its full time again, as in etcd without them), compressed messages; each call that is missing answers
+//! `Unimplemented` and its name. A transaction may not put a key into a range that it deletes; etcd 3.4 overlooks that where the range has no end.
 //! ## Read next
-//! `raft`, which agrees on the order of commands before they come here.
+//! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
 
 pub mod api;
 mod applier;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 /// Operations in each list of a client's transaction (etcd's `--max-txn-ops`).
 pub const MAX_OPS: usize = 128;
 
-/// Transactions inside transactions.
-pub const DEPTH_MAX: usize = 32;
+/// Transactions inside transactions: each level has an operation fewer to give to the next.
+pub const DEPTH_MAX: usize = MAX_OPS;
 
 /// What can be said without looking at the store. Errors: `EmptyKey`, `DuplicateKey`, `TooManyOps`.
 pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
@@ -25,26 +25,40 @@ pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
 }
 
 fn check_shape(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
-    let ops = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
-    if ops > max_ops {
-        return Err(Error::TooManyOps);
-    }
-    if txn.compare.iter().any(|c| c.key.is_empty()) {
-        return Err(Error::EmptyKey);
-    }
+    let left = check_count(txn.compare.len(), txn.success.len(), txn.failure.len(), max_ops)?;
+    txn.compare.iter().try_for_each(check_compare)?;
     for op in txn.success.iter().chain(&txn.failure) {
         match op {
-            RequestOp::Range(r) if r.key.is_empty() => return Err(Error::EmptyKey),
-            RequestOp::Put(r) if r.key.is_empty() => return Err(Error::EmptyKey),
-            RequestOp::Put(r) if r.ignore_value && !r.value.is_empty() => return Err(Error::ValueProvided),
-            RequestOp::Put(r) if r.ignore_lease && r.lease != 0 => return Err(Error::LeaseProvided),
-            RequestOp::DeleteRange(r) if r.key.is_empty() => return Err(Error::EmptyKey),
-            // what a transaction used up is not there for those inside it
-            RequestOp::Txn(t) => check_shape(t, max_ops - ops)?,
-            RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
+            RequestOp::Txn(t) => check_shape(t, left)?,
+            op => check_op(op)?,
         }
     }
     Ok(())
+}
+
+/// How many operations a transaction leaves to those inside it. Errors: `TooManyOps`.
+pub fn check_count(compare: usize, success: usize, failure: usize, max_ops: usize) -> Result<usize, Error> {
+    max_ops.checked_sub(compare.max(success).max(failure)).ok_or(Error::TooManyOps)
+}
+
+pub fn check_compare(compare: &Compare) -> Result<(), Error> {
+    if compare.key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
+}
+
+/// What can be said of one operation that is no transaction.
+pub fn check_op(op: &RequestOp) -> Result<(), Error> {
+    let key = match op {
+        RequestOp::Range(r) => &r.key,
+        RequestOp::Put(r) => &r.key,
+        RequestOp::DeleteRange(r) => &r.key,
+        RequestOp::Txn(_) => return Ok(()),
+    };
+    match op {
+        _ if key.is_empty() => Err(Error::EmptyKey),
+        RequestOp::Put(r) if r.ignore_value && !r.value.is_empty() => Err(Error::ValueProvided),
+        RequestOp::Put(r) if r.ignore_lease && r.lease != 0 => Err(Error::LeaseProvided),
+        _ => Ok(()),
+    }
 }
 
 #[derive(Default)]
@@ -54,36 +68,39 @@ struct Touched {
 }
 
 impl Touched {
-    fn deleted(&self, key: &[u8]) -> bool {
-        self.deletes.iter().any(|span| span.contains(key))
+    /// Errors: `DuplicateKey`.
+    fn add(&mut self, puts: impl IntoIterator<Item = Bytes>) -> Result<(), Error> {
+        for key in puts {
+            if self.deletes.iter().any(|span| span.contains(&key)) || !self.puts.insert(key) {
+                return Err(Error::DuplicateKey);
+            }
+        }
+        Ok(())
     }
 }
 
-/// A key may change once per revision: no two puts, no put inside a deleted range.
+/// A key should change once per revision: no two puts, no put inside a deleted range. In etcd's order, which lets an inner transaction
+/// delete what another one before it has put.
 fn check_overlap(ops: &[RequestOp]) -> Result<Touched, Error> {
-    let mut all = Touched::default();
+    let deletes = ops.iter().filter_map(|op| match op {
+        RequestOp::DeleteRange(r) => Some(Span::new(&r.key, &r.range_end)),
+        _ => None,
+    });
+    let mut all = Touched { puts: BTreeSet::new(), deletes: deletes.collect() };
     for op in ops {
-        let new = match op {
-            RequestOp::Range(_) => continue,
-            RequestOp::Put(r) => Touched { puts: BTreeSet::from([r.key.clone()]), deletes: vec![] },
-            RequestOp::DeleteRange(r) => {
-                Touched { puts: BTreeSet::new(), deletes: vec![Span::new(&r.key, &r.range_end)] }
-            }
-            RequestOp::Txn(t) => {
-                // only one branch will run, so the two may touch the same keys
-                let (mut one, other) = (check_overlap(&t.success)?, check_overlap(&t.failure)?);
-                one.puts.extend(other.puts);
-                one.deletes.extend(other.deletes);
-                one
-            }
-        };
-        if new.puts.iter().any(|key| all.puts.contains(key) || all.deleted(key))
-            || (!new.deletes.is_empty() && all.puts.iter().any(|key| new.deleted(key)))
-        {
-            return Err(Error::DuplicateKey);
+        if let RequestOp::Txn(t) = op {
+            // only one branch will run, so the two may touch the same keys
+            let (mut one, other) = (check_overlap(&t.success)?, check_overlap(&t.failure)?);
+            one.puts.extend(other.puts);
+            all.add(one.puts)?;
+            all.deletes.extend(one.deletes);
+            all.deletes.extend(other.deletes);
         }
-        all.puts.extend(new.puts);
-        all.deletes.extend(new.deletes);
+    }
+    for op in ops {
+        if let RequestOp::Put(r) = op {
+            all.add([r.key.clone()])?;
+        }
     }
     Ok(all)
 }
@@ -134,7 +151,9 @@ pub fn execute(
 ) -> Result<(TxnResponse, Arc<[Event]>), Error> {
     let mut path = Vec::new();
     decide(store, txn, &mut path);
-    check(store, txn, &mut path.iter().copied(), &has_lease)?;
+    // etcd's order: first all puts, then all ranges
+    check_puts(store, txn, &mut path.iter().copied(), &has_lease)?;
+    check_ranges(store, txn, &mut path.iter().copied())?;
     let mut write = store.write();
     let response = run(&mut write, txn, &mut path.iter().copied());
     Ok((response, write.commit()))
@@ -192,7 +211,18 @@ fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     }
 }
 
-fn check(
+fn check_ranges(store: &Store, txn: &TxnRequest, path: &mut impl Iterator<Item = bool>) -> Result<(), Error> {
+    for op in branch(txn, path).1 {
+        match op {
+            RequestOp::Range(r) => store.check_revision(r.revision)?,
+            RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
+            RequestOp::Txn(t) => check_ranges(store, t, path)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_puts(
     store: &Store,
     txn: &TxnRequest,
     path: &mut impl Iterator<Item = bool>,
@@ -200,13 +230,12 @@ fn check(
 ) -> Result<(), Error> {
     for op in branch(txn, path).1 {
         match op {
-            RequestOp::Range(r) => store.check_revision(r.revision)?,
             RequestOp::Put(r) if r.lease != 0 && !has_lease(r.lease) => return Err(Error::LeaseNotFound),
             RequestOp::Put(r) if (r.ignore_value || r.ignore_lease) && now(store, &r.key).is_none() => {
                 return Err(Error::KeyNotFound);
             }
-            RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
-            RequestOp::Txn(t) => check(store, t, path, has_lease)?,
+            RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
+            RequestOp::Txn(t) => check_puts(store, t, path, has_lease)?,
         }
     }
     Ok(())

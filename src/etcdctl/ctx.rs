@@ -5,7 +5,7 @@ use super::parse::Given;
 use super::wire::{Etcd, Target};
 use super::{Io, Preset};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 /// etcdctl's exit codes.
@@ -37,6 +37,7 @@ pub struct Ctx<'io> {
     pub given: Given,
     pub out: Out<'io>,
     stdin: &'io mut (dyn tokio::io::AsyncRead + Send + Unpin),
+    stderr: &'io mut (dyn tokio::io::AsyncWrite + Send + Unpin),
     pub cancel: CancellationToken,
     target: Target,
     timeout: Duration,
@@ -48,7 +49,8 @@ impl<'io> Ctx<'io> {
         let out = Out { format, hex: given.on("hex"), to: &mut *io.stdout };
         let target = Target::of(&given, preset)?;
         let timeout = given.duration("command-timeout")?;
-        Ok(Ctx { given, out, stdin: &mut *io.stdin, cancel: io.cancel.clone(), target, timeout })
+        let (stdin, stderr, cancel) = (&mut *io.stdin, &mut *io.stderr, io.cancel.clone());
+        Ok(Ctx { given, out, stdin, stderr, cancel, target, timeout })
     }
 
     pub fn args(&self) -> &[String] {
@@ -73,6 +75,12 @@ impl<'io> Ctx<'io> {
     /// The member behind one endpoint.
     pub async fn member(&self, endpoint: &str) -> Result<Etcd, Fail> {
         Etcd::connect(&self.target.only(endpoint), self.timeout).await
+    }
+
+    /// A line beside the answer.
+    pub async fn tell(&mut self, text: &str) {
+        let _ = self.stderr.write_all(format!("{text}\n").as_bytes()).await; // nobody may be listening
+        let _ = self.stderr.flush().await;
     }
 
     /// Standard input, to its end.

@@ -18,6 +18,9 @@ use tonic::client::Grpc;
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+/// Bytes on their way on one stream, and on all of them.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_WAIT: Duration = Duration::from_secs(10);
 
@@ -155,7 +158,9 @@ where
 {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
-        .adaptive_window(true)
+        // Windows that adapt do so by pings, and a server in Go hangs up on a client that pings too often.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_WAIT);
     let (send, connection) = http.handshake(stream).await?;

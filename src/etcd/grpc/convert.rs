@@ -66,29 +66,34 @@ pub fn delete_range(r: pb::DeleteRangeRequest) -> DeleteRangeRequest {
     DeleteRangeRequest { key: r.key, range_end: r.range_end, prev_kv: r.prev_kv }
 }
 
-/// Errors: an operation without content, an unknown comparison; `TooManyOps` for transactions too deep in each other.
-pub fn transaction(r: pb::TxnRequest, depth: usize) -> Result<TxnRequest, Status> {
-    if depth > txn::DEPTH_MAX {
-        return Err(Error::TooManyOps.into());
-    }
+/// Errors come in etcd's order, one part after the other: `TooManyOps`, an unknown comparison, `EmptyKey`, an operation without content.
+pub fn transaction(r: pb::TxnRequest, max_ops: usize) -> Result<TxnRequest, Status> {
+    let left = txn::check_count(r.compare.len(), r.success.len(), r.failure.len(), max_ops)?;
     let ops = |ops: Vec<pb::RequestOp>| -> Result<Vec<RequestOp>, Status> {
-        ops.into_iter().map(|op| operation(op, depth)).collect()
+        ops.into_iter().map(|op| operation(op, left)).collect()
     };
+    let compare = r.compare.into_iter().map(|c| {
+        let compare = compare(c)?;
+        txn::check_compare(&compare)?;
+        Ok(compare)
+    });
     Ok(TxnRequest {
-        compare: r.compare.into_iter().map(compare).collect::<Result<_, _>>()?,
+        compare: compare.collect::<Result<_, Status>>()?,
         success: ops(r.success)?,
         failure: ops(r.failure)?,
     })
 }
 
-fn operation(op: pb::RequestOp, depth: usize) -> Result<RequestOp, Status> {
-    Ok(match op.request {
+fn operation(op: pb::RequestOp, max_ops: usize) -> Result<RequestOp, Status> {
+    let op = match op.request {
         Some(pb::Request::RequestRange(r)) => RequestOp::Range(range(r)?),
         Some(pb::Request::RequestPut(r)) => RequestOp::Put(put(r)),
         Some(pb::Request::RequestDeleteRange(r)) => RequestOp::DeleteRange(delete_range(r)),
-        Some(pb::Request::RequestTxn(r)) => RequestOp::Txn(transaction(r, depth + 1)?),
+        Some(pb::Request::RequestTxn(r)) => RequestOp::Txn(transaction(r, max_ops)?),
         None => return Err(Error::KeyNotFound.into()), // etcd's word for an empty operation
-    })
+    };
+    txn::check_op(&op)?;
+    Ok(op)
 }
 
 fn compare(c: pb::Compare) -> Result<Compare, Status> {

@@ -1,6 +1,7 @@
 //! `etcdserverpb.KV`.
 
 use super::super::pb;
+use super::super::txn;
 use super::{Face, convert};
 use std::sync::Arc;
 use tonic::Status;
@@ -26,7 +27,7 @@ impl Face {
     }
 
     pub(super) async fn txn(self: Arc<Self>, r: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
-        let response = self.kv.txn(convert::transaction(r, 0)?).await?;
+        let response = self.kv.txn(convert::transaction(r, txn::MAX_OPS)?).await?;
         Ok(convert::txn_response(self.header(response.revision), response))
     }
 

@@ -95,8 +95,23 @@ impl Session {
         let _ = self.out.send(Ok(pb::WatchResponse { header, ..response })).await; // the client may be gone
     }
 
+    async fn refuse(&self, reason: &str) {
+        let refused = pb::WatchResponse {
+            watch_id: ALL,
+            created: true,
+            canceled: true,
+            cancel_reason: reason.into(),
+            ..Default::default()
+        };
+        self.say(refused).await;
+    }
+
     async fn create(&mut self, create: pb::WatchCreateRequest) {
+        let empty = |key: &[u8], end: &[u8]| !end.is_empty() && end != [0] && end <= key;
         let id = match create.watch_id {
+            _ if empty(&create.key, &create.range_end) => {
+                return self.refuse("mvcc: watcher range is empty").await;
+            }
             0 => {
                 while self.watches.contains_key(&self.next) {
                     self.next += 1;
@@ -105,11 +120,7 @@ impl Session {
                 self.next - 1
             }
             taken if self.watches.contains_key(&taken) => {
-                let cancel_reason = "mvcc: duplicate watch ID provided on the WatchStream".into();
-                let (watch_id, created, canceled) = (ALL, true, true);
-                let refused =
-                    pb::WatchResponse { watch_id, created, canceled, cancel_reason, ..Default::default() };
-                return self.say(refused).await;
+                return self.refuse("mvcc: duplicate watch ID provided on the WatchStream").await;
             }
             chosen => chosen,
         };

@@ -98,7 +98,7 @@ pub fn put_request(given: &Given, stdin: Option<String>) -> Result<pb::PutReques
             return Err(Fail::arguments("put command needs only 1 argument when 'ignore-value' is set"));
         }
         ([key], Some(value)) => (key, value),
-        ([key, value], _) => (key, value.clone()),
+        ([key, value, ..], _) => (key, value.clone()), // etcdctl, too, does not look at what follows
         _ => return Err(Fail::arguments("put command needs 1 argument and input from stdin or 2 arguments")),
     };
     if ignore_lease && given.was_set("lease") {

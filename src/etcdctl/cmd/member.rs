@@ -40,9 +40,10 @@ pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     ctx.out.send(&page.bytes).await
 }
 
-/// Every endpoint's answer, or why there is none. Those that failed are told on the way out.
+/// Every endpoint's answer. Those that failed are told at once; the last one's reason is the verb's.
 async fn each<A>(
     ctx: &mut Ctx<'_>,
+    what: &str,
     ask: impl AsyncFn(&Ctx<'_>, &str) -> Result<A, Fail>,
 ) -> Result<(Vec<(String, A)>, Option<Fail>), Fail> {
     let (mut answers, mut failed) = (Vec::new(), None);
@@ -50,8 +51,8 @@ async fn each<A>(
         match ask(ctx, &endpoint).await {
             Ok(answer) => answers.push((endpoint, answer)),
             Err(f) => {
-                let text = format!("Failed to get the status of endpoint {endpoint} ({})", f.text);
-                failed = Some(Fail::new(FAILED, text));
+                ctx.tell(&format!("Failed to get the {what} of endpoint {endpoint} ({})", f.text)).await;
+                failed = Some(f);
             }
         }
     }
@@ -59,7 +60,7 @@ async fn each<A>(
 }
 
 pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
-    let (answers, failed) = each(ctx, async |ctx, endpoint| {
+    let (answers, failed) = each(ctx, "status", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::StatusRequest {};
         let etcd = ctx.member(endpoint).await?;
         etcd.call::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
@@ -125,7 +126,7 @@ pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 pub async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let revision = ctx.given.number("rev");
-    let (answers, failed) = each(ctx, async |ctx, endpoint| {
+    let (answers, failed) = each(ctx, "hash", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::HashKvRequest { revision };
         let etcd = ctx.member(endpoint).await?;
         etcd.call::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
@@ -189,14 +190,16 @@ pub async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             ctx.out.json(&found.iter().map(one).collect::<Vec<_>>()).await?;
         }
         Format::Simple => {
+            // etcdctl says this beside the answer, of which there is none
             for h in &found {
-                page.line(match h.error.is_empty() {
+                let text = match h.error.is_empty() {
                     true => format!(
                         "{} is healthy: successfully committed proposal: took = {}",
                         h.endpoint, h.took
                     ),
                     false => format!("{} is unhealthy: failed to commit proposal: {}", h.endpoint, h.error),
-                });
+                };
+                ctx.tell(&text).await;
             }
         }
         Format::Table => page.bytes = table(&["ENDPOINT", "HEALTH", "TOOK", "ERROR"], &rows).into_bytes(),

@@ -3,3 +3,4 @@
 mod compare;
 mod ops;
 mod pair;
+mod talk;
