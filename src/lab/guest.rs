@@ -1,7 +1,7 @@
 //! The engine as a guest of the cluster's process: a door for questions, a stream for those who follow.
 
 use super::actor::{self, Asked, Views};
-use super::view::{Ask, Question};
+use super::view::{Ask, LessonView, Question};
 use crate::cluster::control::Reply;
 use crate::cluster::guest::{Guest, Host};
 use crate::task::Crew;
@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// The word by which the engine is asked for.
 pub const NAME: &str = "lesson";
+
+const ENDED: &str = "the lesson engine has ended; the cluster's log says why";
 
 type Start = (mpsc::UnboundedReceiver<Asked>, watch::Sender<Views>);
 
@@ -37,7 +39,11 @@ impl Lessons {
             let lang = lang.clone();
             async move {
                 loop {
-                    views.changed().await.ok()?;
+                    if views.changed().await.is_err() {
+                        // It ended before it had anything to tell: whoever asked is not left waiting.
+                        let told = last.is_none().then(|| Reply::Error(ENDED.into()))?;
+                        return Some((told, (views, Some(LessonView::default()))));
+                    }
                     // Before the engine has read its progress there is nothing to see, which is not the same as no open lesson.
                     let Some(view) = views.borrow_and_update().get(&lang).cloned() else { continue };
                     if last.as_ref() != Some(&view) {
@@ -80,7 +86,7 @@ impl Guest for Lessons {
         let answer = async move {
             match (asked, answer.await) {
                 (Ok(()), Ok(reply)) => reply,
-                _ => Reply::Error("the lesson engine has ended".into()),
+                _ => Reply::Error(ENDED.into()),
             }
         };
         stream::once(answer).boxed()

@@ -30,6 +30,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -180,10 +181,12 @@ fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|cause| Error::File { path: path.into(), cause })
 }
 
-/// Writes a file that only its owner may read.
+/// Writes a file that only its owner may read. Several may write the same one at once: the last stays, whole.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    static WRITES: AtomicUsize = AtomicUsize::new(0);
     let failed = |cause| Error::File { path: path.into(), cause };
-    let tmp = path.with_extension("tmp");
+    // With a name in common, one would rename the file that another has just opened.
+    let tmp = path.with_extension(format!("tmp{}", WRITES.fetch_add(1, Ordering::Relaxed)));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -280,6 +283,25 @@ pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_may_be_written_by_several_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("teacher.kubeconfig");
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        write_private(path, &writer.to_string().repeat(1000)).unwrap();
+                    }
+                });
+            }
+        });
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.len() == 1000 && text.chars().all(|c| text.starts_with(c)), "{text}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
 
     #[test]
     fn an_authority_survives_a_restart_and_its_certificates_name_user_and_groups() {

@@ -30,7 +30,7 @@ texts! {
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
     WelcomePane:
         "Your shell: type answers, kubectl commands, or `hint`. F1 shows the keys.",
-        "여기는 셸입니다. 답, kubectl 명령, `hint`를 입력하십시오. 도움말은 F1입니다.";
+        "셸입니다. 답, kubectl 명령, `hint`를 입력하십시오. 도움말은 F1입니다.";
     Stopping: "stopping cluster {} (its data stays)", "{} 클러스터를 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",

@@ -11,9 +11,11 @@ fn from_the_start_to_quit() {
     }
     let home = Home::new();
     let mut seat = Seat::start(&home, &["--name", "t", "--lang", "en"], 80, 24);
-    // The map shows the three nodes, the shell its prompt, the lesson's place something to read.
-    seat.until("three nodes", |_, t| t.contains("worker2") && t.matches("● Ready").count() == 3);
+    // The lesson's question has the upper half to itself until the map is asked for.
+    seat.sees("Guess first");
     seat.sees("ropewalk>");
+    seat.press("map cluster\r");
+    seat.until("three nodes", |_, t| t.contains("worker2") && t.matches("● Ready").count() == 3);
     seat.press("get nodes --no-headers | wc -l\r");
     seat.until("3", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "3"));
 
@@ -29,7 +31,7 @@ fn from_the_start_to_quit() {
 
     // Ctrl-C reaches the command; a paste comes in one piece; a full-screen program gets keys and its size.
     seat.press("sh -c 'echo begun; exec sleep 100'\r");
-    seat.sees("begun");
+    seat.until("begun", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "begun"));
     seat.press("\x03");
     seat.press("\x1b[200~echo one\\ two\x1b[201~\r");
     seat.until("the paste", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "one two"));
@@ -78,8 +80,9 @@ fn signals_find_the_terminal_given_back() {
     }
     let home = Home::new();
     let seat = Seat::start(&home, &["--name", "t", "--lang", "ko"], 80, 24);
-    seat.sees("그림: 클러스터");
-    seat.until("the prompt", |_, t| t.contains("ropewalk>") && t.contains("worker2"));
+    seat.sees("먼저 예측");
+    seat.press("map cluster\r");
+    seat.until("the prompt and the map", |_, t| t.contains("ropewalk>") && t.contains("worker2"));
     // Stopped, it leaves the terminal as a shell needs it; going on, it draws itself anew.
     kill(seat.pid(), nix::libc::SIGTSTP);
     seat.until("the usual screen", |screen, _| given_back(screen));
@@ -103,6 +106,8 @@ fn without_an_answer_the_interface_is_ascii_and_exit_codes_pass() {
     }
     let home = Home::new();
     let seat = Seat::start(&home, &["--name", "t", "--lang", "en", "--ascii"], 80, 24);
+    seat.sees("Guess first");
+    seat.press("map cluster\r");
     let text = seat.until("three nodes", |_, t| t.matches("* Ready").count() == 3 && t.contains("ropewalk>"));
     assert!(text.is_ascii(), "{text}");
     seat.press("exit 3\r");

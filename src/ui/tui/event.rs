@@ -29,6 +29,8 @@ pub enum Event {
     Status(Option<Value>),
     Lesson(Box<LessonView>),
     Lessons(Vec<Entry>),
+    /// The lesson engine did what it was asked. What it looks like then, only the one who follows tells: two who told it could overtake each other.
+    Answered,
     /// The lesson engine refused, or nobody answers.
     NoLesson(String),
 }

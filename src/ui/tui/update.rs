@@ -58,6 +58,10 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             model.lesson.list = list;
             model.lesson.asked = None;
         }
+        Event::Answered => {
+            model.lesson.asked = None;
+            model.lesson.refused = None;
+        }
         Event::NoLesson(why) => {
             model.lesson.asked = None;
             match model.lesson.view {

@@ -199,7 +199,7 @@ pub async fn lesson(place: Place, lang: Lang, tell: Sender<Event>) {
                         Err(error) => Event::NoLesson(error.to_string()),
                     },
                     Ok(None) => break,
-                    Err(error) => Event::NoLesson(error.to_string()),
+                    Err(error) => Event::NoLesson(error.say(lang)),
                 };
                 if tell.send(event).await.is_err() {
                     return;
@@ -255,11 +255,9 @@ pub async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Eve
         Ok(Some(value)) if list => {
             serde_json::from_value::<Vec<Entry>>(value).map(Event::Lessons).map_err(|e| e.to_string())
         }
-        Ok(Some(value)) => {
-            serde_json::from_value(value).map(|v| Event::Lesson(Box::new(v))).map_err(|e| e.to_string())
-        }
+        Ok(Some(_)) => Ok(Event::Answered),
         Ok(None) => return,
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.say(lang)),
     };
     let _ = tell.send(event.unwrap_or_else(Event::NoLesson)).await; // the interface may have ended
 }
