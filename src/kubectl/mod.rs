@@ -25,6 +25,7 @@ pub mod describe;
 pub mod error;
 pub mod gostr;
 pub mod help;
+pub mod kept;
 pub mod manifest;
 pub mod merge;
 pub mod output;

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::view::State;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -53,21 +54,7 @@ pub struct Step {
 impl Progress {
     /// A file that is not there is a beginning. Errors: it was written by a newer program, or is damaged.
     pub fn load(path: &Path) -> Result<Progress, Error> {
-        let text = match std::fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Progress { format: FORMAT, ..Progress::default() });
-            }
-            Err(cause) => return Err(Error::File { path: path.into(), cause }),
-        };
-        let damaged = |e: serde_json::Error| Error::Damaged { path: path.into(), why: e.to_string() };
-        let head: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
-        match head["format"].as_u64() {
-            Some(found) if found > FORMAT.into() => {
-                Err(Error::Newer { path: path.into(), found, known: FORMAT })
-            }
-            _ => serde_json::from_value(head).map_err(damaged),
-        }
+        Ok(load(path, FORMAT)?.unwrap_or_else(|| Progress { format: FORMAT, ..Progress::default() }))
     }
 
     pub fn save(&self, path: &Path) -> Result<(), Error> {
@@ -92,6 +79,21 @@ impl Progress {
 
     pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
+    }
+}
+
+/// Reads what [`keep`] wrote, with a `format` in it; `None` if there is no such file. Errors: it was written by a newer program, or is damaged.
+pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, Error> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::File { path: path.into(), cause }),
+    };
+    let damaged = |e: serde_json::Error| Error::Damaged { path: path.into(), why: e.to_string() };
+    let head: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
+    match head["format"].as_u64() {
+        Some(found) if found > known.into() => Err(Error::Newer { path: path.into(), found, known }),
+        _ => serde_json::from_value(head).map(Some).map_err(damaged),
     }
 }
 

@@ -6,10 +6,10 @@ use crate::cluster::Place;
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::faults::Fault;
 use crate::cluster::guest::Room;
+use crate::kubectl::kept::Kept;
 use crate::kubectl::{self, Env, Io, table};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +115,7 @@ pub fn commands(lines: &[String]) -> Vec<(String, String)> {
 
 /// Runs kubectl in this process; one that takes too long is cancelled and has code 124.
 pub async fn kubectl(words: Vec<String>, input: String, kubeconfig: &Path, limit: Duration) -> Ran {
-    let (out, err) = (Kept::default(), Kept::default());
+    let (out, err) = (Kept::up_to(OUTPUT_MAX), Kept::up_to(OUTPUT_MAX));
     let cancel = CancellationToken::new();
     let io = Io {
         stdin: Box::new(Cursor::new(input.into_bytes())),
@@ -138,44 +138,6 @@ pub async fn kubectl(words: Vec<String>, input: String, kubeconfig: &Path, limit
 
 /// More output than this is cut: nobody checks it.
 const OUTPUT_MAX: usize = 1 << 20;
-
-/// A stream that is kept.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl Kept {
-    fn push(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = OUTPUT_MAX.saturating_sub(kept.len());
-        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
-
-impl tokio::io::AsyncWrite for Kept {
-    fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        self.push(bytes);
-        std::task::Poll::Ready(Ok(bytes.len()))
-    }
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-}
 
 #[cfg(test)]
 mod tests {

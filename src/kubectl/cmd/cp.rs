@@ -6,10 +6,11 @@ use crate::kubectl::builder::Info;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::quote;
+use crate::kubectl::kept::Kept;
 use crate::kubectl::output::Output;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// `pod:/path`, `namespace/pod:/path`, or a local path.
 struct Place {
@@ -108,41 +109,14 @@ fn packed(source: &Path, name: &Path) -> Result<Vec<u8>, Fail> {
     Ok(builder.into_inner()?)
 }
 
-/// Keeps what is written to it.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl tokio::io::AsyncWrite for Kept {
-    fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        self.0.lock().unwrap_or_else(|p| p.into_inner()).extend_from_slice(bytes);
-        std::task::Poll::Ready(Ok(bytes.len()))
-    }
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-}
-
 async fn download(ctx: &Ctx, from: &Place, local: &str) -> Result<(), Fail> {
     let (info, container) = pod(ctx, from).await?;
-    let (archive, errors) = (Kept::default(), Kept::default());
+    let (archive, errors) = (Kept::all(), Kept::all());
     let output = Arc::new(Output::new(Box::new(archive.clone()), Box::new(errors.clone())));
     let outcome = plain(ctx, &info, &container, &["tar", "cf", "-", &from.path], None, &output).await;
-    ctx.output.err_bytes(&errors.0.lock().unwrap_or_else(|p| p.into_inner()).clone());
+    ctx.output.err_bytes(&errors.take());
     outcome?;
-    let bytes = std::mem::take(&mut *archive.0.lock().unwrap_or_else(|p| p.into_inner()));
+    let bytes = archive.take();
     let mut target = ctx.path(local);
     if target.is_dir() {
         target = target.join(last(&from.path));

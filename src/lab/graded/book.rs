@@ -64,19 +64,7 @@ pub struct Best {
 impl Book {
     /// A file that is not there is a beginning. Errors: it was written by a newer program, or is damaged.
     pub fn load(path: &Path) -> Result<Book, Error> {
-        let text = match std::fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Book::default()),
-            Err(cause) => return Err(Error::File { path: path.into(), cause }),
-        };
-        let damaged = |e: serde_json::Error| Error::Damaged { path: path.into(), why: e.to_string() };
-        let head: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
-        match head["format"].as_u64() {
-            Some(found) if found > FORMAT.into() => {
-                Err(Error::Newer { path: path.into(), found, known: FORMAT })
-            }
-            _ => serde_json::from_value(head).map_err(damaged),
-        }
+        Ok(progress::load(path, FORMAT)?.unwrap_or_default())
     }
 
     pub fn save(&mut self, path: &Path) -> Result<(), Error> {

@@ -43,7 +43,7 @@ mod written {
         pub ready_when: Option<String>,
         pub tasks: Vec<Task>,
         #[serde(default)]
-        pub hints: Vec<Hint>,
+        pub hints: Vec<raw::Hint>,
         pub solution: Vec<Part>,
         #[serde(default)]
         pub also: Vec<Also>,
@@ -65,15 +65,6 @@ mod written {
         pub hold: Option<raw::Span>,
         pub within: Option<raw::Span>,
         pub debrief: Option<String>,
-    }
-
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    pub struct Hint {
-        pub id: Option<String>,
-        pub tier: u8,
-        pub when: Option<String>,
-        pub say: String,
     }
 
     #[derive(Deserialize)]

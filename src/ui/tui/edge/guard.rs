@@ -74,3 +74,64 @@ pub async fn suspend(continued: &mut Signal) -> io::Result<()> {
     continued.recv().await;
     enter()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    use std::io::Read;
+    use tui_term::vt100;
+
+    /// Set in the process that is to panic.
+    const INSIDE: &str = "ROPEWALK_TEST_PANICS";
+
+    /// Not a test of its own: what [`a_panic_gives_the_terminal_back`] runs on a terminal.
+    #[test]
+    fn panics_on_a_terminal() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let _taken = Taken::take().expect("a terminal");
+        print!("the interface");
+        stdout().flush().expect("a terminal");
+        panic!("boom on the screen");
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        let pty = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "ui::tui::edge::guard::tests::panics_on_a_terminal", "--nocapture"]);
+        command.env(INSIDE, "1");
+        command.env("TERM", "xterm-256color");
+        let mut child = pty.slave.spawn_command(command).unwrap();
+        let mut output = pty.master.try_clone_reader().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut parser = vt100::Parser::new(24, 80, 0);
+            let (mut bytes, mut taken) = ([0; 4096], false);
+            while let Ok(n @ 1..) = output.read(&mut bytes) {
+                for byte in &bytes[..n] {
+                    parser.process(std::slice::from_ref(byte));
+                    taken |= parser.screen().alternate_screen() && parser.screen().bracketed_paste();
+                }
+            }
+            (parser, taken)
+        });
+        assert!(!child.wait().unwrap().success(), "it panicked");
+        use nix::sys::termios::{LocalFlags, tcgetattr};
+        // While this end is open: the kernel itself resets a terminal that nobody has open.
+        let tty = std::fs::File::open(pty.master.tty_name().expect("a name")).expect("the terminal");
+        let flags = tcgetattr(&tty).unwrap().local_flags;
+        assert!(flags.contains(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG), "{flags:?}");
+        drop((tty, pty.slave)); // the end of the output
+        let (parser, taken) = reader.join().unwrap();
+        let screen = parser.screen();
+        assert!(taken, "the terminal was the interface's");
+        assert!(!screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor());
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        assert!(
+            screen.contents().contains("boom on the screen"),
+            "the reason is on the learner's own screen"
+        );
+    }
+}
