@@ -323,6 +323,36 @@ mod tests {
         })
     }
 
+    #[test]
+    fn entries_of_version_1_are_still_read() {
+        let mut old = vec![1];
+        put_u64(&mut old, 9);
+        old.push(1); // a transaction: no comparison, two operations, no failure
+        [0, 2].iter().for_each(|n| put_u64(&mut old, *n));
+        old.push(1); // a range as it was
+        ["a", "b"].iter().for_each(|key| put_bytes(&mut old, key.as_bytes()));
+        [5, 6].iter().for_each(|n| put_i64(&mut old, *n));
+        old.extend([1, 0, 1, 2]); // its flags, then a put as it was
+        ["k", "v"].iter().for_each(|key| put_bytes(&mut old, key.as_bytes()));
+        put_i64(&mut old, 7);
+        old.push(1);
+        put_u64(&mut old, 0);
+        let range = RangeRequest {
+            key: "a".into(),
+            range_end: "b".into(),
+            limit: 5,
+            revision: 6,
+            serializable: true,
+            count_only: true,
+            ..Default::default()
+        };
+        let put =
+            PutRequest { key: "k".into(), value: "v".into(), lease: 7, prev_kv: true, ..Default::default() };
+        let success = vec![RequestOp::Range(range), RequestOp::Put(put)];
+        let command = Command::Txn(TxnRequest { success, ..Default::default() });
+        assert_eq!(decode(&old.into()), Ok((9, command)));
+    }
+
     proptest! {
         #[test]
         fn commands_survive_the_log(request: u64, txn in any_txn(), id: i64, ttl: i64) {

@@ -430,6 +430,25 @@ mod tests {
     }
 
     #[test]
+    fn ranges_sort_and_leave_out_by_revision() {
+        let mut s = example(); // a=4@6.6.1 b=2@3.3.1
+        put(&mut s, "c", "0"); // 7
+        let keys = |r: RangeRequest| -> Vec<Bytes> {
+            let all = Bytes::from_static(b"\0");
+            let got = s.range(&RangeRequest { key: all.clone(), range_end: all, ..r }).unwrap();
+            assert_eq!(got.count, 3, "the count knows no bounds");
+            got.kvs.into_iter().map(|kv| kv.key).collect()
+        };
+        let by = |sort_target, sort_order| RangeRequest { sort_target, sort_order, ..Default::default() };
+        assert_eq!(keys(by(SortTarget::ModRevision, SortOrder::Descend)), ["c", "a", "b"]);
+        assert_eq!(keys(by(SortTarget::Value, SortOrder::None)), ["c", "b", "a"]);
+        let first = RangeRequest { limit: 1, ..by(SortTarget::Value, SortOrder::Ascend) };
+        assert_eq!(keys(first), ["c"]);
+        let old = RangeRequest { max_mod_revision: 6, min_create_revision: 4, ..Default::default() };
+        assert_eq!(keys(old), ["a"]);
+    }
+
+    #[test]
     fn a_limit_still_counts_everything() {
         let mut s = Store::default();
         for key in ["a", "b", "c"] {

@@ -67,13 +67,16 @@ impl Ours {
 pub struct Real {
     pub client: Channel,
     pub port: u16,
-    child: Child,
+    _process: Process,
 }
 
-impl Drop for Real {
+/// Ends with its owner, also in the middle of a failed start.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill(); // it may have ended by itself
+        let _ = self.0.wait();
     }
 }
 
@@ -96,8 +99,8 @@ impl Real {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .spawn();
+        let process = Process(child.unwrap());
         let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -106,7 +109,7 @@ impl Real {
                 let read = pb::RangeRequest { key: "ready".into(), ..Default::default() };
                 let answer = client.unary::<_, pb::RangeResponse>("/etcdserverpb.KV/Range", read).await;
                 if answer.is_ok() {
-                    return Some(Real { client, port, child });
+                    return Some(Real { client, port, _process: process });
                 }
             }
             assert!(Instant::now() < deadline, "etcd does not answer on port {port}");
