@@ -16,7 +16,7 @@ fn wrong_command_lines_are_usage_errors() {
         assert!(said.err.contains(part), "{args:?}: {}", said.err);
     }
     home.ropewalk(&["up", "--name", "../x", "--detach"]).fails("cannot name a cluster");
-    home.ropewalk(&["up", "--control-planes", "3", "--detach"]).fails("not implemented yet");
+    home.ropewalk(&["up", "--control-planes", "2", "--detach"]).fails("use 1, 3 or 5");
     home.ropewalk(&["fault", "kill", "etcd"]).fails("is not running");
     home.ropewalk(&["trace"]).fails("is not running");
     home.ropewalk(&["kubeconfig"]).fails("is not running");
