@@ -41,8 +41,11 @@ fn acknowledged_writes_survive_kill_9() {
         let main = cluster.pid("main");
         let stop = AtomicBool::new(false);
         let delay = Duration::from_millis(200 + seed.wrapping_mul(u64::from(round) + 1) % 900);
+        // The moment is random, but under load: counted from the first write that was acknowledged.
+        let (begun, first) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                let _ = first.recv(); // the writer lives as long as this
                 std::thread::sleep(delay);
                 kill(main, 9);
                 stop.store(true, Ordering::Relaxed);
@@ -52,6 +55,7 @@ fn acknowledged_writes_survive_kill_9() {
                 let name = format!("w-{round}-{n}");
                 n += 1;
                 if k(&["create", "configmap", &name]).code == 0 {
+                    let _ = begun.send(()); // only the first one is waited for
                     acknowledged.push(name.clone());
                     if n % 3 == 0 && k(&["delete", "configmap", &name]).code == 0 {
                         acknowledged.pop();
