@@ -34,7 +34,7 @@ pub fn told(error: &clap::Error) -> Option<String> {
     std::env::var_os(settings::LANG_VARIABLE)?;
     let word = std::env::args().nth(1)?;
     let (_, example) = EXAMPLES.iter().find(|(w, _)| *w == word)?;
-    Some(sentence(language(), error, &word, example)?)
+    sentence(language(), error, &word, example)
 }
 
 fn sentence(lang: Lang, error: &clap::Error, word: &str, example: &str) -> Option<String> {
