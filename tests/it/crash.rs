@@ -43,12 +43,13 @@ fn acknowledged_writes_survive_kill_9() {
         let delay = Duration::from_millis(200 + seed.wrapping_mul(u64::from(round) + 1) % 900);
         // The moment is random, but under load: counted from the first write that was acknowledged.
         let (begun, first) = std::sync::mpsc::channel();
+        let stopped = &stop;
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 let _ = first.recv(); // the writer lives as long as this
                 std::thread::sleep(delay);
                 kill(main, 9);
-                stop.store(true, Ordering::Relaxed);
+                stopped.store(true, Ordering::Relaxed);
             });
             let mut n = 0;
             while !stop.load(Ordering::Relaxed) {

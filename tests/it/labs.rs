@@ -7,6 +7,19 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
+/// Over its variants each lab is red at the start and after each wrong answer, and has full marks after the solution and each other way.
+#[test]
+fn every_lab_is_sound() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let said = home.ropewalk(&["lab", "test", "--all", "--jobs", "4"]);
+    print!("{}", said.out);
+    assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
+    assert!(said.out.lines().filter(|l| l.starts_with('✓')).count() >= 5, "{}", said.out);
+}
+
 #[test]
 fn a_lab_is_started_graded_mended_and_reset() {
     if !capable() {

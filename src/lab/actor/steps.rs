@@ -106,8 +106,11 @@ impl Actor {
             notices.push((Word::NoRewind, vec![]));
         }
         self.read_tap();
-        let noted = self.engine.progress.step(&lesson.id, &lesson.steps[to].id);
-        *noted = progress::Step { done: noted.done, ..progress::Step::default() };
+        // What came after it has not happened any more: those steps begin anew, too, when they are reached.
+        for step in &lesson.steps[to..] {
+            let noted = self.engine.progress.step(&lesson.id, &step.id);
+            *noted = progress::Step { done: noted.done, ..progress::Step::default() };
+        }
         self.enter(lesson, to).await;
         if let Some(open) = &mut self.engine.open {
             open.notices.extend(notices);

@@ -14,8 +14,7 @@ const ELECTIONS: &[&str] =
 
 /// The newest leader and term that the store told of.
 pub fn leader(model: &Model) -> Option<(String, u64)> {
-    let told = model.traffic.records.iter().rev().find(|r| r.component == "etcd" && r.verb == "leader")?;
-    Some((told.detail["leader"].as_str()?.to_string(), told.detail["term"].as_u64()?))
+    model.traffic.leader.clone()
 }
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
