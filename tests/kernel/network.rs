@@ -217,7 +217,7 @@ pub async fn faults(w: World) -> Check {
         through += usize::from(matches!(reach().await, Ok(Ok(_))));
     }
     // A connection needs one packet each way: a quarter comes through. All or none would happen once in ten thousand runs.
-    ensure((1..40).contains(&through), &format!("a lossy link loses some: {through} of 40 came through"))?;
+    ensure((1..40).contains(&through), format!("a lossy link loses some: {through} of 40 came through"))?;
     w.fabric.plug(1, false).await?;
     ensure(reach().await.is_err(), "nothing comes out of a node without its plug")?;
     w.fabric.plug(1, true).await?;
