@@ -133,7 +133,7 @@ fn pictures_are_of_the_real_interface() {
     seat.press("kubectl run nginx-pod --image=nginx\r");
     seat.sees("pod/nginx-pod created");
     seat.until("the path is lit to its end", |_, t| t.contains("Done. next") && t.contains("done after"));
-    let shows = ["nginx-pod created", "map: control plane", "Done. next"];
+    let shows = ["nginx-pod created", "map: control plane"];
     draw(&seat, &scratch, "control-plane", "A request on its way through the control plane", &shows);
     seat.press("map cluster\r");
     seat.until("the map", |_, t| t.contains("map: cluster") && t.contains("● nginx-pod"));

@@ -104,6 +104,7 @@ mod tests {
         command.args(["--exact", "ui::tui::edge::guard::tests::panics_on_a_terminal", "--nocapture"]);
         command.env(INSIDE, "1");
         command.env("TERM", "xterm-256color");
+        command.env("RUST_BACKTRACE", "0"); // a long one would scroll the reason away
         let mut child = pty.slave.spawn_command(command).unwrap();
         let mut output = pty.master.try_clone_reader().unwrap();
         let reader = std::thread::spawn(move || {
