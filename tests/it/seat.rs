@@ -101,11 +101,6 @@ impl Seat {
         self.until(part, |_, text| text.contains(part))
     }
 
-    /// What is on the screen now.
-    pub fn with_screen<T>(&self, look: impl FnOnce(&vt100::Screen) -> T) -> T {
-        look(self.seen.screen.lock().unwrap().0.screen())
-    }
-
     pub fn press(&self, keys: &str) {
         let mut writer = self.keys.lock().unwrap();
         writer.write_all(keys.as_bytes()).unwrap();
