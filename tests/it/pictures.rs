@@ -49,8 +49,14 @@ fn runs(screen: &Screen, row: u16) -> Vec<Run> {
         }
         let (style, cells) = ((fore, back, cell.bold()), 1 + usize::from(cell.is_wide()));
         let text = if cell.has_contents() { cell.contents() } else { " " };
+        // A gap ends a run, so that what follows it stands in its column even where the font is none of a terminal's.
+        let border = |text: &str| text.chars().all(|c| ('\u{2500}'..='\u{257f}').contains(&c));
+        let gap = |run: &Run| {
+            (run.text.ends_with("  ") && text != " ")
+                || border(text) != run.text.chars().all(|c| border(&c.to_string()))
+        };
         match runs.last_mut() {
-            Some(run) if run.style == style => {
+            Some(run) if run.style == style && !gap(run) => {
                 run.text.push_str(text);
                 run.cells += cells;
             }
@@ -66,7 +72,7 @@ fn svg(screen: &Screen, title: &str) -> String {
     let (width, height) = (usize::from(columns) * CELL.0 + 16, usize::from(rows) * CELL.1 + 16);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-         font-family=\"ui-monospace, 'DejaVu Sans Mono', 'Noto Sans Mono CJK KR', monospace\" font-size=\"13\">\n\
+         font-family=\"DejaVu Sans Mono, ui-monospace, Noto Sans Mono CJK KR, monospace\" font-size=\"13\">\n\
          <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{BACKGROUND}\"/>\n"
     );
     for row in 0..rows {
