@@ -44,7 +44,7 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
 }
 
 fn progress_line(value: &Value) -> String {
-    let mark = |key: &str| if value[key] == true { "ok" } else { "…" };
+    let mark = |key: &str| if value[key] == true { "ok" } else { ".." };
     format!(
         "store {}  api {}  nodes {}/{}  kube-system {}/{}",
         mark("store"),

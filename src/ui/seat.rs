@@ -119,7 +119,7 @@ async fn wait(place: &Place, lang: Lang, what: Say) -> Result<usize, Error> {
 }
 
 fn progress(lang: Lang, what: &str, value: &Value, since: Duration) -> String {
-    let mark = |key: &str| if value[key] == true { "ok" } else { "…" };
+    let mark = |key: &str| if value[key] == true { "ok" } else { ".." };
     let part = |have: &str, of: &str| format!("{}/{}", value[have], value[of]);
     let seconds = format!("{:.1}", since.as_secs_f32());
     lang.say(
