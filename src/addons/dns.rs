@@ -303,7 +303,8 @@ pub fn start(crew: &Crew, config: Config) {
         let tcp = config.tcp;
         let tcp_crew = own.clone();
         own.spawn(async move {
-            while let Ok((mut stream, _)) = tcp.accept().await {
+            loop {
+                let (mut stream, _) = crate::linux::tcp::accept(&tcp).await;
                 let server = tcp_server.clone();
                 tcp_crew.spawn(async move {
                     while let Ok(length) = stream.read_u16().await {

@@ -4,6 +4,7 @@ use super::Server;
 use super::http::{Answer, Body, BodyError, failure, full};
 use super::router;
 use super::user::{AUTHENTICATED, User};
+use crate::linux::tcp;
 use crate::pki;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -35,23 +36,15 @@ impl Server {
         let mut connections: JoinSet<()> = JoinSet::new();
         let over = self.state.stop.child_token();
         loop {
-            let accepted = tokio::select! {
+            let (tcp, _) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = over.cancelled() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => accepted,
+                accepted = tcp::accept(&listener), if connections.len() < CONNECTIONS_MAX => accepted,
             };
-            match accepted {
-                Ok((tcp, _)) => {
-                    let (server, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
-                    connections.spawn(async move { server.connection(tcp, acceptor, stop).await });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors: let some close
-                }
-            }
+            let (server, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
+            connections.spawn(async move { server.connection(tcp, acceptor, stop).await });
         }
         let drained = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(DRAIN, drained).await;

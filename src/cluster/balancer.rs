@@ -6,6 +6,7 @@
 
 use super::components::API_PORT;
 use super::world::World;
+use crate::linux::tcp;
 use crate::net::fabric;
 use crate::task::Crew;
 use std::collections::BTreeMap;
@@ -53,10 +54,7 @@ pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
         let (balancer, own) = (balancer.clone(), crew.clone());
         crew.spawn(async move {
             loop {
-                let Ok((client, _)) = listener.accept().await else {
-                    tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let some go
-                    continue;
-                };
+                let (client, _) = tcp::accept(&listener).await;
                 let balancer = balancer.clone();
                 own.spawn(async move { balancer.forward(client).await });
             }

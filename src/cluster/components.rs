@@ -51,6 +51,21 @@ pub fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
     })
 }
 
+/// A listener in a node's namespace; while the component's predecessor is just ending, its port is waited for.
+pub async fn listen_after(
+    network: &dyn NodeNetwork,
+    on: SocketAddr,
+) -> std::io::Result<tokio::net::TcpListener> {
+    loop {
+        match network.listen(on).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Starts a component. Its end is the end of the crew. Must be called inside the component's log span.
 pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
     let crew = Crew::new(component);
@@ -200,16 +215,8 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
             gone.api_servers.send_modify(|servers| drop(servers.remove(&node)));
             killed.crew().kill();
         });
-        let listener = loop {
-            match place.network.listen(address).await {
-                Ok(listener) => break listener,
-                // The one before is just ending.
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Err(error) => return Err(format!("cannot listen on {address}: {error}")),
-            }
-        };
+        let listener = listen_after(&*place.network, address).await;
+        let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
         tracing::info!(%address, "Serving securely");
         world.api_servers.send_modify(|servers| drop(servers.insert(place.node.clone(), server.clone())));
         let lost = async {

@@ -4,6 +4,7 @@
 //! Raft expects a network that loses, delays and repeats; so a message that cannot leave at once is dropped and Raft sends again.
 //! In etcd this is `rafthttp`; the port and the certificates' authority are the same.
 
+use super::components::listen_after;
 use super::world::World;
 use super::{Error, chain};
 use crate::cni::NodeNetwork;
@@ -94,21 +95,11 @@ impl Wires {
 
     /// Takes the peers' connections and gives their messages to the member, until the crew ends.
     pub async fn listen(&self, crew: &Crew, member: Handle) -> std::io::Result<()> {
-        let listener = loop {
-            match self.network.listen(self.on).await {
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    tokio::time::sleep(Duration::from_millis(20)).await; // the one before is just ending
-                }
-                other => break other?,
-            }
-        };
+        let listener = listen_after(&*self.network, self.on).await?;
         let (inner, acceptor) = (crew.clone(), self.acceptor.clone());
         crew.spawn(async move {
             loop {
-                let Ok((stream, from)) = listener.accept().await else {
-                    tokio::time::sleep(Duration::from_millis(50)).await; // out of descriptors: let some go
-                    continue;
-                };
+                let (stream, from) = linux::tcp::accept(&listener).await;
                 let (acceptor, member) = (acceptor.clone(), member.clone());
                 inner.spawn(async move {
                     if let Err(error) = receive(stream, &acceptor, &member).await {

@@ -235,7 +235,10 @@ impl Kubelet {
         }
         let result = match pod.metadata.deletion_timestamp.is_some() {
             true => self.terminate(&key, &pod, &mut memory, &cause).await,
-            false => self.run(&key, &pod, &mut memory, &cause).await,
+            false => {
+                memory.ends_by = None; // a deletion may have been undone
+                self.run(&key, &pod, &mut memory, &cause).await
+            }
         };
         self.remember(&key, memory);
         result

@@ -2,8 +2,26 @@
 
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// When no connection can be taken (no descriptor is left, say) it is tried again after this time: no event tells that one became free.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
+
+/// The next connection. A failure (accept(2): out of descriptors, or the client has gone already) is none of the server's end.
+pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(connection) => return connection,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
 
 /// Ends the connection when sent bytes stay unacknowledged for this long, in whole milliseconds (`TCP_USER_TIMEOUT`, tcp(7)).
 pub fn give_up_after(socket: &impl AsFd, patience: Duration) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use super::namespace::Namespace;
 use crate::clock;
 use crate::cni::{Error, HostNetwork, HostPort, Protocol};
+use crate::linux::tcp;
 use crate::task::Crew;
 use async_trait::async_trait;
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
@@ -203,11 +204,8 @@ impl Targets {
 
 async fn serve_tcp(listener: TcpListener, targets: Arc<Targets>, fabric: Namespace, crew: Crew) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => crew.spawn(carry(stream, targets.clone(), fabric.clone())),
-            // No more descriptors, say: not for ever.
-            Err(_) => clock::sleep(Duration::from_millis(50)).await,
-        }
+        let (stream, _) = tcp::accept(&listener).await;
+        crew.spawn(carry(stream, targets.clone(), fabric.clone()));
     }
 }
 

@@ -6,6 +6,7 @@ use crate::api::Status;
 use crate::apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, full};
 use crate::apiserver::request::Info;
 use crate::kubectl::wire::upstream::Upstream;
+use crate::linux::tcp;
 use crate::pki;
 use crate::task::Crew;
 use bytes::Bytes;
@@ -46,16 +47,9 @@ pub fn start(crew: &Crew, listener: TcpListener, tls: Arc<rustls::ServerConfig>,
     let (own, relay, acceptor) = (crew.clone(), Arc::new(relay), TlsAcceptor::from(tls));
     crew.spawn(async move {
         loop {
-            match listener.accept().await {
-                Ok((tcp, _)) => {
-                    let (relay, acceptor, stop) = (relay.clone(), acceptor.clone(), own.token());
-                    own.spawn(async move { connection(relay, tcp, acceptor, stop).await });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(20)).await; // out of descriptors: let some close
-                }
-            }
+            let (tcp, _) = tcp::accept(&listener).await;
+            let (relay, acceptor, stop) = (relay.clone(), acceptor.clone(), own.token());
+            own.spawn(async move { connection(relay, tcp, acceptor, stop).await });
         }
     });
 }

@@ -1,6 +1,7 @@
 //! Connections: mutual TLS, then HTTP/2.
 
 use super::Face;
+use crate::linux::tcp;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::sync::Arc;
@@ -20,25 +21,16 @@ const PING_WAIT: Duration = Duration::from_secs(20);
 pub async fn serve(face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
     let (acceptor, stop) = (TlsAcceptor::from(tls), face.crew.token());
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = tcp::accept(&listener) => accepted,
             () = stop.cancelled() => return,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (face, acceptor, crew) = (face.clone(), acceptor.clone(), face.crew.clone());
-                crew.spawn(async move {
-                    if let Err(error) = talk(face, acceptor, stream).await {
-                        tracing::debug!(%peer, error, "rejected connection");
-                    }
-                });
+        let (face, acceptor, crew) = (face.clone(), acceptor.clone(), face.crew.clone());
+        crew.spawn(async move {
+            if let Err(error) = talk(face, acceptor, stream).await {
+                tracing::debug!(%peer, error, "rejected connection");
             }
-            // Out of descriptors, or the client has gone: the next one may be luckier.
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a client of the store");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
+        });
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Config, PORT};
 use crate::client::Key;
 use crate::clock;
 use crate::cri::{self, ContainerState, ExecRequest, Session};
+use crate::linux::tcp;
 use crate::pki;
 use crate::task::Crew;
 use bytes::Bytes;
@@ -48,7 +49,8 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>) {
             }
         };
         let acceptor = tokio_rustls::TlsAcceptor::from(tls);
-        while let Ok((socket, _)) = listener.accept().await {
+        loop {
+            let (socket, _) = tcp::accept(&listener).await;
             let (acceptor, kubelet, crew) = (acceptor.clone(), kubelet.clone(), owner.clone());
             owner.spawn(async move {
                 let _ = socket.set_nodelay(true);
