@@ -114,3 +114,28 @@ fn without_an_answer_the_interface_is_ascii_and_exit_codes_pass() {
     assert_eq!(seat.end(), 3);
     nothing_is_left(&home);
 }
+
+/// Keys that come while the window changes its size are not lost, nor is the end of a long paste.
+#[test]
+fn every_key_arrives() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let seat = Seat::start(&home, &["--name", "t", "--lang", "en"], 120, 34);
+    seat.sees("Guess first");
+    seat.sees("ropewalk>");
+    let line = |wanted: String| move |_: &_, t: &str| t.lines().any(|l| l.trim_matches(['│', ' ']) == wanted);
+    for n in 0..20 {
+        seat.resize([120, 100][n % 2], [34, 30][n % 2]);
+        seat.press(&format!("echo typed {n}\r"));
+        seat.until("what was typed", line(format!("typed {n}")));
+    }
+    let long = "o".repeat(5000);
+    seat.press(&format!("\x1b[200~printf %s {long} | wc -c\x1b[201~\r"));
+    seat.until("the whole paste", line("5000".into()));
+    seat.press("quit\r");
+    assert_eq!(seat.end(), 0);
+    nothing_is_left(&home);
+}

@@ -11,7 +11,7 @@ mod world;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ropewalk::linux::boot::Pids;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -91,6 +91,10 @@ fn run_all(filter: &str) -> ExitCode {
     let root = nix::unistd::geteuid().is_root();
     let users: &[Option<u32>] = if root { &[None, Some(stranger())] } else { &[None] };
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
+    if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
+        println!("what outlives its parents is not seen: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut report = |name: String, result: Result<Option<String>, String>, took: Duration| match result {
         Ok(None) => {
             passed += 1;
@@ -253,22 +257,35 @@ fn sigterm(user: Option<u32>) -> Result<Option<String>, String> {
     nothing_new(&before, home.path()).map(|()| None)
 }
 
-/// Processes in other PID namespaces than ours, with their namespace: those of clusters.
+/// Our descendants in other PID namespaces than ours, with their namespace: those of clusters that were started here.
+///
+/// What outlives its parents comes to us (`main` is a subreaper), so that nothing escapes this and other clusters of
+/// the machine do not count.
 fn strangers() -> BTreeSet<(String, String)> {
     let world = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = world("self");
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let names = processes.filter_map(|e| e.file_name().into_string().ok());
     let numbers = names.filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    numbers
+    let parents: BTreeMap<String, (String, bool)> = numbers
         .filter_map(|n| {
-            let there = world(&n)?;
-            // A zombie is only waiting for the machine's init.
             let stat = fs::read_to_string(format!("/proc/{n}/stat")).ok()?;
-            if stat.rsplit_once(") ")?.1.starts_with('Z') {
-                return None;
-            }
-            (Some(&there) != own.as_ref()).then(|| (n, there.display().to_string()))
+            let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+            // A zombie is only waiting to be collected.
+            let zombie = fields.next()? == "Z";
+            Some((n, (fields.next()?.to_string(), zombie)))
+        })
+        .collect();
+    let us = std::process::id().to_string();
+    let ours = |pid: &String| {
+        let line = std::iter::successors(Some(pid), |pid| parents.get(*pid).map(|(parent, _)| parent));
+        line.skip(1).any(|ancestor| *ancestor == us)
+    };
+    let living = parents.iter().filter(|(pid, (_, zombie))| !zombie && ours(pid));
+    living
+        .filter_map(|(pid, _)| {
+            let there = world(pid)?;
+            (Some(&there) != own.as_ref()).then(|| (pid.clone(), there.display().to_string()))
         })
         .collect()
 }

@@ -390,7 +390,14 @@ mod tests {
         assert_eq!(told(""), fault(52, "Empty reply from server"));
         assert_eq!(told("-o /dev/null"), fault(18, "end of response with 4 bytes missing"));
         server.join().unwrap();
-        let refused = told("");
+        // Bound and not listening: the port refuses, and nobody else can take it.
+        use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
+        use std::os::fd::AsRawFd;
+        let deaf =
+            socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        socket::bind(deaf.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        let port = socket::getsockname::<SockaddrIn>(deaf.as_raw_fd()).unwrap().port();
+        let refused = fetch("", &format!("127.0.0.1:{port}")).0.unwrap_err();
         assert_eq!(refused.code, 7);
         assert!(refused.text.starts_with(&format!("Failed to connect to 127.0.0.1 port {port} after ")));
         assert!(refused.text.ends_with(" ms: Could not connect to server"));
