@@ -81,6 +81,24 @@ impl Fault {
     }
 }
 
+/// The words that [`Fault::parse`] reads.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::List => f.write_str("list"),
+            Fault::Heal => f.write_str("heal"),
+            Fault::Kill { component, node: Some(node) } => write!(f, "kill {component}/{node}"),
+            Fault::Kill { component, node: None } => write!(f, "kill {component}"),
+            Fault::Cut { a, b } => write!(f, "cut {a} {b}"),
+            Fault::Slow { a, b, millis } => write!(f, "slow {a} {b} {millis}"),
+            Fault::Loss { a, b, percent } => write!(f, "loss {a} {b} {percent}"),
+            Fault::Node { node, act: Act::Stop } => write!(f, "node stop {node}"),
+            Fault::Node { node, act: Act::Start } => write!(f, "node start {node}"),
+            Fault::Node { node, act: Act::Crash } => write!(f, "node crash {node}"),
+        }
+    }
+}
+
 /// Something that is broken now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -265,6 +283,13 @@ mod tests {
         let parse = |line: &str| Fault::parse(&line.split(' ').map(String::from).collect::<Vec<_>>());
         let kill = Fault::Kill { component: "etcd".into(), node: Some("n1".into()) };
         assert_eq!(parse("kill etcd/n1"), Ok(kill));
+        for line in ["list", "heal", "kill etcd", "kill etcd/n1", "cut a b", "slow a b 30", "loss a b 0.5"] {
+            assert_eq!(parse(line).map(|f| f.to_string()), Ok(line.to_string()));
+        }
+        for act in ["stop", "start", "crash"] {
+            let line = format!("node {act} a");
+            assert_eq!(parse(&line).map(|f| f.to_string()), Ok(line));
+        }
         assert_eq!(parse("cut a b"), Ok(Fault::Cut { a: "a".into(), b: "b".into() }));
         assert_eq!(parse("loss a b 0.5"), Ok(Fault::Loss { a: "a".into(), b: "b".into(), percent: 0.5 }));
         assert_eq!(parse("node crash a"), Ok(Fault::Node { node: "a".into(), act: Act::Crash }));

@@ -146,7 +146,8 @@ impl StateMachine for Applier {
     fn persisted(&mut self, p: &Persisted) {
         self.persisted = *p;
         if p.entries > 0 {
-            let detail = json!({ "batch": p.entries, "bytes": p.bytes });
+            let (last, term) = p.last.unwrap_or_default();
+            let detail = json!({ "batch": p.entries, "bytes": p.bytes, "last": last, "term": term });
             self.tap.emit(Record::new("append").took(p.took).detail(detail));
         }
     }

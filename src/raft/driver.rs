@@ -447,6 +447,7 @@ fn write_group(wal: &mut Wal, group: &[Write]) -> Result<Persisted, WalError> {
     Ok(Persisted {
         batch: group.last().map_or(0, |w| w.batch),
         entries: group.iter().map(|w| w.entries).sum(),
+        last: group.iter().rev().find_map(|w| w.last),
         bytes: bytes(group),
         took: start.elapsed(),
     })

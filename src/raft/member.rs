@@ -2,7 +2,7 @@
 //! the [`Edge`] has those, a real one in `driver` and a simulated one in `sim`.
 
 use super::core::{Config, Raft, Stored};
-use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef};
+use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef, Term};
 use super::wal::Records;
 use super::{ConfError, Core, Status};
 use bytes::Bytes;
@@ -40,6 +40,8 @@ pub struct Persisted {
     pub batch: u64,
     /// Entries that shared this sync.
     pub entries: usize,
+    /// Index and term of the last of them.
+    pub last: Option<(Index, Term)>,
     pub bytes: usize,
     /// How long write and sync took.
     pub took: Duration,
@@ -50,6 +52,8 @@ pub struct Write {
     pub batch: u64,
     pub records: Records,
     pub entries: usize,
+    /// Index and term of the last entry.
+    pub last: Option<(Index, Term)>,
     /// A snapshot from the leader, to be saved before the records.
     pub snapshot: Option<SnapshotRef>,
 }
@@ -218,6 +222,7 @@ impl<M: StateMachine> Member<M> {
                     batch: ready.batch,
                     records: Records::of(&ready),
                     entries: ready.append.len(),
+                    last: ready.append.last().map(|e| (e.index, e.term)),
                     snapshot: ready.snapshot.clone(),
                 });
             }

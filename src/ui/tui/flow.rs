@@ -1,5 +1,6 @@
 //! A request on its way: records become hops, the hops of one command a flow, and a flow is played at a speed that eyes can follow.
 
+use super::agreement::Agreement;
 use crate::clock::Timestamp;
 use crate::tap::{Cause, ObjectRef, Record};
 use serde_json::Value;
@@ -271,8 +272,8 @@ pub struct Traffic {
     pub play: Play,
     /// Records that came too fast to be heard.
     pub lost: u64,
-    /// Who leads the store, and since which term: told once, and still true when the record is long forgotten.
-    pub leader: Option<(String, u64)>,
+    /// What the store's members told of themselves.
+    pub agreement: Agreement,
 }
 
 impl Traffic {
@@ -283,10 +284,7 @@ impl Traffic {
     /// Takes in a record; true if something on the screen may look different. What happened before `opened` is kept, but not
     /// played by itself.
     pub fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
-        if record.component == "etcd" && record.verb == "leader" {
-            let (leader, term) = (record.detail["leader"].as_str(), record.detail["term"].as_u64());
-            self.leader = leader.zip(term).map(|(leader, term)| (leader.to_string(), term));
-        }
+        self.agreement.absorb(&record);
         let at_end = self.shown().is_some() && !self.moving();
         let mut changed =
             self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));

@@ -49,6 +49,7 @@ pub enum Sign {
     Pick,
     Ellipsis,
     Block,
+    Hollow,
     Vertical,
     Warn,
 }
@@ -90,6 +91,7 @@ impl Look {
             Pick => ("▶", ">"),
             Ellipsis => ("…", "~"),
             Block => ("█", "#"),
+            Hollow => ("□", "o"),
             Vertical => ("│", "|"),
             Warn => ("⚠", "!"),
         };

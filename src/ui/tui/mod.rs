@@ -20,6 +20,7 @@
 //! ## Read next
 //! [`flow`], then [`map`].
 
+pub mod agreement;
 pub mod cluster;
 mod edge;
 pub mod event;

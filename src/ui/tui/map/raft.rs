@@ -1,90 +1,294 @@
-//! Who agrees? The members of the store, the end of the log, and what elections there were.
+//! Who agrees? The store's members and the links between them, the end of their logs, and how the last election went.
 
+use super::super::agreement::{Agreement, Deed, Mark, Role, Told};
 use super::super::cluster::Stand;
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::took;
+use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::{Canvas, short};
 use crate::tap::Record;
+use std::cmp::Ordering;
 
-/// Records of the store about who leads.
-const ELECTIONS: &[&str] =
-    &["role", "leader", "election-timeout", "vote", "refuse-vote", "step-down", "transfer", "conf-change"];
+/// Where the members' columns begin, behind the entries' numbers.
+const LEFT: usize = 12;
+/// Between what happened and what happened next.
+const GAP: &str = "   ";
+/// A column is at least this wide, and at most that.
+const COLUMN: std::ops::RangeInclusive<usize> = 8..=26;
 
 /// The newest leader and term that the store told of.
 pub fn leader(model: &Model) -> Option<(String, u64)> {
-    model.traffic.leader.clone()
+    let agreement = &model.traffic.agreement;
+    agreement.leader().map(|leader| (leader.to_string(), agreement.term()))
+}
+
+/// One member's column.
+struct Column<'a> {
+    node: &'a str,
+    x: usize,
+    up: bool,
+}
+
+/// A name in little room: `cp2` is `ropewalk-control-plane2`.
+fn brief(name: &str, room: usize) -> String {
+    let name = short(name);
+    if cells(name) <= room { name.to_string() } else { name.replacen("control-plane", "cp", 1) }
 }
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let agreement = &model.traffic.agreement;
     let members = model.cluster.members();
-    let store = || model.traffic.records.iter().rev().filter(|r| r.component == "etcd");
-    let commits: Vec<&Record> = store().filter(|r| r.verb == "commit").take(40).collect();
-    let elections: Vec<&Record> = store().filter(|r| ELECTIONS.contains(&r.verb.as_str())).take(12).collect();
-    let leader = leader(model);
-    let term = commits.first().and_then(|r| r.detail["term"].as_u64()).or(leader.as_ref().map(|l| l.1));
-    let term = term.map_or(String::new(), |t| canvas.word(Word::StatusTerm, &[&t.to_string()]));
-    let quorum =
-        canvas.word(Word::Quorum, &[&(members.len() / 2 + 1).to_string(), &members.len().to_string()]);
-    canvas.row(1, 0, &[(&term, Tone::Strong), ("   ", Tone::Plain), (&quorum, Tone::Dim)]);
-    let mut x = 12;
-    let width = (canvas.width().saturating_sub(x) / members.len().max(1)).clamp(8, 24);
-    let mut columns = Vec::new();
-    for member in &members {
-        let leads = members.len() == 1 || leader.as_ref().is_some_and(|l| l.0 == member.node);
-        let at = canvas.put_in(x, 1, width - 2, short(&member.node), Tone::Strong);
-        if member.stand != Stand::Ready {
-            canvas.put(at + 1, 1, canvas.sign(Sign::Down), Tone::Bad);
-        } else if leads {
-            canvas.put(at + 1, 1, canvas.sign(Sign::Leader), Tone::Accent);
-        }
-        columns.push(x);
-        x += width;
-    }
-    if commits.is_empty() {
+    let width =
+        (canvas.width().saturating_sub(LEFT) / members.len().max(1)).clamp(*COLUMN.start(), *COLUMN.end());
+    let columns: Vec<Column<'_>> = members
+        .iter()
+        .enumerate()
+        .map(|(at, member)| Column {
+            node: &member.node,
+            x: LEFT + at * width,
+            up: member.stand == Stand::Ready && !agreement.off.contains(&member.node),
+        })
+        .collect();
+    head(canvas, agreement, &columns, width);
+    if agreement.committed() == 0 {
         return canvas.note(3, &model.lang.say(Word::NoRaft, &[]));
     }
-    let rows = canvas.height().saturating_sub(5).max(1);
-    canvas.put(1, 2, &model.lang.say(Word::RaftLog, &[]), Tone::Dim);
-    let shown: Vec<&&Record> = commits.iter().take(rows).collect();
-    for (at, record) in shown.iter().rev().enumerate() {
-        let y = 2 + at;
-        let index = record.detail["index"].as_u64().unwrap_or_default().to_string();
-        canvas.put(5, y, &index, Tone::Plain);
-        // A commit is told by every member that applied it.
-        for (member, x) in members.iter().zip(&columns) {
-            let applied = members.len() == 1
-                || record.node == member.node
-                || commits
-                    .iter()
-                    .any(|r| r.node == member.node && r.detail["index"] == record.detail["index"]);
-            if applied {
-                canvas.put(*x, y, canvas.sign(Sign::Block), Tone::Good);
-            }
-        }
-        let fsync = record.detail["fsync_us"].as_u64().unwrap_or_default();
-        let revision = record
-            .revision
-            .filter(|r| *r > 0)
-            .map_or(String::new(), |r| canvas.word(Word::RevisionShort, &[&r.to_string()]));
-        if members.len() == 1 {
-            canvas.put(columns[0] + 3, y, &format!("{revision}  fsync {}", took(fsync)), Tone::Dim);
+    let top = if columns.len() > 1 { links(canvas, agreement, &columns, width) } else { 2 };
+    let below = canvas.height().saturating_sub(top);
+    let story = story(canvas, agreement, if columns.len() > 1 { below / 2 } else { 1 });
+    let rows = below.saturating_sub(story + usize::from(story > 0)).max(1);
+    log(canvas, model, &columns, top, rows);
+}
+
+/// Term, quorum, and the members' names.
+fn head(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>], width: usize) {
+    let quorum = columns.len() / 2 + 1;
+    let term = match agreement.term() {
+        0 => String::new(),
+        term => canvas.word(Word::StatusTerm, &[&term.to_string()]),
+    };
+    let needed = canvas.word(Word::Quorum, &[&quorum.to_string(), &columns.len().to_string()]);
+    let x = canvas.row(1, 0, &[(&term, Tone::Strong), ("  ", Tone::Plain), (&needed, Tone::Dim)]);
+    if columns.len() > 1 {
+        let up: Vec<&str> = columns.iter().filter(|c| c.up).map(|c| c.node).collect();
+        let agree = up.iter().map(|m| agreement.reaches(m, &up).count()).max().unwrap_or_default();
+        let (word, tone) =
+            if agree >= quorum { (Word::WritesGoOn, Tone::Good) } else { (Word::WritesWait, Tone::Bad) };
+        canvas.put(x + 2, 0, &canvas.word(word, &[]), tone);
+    }
+    for column in columns {
+        let at = canvas.put_in(column.x, 1, width - 1, &brief(column.node, width - 2), Tone::Strong);
+        if columns.len() == 1 {
+            let (sign, tone) = standing(agreement, column, true);
+            canvas.put(at + 1, 1, canvas.sign(sign), tone);
         }
     }
-    let last = canvas.height().saturating_sub(1);
-    if let Some(record) = elections.first() {
-        let told: Vec<String> = ["term", "role", "leader", "to", "why"]
-            .iter()
-            .filter(|k| !record.detail[**k].is_null())
-            .map(|k| {
-                format!(
-                    "{k} {}",
-                    record.detail[*k].as_str().map_or(record.detail[*k].to_string(), String::from)
-                )
-            })
-            .collect();
-        let text = format!("{}: {} {}", canvas.word(Word::RaftEvents, &[]), record.verb, told.join(" "));
-        canvas.put(1, last, &text, Tone::Dim);
+}
+
+fn standing(agreement: &Agreement, column: &Column<'_>, alone: bool) -> (Sign, Tone) {
+    match () {
+        () if !column.up => (Sign::Down, Tone::Bad),
+        () if alone || agreement.leader() == Some(column.node) => (Sign::Leader, Tone::Accent),
+        () => (Sign::Ready, Tone::Plain),
+    }
+}
+
+/// The members as dots with the links between neighbours, and what each is; the row behind it.
+fn links(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>], width: usize) -> usize {
+    let leader = agreement.leader();
+    for (at, column) in columns.iter().enumerate() {
+        let (sign, tone) = standing(agreement, column, false);
+        canvas.put(column.x, 2, canvas.sign(sign), tone);
+        if let Some(next) = columns.get(at + 1) {
+            link(canvas, agreement, column, next, leader);
+        }
+        let (text, tone) = role(canvas, agreement, column, columns, width - 1);
+        canvas.put_in(column.x, 3, width - 1, &text, tone);
+    }
+    // Between those that do not stand side by side.
+    let far = agreement.cuts.iter().filter(|(a, b)| {
+        let place = |node: &String| columns.iter().position(|c| c.node == node);
+        place(a).zip(place(b)).is_some_and(|(a, b)| a.abs_diff(b) > 1)
+    });
+    let far: Vec<String> = far
+        .map(|(a, b)| format!("{} {} {}", brief(a, width), canvas.sign(Sign::Cut), brief(b, width)))
+        .collect();
+    if far.is_empty() {
+        return 4;
+    }
+    canvas.put(LEFT, 4, &far.join("   "), Tone::Bad);
+    5
+}
+
+fn link(
+    canvas: &mut Canvas<'_>,
+    agreement: &Agreement,
+    a: &Column<'_>,
+    b: &Column<'_>,
+    leader: Option<&str>,
+) {
+    let (from, room) = (a.x + 2, (b.x - a.x).saturating_sub(3));
+    let plain = canvas.sign(Sign::Line).repeat(room);
+    if agreement.is_cut(a.node, b.node) || !a.up || !b.up {
+        canvas.put(from, 2, &plain, Tone::Dim);
+        if a.up && b.up {
+            canvas.put(from + room / 2, 2, canvas.sign(Sign::Cut), Tone::Bad);
+        }
+        return;
+    }
+    // Entries go from the leader to the others.
+    let lit = canvas.sign(Sign::LineLit).repeat(room.saturating_sub(1));
+    match leader {
+        Some(node) if node == a.node => {
+            canvas.put(from, 2, &format!("{lit}{}", canvas.sign(Sign::Pick)), Tone::Accent);
+        }
+        Some(node) if node == b.node => {
+            canvas.put(from, 2, &format!("{}{lit}", canvas.sign(Sign::Back)), Tone::Accent);
+        }
+        _ => {
+            canvas.put(from, 2, &plain, Tone::Dim);
+        }
+    }
+}
+
+/// What a member is, in a word or two.
+fn role(
+    canvas: &Canvas<'_>,
+    agreement: &Agreement,
+    column: &Column<'_>,
+    all: &[Column<'_>],
+    room: usize,
+) -> (String, Tone) {
+    let names: Vec<&str> = all.iter().map(|c| c.node).collect();
+    let member = agreement.members.get(column.node);
+    if !column.up {
+        return (canvas.word(Word::RaftOff, &[]), Tone::Bad);
+    }
+    if agreement.reaches(column.node, &names).count() == 1 {
+        return (canvas.word(Word::RaftCut, &[]), Tone::Bad);
+    }
+    match member.map_or(Role::Follower, |m| m.role) {
+        Role::Leader if agreement.leader() != Some(column.node) => {
+            let term = member.map_or(0, |m| m.term).to_string();
+            (canvas.word(Word::RaftOld, &[&term]), Tone::Warn)
+        }
+        Role::Leader => {
+            let votes = agreement.votes(column.node);
+            let told = canvas.word(Word::RaftVotes, &[&votes.to_string(), &all.len().to_string()]);
+            // Its election may have been before anybody looked.
+            let whole = votes > 0 && cells(&told) <= room;
+            (if whole { told } else { canvas.word(Word::RaftLeads, &[]) }, Tone::Accent)
+        }
+        Role::Candidate => (canvas.word(Word::RaftAsks, &[]), Tone::Warn),
+        Role::Follower => (canvas.word(Word::RaftFollows, &[]), Tone::Dim),
+    }
+}
+
+/// The end of the logs, a line for an entry.
+fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usize, rows: usize) {
+    let agreement = &model.traffic.agreement;
+    canvas.put(1, top, &model.lang.say(Word::RaftLog, &[]), Tone::Dim);
+    let committed = agreement.committed();
+    let mut before = None;
+    for (at, index) in agreement.lines(rows).into_iter().enumerate() {
+        let y = top + at;
+        if before.is_some_and(|b| b + 1 < index) {
+            // Entries between these two are not shown.
+            canvas.put(4, y, canvas.sign(Sign::Watch), Tone::Dim);
+        }
+        before = Some(index);
+        canvas.put(5, y, &index.to_string(), Tone::Plain);
+        let mut end = 0;
+        for column in columns {
+            let (sign, tone) = match agreement.mark(column.node, index) {
+                Some(Mark::Committed) => (Sign::Block, Tone::Good),
+                Some(Mark::Stored) => (Sign::Hollow, Tone::Warn),
+                Some(Mark::Lost) => (Sign::Unmet, Tone::Bad),
+                None => continue,
+            };
+            end = canvas.put(column.x, y, canvas.sign(sign), tone);
+            if (sign, columns.len() > 1) == (Sign::Unmet, true) {
+                end = canvas.put(end + 1, y, &canvas.word(Word::RaftLost, &[]), Tone::Bad);
+            }
+        }
+        match columns {
+            [_] => {
+                if let Some(text) = written(canvas, model, index) {
+                    canvas.put(LEFT + 3, y, &text, Tone::Dim);
+                }
+            }
+            _ => {
+                let word = match index.cmp(&committed) {
+                    Ordering::Less => continue,
+                    Ordering::Equal => Word::RaftEnd,
+                    Ordering::Greater => Word::RaftOpen,
+                };
+                let text = format!("{} {}", canvas.sign(Sign::Back), canvas.word(word, &[]));
+                canvas.put(end + 2, y, &text, Tone::Dim);
+            }
+        }
+    }
+}
+
+/// The revision that an entry made, and how long the disk took.
+fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
+    let of = |r: &&Record| r.component == "etcd" && r.verb == "commit" && r.detail["index"] == index;
+    let record = model.traffic.records.iter().rev().find(of)?;
+    let revision = record.revision.filter(|r| *r > 0);
+    let revision = revision.map_or(String::new(), |r| canvas.word(Word::RevisionShort, &[&r.to_string()]));
+    Some(format!("{revision}  fsync {}", took(record.detail["fsync_us"].as_u64().unwrap_or_default())))
+}
+
+/// The last election, step by step, at the lower edge; how many rows it takes.
+fn story(canvas: &mut Canvas<'_>, agreement: &Agreement, rows: usize) -> usize {
+    let Some(first) = agreement.story.first() else { return 0 };
+    let room = canvas.width().saturating_sub(2);
+    // What happened stays in one piece: a line takes as many as fit.
+    let mut lines: Vec<Vec<(String, String, Tone)>> = Vec::new();
+    let mut used = room;
+    for told in &agreement.story {
+        let since = told.at.duration_since(first.at).as_secs_f64().max(0.0);
+        let (text, tone) = deed(canvas, told);
+        let (since, wide) = (format!("{since:.2} s "), cells(&text) + GAP.len());
+        let wide = wide + cells(&since);
+        match lines.last_mut() {
+            Some(line) if used + wide <= room => line.push((since, text, tone)),
+            _ => {
+                lines.push(vec![(since, text, tone)]);
+                used = 0;
+            }
+        }
+        used += wide;
+    }
+    let shown = lines.len().min(rows);
+    let top = canvas.height().saturating_sub(shown);
+    let hidden = lines.len() - shown;
+    for (at, line) in lines.iter().skip(hidden).enumerate() {
+        let mut x = 1;
+        for (since, text, tone) in line {
+            x = canvas.row(x, top + at, &[(since, Tone::Dim), (text, *tone), (GAP, Tone::Plain)]);
+        }
+    }
+    shown
+}
+
+fn deed(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
+    let term = told.term.to_string();
+    let who = brief(&told.who, 8);
+    let with = |word: Word, other: &str| canvas.word(word, &[&who, &brief(other, 8)]);
+    match &told.deed {
+        Deed::Fault(words) => {
+            let words: Vec<String> = words.split(' ').map(|word| brief(word, 8)).collect();
+            (words.join(" "), Tone::Bad)
+        }
+        Deed::Timeout => (with(Word::StoryTimeout, ""), Tone::Warn),
+        Deed::Would(to) => (with(Word::StoryWould, to), Tone::Dim),
+        Deed::Stands => (canvas.word(Word::StoryStands, &[&who, &term]), Tone::Warn),
+        Deed::Votes(to) => (with(Word::StoryVotes, to), Tone::Good),
+        Deed::Refuses(to) => (with(Word::StoryRefuses, to), Tone::Dim),
+        Deed::Leads => (canvas.word(Word::StoryLeads, &[&who, &term]), Tone::Strong),
+        Deed::StepsDown => (with(Word::StoryDown, ""), Tone::Warn),
+        Deed::Hands(to) => (with(Word::StoryHands, to), Tone::Accent),
     }
 }

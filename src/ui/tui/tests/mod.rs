@@ -1,5 +1,6 @@
 //! Every view as text, in both languages and three sizes, from records of a real cluster and made-up objects; and what keys do.
 
+mod agreement;
 mod keys;
 mod speed;
 mod views;

@@ -1,0 +1,270 @@
+//! What the store's members told of themselves: who leads, what each log holds, who cannot hear whom, and how the last
+//! election went. Built record by record, so that nothing is forgotten when the records are.
+
+use crate::clock::Timestamp;
+use crate::cluster::faults::{Act, Fault};
+use crate::tap::Record;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Entries kept of every log, its newest.
+const LOG: usize = 256;
+/// An election that begins later than this after the last has to do with it no more.
+const ANOTHER: Duration = Duration::from_secs(5);
+/// Tellings kept of one story.
+const STORY: usize = 40;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    #[default]
+    Follower,
+    /// Asks for votes, or asks whether it would get them.
+    Candidate,
+    Leader,
+}
+
+/// How an entry stands in one member's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The member knows that it is committed.
+    Committed,
+    /// On its disk; it does not know yet whether it will stay.
+    Stored,
+    /// On its disk, while the others committed another entry in this place: it will be cut off.
+    Lost,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    pub term: u64,
+    pub role: Role,
+    /// Index to term of what is on its disk, the newest.
+    pub log: BTreeMap<u64, u64>,
+    /// The newest entry that it applied.
+    pub applied: u64,
+}
+
+/// One thing that happened around an election.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Somebody broke or mended something: the words of `fault`.
+    Fault(String),
+    /// No leader was heard in time.
+    Timeout,
+    /// Would vote for this one, were there an election (pre-vote).
+    Would(String),
+    Stands,
+    Votes(String),
+    Refuses(String),
+    Leads,
+    StepsDown,
+    /// Hands the lead over to this one.
+    Hands(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub at: Timestamp,
+    /// The member; empty for a fault.
+    pub who: String,
+    pub term: u64,
+    pub deed: Deed,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Agreement {
+    pub members: BTreeMap<String, Member>,
+    /// Votes of a term: for whom, by whom.
+    votes: BTreeMap<u64, BTreeMap<String, BTreeSet<String>>>,
+    /// Pairs of nodes between which everything is lost, each in order.
+    pub cuts: BTreeSet<(String, String)>,
+    /// Nodes that are switched off.
+    pub off: BTreeSet<String>,
+    /// The last election, or fault, step by step.
+    pub story: Vec<Told>,
+}
+
+impl Agreement {
+    /// Takes in a record of the store or of a fault.
+    pub fn absorb(&mut self, record: &Record) {
+        match record.component.as_str() {
+            "etcd" => self.member(record),
+            "fault" => {
+                if let Ok(fault) = serde_json::from_value::<Fault>(record.detail.clone()) {
+                    self.fault(&fault, record);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, fault: &Fault, record: &Record) {
+        match fault {
+            Fault::Cut { a, b } => {
+                self.cuts.insert(ordered(a, b));
+            }
+            Fault::Heal => self.cuts.clear(),
+            Fault::Node { node, act: Act::Start } => {
+                self.off.remove(node);
+            }
+            Fault::Node { node, .. } => {
+                self.off.insert(node.clone());
+            }
+            Fault::List | Fault::Kill { .. } | Fault::Slow { .. } | Fault::Loss { .. } => {}
+        }
+        // What broke is the beginning of whatever follows; two cuts in a row are one beginning.
+        if self.story.iter().any(|told| !matches!(told.deed, Deed::Fault(_))) {
+            self.story.clear();
+        }
+        self.tell(record, "", 0, Deed::Fault(fault.to_string()));
+    }
+
+    fn tell(&mut self, record: &Record, who: &str, term: u64, deed: Deed) {
+        let late = |last: &Told| record.at.duration_since(last.at).unsigned_abs() > ANOTHER;
+        if self.story.last().is_some_and(late) {
+            self.story.clear();
+        }
+        // Who is cut off tries again and again, and it is always the same.
+        let again = |told: &Told| told.who == who && told.term == term && told.deed == deed;
+        if self.story.len() < STORY && !self.story.iter().any(again) {
+            self.story.push(Told { at: record.at, who: who.into(), term, deed });
+        }
+    }
+
+    fn member(&mut self, record: &Record) {
+        let detail = &record.detail;
+        let number = |key: &str| detail[key].as_u64().unwrap_or_default();
+        let text = |key: &str| detail[key].as_str().unwrap_or_default().to_string();
+        let (term, who) = (number("term"), record.node.clone());
+        let member = self.members.entry(who.clone()).or_default();
+        match record.verb.as_str() {
+            "append" => {
+                let last = number("last");
+                for index in (last + 1).saturating_sub(number("batch"))..=last {
+                    member.log.insert(index, term);
+                }
+            }
+            "commit" => {
+                let index = number("index");
+                member.applied = member.applied.max(index);
+                member.log.insert(index, term);
+            }
+            "truncate" => drop(member.log.split_off(&number("from"))),
+            "install-snapshot" => {
+                member.applied = number("index");
+                member.log.retain(|index, _| *index > number("index"));
+            }
+            "role" => {
+                member.term = term;
+                let was = member.role;
+                member.role = match text("role").as_str() {
+                    "Leader" => Role::Leader,
+                    "Candidate" | "PreCandidate" => Role::Candidate,
+                    _ => Role::Follower,
+                };
+                if text("role") == "Candidate" {
+                    self.tell(record, &who, term, Deed::Stands);
+                } else if was == Role::Leader && self.members[&who].role == Role::Follower {
+                    self.tell(record, &who, term, Deed::StepsDown);
+                }
+            }
+            "leader" => {
+                member.term = term;
+                if text("leader") == who {
+                    self.tell(record, &who, term, Deed::Leads);
+                }
+            }
+            "election-timeout" => self.tell(record, &who, term, Deed::Timeout),
+            "vote" => {
+                let (to, pre) = (text("to"), detail["pre"] == true);
+                if !pre {
+                    member.term = term;
+                    let of = self.votes.entry(term).or_default();
+                    of.entry(to.clone()).or_default().insert(who.clone());
+                    while self.votes.len() > 8 {
+                        self.votes.pop_first();
+                    }
+                }
+                // That a candidate votes for itself goes without saying.
+                if to != who {
+                    self.tell(record, &who, term, if pre { Deed::Would(to) } else { Deed::Votes(to) });
+                }
+            }
+            "refuse-vote" => self.tell(record, &who, term, Deed::Refuses(text("to"))),
+            "transfer" => self.tell(record, &who, term, Deed::Hands(text("to"))),
+            _ => {}
+        }
+        if let Some(member) = self.members.get_mut(&who) {
+            while member.log.len() > LOG {
+                member.log.pop_first();
+            }
+        }
+    }
+
+    /// The highest term that anybody knows.
+    pub fn term(&self) -> u64 {
+        self.members.values().map(|m| m.term).max().unwrap_or_default()
+    }
+
+    /// The newest entry that anybody applied.
+    pub fn committed(&self) -> u64 {
+        self.members.values().map(|m| m.applied).max().unwrap_or_default()
+    }
+
+    /// How many voted for this member in its term.
+    pub fn votes(&self, who: &str) -> usize {
+        let term = self.members.get(who).map_or(0, |m| m.term);
+        self.votes.get(&term).and_then(|of| of.get(who)).map_or(0, BTreeSet::len)
+    }
+
+    /// Who leads in the highest term: an old leader that is cut off may still believe that it does.
+    pub fn leader(&self) -> Option<&str> {
+        let term = self.term();
+        let leads = |(_, m): &(&String, &Member)| m.role == Role::Leader && m.term == term;
+        self.members.iter().find(leads).map(|(name, _)| name.as_str())
+    }
+
+    pub fn is_cut(&self, a: &str, b: &str) -> bool {
+        self.cuts.contains(&ordered(a, b))
+    }
+
+    /// The members that this one reaches, itself included; none when it is off.
+    pub fn reaches<'a>(&'a self, who: &'a str, members: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+        let on = move |name: &str| !self.off.contains(name);
+        members.iter().copied().filter(move |m| on(who) && on(m) && !self.is_cut(who, m))
+    }
+
+    /// How an entry stands in a member's log; `None` if it is not there.
+    pub fn mark(&self, who: &str, index: u64) -> Option<Mark> {
+        let member = self.members.get(who)?;
+        let term = *member.log.get(&index)?;
+        if index <= member.applied {
+            return Some(Mark::Committed);
+        }
+        let other = |m: &Member| index <= m.applied && m.log.get(&index).is_some_and(|t| *t != term);
+        Some(if self.members.values().any(other) { Mark::Lost } else { Mark::Stored })
+    }
+
+    /// The indexes worth a line, oldest first: the newest, and those with which a member stays behind.
+    pub fn lines(&self, room: usize) -> Vec<u64> {
+        let behind: BTreeSet<u64> = self
+            .members
+            .iter()
+            .filter_map(|(name, m)| {
+                let open = m.log.keys().rev().take_while(|i| **i > m.applied).copied();
+                open.filter(|i| self.mark(name, *i) == Some(Mark::Lost)).min()
+            })
+            .take(room.saturating_sub(1))
+            .collect();
+        let all: BTreeSet<u64> = self.members.values().flat_map(|m| m.log.keys().copied()).collect();
+        let newest = all.iter().rev().copied().filter(|i| !behind.contains(i));
+        let mut lines: Vec<u64> = newest.take(room.saturating_sub(behind.len())).collect();
+        lines.extend(behind);
+        lines.sort_unstable();
+        lines
+    }
+}
+
+fn ordered(a: &str, b: &str) -> (String, String) {
+    if a <= b { (a.into(), b.into()) } else { (b.into(), a.into()) }
+}

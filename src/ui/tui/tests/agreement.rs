@@ -1,0 +1,109 @@
+//! The raft view of three members, from records of a real cluster whose leader was cut off and joined again.
+
+use super::*;
+use crate::ui::tui::agreement::{Agreement, Deed, Mark, Role};
+use crate::ui::tui::model::View;
+
+const ELECTION: &str = include_str!("../testdata/election.jsonl");
+const NODES: [&str; 3] = ["ropewalk-control-plane", "ropewalk-control-plane2", "ropewalk-control-plane3"];
+
+fn election() -> Vec<Record> {
+    ELECTION.lines().map(|l| serde_json::from_str(l).expect("a record")).collect()
+}
+
+fn heal(record: &Record) -> bool {
+    record.component == "fault" && record.detail == "heal"
+}
+
+fn told(node: &str, verb: &str, detail: Value) -> Record {
+    Record {
+        node: node.into(),
+        component: "etcd".into(),
+        at: "2026-01-01T00:00:00Z".parse().expect("a time"),
+        ..Record::new(verb).detail(detail)
+    }
+}
+
+/// Three towers, and what was heard until the links were healed, or all.
+fn towers(width: u16, height: u16, lang: Lang, look: Look, healed: bool) -> Model {
+    let mut model = super::model(width, height, lang, look);
+    model.view = View::Raft;
+    all(&mut model, "nodes", NODES.iter().map(|n| node(n, true, true)).collect());
+    let etcd = |n: &&str| pod("kube-system", &format!("etcd-{n}"), n, "Running", 20);
+    all(&mut model, "pods", NODES.iter().map(etcd).collect());
+    model.traffic.agreement = Agreement::default();
+    let heard = election().into_iter().take_while(|r| healed || !heal(r)).collect();
+    tell(&mut model, Event::Records(heard));
+    model
+}
+
+#[test]
+fn a_leader_is_cut_off_and_comes_back() {
+    let mut out = String::new();
+    let rich = Look { colour: true, ..Look::default() };
+    for (lang, look) in [(Lang::En, rich), (Lang::Ko, rich), (Lang::En, Look { ascii: true, ..rich })] {
+        for (width, height) in [(80, 24), (120, 34), (200, 60)] {
+            for healed in [false, true] {
+                let model = towers(width, height, lang, look, healed);
+                let when = if healed { "healed" } else { "cut" };
+                out.push_str(&format!("== {lang:?} {width}x{height} {when}\n{}", text(&screen(&model))));
+            }
+        }
+    }
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn the_story_is_what_the_records_say() {
+    let model = towers(120, 34, Lang::En, Look::default(), false);
+    let agreement = &model.traffic.agreement;
+    assert_eq!(agreement.leader(), Some(NODES[1]));
+    assert_eq!((agreement.votes(NODES[1]), agreement.term()), (2, 5));
+    assert_eq!(agreement.members[NODES[0]].role, Role::Candidate);
+    assert_eq!(agreement.reaches(NODES[0], &NODES).collect::<Vec<_>>(), [NODES[0]]);
+    assert_eq!(agreement.reaches(NODES[1], &NODES).collect::<Vec<_>>(), [NODES[1], NODES[2]]);
+    let deeds: Vec<(&str, &Deed)> = agreement.story.iter().map(|t| (t.who.as_str(), &t.deed)).collect();
+    let cut = |n: usize| Deed::Fault(format!("cut {} {}", NODES[0], NODES[n]));
+    let second = NODES[1].to_string();
+    assert_eq!(
+        deeds,
+        [
+            ("", &cut(1)),
+            ("", &cut(2)),
+            (NODES[1], &Deed::Timeout),
+            (NODES[2], &Deed::Would(second.clone())),
+            (NODES[1], &Deed::Stands),
+            (NODES[2], &Deed::Votes(second)),
+            (NODES[1], &Deed::Leads),
+            (NODES[0], &Deed::StepsDown),
+            (NODES[0], &Deed::Timeout),
+        ]
+    );
+    let model = towers(120, 34, Lang::En, Look::default(), true);
+    assert_eq!(model.traffic.agreement.cuts.len(), 0);
+    assert_eq!(model.traffic.agreement.members[NODES[0]].role, Role::Follower);
+}
+
+#[test]
+fn an_entry_that_lost_its_place_is_told_apart_and_stays_in_sight() {
+    let mut agreement = Agreement::default();
+    let mut absorb = |node, verb, detail| agreement.absorb(&told(node, verb, detail));
+    for node in NODES {
+        absorb(node, "append", json!({"last": 10, "batch": 10, "term": 2}));
+        absorb(node, "commit", json!({"index": 10, "term": 2}));
+    }
+    absorb(NODES[0], "append", json!({"last": 12, "batch": 2, "term": 2}));
+    for node in &NODES[1..] {
+        absorb(node, "append", json!({"last": 40, "batch": 30, "term": 3}));
+        absorb(node, "commit", json!({"index": 39, "term": 3}));
+    }
+    let marks = |agreement: &Agreement, index| NODES.map(|n| agreement.mark(n, index));
+    use Mark::{Committed, Lost, Stored};
+    assert_eq!(marks(&agreement, 10), [Some(Committed); 3]);
+    assert_eq!(marks(&agreement, 40), [None, Some(Stored), Some(Stored)]);
+    assert_eq!(marks(&agreement, 11), [Some(Lost), Some(Committed), Some(Committed)]);
+    assert_eq!(agreement.lines(4), [11, 38, 39, 40]);
+    agreement.absorb(&told(NODES[0], "truncate", json!({"from": 11})));
+    assert_eq!(agreement.mark(NODES[0], 11), None);
+    assert_eq!(agreement.lines(3), [38, 39, 40]);
+}
