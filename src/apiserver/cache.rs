@@ -7,9 +7,10 @@ use super::filter::Filter;
 use super::steps::{self, Steps};
 use crate::api::value;
 use crate::api::{kinds, meta};
-use crate::etcd::Kv;
+use crate::etcd::Storage;
 use crate::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use bytes::Bytes;
+use futures::StreamExt;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -346,9 +347,9 @@ impl Cache {
 }
 
 /// Fills the cache and keeps it: runs until the store stops.
-pub async fn feed(cache: Arc<Cache>, kv: Kv) {
+pub async fn feed(cache: Arc<Cache>, kv: Arc<dyn Storage>) {
     loop {
-        if let Err(error) = feed_once(&cache, &kv).await {
+        if let Err(error) = feed_once(&cache, &*kv).await {
             if error == etcd::Error::Stopped {
                 return;
             }
@@ -358,7 +359,7 @@ pub async fn feed(cache: Arc<Cache>, kv: Kv) {
     }
 }
 
-async fn feed_once(cache: &Cache, kv: &Kv) -> Result<(), etcd::Error> {
+async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
     let all = etcd::RangeRequest {
         key: Bytes::from_static(ROOT.as_bytes()),
         range_end: Bytes::from_static(b"/registry0"),
@@ -383,9 +384,9 @@ async fn feed_once(cache: &Cache, kv: &Kv) -> Result<(), etcd::Error> {
         start_revision: revision + 1,
         prev_kv: false,
     };
-    let mut watcher = kv.watch(request).await?;
+    let mut changes = kv.watch(request).await?;
     loop {
-        match watcher.next().await {
+        match changes.next().await {
             Some(response) => cache.feed_response(response?),
             None => return Err(etcd::Error::Stopped),
         }

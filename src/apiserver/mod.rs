@@ -63,7 +63,7 @@ pub use user::User;
 
 use crate::client::Dialer;
 use crate::clock;
-use crate::etcd::Kv;
+use crate::etcd::Storage;
 use crate::pki::TokenKey;
 use crate::rng::Rng;
 use crate::tap::Tap;
@@ -91,7 +91,8 @@ const READY_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Everything that a server needs from outside.
 pub struct Config {
-    pub kv: Kv,
+    /// The store, which is this server's own: nobody else writes to it but other API servers of the cluster.
+    pub kv: Arc<dyn Storage>,
     /// Already at this server's node and component.
     pub tap: Tap,
     pub rng: Rng,
@@ -109,7 +110,7 @@ pub struct Config {
 }
 
 pub(crate) struct State {
-    kv: Kv,
+    kv: Arc<dyn Storage>,
     cache: Arc<Cache>,
     rng: Rng,
     tls: Arc<rustls::ServerConfig>,

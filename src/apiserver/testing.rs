@@ -28,7 +28,7 @@ pub async fn start(dir: &Path) -> Fixture {
     let rng = Rng::seeded(1);
     let tap = Tap::new();
     let server = Server::start(Config {
-        kv: Kv::in_memory(rng.fork("etcd")),
+        kv: Arc::new(Kv::in_memory(rng.fork("etcd"))),
         tap: tap.at("test", "kube-apiserver"),
         rng,
         tls: server_config(&identity, ca.pem()).unwrap(),

@@ -457,6 +457,18 @@ pub struct Up {
     /// Range of NodePorts, e.g. 30000-32767
     #[arg(long, value_parser = range)]
     pub node_ports: Option<(u16, u16)>,
+    /// Servers of an etcd that is already there, e.g. https://127.0.0.1:2379: the cluster runs none of its own; chosen at the first start
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub etcd: Vec<String>,
+    /// The authority of that etcd's certificates (PEM), for https
+    #[arg(long, value_name = "FILE", requires = "etcd")]
+    pub etcd_cafile: Option<std::path::PathBuf>,
+    /// The certificate that it wants to see (PEM)
+    #[arg(long, value_name = "FILE", requires = "etcd_keyfile")]
+    pub etcd_certfile: Option<std::path::PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "etcd_certfile")]
+    pub etcd_keyfile: Option<std::path::PathBuf>,
     /// Run in the background
     #[arg(long)]
     pub detach: bool,

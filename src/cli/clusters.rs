@@ -3,6 +3,7 @@
 use super::args::{self, NodeAct, Output, Seat, Up};
 use crate::clock;
 use crate::cluster::control::{Ask, Control};
+use crate::cluster::external_etcd::ExternalEtcd;
 use crate::cluster::faults::{Act, Broken, Fault};
 use crate::cluster::home::Home;
 use crate::cluster::launch::{self, Launched};
@@ -36,6 +37,27 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
             );
         }
         spec.control_planes = n;
+    }
+    if !up.etcd.is_empty() {
+        let file = |path: &Option<PathBuf>| {
+            let found =
+                path.as_ref().map(|p| std::path::absolute(p).with_context(|| p.display().to_string()));
+            found.transpose()
+        };
+        let etcd = ExternalEtcd {
+            endpoints: up.etcd.clone(),
+            cacert: file(&up.etcd_cafile)?,
+            cert: file(&up.etcd_certfile)?,
+            key: file(&up.etcd_keyfile)?,
+        };
+        if known.is_some_and(|known| known.external_etcd.is_none()) {
+            bail!(
+                "--etcd: cluster {:?} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`",
+                up.name,
+                up.name
+            );
+        }
+        spec.external_etcd = Some(etcd);
     }
     spec.workers = up.workers.unwrap_or(spec.workers);
     spec.node_ports = up.node_ports.unwrap_or(spec.node_ports);
@@ -84,6 +106,10 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
         return Err(Error::Running(up.name.clone()).into());
     }
     let spec = plan(&place, up)?;
+    if let Some(etcd) = &spec.external_etcd {
+        // Whoever mistyped an address learns it now, not from a log.
+        etcd.connect().await.map_err(crate::cluster::Error::from)?;
+    }
     let launched = launch::launch(&place, &spec, attached).await?;
     if up.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("port 6443 is taken; the API is at https://127.0.0.1:{}", launched.api_port);
@@ -168,8 +194,12 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
             .map(|n| json!({"name": n.name, "role": if n.control_plane { "control-plane" } else { "worker" }, "ready": false}))
             .collect();
         let state = if known.is_some() { "stopped" } else { "absent" };
+        let etcd = match known.as_ref().and_then(|spec| spec.external_etcd.as_ref()) {
+            Some(external) => external.status(),
+            None => crate::cluster::etcd_doors::status(&place, &[]),
+        };
         json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes,
-            "etcd": crate::cluster::etcd_doors::status(&place, &[]), "pids": null})
+            "etcd": etcd, "pids": null})
     });
     if output == Some(Output::Json) {
         println!("{}", serde_json::to_string_pretty(&status)?);

@@ -174,7 +174,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
         if let Err(error) = super::etcd_doors::open(&world, &clients, &place.node, &server).await {
             tracing::warn!(error, "the store answers the API server, but no etcd clients on the host");
         }
-        world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), kv)));
+        world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), Arc::new(kv))));
         stop.cancelled().await;
         server.stop().await;
         Ok::<(), String>(())
@@ -190,6 +190,10 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     let kubelet_tls = kubelet_tls.map_err(|e| super::chain(&e))?;
     let (world, stop) = (world.clone(), crew.token());
     crew.spawn_main(async move {
+        if let Some(etcd) = &world.spec.external_etcd {
+            let remote = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
+            world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), remote)));
+        }
         let mut stores = world.stores.subscribe();
         let kv = match stores.wait_for(|s| s.contains_key(&place.node)).await {
             Ok(stores) => stores.get(&place.node).cloned(),
@@ -213,6 +217,9 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let (killed, gone, node) = (server.clone(), world.clone(), place.node.clone());
         let _guard = OnEnd(move || {
             gone.api_servers.send_modify(|servers| drop(servers.remove(&node)));
+            if gone.spec.external_etcd.is_some() {
+                gone.stores.send_modify(|stores| drop(stores.remove(&node)));
+            }
             killed.crew().kill();
         });
         let listener = listen_after(&*place.network, address).await;

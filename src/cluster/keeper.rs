@@ -35,13 +35,17 @@ impl Keeper for Main {
                 json!({"name": n.name, "role": role, "ready": ready})
             })
             .collect();
+        let etcd = match &world.spec.external_etcd {
+            Some(external) => external.status(),
+            None => world.doors.status(&world.place),
+        };
         json!({
             "name": world.spec.name,
             "state": if progress.ready { "running" } else { "starting" },
             "kubeconfig": world.place.kubeconfig(),
             "apiServers": [self.api_url],
             "nodes": nodes,
-            "etcd": world.doors.status(&world.place),
+            "etcd": etcd,
             "pids": self.pids,
             "faults": world.faults.list(),
             "progress": progress,

@@ -23,6 +23,8 @@ pub fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
         .iter()
         .map(|m| format!("{}=https://{}:{PEER_PORT}", m.name, fabric::node_ip(m.index)))
         .collect();
+    let external = world.spec.external_etcd.as_ref();
+    let store = external.map_or("https://127.0.0.1:2379".to_string(), |etcd| etcd.endpoints.join(","));
     let pods = [
         (
             "etcd",
@@ -42,7 +44,7 @@ pub fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
                 format!("--advertise-address={ip}"),
                 format!("--secure-port={API_PORT}"),
                 "--authorization-mode=Node,RBAC".to_string(),
-                "--etcd-servers=https://127.0.0.1:2379".to_string(),
+                format!("--etcd-servers={store}"),
                 format!("--service-cluster-ip-range={SERVICE_CIDR}"),
                 format!("--service-node-port-range={}-{}", world.spec.node_ports.0, world.spec.node_ports.1),
             ],
@@ -64,6 +66,7 @@ pub fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
         ),
     ];
     pods.into_iter()
+        .filter(|(component, ..)| *component != "etcd" || external.is_none())
         .filter_map(|(component, cpu, command)| static_pod(component, node, cpu, &command))
         .collect()
 }

@@ -17,7 +17,8 @@
 //! [`guest`] is the door for what lives beside a cluster but stands above it. Guests can stand on somebody else's cluster too: [`abroad`] gives them
 //! the same ground on a kubeconfig.
 //! ## Left out
-//! External etcd, simulated nodes: they come next. The number of control planes is chosen at the first start and stays.
+//! Simulated nodes: they come next. The number of control planes and whose store it is are chosen at the first start and stay. An external store keeps
+//! its data when the cluster is wiped, and its writes are not on the tap.
 //! ## Read next
 //! [`boot`], the whole start on one page.
 
@@ -27,6 +28,7 @@ pub mod boot;
 mod components;
 pub mod control;
 pub mod etcd_doors;
+pub mod external_etcd;
 pub mod faults;
 pub mod guest;
 pub mod home;

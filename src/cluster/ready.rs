@@ -86,8 +86,9 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
             && running.contains(&Key::of(pod))
     };
     let control_planes = wanted.iter().filter(|n| n.control_plane).count();
-    // Four components on each control plane, a proxy on every node, two name servers, the provisioner.
-    let expected = control_planes * 4 + wanted.len() + 3;
+    // Four components on each control plane (without a store of its own, three), a proxy on every node, two name servers, the provisioner.
+    let each = if world.spec.external_etcd.is_some() { 3 } else { 4 };
+    let expected = control_planes * each + wanted.len() + 3;
     let ready_nodes: Vec<String> =
         nodes.iter().filter(|n| is_ready(n)).filter_map(|n| n.metadata.name.clone()).collect();
     let nodes_ready = ready_nodes.len();
@@ -107,6 +108,6 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
             && nodes_ready >= wanted.len()
             && pods_running > 0
             && pods_running >= listed
-            && listed >= control_planes * 4 + wanted.len(),
+            && listed >= control_planes * each + wanted.len(),
     }
 }

@@ -1,5 +1,6 @@
 //! What a cluster is made of: chosen at its first start, kept in `cluster.json`.
 
+use super::external_etcd::ExternalEtcd;
 use super::{Error, Place};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -17,6 +18,9 @@ pub struct Spec {
     /// The API's port on 127.0.0.1 if the user insisted on one.
     pub api_port: Option<u16>,
     pub node_ports: (u16, u16),
+    /// The store, if it is not the cluster's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_etcd: Option<ExternalEtcd>,
 }
 
 impl Spec {
@@ -28,6 +32,7 @@ impl Spec {
             workers: 2,
             api_port: None,
             node_ports: (30000, 32767),
+            external_etcd: None,
         }
     }
 

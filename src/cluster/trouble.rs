@@ -47,6 +47,11 @@ pub enum Trouble {
     RevisionGone {
         revision: i64,
     },
+    /// The etcd that somebody else runs does not serve.
+    NoEtcd {
+        endpoints: String,
+        why: String,
+    },
     /// A time before anything that is remembered.
     TooLongAgo {
         oldest: String,
@@ -71,6 +76,7 @@ texts! {
         FewerSteps: "{} steps cannot be undone: there are fewer; `undo --list` shows them", "{}단계를 되돌릴 수 없습니다. 단계가 그만큼 없습니다. `undo --list`로 볼 수 있습니다";
         NoSuchRevision: "revision {} is none of this cluster's; `undo --list` shows the steps and their revisions", "{}번은 이 클러스터에 없는 리비전입니다. `undo --list`로 단계와 리비전을 볼 수 있습니다";
         RevisionGone: "revision {} is no longer kept; `undo --list` shows how far back it goes", "{}번 리비전은 더 이상 보관되어 있지 않습니다. 어디까지 되돌릴 수 있는지는 `undo --list`로 볼 수 있습니다";
+        NoEtcd: "the etcd at {} cannot be used: {}; check --etcd, and for https --etcd-cafile, --etcd-certfile and --etcd-keyfile", "{} etcd를 쓸 수 없습니다: {}. --etcd를 확인하고, https라면 --etcd-cafile, --etcd-certfile, --etcd-keyfile도 확인하세요";
         TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
     }
 }
@@ -94,6 +100,7 @@ impl Trouble {
             Trouble::FewerSteps { asked } => say(Word::FewerSteps, &[&asked.to_string()]),
             Trouble::NoSuchRevision { revision } => say(Word::NoSuchRevision, &[&revision.to_string()]),
             Trouble::RevisionGone { revision } => say(Word::RevisionGone, &[&revision.to_string()]),
+            Trouble::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),
             Trouble::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }
     }

@@ -8,7 +8,7 @@ use super::spec::NodeSpec;
 use super::{Error, Place, Spec};
 use crate::apiserver::{self, Cidr};
 use crate::client::{Client, Dialer, Endpoint};
-use crate::etcd::Kv;
+use crate::etcd::Storage;
 use crate::net::{Fabric, fabric};
 use crate::pki::{Ca, Identity, Subject, TokenKey};
 use crate::rng::Rng;
@@ -39,8 +39,8 @@ pub struct World {
     pub domain: String,
     /// Doors of the store's members for clients on the host.
     pub doors: Doors,
-    /// Members of the store that serve, by node.
-    pub stores: watch::Sender<BTreeMap<String, Kv>>,
+    /// The stores that serve, by the node whose API server asks them.
+    pub stores: watch::Sender<BTreeMap<String, Arc<dyn Storage>>>,
     /// API servers that run, by node.
     pub api_servers: watch::Sender<BTreeMap<String, apiserver::Server>>,
     pub faults: Faults,

@@ -231,4 +231,7 @@ pub enum Error {
     /// The watcher fell too far behind and was cut off; resume from the last revision seen.
     #[error("etcdserver: watcher fell too far behind")]
     SlowWatcher,
+    /// Another program keeps the store, and it cannot be asked, or says what is none of these.
+    #[error("etcdserver: unavailable: {cause}")]
+    Unavailable { cause: String },
 }

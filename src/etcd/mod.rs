@@ -29,6 +29,9 @@
 //! write may still be found later, as with etcd. After `NoSpace` or `Disk` from a failed log the member takes no more writes
 //! until it is started again; reads go on.
 //!
+//! [`Storage`] is what an API server asks of its store. Usually that is the [`Kv`] of a member in this program; with `up --etcd` it is any etcd v3
+//! elsewhere ([`grpc::Remote`]), as a kube-apiserver has it with `--etcd-servers`.
+//!
 //! Keys and values are bytes. This room knows nothing of what is in them.
 //! ## Left out
 //! The B+tree file as the place where the state lives: it is in memory, as is etcd's index; a cluster to learn with has a few MiB, and a compaction
@@ -53,6 +56,7 @@ mod server;
 #[cfg(test)]
 mod server_tests;
 mod snapshot;
+mod storage;
 pub mod txn;
 mod waiting;
 mod watch;
@@ -60,4 +64,5 @@ mod watch;
 pub use kv::{Kv, REQUEST_MAX, Status, UNBOUNDED_MAX};
 pub use lease::LeaseTtl;
 pub use server::{Config, Server, StartError, member_id};
+pub use storage::{Changes, Storage};
 pub use watch::Watcher;

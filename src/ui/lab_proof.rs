@@ -20,6 +20,8 @@ use tokio::time::Instant;
 const LINES_MAX: Duration = Duration::from_secs(120);
 /// How long a lab just started is watched before its being red is believed.
 const SETTLE: Duration = Duration::from_secs(3);
+/// How long what a solution set going may take on a machine with much to do.
+const DONE_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -182,6 +184,9 @@ async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String
     let filled: Result<Vec<String>, String> =
         kind.lines(lab, &variant).iter().map(|line| draw::fill(line, &variant)).collect();
     let said = arena.lines(&filled?, LINES_MAX).await?;
+    if !matches!(kind, Kind::Wrong(_)) {
+        done(arena).await?;
+    }
     let found = grade(lab, arena).await?;
     if let Kind::Wrong(at) = kind {
         let wrong = &lab.wrong[at];
@@ -198,6 +203,18 @@ async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String
         full(&grade(lab, arena).await?).map_err(|why| format!("graded once more: {why}"))?;
     }
     Ok(String::new())
+}
+
+/// Waits until nothing that can be seen is red, as a learner does before asking for a grade. What stays red is the grade's to tell.
+async fn done(arena: &Arena) -> Result<(), String> {
+    let deadline = Instant::now() + DONE_MAX;
+    loop {
+        // It waits by itself for a while.
+        let view: LabView = asked(arena, Ask::Check { id: None, seed: None }).await?;
+        if view.tasks.iter().all(|t| t.green != Some(false)) || Instant::now() > deadline {
+            return Ok(());
+        }
+    }
 }
 
 /// A lab that nobody has touched is red, and stays so; all its hints can be had.

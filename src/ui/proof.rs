@@ -27,8 +27,10 @@ const LINES_MAX: Duration = Duration::from_secs(90);
 const START_MAX: Duration = Duration::from_secs(60);
 /// A command of the prose may go on for ever (`-w`): it counts as running after this time.
 const PROSE_MAX: Duration = Duration::from_secs(10);
-/// How long the last facts of a proof may take to arrive.
-const PROOF_MAX: Duration = Duration::from_secs(5);
+/// How long the last facts of a proof may take to arrive on a machine with much to do.
+const PROOF_MAX: Duration = Duration::from_secs(20);
+/// A fact that changes nothing on the screen tells nobody that it came: it is looked for this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is tried on a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -438,7 +440,7 @@ impl Arena {
                 return Ok(proof);
             }
             // Beats that can be told now change the view; what never can is waited for in vain, and then reported.
-            if timeout_at(deadline, control.next()).await.is_err() {
+            if timeout(LOOK_AGAIN, control.next()).await.is_err() && Instant::now() > deadline {
                 return self.proof().await;
             }
         }

@@ -155,9 +155,12 @@ impl From<Error> for Status {
             Error::NoSpace => Code::ResourceExhausted,
             Error::Corrupt => Code::DataLoss,
             Error::Disk { .. } => Code::Internal,
-            Error::NoLeader | Error::Timeout | Error::LeaderChanged | Error::Stopped | Error::SlowWatcher => {
-                Code::Unavailable
-            }
+            Error::NoLeader
+            | Error::Timeout
+            | Error::LeaderChanged
+            | Error::Stopped
+            | Error::SlowWatcher
+            | Error::Unavailable { .. } => Code::Unavailable,
         };
         Status::new(code, error.to_string())
     }

@@ -2,7 +2,8 @@
 
 use super::super::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, Event, EventType, KeyValue, PutRequest,
-    RangeRequest, RangeResponse, RequestOp, ResponseOp, SortOrder, SortTarget, TxnRequest, TxnResponse,
+    RangeRequest, RangeResponse, RequestOp, ResponseOp, Revision, SortOrder, SortTarget, TxnRequest,
+    TxnResponse,
 };
 use super::super::pb;
 use super::super::txn;
@@ -160,4 +161,137 @@ fn response(op: ResponseOp) -> pb::Response {
         }
         ResponseOp::Txn(t) => pb::Response::ResponseTxn(txn_response(inner(0), t)),
     }
+}
+
+// -- the other way, for whoever asks an etcd
+
+/// The error whose words these are. Of some the words do not tell all: the rest is what the client knows.
+pub fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Error {
+    let known = [
+        Error::Compacted { compact_revision: compacted },
+        Error::FutureRevision { current: revision },
+        Error::RequestTooLarge,
+        Error::EmptyKey,
+        Error::KeyNotFound,
+        Error::DuplicateKey,
+        Error::TooManyOps,
+        Error::LeaseNotFound,
+        Error::LeaseExist,
+        Error::LeaseTtlTooLarge,
+        Error::NoSpace,
+        Error::Corrupt,
+        Error::NoLeader,
+        Error::Timeout,
+        Error::LeaderChanged,
+    ];
+    let said = status.message();
+    let named = known.into_iter().find(|e| e.to_string() == said);
+    named.unwrap_or_else(|| Error::Unavailable { cause: said.to_string() })
+}
+
+pub fn to_range(r: RangeRequest) -> pb::RangeRequest {
+    pb::RangeRequest {
+        key: r.key,
+        range_end: r.range_end,
+        limit: r.limit,
+        revision: r.revision,
+        serializable: r.serializable,
+        keys_only: r.keys_only,
+        count_only: r.count_only,
+        sort_order: match r.sort_order {
+            SortOrder::None => 0,
+            SortOrder::Ascend => 1,
+            SortOrder::Descend => 2,
+        },
+        sort_target: match r.sort_target {
+            SortTarget::Key => 0,
+            SortTarget::Version => 1,
+            SortTarget::CreateRevision => 2,
+            SortTarget::ModRevision => 3,
+            SortTarget::Value => 4,
+        },
+        min_mod_revision: r.min_mod_revision,
+        max_mod_revision: r.max_mod_revision,
+        min_create_revision: r.min_create_revision,
+        max_create_revision: r.max_create_revision,
+    }
+}
+
+pub fn to_txn(r: TxnRequest) -> pb::TxnRequest {
+    let ops = |ops: Vec<RequestOp>| {
+        ops.into_iter().map(|op| pb::RequestOp { request: Some(to_operation(op)) }).collect()
+    };
+    pb::TxnRequest {
+        compare: r.compare.into_iter().map(to_compare).collect(),
+        success: ops(r.success),
+        failure: ops(r.failure),
+    }
+}
+
+fn to_operation(op: RequestOp) -> pb::Request {
+    match op {
+        RequestOp::Range(r) => pb::Request::RequestRange(to_range(r)),
+        RequestOp::Put(r) => {
+            let PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease } = r;
+            let put = pb::PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease };
+            pb::Request::RequestPut(put)
+        }
+        RequestOp::DeleteRange(DeleteRangeRequest { key, range_end, prev_kv }) => {
+            pb::Request::RequestDeleteRange(pb::DeleteRangeRequest { key, range_end, prev_kv })
+        }
+        RequestOp::Txn(r) => pb::Request::RequestTxn(to_txn(r)),
+    }
+}
+
+fn to_compare(c: Compare) -> pb::Compare {
+    use pb::TargetUnion as U;
+    let result = match c.result {
+        CompareResult::Equal => 0,
+        CompareResult::Greater => 1,
+        CompareResult::Less => 2,
+        CompareResult::NotEqual => 3,
+    };
+    let (target, union) = match c.target {
+        CompareTarget::Version(n) => (0, U::Version(n)),
+        CompareTarget::CreateRevision(n) => (1, U::CreateRevision(n)),
+        CompareTarget::ModRevision(n) => (2, U::ModRevision(n)),
+        CompareTarget::Value(value) => (3, U::Value(value)),
+        CompareTarget::Lease(n) => (4, U::Lease(n)),
+    };
+    pb::Compare { key: c.key, range_end: c.range_end, result, target, target_union: Some(union) }
+}
+
+fn kv_of(kv: pb::KeyValue) -> KeyValue {
+    let pb::KeyValue { key, create_revision, mod_revision, version, value, lease } = kv;
+    KeyValue { key, create_revision, mod_revision, version, value, lease }
+}
+
+/// `None` if there is no key in it.
+pub fn event_of(event: pb::Event) -> Option<Event> {
+    let kind = if event.kind == 1 { EventType::Delete } else { EventType::Put };
+    Some(Event { kind, kv: kv_of(event.kv?), prev_kv: event.prev_kv.map(kv_of) })
+}
+
+pub fn range_of(r: pb::RangeResponse, revision: Revision) -> RangeResponse {
+    RangeResponse { revision, kvs: r.kvs.into_iter().map(kv_of).collect(), more: r.more, count: r.count }
+}
+
+/// Errors: an answer without content.
+pub fn txn_of(r: pb::TxnResponse, revision: Revision) -> Result<TxnResponse, Error> {
+    let responses = r.responses.into_iter().map(|op| response_of(op, revision)).collect::<Result<_, _>>()?;
+    Ok(TxnResponse { revision, succeeded: r.succeeded, responses })
+}
+
+fn response_of(op: pb::ResponseOp, revision: Revision) -> Result<ResponseOp, Error> {
+    Ok(match op.response {
+        Some(pb::Response::ResponseRange(r)) => ResponseOp::Range(range_of(r, revision)),
+        Some(pb::Response::ResponsePut(r)) => ResponseOp::Put { revision, prev_kv: r.prev_kv.map(kv_of) },
+        Some(pb::Response::ResponseDeleteRange(r)) => ResponseOp::DeleteRange {
+            revision,
+            deleted: r.deleted,
+            prev_kvs: r.prev_kvs.into_iter().map(kv_of).collect(),
+        },
+        Some(pb::Response::ResponseTxn(r)) => ResponseOp::Txn(txn_of(r, revision)?),
+        None => return Err(Error::Unavailable { cause: "an answer without content".into() }),
+    })
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Face`] answers calls with the same [`Kv`](super::Kv) that the API server writes through, so a put by `etcdctl` is a revision like any other.
 //! [`serve`] takes connections with certificates of etcd's own authority; [`call`] finds the method; a file each has the services. [`client`] is the
-//! other side, for whoever speaks to some etcd, this one or a real one.
+//! other side, for whoever speaks to some etcd, this one or a real one; [`Remote`] is a whole store behind it.
 
 mod call;
 pub mod client;
@@ -13,9 +13,11 @@ mod lease;
 mod lock;
 mod maintenance;
 mod queue;
+mod remote;
 mod serve;
 mod watch;
 
+pub use remote::Remote;
 pub use serve::serve;
 
 use super::kv::Kv;

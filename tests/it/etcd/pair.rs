@@ -9,6 +9,7 @@ use ropewalk::tap::Tap;
 use ropewalk::task::Crew;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
@@ -64,9 +65,13 @@ impl Ours {
     }
 }
 
+/// A real etcd.
 pub struct Real {
     pub client: Channel,
     pub port: u16,
+    peer: u16,
+    dir: PathBuf,
+    tls: Option<Arc<rustls::ClientConfig>>,
     _process: Process,
 }
 
@@ -83,37 +88,71 @@ impl Drop for Process {
 impl Real {
     /// `None`, with a word, on a machine without etcd.
     pub async fn start(dir: &Path) -> Option<Real> {
+        Real::begin(dir, free(), free(), None).await
+    }
+
+    /// One that wants to see certificates: `ca.crt`, `client.crt` and `client.key` in `dir` are what a client needs.
+    pub async fn secure(dir: &Path) -> Option<Real> {
+        let ca = Ca::load_or_create(dir, "etcd-ca").unwrap();
+        let member = ca.issue(&Subject::server("one", &["127.0.0.1", "localhost"])).unwrap();
+        let client = ca.issue(&Subject::client("client", "")).unwrap();
+        for (name, identity) in [("member", &member), ("client", &client)] {
+            std::fs::write(dir.join(format!("{name}.crt")), &identity.cert_pem).unwrap();
+            std::fs::write(dir.join(format!("{name}.key")), &identity.key_pem).unwrap();
+        }
+        let tls = client_config(Some(&client), ca.pem(), &["h2"]).unwrap();
+        Real::begin(dir, free(), free(), Some(tls)).await
+    }
+
+    /// Killed, and begun again on the same data and port.
+    pub async fn again(self) -> Real {
+        let Real { client, port, peer, dir, tls, _process } = self;
+        drop((client, _process));
+        Real::begin(&dir, port, peer, tls).await.unwrap()
+    }
+
+    async fn begin(dir: &Path, port: u16, peer: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Real> {
         let Some(program) = on_path("etcd") else {
             skip("there is no etcd on PATH to compare with");
             return None;
         };
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (port, peer) = (free(), free());
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let child = Command::new(program)
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let peers = format!("http://127.0.0.1:{peer}");
+        let mut command = Command::new(program);
+        command
             .args(["--name", "one", "--log-level", "error", "--unsafe-no-fsync", "--data-dir"])
             .arg(dir.join("real"))
-            .args(["--listen-client-urls", &url(port), "--advertise-client-urls", &url(port)])
-            .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
-            .args(["--initial-cluster", &format!("one={}", url(peer))])
+            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &format!("one={peers}")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let process = Process(child.unwrap());
-        let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
+            .stderr(Stdio::null());
+        if tls.is_some() {
+            let file = |name: &str| dir.join(name);
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(file("ca.crt"));
+            command.arg("--cert-file").arg(file("member.crt")).arg("--key-file").arg(file("member.key"));
+        }
+        let process = Process(command.spawn().unwrap());
+        let endpoint = Endpoint { tls: tls.is_some(), host: "127.0.0.1".into(), port };
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             // It listens before it has a leader; a linearizable read waits for that.
-            if let Ok(client) = Channel::connect(&endpoint, None).await {
+            if let Ok(client) = Channel::connect(&endpoint, tls.clone()).await {
                 let read = pb::RangeRequest { key: "ready".into(), ..Default::default() };
                 let answer = client.unary::<_, pb::RangeResponse>("/etcdserverpb.KV/Range", read).await;
                 if answer.is_ok() {
-                    return Some(Real { client, port, _process: process });
+                    let dir = dir.to_path_buf();
+                    return Some(Real { client, port, peer, dir, tls, _process: process });
                 }
             }
             assert!(Instant::now() < deadline, "etcd does not answer on port {port}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+fn free() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

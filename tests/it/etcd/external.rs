@@ -1,0 +1,95 @@
+//! A control plane on a store that is not its own: the real etcd, over mutual TLS.
+
+use super::super::support::{Home, any_kubectl, capable, eventually, turn};
+use super::pair::Real;
+use ropewalk::etcd::pb;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_control_plane_on_a_real_etcd() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(etcd) = runtime.block_on(Real::secure(dir.path())) else { return };
+    let url = format!("https://127.0.0.1:{}", etcd.port);
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.crt"), file("client.crt"), file("client.key"));
+
+    // Without a certificate it is told at once, not in a log.
+    let refused = home.ropewalk(&["up", "--name", "t", "--detach", "--etcd", &url]);
+    assert!(refused.code != 0 && refused.err.contains("--cacert"), "{refused:?}");
+
+    let given = [
+        "--workers",
+        "1",
+        "--etcd",
+        &url,
+        "--etcd-cafile",
+        &ca,
+        "--etcd-certfile",
+        &cert,
+        "--etcd-keyfile",
+        &key,
+    ];
+    let cluster = home.up(&given);
+    let any = any_kubectl();
+    let k = |line: &str| cluster.kubectl(&any, &line.split(' ').collect::<Vec<_>>());
+    let system = k("get pods -n kube-system --no-headers").ok();
+    assert!(system.contains("kube-apiserver-") && !system.contains("etcd-"), "{system}");
+    assert_eq!(cluster.status()["etcd"]["endpoints"][0], url);
+
+    // What the cluster does is in that store, and nowhere else.
+    k("create deployment web --image=nginx --replicas=2").ok();
+    k("rollout status deployment/web --timeout=60s").ok();
+    let keys = |etcd: &Real, prefix: &str| {
+        let (key, mut range_end) = (bytes::Bytes::from(prefix.to_string()), prefix.as_bytes().to_vec());
+        *range_end.last_mut().expect("a prefix") += 1;
+        let read = pb::RangeRequest { key, range_end: range_end.into(), ..Default::default() };
+        let answer = etcd.client.unary::<_, pb::RangeResponse>("/etcdserverpb.KV/Range", read);
+        runtime.block_on(answer).expect("an answer")
+    };
+    assert_eq!(keys(&etcd, "/registry/deployments/default/web").kvs.len(), 1);
+    assert_eq!(keys(&etcd, "/registry/pods/default/").kvs.len(), 2);
+    let told = home.ropewalk(&[
+        "etcdctl",
+        "--name",
+        "t",
+        "get",
+        "--prefix",
+        "--keys-only",
+        "/registry/pods/default/",
+    ]);
+    assert_eq!(told.ok().matches("/registry/pods/default/web-").count(), 2);
+
+    // A step is undone there, too.
+    k("scale deployment web --replicas=3").ok();
+    eventually(PATIENCE, || k("get deployment web --no-headers").ok(), |t| t.contains("3/3"));
+    home.ropewalk(&["undo", "--name", "t"]).ok();
+    eventually(PATIENCE, || k("get deployment web --no-headers").ok(), |t| t.contains("2/2"));
+
+    // Somebody compacts the history: the cluster reads on from what there is.
+    let revision = keys(&etcd, "/registry/").header.map_or(0, |h| h.revision);
+    let compact = pb::CompactionRequest { revision, physical: true };
+    let done = etcd.client.unary::<_, pb::CompactionResponse>("/etcdserverpb.KV/Compact", compact);
+    runtime.block_on(done).expect("a compaction");
+    k("scale deployment web --replicas=3").ok();
+    eventually(PATIENCE, || k("get deployment web --no-headers").ok(), |t| t.contains("3/3"));
+
+    // The store dies and comes back; what was acknowledged is there, and the cluster goes on by itself.
+    let etcd = runtime.block_on(etcd.again());
+    k("get deployment web").ok();
+    k("create configmap after --from-literal=a=b").ok();
+    k("scale deployment web --replicas=1").ok();
+    eventually(PATIENCE, || k("get pods -l app=web --no-headers").ok(), |t| t.lines().count() == 1);
+
+    // The next start finds everything again without being told where.
+    drop(cluster);
+    let cluster = home.up(&[]);
+    assert!(cluster.kubectl(&any, &["get", "configmap", "after"]).ok().contains("after"));
+    drop((cluster, etcd));
+}
