@@ -23,8 +23,10 @@ pub mod node;
 mod pods;
 pub mod replicaset;
 mod resources;
+mod revisions;
 pub mod serviceaccount;
 pub mod volume;
+mod workload;
 
 use crate::client::{Client, Informer, LeaderElection};
 use crate::pki::TokenKey;
@@ -160,7 +162,7 @@ pub fn start(crew: &Crew, config: Config) {
         config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-controller-manager"));
         let shared = Shared::new(&own, &config);
         shared.synced().await;
-        replicaset::start(&shared);
+        workload::start::<replicaset::ReplicaSets>(&shared);
         deployment::start(&shared);
         daemonset::start(&shared);
         endpoints::start(&shared);

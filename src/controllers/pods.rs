@@ -238,6 +238,11 @@ impl Hands<'_> {
     }
 }
 
+/// Those of the pods that have one of these names.
+pub fn named(pods: &[Arc<Pod>], names: &[String]) -> Vec<Arc<Pod>> {
+    pods.iter().filter(|p| p.metadata.name.as_ref().is_some_and(|n| names.contains(n))).cloned().collect()
+}
+
 /// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its decimal digits mapped to letters that spell no words.
 /// (Upstream hashes Go's own dump of the struct; only the shape is the same.)
 pub fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
