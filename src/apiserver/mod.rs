@@ -50,6 +50,7 @@ mod subresources;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod user;
 mod watch;
 mod write;

@@ -13,11 +13,13 @@
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`].
 
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 mod expectations;
 pub mod garbage;
+pub mod job;
 pub mod namespace;
 pub mod node;
 mod pods;
@@ -25,6 +27,7 @@ pub mod replicaset;
 mod resources;
 mod revisions;
 pub mod serviceaccount;
+pub mod statefulset;
 pub mod volume;
 mod workload;
 
@@ -33,7 +36,8 @@ use crate::pki::TokenKey;
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -75,6 +79,9 @@ pub(crate) struct Shared {
     pub replica_sets: Informer<ReplicaSet>,
     pub deployments: Informer<Deployment>,
     pub daemon_sets: Informer<DaemonSet>,
+    pub jobs: Informer<Job>,
+    pub cron_jobs: Informer<CronJob>,
+    pub stateful_sets: Informer<StatefulSet>,
     pub revisions: Informer<ControllerRevision>,
     pub services: Informer<Service>,
     pub slices: Informer<EndpointSlice>,
@@ -101,6 +108,9 @@ impl Shared {
             replica_sets: Informer::all(crew, client),
             deployments: Informer::all(crew, client),
             daemon_sets: Informer::all(crew, client),
+            jobs: Informer::all(crew, client),
+            cron_jobs: Informer::all(crew, client),
+            stateful_sets: Informer::all(crew, client),
             revisions: Informer::all(crew, client),
             services: Informer::all(crew, client),
             slices: Informer::all(crew, client),
@@ -127,6 +137,9 @@ impl Shared {
             self.replica_sets.synced(),
             self.deployments.synced(),
             self.daemon_sets.synced(),
+            self.jobs.synced(),
+            self.cron_jobs.synced(),
+            self.stateful_sets.synced(),
             self.revisions.synced(),
             self.services.synced(),
             self.slices.synced(),
@@ -165,6 +178,9 @@ pub fn start(crew: &Crew, config: Config) {
         workload::start::<replicaset::ReplicaSets>(&shared);
         deployment::start(&shared);
         daemonset::start(&shared);
+        workload::start::<job::Jobs>(&shared);
+        cronjob::start(&shared);
+        workload::start::<statefulset::StatefulSets>(&shared);
         endpoints::start(&shared);
         namespace::start(&shared);
         garbage::start(&shared);

@@ -11,7 +11,6 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,51 +31,10 @@ pub fn decide(wanted: usize, active: &[Arc<Pod>]) -> Plan {
     if have <= wanted {
         return Plan { create: (wanted - have).min(BURST), delete: vec![] };
     }
-    let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
-    for pod in active {
-        *on_node.entry(node_of(pod)).or_default() += 1;
-    }
-    let mut ranked: Vec<&Arc<Pod>> = active.iter().collect();
-    ranked.sort_by_cached_key(|pod| {
-        let ready = pods::ready_since(pod);
-        let cost = pod
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
-        let restarts: i32 = pod
-            .status
-            .iter()
-            .flat_map(|s| s.container_statuses.iter().flatten())
-            .map(|c| c.restart_count)
-            .max()
-            .unwrap_or(0);
-        let phase = match pods::phase(pod) {
-            "Pending" => 0,
-            "Unknown" => 1,
-            _ => 2,
-        };
-        let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        // Smaller goes first; times are negated because the youngest goes before the oldest.
-        (
-            !node_of(pod).is_empty(),
-            phase,
-            ready.is_some(),
-            cost.and_then(|c| c.parse::<i64>().ok()).unwrap_or(0),
-            std::cmp::Reverse(on_node.get(node_of(pod)).copied().unwrap_or(0)),
-            std::cmp::Reverse(ready),
-            std::cmp::Reverse(restarts),
-            std::cmp::Reverse(created),
-            pod.metadata.name.clone(),
-        )
-    });
     let surplus = (have - wanted).min(BURST);
+    let ranked = pods::least_useful_first(active);
     let delete = ranked.iter().take(surplus).map(|p| p.metadata.name.clone().unwrap_or_default()).collect();
     Plan { create: 0, delete }
-}
-
-fn node_of(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
 }
 
 /// Pure: the status that the pods give.

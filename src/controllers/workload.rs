@@ -2,7 +2,7 @@
 //! a [`Look`] is one key taken out of it, with everything at hand to act on. [`PodOwner`] is what differs from kind to kind.
 
 use super::expectations::Expectations;
-use super::pods::{self, Hands, owner_key};
+use super::pods::{self, Hands, Words, owner_key};
 use super::{Error, Shared, record, reference};
 use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use crate::clock;
@@ -30,6 +30,7 @@ pub(crate) trait PodOwner: 'static {
     /// Who writes its events and records, e.g. `replicaset-controller`.
     const COMPONENT: &'static str;
     const WORKERS: usize;
+    const WORDS: Words = pods::WORDS;
 
     fn informer(shared: &Shared) -> &Informer<Self::Kind>;
     fn selector(object: &Self::Kind) -> Option<&LabelSelector>;
@@ -120,6 +121,7 @@ impl Worker {
                 owner: key,
                 about: reference(&*object),
                 cause,
+                words: C::WORDS,
             },
             object,
         };

@@ -28,6 +28,7 @@ mod pods;
 mod probe;
 mod prober;
 mod server;
+mod stats;
 pub mod status;
 mod volumes;
 
@@ -94,6 +95,8 @@ pub struct Config {
     pub static_pods: Vec<Pod>,
     /// TLS of the kubelet's server; `None`: no server (simulated nodes).
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Is the process of the whole cluster counted as this node's use? So of one node only.
+    pub hosts_cluster: bool,
     /// e.g. `v1.35.0+ropewalk0.1.0`.
     pub version: String,
     pub tap: Tap,
@@ -112,5 +115,8 @@ pub fn start(crew: &Crew, config: Config) {
     let config = Arc::new(config);
     node::start(crew, &config);
     let kubelet = pods::start(crew, &config);
-    server::start(crew, &config, kubelet);
+    if config.tls.is_some() {
+        let meter = stats::Meter::start(crew, &config);
+        server::start(crew, &config, kubelet, meter);
+    }
 }

@@ -4,6 +4,7 @@ use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
 use crate::api::defaults::{cluster, pods, services, storage, workloads};
 use crate::api::events;
 use crate::api::table as print;
+use crate::api::usage::{NodeMetrics, PodMetrics};
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
 use crate::api::validate::{
     core as check, pods as check_pods, rbac as check_rbac, services as check_services,
@@ -93,6 +94,7 @@ pub(super) fn table() -> Vec<Kind> {
             defaults: workloads::job,
             prepare: workloads::prepare_job,
             validate: check_workloads::job,
+            validate_update: check_workloads::job_update,
             immutable: &["spec.selector", "spec.completionMode"],
             fields: &[("status.successful", "status.succeeded")],
             printer: Some(&print::workloads::JOBS),
@@ -147,7 +149,18 @@ pub(super) fn table() -> Vec<Kind> {
             ..of::<discovery::v1::EndpointSlice>()
         },
     ]);
+    all.extend(usage());
     all
+}
+
+/// What is asked of the kubelets. In the resource names there is no singular, so that `pod` always is the stored one.
+fn usage() -> [Kind; 2] {
+    let asked =
+        |kind: Kind| Kind { computed: true, verbs: &["get", "list"], singular: String::new(), ..kind };
+    [
+        Kind { printer: Some(&print::core::NODE_METRICS), ..asked(of::<NodeMetrics>()) },
+        Kind { printer: Some(&print::core::POD_METRICS), ..asked(of::<PodMetrics>()) },
+    ]
 }
 
 fn core_v1() -> Vec<Kind> {

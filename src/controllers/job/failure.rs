@@ -51,7 +51,7 @@ fn matches(rule: &PodFailurePolicyRule, number: usize, pod: &Pod) -> Option<Stri
         }
     }
     for pattern in rule.on_pod_conditions.iter().flatten() {
-        let wanted = pattern.status.as_str();
+        let wanted = pattern.status.as_deref().unwrap_or("True");
         let conditions = status.conditions.iter().flatten();
         if let Some(found) = conditions.into_iter().find(|c| c.type_ == pattern.type_ && c.status == wanted) {
             return Some(format!(
