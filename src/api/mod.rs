@@ -17,6 +17,7 @@
 //! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
 
 pub mod apply;
+pub mod autoscaling;
 pub mod cron;
 pub mod defaults;
 pub mod discovery;

@@ -11,7 +11,7 @@
 //!
 //! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`]) is one more fact for [`decide`]
 //! and [`status`]. Probes and lifecycle hooks do the same things ([`action`]). A container is ended in the background, hook first,
-//! so that a long grace period holds up nobody else.
+//! so that a long grace period holds up nobody else. What containers use is told on `/stats/summary` and `/metrics/resource` ([`stats`]).
 //! ## Left out
 //! Ephemeral containers, eviction under pressure, in-place resize: they come with later lessons. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next

@@ -4,7 +4,7 @@ use super::{not_negative, one_of, pods, selector};
 use crate::api::cron::{self, Schedule};
 use crate::api::errors::Errors;
 use crate::api::labels::Selector;
-use crate::api::value::{self, at, empty, flag, int, text};
+use crate::api::value::{self, at, empty, flag, int, list, text};
 use serde_json::{Value, json};
 
 const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
@@ -121,7 +121,19 @@ pub fn daemon_set(object: &Value, errors: &mut Errors) {
 }
 
 pub fn stateful_set(object: &Value, errors: &mut Errors) {
-    workload(object, "statefulset", errors);
+    // A container may mount what a claim template will give its pod.
+    let mut whole = object.clone();
+    let claims = list(object, "spec.volumeClaimTemplates").iter().map(|c| text(c, "metadata.name"));
+    let mut volumes = list(object, "spec.template.spec.volumes").to_vec();
+    for name in claims {
+        if !volumes.iter().any(|v| text(v, "name") == name) {
+            volumes.push(json!({"name": name, "emptyDir": {}}));
+        }
+    }
+    if !volumes.is_empty() {
+        value::put(&mut whole, "spec.template.spec.volumes", volumes);
+    }
+    workload(&whole, "statefulset", errors);
     one_of(
         object,
         "spec.podManagementPolicy",

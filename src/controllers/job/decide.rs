@@ -33,7 +33,8 @@ pub struct Plan {
     pub delete: Vec<String>,
     pub create: Vec<New>,
     pub status: JobStatus,
-    /// Names of pods that nothing keeps any more, once the status is written.
+    /// Names of pods that nothing keeps any more, once the status is written. One that is also to be deleted is let go before: it was too many, and
+    /// does not count as failed.
     pub release: Vec<String>,
     /// Events: (is it a warning, reason, message).
     pub told: Vec<(bool, String, String)>,
@@ -391,6 +392,7 @@ impl<'a> Case<'a> {
         let ranked = pods::least_useful_first(&self.active);
         if self.suspended() {
             self.plan.delete = ranked.iter().map(name).collect();
+            self.plan.release.extend(self.plan.delete.iter().cloned());
             return;
         }
         let (succeeded, active) = (self.succeeded(), self.active.len() as i32);
@@ -417,6 +419,7 @@ impl<'a> Case<'a> {
             }
         }
         self.plan.delete.truncate(BURST);
+        self.plan.release.extend(self.plan.delete.iter().cloned());
         if !self.plan.delete.is_empty() {
             return;
         }

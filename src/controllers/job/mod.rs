@@ -72,6 +72,10 @@ impl PodOwner for Jobs {
                 json!({"create": plan.create.len(), "delete": plan.delete, "indexes": indexes}),
             );
         }
+        let client = &look.shared.config.client;
+        let (early, late): (Vec<_>, Vec<_>) =
+            pods::named(&mine, &plan.release).into_iter().partition(|p| is_among(p, &plan.delete));
+        release(client, look.key, &early).await?;
         let mut result = look.hands.delete_all(&pods::named(&mine, &plan.delete)).await;
         if result.is_ok() {
             let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
@@ -80,8 +84,7 @@ impl PodOwner for Jobs {
         // If pods could not be made or deleted, the next look counts again.
         if result.is_ok() {
             write(look, &plan).await?;
-            let freed = pods::named(&mine, &plan.release);
-            release(&look.shared.config.client, look.key, &freed).await?;
+            release(client, look.key, &late).await?;
         }
         result?;
         Ok(plan.again.map_or(Outcome::Done, Outcome::After))
@@ -96,6 +99,10 @@ impl PodOwner for Jobs {
     async fn gone(shared: &Shared, key: &Key) -> Result<(), Error> {
         release(&shared.config.client, key, &strays(shared, key, &None)).await
     }
+}
+
+fn is_among(pod: &Pod, names: &[String]) -> bool {
+    pod.metadata.name.as_ref().is_some_and(|name| names.contains(name))
 }
 
 /// Pods that wait for a job that is no more: of an earlier job of this name, or orphaned.

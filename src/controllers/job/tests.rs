@@ -5,6 +5,7 @@ use super::{INDEX, INDEX_FAILURES, TRACKING};
 use crate::clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -45,7 +46,17 @@ impl World {
             if quiet && self.job.status.as_ref() == Some(&plan.status) {
                 return plan;
             }
-            self.pods.retain(|p| !plan.delete.contains(p.metadata.name.as_ref().unwrap()));
+            // A pod that is held stays, as one that is going.
+            for pod in &mut self.pods {
+                let name = pod.metadata.name.as_ref().unwrap();
+                let early = plan.release.contains(name);
+                if plan.delete.contains(name) {
+                    pod.metadata.deletion_timestamp = Some(Time(self.now));
+                    pod.metadata.finalizers = pod.metadata.finalizers.take().filter(|_| !early);
+                }
+            }
+            let gone = |p: &Pod| p.metadata.deletion_timestamp.is_some() && p.metadata.finalizers.is_none();
+            self.pods.retain(|p| !gone(p));
             plan.create.iter().for_each(|new| self.make(new));
             self.told.extend(plan.told.iter().map(|(_, reason, _)| reason.clone()));
             self.job.status = Some(plan.status);
@@ -54,6 +65,7 @@ impl World {
                     pod.metadata.finalizers = None;
                 }
             }
+            self.pods.retain(|p| !gone(p));
         }
         panic!("it never comes to rest: {:?}", self.look());
     }
@@ -197,6 +209,7 @@ fn a_suspended_job_has_no_pods_and_starts_anew() {
     w.job.spec.as_mut().unwrap().suspend = Some(true);
     w.settle();
     assert_eq!((w.pods.len(), w.told.join(" ").as_str()), (0, "Suspended Resumed Suspended"));
+    assert_eq!(w.counts(), "0/0/0", "who was sent away has not failed");
 }
 
 #[test]

@@ -46,7 +46,10 @@ impl PodOwner for StatefulSets {
         let set = &look.object;
         let spec = set.spec.clone().unwrap_or_default();
         let status = set.status.clone().unwrap_or_default();
-        let mine = look.hands.claim(&spec.selector, &look.owner(), look.alive()).await?;
+        let mut mine = look.hands.claim(&spec.selector, &look.owner(), look.alive()).await?;
+        mine.retain(|p| {
+            identity::ordinal(&look.key.name, p.metadata.name.as_deref().unwrap_or_default()).is_some()
+        });
         if !look.alive() {
             return Ok(Outcome::Done); // the garbage collector does the rest
         }
