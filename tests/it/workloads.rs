@@ -291,8 +291,13 @@ fn autoscaler(w: &World) {
         assert!(told.contains("resource cpu on pods  (as a percentage of request):"), "{told}");
         assert!(told.contains("ValidMetricFound"), "{told}");
     }
-    let old =
-        w.k(&["get", "hpa.v1.autoscaling", "busy", "-o", "jsonpath={.spec.targetCPUUtilizationPercentage}"]);
+    let old = w.k(&[
+        "get",
+        "horizontalpodautoscalers.v1.autoscaling",
+        "busy",
+        "-o",
+        "jsonpath={.spec.targetCPUUtilizationPercentage}",
+    ]);
     assert_eq!(old, "50");
     // Without load it comes down as soon as the behavior lets it.
     let behavior = r#"{"spec":{"behavior":{"scaleDown":{"stabilizationWindowSeconds":0}},"metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"AverageValue","averageValue":"10"}}}]}}"#;

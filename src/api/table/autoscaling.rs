@@ -41,8 +41,8 @@ fn targets(o: &Value) -> String {
         wanted.iter().enumerate().map(|(i, m)| one(m, current.get(i).unwrap_or(&Value::Null))).collect();
     match all.len() {
         0 => "<none>".into(),
-        ..=SHOWN => all.join(", "),
-        n => format!("{} + {} more...", all[..SHOWN].join(", "), n - SHOWN),
+        n if n > SHOWN => format!("{} + {} more...", all[..SHOWN].join(", "), n - SHOWN),
+        _ => all.join(", "),
     }
 }
 

@@ -179,7 +179,7 @@ pub fn replicas(
     let (first, average, utilization) = ratio(metric, &uses)?;
     let verdict = |replicas: i32| Verdict { replicas, average, utilization };
     let up = first > 1.0;
-    if !(up && !unready.is_empty()) && missing.is_empty() {
+    if (!up || unready.is_empty()) && missing.is_empty() {
         if is_near(first) {
             return Ok(verdict(current));
         }

@@ -241,11 +241,9 @@ impl Look<'_> {
             (Err(why), _) | (_, Err(why)) => Err(why),
         };
         let metrics = spec.metrics.clone().unwrap_or_default();
-        let (mut best, mut failed, mut statuses): (
-            Option<(i32, String)>,
-            Vec<(String, String)>,
-            Vec<MetricStatus>,
-        ) = (None, vec![], vec![]);
+        let mut best: Option<(i32, String)> = None;
+        let mut failed: Vec<(String, String)> = Vec::new();
+        let mut statuses: Vec<MetricStatus> = Vec::new();
         for (i, asked) in metrics.iter().enumerate() {
             let verdict = match (read(asked), &known) {
                 (Ok(metric), Ok((pods, samples))) => {
@@ -263,7 +261,10 @@ impl Look<'_> {
                 }
                 Err(why) => {
                     let what = asked.resource.as_ref().map_or(asked.type_.as_str(), |r| r.name.as_str());
-                    failed.push((format!("failed to get {what} utilization: {why}"), asked.type_.clone()));
+                    failed.push((
+                        format!("failed to get {what} {}: {why}", kind_of_use(asked)),
+                        asked.type_.clone(),
+                    ));
                     let old =
                         self.autoscaler.status.iter().flat_map(|s| s.current_metrics.iter().flatten()).nth(i);
                     statuses.extend(old.cloned());
@@ -386,6 +387,16 @@ fn read(asked: &MetricSpec) -> Result<Metric, String> {
         _ => return Err("invalid resource metric source: neither an average utilization nor an average value target was set".into()),
     };
     Ok(Metric { resource, container, target })
+}
+
+/// What could not be had, in the words of events.
+fn kind_of_use(asked: &MetricSpec) -> &'static str {
+    let target = asked.resource.as_ref().map(|r| &r.target);
+    match target.or(asked.container_resource.as_ref().map(|r| &r.target)) {
+        Some(target) if target.average_utilization.is_some() => "utilization",
+        Some(_) => "usage",
+        None => "metric",
+    }
 }
 
 /// How events name a metric.

@@ -3,6 +3,7 @@
 //! An ended pod is counted exactly once, whatever crashes when: first its uid is written into `status.uncountedTerminatedPods`, then the
 //! finalizer that keeps the pod is taken off, and only when the pod is seen without it does the uid become part of the count.
 
+use super::ending::End;
 use super::failure::{self, Verdict};
 use super::{INDEX, INDEX_FAILURES, TRACKING, indexes};
 use crate::clock::Timestamp;
@@ -10,14 +11,12 @@ use crate::controllers::pods::{self, is_active};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The pause before a failed pod is replaced: doubled at each further failure, up to the second value.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
-/// Pods made or deleted in one go, at most.
-const BURST: usize = 500;
 
 /// A pod to make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,24 +42,7 @@ pub struct Plan {
     pub again: Option<Duration>,
 }
 
-/// How a job ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct End {
-    good: bool,
-    reason: String,
-    message: String,
-}
-
-impl End {
-    fn failed(reason: &str, message: impl Into<String>) -> Option<End> {
-        Some(End { good: false, reason: reason.into(), message: message.into() })
-    }
-    fn good(reason: &str, message: impl Into<String>) -> Option<End> {
-        Some(End { good: true, reason: reason.into(), message: message.into() })
-    }
-}
-
-fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
+pub(super) fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
     status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == "True")
 }
 
@@ -79,12 +61,12 @@ pub fn index_of(pod: &Pod) -> Option<i32> {
     pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
 }
 
-fn failures_of(pod: &Pod) -> i32 {
+pub(super) fn failures_of(pod: &Pod) -> i32 {
     let told = pod.metadata.annotations.as_ref().and_then(|a| a.get(INDEX_FAILURES)?.parse().ok());
     told.unwrap_or(0)
 }
 
-fn name(pod: &Arc<Pod>) -> String {
+pub(super) fn name(pod: &Arc<Pod>) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
@@ -92,12 +74,12 @@ fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
-fn ended(pod: &Pod) -> bool {
+pub(super) fn ended(pod: &Pod) -> bool {
     matches!(pods::phase(pod), "Succeeded" | "Failed")
 }
 
 /// When the last container ended, or when the pod was to go.
-fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
+pub(super) fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
     let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
     let ends = statuses.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
     let gone = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0.min(now));
@@ -105,14 +87,14 @@ fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
 }
 
 /// The pause after so many failures in a row.
-fn pause(failures: i32) -> Duration {
+pub(super) fn pause(failures: i32) -> Duration {
     match failures {
         ..=0 => Duration::ZERO,
         n => BACKOFF.0.saturating_mul(1 << (n - 1).min(20)).min(BACKOFF.1),
     }
 }
 
-fn left(since: Timestamp, wait: Duration, now: Timestamp) -> Option<Duration> {
+pub(super) fn left(since: Timestamp, wait: Duration, now: Timestamp) -> Option<Duration> {
     let gone = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     wait.checked_sub(gone).filter(|left| !left.is_zero())
 }
@@ -151,21 +133,21 @@ pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Pl
 }
 
 /// A job on the way: what is known so far, and what is to be done about it.
-struct Case<'a> {
-    spec: &'a JobSpec,
-    pods: &'a [Arc<Pod>],
-    now: Timestamp,
-    indexed: bool,
-    completions: i32,
-    done: BTreeSet<i32>,
+pub(super) struct Case<'a> {
+    pub(super) spec: &'a JobSpec,
+    pub(super) pods: &'a [Arc<Pod>],
+    pub(super) now: Timestamp,
+    pub(super) indexed: bool,
+    pub(super) completions: i32,
+    pub(super) done: BTreeSet<i32>,
     /// Indexes that have failed for good.
-    lost: BTreeSet<i32>,
-    uncounted: UncountedTerminatedPods,
-    active: Vec<Arc<Pod>>,
-    terminating: usize,
+    pub(super) lost: BTreeSet<i32>,
+    pub(super) uncounted: UncountedTerminatedPods,
+    pub(super) active: Vec<Arc<Pod>>,
+    pub(super) terminating: usize,
     /// A rule said that the whole job has failed.
-    broken: Option<String>,
-    plan: Plan,
+    pub(super) broken: Option<String>,
+    pub(super) plan: Plan,
 }
 
 impl<'a> Case<'a> {
@@ -190,21 +172,21 @@ impl<'a> Case<'a> {
     }
 
     /// A pod that is going counts as failed at once, unless its replacement has to wait for its end.
-    fn replaces_late(&self) -> bool {
+    pub(super) fn replaces_late(&self) -> bool {
         self.spec.pod_replacement_policy.as_deref() == Some("Failed")
     }
 
-    fn has_failed(&self, pod: &Pod) -> bool {
+    pub(super) fn has_failed(&self, pod: &Pod) -> bool {
         let going = pod.metadata.deletion_timestamp.is_some() && pods::phase(pod) != "Succeeded";
         let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
         pods::phase(pod) == "Failed" || (going && (!self.replaces_late() || !bound))
     }
 
-    fn suspended(&self) -> bool {
+    pub(super) fn suspended(&self) -> bool {
         self.spec.suspend.unwrap_or(false)
     }
 
-    fn succeeded(&self) -> i32 {
+    pub(super) fn succeeded(&self) -> i32 {
         match self.indexed {
             true => self.done.len() as i32,
             false => {
@@ -214,7 +196,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn failed(&self) -> i32 {
+    pub(super) fn failed(&self) -> i32 {
         self.plan.status.failed.unwrap_or(0) + self.uncounted.failed.iter().flatten().count() as i32
     }
 
@@ -298,7 +280,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn set(&mut self, kind: &str, value: &str, reason: &str, message: &str) {
+    pub(super) fn set(&mut self, kind: &str, value: &str, reason: &str, message: &str) {
         let conditions = self.plan.status.conditions.get_or_insert_default();
         conditions.retain(|c| c.type_ != kind);
         conditions.push(JobCondition {
@@ -311,227 +293,8 @@ impl<'a> Case<'a> {
         });
     }
 
-    /// The end that was announced in an earlier look.
-    fn ending(&self) -> Option<End> {
-        let found = [("FailureTarget", false), ("SuccessCriteriaMet", true)].into_iter();
-        let (told, good) =
-            found.filter_map(|(kind, good)| Some((condition(&self.plan.status, kind)?, good))).next()?;
-        let text = |t: &Option<String>| t.clone().unwrap_or_default();
-        Some(End { good, reason: text(&told.reason), message: text(&told.message) })
-    }
-
-    /// Is this the end, for better or worse?
-    fn end(&mut self) -> Option<End> {
-        if let Some(end) = self.ending() {
-            return Some(end);
-        }
-        if let Some(why) = self.broken.take() {
-            return End::failed("PodFailurePolicy", why);
-        }
-        let limit = self.spec.backoff_limit.unwrap_or(6);
-        if self.failed() > limit || self.restarted_too_often(limit) {
-            return End::failed("BackoffLimitExceeded", "Job has reached the specified backoff limit");
-        }
-        if let (Some(seconds), Some(start)) =
-            (self.spec.active_deadline_seconds, &self.plan.status.start_time)
-        {
-            match left(start.0, Duration::from_secs(seconds.max(0) as u64), self.now) {
-                None => {
-                    return End::failed("DeadlineExceeded", "Job was active longer than specified deadline");
-                }
-                left => self.look_again(left),
-            }
-        }
-        if self.indexed && !self.lost.is_empty() {
-            if self.spec.max_failed_indexes.is_some_and(|max| self.lost.len() as i32 > max) {
-                let told = "Job has exceeded the specified maximal number of failed indexes";
-                return End::failed("MaxFailedIndexesExceeded", told);
-            }
-            if (self.lost.len() + self.done.len()) as i32 >= self.completions {
-                return End::failed("FailedIndexes", "Job has failed indexes");
-            }
-        }
-        self.successful_enough()
-    }
-
-    /// Pods that restart their own containers are not replaced; there the restarts count.
-    fn restarted_too_often(&self, limit: i32) -> bool {
-        let template = self.spec.template.spec.as_ref();
-        if template.and_then(|s| s.restart_policy.as_deref()) != Some("OnFailure") {
-            return false;
-        }
-        let statuses = self.active.iter().filter_map(|p| p.status.as_ref());
-        let containers =
-            statuses.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
-        let restarts: i32 = containers.map(|c| c.restart_count).sum();
-        if limit == 0 { restarts > 0 } else { restarts >= limit }
-    }
-
-    /// `spec.successPolicy`: the first rule that is met.
-    fn successful_enough(&self) -> Option<End> {
-        let policy = self.spec.success_policy.as_ref().filter(|_| self.indexed)?;
-        let met = policy.rules.iter().position(|rule| {
-            let among: Option<BTreeSet<i32>> =
-                rule.succeeded_indexes.as_deref().map(|text| indexes::parse(text, self.completions));
-            let have = match &among {
-                Some(wanted) => wanted.intersection(&self.done).count() as i32,
-                None => self.done.len() as i32,
-            };
-            let need = rule.succeeded_count.unwrap_or(among.map_or(i32::MAX, |a| a.len() as i32));
-            have >= need
-        })?;
-        End::good("SuccessPolicy", format!("Matched rules at index {met}"))
-    }
-
-    fn look_again(&mut self, after: Option<Duration>) {
+    pub(super) fn look_again(&mut self, after: Option<Duration>) {
         self.plan.again = [self.plan.again, after].into_iter().flatten().min();
-    }
-
-    /// Makes and deletes pods until there are as many as wanted.
-    fn manage(&mut self) {
-        let ranked = pods::least_useful_first(&self.active);
-        if self.suspended() {
-            self.plan.delete = ranked.iter().map(name).collect();
-            self.plan.release.extend(self.plan.delete.iter().cloned());
-            return;
-        }
-        let (succeeded, active) = (self.succeeded(), self.active.len() as i32);
-        let parallelism = self.spec.parallelism.unwrap_or(1);
-        let wanted = match self.spec.completions {
-            None if succeeded > 0 => active,
-            None => parallelism,
-            Some(all) => parallelism.min(all - succeeded - self.lost.len() as i32).max(0),
-        };
-        let mut seen: BTreeSet<i32> = BTreeSet::new();
-        if self.indexed {
-            // The oldest pod of an index stays; doubles, and indexes that are no more, go first.
-            for pod in ranked.iter().rev() {
-                let index = index_of(pod).filter(|i| *i < self.completions && !self.done.contains(i));
-                if index.is_none_or(|i| !seen.insert(i)) {
-                    self.plan.delete.push(name(pod));
-                }
-            }
-        }
-        let surplus = (active - wanted).max(0) as usize;
-        for pod in &ranked {
-            if self.plan.delete.len() < surplus && !self.plan.delete.contains(&name(pod)) {
-                self.plan.delete.push(name(pod));
-            }
-        }
-        self.plan.delete.truncate(BURST);
-        self.plan.release.extend(self.plan.delete.iter().cloned());
-        if !self.plan.delete.is_empty() {
-            return;
-        }
-        let late = if self.replaces_late() { self.terminating as i32 } else { 0 };
-        let missing = (wanted - active - late).clamp(0, BURST as i32) as usize;
-        if missing == 0 {
-            return;
-        }
-        match (self.indexed, self.spec.backoff_limit_per_index.is_some()) {
-            (true, by_index) => self.make_indexes(missing, seen, by_index),
-            (false, _) => {
-                if self.waits_for_backoff() {
-                    return;
-                }
-                self.plan.create = vec![New::default(); missing];
-            }
-        }
-    }
-
-    /// After failures with no success since, the next pod has to wait.
-    fn waits_for_backoff(&mut self) -> bool {
-        let mut ends: Vec<(Timestamp, bool)> = Vec::new();
-        for pod in self.pods.iter().filter(|p| pods::phase(p) == "Succeeded" || self.has_failed(p)) {
-            ends.push((ended_at(pod, self.now), pods::phase(pod) == "Succeeded"));
-        }
-        ends.sort();
-        let failures = ends.iter().rev().take_while(|(_, good)| !good).count() as i32;
-        let wait = ends.last().and_then(|(at, _)| left(*at, pause(failures), self.now));
-        self.look_again(wait);
-        wait.is_some()
-    }
-
-    fn make_indexes(&mut self, missing: usize, mut taken: BTreeSet<i32>, by_index: bool) {
-        if self.replaces_late() {
-            let going = self.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p));
-            taken.extend(going.filter_map(|p| index_of(p)));
-        }
-        if !by_index && self.waits_for_backoff() {
-            return;
-        }
-        // By index: how often it failed, and when last.
-        let mut history: BTreeMap<i32, (i32, Timestamp)> = BTreeMap::new();
-        if by_index {
-            for pod in self.pods.iter().filter(|p| self.has_failed(p)) {
-                let ignored = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod) == Verdict::Ignore;
-                let failures = failures_of(pod) + i32::from(!ignored);
-                let entry = history.entry(index_of(pod).unwrap_or(-1)).or_insert((0, Timestamp::MIN));
-                *entry = (entry.0.max(failures), entry.1.max(ended_at(pod, self.now)));
-            }
-        }
-        for index in 0..self.completions {
-            if self.plan.create.len() == missing {
-                break;
-            }
-            if taken.contains(&index) || self.done.contains(&index) || self.lost.contains(&index) {
-                continue;
-            }
-            let (failures, last) = history.get(&index).copied().unwrap_or((0, Timestamp::MIN));
-            let wait = history.get(&index).and_then(|_| left(last, pause(failures), self.now));
-            self.look_again(wait);
-            if wait.is_none() {
-                self.plan.create.push(New { index: Some(index), failures: by_index.then_some(failures) });
-            }
-        }
-    }
-
-    fn remaining(&self) -> usize {
-        self.active.len().saturating_sub(self.plan.delete.len())
-    }
-
-    fn complete(&self) -> bool {
-        let quiet = self.remaining() == 0 && self.plan.create.is_empty();
-        quiet
-            && !self.suspended()
-            && match self.spec.completions {
-                None => self.succeeded() > 0,
-                Some(all) => self.succeeded() >= all,
-            }
-    }
-
-    /// Announces the end; it becomes final when no pod is left to wait for.
-    fn end_with(&mut self, end: End) {
-        if self.ending().is_none() {
-            let kind = if end.good { "SuccessCriteriaMet" } else { "FailureTarget" };
-            self.set(kind, "True", &end.reason, &end.message);
-        }
-        let noted = self.uncounted.succeeded.is_some() || self.uncounted.failed.is_some();
-        let held = self.pods.iter().any(|p| is_tracked(p));
-        if noted || held || self.terminating > 0 || !self.active.is_empty() {
-            return;
-        }
-        if end.good {
-            self.set("Complete", "True", &end.reason, &end.message);
-            self.plan.status.completion_time = Some(Time(self.now));
-            self.plan.told.push((false, "Completed".into(), "Job completed".into()));
-        } else {
-            self.set("Failed", "True", &end.reason, &end.message);
-            self.plan.told.push((true, end.reason, end.message));
-        }
-    }
-
-    fn finish(&mut self, end: End) {
-        self.plan.delete = self.active.iter().map(name).collect();
-        self.end_with(end);
-        // What the end found still running counts as failed once it has ended; nothing has to wait for a successor.
-        let all: Vec<String> = self
-            .pods
-            .iter()
-            .filter(|p| is_tracked(p) && (ended(p) || self.has_failed(p)))
-            .map(name)
-            .collect();
-        self.plan.release = all;
     }
 
     fn plan(mut self, settled: bool) -> Plan {

@@ -5,8 +5,10 @@
 //! `ttlSecondsAfterFinished` deletes itself. Source: `pkg/controller/job`, `pkg/controller/ttlafterfinished`.
 
 pub mod decide;
+mod ending;
 mod failure;
 mod indexes;
+mod manage;
 #[cfg(test)]
 mod tests;
 

@@ -71,8 +71,10 @@ pub fn job(text: &mut Text, job: &Value) {
 fn indexes(all: &str) -> String {
     match all.len() {
         0 => "<none>".into(),
-        ..=INDEXES_MAX => all.into(),
-        _ => format!("{},...", &all[..all[..INDEXES_MAX].rfind(',').unwrap_or(INDEXES_MAX)]),
+        n if n > INDEXES_MAX => {
+            format!("{},...", &all[..all[..INDEXES_MAX].rfind(',').unwrap_or(INDEXES_MAX)])
+        }
+        _ => all.into(),
     }
 }
 
