@@ -17,6 +17,8 @@
 //! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
 
 pub mod apply;
+pub mod autoscaling;
+pub mod cron;
 pub mod defaults;
 pub mod discovery;
 pub mod duration;
@@ -34,6 +36,7 @@ pub mod schema;
 pub mod status;
 pub mod strategic;
 pub mod table;
+pub mod usage;
 pub mod validate;
 pub mod value;
 pub mod yaml;

@@ -19,6 +19,8 @@ use tokio_rustls::client::TlsStream;
 
 const KUBELET_PORT: i64 = 10250;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer that is read as a whole.
+const ANSWER_MAX: usize = 8 << 20;
 /// Headers that belong to one connection, and those that are nobody else's business.
 const NOT_PASSED: &[&str] = &[
     "authorization",
@@ -160,6 +162,23 @@ async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Statu
         Ok(done) => done,
         Err(_) => Err(failed(&"i/o timeout")),
     }
+}
+
+/// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
+pub async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
+    let to = kubelet(state, node)?;
+    let stream = dial(state, node, to).await?;
+    let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    tokio::spawn(connection); // ends with the answer
+    let request = Request::get(path).header(header::HOST, to.to_string()).body(full(""));
+    let answer = sender.send_request(request.map_err(|e| broken(&e))?).await.map_err(|e| broken(&e))?;
+    if !answer.status().is_success() {
+        return Err(broken(&answer.status()));
+    }
+    let body = http_body_util::Limited::new(answer.into_body(), ANSWER_MAX);
+    Ok(body.collect().await.map_err(|e| broken(&e))?.to_bytes())
 }
 
 /// Sends the request on, and joins the two connections if both sides change protocols.

@@ -11,7 +11,7 @@
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
-//! back as they were. `bootstrap` makes namespaces, roles and the `kubernetes` service.
+//! back as they were. `usage` asks the kubelets what nodes and pods use, and serves it as `metrics.k8s.io`. `bootstrap` makes namespaces, roles and the `kubernetes` service.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
@@ -50,6 +50,7 @@ mod subresources;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod user;
 mod watch;
 mod write;

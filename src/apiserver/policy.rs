@@ -113,6 +113,7 @@ fn view_rules() -> Vec<Value> {
             "services/status",
         ],
     ));
+    rules.push(rule(READ, &["metrics.k8s.io"], &["nodes", "pods"]));
     rules.push(rule(
         READ,
         &["apps"],

@@ -8,7 +8,8 @@ use super::request::Info;
 use super::user::User;
 use super::write::Part;
 use super::{
-    State, authn, connect, decode, read as reading, remove, reviews, rewind, subresources, watch, write,
+    State, authn, connect, decode, read as reading, remove, reviews, rewind, subresources, usage, watch,
+    write,
 };
 use crate::api::kinds::Kind;
 use crate::api::{Status, VERSION, discovery, openapi};
@@ -116,6 +117,8 @@ async fn resource(
     allowed(kind.verbs, &verb)?;
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
     match verb.as_str() {
+        "get" if kind.computed => return usage::get(state, ctx, kind).await,
+        "list" if kind.computed => return usage::all(state, ctx, kind).await,
         "get" => return reading::get(state, ctx, kind).await,
         "list" => return reading::list(state, ctx, kind).await,
         "watch" => return watch::watch(state, ctx, kind, stop).await,

@@ -357,6 +357,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             cluster_domain: world.domain.clone(),
             static_pods,
             tls: Some(pki::server_config(&serving, world.ca.pem())?),
+            hosts_cluster: node.spec.control_plane && node.spec.index == 1,
             version: super::version(),
             tap: world.tap.at(&name, "kubelet"),
         },

@@ -338,7 +338,8 @@ impl Runtime for NodeCri {
 
     async fn container_stats(&self, id: &str) -> Result<Stats> {
         match self.is_component(id) {
-            true => Ok(Stats::default()), // tasks share a process: their use cannot be told apart
+            // Tasks share a process: their use cannot be told apart.
+            true => Err(Error::Unsupported("counting the use of one component")),
             false => self.inner.container_stats(id).await,
         }
     }

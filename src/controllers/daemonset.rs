@@ -3,26 +3,23 @@
 //! [`decide`] looks at every node: should the pod run there, and does it? The pod is bound to its node by an affinity, so that the scheduler still
 //! places it. Revisions of the template are kept as ControllerRevisions for `rollout history`. Source: `pkg/controller/daemon`.
 
-use super::expectations::Expectations;
-use super::pods::{self, Hands, is_available, owner_key, template_hash};
-use super::{Error, Shared, record, reference};
-use crate::client::{Change, Key, Outcome, Recorder, WorkQueue, is_code};
+use super::pods::{self, is_available, template_hash};
+use super::revisions::{self, HASH};
+use super::workload::{self, Look, PodOwner};
+use super::{Error, Shared};
+use crate::client::{Change, Informer, Key, Outcome};
 use crate::clock;
-use crate::tap::Cause;
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{
     Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec, Taint,
     Toleration,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const HASH: &str = "controller-revision-hash";
 /// What every daemon pod tolerates: it belongs to the node, whatever state that is in.
 const TOLERATED: [(&str, &str); 6] = [
     ("node.kubernetes.io/not-ready", "NoExecute"),
@@ -121,8 +118,7 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
         by_node.entry(target(pod).unwrap_or_default()).or_default().push(pod);
     }
     let name = |p: &Arc<Pod>| p.metadata.name.clone().unwrap_or_default();
-    let is_old =
-        |p: &Arc<Pod>| p.metadata.labels.as_ref().and_then(|l| l.get(HASH)).is_none_or(|h| h != hash);
+    let is_old = |p: &Arc<Pod>| revisions::of_pod(p).is_none_or(|h| h != hash);
     let (mut unavailable, mut old_ready) = (0, Vec::new());
     for node in nodes {
         let node_name = node.metadata.name.clone().unwrap_or_default();
@@ -169,106 +165,54 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
     plan
 }
 
+/// The controller of DaemonSets.
+struct DaemonSets;
+
 pub(crate) fn start(shared: &Shared) {
-    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
-    let expectations = Expectations::default();
-    let recorder = Recorder::new(&shared.crew, &shared.config.client, "daemonset-controller", "");
-    let q = queue.clone();
-    shared.daemon_sets.on(move |change| q.add(change.key(), change.cause()));
-    let (q, seen) = (queue.clone(), expectations.clone());
-    shared.pods.on(move |change| {
-        let pod = change.object();
-        let Some(owner) = owner_key(pod, "DaemonSet") else { return };
-        let going = matches!(change, Change::Deleted(_)) || pod.metadata.deletion_timestamp.is_some();
-        match going {
-            true => seen.deleted(&owner, pod.metadata.uid.as_deref().unwrap_or_default()),
-            false => seen.created(&owner, pod.metadata.name.as_deref().unwrap_or_default()),
-        }
-        q.add(owner, change.cause());
-    });
-    let (q, all) = (queue.clone(), shared.clone());
+    let queue = workload::start::<DaemonSets>(shared);
+    let all = shared.clone();
     shared.nodes.on(move |change| {
         let of = |n: &Node| (n.metadata.labels.clone(), n.spec.clone());
         if matches!(change, Change::Updated { old, new } if of(old) == of(new)) {
             return;
         }
         for set in all.daemon_sets.list() {
-            q.add(Key::of(&*set), change.cause());
+            queue.add(Key::of(&*set), change.cause());
         }
     });
-    let worker = Arc::new(Worker { shared: shared.clone(), expectations, recorder });
-    queue.work("daemonset", 2, move |key, cause| {
-        let worker = worker.clone();
-        async move { worker.sync(key, cause).await }
-    });
 }
 
-struct Worker {
-    shared: Shared,
-    expectations: Expectations,
-    recorder: Recorder,
-}
+impl PodOwner for DaemonSets {
+    type Kind = DaemonSet;
+    const COMPONENT: &'static str = "daemonset-controller";
+    const WORKERS: usize = 2;
 
-impl Worker {
-    async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(set) = self.shared.daemon_sets.get(&key) else {
-            self.expectations.forget(&key);
-            return Ok(Outcome::Done);
-        };
-        let start = clock::Instant::now();
+    fn informer(shared: &Shared) -> &Informer<DaemonSet> {
+        &shared.daemon_sets
+    }
+
+    fn selector(set: &DaemonSet) -> Option<&LabelSelector> {
+        set.spec.as_ref().map(|s| &s.selector)
+    }
+
+    async fn sync(look: &Look<'_, DaemonSet>) -> Result<Outcome, Error> {
+        let (set, hands) = (&look.object, &look.hands);
         let spec = set.spec.clone().unwrap_or_default();
-        let alive = set.metadata.deletion_timestamp.is_none();
-        let owner = pods::owned_by(&*set);
-        let hands = Hands {
-            shared: &self.shared,
-            expectations: &self.expectations,
-            recorder: &self.recorder,
-            owner: &key,
-            about: reference(&*set),
-            cause: &cause,
-        };
-        let settled = self.expectations.met(&key);
-        let mine = hands.claim(&spec.selector, &owner, alive).await?;
-        let nodes = self.shared.nodes.list();
-        let hash =
-            template_hash(&spec.template, set.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0));
-        let wanted: Vec<&Arc<Node>> = nodes.iter().filter(|n| belongs(&spec.template, n).0).collect();
-        if alive {
-            self.keep_revision(&key, &set, &hash, &cause).await?;
+        let mine = hands.claim(&spec.selector, &look.owner(), look.alive()).await?;
+        let nodes = look.shared.nodes.list();
+        let collisions = set.status.as_ref().and_then(|s| s.collision_count);
+        let hash = template_hash(&spec.template, collisions.unwrap_or(0));
+        if look.alive() {
+            let live =
+                |name: &str| mine.iter().filter_map(|p| revisions::of_pod(p)).any(|h| name.ends_with(h));
+            revisions::keep(look, &spec.template, collisions, spec.revision_history_limit, live).await?;
         }
         let mut result = Ok(());
-        if settled && alive {
-            let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
-            let budget = match rolling.and_then(|r| r.max_unavailable.clone()) {
-                Some(IntOrString::Int(n)) => n.max(0) as usize,
-                Some(IntOrString::String(text)) => {
-                    let percent: usize = text.trim_end_matches('%').parse().unwrap_or(0);
-                    (wanted.len() * percent).div_ceil(100)
-                }
-                None => 1,
-            };
-            let plan = decide(&set, &nodes, &mine, &hash, budget.max(1));
-            let made: Vec<Pod> = plan
-                .create
-                .iter()
-                .map(|node| {
-                    let name = format!("{}-{}", key.name, self.shared.config.rng.name_suffix(5));
-                    let mut pod = pods::from_template(&spec.template, name, &key.namespace, owner.clone());
-                    pod.metadata.labels.get_or_insert_default().insert(HASH.into(), hash.clone());
-                    let generation = set.metadata.generation.unwrap_or(1).to_string();
-                    pod.metadata
-                        .labels
-                        .get_or_insert_default()
-                        .insert("pod-template-generation".into(), generation);
-                    send_to(&mut pod, node);
-                    pod
-                })
-                .collect();
-            let doomed: Vec<Arc<Pod>> = mine
-                .iter()
-                .filter(|p| p.metadata.name.as_ref().is_some_and(|n| plan.delete.contains(n)))
-                .cloned()
-                .collect();
+        if look.settled && look.alive() {
+            let plan = decide(set, &nodes, &mine, &hash, budget(&spec, &nodes));
+            let made: Vec<Pod> =
+                plan.create.iter().map(|node| daemon(look, &spec.template, &hash, node)).collect();
+            let doomed = pods::named(&mine, &plan.delete);
             let busy = !made.is_empty() || !doomed.is_empty();
             if !made.is_empty() {
                 result = hands.create_all(made).await;
@@ -277,108 +221,41 @@ impl Worker {
                 result = hands.delete_all(&doomed).await.and(result);
             }
             if busy {
-                let detail = json!({"create": plan.create, "delete": plan.delete});
-                let record = record("reconcile", "daemonsets", &key, &cause).took(start.elapsed());
-                self.shared.tap("daemonset-controller").emit(record.detail(detail));
+                look.did("reconcile", json!({"create": plan.create, "delete": plan.delete}));
             }
         }
-        self.write_status(&key, &set, &nodes, &mine, &hash, &cause).await?;
+        look.write_status(set.status.as_ref(), &status(set, &nodes, &mine, &hash, clock::now())).await?;
         result?;
         let seconds = spec.min_ready_seconds.unwrap_or(0);
         let next = mine.iter().filter_map(|p| pods::until_available(p, seconds)).min();
         Ok(next.map_or(Outcome::Done, Outcome::After))
     }
+}
 
-    /// The current template as a ControllerRevision; old ones beyond the limit go.
-    async fn keep_revision(
-        &self,
-        key: &Key,
-        set: &DaemonSet,
-        hash: &str,
-        cause: &Option<Cause>,
-    ) -> Result<(), Error> {
-        let api =
-            self.shared.config.client.caused_by(cause.clone()).within::<ControllerRevision>(&key.namespace);
-        let owned = |r: &Arc<ControllerRevision>| {
-            pods::controller_of(&r.metadata).is_some_and(|o| Some(&o.uid) == set.metadata.uid.as_ref())
-        };
-        let mut all: Vec<Arc<ControllerRevision>> =
-            self.shared.revisions.within(&key.namespace).into_iter().filter(owned).collect();
-        all.sort_by_key(|r| r.revision);
-        let newest = all.last().map_or(0, |r| r.revision);
-        let name = format!("{}-{hash}", key.name);
-        match all.iter().find(|r| r.metadata.name.as_deref() == Some(&name)) {
-            Some(current) if current.revision == newest => {}
-            Some(_) => {
-                let patch = json!({"revision": newest + 1}); // a rollback: the old one is the newest again
-                api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            }
-            None => {
-                let spec = set.spec.clone().unwrap_or_default();
-                let mut template = serde_json::to_value(&spec.template).unwrap_or_default();
-                template["$patch"] = json!("replace");
-                let mut labels = spec.template.metadata.and_then(|m| m.labels).unwrap_or_default();
-                labels.insert(HASH.into(), hash.into());
-                let revision = ControllerRevision {
-                    metadata: ObjectMeta {
-                        name: Some(name),
-                        namespace: Some(key.namespace.clone()),
-                        labels: Some(labels),
-                        annotations: set.metadata.annotations.clone().map(|mut a| {
-                            a.remove("kubectl.kubernetes.io/last-applied-configuration");
-                            a
-                        }),
-                        owner_references: Some(vec![pods::owned_by(set)]),
-                        ..ObjectMeta::default()
-                    },
-                    data: Some(RawExtension(json!({"spec": {"template": template}}))),
-                    revision: newest + 1,
-                };
-                match api.create(&PostParams::default(), &revision).await {
-                    Ok(_) => {}
-                    Err(error) if is_code(&error, 409) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
+/// How many old pods may be replaced at a time: `maxUnavailable` of the nodes that run one.
+fn budget(spec: &DaemonSetSpec, nodes: &[Arc<Node>]) -> usize {
+    let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
+    let wanted = nodes.iter().filter(|n| belongs(&spec.template, n).0).count();
+    let budget = match rolling.and_then(|r| r.max_unavailable.clone()) {
+        Some(IntOrString::Int(n)) => n.max(0) as usize,
+        Some(IntOrString::String(text)) => {
+            let percent: usize = text.trim_end_matches('%').parse().unwrap_or(0);
+            (wanted * percent).div_ceil(100)
         }
-        let limit = set.spec.as_ref().and_then(|s| s.revision_history_limit).unwrap_or(10).max(0) as usize;
-        for old in all.iter().take(all.len().saturating_sub(limit + 1)) {
-            let name = old.metadata.name.clone().unwrap_or_default();
-            match api.delete(&name, &DeleteParams::default()).await {
-                Err(error) if !is_code(&error, 404) => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
+        None => 1,
+    };
+    budget.max(1)
+}
 
-    async fn write_status(
-        &self,
-        key: &Key,
-        set: &DaemonSet,
-        nodes: &[Arc<Node>],
-        mine: &[Arc<Pod>],
-        hash: &str,
-        cause: &Option<Cause>,
-    ) -> Result<(), Error> {
-        let fresh = status(set, nodes, mine, hash, clock::now());
-        if set.status.as_ref() == Some(&fresh) {
-            return Ok(());
-        }
-        let mut patch = json!({"metadata": {"uid": set.metadata.uid}, "status": {
-            "updatedNumberScheduled": null, "numberAvailable": null, "numberUnavailable": null,
-        }});
-        if let (Some(all), Ok(serde_json::Value::Object(new))) =
-            (patch["status"].as_object_mut(), serde_json::to_value(&fresh))
-        {
-            all.extend(new);
-        }
-        let api = self.shared.config.client.caused_by(cause.clone()).within::<DaemonSet>(&key.namespace);
-        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
+/// The pod for one node.
+fn daemon(look: &Look<'_, DaemonSet>, template: &PodTemplateSpec, hash: &str, node: &str) -> Pod {
+    let name = look.pod_name(&look.key.name);
+    let mut pod = pods::from_template(template, name, &look.key.namespace, look.owner());
+    let labels = pod.metadata.labels.get_or_insert_default();
+    labels.insert(HASH.into(), hash.into());
+    labels.insert("pod-template-generation".into(), look.object.metadata.generation.unwrap_or(1).to_string());
+    send_to(&mut pod, node);
+    pod
 }
 
 /// Pure: the status that nodes and pods give.
@@ -407,8 +284,7 @@ pub fn status(
         current += 1;
         ready += i32::from(pods::ready_since(pod).is_some());
         available += i32::from(is_available(pod, seconds, now));
-        updated +=
-            i32::from(pod.metadata.labels.as_ref().and_then(|l| l.get(HASH)).is_some_and(|h| h == hash));
+        updated += i32::from(revisions::of_pod(pod).is_some_and(|h| h == hash));
     }
     let some = |n: i32| (n > 0).then_some(n);
     DaemonSetStatus {

@@ -6,32 +6,41 @@
 //! ## How this one works
 //! Every controller is a pure decision with a thin edge: informers put keys into a work queue, a worker looks at the
 //! caches, decides, and writes. What led to a look travels with the key as its cause. They are level-triggered: a restart at any point converges.
+//! Controllers whose objects own pods (ReplicaSet, DaemonSet, Job, StatefulSet) differ in their decisions; the rest is one shape, `workload`.
 //! Only the replica that holds the Lease `kube-controller-manager` works.
 //! ## Left out
-//! StatefulSet, Job, CronJob, autoscaling, disruption budgets, quotas and attach/detach: they come with the kinds that need them. Objects of these
-//! kinds are stored, and nothing happens to them; EndpointSlices are not mirrored from hand-made Endpoints.
+//! Disruption budgets, quotas and attach/detach: they come with the kinds that need them. EndpointSlices are not mirrored from hand-made Endpoints.
+//! The autoscaler knows resource metrics only: no custom or external metrics API is served. A StatefulSet replaces one pod at a time (`maxUnavailable` is not read).
 //! ## Read next
-//! [`replicaset`], the simplest of them; then [`deployment`].
+//! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
+pub mod autoscaler;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 mod expectations;
 pub mod garbage;
+pub mod job;
 pub mod namespace;
 pub mod node;
 mod pods;
 pub mod replicaset;
 mod resources;
+mod revisions;
 pub mod serviceaccount;
+pub mod statefulset;
 pub mod volume;
+mod workload;
 
 use crate::client::{Client, Informer, LeaderElection};
 use crate::pki::TokenKey;
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -73,6 +82,10 @@ pub(crate) struct Shared {
     pub replica_sets: Informer<ReplicaSet>,
     pub deployments: Informer<Deployment>,
     pub daemon_sets: Informer<DaemonSet>,
+    pub jobs: Informer<Job>,
+    pub cron_jobs: Informer<CronJob>,
+    pub stateful_sets: Informer<StatefulSet>,
+    pub autoscalers: Informer<HorizontalPodAutoscaler>,
     pub revisions: Informer<ControllerRevision>,
     pub services: Informer<Service>,
     pub slices: Informer<EndpointSlice>,
@@ -99,6 +112,10 @@ impl Shared {
             replica_sets: Informer::all(crew, client),
             deployments: Informer::all(crew, client),
             daemon_sets: Informer::all(crew, client),
+            jobs: Informer::all(crew, client),
+            cron_jobs: Informer::all(crew, client),
+            stateful_sets: Informer::all(crew, client),
+            autoscalers: Informer::all(crew, client),
             revisions: Informer::all(crew, client),
             services: Informer::all(crew, client),
             slices: Informer::all(crew, client),
@@ -125,6 +142,10 @@ impl Shared {
             self.replica_sets.synced(),
             self.deployments.synced(),
             self.daemon_sets.synced(),
+            self.jobs.synced(),
+            self.cron_jobs.synced(),
+            self.stateful_sets.synced(),
+            self.autoscalers.synced(),
             self.revisions.synced(),
             self.services.synced(),
             self.slices.synced(),
@@ -160,9 +181,13 @@ pub fn start(crew: &Crew, config: Config) {
         config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-controller-manager"));
         let shared = Shared::new(&own, &config);
         shared.synced().await;
-        replicaset::start(&shared);
+        workload::start::<replicaset::ReplicaSets>(&shared);
         deployment::start(&shared);
         daemonset::start(&shared);
+        workload::start::<job::Jobs>(&shared);
+        cronjob::start(&shared);
+        workload::start::<statefulset::StatefulSets>(&shared);
+        autoscaler::start(&shared);
         endpoints::start(&shared);
         namespace::start(&shared);
         garbage::start(&shared);

@@ -96,6 +96,22 @@ pub fn from_template(
     }
 }
 
+/// What events say about an owner's pods: functions of the names of the owner and of the pod.
+#[derive(Clone, Copy)]
+pub struct Words {
+    pub created: fn(&str, &str) -> String,
+    pub deleted: fn(&str, &str) -> String,
+    /// Also of why.
+    pub refused: fn(&str, &str, &str) -> String,
+}
+
+/// What most controllers say.
+pub const WORDS: Words = Words {
+    created: |_, pod| format!("Created pod: {pod}"),
+    deleted: |_, pod| format!("Deleted pod: {pod}"),
+    refused: |_, _, why| format!("Error creating: {why}"),
+};
+
 /// Makes and deletes pods for one owner, with events and expectations.
 pub struct Hands<'a> {
     pub shared: &'a Shared,
@@ -104,6 +120,7 @@ pub struct Hands<'a> {
     pub owner: &'a Key,
     pub about: ObjectReference,
     pub cause: &'a Option<Cause>,
+    pub words: Words,
 }
 
 impl Hands<'_> {
@@ -120,7 +137,7 @@ impl Hands<'_> {
                 self.recorder.normal(
                     &self.about,
                     "SuccessfulCreate",
-                    format!("Created pod: {name}"),
+                    (self.words.created)(&self.owner.name, &name),
                     self.cause.clone(),
                 );
                 Ok(())
@@ -134,7 +151,7 @@ impl Hands<'_> {
                 self.recorder.warning(
                     &self.about,
                     "FailedCreate",
-                    format!("Error creating: {text}"),
+                    (self.words.refused)(&self.owner.name, &name, &text),
                     self.cause.clone(),
                 );
                 Err(error)
@@ -155,7 +172,7 @@ impl Hands<'_> {
                 self.recorder.normal(
                     &self.about,
                     "SuccessfulDelete",
-                    format!("Deleted pod: {name}"),
+                    (self.words.deleted)(&self.owner.name, &name),
                     self.cause.clone(),
                 );
                 Ok(())
@@ -236,6 +253,58 @@ impl Hands<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn node_of(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
+}
+
+/// In the order in which pods that are too many go.
+pub fn least_useful_first(active: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+    let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
+    for pod in active {
+        *on_node.entry(node_of(pod)).or_default() += 1;
+    }
+    let mut ranked = active.to_vec();
+    ranked.sort_by_cached_key(|pod| {
+        let ready = ready_since(pod);
+        let cost = pod
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
+        let restarts: i32 = pod
+            .status
+            .iter()
+            .flat_map(|s| s.container_statuses.iter().flatten())
+            .map(|c| c.restart_count)
+            .max()
+            .unwrap_or(0);
+        let how_far = match phase(pod) {
+            "Pending" => 0,
+            "Unknown" => 1,
+            _ => 2,
+        };
+        let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        // Smaller goes first; times are negated because the youngest goes before the oldest.
+        (
+            !node_of(pod).is_empty(),
+            how_far,
+            ready.is_some(),
+            cost.and_then(|c| c.parse::<i64>().ok()).unwrap_or(0),
+            std::cmp::Reverse(on_node.get(node_of(pod)).copied().unwrap_or(0)),
+            std::cmp::Reverse(ready),
+            std::cmp::Reverse(restarts),
+            std::cmp::Reverse(created),
+            pod.metadata.name.clone(),
+        )
+    });
+    ranked
+}
+
+/// Those of the pods that have one of these names.
+pub fn named(pods: &[Arc<Pod>], names: &[String]) -> Vec<Arc<Pod>> {
+    pods.iter().filter(|p| p.metadata.name.as_ref().is_some_and(|n| names.contains(n))).cloned().collect()
 }
 
 /// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its decimal digits mapped to letters that spell no words.

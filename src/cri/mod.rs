@@ -74,6 +74,8 @@ pub struct SandboxConfig {
     /// How often a sandbox was made for this pod before.
     pub attempt: u32,
     pub hostname: String,
+    /// The name that the cluster's DNS knows it by, if its pod asks for one (`spec.subdomain`): `web-0.db.default.svc.cluster.local`.
+    pub fqdn: Option<String>,
     /// Containers' log paths are relative to this directory.
     pub log_directory: PathBuf,
     pub dns: Dns,
@@ -85,6 +87,13 @@ pub struct SandboxConfig {
     pub share_process_namespace: bool,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
+}
+
+impl SandboxConfig {
+    /// Its names, the longest first.
+    pub fn names(&self) -> Vec<&str> {
+        self.fqdn.as_deref().into_iter().chain([self.hostname.as_str()]).collect()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@
 //!
 //! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`]) is one more fact for [`decide`]
 //! and [`status`]. Probes and lifecycle hooks do the same things ([`action`]). A container is ended in the background, hook first,
-//! so that a long grace period holds up nobody else.
+//! so that a long grace period holds up nobody else. What containers use is told on `/stats/summary` and `/metrics/resource` ([`stats`]).
 //! ## Left out
 //! Ephemeral containers, eviction under pressure, in-place resize: they come with later lessons. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next
@@ -28,6 +28,7 @@ mod pods;
 mod probe;
 mod prober;
 mod server;
+mod stats;
 pub mod status;
 mod volumes;
 
@@ -94,6 +95,8 @@ pub struct Config {
     pub static_pods: Vec<Pod>,
     /// TLS of the kubelet's server; `None`: no server (simulated nodes).
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Is the process of the whole cluster counted as this node's use? So of one node only.
+    pub hosts_cluster: bool,
     /// e.g. `v1.35.0+ropewalk0.1.0`.
     pub version: String,
     pub tap: Tap,
@@ -112,5 +115,8 @@ pub fn start(crew: &Crew, config: Config) {
     let config = Arc::new(config);
     node::start(crew, &config);
     let kubelet = pods::start(crew, &config);
-    server::start(crew, &config, kubelet);
+    if config.tls.is_some() {
+        let meter = stats::Meter::start(crew, &config);
+        server::start(crew, &config, kubelet, meter);
+    }
 }

@@ -33,6 +33,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod tcp;
 pub mod trap;
+pub mod usage;
 pub mod user;
 
 use std::io;

@@ -89,7 +89,7 @@ impl Sandbox {
         std::fs::create_dir_all(&self.directory)?;
         let write = |name: &str, text: String| std::fs::write(self.directory.join(name), text);
         write("hostname", format!("{}\n", self.config.hostname))?;
-        write("hosts", hosts(ip, &self.config.hostname, &self.config.host_aliases))?;
+        write("hosts", hosts(ip, &self.config.names(), &self.config.host_aliases))?;
         write("resolv.conf", resolv_conf(&self.config.dns))
     }
 
@@ -172,7 +172,7 @@ async fn make_pause(
 }
 
 /// `/etc/hosts` as the kubelet writes it.
-pub fn hosts(ip: Ipv4Addr, hostname: &str, aliases: &[(String, Vec<String>)]) -> String {
+pub fn hosts(ip: Ipv4Addr, names: &[&str], aliases: &[(String, Vec<String>)]) -> String {
     let mut text = String::from(
         "# Kubernetes-managed hosts file.\n\
          127.0.0.1\tlocalhost\n\
@@ -182,7 +182,7 @@ pub fn hosts(ip: Ipv4Addr, hostname: &str, aliases: &[(String, Vec<String>)]) ->
          fe00::1\tip6-allnodes\n\
          fe00::2\tip6-allrouters\n",
     );
-    let _ = writeln!(text, "{ip}\t{hostname}");
+    let _ = writeln!(text, "{ip}\t{}", names.join("\t"));
     if !aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
     }
@@ -225,8 +225,11 @@ mod tests {
 
     #[test]
     fn a_pod_knows_its_names_and_its_dns() {
-        let text =
-            hosts(Ipv4Addr::new(10, 244, 1, 7), "web-0", &[("1.2.3.4".into(), vec!["a".into(), "b".into()])]);
+        let text = hosts(
+            Ipv4Addr::new(10, 244, 1, 7),
+            &["web-0"],
+            &[("1.2.3.4".into(), vec!["a".into(), "b".into()])],
+        );
         assert!(
             text.ends_with("10.244.1.7\tweb-0\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"),
             "{text}"

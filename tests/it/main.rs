@@ -22,3 +22,4 @@ mod support;
 mod towers;
 mod tui;
 mod undo;
+mod workloads;

@@ -59,6 +59,8 @@ pub struct Kind {
     /// Names under which the schema is known: `io.k8s.api.core.v1.Pod`.
     pub schema_name: &'static str,
     pub schema: SchemaFn,
+    /// Made up when somebody asks, and stored nowhere (`metrics.k8s.io`).
+    pub computed: bool,
     /// `spec` and `status` are written through different doors.
     pub has_status: bool,
     /// What the creator says about the status counts (Nodes).
@@ -135,6 +137,7 @@ where
         subresources: vec![],
         schema_name: String::leak(T::schema_name().into_owned()),
         schema: schema_of::<T>,
+        computed: false,
         has_status: false,
         keeps_first_status: false,
         ttl_secs: 0,
@@ -179,7 +182,7 @@ impl Kind {
     }
     /// Is it kept in the store (and not only asked)?
     pub fn is_stored(&self) -> bool {
-        self.has_verb("get")
+        self.has_verb("get") && !self.computed
     }
     pub fn sub(&self, name: &str) -> Option<&Sub> {
         self.subresources.iter().find(|s| s.name == name)

@@ -1,14 +1,18 @@
 //! Every kind that is served, in the order in which a real server lists its groups.
 
 use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
-use crate::api::defaults::{cluster, pods, services, storage, workloads};
+use crate::api::autoscaling as autoscaling_versions;
+use crate::api::defaults::{autoscaling as scaling, cluster, pods, services, storage, workloads};
 use crate::api::events;
 use crate::api::table as print;
+use crate::api::usage::{NodeMetrics, PodMetrics};
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
+use crate::api::validate::{
+    autoscaling as check_scaling, storage as check_storage, workloads as check_workloads,
+};
 use crate::api::validate::{
     core as check, pods as check_pods, rbac as check_rbac, services as check_services,
 };
-use crate::api::validate::{storage as check_storage, workloads as check_workloads};
 use k8s_openapi::api::{
     apps, authentication, authorization, autoscaling, batch, coordination, core, discovery, policy, rbac,
     scheduling, storage as storage_types,
@@ -71,6 +75,7 @@ pub(super) fn table() -> Vec<Kind> {
         ..of::<k8s_openapi::api::events::v1::Event>()
     });
     all.extend(reviews());
+    all.extend(autoscalers());
     all.extend([
         Kind {
             short_names: &["cj"],
@@ -93,6 +98,7 @@ pub(super) fn table() -> Vec<Kind> {
             defaults: workloads::job,
             prepare: workloads::prepare_job,
             validate: check_workloads::job,
+            validate_update: check_workloads::job_update,
             immutable: &["spec.selector", "spec.completionMode"],
             fields: &[("status.successful", "status.succeeded")],
             printer: Some(&print::workloads::JOBS),
@@ -147,7 +153,39 @@ pub(super) fn table() -> Vec<Kind> {
             ..of::<discovery::v1::EndpointSlice>()
         },
     ]);
+    all.extend(usage());
     all
+}
+
+/// Both versions of the autoscaler; the first is stored.
+fn autoscalers() -> [Kind; 2] {
+    let common = |kind: Kind| Kind {
+        short_names: &["hpa"],
+        categories: &["all"],
+        subresources: vec![status("HorizontalPodAutoscaler")],
+        has_status: true,
+        generation: true,
+        defaults: scaling::autoscaler,
+        prepare: scaling::prepare_autoscaler,
+        validate: check_scaling::autoscaler,
+        printer: Some(&print::autoscaling::AUTOSCALERS),
+        ..kind
+    };
+    let old = Conversion { to_stored: autoscaling_versions::to_v2, from_stored: autoscaling_versions::to_v1 };
+    [
+        common(of::<autoscaling::v2::HorizontalPodAutoscaler>()),
+        Kind { conversion: Some(old), ..common(of::<autoscaling::v1::HorizontalPodAutoscaler>()) },
+    ]
+}
+
+/// What is asked of the kubelets. In the resource names there is no singular, so that `pod` always is the stored one.
+fn usage() -> [Kind; 2] {
+    let asked =
+        |kind: Kind| Kind { computed: true, verbs: &["get", "list"], singular: String::new(), ..kind };
+    [
+        Kind { printer: Some(&print::core::NODE_METRICS), ..asked(of::<NodeMetrics>()) },
+        Kind { printer: Some(&print::core::POD_METRICS), ..asked(of::<PodMetrics>()) },
+    ]
 }
 
 fn core_v1() -> Vec<Kind> {

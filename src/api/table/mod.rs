@@ -1,5 +1,6 @@
 //! Server-side Tables: the columns that `kubectl get` prints.
 
+pub mod autoscaling;
 pub mod cluster;
 pub mod core;
 pub mod pods;

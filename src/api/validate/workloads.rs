@@ -1,9 +1,10 @@
 //! Workloads: the selector must select the template, the template must be a pod that restarts.
 
 use super::{not_negative, one_of, pods, selector};
+use crate::api::cron::{self, Schedule};
 use crate::api::errors::Errors;
 use crate::api::labels::Selector;
-use crate::api::value::{at, empty, int, text};
+use crate::api::value::{self, at, empty, flag, int, list, text};
 use serde_json::{Value, json};
 
 const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
@@ -120,7 +121,19 @@ pub fn daemon_set(object: &Value, errors: &mut Errors) {
 }
 
 pub fn stateful_set(object: &Value, errors: &mut Errors) {
-    workload(object, "statefulset", errors);
+    // A container may mount what a claim template will give its pod.
+    let mut whole = object.clone();
+    let claims = list(object, "spec.volumeClaimTemplates").iter().map(|c| text(c, "metadata.name"));
+    let mut volumes = list(object, "spec.template.spec.volumes").to_vec();
+    for name in claims {
+        if !volumes.iter().any(|v| text(v, "name") == name) {
+            volumes.push(json!({"name": name, "emptyDir": {}}));
+        }
+    }
+    if !volumes.is_empty() {
+        value::put(&mut whole, "spec.template.spec.volumes", volumes);
+    }
+    workload(&whole, "statefulset", errors);
     one_of(
         object,
         "spec.podManagementPolicy",
@@ -172,8 +185,23 @@ fn job_spec(spec: &Value, field: &str, errors: &mut Errors) {
             errors.invalid(format!("{field}.{path}"), at(spec, path), "must be greater than or equal to 0");
         }
     }
+    if text(spec, "completionMode") == "Indexed" {
+        if at(spec, "completions").is_null() {
+            errors.required(format!("{field}.completions"), "when completion mode is Indexed");
+        }
+    } else {
+        for path in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
+            if !at(spec, path).is_null() {
+                errors.invalid(format!("{field}.{path}"), at(spec, path), "requires indexed completion mode");
+            }
+        }
+    }
     pods::template_at(at(spec, "template"), &format!("{field}.template"), errors);
     let policy = text(spec, "template.spec.restartPolicy");
+    if !at(spec, "podFailurePolicy").is_null() && policy == "OnFailure" {
+        let why = "only \"Never\" is supported when podFailurePolicy is specified";
+        errors.invalid(format!("{field}.template.spec.restartPolicy"), &json!(policy), why);
+    }
     if !["OnFailure", "Never"].contains(&policy) {
         errors.not_supported(
             format!("{field}.template.spec.restartPolicy"),
@@ -183,14 +211,59 @@ fn job_spec(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
+/// What makes the pods of a Job stays as it is; of a suspended one that never ran, where they go may still change.
+pub fn job_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let indexed = text(new, "spec.completionMode") == "Indexed";
+    let elastic = indexed && int(new, "spec.completions") == int(new, "spec.parallelism");
+    let waits = flag(old, "spec.suspend") && at(old, "status.startTime").is_null();
+    let mut before = old.clone();
+    if waits {
+        for path in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+            value::copy(new, &mut before, &format!("spec.template.spec.{path}"));
+        }
+        for path in ["labels", "annotations"] {
+            value::copy(new, &mut before, &format!("spec.template.metadata.{path}"));
+        }
+    }
+    let frozen =
+        ["completions", "template", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy", "managedBy"];
+    for field in frozen.iter().filter(|f| !(elastic && **f == "completions")) {
+        let path = format!("spec.{field}");
+        if at(new, &path) != at(&before, &path) {
+            errors.invalid(&path, at(new, &path), "field is immutable");
+        }
+    }
+}
+
 pub fn cron_job(object: &Value, errors: &mut Errors) {
-    let schedule = text(object, "spec.schedule");
+    /// So many characters leave room for the minute in a job's name.
+    const LONGEST: usize = 52;
+    let (schedule, name) = (text(object, "spec.schedule"), text(object, "metadata.name"));
+    if name.len() > LONGEST {
+        errors.invalid_text("metadata.name", name, "must be no more than 52 characters");
+    }
     if schedule.is_empty() {
         errors.required("spec.schedule", "");
-    } else if schedule.split_whitespace().count() != 5 && !schedule.starts_with('@') {
-        let why =
-            format!("expected exactly 5 fields, found {}: [{schedule}]", schedule.split_whitespace().count());
+    } else if schedule.contains("TZ") {
+        errors.invalid_text(
+            "spec.schedule",
+            schedule,
+            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        );
+    } else if let Err(why) = Schedule::parse(schedule) {
         errors.invalid_text("spec.schedule", schedule, &why);
+    }
+    match at(object, "spec.timeZone").as_str() {
+        None => {}
+        Some("") => errors.invalid_text("spec.timeZone", "", "timeZone must be nil or non-empty string"),
+        Some(zone) if zone.eq_ignore_ascii_case("local") => {
+            let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+            errors.invalid_text("spec.timeZone", zone, why);
+        }
+        Some(zone) if cron::zone(zone).is_none() => {
+            errors.invalid_text("spec.timeZone", zone, &format!("unknown time zone {zone}"));
+        }
+        Some(_) => {}
     }
     one_of(
         object,
@@ -199,6 +272,9 @@ pub fn cron_job(object: &Value, errors: &mut Errors) {
         &["Allow", "Forbid", "Replace"],
         errors,
     );
+    for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        not_negative(object, &format!("spec.{field}"), errors);
+    }
     job_spec(at(object, "spec.jobTemplate.spec"), "spec.jobTemplate.spec", errors);
 }
 

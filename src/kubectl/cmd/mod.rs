@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod auth;
+pub mod autoscale;
 pub mod common;
 pub mod cp;
 pub mod create;

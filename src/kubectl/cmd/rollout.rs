@@ -252,7 +252,8 @@ fn state(info: &Info, object: &Value, revision: i64) -> Result<(String, bool), F
             if ready < wanted {
                 return Ok((format!("Waiting for {} pods to be ready...", wanted - ready), false));
             }
-            if partition > 0 {
+            // Since the server fills in a partition, kubectl tells of one always.
+            if !value::at(object, "spec.updateStrategy.rollingUpdate").is_null() {
                 let due = wanted - partition;
                 return Ok(match updated < due {
                     true => (

@@ -32,9 +32,9 @@ fn rows(ctx: &Ctx, header: &str, mut rows: Vec<(i64, i64, String)>) {
         "memory" => rows.sort_by_key(|r| -r.1),
         _ => {}
     }
-    let mut out = if ctx.flags.is("no-headers") { String::new() } else { format!("{header}\n") };
-    rows.iter().for_each(|(_, _, row)| out.push_str(&format!("{row}\n")));
-    ctx.out(tab::align(&out, 10, 3));
+    let mut out = if ctx.flags.is("no-headers") { String::new() } else { format!("{header}\t\n") };
+    rows.iter().for_each(|(_, _, row)| out.push_str(&format!("{row}\t\n")));
+    ctx.out(tab::align(&out, 6, 3));
 }
 
 pub async fn node(ctx: &Ctx) -> Result<(), Fail> {

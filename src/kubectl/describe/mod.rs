@@ -1,5 +1,7 @@
 //! describe: everything about one object, as text. What is indented hangs together; events come last.
 
+mod autoscaling;
+mod batch;
 mod cluster;
 mod config;
 mod containers;
@@ -33,6 +35,10 @@ pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
         ("apps", "deployments") => workloads::deployment(ctx, &mut text, info).await?,
         ("apps", "replicasets") => workloads::replica_set(ctx, &mut text, info).await?,
         ("apps", "daemonsets") => workloads::daemon_set(ctx, &mut text, info).await?,
+        ("apps", "statefulsets") => batch::stateful_set(ctx, &mut text, info).await?,
+        ("autoscaling", "horizontalpodautoscalers") => autoscaling::autoscaler(&mut text, object),
+        ("batch", "jobs") => batch::job(&mut text, object),
+        ("batch", "cronjobs") => batch::cron_job(&mut text, object),
         ("", "services") => services::service(ctx, &mut text, info).await?,
         ("", "endpoints") => services::endpoints(&mut text, object),
         ("discovery.k8s.io", "endpointslices") => services::endpoint_slice(&mut text, object),

@@ -10,11 +10,11 @@ use crate::kubectl::error::Fail;
 use crate::kubectl::gostr;
 use serde_json::Value;
 
-fn count(object: &Value, path: &str) -> i64 {
+pub fn count(object: &Value, path: &str) -> i64 {
     value::int(object, path).unwrap_or(0)
 }
 
-fn selector(object: &Value) -> String {
+pub fn selector(object: &Value) -> String {
     Selector::of(value::at(object, "spec.selector")).map_or(String::new(), |s| s.to_string())
 }
 
@@ -112,7 +112,7 @@ pub fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
 }
 
 /// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`
-async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+pub async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
     let list =
         ctx.api().await?.get(&path, &[("labelSelector", &selector(&info.object)), ("limit", "500")]).await?;

@@ -45,14 +45,19 @@ impl Kubelet {
                 (name, _) => name.clone().unwrap_or_default(),
             }));
         }
+        let hostname = match (&spec.hostname, host_network) {
+            (Some(name), _) => name.clone(),
+            (None, true) => self.config.node_name.clone(),
+            (None, false) => part(&meta.name).chars().take(63).collect(),
+        };
+        let subdomain = spec.subdomain.as_ref().filter(|s| !s.is_empty() && !host_network);
         SandboxConfig {
+            fqdn: subdomain.map(|subdomain| {
+                format!("{hostname}.{subdomain}.{}.svc.{}", part(&meta.namespace), self.config.cluster_domain)
+            }),
+            hostname,
             pod: PodId { namespace: part(&meta.namespace), name: part(&meta.name), uid: part(&meta.uid) },
             attempt,
-            hostname: match (&spec.hostname, host_network) {
-                (Some(name), _) => name.clone(),
-                (None, true) => self.config.node_name.clone(),
-                (None, false) => part(&meta.name).chars().take(63).collect(),
-            },
             log_directory: self.log_dir(pod),
             dns,
             host_aliases: spec

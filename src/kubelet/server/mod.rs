@@ -1,4 +1,4 @@
-//! The kubelet's own server on port 10250: logs, exec, attach, port-forward. Only the API server's certificate is let in.
+//! The kubelet's own server on port 10250: logs, exec, attach, port-forward, figures. Only the API server's certificate is let in.
 
 mod spdy;
 mod spdy_streams;
@@ -6,6 +6,7 @@ mod websocket;
 
 use super::logs::{self, Options, Printer};
 use super::pods::Kubelet;
+use super::stats::Meter;
 use super::{Config, PORT};
 use crate::client::Key;
 use crate::clock;
@@ -34,7 +35,7 @@ const CHUNK: usize = 64 << 10;
 /// A followed log is looked at this often; appends to a file raise no event that is worth a watch for each reader.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
-pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>) {
+pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Arc<Meter>) {
     let Some(tls) = config.tls.clone() else { return };
     let (config, owner) = (config.clone(), crew.clone());
     crew.spawn(async move {
@@ -51,17 +52,18 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>) {
         let acceptor = tokio_rustls::TlsAcceptor::from(tls);
         loop {
             let (socket, _) = tcp::accept(&listener).await;
-            let (acceptor, kubelet, crew) = (acceptor.clone(), kubelet.clone(), owner.clone());
+            let (acceptor, kubelet, meter, crew) =
+                (acceptor.clone(), kubelet.clone(), meter.clone(), owner.clone());
             owner.spawn(async move {
                 let _ = socket.set_nodelay(true);
                 let Ok(stream) = acceptor.accept(socket).await else { return };
                 let user = stream.get_ref().1.peer_certificates().and_then(|c| pki::user_of(c.first()?));
                 let allowed = user.is_some_and(|(_, groups)| groups.iter().any(|g| g == "system:masters"));
                 let service = service_fn(move |request| {
-                    let (kubelet, crew) = (kubelet.clone(), crew.clone());
+                    let (kubelet, meter, crew) = (kubelet.clone(), meter.clone(), crew.clone());
                     async move {
                         let answer = match allowed {
-                            true => serve(kubelet, crew, request).await,
+                            true => serve(kubelet, meter, crew, request).await,
                             false => Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")),
                         };
                         Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
@@ -80,6 +82,13 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>) {
 fn refuse(code: StatusCode, text: impl Into<String>) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from(text.into())).boxed());
     *response.status_mut() = code;
+    response
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    let mut response = refuse(StatusCode::OK, value.to_string());
+    let kind = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     response
 }
 
@@ -104,6 +113,7 @@ impl Query {
 
 async fn serve(
     kubelet: Arc<Kubelet>,
+    meter: Arc<Meter>,
     crew: Crew,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Response<Body>> {
@@ -112,6 +122,8 @@ async fn serve(
     let query = Query::of(&request);
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["healthz"]) => Ok(refuse(StatusCode::OK, "ok")),
+        (&Method::GET, ["stats", "summary"]) => Ok(json(&meter.summary().await)),
+        (&Method::GET, ["metrics", "resource"]) => Ok(refuse(StatusCode::OK, meter.resource_metrics().await)),
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
             read_logs(kubelet, crew, Key::new(*namespace, *pod), container, &query).await
         }

@@ -1,0 +1,212 @@
+//! # Job: work that ends
+//!
+//! A Job makes pods until enough of them have succeeded, or too many have failed. Because an ended pod is the only proof of its work, each carries a
+//! finalizer ([`TRACKING`]) that keeps it until its end is written into the Job's status. [`decide`] is pure; here it is carried out. A finished Job with
+//! `ttlSecondsAfterFinished` deletes itself. Source: `pkg/controller/job`, `pkg/controller/ttlafterfinished`.
+
+pub mod decide;
+mod ending;
+mod failure;
+mod indexes;
+mod manage;
+#[cfg(test)]
+mod tests;
+
+use super::pods;
+use super::workload::{Look, PodOwner};
+use super::{Error, Shared};
+use crate::client::{Client, Informer, Key, Outcome, is_code};
+use crate::clock;
+use decide::{New, Plan, is_tracked};
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use std::sync::Arc;
+
+/// The finalizer that keeps a pod until it is counted.
+pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+/// Annotation and label of the pods of an Indexed Job.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+/// What a program in a pod of an Indexed Job reads to know its share of the work.
+const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
+
+/// The controller of Jobs.
+pub(crate) struct Jobs;
+
+impl PodOwner for Jobs {
+    type Kind = Job;
+    const COMPONENT: &'static str = "job-controller";
+    const WORKERS: usize = 5;
+
+    fn informer(shared: &Shared) -> &Informer<Job> {
+        &shared.jobs
+    }
+
+    fn selector(job: &Job) -> Option<&LabelSelector> {
+        job.spec.as_ref()?.selector.as_ref()
+    }
+
+    async fn sync(look: &Look<'_, Job>) -> Result<Outcome, Error> {
+        let job = &look.object;
+        let spec = job.spec.clone().unwrap_or_default();
+        if spec.managed_by.as_ref().is_some_and(|m| m != "kubernetes.io/job-controller") {
+            return Ok(Outcome::Done); // somebody else's
+        }
+        let selector = spec.selector.clone().unwrap_or_default();
+        let mine = look.hands.claim(&selector, &look.owner(), look.alive()).await?;
+        release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
+            .await?;
+        let plan = decide::decide(job, &mine, look.settled, clock::now());
+        if plan.expired {
+            return expire(look).await;
+        }
+        if !plan.create.is_empty() && !fresh(look).await? {
+            return Err(Error::NotYet("the job changed meanwhile".into()));
+        }
+        if !plan.create.is_empty() || !plan.delete.is_empty() {
+            let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();
+            look.did(
+                "reconcile",
+                json!({"create": plan.create.len(), "delete": plan.delete, "indexes": indexes}),
+            );
+        }
+        let client = &look.shared.config.client;
+        let (early, late): (Vec<_>, Vec<_>) =
+            pods::named(&mine, &plan.release).into_iter().partition(|p| is_among(p, &plan.delete));
+        release(client, look.key, &early).await?;
+        let mut result = look.hands.delete_all(&pods::named(&mine, &plan.delete)).await;
+        if result.is_ok() {
+            let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
+            result = look.hands.create_all(made).await;
+        }
+        // If pods could not be made or deleted, the next look counts again.
+        if result.is_ok() {
+            write(look, &plan).await?;
+            release(client, look.key, &late).await?;
+        }
+        result?;
+        Ok(plan.again.map_or(Outcome::Done, Outcome::After))
+    }
+
+    fn lost_owner(pod: &Pod) -> Option<Key> {
+        let name = pod.metadata.labels.as_ref()?.get(JOB_NAME).filter(|_| is_tracked(pod))?;
+        Some(Key::new(pod.metadata.namespace.clone().unwrap_or_default(), name.clone()))
+    }
+
+    /// Nobody counts the pods of a job that is gone: nothing keeps them any more.
+    async fn gone(shared: &Shared, key: &Key) -> Result<(), Error> {
+        release(&shared.config.client, key, &strays(shared, key, &None)).await
+    }
+}
+
+fn is_among(pod: &Pod, names: &[String]) -> bool {
+    pod.metadata.name.as_ref().is_some_and(|name| names.contains(name))
+}
+
+/// Pods that wait for a job that is no more: of an earlier job of this name, or orphaned.
+fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
+    let stray = |pod: &Arc<Pod>| match pods::controller_of(&pod.metadata) {
+        Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid.as_ref(),
+        None => Jobs::lost_owner(pod).as_ref() == Some(key),
+    };
+    shared.pods.within(&key.namespace).into_iter().filter(|p| is_tracked(p) && stray(p)).collect()
+}
+
+/// Takes the finalizer off.
+async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Error> {
+    let api = client.within::<Pod>(&key.namespace);
+    for pod in pods {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let patch =
+            json!({"metadata": {"uid": pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING]}});
+        match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422)) => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Is the job still what the cache says? Its status holds the counts: with an old one, work that is done would be done again.
+async fn fresh(look: &Look<'_, Job>) -> Result<bool, Error> {
+    let found = crate::client::optional(look.api::<Job>().get_metadata(&look.key.name).await)?;
+    Ok(found.is_some_and(|m| m.metadata.resource_version == look.object.metadata.resource_version))
+}
+
+async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
+    let unchanged = |old: &JobStatus| *old == plan.status;
+    if look.object.status.as_ref().is_some_and(unchanged) {
+        return Ok(());
+    }
+    let mut next = (*look.object).clone();
+    next.status = Some(plan.status.clone());
+    // The resource version goes with it: counts are never written over newer ones.
+    match look.api::<Job>().replace_status(&look.key.name, &PostParams::default(), &next).await {
+        Ok(_) => {}
+        Err(error) if is_code(&error, 404) => return Ok(()),
+        Err(error) if is_code(&error, 409) => return Err(Error::NotYet("the job changed meanwhile".into())),
+        Err(error) => return Err(error.into()),
+    }
+    let (about, recorder) = (&look.hands.about, look.hands.recorder);
+    for (warning, reason, message) in &plan.told {
+        match warning {
+            true => recorder.warning(about, reason, message, look.cause.clone()),
+            false => recorder.normal(about, reason, message, look.cause.clone()),
+        }
+    }
+    Ok(())
+}
+
+/// `ttlSecondsAfterFinished` is over: the job goes, its pods first.
+async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
+    if !look.alive() || !fresh(look).await? {
+        return Ok(Outcome::Done);
+    }
+    let preconditions = Some(Preconditions { uid: look.object.metadata.uid.clone(), resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::foreground() };
+    match look.api::<Job>().delete(&look.key.name, &params).await {
+        Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
+        _ => look.did("expire", json!({})),
+    }
+    Ok(Outcome::Done)
+}
+
+/// A pod of the job; of an Indexed one, with its index in name, host name, label, annotation and environment.
+fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
+    let template = look.object.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+    let job = &look.key.name;
+    let base = new.index.map_or(job.clone(), |index| format!("{job}-{index}"));
+    let mut pod = pods::from_template(&template, look.pod_name(&base), &look.key.namespace, look.owner());
+    pod.metadata.generate_name = Some(format!("{base}-"));
+    pod.metadata.finalizers.get_or_insert_default().push(TRACKING.into());
+    let Some(index) = new.index else { return pod };
+    pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    annotations.insert(INDEX.into(), index.to_string());
+    if let Some(failures) = new.failures {
+        annotations.insert(INDEX_FAILURES.into(), failures.to_string());
+    }
+    if let Some(spec) = &mut pod.spec {
+        spec.hostname.get_or_insert(base);
+        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            let env = container.env.get_or_insert_default();
+            if !env.iter().any(|e| e.name == INDEX_VARIABLE) {
+                env.push(index_variable());
+            }
+        }
+    }
+    pod
+}
+
+fn index_variable() -> EnvVar {
+    let field_path = format!("metadata.labels['{INDEX}']");
+    let field_ref = Some(ObjectFieldSelector { api_version: None, field_path });
+    let value_from = Some(EnvVarSource { field_ref, ..EnvVarSource::default() });
+    EnvVar { name: INDEX_VARIABLE.into(), value: None, value_from }
+}

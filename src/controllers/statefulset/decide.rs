@@ -1,0 +1,270 @@
+//! What to do about one StatefulSet now: [`decide`] is pure. In order means: one pod after the other, each only when all before it are available; away in
+//! the reverse order. Source: `pkg/controller/statefulset/stateful_set_control.go`.
+
+use super::identity::{self, first};
+use crate::clock::Timestamp;
+use crate::controllers::pods::{self, is_available};
+use crate::controllers::revisions;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Names of the revision that pods had, and of the one that they are to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Revisions<'a> {
+    pub current: &'a str,
+    pub update: &'a str,
+}
+
+/// What to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Ordinals, each with whether the pod is of the update revision.
+    pub create: Vec<(i32, bool)>,
+    /// Ordinals of pods that still wait to start: their claims may be missing.
+    pub waiting: Vec<i32>,
+    /// Names.
+    pub delete: Vec<String>,
+    /// Names of pods that are scaled away, going already or not.
+    pub condemned: Vec<String>,
+}
+
+fn name(pod: &Arc<Pod>) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+fn is_going(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pods::phase(pod) == "Running" && pods::ready_since(pod).is_some()
+}
+
+fn of_revision(pod: &Pod, revision: &str) -> bool {
+    revisions::of_pod(pod).is_some_and(|r| r == revision)
+}
+
+/// The ordinal from which on pods are to be of the update revision; `None` if the controller replaces none (OnDelete).
+fn partition(set: &StatefulSet) -> Option<i32> {
+    let strategy = set.spec.as_ref().and_then(|s| s.update_strategy.clone()).unwrap_or_default();
+    if strategy.type_.as_deref() == Some("OnDelete") {
+        return None;
+    }
+    let partition = strategy.rolling_update.and_then(|r| r.partition).unwrap_or(0);
+    Some(first(set) + partition)
+}
+
+/// Pure: the next steps for a set that has these pods.
+pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Timestamp) -> Plan {
+    let spec = set.spec.clone().unwrap_or_default();
+    let in_order = spec.pod_management_policy.as_deref() != Some("Parallel");
+    let seconds = spec.min_ready_seconds.unwrap_or(0);
+    let set_name = set.metadata.name.as_deref().unwrap_or_default();
+    let start = first(set);
+    let wanted = start..start + spec.replicas.unwrap_or(1).max(0);
+    let mut by_ordinal: BTreeMap<i32, &Arc<Pod>> = BTreeMap::new();
+    for pod in mine {
+        by_ordinal.extend(identity::ordinal(set_name, &name(pod)).map(|n| (n, pod)));
+    }
+    let mut plan = Plan::default();
+    let condemned: Vec<&Arc<Pod>> =
+        by_ordinal.iter().rev().filter(|(n, _)| !wanted.contains(n)).map(|(_, pod)| *pod).collect();
+    plan.condemned = condemned.iter().map(|p| name(p)).collect();
+    let partition = partition(set);
+    // Up, the lowest first.
+    for ordinal in wanted.clone() {
+        let Some(pod) = by_ordinal.get(&ordinal) else {
+            plan.create.push((ordinal, partition.is_none_or(|p| ordinal >= p)));
+            if in_order {
+                return plan;
+            }
+            continue;
+        };
+        if matches!(pods::phase(pod), "Succeeded" | "Failed") {
+            if !is_going(pod) {
+                plan.delete.push(name(pod)); // ended: it comes again under the same name
+            }
+            if in_order {
+                return plan;
+            }
+            continue;
+        }
+        if pods::phase(pod) == "Pending" && !is_going(pod) {
+            plan.waiting.push(ordinal);
+        }
+        let available = is_ready(pod) && is_available(pod, seconds, now);
+        if in_order && (is_going(pod) || !available) {
+            return plan;
+        }
+    }
+    // Down, the highest first; in order, nobody goes while somebody else is ill.
+    let all = wanted.clone().filter_map(|n| by_ordinal.get(&n)).chain(condemned.iter().rev());
+    let first_ill = all.into_iter().find(|p| !is_ready(p) || is_going(p)).map(|p| name(p));
+    for pod in &condemned {
+        if is_going(pod) {
+            if in_order {
+                return plan;
+            }
+            continue;
+        }
+        let ill = !is_ready(pod) || !is_available(pod, seconds, now);
+        if in_order && ill && first_ill.as_ref() != Some(&name(pod)) {
+            return plan;
+        }
+        plan.delete.push(name(pod));
+        if in_order {
+            return plan;
+        }
+    }
+    // Anew, the highest first, one at a time.
+    let Some(partition) = partition else { return plan };
+    for ordinal in wanted.rev().take_while(|n| *n >= partition) {
+        let Some(pod) = by_ordinal.get(&ordinal) else { continue };
+        if !of_revision(pod, revision.update) && !is_going(pod) {
+            if !plan.delete.contains(&name(pod)) {
+                plan.delete.push(name(pod));
+            }
+            return plan;
+        }
+        if is_going(pod) || !is_ready(pod) || !is_available(pod, seconds, now) {
+            return plan;
+        }
+    }
+    plan
+}
+
+/// Pure: the status that the pods give.
+pub fn status(
+    set: &StatefulSet,
+    mine: &[Arc<Pod>],
+    revision: Revisions,
+    now: Timestamp,
+) -> StatefulSetStatus {
+    let spec = set.spec.clone().unwrap_or_default();
+    let seconds = spec.min_ready_seconds.unwrap_or(0);
+    let old = set.status.clone().unwrap_or_default();
+    let count = |f: &dyn Fn(&Arc<Pod>) -> bool| mine.iter().filter(|p| f(p)).count() as i32;
+    let (replicas, ready) = (mine.len() as i32, count(&|p| is_ready(p)));
+    let available = count(&|p| is_ready(p) && is_available(p, seconds, now));
+    let updated = count(&|p| !is_going(p) && of_revision(p, revision.update));
+    let mut current = count(&|p| !is_going(p) && of_revision(p, revision.current));
+    let mut current_revision = revision.current;
+    let whole = spec.replicas.unwrap_or(1);
+    if partition(set).is_some() && updated == whole && replicas == whole && ready == whole {
+        (current, current_revision) = (updated, revision.update); // the roll-out is complete
+    }
+    let some = |n: i32| (n > 0).then_some(n);
+    StatefulSetStatus {
+        replicas,
+        ready_replicas: some(ready),
+        available_replicas: Some(available),
+        current_replicas: some(current),
+        updated_replicas: some(updated),
+        current_revision: Some(current_revision.into()),
+        update_revision: Some(revision.update.into()),
+        observed_generation: set.metadata.generation,
+        collision_count: Some(old.collision_count.unwrap_or(0)),
+        conditions: old.conditions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const NOW: &str = "2026-01-01T00:10:00Z";
+    const REVISION: Revisions = Revisions { current: "old", update: "new" };
+
+    fn set(spec: Value) -> StatefulSet {
+        let mut whole = json!({"replicas": 3, "serviceName": "s", "selector": {}, "template": {},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}});
+        for (key, value) in spec.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        serde_json::from_value(json!({"metadata": {"name": "web", "generation": 2}, "spec": whole})).unwrap()
+    }
+
+    /// `0 new`, `1 old unready`, `2 new going`, `3 new failed`, `4 new young`
+    fn pods(all: &[&str]) -> Vec<Arc<Pod>> {
+        let pod = |text: &&str| {
+            let mut words = text.split(' ');
+            let (ordinal, revision) = (words.next().unwrap(), words.next().unwrap());
+            let state = words.next().unwrap_or_default();
+            let ready = if matches!(state, "unready" | "failed" | "pending") { "False" } else { "True" };
+            let phase = match state {
+                "failed" => "Failed",
+                "pending" => "Pending",
+                _ => "Running",
+            };
+            let since = if state == "young" { "2026-01-01T00:09:55Z" } else { "2026-01-01T00:00:00Z" };
+            let mut pod = json!({
+                "metadata": {"name": format!("web-{ordinal}"), "labels": {"controller-revision-hash": revision}},
+                "spec": {"containers": []},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": since}]}});
+            if state == "going" {
+                pod["metadata"]["deletionTimestamp"] = NOW.into();
+            }
+            Arc::new(serde_json::from_value(pod).unwrap())
+        };
+        all.iter().map(pod).collect()
+    }
+
+    /// `+0 new` makes, `-web-0` deletes.
+    fn steps(spec: Value, all: &[&str]) -> String {
+        let plan = decide(&set(spec), &pods(all), REVISION, NOW.parse().unwrap());
+        let made = plan.create.iter().map(|(n, new)| format!("+{n} {}", if *new { "new" } else { "old" }));
+        made.chain(plan.delete.iter().map(|n| format!("-{n}"))).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn one_after_the_other_unless_all_at_once() {
+        assert_eq!(steps(json!({}), &[]), "+0 new");
+        assert_eq!(steps(json!({}), &["0 new unready"]), "");
+        assert_eq!(steps(json!({}), &["0 new"]), "+1 new");
+        assert_eq!(steps(json!({"minReadySeconds": 10}), &["0 new young"]), "");
+        assert_eq!(steps(json!({}), &["0 new", "1 new going"]), "");
+        assert_eq!(steps(json!({}), &["0 new failed", "1 new"]), "-web-0");
+        assert_eq!(steps(json!({"podManagementPolicy": "Parallel"}), &["1 new unready"]), "+0 new, +2 new");
+        assert_eq!(steps(json!({"ordinals": {"start": 5}}), &["5 new"]), "+6 new");
+    }
+
+    #[test]
+    fn down_goes_the_other_way() {
+        let all = ["0 new", "1 new", "2 new", "10 new"];
+        assert_eq!(steps(json!({"replicas": 1}), &all), "-web-10");
+        assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new", "2 new going"]), "");
+        assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new unready", "2 new unready"]), "");
+        assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new", "2 new unready"]), "-web-2");
+        assert_eq!(
+            steps(json!({"replicas": 1, "podManagementPolicy": "Parallel"}), &all),
+            "-web-10, -web-2, -web-1"
+        );
+    }
+
+    #[test]
+    fn updates_go_from_the_highest_down_to_the_partition() {
+        let old = ["0 old", "1 old", "2 old"];
+        let partition =
+            |n: i32| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": n}}});
+        assert_eq!(steps(json!({}), &old), "-web-2");
+        assert_eq!(steps(json!({}), &["0 old", "1 old", "2 new unready"]), "");
+        assert_eq!(steps(json!({}), &["0 old", "1 old", "2 new"]), "-web-1");
+        assert_eq!(steps(partition(2), &["0 old", "1 old", "2 new"]), "");
+        assert_eq!(steps(partition(2), &["1 old", "2 new"]), "+0 old");
+        assert_eq!(steps(json!({"updateStrategy": {"type": "OnDelete"}}), &old), "");
+        assert_eq!(steps(json!({"updateStrategy": {"type": "OnDelete"}}), &["0 old", "1 old"]), "+2 new");
+    }
+
+    #[test]
+    fn the_status_tells_when_a_roll_out_is_complete() {
+        let now = NOW.parse().unwrap();
+        let half = status(&set(json!({})), &pods(&["0 old", "1 old", "2 new"]), REVISION, now);
+        assert_eq!((half.current_replicas, half.updated_replicas), (Some(2), Some(1)));
+        assert_eq!(half.current_revision.as_deref(), Some("old"));
+        let done = status(&set(json!({})), &pods(&["0 new", "1 new", "2 new"]), REVISION, now);
+        assert_eq!((done.current_replicas, done.current_revision.as_deref()), (Some(3), Some("new")));
+    }
+}

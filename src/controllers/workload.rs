@@ -1,0 +1,231 @@
+//! The shape of a controller whose objects own pods: changes of the owner, of its pods and of pods that nobody owns become keys in a queue;
+//! a [`Look`] is one key taken out of it, with everything at hand to act on. [`PodOwner`] is what differs from kind to kind.
+
+use super::expectations::Expectations;
+use super::pods::{self, Hands, Words, owner_key};
+use super::{Error, Shared, record, reference};
+use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::clock;
+use crate::tap::Cause;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+use kube::api::{Api, Patch, PatchParams};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+
+/// A kind whose objects own pods, and how its controller looks at one of them.
+pub(crate) trait PodOwner: 'static {
+    type Kind: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + Debug
+        + Send
+        + Sync;
+    /// Who writes its events and records, e.g. `replicaset-controller`.
+    const COMPONENT: &'static str;
+    const WORKERS: usize;
+    const WORDS: Words = pods::WORDS;
+
+    fn informer(shared: &Shared) -> &Informer<Self::Kind>;
+    fn selector(object: &Self::Kind) -> Option<&LabelSelector>;
+    /// One look at one object: decide, act, write the status.
+    fn sync(look: &Look<'_, Self::Kind>) -> impl Future<Output = Result<Outcome, Error>> + Send;
+    /// Who owns a pod that no longer says so itself; asked only for pods without a controller.
+    fn lost_owner(_pod: &Pod) -> Option<Key> {
+        None
+    }
+    /// The object is gone; what it left behind is to be tidied.
+    fn gone(_shared: &Shared, _key: &Key) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// Starts the controller and gives its queue, for changes of other kinds that concern its objects.
+pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let worker = Arc::new(Worker {
+        shared: shared.clone(),
+        expectations: Expectations::default(),
+        recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT, ""),
+    });
+    let q = queue.clone();
+    C::informer(shared).on(move |change| q.add(change.key(), change.cause()));
+    let (q, w) = (queue.clone(), worker.clone());
+    shared.pods.on(move |change| {
+        w.owners::<C>(change).into_iter().for_each(|owner| q.add(owner, change.cause()));
+    });
+    queue.work(C::COMPONENT, C::WORKERS, move |key, cause| {
+        let worker = worker.clone();
+        async move { worker.sync::<C>(&key, &cause).await }
+    });
+    queue
+}
+
+struct Worker {
+    shared: Shared,
+    expectations: Expectations,
+    recorder: Recorder,
+}
+
+impl Worker {
+    /// Whom a change of a pod concerns; what was awaited of it has been seen.
+    fn owners<C: PodOwner>(&self, change: &Change<Pod>) -> Vec<Key> {
+        let (pod, kind) = (change.object(), <C::Kind as kube::Resource>::kind(&()));
+        let mut owners: Vec<Key> = owner_key(pod, &kind).into_iter().collect();
+        if let Change::Updated { old, .. } = change {
+            owners.extend(owner_key(old, &kind));
+        }
+        for owner in &owners {
+            let going = matches!(change, Change::Deleted(_)) || pod.metadata.deletion_timestamp.is_some();
+            match going {
+                true => self.expectations.deleted(owner, pod.metadata.uid.as_deref().unwrap_or_default()),
+                false => self.expectations.created(owner, pod.metadata.name.as_deref().unwrap_or_default()),
+            }
+        }
+        if owners.is_empty() && pods::controller_of(&pod.metadata).is_none() {
+            // An orphan: whoever selects it may adopt it.
+            let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+            let labels = pod.metadata.labels.as_ref();
+            let chosen = |o: &Arc<C::Kind>| C::selector(o).is_some_and(|s| pods::selects(s, labels));
+            let all = C::informer(&self.shared).within(&namespace);
+            owners = all.iter().filter(|o| chosen(o)).map(|o| Key::of(&**o)).collect();
+            owners.extend(C::lost_owner(pod));
+        }
+        owners.dedup();
+        owners
+    }
+
+    async fn sync<C: PodOwner>(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
+        let Some(object) = C::informer(&self.shared).get(key) else {
+            self.expectations.forget(key);
+            C::gone(&self.shared, key).await?;
+            return Ok(Outcome::Done);
+        };
+        let look = Look {
+            shared: &self.shared,
+            key,
+            cause,
+            component: C::COMPONENT,
+            settled: self.expectations.met(key),
+            started: clock::Instant::now(),
+            hands: Hands {
+                shared: &self.shared,
+                expectations: &self.expectations,
+                recorder: &self.recorder,
+                owner: key,
+                about: reference(&*object),
+                cause,
+                words: C::WORDS,
+            },
+            object,
+        };
+        C::sync(&look).await
+    }
+}
+
+/// One look at one object.
+pub(crate) struct Look<'a, K> {
+    pub shared: &'a Shared,
+    pub key: &'a Key,
+    pub cause: &'a Option<Cause>,
+    pub object: Arc<K>,
+    /// Everything that was written before has been seen: the pods may be counted.
+    pub settled: bool,
+    pub hands: Hands<'a>,
+    component: &'static str,
+    started: clock::Instant,
+}
+
+impl<K> Look<'_, K>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + Debug,
+{
+    pub fn alive(&self) -> bool {
+        self.object.meta().deletion_timestamp.is_none()
+    }
+
+    /// What every object made for this one carries.
+    pub fn owner(&self) -> OwnerReference {
+        pods::owned_by(&*self.object)
+    }
+
+    /// Objects of a kind in the object's namespace; what is written has the look's cause.
+    pub fn api<T>(&self) -> Api<T>
+    where
+        T: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
+    }
+
+    /// A new pod's name: the owner's and five letters.
+    pub fn pod_name(&self, base: &str) -> String {
+        format!("{base}-{}", self.shared.config.rng.name_suffix(5))
+    }
+
+    /// The cache may be behind a deletion that the garbage collector has seen: ask before making pods that nobody wants.
+    pub async fn still_there(&self) -> Result<bool, Error> {
+        let found = crate::client::optional(self.api::<K>().get_metadata(&self.key.name).await)?;
+        Ok(found.is_some_and(|m| {
+            m.metadata.uid == self.object.meta().uid && m.metadata.deletion_timestamp.is_none()
+        }))
+    }
+
+    /// Tells the tap what was done.
+    pub fn did(&self, verb: &str, detail: Value) {
+        let record = record(verb, &K::plural(&()), self.key, self.cause).took(self.started.elapsed());
+        self.shared.tap(self.component).emit(record.detail(detail));
+    }
+
+    /// Writes the status if it is new. That the object is gone or another one is no error.
+    pub async fn write_status<S: Serialize + PartialEq>(
+        &self,
+        old: Option<&S>,
+        new: &S,
+    ) -> Result<(), Error> {
+        if old == Some(new) {
+            return Ok(());
+        }
+        let patch = json!({"metadata": {"uid": self.object.meta().uid}, "status": replacing(old, new)});
+        let result =
+            self.api::<K>().patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        match result {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Pure: the merge patch that puts `new` in the place of `old`. What became zero is left out of the new one and so must be taken out of the stored one.
+fn replacing<S: Serialize>(old: Option<&S>, new: &S) -> Value {
+    let mut patch = serde_json::to_value(new).unwrap_or_default();
+    let before = old.and_then(|o| serde_json::to_value(o).ok()).unwrap_or_default();
+    if let (Value::Object(before), Some(patch)) = (before, patch.as_object_mut()) {
+        for key in before.into_iter().map(|(key, _)| key) {
+            patch.entry(key).or_insert(Value::Null);
+        }
+    }
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replacing;
+    use serde_json::json;
+
+    #[test]
+    fn a_count_that_became_zero_is_taken_out() {
+        let patch = replacing(Some(&json!({"replicas": 2, "readyReplicas": 1})), &json!({"replicas": 3}));
+        assert_eq!(patch, json!({"replicas": 3, "readyReplicas": null}));
+        assert_eq!(replacing(None, &json!({"replicas": 0})), json!({"replicas": 0}));
+    }
+}

@@ -1,0 +1,307 @@
+//! Workloads that end, that are somebody, and that grow with their load; and the figures that they grow by.
+
+use super::support::{
+    Cluster, Home, Kubectl, ROPEWALK, any_kubectl, capable, eventually, real_kubectl, turn,
+};
+use serde_json::Value;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+const OBJECTS: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: shares}
+spec:
+  completions: 3
+  parallelism: 2
+  completionMode: Indexed
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - {name: work, image: busybox, command: [sh, -c, 'echo share $JOB_COMPLETION_INDEX of $HOSTNAME']}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: broken}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: work, image: busybox, command: [sh, -c, 'exit 3']}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: brief}
+spec:
+  ttlSecondsAfterFinished: 1
+  template:
+    spec:
+      restartPolicy: OnFailure
+      containers: [{name: work, image: busybox, command: ['true']}]
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: tick}
+spec:
+  schedule: '@every 2s'
+  timeZone: Asia/Seoul
+  concurrencyPolicy: Forbid
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: work, image: busybox, command: [date]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: nginx:1.26
+        readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
+        volumeMounts: [{name: data, mountPath: /data}]
+  persistentVolumeClaimRetentionPolicy: {whenScaled: Delete}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: busy}
+spec:
+  selector: {matchLabels: {app: busy}}
+  template:
+    metadata: {labels: {app: busy}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: burn
+        image: busybox
+        command: [sh, -c, 'while :; do :; done']
+        resources: {requests: {cpu: 20m}, limits: {cpu: 100m}}
+"#;
+
+/// The clients to try: ours, and the real one where there is one.
+fn clients() -> Vec<Kubectl> {
+    let ours =
+        Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() };
+    std::iter::once(ours).chain(real_kubectl()).collect()
+}
+
+struct World<'a> {
+    cluster: Cluster<'a>,
+    any: Kubectl,
+}
+
+impl World<'_> {
+    fn k(&self, args: &[&str]) -> String {
+        self.cluster.kubectl(&self.any, args).ok()
+    }
+    fn json(&self, what: &str) -> Value {
+        serde_json::from_str(&self.k(&["get", what, "-o", "json"])).expect("JSON")
+    }
+    fn status(&self, what: &str) -> Value {
+        self.json(what)["status"].take()
+    }
+    fn pod_names(&self, selector: &str) -> Vec<String> {
+        let out = self.k(&["get", "pods", "-l", selector, "-o", "name"]);
+        out.lines().map(|l| l.trim_start_matches("pod/").to_string()).collect()
+    }
+    fn events(&self, kind: &str, name: &str) -> String {
+        let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        self.k(&["get", "events", "--field-selector", &selector])
+    }
+}
+
+#[test]
+fn jobs_stateful_sets_and_autoscalers_do_what_they_do_in_kubernetes() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let w = World { cluster: home.up(&["--workers", "1"]), any: any_kubectl() };
+    let file = home.path().join("workloads.yaml");
+    std::fs::write(&file, OBJECTS).expect("a file");
+    w.k(&["apply", "-f", file.to_str().expect("a path")]);
+    w.k(&["autoscale", "deployment", "busy", "--min=1", "--max=3", "--cpu-percent=50"]);
+    jobs(&w);
+    cron_job(&w);
+    stateful_set(&w);
+    figures(&w);
+    autoscaler(&w);
+}
+
+fn conditions(status: &Value) -> Vec<String> {
+    let all = status["conditions"].as_array().into_iter().flatten();
+    all.map(|c| format!("{}={}", c["type"].as_str().unwrap_or(""), c["reason"].as_str().unwrap_or("")))
+        .collect()
+}
+
+fn jobs(w: &World) {
+    w.k(&["wait", "--for=condition=complete", "job/shares", "--timeout=90s"]);
+    let done = w.status("job/shares");
+    assert_eq!((done["succeeded"].as_i64(), done["completedIndexes"].as_str()), (Some(3), Some("0-2")));
+    assert_eq!(conditions(&done), ["SuccessCriteriaMet=CompletionsReached", "Complete=CompletionsReached"]);
+    let logs = w.k(&["logs", "-l", "batch.kubernetes.io/job-completion-index=1,job-name=shares"]);
+    assert_eq!(logs, "share 1 of shares-1\n");
+    let held =
+        w.k(&["get", "pods", "-l", "job-name=shares", "-o", "jsonpath={.items[*].metadata.finalizers}"]);
+    assert_eq!(held, "", "nothing keeps a pod that was counted");
+    w.k(&["wait", "--for=condition=failed", "job/broken", "--timeout=60s"]);
+    let failed = w.status("job/broken");
+    assert_eq!(conditions(&failed), ["FailureTarget=BackoffLimitExceeded", "Failed=BackoffLimitExceeded"]);
+    assert!(w.events("Job", "broken").contains("Job has reached the specified backoff limit"));
+    eventually(PATIENCE, || w.k(&["get", "jobs", "-o", "name"]), |all| !all.contains("brief"));
+    for client in clients() {
+        let told = w.cluster.kubectl(&client, &["describe", "job", "shares"]).ok();
+        assert!(told.contains("0 Active (0 Ready) / 3 Succeeded / 0 Failed"), "{told}");
+        assert!(told.contains("Completed Indexes:  0-2") && told.contains("Job completed"), "{told}");
+    }
+    // Whoever deletes a job deletes its pods, held or not.
+    w.k(&["delete", "job", "shares"]);
+    eventually(PATIENCE, || w.pod_names("job-name=shares"), Vec::is_empty);
+}
+
+fn cron_job(w: &World) {
+    let ran =
+        eventually(PATIENCE, || w.json("cronjob/tick"), |c| c["status"]["lastScheduleTime"].is_string());
+    assert!(ran["status"]["active"].is_array() || ran["status"]["lastSuccessfulTime"].is_string(), "{ran}");
+    w.k(&["create", "job", "--from=cronjob/tick", "by-hand"]);
+    w.k(&["wait", "--for=condition=complete", "job/by-hand", "--timeout=60s"]);
+    let owned = w.k(&["get", "jobs", "-o", "jsonpath={.items[*].metadata.annotations}"]);
+    assert!(owned.contains("cronjob-scheduled-timestamp") && owned.contains("+09:00"), "{owned}");
+    for client in clients() {
+        let told = w.cluster.kubectl(&client, &["describe", "cronjob", "tick"]).ok();
+        assert!(told.contains("Concurrency Policy:            Forbid"), "{told}");
+    }
+    let wrong = ["create", "cronjob", "wrong", "--image=busybox", "--schedule=61 * * * *"];
+    w.cluster.kubectl(&w.any, &wrong).fails("end of range (61) above maximum (59): 61");
+    w.k(&["delete", "cronjob", "tick"]);
+}
+
+fn stateful_set(w: &World) {
+    w.k(&["rollout", "status", "statefulset/db", "--timeout=90s"]);
+    assert_eq!(w.pod_names("app=db"), ["db-0", "db-1"]);
+    let told = w.events("StatefulSet", "db");
+    assert!(told.contains("create Claim data-db-0 Pod db-0 in StatefulSet db success"), "{told}");
+    assert!(told.contains("create Pod db-1 in StatefulSet db successful"), "{told}");
+    let first = w.json("pod/db-0");
+    assert_eq!(first["metadata"]["labels"]["apps.kubernetes.io/pod-index"], "0");
+    // The name is the pod's, and so is what it wrote, whichever pod bears it.
+    w.k(&["exec", "db-0", "--", "sh", "-c", "echo kept > /data/file"]);
+    let name = "db-0.db.default.svc.cluster.local";
+    assert!(w.k(&["exec", "db-0", "--", "cat", "/etc/hosts"]).contains(name));
+    eventually(PATIENCE, || w.k(&["exec", "db-1", "--", "nslookup", name]), |out| out.contains("10.244."));
+    w.k(&["delete", "pod", "db-0"]);
+    w.k(&["wait", "--for=condition=ready", "pod/db-0", "--timeout=60s"]);
+    assert_ne!(w.json("pod/db-0")["metadata"]["uid"], first["metadata"]["uid"]);
+    assert_eq!(w.k(&["exec", "db-0", "--", "cat", "/data/file"]), "kept\n");
+    // Anew from the highest, as far as the partition; then all; then back.
+    w.k(&[
+        "patch",
+        "statefulset",
+        "db",
+        "-p",
+        r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":1}}}}"#,
+    ]);
+    w.k(&["set", "image", "statefulset/db", "web=nginx:1.27"]);
+    let told = w.k(&["rollout", "status", "statefulset/db", "--timeout=60s"]);
+    assert!(told.contains("partitioned roll out complete: 1 new pods have been updated"), "{told}");
+    let image = |pod: &str| w.json(pod)["spec"]["containers"][0]["image"].as_str().unwrap_or("").to_string();
+    assert_eq!((image("pod/db-0").as_str(), image("pod/db-1").as_str()), ("nginx:1.26", "nginx:1.27"));
+    w.k(&[
+        "patch",
+        "statefulset",
+        "db",
+        "-p",
+        r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":0}}}}"#,
+    ]);
+    w.k(&["rollout", "status", "statefulset/db", "--timeout=60s"]);
+    let history = w.k(&["rollout", "history", "statefulset/db"]);
+    assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
+    w.k(&["rollout", "undo", "statefulset/db"]);
+    eventually(
+        PATIENCE,
+        || w.status("statefulset/db"),
+        |s| s["currentRevision"] == s["updateRevision"] && s["updatedReplicas"] == 2,
+    );
+    assert_eq!(image("pod/db-0"), "nginx:1.26");
+    for client in clients() {
+        let told = w.cluster.kubectl(&client, &["describe", "statefulset", "db"]).ok();
+        assert!(told.contains("2 desired | 2 total") && told.contains("Volume Claims:"), "{told}");
+    }
+    // A claim goes with a pod that is scaled away, if that was asked for.
+    w.k(&["scale", "statefulset", "db", "--replicas=1"]);
+    eventually(
+        PATIENCE,
+        || w.k(&["get", "pvc", "-o", "name"]),
+        |all| all.trim() == "persistentvolumeclaim/data-db-0",
+    );
+    w.k(&["delete", "statefulset", "db"]);
+}
+
+fn figures(w: &World) {
+    for client in clients() {
+        let pods = || {
+            w.cluster.kubectl(&client, &["top", "pods", "-l", "app=busy", "--containers", "--no-headers"]).out
+        };
+        let shown = eventually(PATIENCE, pods, |out| out.contains(" burn "));
+        let cpu = shown.split_whitespace().nth(2).and_then(|c| c.trim_end_matches('m').parse::<u32>().ok());
+        assert!(cpu.is_some_and(|c| (10..=200).contains(&c)), "it burns a tenth of a core: {shown}");
+        let nodes = w.cluster.kubectl(&client, &["top", "nodes", "--sort-by=cpu"]).ok();
+        assert!(nodes.contains("ropewalk-worker") && nodes.contains("Mi"), "{nodes}");
+    }
+    let raw = w.k(&["get", "--raw", "/api/v1/nodes/ropewalk-worker/proxy/metrics/resource"]);
+    assert!(
+        raw.contains("container_cpu_usage_seconds_total{container=\"burn\",namespace=\"default\""),
+        "{raw}"
+    );
+}
+
+fn autoscaler(w: &World) {
+    let status = eventually(PATIENCE, || w.status("hpa/busy"), |s| s["desiredReplicas"] == 3);
+    assert!(
+        status["currentMetrics"][0]["resource"]["current"]["averageUtilization"].as_i64() > Some(50),
+        "{status}"
+    );
+    let told = w.events("HorizontalPodAutoscaler", "busy");
+    assert!(told.contains("reason: cpu resource utilization (percentage of request) above target"), "{told}");
+    eventually(PATIENCE, || w.pod_names("app=busy"), |pods| pods.len() == 3);
+    for client in clients() {
+        let row = w.cluster.kubectl(&client, &["get", "hpa", "busy", "--no-headers"]).ok();
+        assert!(row.contains("Deployment/busy") && row.contains("%/50%"), "{row}");
+        let told = w.cluster.kubectl(&client, &["describe", "hpa", "busy"]).ok();
+        assert!(told.contains("resource cpu on pods  (as a percentage of request):"), "{told}");
+        assert!(told.contains("ValidMetricFound"), "{told}");
+    }
+    let old = w.k(&[
+        "get",
+        "horizontalpodautoscalers.v1.autoscaling",
+        "busy",
+        "-o",
+        "jsonpath={.spec.targetCPUUtilizationPercentage}",
+    ]);
+    assert_eq!(old, "50");
+    // Without load it comes down as soon as the behavior lets it.
+    let behavior = r#"{"spec":{"behavior":{"scaleDown":{"stabilizationWindowSeconds":0}},"metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"AverageValue","averageValue":"10"}}}]}}"#;
+    w.k(&["patch", "hpa", "busy", "--type=merge", "-p", behavior]);
+    eventually(PATIENCE, || w.status("hpa/busy"), |s| s["desiredReplicas"] == 1);
+    assert!(w.events("HorizontalPodAutoscaler", "busy").contains("All metrics below target"));
+}
