@@ -31,6 +31,7 @@ mod context;
 mod decode;
 mod duplicates;
 mod escalation;
+mod eviction;
 mod filter;
 pub mod http;
 mod negotiate;

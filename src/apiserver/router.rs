@@ -8,7 +8,8 @@ use super::request::Info;
 use super::user::User;
 use super::write::Part;
 use super::{
-    State, authn, connect, decode, read as reading, remove, reviews, rewind, subresources, watch, write,
+    State, authn, connect, decode, eviction, read as reading, remove, reviews, rewind, subresources, watch,
+    write,
 };
 use crate::api::kinds::Kind;
 use crate::api::{Status, VERSION, discovery, openapi};
@@ -165,7 +166,7 @@ async fn subresource(
         ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
         ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
         ("binding", ..) => subresources::bind(state, ctx, &body).await,
-        ("eviction", ..) => subresources::evict(state, ctx, &body).await,
+        ("eviction", ..) => eviction::evict(state, ctx, &body).await,
         ("token", ..) => subresources::token(state, ctx, &body).await,
         ("ephemeralcontainers", ..) => subresources::ephemeral(state, ctx, kind, &body).await,
         _ => Ok(not_found_page()),

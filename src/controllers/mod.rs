@@ -8,13 +8,14 @@
 //! caches, decides, and writes. What led to a look travels with the key as its cause. They are level-triggered: a restart at any point converges.
 //! Only the replica that holds the Lease `kube-controller-manager` works.
 //! ## Left out
-//! StatefulSet, Job, CronJob, autoscaling, disruption budgets, quotas and attach/detach: they come with the kinds that need them. Objects of these
+//! StatefulSet, Job, CronJob, autoscaling, quotas and attach/detach: they come with the kinds that need them. Objects of these
 //! kinds are stored, and nothing happens to them; EndpointSlices are not mirrored from hand-made Endpoints.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`].
 
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 mod expectations;
 pub mod garbage;
@@ -38,6 +39,7 @@ use k8s_openapi::api::core::v1::{
     Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use std::sync::Arc;
 
@@ -86,6 +88,7 @@ pub(crate) struct Shared {
     pub claims: Informer<PersistentVolumeClaim>,
     pub volumes: Informer<PersistentVolume>,
     pub classes: Informer<StorageClass>,
+    pub budgets: Informer<PodDisruptionBudget>,
 }
 
 impl Shared {
@@ -116,6 +119,7 @@ impl Shared {
             claims: Informer::all(crew, client),
             volumes: Informer::all(crew, client),
             classes: Informer::all(crew, client),
+            budgets: Informer::all(crew, client),
         }
     }
 
@@ -138,6 +142,7 @@ impl Shared {
             self.claims.synced(),
             self.volumes.synced(),
             self.classes.synced(),
+            self.budgets.synced(),
         );
     }
 
@@ -169,6 +174,7 @@ pub fn start(crew: &Crew, config: Config) {
         serviceaccount::start(&shared);
         node::start(&shared);
         volume::start(&shared);
+        disruption::start(&shared);
         tracing::info!("controllers started");
         let stop = own.token();
         tokio::select! {
