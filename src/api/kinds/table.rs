@@ -6,7 +6,7 @@ use crate::api::events;
 use crate::api::table as print;
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
 use crate::api::validate::{
-    core as check, pods as check_pods, rbac as check_rbac, services as check_services,
+    core as check, pods as check_pods, policy as check_policy, rbac as check_rbac, services as check_services,
 };
 use crate::api::validate::{storage as check_storage, workloads as check_workloads};
 use k8s_openapi::api::{
@@ -104,7 +104,7 @@ pub(super) fn table() -> Vec<Kind> {
             has_status: true,
             generation: true,
             prepare: workloads::prepare_budget,
-            validate: check_workloads::pod_disruption_budget,
+            validate: check_policy::pod_disruption_budget,
             printer: Some(&print::cluster::POD_DISRUPTION_BUDGETS),
             ..of::<policy::v1::PodDisruptionBudget>()
         },
@@ -209,7 +209,13 @@ fn core_v1() -> Vec<Kind> {
             printer: Some(&print::core::EVENTS),
             ..of::<core::v1::Event>()
         },
-        Kind { short_names: &["limits"], create_on_update: true, ..of::<core::v1::LimitRange>() },
+        Kind {
+            short_names: &["limits"],
+            create_on_update: true,
+            defaults: cluster::limit_range,
+            validate: check_policy::limit_range,
+            ..of::<core::v1::LimitRange>()
+        },
         Kind {
             short_names: &["ns"],
             verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
@@ -290,6 +296,8 @@ fn core_v1() -> Vec<Kind> {
             has_status: true,
             prepare: workloads::prepare_status,
             returns_deleted: true,
+            validate: check_policy::resource_quota,
+            validate_update: check_policy::resource_quota_update,
             printer: Some(&print::cluster::RESOURCE_QUOTAS),
             ..of::<core::v1::ResourceQuota>()
         },

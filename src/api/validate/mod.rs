@@ -3,6 +3,7 @@
 pub mod core;
 pub mod names;
 pub mod pods;
+pub mod policy;
 pub mod rbac;
 pub mod services;
 pub mod storage;
