@@ -124,6 +124,8 @@ pub(crate) struct State {
     started: watch_channel::Sender<bool>,
     keep_from: AtomicI64,
     requests: AtomicU64,
+    /// Whoever charges a quota waits for a permit: many at once would only make each other try again.
+    charging: tokio::sync::Semaphore,
     /// The lease of objects that go by themselves, and until when it is shared.
     lease: Mutex<Option<(i64, clock::Instant)>>,
 }
@@ -155,6 +157,7 @@ impl Server {
             started: watch_channel::Sender::new(false),
             keep_from: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
+            charging: tokio::sync::Semaphore::new(1),
             lease: Mutex::default(),
         });
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
