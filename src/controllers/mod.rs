@@ -8,7 +8,7 @@
 //! caches, decides, and writes. What led to a look travels with the key as its cause. They are level-triggered: a restart at any point converges.
 //! Only the replica that holds the Lease `kube-controller-manager` works.
 //! ## Left out
-//! StatefulSet, Job, CronJob, autoscaling, quotas and attach/detach: they come with the kinds that need them. Objects of these
+//! StatefulSet, Job, CronJob, autoscaling and attach/detach: they come with the kinds that need them. Objects of these
 //! kinds are stored, and nothing happens to them; EndpointSlices are not mirrored from hand-made Endpoints.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`].
@@ -23,6 +23,7 @@ pub mod namespace;
 pub mod node;
 mod pods;
 pub mod replicaset;
+pub mod resourcequota;
 mod resources;
 pub mod serviceaccount;
 pub mod volume;
@@ -36,12 +37,13 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, Repl
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
-    Secret, Service, ServiceAccount,
+    ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use std::sync::Arc;
+use tokio::sync::broadcast;
 
 #[derive(Clone)]
 pub struct Config {
@@ -89,7 +91,14 @@ pub(crate) struct Shared {
     pub volumes: Informer<PersistentVolume>,
     pub classes: Informer<StorageClass>,
     pub budgets: Informer<PodDisruptionBudget>,
+    pub quotas: Informer<ResourceQuota>,
+    /// Namespaces in which something was deleted, told by the garbage collector, which watches everything. Who is too slow is told that it
+    /// missed some, and looks at all.
+    pub gone: broadcast::Sender<(String, Option<Cause>)>,
 }
+
+/// Deletions that a listener to [`Shared::gone`] may be behind.
+const GONE_BUFFER: usize = 1024;
 
 impl Shared {
     fn new(crew: &Crew, config: &Config) -> Shared {
@@ -120,6 +129,8 @@ impl Shared {
             volumes: Informer::all(crew, client),
             classes: Informer::all(crew, client),
             budgets: Informer::all(crew, client),
+            quotas: Informer::all(crew, client),
+            gone: broadcast::Sender::new(GONE_BUFFER),
         }
     }
 
@@ -143,6 +154,7 @@ impl Shared {
             self.volumes.synced(),
             self.classes.synced(),
             self.budgets.synced(),
+            self.quotas.synced(),
         );
     }
 
@@ -175,6 +187,7 @@ pub fn start(crew: &Crew, config: Config) {
         node::start(&shared);
         volume::start(&shared);
         disruption::start(&shared);
+        resourcequota::start(&shared);
         tracing::info!("controllers started");
         let stop = own.token();
         tokio::select! {
