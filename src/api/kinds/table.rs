@@ -1,17 +1,18 @@
 //! Every kind that is served, in the order in which a real server lists its groups.
 
 use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
-use crate::api::defaults::{cluster, pods, services, storage, workloads};
+use crate::api::defaults::{cluster, networking, pods, services, storage, workloads};
 use crate::api::events;
 use crate::api::table as print;
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
 use crate::api::validate::{
-    core as check, pods as check_pods, policy as check_policy, rbac as check_rbac, services as check_services,
+    core as check, networking as check_networking, pods as check_pods, policy as check_policy,
+    rbac as check_rbac, services as check_services,
 };
 use crate::api::validate::{storage as check_storage, workloads as check_workloads};
 use k8s_openapi::api::{
-    apps, authentication, authorization, autoscaling, batch, coordination, core, discovery, policy, rbac,
-    scheduling, storage as storage_types,
+    apps, authentication, authorization, autoscaling, batch, coordination, core, discovery,
+    networking as networking_types, policy, rbac, scheduling, storage as storage_types,
 };
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
@@ -97,6 +98,32 @@ pub(super) fn table() -> Vec<Kind> {
             fields: &[("status.successful", "status.succeeded")],
             printer: Some(&print::workloads::JOBS),
             ..of::<batch::v1::Job>()
+        },
+        Kind {
+            generation: true,
+            defaults: networking::ingress_class,
+            validate: check_networking::ingress_class,
+            validate_update: check_networking::ingress_class_update,
+            printer: Some(&print::networking::INGRESS_CLASSES),
+            ..of::<networking_types::v1::IngressClass>()
+        },
+        Kind {
+            short_names: &["ing"],
+            subresources: vec![status("Ingress")],
+            has_status: true,
+            generation: true,
+            prepare: networking::prepare_ingress,
+            validate: check_networking::ingress,
+            printer: Some(&print::networking::INGRESSES),
+            ..of::<networking_types::v1::Ingress>()
+        },
+        Kind {
+            short_names: &["netpol"],
+            generation: true,
+            defaults: networking::network_policy,
+            validate: check_networking::network_policy,
+            printer: Some(&print::networking::NETWORK_POLICIES),
+            ..of::<networking_types::v1::NetworkPolicy>()
         },
         Kind {
             short_names: &["pdb"],

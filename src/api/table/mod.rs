@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod core;
+pub mod networking;
 pub mod pods;
 pub mod workloads;
 

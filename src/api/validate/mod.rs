@@ -2,6 +2,7 @@
 
 pub mod core;
 pub mod names;
+pub mod networking;
 pub mod pods;
 pub mod policy;
 pub mod rbac;

@@ -28,3 +28,14 @@ pub fn storage(a: &Attributes, claim: &mut Value) -> Value {
     }
     json!({"storageClass": at(claim, "spec.storageClassName")})
 }
+
+/// DefaultIngressClass.
+pub fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
+    if at(ingress, "spec.ingressClassName").is_null()
+        && meta::annotation(ingress, "kubernetes.io/ingress.class").is_none()
+        && let Some(name) = newest(a, "ingressclasses", "ingressclass.kubernetes.io/is-default-class")
+    {
+        value::put(ingress, "spec.ingressClassName", name);
+    }
+    json!({"ingressClass": at(ingress, "spec.ingressClassName")})
+}

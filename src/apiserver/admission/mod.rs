@@ -56,6 +56,7 @@ struct Plugin {
 }
 
 const POD: (&str, &str) = ("", "Pod");
+const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
 const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
 
 fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
@@ -74,6 +75,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[POD], mutate: Some(|_, o| { pods::tolerations(o); done(Ok(Value::Null)) }), validate: None },
     // DefaultStorageClass
     Plugin { kinds: &[CLAIM], mutate: Some(|a, o| done(Ok(classes::storage(a, o)))), validate: None },
+    // DefaultIngressClass
+    Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];
