@@ -267,13 +267,20 @@ pub async fn modify(
         if part == Part::Main {
             (kind.defaults)(&mut new);
             (kind.prepare_update)(&mut new, &old.value);
+        } else if part == Part::Status {
+            (kind.prepare_status_update)(&mut new, &old.value, &ctx.info.subresource);
         }
         if kind.generation && spec_changed(&new, &old.value) {
             value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);
         }
         let errors = match part {
             Part::Main => validate::update(kind, &new, &old.value),
-            _ => Errors::default(),
+            Part::Status => {
+                let mut errors = Errors::default();
+                (kind.validate_status_update)(&new, &old.value, &mut errors);
+                errors
+            }
+            Part::Finalize | Part::Internal => Errors::default(),
         };
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));

@@ -13,6 +13,7 @@
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`].
 
+pub mod certificates;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
@@ -29,11 +30,12 @@ pub mod serviceaccount;
 pub mod volume;
 
 use crate::client::{Client, Informer, LeaderElection};
-use crate::pki::TokenKey;
+use crate::pki::{Ca, TokenKey};
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -52,8 +54,8 @@ pub struct Config {
     pub rng: Rng,
     /// Who stands for election, e.g. `ropewalk-control-plane`.
     pub identity: String,
-    /// Published to every namespace as `kube-root-ca.crt`.
-    pub ca_pem: String,
+    /// Its certificate is published to every namespace as `kube-root-ca.crt`; it signs what people and kubelets ask for.
+    pub ca: Arc<Ca>,
     /// Signs the tokens of `kubernetes.io/service-account-token` secrets.
     pub tokens: Arc<TokenKey>,
 }
@@ -92,6 +94,7 @@ pub(crate) struct Shared {
     pub classes: Informer<StorageClass>,
     pub budgets: Informer<PodDisruptionBudget>,
     pub quotas: Informer<ResourceQuota>,
+    pub requests: Informer<CertificateSigningRequest>,
     /// Namespaces in which something was deleted, told by the garbage collector, which watches everything. Who is too slow is told that it
     /// missed some, and looks at all.
     pub gone: broadcast::Sender<(String, Option<Cause>)>,
@@ -130,6 +133,7 @@ impl Shared {
             classes: Informer::all(crew, client),
             budgets: Informer::all(crew, client),
             quotas: Informer::all(crew, client),
+            requests: Informer::all(crew, client),
             gone: broadcast::Sender::new(GONE_BUFFER),
         }
     }
@@ -155,6 +159,7 @@ impl Shared {
             self.classes.synced(),
             self.budgets.synced(),
             self.quotas.synced(),
+            self.requests.synced(),
         );
     }
 
@@ -188,6 +193,7 @@ pub fn start(crew: &Crew, config: Config) {
         volume::start(&shared);
         disruption::start(&shared);
         resourcequota::start(&shared);
+        certificates::start(&shared);
         tracing::info!("controllers started");
         let stop = own.token();
         tokio::select! {

@@ -382,10 +382,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         if file == "-" {
             found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
         } else if file.starts_with("http://") || file.starts_with("https://") {
-            return text(format!(
-                "unable to read URL {}: manifests from URLs are not implemented",
-                quote(file)
-            ));
+            found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
         } else {
             let path = ctx.path(file);
             if !path.exists() {

@@ -1,18 +1,18 @@
 //! Every kind that is served, in the order in which a real server lists its groups.
 
 use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
-use crate::api::defaults::{cluster, networking, pods, services, storage, workloads};
+use crate::api::defaults::{certificates, cluster, networking, pods, services, storage, workloads};
 use crate::api::events;
 use crate::api::table as print;
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
 use crate::api::validate::{
-    core as check, networking as check_networking, pods as check_pods, policy as check_policy,
-    rbac as check_rbac, services as check_services,
+    certificates as check_certificates, core as check, networking as check_networking, pods as check_pods,
+    policy as check_policy, rbac as check_rbac, services as check_services,
 };
 use crate::api::validate::{storage as check_storage, workloads as check_workloads};
 use k8s_openapi::api::{
-    apps, authentication, authorization, autoscaling, batch, coordination, core, discovery,
-    networking as networking_types, policy, rbac, scheduling, storage as storage_types,
+    apps, authentication, authorization, autoscaling, batch, certificates as certificate_types, coordination,
+    core, discovery, networking as networking_types, policy, rbac, scheduling, storage as storage_types,
 };
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
@@ -98,6 +98,23 @@ pub(super) fn table() -> Vec<Kind> {
             fields: &[("status.successful", "status.succeeded")],
             printer: Some(&print::workloads::JOBS),
             ..of::<batch::v1::Job>()
+        },
+        Kind {
+            short_names: &["csr"],
+            subresources: vec![
+                sub("approval", "CertificateSigningRequest", STATUS_VERBS),
+                status("CertificateSigningRequest"),
+            ],
+            has_status: true,
+            name_rule: path_segment,
+            prepare: certificates::prepare,
+            prepare_update: certificates::prepare_update,
+            prepare_status_update: certificates::prepare_status_update,
+            validate: check_certificates::request,
+            validate_status_update: check_certificates::status_update,
+            fields: &[("spec.signerName", "spec.signerName")],
+            printer: Some(&print::cluster::CERTIFICATE_REQUESTS),
+            ..of::<certificate_types::v1::CertificateSigningRequest>()
         },
         Kind {
             generation: true,

@@ -1,5 +1,6 @@
 //! What may be stored, and what an update may change. Messages are upstream's, since people search for them.
 
+pub mod certificates;
 pub mod core;
 pub mod names;
 pub mod networking;

@@ -12,6 +12,7 @@
 //! ## Read next
 //! `limits` and `quota`; then `api::quota`, which knows what an object costs.
 
+mod certificates;
 mod classes;
 mod limits;
 mod pods;
@@ -56,6 +57,7 @@ struct Plugin {
 }
 
 const POD: (&str, &str) = ("", "Pod");
+const REQUEST: (&str, &str) = ("certificates.k8s.io", "CertificateSigningRequest");
 const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
 const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
 
@@ -75,6 +77,14 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[POD], mutate: Some(|_, o| { pods::tolerations(o); done(Ok(Value::Null)) }), validate: None },
     // DefaultStorageClass
     Plugin { kinds: &[CLAIM], mutate: Some(|a, o| done(Ok(classes::storage(a, o)))), validate: None },
+    // The requester of a certificate is who asks (upstream: the registry)
+    Plugin { kinds: &[REQUEST], mutate: Some(|a, o| { certificates::sign_in(a, o); done(Ok(Value::Null)) }), validate: None },
+    // CertificateApproval
+    Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::approval) },
+    // CertificateSigning
+    Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::signing) },
+    // CertificateSubjectRestriction
+    Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
     // ResourceQuota

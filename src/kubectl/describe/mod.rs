@@ -1,5 +1,6 @@
 //! describe: everything about one object, as text. What is indented hangs together; events come last.
 
+mod certificates;
 mod cluster;
 mod config;
 mod containers;
@@ -55,6 +56,7 @@ pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
         ("", "persistentvolumeclaims") => storage::claim(ctx, &mut text, info).await?,
         ("", "persistentvolumes") => storage::volume(&mut text, object),
         ("storage.k8s.io", "storageclasses") => storage::class(&mut text, object),
+        ("certificates.k8s.io", "certificatesigningrequests") => certificates::request(&mut text, object)?,
         ("networking.k8s.io", "ingresses") => network::ingress(ctx, &mut text, info).await?,
         ("networking.k8s.io", "ingressclasses") => network::ingress_class(&mut text, object),
         ("networking.k8s.io", "networkpolicies") => {

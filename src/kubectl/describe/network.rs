@@ -172,11 +172,10 @@ fn rules(text: &mut Text, rules: &[Value], direction: &str, (to_port, peer_title
                 Value::Null => "<nil>".to_string(),
                 number => gostr::plain(number),
             };
-            let number = match value::int(port, "endPort") {
-                Some(last) => format!("{number}-{last}"),
-                None => number,
-            };
-            text.line(0, format!("{INDENT}{to_port}: {number}/{protocol}"));
+            match value::int(port, "endPort") {
+                Some(last) => text.line(0, format!("{INDENT}{to_port} Range: {number}-{last}/{protocol}")),
+                None => text.line(0, format!("{INDENT}{to_port}: {number}/{protocol}")),
+            }
         }
         let peers = value::list(rule, if direction == "ingress" { "from" } else { "to" });
         if peers.is_empty() {
