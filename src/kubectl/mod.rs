@@ -26,6 +26,7 @@ pub mod error;
 pub mod gostr;
 pub mod help;
 pub mod kept;
+pub mod kustomize;
 pub mod manifest;
 pub mod merge;
 pub mod output;

@@ -19,6 +19,7 @@ pub mod expose;
 pub mod get;
 pub mod info;
 pub mod kubeconfig;
+pub mod kustomize;
 pub mod label;
 pub mod last_applied;
 pub mod logs;

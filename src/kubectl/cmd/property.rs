@@ -21,7 +21,10 @@ enum Kind {
 }
 use Kind::{Bytes, Flag, Struct, Text};
 
-const CLUSTER: &[(&str, Kind)] = &[
+/// Fields by their names in a path.
+type Fields = &'static [(&'static str, Kind)];
+
+const CLUSTER: Fields = &[
     ("server", Text),
     ("tls-server-name", Text),
     ("insecure-skip-tls-verify", Flag),
@@ -31,7 +34,7 @@ const CLUSTER: &[(&str, Kind)] = &[
     ("disable-compression", Flag),
     ("extensions", Struct),
 ];
-const USER: &[(&str, Kind)] = &[
+const USER: Fields = &[
     ("client-certificate", Text),
     ("client-certificate-data", Bytes),
     ("client-key", Text),
@@ -48,8 +51,7 @@ const USER: &[(&str, Kind)] = &[
     ("exec", Struct),
     ("extensions", Struct),
 ];
-const CONTEXT: &[(&str, Kind)] =
-    &[("cluster", Text), ("user", Text), ("namespace", Text), ("extensions", Struct)];
+const CONTEXT: Fields = &[("cluster", Text), ("user", Text), ("namespace", Text), ("extensions", Struct)];
 
 /// A place in a kubeconfig.
 #[derive(Debug, PartialEq)]
@@ -60,7 +62,7 @@ enum Place {
     Entry(&'static str, &'static str, String, Option<(&'static str, Kind)>),
 }
 
-const LISTS: [(&str, &str, &[(&str, Kind)]); 3] =
+const LISTS: [(&str, &str, Fields); 3] =
     [("clusters", "cluster", CLUSTER), ("users", "user", USER), ("contexts", "context", CONTEXT)];
 
 /// Reads `users.a.b.token`: names may have dots, so a field is known by its name at the end.
