@@ -11,12 +11,12 @@
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
-//! back as they were. `bootstrap` makes namespaces, roles and the `kubernetes` service.
+//! back as they were. `admission` is the row of plug-ins that every write passes. `bootstrap` makes namespaces, roles and the `kubernetes` service.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
 //! API aggregation, webhooks, CustomResourceDefinitions, priority and fairness, audit logs (the tap has them), encryption at
-//! rest, ResourceQuota and LimitRanger admission. The node authorizer knows a kubelet's verbs but not the graph of its pods.
+//! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer knows a kubelet's verbs but not the graph of its pods.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with it.

@@ -36,7 +36,8 @@ pub struct Request {
     pub emails: Vec<String>,
     pub uris: Vec<String>,
     pub addresses: Vec<String>,
-    der: Vec<u8>,
+    /// As it came; what is signed is read from here.
+    pub der: Vec<u8>,
 }
 
 impl Request {

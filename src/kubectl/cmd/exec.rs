@@ -232,7 +232,9 @@ pub async fn plain(
 
 /// Attaches to a running container.
 pub async fn attach_to(ctx: &Ctx, info: &Info, container: &str, mut session: Session) -> Result<(), Fail> {
-    let spec = value::list(&info.object, "spec.containers").iter().find(|c| c["name"] == container);
+    let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let mut specs = lists.iter().flat_map(|list| value::list(&info.object, list));
+    let spec = specs.find(|c| c["name"] == container);
     if session.tty && !spec.is_some_and(|c| value::flag(c, "tty")) {
         session.tty = false;
         if !session.quiet {

@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod common;
 pub mod cp;
 pub mod create;
+pub mod debug;
 pub mod delete;
 pub mod describe;
 pub mod diff;

@@ -301,7 +301,7 @@ fn annotations(all: &mut [Resource], pairs: &Value) {
     }
     for resource in all {
         put_pairs(value::slot(&mut resource.object, "metadata.annotations"), pairs);
-        for path in templates(&resource.kind().to_string()) {
+        for path in templates(resource.kind()) {
             put_pairs(value::slot(&mut resource.object, &format!("{path}.annotations")), pairs);
         }
     }

@@ -46,9 +46,12 @@ const REFERENCES: &[(&str, &[&str])] = &[
 /// References that say the kind beside the name.
 const KINDED: &[&str] = &["roleRef", "spec.scaleTargetRef", "subjects.*"];
 
+/// Namespace and name.
+type Place = (String, String);
+
 /// Corrects every reference to an object whose place was `before` (in the order of `all`).
-pub fn follow(all: &mut [Resource], before: &[(String, String)]) {
-    let moved: Vec<(String, (String, String), (String, String))> = all
+pub fn follow(all: &mut [Resource], before: &[Place]) {
+    let moved: Vec<(String, Place, Place)> = all
         .iter()
         .zip(before)
         .filter(|(r, old)| super::place(&r.object) != **old)
