@@ -54,6 +54,11 @@ impl Quantity {
         Some(Quantity { nano: sign(text) * rounded_up.min(MAX), format })
     }
 
+    /// So many whole units.
+    pub fn of_units(units: i64) -> Quantity {
+        Quantity { nano: i128::from(units) * NANO, format: Format::DecimalSi }
+    }
+
     /// In thousandths, rounded up: `250m` is 250.
     pub fn milli(&self) -> i64 {
         div_up(self.nano, NANO / 1000).clamp(i64::MIN as i128, i64::MAX as i128) as i64
@@ -79,6 +84,13 @@ impl std::ops::Add for Quantity {
     fn add(self, other: Quantity) -> Quantity {
         let format = if self.nano == 0 { other.format } else { self.format };
         Quantity { nano: (self.nano + other.nano).min(MAX), format }
+    }
+}
+impl std::ops::Sub for Quantity {
+    type Output = Quantity;
+    /// Written as the first is written, unless that is nothing.
+    fn sub(self, other: Quantity) -> Quantity {
+        self + Quantity { nano: -other.nano, ..other }
     }
 }
 impl PartialEq for Quantity {

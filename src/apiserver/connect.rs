@@ -98,7 +98,8 @@ pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> R
 /// Logs of a container that waits for its first start.
 fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
     let name = container(pod, asked).ok()?;
-    let groups = ["status.containerStatuses", "status.initContainerStatuses"];
+    let groups =
+        ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"];
     let status = groups.iter().flat_map(|g| list(pod, g)).find(|s| text(s, "name") == name)?;
     let pod_name = text(pod, "metadata.name");
     if previous && at(status, "lastState.terminated").is_null() {

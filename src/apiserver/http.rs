@@ -49,7 +49,13 @@ pub fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
 }
 
 pub fn failure(status: &Status) -> Answer {
-    json(status.code, &status.to_value())
+    let mut answer = json(status.code, &status.to_value());
+    // Clients of Go wait by themselves if this header is there, and say nothing: it comes only with a time in the details.
+    let retry = status.details["retryAfterSeconds"].as_u64().unwrap_or(0);
+    if retry > 0 {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry));
+    }
+    answer
 }
 
 /// What a server says to a path that it does not know.

@@ -11,12 +11,13 @@
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
-//! back as they were. `usage` asks the kubelets what nodes and pods use, and serves it as `metrics.k8s.io`. `bootstrap` makes namespaces, roles and the `kubernetes` service.
+//! back as they were. `admission` is the row of plug-ins that every write passes. `usage` asks the kubelets what nodes and pods use, and serves it as
+//! `metrics.k8s.io`. `bootstrap` makes namespaces, roles and the `kubernetes` service.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
 //! API aggregation, webhooks, CustomResourceDefinitions, priority and fairness, audit logs (the tap has them), encryption at
-//! rest, ResourceQuota and LimitRanger admission. The node authorizer knows a kubelet's verbs but not the graph of its pods.
+//! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer knows a kubelet's verbs but not the graph of its pods.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with it.
@@ -31,6 +32,7 @@ mod context;
 mod decode;
 mod duplicates;
 mod escalation;
+mod eviction;
 mod filter;
 pub mod http;
 mod negotiate;
@@ -125,6 +127,8 @@ pub(crate) struct State {
     started: watch_channel::Sender<bool>,
     keep_from: AtomicI64,
     requests: AtomicU64,
+    /// Whoever charges a quota waits for a permit: many at once would only make each other try again.
+    charging: tokio::sync::Semaphore,
     /// The lease of objects that go by themselves, and until when it is shared.
     lease: Mutex<Option<(i64, clock::Instant)>>,
 }
@@ -156,6 +160,7 @@ impl Server {
             started: watch_channel::Sender::new(false),
             keep_from: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
+            charging: tokio::sync::Semaphore::new(1),
             lease: Mutex::default(),
         });
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());

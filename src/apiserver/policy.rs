@@ -212,6 +212,18 @@ fn controller_rules() -> Vec<Value> {
         rule(&["delete", "deletecollection", "patch", "update"], &["*"], &["*"]),
         rule(&["create"], &["apps"], &["controllerrevisions", "replicasets"]),
         rule(&["create"], &["batch"], &["jobs"]),
+        rule(&["update"], &["certificates.k8s.io"], &["certificatesigningrequests/approval"]),
+        named(
+            &["approve", "sign"],
+            "certificates.k8s.io",
+            "signers",
+            &[
+                "kubernetes.io/kube-apiserver-client",
+                "kubernetes.io/kube-apiserver-client-kubelet",
+                "kubernetes.io/kubelet-serving",
+                "kubernetes.io/legacy-unknown",
+            ],
+        ),
         rule(&["create"], &["discovery.k8s.io"], &["endpointslices"]),
         rule(&["create"], &["coordination.k8s.io"], &["leases"]),
         rule(&["create"], &["authentication.k8s.io"], &["tokenreviews"]),
@@ -337,8 +349,29 @@ fn cluster_roles() -> Vec<Value> {
                 rule(&["create"], &["authorization.k8s.io"], &["subjectaccessreviews"]),
             ],
         ),
+        request_role("certificatesigningrequests:nodeclient", "nodeclient"),
+        request_role("certificatesigningrequests:selfnodeclient", "selfnodeclient"),
+        approver("kube-apiserver-client"),
+        approver("kube-apiserver-client-kubelet"),
+        approver("kubelet-serving"),
+        approver("legacy-unknown"),
         cluster_role("system:volume-scheduler", vec![rule(READ, &["storage.k8s.io"], &["storageclasses"])]),
     ]
+}
+
+/// For kubelets whose requests are approved by themselves.
+fn request_role(name: &str, subresource: &str) -> Value {
+    let resource = format!("certificatesigningrequests/{subresource}");
+    let rules = vec![rule(&["create"], &["certificates.k8s.io"], &[&resource])];
+    cluster_role(&format!("system:certificates.k8s.io:{name}"), rules)
+}
+
+/// For people who approve requests to one of the cluster's signers.
+fn approver(signer: &str) -> Value {
+    let name = format!("{signer}-approver");
+    let signer = format!("kubernetes.io/{signer}");
+    let rules = vec![named(&["approve"], "certificates.k8s.io", "signers", &[&signer])];
+    cluster_role(&format!("system:certificates.k8s.io:{name}"), rules)
 }
 
 fn cluster_role_bindings() -> Vec<Value> {

@@ -225,7 +225,8 @@ pub async fn remove(
     Err(Status::stale(kind.group, kind.plural, name))
 }
 
-fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
+/// Errors: 409 if the object is not the one that `options` mean.
+pub fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
     let name = meta::name(object);
     if !options.uid.is_empty() && options.uid != meta::uid(object) {
         let why = format!(

@@ -8,8 +8,8 @@ use super::request::Info;
 use super::user::User;
 use super::write::Part;
 use super::{
-    State, authn, connect, decode, read as reading, remove, reviews, rewind, subresources, usage, watch,
-    write,
+    State, authn, connect, decode, eviction, read as reading, remove, reviews, rewind, subresources, usage,
+    watch, write,
 };
 use crate::api::kinds::Kind;
 use crate::api::{Status, VERSION, discovery, openapi};
@@ -157,18 +157,18 @@ async fn subresource(
     allowed(sub.verbs, &verb)?;
     match name.as_str() {
         "log" | "exec" | "attach" | "portforward" => return connect::pod(state, ctx, request).await,
-        "status" if verb == "get" => return reading::get(state, ctx, kind).await,
+        "status" | "approval" if verb == "get" => return reading::get(state, ctx, kind).await,
         _ => {}
     }
     ctx.dry_run = decode::dry_run(ctx)?;
     let body = read(request).await?;
     match (name.as_str(), verb.as_str(), kind.scale) {
-        ("status", "update", _) => write::update(state, ctx, kind, Part::Status, &body).await,
-        ("status", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,
+        ("status" | "approval", "update", _) => write::update(state, ctx, kind, Part::Status, &body).await,
+        ("status" | "approval", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,
         ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
         ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
         ("binding", ..) => subresources::bind(state, ctx, &body).await,
-        ("eviction", ..) => subresources::evict(state, ctx, &body).await,
+        ("eviction", ..) => eviction::evict(state, ctx, &body).await,
         ("token", ..) => subresources::token(state, ctx, &body).await,
         ("ephemeralcontainers", ..) => subresources::ephemeral(state, ctx, kind, &body).await,
         _ => Ok(not_found_page()),

@@ -44,7 +44,7 @@ pub fn status_of(error: Error) -> Status {
 }
 
 /// What else a write does and needs: reservations of addresses and ports.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub struct Extra {
     /// Keys that must not exist, and are made with this value.
     pub reserve: Vec<(String, String)>,
@@ -52,6 +52,31 @@ pub struct Extra {
     pub release: Vec<String>,
     /// Keys that are set to this value, whatever they were.
     pub put: Vec<(String, String)>,
+    /// Objects that were judged together with this one, and must be as they were then.
+    pub beside: Vec<Beside>,
+}
+
+/// An object that another one's write changes, in the same transaction: a quota that is charged.
+#[derive(Clone)]
+pub struct Beside {
+    pub kind: &'static Kind,
+    pub object: Value,
+    pub expected: Revision,
+}
+
+impl Extra {
+    /// May a write with these fail because of somebody else's, although its own object did not change?
+    pub fn is_shared(&self) -> bool {
+        !self.reserve.is_empty() || !self.beside.is_empty()
+    }
+
+    /// Adds what another part of the server asks for.
+    pub fn join(&mut self, other: Extra) {
+        self.reserve.extend(other.reserve);
+        self.release.extend(other.release);
+        self.put.extend(other.put);
+        self.beside.extend(other.beside);
+    }
 }
 
 /// Why a write did not happen.
@@ -153,6 +178,14 @@ impl State {
                 value: owner.clone().into(),
                 ..Default::default()
             }));
+        }
+        for beside in &extra.beside {
+            let mut stored = beside.object.clone();
+            value::remove(&mut stored, "metadata.resourceVersion");
+            let own = object_key(beside.kind, meta::namespace(&stored), meta::name(&stored));
+            let (key, value) = (store_key(beside.kind, &own), stored.to_string().into());
+            txn.compare.push(equal(key.clone(), CompareTarget::ModRevision(beside.expected)));
+            txn.success.push(RequestOp::Put(PutRequest { key, value, ..Default::default() }));
         }
         for (key, value) in &extra.put {
             txn.success.push(RequestOp::Put(PutRequest {

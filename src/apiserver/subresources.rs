@@ -1,14 +1,11 @@
-//! Subresources that are more than another door to the same object: scale, binding, eviction, token, finalize.
+//! Subresources that are more than another door to the same object: scale, binding, token, ephemeral containers.
 
 use super::State;
 use super::authn::ISSUER;
-use super::cache::Object;
 use super::context::Context;
 use super::decode;
 use super::http::{Answer, header, json, json_bytes};
 use super::negotiate::{self, Form, form};
-use super::remove::{self, Options};
-use super::store::{Extra, Refused};
 use super::write::{self, Part, modify};
 use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind, ScalePaths};
@@ -166,7 +163,7 @@ pub async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Ans
 }
 
 /// Sets a condition by its type; the transition time changes only with the status.
-fn set_condition(pod: &mut Value, mut condition: Value) {
+pub(super) fn set_condition(pod: &mut Value, mut condition: Value) {
     let now = clock::rfc3339(clock::now());
     let mut all: Vec<Value> = list(pod, "status.conditions").to_vec();
     condition["lastProbeTime"] = Value::Null;
@@ -183,105 +180,8 @@ fn set_condition(pod: &mut Value, mut condition: Value) {
     value::put(pod, "status.conditions", all);
 }
 
-fn pods() -> Result<&'static Kind, Status> {
+pub(super) fn pods() -> Result<&'static Kind, Status> {
     kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))
-}
-
-// -- eviction ---------------------------------------------------------------------------------------------------------
-
-pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
-    let mut eviction = decode::body(header(&ctx.headers, "content-type"), body)?;
-    decode::check_type("policy/v1", "Eviction", &mut eviction)?;
-    let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
-    let told = meta::name(&eviction);
-    if !told.is_empty() && told != name {
-        return Err(Status::bad_request(format!(
-            "name in URL does not match name in Eviction object: {name} != {told}"
-        )));
-    }
-    let mut options = Options { dry_run: ctx.dry_run, ..Options::default() };
-    options.read(at(&eviction, "deleteOptions"))?;
-    let kind = pods()?;
-    let pod = state.get(kind, &namespace, &name).await?;
-    let done = meta::is_terminating(&pod.value)
-        || matches!(text(&pod.value, "status.phase"), "Succeeded" | "Failed" | "Pending");
-    if !done {
-        spend_budget(state, &pod, options.dry_run).await?;
-    }
-    remove::remove(state, ctx, kind, &namespace, &name, &options).await?;
-    Ok(json(
-        201,
-        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-    ))
-}
-
-/// Takes one allowed disruption out of the pod's budget, if it has one.
-async fn spend_budget(state: &State, pod: &Object, dry_run: bool) -> Result<(), Status> {
-    let kind = kinds::find("policy", "v1", "PodDisruptionBudget")
-        .ok_or_else(|| Status::internal("budgets are not served"))?;
-    let namespace = meta::namespace(&pod.value);
-    for _ in 0..5 {
-        state.fresh().await?;
-        let all = state.cache.list(kind.plural, &format!("{namespace}/")).objects;
-        let labels = at(&pod.value, "metadata.labels");
-        let mut mine = all
-            .into_iter()
-            .map(|(_, b)| b)
-            .filter(|b| Selector::of(at(&b.value, "spec.selector")).is_some_and(|s| s.matches(labels)));
-        let Some(budget) = mine.next() else { return Ok(()) };
-        if mine.next().is_some() {
-            let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-            return Err(Status::new(500, "InternalError", message));
-        }
-        let refuse = |cause: String, retry: Option<u32>| {
-            let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]});
-            if let Some(seconds) = retry {
-                details["retryAfterSeconds"] = seconds.into();
-            }
-            Status::new(
-                429,
-                "TooManyRequests",
-                "Cannot evict pod as it would violate the pod's disruption budget.",
-            )
-            .with(details)
-        };
-        let b = &budget.value;
-        if int(b, "status.observedGeneration").unwrap_or(0) < meta::generation(b) {
-            return Err(refuse(
-                format!("The disruption budget {} is still being processed by the server.", meta::name(b)),
-                Some(10),
-            ));
-        }
-        let allowed = int(b, "status.disruptionsAllowed").unwrap_or(0);
-        if allowed <= 0 {
-            let (need, have) =
-                (int(b, "status.desiredHealthy").unwrap_or(0), int(b, "status.currentHealthy").unwrap_or(0));
-            return Err(refuse(
-                format!(
-                    "The disruption budget {} needs {need} healthy pods and has {have} currently",
-                    meta::name(b)
-                ),
-                None,
-            ));
-        }
-        if dry_run {
-            return Ok(());
-        }
-        let mut new = b.clone();
-        value::put(&mut new, "status.disruptionsAllowed", allowed - 1);
-        let disrupted = value::slot_map(&mut new, "status.disruptedPods");
-        disrupted.insert(meta::name(&pod.value).into(), clock::rfc3339(clock::now()).into());
-        match state.write(kind, new, budget.revision, &Extra::default()).await {
-            Ok(_) => return Ok(()),
-            Err(Refused::Changed) => {}
-            Err(Refused::Error(status)) => return Err(status),
-        }
-    }
-    Err(Status::new(
-        429,
-        "TooManyRequests",
-        "Cannot evict pod as it would violate the pod's disruption budget.",
-    ))
 }
 
 // -- token ------------------------------------------------------------------------------------------------------------

@@ -9,13 +9,15 @@ use super::escalation;
 use super::http::{Answer, header};
 use super::negotiate::{self, form};
 use super::services;
-use super::store::Refused;
+use super::store::{Extra, Refused};
 use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind};
 use crate::api::validate;
 use crate::api::value::{self, at, text};
 use crate::api::{Status, apply, meta, patch, strategic};
 use crate::clock;
+use crate::etcd::api::Revision;
+use crate::tap::Record;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -87,7 +89,8 @@ async fn create_named(
 ) -> Result<Arc<Object>, Status> {
     ctx.name(meta::name(&object)); // which may have been generated
     (kind.defaults)(&mut object);
-    let details = admission::create(state, kind, &mut object).await?;
+    let attributes = admission::Attributes { state, ctx, kind, old: None };
+    let details = admission::mutate(&attributes, &mut object).await?;
     ctx.stage("admit", details);
     if kind.has_status && !kind.keeps_first_status {
         value::remove(&mut object, "status");
@@ -100,9 +103,11 @@ async fn create_named(
     escalation::check(state, &ctx.user, kind, &object)?;
     ctx.stage("validate", Value::Null);
     let name = meta::name(&object).to_string();
+    let _turn = admission::turn(&attributes, &object).await;
     for _ in 0..TRIES * 4 {
         let mut planned = object.clone();
         let mut extra = services::plan(state, kind, &mut planned, None)?;
+        extra.join(admission::validate(&attributes, &planned)?);
         if ctx.dry_run {
             let exists = state
                 .cache
@@ -112,25 +117,35 @@ async fn create_named(
                 None => Ok(Arc::new(unwritten(planned))),
             };
         }
-        let reserves = !extra.reserve.is_empty();
         state.cache.steps.note(ctx, kind, &planned, &mut extra);
         match state.write(kind, planned, 0, &extra).await {
             Ok(made) => {
                 ctx.committed(&made, json!({"created": true}));
+                tell_beside(ctx, &extra, made.revision);
                 return Ok(made);
             }
             Err(Refused::Error(status)) => return Err(status),
             Err(Refused::Changed) => {
                 state.fresh().await?;
                 let key = super::store::object_key(kind, meta::namespace(&object), &name);
-                if !reserves || state.cache.get(kind.plural, &key).is_some() {
+                if !extra.is_shared() || state.cache.get(kind.plural, &key).is_some() {
                     return Err(Status::already_exists(kind.group, kind.plural, &name));
                 }
-                // an address or port was taken at the same moment: plan again
+                // an address or port was taken, or a quota charged, at the same moment: plan again
             }
         }
     }
     Err(Status::timeout("request did not complete within the allotted timeout"))
+}
+
+/// What a write changed beside its own object is told as its own commit.
+fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
+    for beside in &extra.beside {
+        let made = Object::new(beside.object.clone(), revision);
+        let (namespace, name) = (meta::namespace(&made.value), meta::name(&made.value));
+        let record = Record::new("commit").revision(revision as u64);
+        ctx.tell(record.object(beside.kind.plural, namespace, name), Some(made.bytes.clone()));
+    }
 }
 
 /// An object that was not stored: it has no resourceVersion.
@@ -252,13 +267,20 @@ pub async fn modify(
         if part == Part::Main {
             (kind.defaults)(&mut new);
             (kind.prepare_update)(&mut new, &old.value);
+        } else if part == Part::Status {
+            (kind.prepare_status_update)(&mut new, &old.value, &ctx.info.subresource);
         }
         if kind.generation && spec_changed(&new, &old.value) {
             value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);
         }
         let errors = match part {
             Part::Main => validate::update(kind, &new, &old.value),
-            _ => Errors::default(),
+            Part::Status => {
+                let mut errors = Errors::default();
+                (kind.validate_status_update)(&new, &old.value, &mut errors);
+                errors
+            }
+            Part::Finalize | Part::Internal => Errors::default(),
         };
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
@@ -272,6 +294,8 @@ pub async fn modify(
         if new == old.value && !finished {
             return Ok(old);
         }
+        let attributes = admission::Attributes { state, ctx, kind, old: Some(&old.value) };
+        extra.join(admission::validate(&attributes, &new)?);
         if ctx.dry_run {
             value::put(&mut new, "metadata.resourceVersion", meta::resource_version(&old.value));
             return Ok(Arc::new(unwritten(new)));
@@ -289,6 +313,7 @@ pub async fn modify(
         match written {
             Ok(made) => {
                 ctx.committed(&made, if finished { json!({"deleted": true}) } else { Value::Null });
+                tell_beside(ctx, &extra, made.revision);
                 return Ok(made);
             }
             Err(Refused::Error(status)) => return Err(status),

@@ -88,7 +88,7 @@ pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, 
                 tap,
                 rng: world.rng.fork("controllers"),
                 identity: place.node,
-                ca_pem: world.ca.pem().to_string(),
+                ca: world.ca.clone(),
                 tokens: world.tokens.clone(),
             };
             controllers::start(&crew, config);

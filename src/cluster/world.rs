@@ -26,7 +26,7 @@ pub const DNS_INDEX: u32 = 10;
 pub struct World {
     pub place: Place,
     pub spec: Spec,
-    pub ca: Ca,
+    pub ca: Arc<Ca>,
     /// The store's own authority: whoever has no certificate of it does not speak with a member.
     pub etcd_ca: Ca,
     pub tokens: Arc<TokenKey>,
@@ -54,7 +54,7 @@ pub struct World {
 
 impl World {
     pub async fn new(place: Place, spec: Spec, rng: Rng) -> Result<World, Error> {
-        let ca = Ca::load_or_create(&place.pki(), "kubernetes")?;
+        let ca = Arc::new(Ca::load_or_create(&place.pki(), "kubernetes")?);
         let etcd_ca = Ca::load_or_create(&place.etcd_pki(), "etcd-ca")?;
         let tokens = Arc::new(TokenKey::load_or_create(&place.pki())?);
         let service_cidr =

@@ -231,6 +231,9 @@ impl Collector {
     fn forget(&self, uid: &str, cause: Option<Cause>) {
         let (dependents, owners) = {
             let mut graph = self.graph();
+            if let Some(node) = graph.nodes.get(uid).filter(|n| n.namespaced) {
+                let _ = self.shared.gone.send((node.key.namespace.clone(), cause.clone())); // to whom it may concern
+            }
             let owners: Vec<String> = graph
                 .nodes
                 .get(uid)

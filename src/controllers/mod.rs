@@ -9,15 +9,17 @@
 //! Controllers whose objects own pods (ReplicaSet, DaemonSet, Job, StatefulSet) differ in their decisions; the rest is one shape, `workload`.
 //! Only the replica that holds the Lease `kube-controller-manager` works.
 //! ## Left out
-//! Disruption budgets, quotas and attach/detach: they come with the kinds that need them. EndpointSlices are not mirrored from hand-made Endpoints.
+//! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served. A StatefulSet replaces one pod at a time (`maxUnavailable` is not read).
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
 pub mod autoscaler;
+pub mod certificates;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 mod expectations;
 pub mod garbage;
@@ -26,6 +28,7 @@ pub mod namespace;
 pub mod node;
 mod pods;
 pub mod replicaset;
+pub mod resourcequota;
 mod resources;
 mod revisions;
 pub mod serviceaccount;
@@ -34,21 +37,24 @@ pub mod volume;
 mod workload;
 
 use crate::client::{Client, Informer, LeaderElection};
-use crate::pki::TokenKey;
+use crate::pki::{Ca, TokenKey};
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
-    Secret, Service, ServiceAccount,
+    ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use std::sync::Arc;
+use tokio::sync::broadcast;
 
 #[derive(Clone)]
 pub struct Config {
@@ -57,8 +63,8 @@ pub struct Config {
     pub rng: Rng,
     /// Who stands for election, e.g. `ropewalk-control-plane`.
     pub identity: String,
-    /// Published to every namespace as `kube-root-ca.crt`.
-    pub ca_pem: String,
+    /// Its certificate is published to every namespace as `kube-root-ca.crt`; it signs what people and kubelets ask for.
+    pub ca: Arc<Ca>,
     /// Signs the tokens of `kubernetes.io/service-account-token` secrets.
     pub tokens: Arc<TokenKey>,
 }
@@ -99,7 +105,16 @@ pub(crate) struct Shared {
     pub claims: Informer<PersistentVolumeClaim>,
     pub volumes: Informer<PersistentVolume>,
     pub classes: Informer<StorageClass>,
+    pub budgets: Informer<PodDisruptionBudget>,
+    pub quotas: Informer<ResourceQuota>,
+    pub requests: Informer<CertificateSigningRequest>,
+    /// Namespaces in which something was deleted, told by the garbage collector, which watches everything. Who is too slow is told that it
+    /// missed some, and looks at all.
+    pub gone: broadcast::Sender<(String, Option<Cause>)>,
 }
+
+/// Deletions that a listener to [`Shared::gone`] may be behind.
+const GONE_BUFFER: usize = 1024;
 
 impl Shared {
     fn new(crew: &Crew, config: &Config) -> Shared {
@@ -133,6 +148,10 @@ impl Shared {
             claims: Informer::all(crew, client),
             volumes: Informer::all(crew, client),
             classes: Informer::all(crew, client),
+            budgets: Informer::all(crew, client),
+            quotas: Informer::all(crew, client),
+            requests: Informer::all(crew, client),
+            gone: broadcast::Sender::new(GONE_BUFFER),
         }
     }
 
@@ -159,6 +178,9 @@ impl Shared {
             self.claims.synced(),
             self.volumes.synced(),
             self.classes.synced(),
+            self.budgets.synced(),
+            self.quotas.synced(),
+            self.requests.synced(),
         );
     }
 
@@ -194,6 +216,9 @@ pub fn start(crew: &Crew, config: Config) {
         serviceaccount::start(&shared);
         node::start(&shared);
         volume::start(&shared);
+        disruption::start(&shared);
+        resourcequota::start(&shared);
+        certificates::start(&shared);
         tracing::info!("controllers started");
         let stop = own.token();
         tokio::select! {

@@ -41,7 +41,7 @@ pub(crate) fn start(shared: &Shared) {
                 let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
                 tolerate(client.within(&namespace).create(&PostParams::default(), &account).await)?;
             }
-            let data = [("ca.crt".to_string(), shared.config.ca_pem.clone())].into();
+            let data = [("ca.crt".to_string(), shared.config.ca.pem().to_string())].into();
             let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
                          as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
                          distributions of Kubernetes clusters.";
@@ -113,7 +113,7 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     let mut next = (*secret).clone();
     let data = next.data.get_or_insert_default();
     data.insert("token".into(), ByteString(token.into_bytes()));
-    data.insert("ca.crt".into(), ByteString(shared.config.ca_pem.clone().into_bytes()));
+    data.insert("ca.crt".into(), ByteString(shared.config.ca.pem().as_bytes().to_vec()));
     data.insert("namespace".into(), ByteString(key.namespace.clone().into_bytes()));
     next.metadata.annotations.get_or_insert_default().insert(ACCOUNT_UID.into(), uid);
     tolerate(api.replace(&key.name, &PostParams::default(), &next).await)?;

@@ -85,10 +85,7 @@ pub struct Options {
 /// Reads files (`-f`), or arguments.
 pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
     let files = ctx.flags.list("filename");
-    if !ctx.flags.text("kustomize").is_empty() {
-        return text("kustomize (-k) is not implemented");
-    }
-    if !files.is_empty() {
+    if !files.is_empty() || !ctx.flags.text("kustomize").is_empty() {
         if !args.is_empty() {
             return text(
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
@@ -378,14 +375,20 @@ pub fn sorted(value: Value) -> Value {
 
 async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
     let mut found = vec![];
+    let folder = ctx.flags.text("kustomize");
+    if !folder.is_empty() {
+        if !files.is_empty() {
+            return text("only one of -f or -k can be specified");
+        }
+        let built = super::kustomize::build(&ctx.path(folder), folder).await?;
+        built.warnings.iter().for_each(|warning| ctx.note(warning));
+        found.push(Source { name: folder.into(), text: built.to_yaml().into_bytes() });
+    }
     for file in files {
         if file == "-" {
             found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
         } else if file.starts_with("http://") || file.starts_with("https://") {
-            return text(format!(
-                "unable to read URL {}: manifests from URLs are not implemented",
-                quote(file)
-            ));
+            found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
         } else {
             let path = ctx.path(file);
             if !path.exists() {

@@ -98,6 +98,12 @@ impl Fail {
         matches!(self, Fail::Api(r) if r.reason == "NotFound" || (r.code == 404 && r.reason.is_empty()))
     }
 
+    /// Does the server name this cause (`NamespaceTerminating`)?
+    pub fn has_cause(&self, reason: &str) -> bool {
+        let Fail::Api(refusal) = self else { return false };
+        value::list(&refusal.details, "causes").iter().any(|c| value::text(c, "reason") == reason)
+    }
+
     /// One failure of several, none as `Ok`.
     pub fn join(mut failures: Vec<Fail>) -> Result<(), Fail> {
         match failures.len() {

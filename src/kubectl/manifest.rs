@@ -1,11 +1,12 @@
 //! Documents in files: YAML or JSON, several in one.
 
+use crate::api::yaml::old_words;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 /// One YAML document as JSON. The error is Go's: `error converting YAML to JSON: yaml: line 3: …`.
 pub fn parse_yaml(text: &[u8]) -> Result<Value, String> {
-    let value = serde_yaml::from_slice::<serde_yaml::Value>(text).map_err(|e| told(&e))?;
+    let value = serde_yaml::from_slice::<serde_yaml::Value>(&old_words(text)).map_err(|e| told(&e))?;
     to_json(value)
 }
 
@@ -28,7 +29,7 @@ pub fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
     }
     let mut found = vec![];
     for part in split(text) {
-        for document in serde_yaml::Deserializer::from_slice(part) {
+        for document in serde_yaml::Deserializer::from_slice(&old_words(part)) {
             let value = serde_yaml::Value::deserialize(document).map_err(|e| told(&e))?;
             if !value.is_null() {
                 found.push(to_json(value)?);

@@ -12,8 +12,8 @@
 //! about one object. Streams are handed in ([`Io`]), so the REPL runs a command in its own process and can cancel it.
 //! The oracle is kubectl 1.33: `tests/it/kubectl.rs` runs both against one cluster and compares every byte.
 //! ## Left out
-//! `kustomize`, `debug`, `proxy`, `certificate`, `plugin`, `auth reconcile`, `apply --prune`, credential plugins and the discovery
-//! cache on disk; each says so. Typed verbs send JSON where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed.
+//! `apply --prune`, credential plugins and the discovery cache on disk; of `kustomize` components, generators and transformers as
+//! plugins, and remote bases; each says so. Typed verbs send JSON where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
@@ -26,6 +26,7 @@ pub mod error;
 pub mod gostr;
 pub mod help;
 pub mod kept;
+pub mod kustomize;
 pub mod manifest;
 pub mod merge;
 pub mod output;
@@ -127,6 +128,9 @@ async fn command(
     let words = args.get(1..).unwrap_or_default();
     if words.first().is_some_and(|w| w == "__complete") {
         return cmd::info::complete_words(&words[1..], env, output).await;
+    }
+    if let Some((plugin, rest)) = cmd::plugin::find(words, &env) {
+        return cmd::plugin::run(&plugin, &rest, &env, streams.terminal.is_some(), &output).await;
     }
     let parsed = parse::parse(words)?;
     if parsed.help {

@@ -222,7 +222,7 @@ pub fn decide(view: &View) -> Vec<Step> {
         let attempt = view.sandbox.map_or(0, |s| s.attempt + 1);
         return vec![Step::CreateSandbox { attempt }];
     };
-    let mut steps = Vec::new();
+    let mut steps = super::ephemeral::steps(view);
     let mut look_again: Option<Duration> = None;
     // `true`: it runs, or has nothing more to do; `false`: it does not run (yet).
     let mut tend = |spec: &Spec, init: bool, steps: &mut Vec<Step>| -> bool {

@@ -13,7 +13,7 @@
 //! and [`status`]. Probes and lifecycle hooks do the same things ([`action`]). A container is ended in the background, hook first,
 //! so that a long grace period holds up nobody else. What containers use is told on `/stats/summary` and `/metrics/resource` ([`stats`]).
 //! ## Left out
-//! Ephemeral containers, eviction under pressure, in-place resize: they come with later lessons. `hostPath` shows a file system of the node's own, not the machine's.
+//! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under pressure, in-place resize: they come with later lessons. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 
@@ -21,6 +21,7 @@ mod action;
 mod container;
 pub mod decide;
 mod env;
+mod ephemeral;
 mod logs;
 mod mirror;
 mod node;

@@ -6,7 +6,7 @@ use super::container::Volumes;
 use super::decide::{self, Backoffs, Step, View};
 use super::prober::{Prober, Seen};
 use super::status::{self, Waiting, long_name};
-use super::{Config, Error, mirror, volumes};
+use super::{Config, Error, ephemeral, mirror, volumes};
 use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use crate::clock::{self, Timestamp};
 use crate::cri::{self, Container, ContainerState, Sandbox, SandboxState};
@@ -143,6 +143,7 @@ pub fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference 
         resource_version: meta.resource_version.clone(),
         field_path: container.map(|(name, init)| match init {
             true => format!("spec.initContainers{{{name}}}"),
+            false if ephemeral::is_one(pod, name) => format!("spec.ephemeralContainers{{{name}}}"),
             false => format!("spec.containers{{{name}}}"),
         }),
     }
@@ -494,10 +495,11 @@ impl Kubelet {
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-                    let spec =
+                    let extra = ephemeral::specs(pod);
+                    let specs =
                         pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
-                    let (Some(sandbox), Some(spec)) = (sandbox, spec.into_iter().find(|c| c.name == name))
-                    else {
+                    let spec = specs.chain(&extra).find(|c| c.name == name);
+                    let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
                         continue;
                     };
                     if prepared.is_none() {

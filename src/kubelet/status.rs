@@ -118,6 +118,7 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
         start_time: before.start_time.or(Some(Time(view.now))),
         container_statuses: Some(main),
         init_container_statuses: has_init.then_some(init),
+        ephemeral_container_statuses: super::ephemeral::statuses(view, waiting),
         qos_class: Some(qos(view.pod).into()),
         reason: before.reason,
         message: before.message,
@@ -170,7 +171,7 @@ fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static s
     if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
 }
 
-fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_init: bool) -> ContainerStatus {
+pub fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_init: bool) -> ContainerStatus {
     let current = view.current(&spec.name);
     let wait = |reason: &str, message: Option<String>| ContainerState {
         waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),

@@ -4,16 +4,18 @@
 //! kubeadm makes one certificate authority per cluster and a certificate for every component; the common name is the user,
 //! the organizations are the groups. Service accounts carry signed JSON web tokens instead.
 //! ## How this one works
-//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check), [`TokenKey`] signs ES256 tokens. Both live in the
+//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of others, whatever their key, [`TokenKey`] signs ES256 tokens. Both live in the
 //! cluster's directory with mode 0600. The certificates of components are made at every start, the authority and the token key only once.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities, RSA keys.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
+mod request;
 mod token;
 mod unverified;
 
+pub use request::{Request, valid_until};
 pub use token::TokenKey;
 pub use unverified::AnyCertificate;
 
@@ -54,6 +56,9 @@ pub enum Error {
     },
     #[error("a certificate, key or authority in PEM form cannot be used: {0}")]
     Pem(String),
+    /// A certificate request that is not signed.
+    #[error("{0}")]
+    Request(String),
     #[error("the TLS library refuses this configuration")]
     Tls(#[from] rustls::Error),
     #[error("token: {0}")]

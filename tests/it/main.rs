@@ -14,6 +14,7 @@ mod lessons;
 mod oracle;
 mod pictures;
 mod play;
+mod policy;
 mod probes;
 mod repl;
 mod seat;

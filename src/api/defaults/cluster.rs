@@ -64,3 +64,20 @@ pub fn role_binding(object: &mut Value) {
 pub fn priority_class(object: &mut Value) {
     default(object, "preemptionPolicy", "PreemptLowerPriority");
 }
+
+/// A container's bounds also are what a container gets that says nothing: the limit is the maximum, the request is the limit,
+/// or else the minimum.
+pub fn limit_range(object: &mut Value) {
+    for item in list_mut(object, "spec.limits").iter_mut().filter(|i| text(i, "type") == "Container") {
+        for (to, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")] {
+            let source = value::at(item, from).clone();
+            let slot = value::slot_map(item, to);
+            for (name, amount) in source.as_object().into_iter().flatten() {
+                slot.entry(name.clone()).or_insert_with(|| amount.clone());
+            }
+            if slot.is_empty() {
+                value::remove(item, to);
+            }
+        }
+    }
+}

@@ -86,9 +86,13 @@ pub struct Kind {
     pub prepare: fn(&mut Value),
     /// Takes from the stored object what an update may not change. (new, old)
     pub prepare_update: fn(&mut Value, &Value),
+    /// Takes from the stored object what a write through `/status`, or another door to the status, may not change. (new, old, subresource)
+    pub prepare_status_update: fn(&mut Value, &Value, &str),
     pub validate: fn(&Value, &mut Errors),
     /// (new, old)
     pub validate_update: fn(&Value, &Value, &mut Errors),
+    /// (new, old), for what comes through a door to the status.
+    pub validate_status_update: fn(&Value, &Value, &mut Errors),
     /// Paths that never change once they are set.
     pub immutable: &'static [&'static str],
     /// Fields that a field selector may ask for, with their paths.
@@ -151,8 +155,10 @@ where
         defaults: nothing,
         prepare: nothing,
         prepare_update: nothing_old,
+        prepare_status_update: |_, _, _| {},
         validate: fine,
         validate_update: fine_old,
+        validate_status_update: fine_old,
         immutable: &[],
         fields: &[],
         printer: None,

@@ -2,20 +2,21 @@
 
 use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
 use crate::api::autoscaling as autoscaling_versions;
-use crate::api::defaults::{autoscaling as scaling, cluster, pods, services, storage, workloads};
+use crate::api::defaults::{
+    autoscaling as scaling, certificates, cluster, networking, pods, services, storage, workloads,
+};
 use crate::api::events;
 use crate::api::table as print;
 use crate::api::usage::{NodeMetrics, PodMetrics};
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
 use crate::api::validate::{
-    autoscaling as check_scaling, storage as check_storage, workloads as check_workloads,
-};
-use crate::api::validate::{
-    core as check, pods as check_pods, rbac as check_rbac, services as check_services,
+    autoscaling as check_scaling, certificates as check_certificates, core as check,
+    networking as check_networking, pods as check_pods, policy as check_policy, rbac as check_rbac,
+    services as check_services, storage as check_storage, workloads as check_workloads,
 };
 use k8s_openapi::api::{
-    apps, authentication, authorization, autoscaling, batch, coordination, core, discovery, policy, rbac,
-    scheduling, storage as storage_types,
+    apps, authentication, authorization, autoscaling, batch, certificates as certificate_types, coordination,
+    core, discovery, networking as networking_types, policy, rbac, scheduling, storage as storage_types,
 };
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
@@ -105,12 +106,55 @@ pub(super) fn table() -> Vec<Kind> {
             ..of::<batch::v1::Job>()
         },
         Kind {
+            short_names: &["csr"],
+            subresources: vec![
+                sub("approval", "CertificateSigningRequest", STATUS_VERBS),
+                status("CertificateSigningRequest"),
+            ],
+            has_status: true,
+            name_rule: path_segment,
+            prepare: certificates::prepare,
+            prepare_update: certificates::prepare_update,
+            prepare_status_update: certificates::prepare_status_update,
+            validate: check_certificates::request,
+            validate_status_update: check_certificates::status_update,
+            fields: &[("spec.signerName", "spec.signerName")],
+            printer: Some(&print::cluster::CERTIFICATE_REQUESTS),
+            ..of::<certificate_types::v1::CertificateSigningRequest>()
+        },
+        Kind {
+            generation: true,
+            defaults: networking::ingress_class,
+            validate: check_networking::ingress_class,
+            validate_update: check_networking::ingress_class_update,
+            printer: Some(&print::networking::INGRESS_CLASSES),
+            ..of::<networking_types::v1::IngressClass>()
+        },
+        Kind {
+            short_names: &["ing"],
+            subresources: vec![status("Ingress")],
+            has_status: true,
+            generation: true,
+            prepare: networking::prepare_ingress,
+            validate: check_networking::ingress,
+            printer: Some(&print::networking::INGRESSES),
+            ..of::<networking_types::v1::Ingress>()
+        },
+        Kind {
+            short_names: &["netpol"],
+            generation: true,
+            defaults: networking::network_policy,
+            validate: check_networking::network_policy,
+            printer: Some(&print::networking::NETWORK_POLICIES),
+            ..of::<networking_types::v1::NetworkPolicy>()
+        },
+        Kind {
             short_names: &["pdb"],
             subresources: vec![status("PodDisruptionBudget")],
             has_status: true,
             generation: true,
             prepare: workloads::prepare_budget,
-            validate: check_workloads::pod_disruption_budget,
+            validate: check_policy::pod_disruption_budget,
             printer: Some(&print::cluster::POD_DISRUPTION_BUDGETS),
             ..of::<policy::v1::PodDisruptionBudget>()
         },
@@ -247,7 +291,13 @@ fn core_v1() -> Vec<Kind> {
             printer: Some(&print::core::EVENTS),
             ..of::<core::v1::Event>()
         },
-        Kind { short_names: &["limits"], create_on_update: true, ..of::<core::v1::LimitRange>() },
+        Kind {
+            short_names: &["limits"],
+            create_on_update: true,
+            defaults: cluster::limit_range,
+            validate: check_policy::limit_range,
+            ..of::<core::v1::LimitRange>()
+        },
         Kind {
             short_names: &["ns"],
             verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
@@ -328,6 +378,8 @@ fn core_v1() -> Vec<Kind> {
             has_status: true,
             prepare: workloads::prepare_status,
             returns_deleted: true,
+            validate: check_policy::resource_quota,
+            validate_update: check_policy::resource_quota_update,
             printer: Some(&print::cluster::RESOURCE_QUOTAS),
             ..of::<core::v1::ResourceQuota>()
         },

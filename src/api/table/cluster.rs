@@ -205,3 +205,47 @@ pub static POD_DISRUPTION_BUDGETS: Printer = Printer {
     },
     conditions: None,
 };
+
+/// `Pending`, `Approved,Issued`, `Denied`, `Approved,Failed`.
+pub fn request_status(request: &Value) -> String {
+    let has = |kind: &str| list(request, "status.conditions").iter().any(|c| text(c, "type") == kind);
+    let mut status = match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied",
+        (_, true) => "Approved",
+        _ => "Pending",
+    }
+    .to_string();
+    if has("Failed") {
+        status.push_str(",Failed");
+    }
+    if !empty(request, "status.certificate") {
+        status.push_str(",Issued");
+    }
+    status
+}
+
+pub static CERTIFICATE_REQUESTS: Printer = Printer {
+    columns: &[
+        ("Name", "string", false),
+        ("Age", "string", false),
+        ("SignerName", "string", false),
+        ("Requestor", "string", false),
+        ("RequestedDuration", "string", false),
+        ("Condition", "string", false),
+    ],
+    cells: |o, now| {
+        let duration = match crate::api::value::int(o, "spec.expirationSeconds") {
+            Some(seconds) => crate::api::duration::human(seconds),
+            None => "<none>".to_string(),
+        };
+        vec![
+            name(o),
+            age(o, now),
+            or(o, "spec.signerName", "<none>").into(),
+            text(o, "spec.username").into(),
+            duration.into(),
+            request_status(o).into(),
+        ]
+    },
+    conditions: None,
+};

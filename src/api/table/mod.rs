@@ -3,6 +3,7 @@
 pub mod autoscaling;
 pub mod cluster;
 pub mod core;
+pub mod networking;
 pub mod pods;
 pub mod workloads;
 

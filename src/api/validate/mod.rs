@@ -1,9 +1,12 @@
 //! What may be stored, and what an update may change. Messages are upstream's, since people search for them.
 
 pub mod autoscaling;
+pub mod certificates;
 pub mod core;
 pub mod names;
+pub mod networking;
 pub mod pods;
+pub mod policy;
 pub mod rbac;
 pub mod services;
 pub mod storage;

@@ -91,13 +91,13 @@ pub fn deployment(object: &Value, errors: &mut Errors) {
 }
 
 /// A number or a percentage, not negative.
-fn amount(object: &Value, path: &str, errors: &mut Errors) {
+pub fn amount(object: &Value, path: &str, errors: &mut Errors) {
     match at(object, path) {
         Value::String(s) => {
             let percent = s.strip_suffix('%').and_then(|n| n.parse::<u32>().ok());
             match percent {
                 None => errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"),
-                Some(p) if p > 100 && path.ends_with("maxUnavailable") => errors.invalid_text(path, s, "must not be greater than 100%"),
+                Some(p) if p > 100 && !path.ends_with("maxSurge") => errors.invalid_text(path, s, "must not be greater than 100%"),
                 Some(_) => {}
             }
         }
@@ -276,13 +276,6 @@ pub fn cron_job(object: &Value, errors: &mut Errors) {
         not_negative(object, &format!("spec.{field}"), errors);
     }
     job_spec(at(object, "spec.jobTemplate.spec"), "spec.jobTemplate.spec", errors);
-}
-
-pub fn pod_disruption_budget(object: &Value, errors: &mut Errors) {
-    if !at(object, "spec.minAvailable").is_null() && !at(object, "spec.maxUnavailable").is_null() {
-        errors.invalid("spec", at(object, "spec"), "minAvailable and maxUnavailable cannot be both set");
-    }
-    selector(object, "spec.selector", errors);
 }
 
 pub fn controller_revision(object: &Value, errors: &mut Errors) {

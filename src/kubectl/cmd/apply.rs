@@ -37,9 +37,6 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("prune") {
         return text("apply --prune is not implemented in ropewalk's built-in kubectl");
     }
-    if !ctx.flags.text("kustomize").is_empty() {
-        return text("kustomize (-k) is not implemented");
-    }
     let teller = Teller::of(ctx, dry_run)?;
     let format = formats::of(ctx, false)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };

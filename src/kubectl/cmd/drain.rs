@@ -5,9 +5,10 @@ use super::nodes::{mark, nodes};
 use crate::api::value;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
-use crate::kubectl::gostr::quote;
+use crate::kubectl::gostr::{Nanos, quote};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A pod whose disruption budget is used up is tried again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -47,31 +48,40 @@ fn named(pod: &Value) -> String {
     format!("{}/{}", value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"))
 }
 
-/// What stands in the way of a pod's eviction.
+/// What is to be done with a pod of the node.
+#[derive(Clone, Debug, PartialEq)]
 enum Verdict {
     Evict,
     Skip,
+    /// Goes although it will not come back, with a warning.
+    Force(&'static str),
     /// Stays, with a warning.
-    Warn,
+    Leave(&'static str),
     Refuse(&'static str),
 }
 
 const DAEMON: &str = "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
 const LOCAL: &str = "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
 const ALONE: &str = "cannot delete cannot delete Pods that declare no controller (use --force to override)";
+const IGNORED: &str = "ignoring DaemonSet-managed Pods";
+const UNMANAGED: &str = "deleting Pods that declare no controller";
 
 fn judge(ctx: &Ctx, pod: &Value) -> Verdict {
-    let annotations = value::at(pod, "metadata.annotations");
-    if !annotations["kubernetes.io/config.mirror"].is_null() {
+    let limit = ctx.flags.int("skip-wait-for-delete-timeout");
+    if limit > 0 && terminating_for(pod).is_some_and(|secs| secs > limit) {
         return Verdict::Skip;
     }
+    let annotations = value::at(pod, "metadata.annotations");
     let ended = matches!(value::text(pod, "status.phase"), "Succeeded" | "Failed");
     let owner = value::list(pod, "metadata.ownerReferences").iter().find(|o| value::flag(o, "controller"));
     if owner.is_some_and(|o| value::text(o, "kind") == "DaemonSet") && !ended {
         return match ctx.flags.is("ignore-daemonsets") {
-            true => Verdict::Warn,
+            true => Verdict::Leave(IGNORED),
             false => Verdict::Refuse(DAEMON),
         };
+    }
+    if !annotations["kubernetes.io/config.mirror"].is_null() {
+        return Verdict::Skip;
     }
     if ended {
         return Verdict::Evict;
@@ -80,130 +90,195 @@ fn judge(ctx: &Ctx, pod: &Value) -> Verdict {
     if local && !ctx.flags.is("delete-emptydir-data") {
         return Verdict::Refuse(LOCAL);
     }
-    if owner.is_none() {
-        return match ctx.flags.is("force") {
-            true => Verdict::Evict,
-            false => Verdict::Refuse(ALONE),
-        };
+    match (owner, ctx.flags.is("force")) {
+        (Some(_), _) => Verdict::Evict,
+        (None, true) => Verdict::Force(UNMANAGED),
+        (None, false) => Verdict::Refuse(ALONE),
     }
-    Verdict::Evict
 }
 
-async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
+/// Seconds since a pod was told to end.
+fn terminating_for(pod: &Value) -> Option<i64> {
+    let since: crate::clock::Timestamp = value::text(pod, "metadata.deletionTimestamp").parse().ok()?;
+    Some(crate::clock::now().duration_since(since).as_secs())
+}
+
+/// The pods of a node that have to go, and what is to be said about the others: `why: namespace/pod, …` each.
+struct Plan {
+    evict: Vec<Value>,
+    warnings: Vec<String>,
+    refusals: Vec<String>,
+}
+
+async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
     let selector = format!("spec.nodeName={node}");
     let mut query = vec![("fieldSelector", selector.as_str()), ("limit", "500")];
     if !ctx.flags.text("pod-selector").is_empty() {
         query.push(("labelSelector", ctx.flags.text("pod-selector")));
     }
     let list = ctx.api().await?.get("/api/v1/pods", &query).await?;
-    let (mut evict, mut warned): (Vec<&Value>, Vec<String>) = (vec![], vec![]);
-    let mut refused: Vec<(&str, Vec<String>)> = vec![];
+    let mut told: Vec<(Verdict, Vec<String>)> = vec![];
+    let mut evict = vec![];
     for pod in value::list(&list, "items") {
-        match judge(ctx, pod) {
-            Verdict::Evict => evict.push(pod),
-            Verdict::Skip => {}
-            Verdict::Warn => warned.push(named(pod)),
-            Verdict::Refuse(why) => match refused.iter_mut().find(|(w, _)| *w == why) {
-                Some((_, pods)) => pods.push(named(pod)),
-                None => refused.push((why, vec![named(pod)])),
-            },
+        let verdict = judge(ctx, pod);
+        if matches!(verdict, Verdict::Evict | Verdict::Force(_)) {
+            evict.push(pod.clone());
+        }
+        match told.iter_mut().find(|(v, _)| *v == verdict) {
+            Some((_, pods)) => pods.push(named(pod)),
+            None => told.push((verdict, vec![named(pod)])),
         }
     }
-    if !refused.is_empty() {
-        let all: Vec<String> =
-            refused.iter().map(|(why, pods)| format!("{why}: {}", pods.join(", "))).collect();
-        return text(match all.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        });
+    let (mut warnings, mut refusals) = (vec![], vec![]);
+    for (verdict, pods) in told {
+        match verdict {
+            Verdict::Force(why) | Verdict::Leave(why) => warnings.push(format!("{why}: {}", pods.join(", "))),
+            Verdict::Refuse(why) => refusals.push(format!("{why}: {}", pods.join(", "))),
+            Verdict::Evict | Verdict::Skip => {}
+        }
     }
-    if !warned.is_empty() {
-        ctx.note(format!("Warning: ignoring DaemonSet-managed Pods: {}", warned.join(", ")));
-    }
-    let limit = ctx.flags.duration("timeout");
-    let work = futures::future::join_all(evict.iter().map(|pod| remove(ctx, pod, dry_run)));
-    let outcomes = match limit.is_zero() {
-        true => work.await,
-        false => match tokio::time::timeout(limit, work).await {
-            Ok(outcomes) => outcomes,
-            Err(_) => {
-                return text(
-                    "global timeout reached: ".to_string()
-                        + &crate::kubectl::gostr::Nanos(limit.as_nanos() as i128).to_string(),
-                );
-            }
-        },
-    };
-    Fail::join(outcomes.into_iter().filter_map(Result::err).collect())
+    Ok(Plan { evict, warnings, refusals })
 }
 
-/// Evicts one pod and waits until it is gone.
-async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun) -> Result<(), Fail> {
-    let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
-    let uid = value::text(pod, "metadata.uid");
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
-    let evicts = !ctx.flags.is("disable-eviction");
-    ctx.line(format!(
-        "{} pod {namespace}/{name}{}",
-        if evicts { "evicting" } else { "deleting" },
-        match dry_run {
-            DryRun::No => "",
-            DryRun::Client => " (dry run)",
-            DryRun::Server => " (server dry run)",
-        }
-    ));
+async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
+    let Plan { evict, warnings, refusals } = plan(ctx, node).await?;
+    match refusals.as_slice() {
+        [] => {}
+        [one] => return text(one.clone()),
+        many => return text(format!("[{}]", many.join(", "))),
+    }
+    if !warnings.is_empty() {
+        ctx.note(format!("Warning: {}", warnings.join("; ")));
+    }
     if dry_run == DryRun::Client {
+        evict.iter().for_each(|pod| ctx.line(format!("evicting pod {} (dry run)", named(pod))));
         return Ok(());
     }
+    let limit = Limit { all: ctx.flags.duration("timeout"), since: Instant::now() };
+    let work = futures::future::join_all(evict.iter().map(|pod| remove(ctx, pod, dry_run, &limit)));
+    let failures: Vec<Fail> = work.await.into_iter().filter_map(Result::err).collect();
+    if let Err(fail) = Fail::join(failures) {
+        let left = plan(ctx, node).await?.evict;
+        if !left.is_empty() {
+            let why = fail.message();
+            ctx.note(format!("There are pending pods in node {} when an error occurred: {why}", quote(node)));
+            left.iter().for_each(|pod| ctx.note(format!("pod/{}", value::text(pod, "metadata.name"))));
+        }
+        return Err(fail);
+    }
+    Ok(())
+}
+
+/// How long the whole drain may take; zero for as long as it likes.
+struct Limit {
+    all: Duration,
+    since: Instant,
+}
+
+impl Limit {
+    fn is_over(&self) -> bool {
+        !self.all.is_zero() && self.since.elapsed() >= self.all
+    }
+    fn reached(&self) -> String {
+        format!("global timeout reached: {}", Nanos(self.all.as_nanos() as i128))
+    }
+}
+
+/// Evicts one pod, again and again while its budget does not allow it, and waits until it is gone.
+async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
+    let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+    let evicts = !ctx.flags.is("disable-eviction");
     let mut options = json!({});
     if ctx.flags.int("grace-period") >= 0 {
         value::put(&mut options, "gracePeriodSeconds", ctx.flags.int("grace-period"));
     }
+    let tried = if dry_run == DryRun::Server { " (server dry run)" } else { "" };
     if dry_run == DryRun::Server {
         value::put(&mut options, "dryRun", json!(["All"]));
     }
     let api = ctx.api().await?;
+    let body = json!({"kind": "Eviction", "apiVersion": "policy/v1",
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": null}, "deleteOptions": options});
+    let mut going = !value::empty(pod, "metadata.deletionTimestamp");
     loop {
-        let body = json!({"kind": "Eviction", "apiVersion": "policy/v1",
-            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": null}, "deleteOptions": options});
+        ctx.line(format!("{} pod {namespace}/{name}{tried}", if evicts { "evicting" } else { "deleting" }));
+        let about =
+            |why: &str| format!("error when evicting pods/{} -n {}: {why}", quote(name), quote(namespace));
+        if limit.is_over() {
+            return text(about(&limit.reached()));
+        }
         let outcome = match evicts {
             true => api.post(&format!("{path}/eviction"), &[], &body).await,
             false => api.delete(&path, &[], &options).await,
         };
-        match outcome {
+        let fail = match outcome {
             Ok(_) => break,
             Err(fail) if fail.is_not_found() => return Ok(()),
-            Err(fail) if fail.code() == Some(429) => {
-                ctx.note(format!(
-                    "error when evicting pods/{} -n {} (will retry after 5s): {}",
-                    quote(name),
-                    quote(namespace),
-                    fail.message()
-                ));
-                ctx.output.flush().await;
-                tokio::time::sleep(AGAIN).await;
-            }
-            Err(fail) => {
-                return text(format!(
-                    "error when evicting pods/{} -n {}: {}",
-                    quote(name),
-                    quote(namespace),
-                    fail.message()
-                ));
-            }
+            Err(fail) => fail,
+        };
+        // Nothing is made in a namespace that goes, not even an Eviction; but the pods go with it.
+        let ending = fail.code() == Some(403) && fail.has_cause("NamespaceTerminating");
+        if ending && going {
+            break;
+        }
+        if fail.code() == Some(429) {
+            let (name, namespace, why) = (quote(name), quote(namespace), fail.message());
+            ctx.note(format!("error when evicting pods/{name} -n {namespace} (will retry after 5s): {why}"));
+        } else if ending {
+            let (name, namespace, why) = (quote(name), quote(namespace), fail.message());
+            ctx.note(format!(
+                "error when evicting pod {name} from terminating namespace {namespace} (will retry after 5s): {why}"
+            ));
+        } else {
+            return text(about(&fail.message()));
+        }
+        ctx.output.flush().await;
+        tokio::time::sleep(AGAIN).await;
+        if let Ok(fresh) = api.get(&path, &[]).await {
+            going = !value::empty(&fresh, "metadata.deletionTimestamp");
         }
     }
     if dry_run == DryRun::Server {
         return Ok(());
     }
-    loop {
-        match api.get(&path, &[]).await {
-            Ok(there) if value::text(&there, "metadata.uid") == uid => tokio::time::sleep(POLL).await,
-            Ok(_) => break,
-            Err(fail) if fail.is_not_found() => break,
-            Err(fail) => return Err(fail),
-        }
-    }
+    gone(ctx, pod, &path, limit).await?;
     ctx.line(format!("pod/{name} {}", if evicts { "evicted" } else { "deleted" }));
     Ok(())
+}
+
+/// Waits until a pod is gone, or another one has its name.
+async fn gone(ctx: &Ctx, pod: &Value, path: &str, limit: &Limit) -> Result<(), Fail> {
+    let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
+    let about = |why: String| {
+        Fail::Text(format!(
+            "error when waiting for pod {} in namespace {} to terminate: {why}",
+            quote(name),
+            quote(namespace)
+        ))
+    };
+    let skip = ctx.flags.int("skip-wait-for-delete-timeout");
+    loop {
+        match ctx.api().await?.get(path, &[]).await {
+            Ok(there) if value::text(&there, "metadata.uid") != value::text(pod, "metadata.uid") => {
+                return Ok(());
+            }
+            Ok(there) => {
+                if skip > 0 && terminating_for(&there).is_some_and(|secs| secs > skip) {
+                    ctx.line(format!(
+                        "pod {} has DeletionTimestamp older than {skip} seconds, skipping",
+                        quote(name)
+                    ));
+                    return Ok(());
+                }
+            }
+            Err(fail) if fail.is_not_found() => return Ok(()),
+            Err(fail) => return Err(about(fail.message())),
+        }
+        if limit.is_over() {
+            return Err(about(limit.reached()));
+        }
+        ctx.output.flush().await;
+        tokio::time::sleep(POLL).await;
+    }
 }

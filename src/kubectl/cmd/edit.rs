@@ -1,7 +1,7 @@
 //! edit: an object in the user's editor.
 
 use super::apply::is_strategic;
-use super::common::validation;
+use super::common::{LAST_APPLIED, annotate_last_applied, validation};
 use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -15,22 +15,73 @@ use std::path::{Path, PathBuf};
 
 const HEADER: &str = "# Please edit the object below. Lines beginning with a '#' will be ignored,\n# and an empty file will abort the edit. If an error occurs while saving this file will be\n# reopened with the relevant failures.\n#\n";
 
+const HEADER_LAST_APPLIED: &str = "# Please edit the 'last-applied-configuration' annotations below.\n# Lines beginning with a '#' will be ignored, and an empty file will abort the edit.\n#\n";
+
+/// What becomes of what was edited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The objects are patched.
+    Patch,
+    /// They are made.
+    Create,
+    /// It is kept in an annotation as what was applied last.
+    LastApplied,
+}
+
+impl Mode {
+    fn header(self) -> &'static str {
+        match self {
+            Mode::LastApplied => HEADER_LAST_APPLIED,
+            Mode::Patch | Mode::Create => HEADER,
+        }
+    }
+}
+
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let as_json = match ctx.flags.text("output") {
-        "json" => true,
-        "" | "yaml" => false,
-        other => return text(format!("The flag 'output' must be one of yaml|json, got {other}")),
-    };
+    let as_json = as_json(ctx)?;
     let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
     Fail::join(failures)?;
+    edit(ctx, infos, as_json, Mode::Patch).await
+}
+
+/// apply edit-last-applied
+pub async fn last_applied(ctx: &Ctx) -> Result<(), Fail> {
+    let as_json = as_json(ctx)?;
+    let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
+    let (mut infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    let before = infos.len();
+    infos.retain(|i| last_of(&i.object).is_some());
+    if infos.is_empty() && before > 0 {
+        return text(
+            "no last-applied-configuration annotation found on resources, to create the annotation, use command `kubectl apply set-last-applied --create-annotation`",
+        );
+    }
+    edit(ctx, infos, as_json, Mode::LastApplied).await
+}
+
+fn last_of(object: &Value) -> Option<Value> {
+    serde_json::from_str(value::at(object, "metadata.annotations")[LAST_APPLIED].as_str()?).ok()
+}
+
+fn as_json(ctx: &Ctx) -> Result<bool, Fail> {
+    match ctx.flags.text("output") {
+        "json" => Ok(true),
+        "" | "yaml" => Ok(false),
+        other => text(format!("The flag 'output' must be one of yaml|json, got {other}")),
+    }
+}
+
+/// Opens the editor with these objects and does with them as `mode` says.
+pub async fn edit(ctx: &Ctx, infos: Vec<Info>, as_json: bool, mode: Mode) -> Result<(), Fail> {
     if infos.is_empty() {
         return text("edit cancelled, no objects found");
     }
     let extension = if as_json { "json" } else { "yaml" };
     let path = std::env::temp_dir()
         .join(format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32));
-    let outcome = session(ctx, &infos, &path, as_json).await;
+    let outcome = session(ctx, &infos, &path, as_json, mode).await;
     match outcome {
         Ok(()) => {
             let _ = std::fs::remove_file(&path); // it may never have been written
@@ -40,9 +91,12 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-fn shown(infos: &[Info], as_json: bool) -> String {
+fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
     let bare = |info: &Info| {
-        let mut object = info.object.clone();
+        let mut object = match mode {
+            Mode::LastApplied => last_of(&info.object).unwrap_or_default(),
+            Mode::Patch | Mode::Create => info.object.clone(),
+        };
         value::remove(&mut object, "metadata.managedFields");
         object
     };
@@ -61,14 +115,14 @@ fn meant(text: &str) -> String {
 }
 
 /// Edits until it is saved, given up, or cannot be.
-async fn session(ctx: &Ctx, infos: &[Info], path: &Path, as_json: bool) -> Result<(), Fail> {
-    let original = shown(infos, as_json);
+async fn session(ctx: &Ctx, infos: &[Info], path: &Path, as_json: bool, mode: Mode) -> Result<(), Fail> {
+    let (original, header) = (shown(infos, as_json, mode), mode.header());
     let (mut content, mut reason) = (original.clone(), String::new());
     loop {
         let text_of = match reason.as_str() {
-            "" => format!("{HEADER}{content}"),
+            "" => format!("{header}{content}"),
             why => format!(
-                "{HEADER}{}{content}",
+                "{header}{}{content}",
                 why.lines().map(|l| format!("# {l}\n")).collect::<String>() + "#\n"
             ),
         };
@@ -95,7 +149,7 @@ async fn session(ctx: &Ctx, infos: &[Info], path: &Path, as_json: bool) -> Resul
         content = body.clone();
         let failed = match manifest::documents(body.as_bytes()) {
             Err(why) => vec![Fail::Text(why)],
-            Ok(documents) => save(ctx, infos, documents).await?,
+            Ok(documents) => save(ctx, infos, documents, mode).await?,
         };
         if failed.is_empty() {
             return Ok(());
@@ -113,8 +167,8 @@ fn write(path: &Path, text: &str) -> Result<(), Fail> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-/// Patches what was changed; returns what the server refused.
-async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>) -> Result<Vec<Fail>, Fail> {
+/// Writes what was edited; returns what the server refused.
+async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>, mode: Mode) -> Result<Vec<Fail>, Fail> {
     let edited: Vec<Value> = documents
         .into_iter()
         .flat_map(|d| match d.get("items") {
@@ -124,39 +178,62 @@ async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>) -> Result<Vec<Fa
         .collect();
     let mut failed = vec![];
     for (info, edited) in infos.iter().zip(edited) {
-        let mut before = info.object.clone();
-        value::remove(&mut before, "metadata.managedFields");
-        if ["apiVersion", "kind", "metadata.name"]
-            .iter()
-            .any(|p| value::at(&before, p) != value::at(&edited, p))
-        {
-            failed.push(Fail::Text(format!(
-                "{} {} is invalid",
-                info.resource.qualified(),
-                quote(&info.name)
-            )));
-            continue;
-        }
-        let (patch, kind) = if is_strategic(&info.resource) {
-            (merge::strategic_two_way(&info.resource.kind, &before, &edited), STRATEGIC_PATCH)
-        } else {
-            (merge::merge_two_way(&before, &edited), MERGE_PATCH)
+        let done = match mode {
+            Mode::Patch => patch(ctx, info, edited).await,
+            Mode::Create => create(ctx, info, edited).await,
+            Mode::LastApplied => keep(ctx, info, edited).await,
         };
-        if merge::is_empty(&patch) {
-            ctx.line(format!("{} skipped", formats::name_of(&before)));
-            continue;
-        }
-        if ctx.flags.is("output-patch") {
-            ctx.line(format!("Patch: {}", json::compact(&patch)));
-        }
-        let query = [("fieldManager", "kubectl-edit"), ("fieldValidation", validation(ctx)?)];
-        match ctx.api().await?.patch(&info.path(), &query, kind, encoded(&patch)).await {
-            Ok(object) => ctx.line(format!("{} edited", formats::name_of(&object))),
-            Err(fail @ Fail::Api(_)) => failed.push(fail),
+        match done {
+            Ok(()) => {}
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failed.push(fail),
             Err(other) => return Err(other),
         }
     }
     Ok(failed)
+}
+
+async fn create(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
+    if ctx.flags.is("save-config") {
+        annotate_last_applied(&mut edited, true);
+    }
+    let query = [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+    let object = ctx.api().await?.post(&info.collection(), &query, &edited).await?;
+    ctx.line(format!("{} created", formats::name_of(&object)));
+    Ok(())
+}
+
+async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
+    let text = json::compact(&builder::sorted(edited)) + "\n";
+    let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
+    let query = [("fieldManager", ctx.flags.text("field-manager"))];
+    let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
+    ctx.line(format!("{} edited", formats::name_of(&object)));
+    Ok(())
+}
+
+async fn patch(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
+    let mut before = info.object.clone();
+    value::remove(&mut before, "metadata.managedFields");
+    if ["apiVersion", "kind", "metadata.name"].iter().any(|p| value::at(&before, p) != value::at(&edited, p))
+    {
+        return text(format!("{} {} is invalid", info.resource.qualified(), quote(&info.name)));
+    }
+    let (patch, kind) = if is_strategic(&info.resource) {
+        (merge::strategic_two_way(&info.resource.kind, &before, &edited), STRATEGIC_PATCH)
+    } else {
+        (merge::merge_two_way(&before, &edited), MERGE_PATCH)
+    };
+    if merge::is_empty(&patch) {
+        ctx.line(format!("{} skipped", formats::name_of(&before)));
+        return Ok(());
+    }
+    if ctx.flags.is("output-patch") {
+        ctx.line(format!("Patch: {}", json::compact(&patch)));
+    }
+    let query = [("fieldManager", "kubectl-edit"), ("fieldValidation", validation(ctx)?)];
+    let object = ctx.api().await?.patch(&info.path(), &query, kind, encoded(&patch)).await?;
+    ctx.line(format!("{} edited", formats::name_of(&object)));
+    Ok(())
 }
 
 /// `$KUBE_EDITOR`, else `$EDITOR`, else vi, on this terminal.

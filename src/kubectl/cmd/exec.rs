@@ -2,7 +2,7 @@
 
 use crate::api::labels::Selector;
 use crate::api::value;
-use crate::kubectl::builder::Info;
+use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::quote;
@@ -53,6 +53,16 @@ pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
             source: String::new(),
         }),
         None => text("timed out waiting for the condition"),
+    }
+}
+
+/// The pod that the one object of a manifest means.
+async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
+    let (infos, failures) = builder::from_files(ctx, files, Options::default()).await?;
+    Fail::join(failures)?;
+    match infos.as_slice() {
+        [one] => pod_of(ctx, &format!("{}/{}", one.resource.qualified(), one.name)).await,
+        _ => text("a single resource must be specified"),
     }
 }
 
@@ -162,16 +172,20 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Some(0) if files.is_empty() => (None, &ctx.args[..]),
         Some(at) => (ctx.args.first(), &ctx.args[at..]),
     };
-    let Some(pod) = pod.filter(|_| files.is_empty()) else {
-        if !files.is_empty() {
-            return text("exec -f is not implemented");
-        }
+    if !files.is_empty() && ctx.dash.is_none() && !ctx.args.is_empty() {
+        return ctx
+            .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
+    }
+    if pod.is_none() && files.is_empty() {
         return text("pod, type/name or --filename must be specified");
-    };
+    }
     if command.is_empty() {
         return text("you must specify at least one command for the container");
     }
-    let info = pod_of(ctx, pod).await?;
+    let info = match pod.filter(|_| files.is_empty()) {
+        Some(pod) => pod_of(ctx, pod).await?,
+        None => pod_in_file(ctx, &files).await?,
+    };
     let phase = value::text(&info.object, "status.phase");
     if matches!(phase, "Succeeded" | "Failed") {
         return text(format!("cannot exec into a container in a completed pod; current phase is {phase}"));
@@ -218,7 +232,9 @@ pub async fn plain(
 
 /// Attaches to a running container.
 pub async fn attach_to(ctx: &Ctx, info: &Info, container: &str, mut session: Session) -> Result<(), Fail> {
-    let spec = value::list(&info.object, "spec.containers").iter().find(|c| c["name"] == container);
+    let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let mut specs = lists.iter().flat_map(|list| value::list(&info.object, list));
+    let spec = specs.find(|c| c["name"] == container);
     if session.tty && !spec.is_some_and(|c| value::flag(c, "tty")) {
         session.tty = false;
         if !session.quiet {

@@ -205,7 +205,7 @@ fn names(ctx: &Ctx, mut names: Vec<String>) -> Result<(), Fail> {
 }
 
 /// The file that holds an entry, or else the one new entries go to.
-fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
+pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
     match found {
         Some(path) => path.to_path_buf(),
         None => files.files.iter().find(|f| f.exists()).or(files.files.last()).cloned().unwrap_or_default(),
@@ -213,7 +213,7 @@ fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
 }
 
 /// Changes one file and writes it back.
-fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Fail> {
+pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Fail> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut config = match std::fs::read(path) {
@@ -250,7 +250,12 @@ fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Fail> {
 }
 
 /// The entry of a list by its name, made if it is not there.
-fn entry<'a>(config: &'a mut Value, list: &str, key: &str, name: &str) -> &'a mut Map<String, Value> {
+pub(super) fn entry<'a>(
+    config: &'a mut Value,
+    list: &str,
+    key: &str,
+    name: &str,
+) -> &'a mut Map<String, Value> {
     if !config[list].is_array() {
         value::put(config, list, json!([]));
     }

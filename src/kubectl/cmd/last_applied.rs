@@ -1,12 +1,13 @@
-//! apply view-last-applied
+//! apply view-last-applied and set-last-applied
 
-use super::common::LAST_APPLIED;
+use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied};
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
-use crate::kubectl::error::Fail;
+use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::quote;
 use crate::kubectl::print::{json, yaml};
-use serde_json::Value;
+use crate::kubectl::wire::api::{MERGE_PATCH, encoded};
+use serde_json::{Value, json as object};
 
 pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
     let output = ctx.flags.text("output");
@@ -29,6 +30,46 @@ pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
             "json" => ctx.line(json::pretty(&last, "  ", true)),
             _ => ctx.out(yaml::to_string(&last)),
         }
+    }
+    Ok(())
+}
+
+/// Makes the annotation say what the files say; nothing else of the objects changes.
+pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let files = ctx.flags.list("filename");
+    if files.is_empty() {
+        return text("must specify one of -f and -k");
+    }
+    let (infos, failures) = builder::from_files(ctx, &files, Options::default()).await?;
+    Fail::join(failures)?;
+    let mut changes = vec![];
+    for mut info in infos {
+        let mut modified = info.object.clone();
+        annotate_last_applied(&mut modified, true);
+        let new = modified["metadata"]["annotations"][LAST_APPLIED].clone();
+        info.fetch(ctx).await?;
+        let old = &info.object["metadata"]["annotations"][LAST_APPLIED];
+        if old.is_null() && !ctx.flags.is("create-annotation") {
+            return text(format!(
+                "no last-applied-configuration annotation found on resource: {}, to create the annotation, run the command with --create-annotation",
+                info.name
+            ));
+        }
+        match *old == new {
+            true => ctx.line(format!("set-last-applied {}: no changes required.", info.name)),
+            false => changes.push((info, new)),
+        }
+    }
+    for (mut info, new) in changes {
+        if dry_run != DryRun::Client {
+            let mut query = vec![];
+            dry_run.query(&mut query);
+            let patch = object!({"metadata": {"annotations": {LAST_APPLIED: new}}});
+            info.object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
+        }
+        teller.tell(ctx, &info.object, "configured", true)?;
     }
     Ok(())
 }

@@ -38,52 +38,8 @@ pub async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fa
             Err(other) => Err(other),
         }
     };
-    let quotas = list("resourcequotas").await?;
-    text.line(0, "");
-    if quotas.is_empty() {
-        text.line(0, "No resource quota.");
-    } else {
-        text.line(0, "Resource Quotas");
-        for quota in &quotas {
-            text.line(1, format!("Name:\t{}", value::text(quota, "metadata.name")));
-            text.line(1, "Resource\tUsed\tHard");
-            text.line(1, "--------\t---\t---");
-            let mut hard: Vec<(&str, &str)> = value::pairs(quota, "status.hard").collect();
-            hard.sort();
-            for (name, amount) in hard {
-                let used = value::at(quota, "status.used")[name].as_str().unwrap_or("0");
-                text.line(1, format!("{name}\t{used}\t{amount}"));
-            }
-        }
-    }
-    let ranges = list("limitranges").await?;
-    text.line(0, "");
-    if ranges.is_empty() {
-        text.line(0, "No LimitRange resource.");
-        return Ok(());
-    }
-    text.line(
-        0,
-        "Resource Limits\n Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio",
-    );
-    text.line(0, " ----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
-    for item in ranges.iter().flat_map(|r| value::list(r, "spec.limits")) {
-        let keys = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
-        let mut names: Vec<&String> =
-            keys.iter().filter_map(|k| value::map(item, k)).flat_map(|m| m.keys()).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            let cells: Vec<String> = keys
-                .iter()
-                .map(|k| match &value::at(item, k)[name.as_str()] {
-                    Value::Null => "-".to_string(),
-                    amount => super::containers::canonical(amount),
-                })
-                .collect();
-            text.line(0, format!(" {}\t{name}\t{}", value::text(item, "type"), cells.join("\t")));
-        }
-    }
+    super::policy::quotas(text, &list("resourcequotas").await?);
+    super::policy::limit_ranges(text, &list("limitranges").await?);
     Ok(())
 }
 

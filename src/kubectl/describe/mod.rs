@@ -2,12 +2,15 @@
 
 mod autoscaling;
 mod batch;
+mod certificates;
 mod cluster;
 mod config;
 mod containers;
 mod generic;
+mod network;
 mod node;
 mod pods;
+mod policy;
 mod rbac;
 mod services;
 mod storage;
@@ -59,6 +62,22 @@ pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
         ("", "persistentvolumeclaims") => storage::claim(ctx, &mut text, info).await?,
         ("", "persistentvolumes") => storage::volume(&mut text, object),
         ("storage.k8s.io", "storageclasses") => storage::class(&mut text, object),
+        ("certificates.k8s.io", "certificatesigningrequests") => certificates::request(&mut text, object)?,
+        ("networking.k8s.io", "ingresses") => network::ingress(ctx, &mut text, info).await?,
+        ("networking.k8s.io", "ingressclasses") => network::ingress_class(&mut text, object),
+        ("networking.k8s.io", "networkpolicies") => {
+            network::policy(&mut text, object);
+            events = false;
+        }
+        ("policy", "poddisruptionbudgets") => policy::budget(&mut text, object),
+        ("", "resourcequotas") => {
+            policy::quota(&mut text, object);
+            events = false;
+        }
+        ("", "limitranges") => {
+            policy::limit_range(&mut text, object);
+            events = false;
+        }
         ("scheduling.k8s.io", "priorityclasses") => cluster::priority_class(&mut text, object),
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => {
             rbac::role(&mut text, object);

@@ -94,7 +94,7 @@ pub async fn service(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail
 }
 
 /// Ready addresses behind a named port.
-fn ready(slices: &[Value], port_name: &str) -> String {
+pub fn ready(slices: &[Value], port_name: &str) -> String {
     if slices.is_empty() {
         return "<none>".into();
     }

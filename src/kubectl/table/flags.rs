@@ -46,7 +46,7 @@ pub const ALLOW_MISSING_TEMPLATE_KEYS: Flag = flag(
 pub const ANNOTATION: Flag = flag(
     "annotation",
     "",
-    List,
+    Array,
     "",
     "",
     "Annotation to insert in the ingress object, in the format annotation=value",
@@ -1008,7 +1008,7 @@ pub const ROLE: Flag = flag("role", "", Text, "", "", "Role this RoleBinding sho
 pub const RULE: Flag = flag(
     "rule",
     "",
-    List,
+    Array,
     "",
     "",
     "Rule in format host/path=service:port[,tls=secretname]. Paths containing the leading character '*' are considered pathType=Prefix",

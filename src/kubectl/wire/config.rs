@@ -144,6 +144,22 @@ fn missing(what: &str, name: &str) -> Fail {
 }
 
 impl Target {
+    /// Some server, as nobody in particular; `host` with or without a port.
+    pub fn anybody(scheme: &str, host: &str) -> Target {
+        Target {
+            scheme: scheme.into(),
+            host: host.into(),
+            base: String::new(),
+            ca_pem: None,
+            insecure: false,
+            server_name: None,
+            certificate: None,
+            authorization: None,
+            impersonate: vec![],
+            namespace: String::new(),
+        }
+    }
+
     /// What the flags and the files say.
     pub fn of(env: &Env, flags: &Flags, files: &Kubeconfig) -> Result<Target, Fail> {
         let empty = Entry { name: String::new(), value: json!({}), file: PathBuf::new() };

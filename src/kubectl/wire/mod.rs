@@ -8,3 +8,4 @@ pub mod paths;
 pub mod stream;
 pub mod tls;
 pub mod upstream;
+pub mod url;

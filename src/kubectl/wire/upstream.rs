@@ -38,6 +38,11 @@ impl Upstream {
         Ok(Upstream { http: Http::new(target).map_err(told)?, context: files.current })
     }
 
+    /// A server that a command's flags and files name.
+    pub fn over(target: Target) -> Result<Upstream, Fail> {
+        Ok(Upstream { http: Http::new(target)?, context: String::new() })
+    }
+
     /// `https://10.0.0.1:6443`
     pub fn url(&self) -> String {
         self.http.target.url()

@@ -133,15 +133,24 @@ pub async fn config_map(ctx: &Ctx) -> Result<(), Fail> {
     if !binary.is_empty() {
         crate::api::value::put(&mut object, "binaryData", binary);
     }
-    hashed(ctx)?;
+    append_hash(ctx, &mut object);
     submit(ctx, &within(ctx, "api/v1", "configmaps")?, object, "configmap: ").await
 }
 
-fn hashed(ctx: &Ctx) -> Result<(), Fail> {
-    if ctx.flags.is("append-hash") {
-        return text("--append-hash is not implemented");
+/// `--append-hash`: the name gets a hash of the content, so that another content is another object.
+fn append_hash(ctx: &Ctx, object: &mut Value) {
+    if !ctx.flags.is("append-hash") {
+        return;
     }
-    Ok(())
+    use crate::api::value::{at, put, text};
+    let mut content = json!({"kind": text(object, "kind"), "name": text(object, "metadata.name"), "data": at(object, "data")});
+    if text(object, "kind") == "Secret" {
+        content["type"] = text(object, "type").into();
+    } else if at(object, "binaryData").is_object() {
+        content["binaryData"] = at(object, "binaryData").clone();
+    }
+    let name = format!("{}-{}", text(object, "metadata.name"), crate::kubectl::kustomize::hash(&content));
+    put(object, "metadata.name", name);
 }
 
 fn secret(ctx: &Ctx, name: &str, data: BTreeMap<String, Vec<u8>>, kind: &str) -> Result<Value, Fail> {
@@ -153,7 +162,7 @@ fn secret(ctx: &Ctx, name: &str, data: BTreeMap<String, Vec<u8>>, kind: &str) ->
     if !kind.is_empty() {
         crate::api::value::put(&mut object, "type", kind);
     }
-    hashed(ctx)?;
+    append_hash(ctx, &mut object);
     Ok(object)
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::common::{DryRun, Teller, annotate_last_applied, validation};
 use crate::kubectl::builder::{self, Options, about};
+use crate::kubectl::cmd::edit;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 
@@ -18,9 +19,6 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
-    if ctx.flags.is("edit") {
-        return text("create --edit is not implemented");
-    }
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let raw = ctx.flags.text("raw");
@@ -32,6 +30,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to create");
+    }
+    if ctx.flags.is("edit") {
+        Fail::join(failures)?;
+        return edit::edit(ctx, infos, ctx.flags.text("output") == "json", edit::Mode::Create).await;
     }
     let selector = match ctx.flags.text("selector") {
         "" => None,

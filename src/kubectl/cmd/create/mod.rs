@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod file;
+pub mod ingress;
 pub mod rbac;
 pub mod services;
 pub mod simple;

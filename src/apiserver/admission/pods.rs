@@ -1,11 +1,10 @@
-//! Admission: what a cluster adds to new objects, and what it does not let in.
+//! Pods: who they run as, how important they are, how long they stay on a node that is gone.
 
-use super::State;
-use crate::api::kinds::Kind;
+use super::Attributes;
 use crate::api::value::{self, at, flag, list, list_mut, text};
 use crate::api::{Status, meta};
+use crate::apiserver::State;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a pod waits for its namespace's default service account, which a controller makes.
@@ -14,43 +13,11 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Written by kubelets into their mirror pods.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// NamespaceLifecycle: nothing is made in a namespace that is not there or is going.
-pub fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
-    if !kind.namespaced {
-        return Ok(());
-    }
-    let namespace = meta::namespace(object);
-    let found = state.cache.get("namespaces", namespace);
-    let Some(found) = found else { return Err(Status::not_found("", "namespaces", namespace)) };
-    if meta::is_terminating(&found.value) {
-        let why =
-            format!("unable to create new content in namespace {namespace} because it is being terminated");
-        let mut status = Status::forbidden(kind.group, kind.plural, meta::name(object), &why);
-        status.details["causes"] = json!([{"reason": "NamespaceTerminating",
-            "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]);
-        return Err(status);
-    }
-    Ok(())
-}
-
-/// All that happens to a new object. Answers what was done, for the trace.
-pub async fn create(state: &Arc<State>, kind: &Kind, object: &mut Value) -> Result<Value, Status> {
-    match (kind.group, kind.kind) {
-        ("", "Pod") => {
-            let account = service_account(state, object).await?;
-            priority(state, object)?;
-            tolerations(object);
-            Ok(json!({"serviceAccount": account, "priority": at(object, "spec.priority")}))
-        }
-        ("", "PersistentVolumeClaim") => Ok(json!({"storageClass": storage_class(state, object)})),
-        _ => Ok(Value::Null),
-    }
-}
-
 /// ServiceAccount: name, token volume, pull secrets.
-async fn service_account(state: &Arc<State>, pod: &mut Value) -> Result<String, Status> {
+pub async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
+    let state = a.state;
     if meta::annotation(pod, MIRROR).is_some() {
-        return Ok(String::new());
+        return Ok(Value::Null);
     }
     value::default_zero(pod, "spec.serviceAccountName", "default");
     let name = text(pod, "spec.serviceAccountName").to_string();
@@ -73,10 +40,10 @@ async fn service_account(state: &Arc<State>, pod: &mut Value) -> Result<String, 
             "spec.imagePullSecrets",
         );
     }
-    Ok(name)
+    Ok(json!({"serviceAccount": name}))
 }
 
-async fn find_account(state: &Arc<State>, key: &str, wait: bool) -> Option<Value> {
+async fn find_account(state: &State, key: &str, wait: bool) -> Option<Value> {
     let look = || state.cache.get("serviceaccounts", key).map(|a| a.value.clone());
     if let Some(found) = look() {
         return Some(found);
@@ -126,7 +93,7 @@ fn push(object: &mut Value, path: &str, item: Value) {
 }
 
 /// DefaultTolerationSeconds: five minutes on a node that is gone.
-fn tolerations(pod: &mut Value) {
+pub fn tolerations(pod: &mut Value) {
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let tolerated = list(pod, "spec.tolerations").iter().any(|t| {
             let (own, effect) = (text(t, "key"), text(t, "effect"));
@@ -141,7 +108,8 @@ fn tolerations(pod: &mut Value) {
 }
 
 /// Priority: the number behind a class's name.
-fn priority(state: &State, pod: &mut Value) -> Result<(), Status> {
+pub fn priority(a: &Attributes, pod: &mut Value) -> Result<Value, Status> {
+    let state = a.state;
     let name = text(pod, "spec.priorityClassName").to_string();
     let class = if name.is_empty() {
         let mut global = None;
@@ -170,26 +138,7 @@ fn priority(state: &State, pod: &mut Value) -> Result<(), Status> {
     let preemption = class.as_ref().map_or("", |c| text(c, "preemptionPolicy"));
     let policy = if preemption.is_empty() { "PreemptLowerPriority" } else { preemption };
     value::default(pod, "spec.preemptionPolicy", policy);
-    Ok(())
-}
-
-/// DefaultStorageClass: a claim that names no class gets the newest default one.
-fn storage_class(state: &State, claim: &mut Value) -> Value {
-    if at(claim, "spec.storageClassName").is_null()
-        && meta::annotation(claim, "volume.beta.kubernetes.io/storage-class").is_none()
-    {
-        let mut newest: Option<(String, String)> = None;
-        state.cache.for_each("storageclasses", "", |c| {
-            if meta::annotation(c, "storageclass.kubernetes.io/is-default-class") == Some("true") {
-                let this = (text(c, "metadata.creationTimestamp").to_string(), meta::name(c).to_string());
-                newest = newest.take().max(Some(this));
-            }
-        });
-        if let Some((_, name)) = newest {
-            value::put(claim, "spec.storageClassName", name);
-        }
-    }
-    at(claim, "spec.storageClassName").clone()
+    Ok(json!({"priority": number}))
 }
 
 #[cfg(test)]

@@ -1,0 +1,74 @@
+//! Certificate signing requests: who may change which part of one.
+
+use crate::api::value::{self, at, list, put, text};
+use crate::clock;
+use serde_json::{Value, json};
+
+/// Who decides, and what a decision is.
+const DECISIONS: [&str; 2] = ["Approved", "Denied"];
+
+/// A new request is undecided, whatever its maker says.
+pub fn prepare(object: &mut Value) {
+    put(object, "status", json!({}));
+}
+
+/// What is asked for never changes.
+pub fn prepare_update(new: &mut Value, old: &Value) {
+    value::copy(old, new, "spec");
+}
+
+fn is_decision(condition: &Value) -> bool {
+    DECISIONS.contains(&text(condition, "type"))
+}
+
+/// `/approval` writes decisions only, `/status` everything but decisions. Conditions get their times.
+pub fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
+    let approval = subresource == "approval";
+    let (from_new, from_old): (Vec<&Value>, Vec<&Value>) = (
+        list(new, "status.conditions").iter().filter(|c| is_decision(c) == approval).collect(),
+        list(old, "status.conditions").iter().filter(|c| is_decision(c) != approval).collect(),
+    );
+    let mut conditions: Vec<Value> = from_old.into_iter().chain(from_new).cloned().collect();
+    let now = clock::rfc3339(clock::now());
+    for condition in &mut conditions {
+        let before = list(old, "status.conditions").iter().find(|c| {
+            text(c, "type") == text(condition, "type") && text(c, "status") == text(condition, "status")
+        });
+        let since = before.map_or(now.as_str(), |c| text(c, "lastTransitionTime"));
+        value::default_zero(condition, "lastTransitionTime", since);
+        value::default_zero(condition, "lastUpdateTime", now.as_str());
+    }
+    if approval {
+        value::copy(old, new, "status");
+    }
+    match conditions.is_empty() {
+        true => drop(value::remove(new, "status.conditions")),
+        false => put(new, "status.conditions", conditions),
+    }
+    if at(new, "status").is_null() {
+        put(new, "status", json!({}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signer_does_not_approve_and_an_approver_does_not_sign() {
+        let old = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "lastTransitionTime": "a", "lastUpdateTime": "b"}]}});
+        let mut signed = json!({"status": {"certificate": "x", "conditions": [{"type": "Denied", "status": "True"}, {"type": "Failed", "status": "True"}]}});
+        let mut approved = signed.clone();
+        prepare_status_update(&mut signed, &old, "status");
+        let types = |o: &Value| {
+            list(o, "status.conditions").iter().map(|c| text(c, "type").to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (types(&signed), text(&signed, "status.certificate")),
+            (vec!["Approved".into(), "Failed".into()], "x")
+        );
+        prepare_status_update(&mut approved, &old, "approval");
+        assert_eq!((types(&approved), text(&approved, "status.certificate")), (vec!["Denied".into()], ""));
+        assert!(!text(&list(&approved, "status.conditions")[0], "lastUpdateTime").is_empty());
+    }
+}

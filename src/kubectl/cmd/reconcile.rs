@@ -1,0 +1,273 @@
+//! auth reconcile: roles and bindings get what a file says they must have; more is left, unless asked otherwise.
+
+use super::common::{DryRun, Teller};
+use crate::api::value;
+use crate::kubectl::builder::{self, Info, Options};
+use crate::kubectl::ctx::Ctx;
+use crate::kubectl::error::{Fail, text};
+use serde_json::{Value, json};
+
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    if !ctx.args.is_empty() {
+        return text("no arguments are allowed");
+    }
+    let files = ctx.flags.list("filename");
+    if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
+        return text("must specify one of -f and -k");
+    }
+    let builder::Asked::Objects(infos) = builder::ask(ctx, &[], Options::default()).await? else {
+        return Ok(());
+    };
+    for info in infos {
+        let known = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"];
+        if info.resource.group != "rbac.authorization.k8s.io" || !known.contains(&info.resource.kind.as_str())
+        {
+            // It is told on the log, as kubectl does, and left alone.
+            continue;
+        }
+        one(ctx, &info, dry_run, &teller).await?;
+    }
+    Ok(())
+}
+
+/// What is missing in an object, and what it has that nobody asked for.
+struct Gap {
+    missing: Vec<Value>,
+    extra: Vec<Value>,
+}
+
+/// What was done about an object.
+struct Outcome {
+    /// `create`, `update`, `recreate`; `None` if it was right as it was.
+    operation: Option<&'static str>,
+    gap: Gap,
+    /// What is too much goes.
+    remove: bool,
+    /// The object says that it is not to be changed.
+    protected: bool,
+}
+
+fn is_binding(info: &Info) -> bool {
+    info.resource.kind.ends_with("Binding")
+}
+
+async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
+    let (field, remove) = match is_binding(info) {
+        true => ("subjects", ctx.flags.is("remove-extra-subjects")),
+        false => ("rules", ctx.flags.is("remove-extra-permissions")),
+    };
+    let existing = match ctx.api().await?.get(&info.path(), &[]).await {
+        Ok(object) => Some(object),
+        Err(fail) if fail.is_not_found() => None,
+        Err(fail) => return Err(fail),
+    };
+    let Some(existing) = existing else {
+        let made = write(ctx, info, dry_run, &info.object, true).await?;
+        let gap = Gap { missing: value::list(&info.object, field).to_vec(), extra: vec![] };
+        let outcome = Outcome { operation: Some("create"), gap, remove, protected: false };
+        return tell(ctx, info, teller, &made, &outcome);
+    };
+    let protected = value::at(&existing, "metadata.annotations")[AUTOUPDATE] == "false";
+    if is_binding(info) && value::at(&existing, "roleRef") != value::at(&info.object, "roleRef") {
+        let gap = Gap { missing: value::list(&info.object, field).to_vec(), extra: vec![] };
+        if !protected && dry_run == DryRun::No {
+            ctx.api().await?.delete(&info.path(), &[], &json!({})).await?;
+        }
+        let made = if protected { existing } else { write(ctx, info, dry_run, &info.object, true).await? };
+        let outcome = Outcome { operation: Some("recreate"), gap, remove, protected };
+        return tell(ctx, info, teller, &made, &outcome);
+    }
+    let gap = match is_binding(info) {
+        true => subjects(value::list(&existing, field), value::list(&info.object, field)),
+        false => Gap {
+            missing: uncovered(value::list(&existing, field), value::list(&info.object, field)),
+            extra: uncovered(value::list(&info.object, field), value::list(&existing, field)),
+        },
+    };
+    let mut next = existing.clone();
+    for map in ["metadata.labels", "metadata.annotations"] {
+        for (key, text) in value::pairs(&info.object, map) {
+            value::slot_map(&mut next, map).insert(key.into(), text.into());
+        }
+    }
+    if !gap.missing.is_empty() || (remove && !gap.extra.is_empty()) {
+        let mut all = value::list(&existing, field).to_vec();
+        match remove {
+            true => all = value::list(&info.object, field).to_vec(),
+            false => all.extend(gap.missing.iter().cloned()),
+        }
+        value::put(&mut next, field, all);
+    }
+    let changed = next != existing;
+    let shown = match changed && !protected {
+        true => write(ctx, info, dry_run, &next, false).await?,
+        false => existing,
+    };
+    let outcome = Outcome { operation: changed.then_some("update"), gap, remove, protected };
+    tell(ctx, info, teller, &shown, &outcome)
+}
+
+async fn write(ctx: &Ctx, info: &Info, dry_run: DryRun, object: &Value, new: bool) -> Result<Value, Fail> {
+    if dry_run == DryRun::Client {
+        return Ok(object.clone());
+    }
+    let mut query = vec![];
+    dry_run.query(&mut query);
+    let api = ctx.api().await?;
+    match new {
+        true => api.post(&info.collection(), &query, object).await,
+        false => api.put(&info.path(), &query, object).await,
+    }
+}
+
+/// Every single permission of a rule: verb, group, resource, name; or verb and URL.
+fn atoms(rule: &Value) -> Vec<Value> {
+    let words = |field: &str| value::list(rule, field).to_vec();
+    let mut out = vec![];
+    for verb in words("verbs") {
+        for url in words("nonResourceURLs") {
+            out.push(json!({"verbs": [verb], "nonResourceURLs": [url]}));
+        }
+        for group in words("apiGroups") {
+            for resource in words("resources") {
+                let names = words("resourceNames");
+                if names.is_empty() {
+                    out.push(json!({"verbs": [verb], "apiGroups": [group], "resources": [resource]}));
+                }
+                for name in names {
+                    out.push(json!({"verbs": [verb], "apiGroups": [group], "resources": [resource], "resourceNames": [name]}));
+                }
+            }
+        }
+    }
+    out
+}
+
+fn covers(owner: &Value, atom: &Value) -> bool {
+    let has = |field: &str, star: bool| {
+        let all = value::list(owner, field);
+        value::list(atom, field).iter().all(|w| all.contains(w) || (star && all.iter().any(|a| a == "*")))
+    };
+    let urls = value::list(atom, "nonResourceURLs").iter().filter_map(Value::as_str).all(|url| {
+        value::list(owner, "nonResourceURLs").iter().filter_map(Value::as_str).any(|o| {
+            o == url || o == "*" || o.strip_suffix('*').is_some_and(|prefix| url.starts_with(prefix))
+        })
+    });
+    let names = value::list(owner, "resourceNames").is_empty()
+        || (!value::list(atom, "resourceNames").is_empty() && has("resourceNames", false));
+    has("verbs", true) && has("apiGroups", true) && has("resources", true) && names && urls
+}
+
+/// Permissions of `wanted` that `owner` does not give, verbs of the same thing together.
+fn uncovered(owner: &[Value], wanted: &[Value]) -> Vec<Value> {
+    let mut out: Vec<Value> = vec![];
+    for atom in wanted.iter().flat_map(atoms).filter(|a| !owner.iter().any(|o| covers(o, a))) {
+        let same = |rule: &Value| {
+            ["apiGroups", "resources", "resourceNames", "nonResourceURLs"]
+                .iter()
+                .all(|f| value::list(rule, f) == value::list(&atom, f))
+        };
+        match out.iter_mut().find(|r| same(r)) {
+            Some(rule) => {
+                let mut verbs = value::list(rule, "verbs").to_vec();
+                verbs.extend(value::list(&atom, "verbs").iter().cloned());
+                value::put(rule, "verbs", verbs);
+            }
+            None => out.push(atom),
+        }
+    }
+    out
+}
+
+fn subjects(have: &[Value], want: &[Value]) -> Gap {
+    let same = |a: &Value, b: &Value| {
+        ["kind", "apiGroup", "name", "namespace"].iter().all(|f| {
+            let default = |s: &Value| match (*f, value::text(s, "kind"), value::text(s, f)) {
+                ("apiGroup", "User" | "Group", "") => "rbac.authorization.k8s.io".to_string(),
+                (_, _, text) => text.to_string(),
+            };
+            default(a) == default(b)
+        })
+    };
+    let not_in = |these: &[Value], those: &[Value]| -> Vec<Value> {
+        these.iter().filter(|t| !those.iter().any(|o| same(t, o))).cloned().collect()
+    };
+    Gap { missing: not_in(want, have), extra: not_in(have, want) }
+}
+
+/// As Go prints a rule or a subject.
+fn shown(item: &Value, binding: bool) -> String {
+    let words = |field: &str| {
+        let all: Vec<&str> = value::list(item, field).iter().filter_map(Value::as_str).collect();
+        format!("{field}:[{}]", all.join(" "))
+    };
+    if binding {
+        let part = |f: &str| value::text(item, f).to_string();
+        return format!(
+            "{{Kind:{} APIGroup:{} Name:{} Namespace:{}}}",
+            part("kind"),
+            part("apiGroup"),
+            part("name"),
+            part("namespace")
+        );
+    }
+    let fields = [
+        ("verbs", "Verbs"),
+        ("apiGroups", "APIGroups"),
+        ("resources", "Resources"),
+        ("resourceNames", "ResourceNames"),
+        ("nonResourceURLs", "NonResourceURLs"),
+    ];
+    let parts: Vec<String> = fields.iter().map(|(field, go)| words(field).replacen(field, go, 1)).collect();
+    format!("{{{}}}", parts.join(" "))
+}
+
+fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outcome) -> Result<(), Fail> {
+    let Outcome { operation, gap, remove, protected } = outcome;
+    teller.tell(ctx, object, "reconciled", true)?;
+    let Some(operation) = operation else { return Ok(()) };
+    if !ctx.flags.text("output").is_empty() {
+        return Ok(());
+    }
+    let caveat = match protected {
+        true => format!(", but object opted out ({AUTOUPDATE}: false)"),
+        false => String::new(),
+    };
+    ctx.line(format!("\treconciliation required {operation}{caveat}"));
+    let (binding, what) = (is_binding(info), if is_binding(info) { "subjects" } else { "rules" });
+    let lines =
+        |items: &[Value]| items.iter().for_each(|item| ctx.line(format!("\t\t{}", shown(item, binding))));
+    if !gap.missing.is_empty() {
+        ctx.line(format!("\tmissing {what} added:"));
+        lines(&gap.missing);
+    }
+    if !gap.extra.is_empty() {
+        match remove {
+            true => ctx.line(format!("\textra {what} removed:")),
+            false => ctx.line(format!("\textra {what} found, but not removed:")),
+        }
+        lines(&gap.extra);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_gives_is_missing() {
+        let rule = |verbs: &[&str], resources: &[&str]| json!({"apiGroups": [""], "resources": resources, "verbs": verbs});
+        let have = [rule(&["get"], &["pods", "services"]), rule(&["*"], &["secrets"])];
+        let want = [rule(&["get", "list"], &["pods"]), rule(&["delete"], &["secrets"])];
+        assert_eq!(uncovered(&have, &want), [rule(&["list"], &["pods"])]);
+        let user = |name: &str| json!({"kind": "User", "name": name});
+        let full = json!({"kind": "User", "name": "a", "apiGroup": "rbac.authorization.k8s.io"});
+        let gap = subjects(&[full, user("c")], &[user("a"), user("b")]);
+        assert_eq!((gap.missing, gap.extra), (vec![user("b")], vec![user("c")]));
+    }
+}
