@@ -1,6 +1,7 @@
 //! Admission: what a cluster adds to new objects, and what it does not let in.
 
 use super::State;
+use super::definitions;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at, flag, list, list_mut, text};
 use crate::api::{Status, meta};
@@ -29,6 +30,19 @@ pub fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Statu
         status.details["causes"] = json!([{"reason": "NamespaceTerminating",
             "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]);
         return Err(status);
+    }
+    Ok(())
+}
+
+/// Nothing is made of a kind whose definition is going.
+pub fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
+    if kind.custom.is_none() {
+        return Ok(());
+    }
+    let found = state.cache.get(definitions::PLACE, &kind.qualified());
+    if found.is_some_and(|d| meta::is_terminating(&d.value)) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Status::new(405, "MethodNotAllowed", why).with(json!({})));
     }
     Ok(())
 }

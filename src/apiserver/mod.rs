@@ -29,6 +29,7 @@ mod cache;
 mod connect;
 mod context;
 mod decode;
+mod definitions;
 mod duplicates;
 mod escalation;
 mod filter;
@@ -68,6 +69,7 @@ use crate::pki::TokenKey;
 use crate::rng::Rng;
 use crate::tap::Tap;
 use crate::task::Crew;
+use crate::api::kinds::{Kind, KindRef};
 use ::http::Request;
 use cache::Cache;
 use std::net::SocketAddr;
@@ -165,6 +167,10 @@ impl Server {
         crew.spawn(async move {
             let _ = stop.run_until_cancelled(start(starting)).await;
         });
+        let (defining, tap, stop) = (state.clone(), config.tap.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(definitions::run(defining, tap)).await;
+        });
         let (compacting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
             let _ = stop.run_until_cancelled(compact(compacting)).await;
@@ -202,6 +208,18 @@ impl Server {
 }
 
 impl State {
+    /// The kind that a path names. A definition that another server has established already is found as well.
+    async fn kind(&self, info: &request::Info) -> Option<KindRef> {
+        let find = || self.cache.kinds().resource(&info.group, &info.version, &info.resource);
+        match find() {
+            None if info.group.contains('.') => {
+                self.fresh().await.ok()?;
+                find()
+            }
+            found => found,
+        }
+    }
+
     /// Why the server is not ready, if it is not.
     async fn ready(&self) -> Result<(), String> {
         if !*self.started.borrow() {
@@ -219,9 +237,12 @@ impl State {
         let mut out = format!(
             "# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n# TYPE apiserver_storage_objects gauge\n"
         );
-        for kind in crate::api::kinds::all().iter().filter(|k| k.is_stored() && k.conversion.is_none()) {
+        let kinds = self.cache.kinds();
+        let mut seen = std::collections::BTreeSet::new();
+        let stored = |k: &&Kind| k.is_stored() && k.conversion.is_none();
+        for kind in kinds.iter().filter(stored).filter(|k| seen.insert(k.place().to_string())) {
             let mut count = 0u64;
-            self.cache.for_each(kind.plural, "", |_| count += 1);
+            self.cache.for_each(kind.place(), "", |_| count += 1);
             out.push_str(&format!(
                 "apiserver_storage_objects{{resource=\"{}\"}} {count}\n",
                 kind.qualified()

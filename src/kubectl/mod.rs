@@ -23,7 +23,6 @@ pub mod complete;
 pub mod ctx;
 pub mod describe;
 pub mod error;
-pub mod gostr;
 pub mod help;
 pub mod kept;
 pub mod manifest;
@@ -35,6 +34,7 @@ pub mod stdio;
 pub mod table;
 pub mod wire;
 
+pub use crate::api::gostr;
 pub use complete::complete;
 pub use stdio::main_with_stdio;
 

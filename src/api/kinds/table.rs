@@ -1,6 +1,7 @@
 //! Every kind that is served, in the order in which a real server lists its groups.
 
 use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
+use crate::api::custom::definition;
 use crate::api::defaults::{cluster, pods, services, storage, workloads};
 use crate::api::events;
 use crate::api::table as print;
@@ -9,6 +10,7 @@ use crate::api::validate::{
     core as check, pods as check_pods, rbac as check_rbac, services as check_services,
 };
 use crate::api::validate::{storage as check_storage, workloads as check_workloads};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::api::{
     apps, authentication, authorization, autoscaling, batch, coordination, core, discovery, policy, rbac,
     scheduling, storage as storage_types,
@@ -16,13 +18,13 @@ use k8s_openapi::api::{
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
-const fn status(kind: &'static str) -> Sub {
+pub(in crate::api) const fn status(kind: &'static str) -> Sub {
     sub("status", kind, STATUS_VERBS)
 }
 const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Sub {
     Sub { name, group: "", version: "", kind, verbs, schema: None }
 }
-const SCALE: Sub = Sub {
+pub(in crate::api) const SCALE: Sub = Sub {
     name: "scale",
     group: "autoscaling",
     version: "v1",
@@ -147,6 +149,21 @@ pub(super) fn table() -> Vec<Kind> {
             ..of::<discovery::v1::EndpointSlice>()
         },
     ]);
+    all.push(Kind {
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        subresources: vec![status("CustomResourceDefinition")],
+        has_status: true,
+        generation: true,
+        returns_deleted: true,
+        defaults: definition::defaults,
+        prepare: definition::prepare,
+        prepare_update: definition::prepare_update,
+        prepare_delete: definition::prepare_delete,
+        validate: definition::validate,
+        validate_update: definition::validate_update,
+        ..of::<apiextensions::v1::CustomResourceDefinition>()
+    });
     all
 }
 
@@ -219,6 +236,7 @@ fn core_v1() -> Vec<Kind> {
             defaults: cluster::namespace,
             prepare: cluster::prepare_namespace,
             prepare_update: cluster::prepare_namespace_update,
+            prepare_delete: cluster::prepare_namespace_delete,
             fields: &[("status.phase", "status.phase")],
             printer: Some(&print::core::NAMESPACES),
             ..of::<core::v1::Namespace>()
