@@ -6,9 +6,9 @@
 use super::definitions;
 use super::filter::Filter;
 use super::steps::{self, Steps};
-use crate::api::value;
 use crate::api::kinds::{self, Catalog};
 use crate::api::meta;
+use crate::api::value;
 use crate::etcd::Storage;
 use crate::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use bytes::Bytes;

@@ -73,16 +73,17 @@ impl Context {
         header(&self.headers, "accept")
     }
 
-    /// Whose fields this request writes: the manager it names, else the first part of its user agent.
+    /// Whose fields this request writes: the manager it names, else the first part of its user agent. The cluster's own
+    /// components are called what they are.
     pub fn manager(&self) -> String {
-        let named = self.query.get("fieldManager");
-        let name = if named.is_empty() {
-            self.request.user_agent.split('/').next().unwrap_or_default()
-        } else {
-            named
+        let agent = self.request.user_agent.split('/').next().unwrap_or_default();
+        let name = match (self.query.get("fieldManager"), agent) {
+            ("", "") if self.user.node().is_some() => "kubelet",
+            ("", "") => self.user.name.rsplit(':').next().unwrap_or_default(),
+            ("", agent) => agent,
+            (named, _) => named,
         };
-        let name: String = name.chars().filter(|c| !c.is_control()).take(MANAGER_MAX).collect();
-        if name.is_empty() { "unknown".into() } else { name }
+        name.chars().filter(|c| !c.is_control()).take(MANAGER_MAX).collect()
     }
 
     /// Is this a server-side apply?

@@ -1,6 +1,6 @@
 //! From a request's body to an object of its kind.
 
-use super::context::Context;
+use super::context::{Context, MANAGER_MAX};
 use super::http::header;
 use crate::api::kinds::Kind;
 use crate::api::schema::UnknownFields;
@@ -31,6 +31,20 @@ pub fn validation(ctx: &Context) -> Result<Validation, Status> {
             Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
         }
     }
+}
+
+/// A field manager's name can be read, and is not too long.
+pub fn manager(ctx: &Context) -> Result<(), Status> {
+    let name = ctx.query.get("fieldManager");
+    let mut errors = crate::api::errors::Errors::default();
+    if name.len() > MANAGER_MAX {
+        errors.too_long("fieldManager", MANAGER_MAX);
+    }
+    if name.chars().any(char::is_control) {
+        errors.invalid_text("fieldManager", name, "should only contain printable characters");
+    }
+    let options = if ctx.info.verb == "patch" { "PatchOptions" } else { "CreateOptions" };
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options, "", &errors)) }
 }
 
 /// Only `dryRun=All` is known.

@@ -29,7 +29,8 @@ pub const PLACE: &str = "customresourcedefinitions";
 const AGAIN: Duration = Duration::from_millis(200);
 
 fn kind() -> Result<&'static Kind, Status> {
-    kinds::resource("apiextensions.k8s.io", "v1", PLACE).ok_or_else(|| Status::internal("definitions are not served"))
+    kinds::resource("apiextensions.k8s.io", "v1", PLACE)
+        .ok_or_else(|| Status::internal("definitions are not served"))
 }
 
 /// Looks whenever a definition changes, and, while one is going, whenever anything does.
@@ -44,7 +45,10 @@ pub async fn run(state: Arc<State>, tap: Tap) {
                 Ok(Left::Nothing) => changes.live.recv().await.is_some(),
                 Ok(Left::Objects) => progress.changed().await.is_ok(),
                 Err(status) => {
-                    tracing::warn!(message = status.message, "a definition cannot be looked after, trying again");
+                    tracing::warn!(
+                        message = status.message,
+                        "a definition cannot be looked after, trying again"
+                    );
                     clock::sleep(AGAIN).await;
                     true
                 }
@@ -93,7 +97,15 @@ async fn look(state: &Arc<State>, tap: &Tap) -> Result<Left, Status> {
 }
 
 /// One's own request: nobody asked for it.
-fn context(state: &State, tap: &Tap, verb: &str, resource: &str, namespace: &str, name: &str, sub: &str) -> Context {
+fn context(
+    state: &State,
+    tap: &Tap,
+    verb: &str,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+    sub: &str,
+) -> Context {
     let info = Info {
         verb: verb.into(),
         is_resource: true,

@@ -11,11 +11,11 @@
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
-//! back as they were. `bootstrap` makes namespaces, roles and the `kubernetes` service.
+//! back as they were. `definitions` looks after CustomResourceDefinitions, whose kinds are served beside those of the table. `bootstrap` makes namespaces, roles and the `kubernetes` service.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! API aggregation, webhooks, CustomResourceDefinitions, priority and fairness, audit logs (the tap has them), encryption at
+//! API aggregation, webhooks, priority and fairness, audit logs (the tap has them), encryption at
 //! rest, ResourceQuota and LimitRanger admission. The node authorizer knows a kubelet's verbs but not the graph of its pods.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
@@ -33,6 +33,8 @@ mod definitions;
 mod duplicates;
 mod escalation;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 mod negotiate;
 mod policy;
@@ -62,6 +64,7 @@ pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO
 pub use services::Cidr;
 pub use user::User;
 
+use crate::api::kinds::{Kind, KindRef};
 use crate::client::Dialer;
 use crate::clock;
 use crate::etcd::Storage;
@@ -69,7 +72,6 @@ use crate::pki::TokenKey;
 use crate::rng::Rng;
 use crate::tap::Tap;
 use crate::task::Crew;
-use crate::api::kinds::{Kind, KindRef};
 use ::http::Request;
 use cache::Cache;
 use std::net::SocketAddr;

@@ -249,18 +249,11 @@ fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), S
     Ok(())
 }
 
-pub async fn delete(
-    state: &State,
-    ctx: &Context,
-    kind: &Kind,
-    body: &Bytes,
-) -> Result<Answer, Status> {
+pub async fn delete(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
-    if is_namespace(stored)
-        && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public")
-    {
+    if is_namespace(stored) && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public") {
         let why = "this namespace may not be deleted";
         return Err(Status::forbidden("", "namespaces", &ctx.info.name, why));
     }

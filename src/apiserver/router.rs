@@ -125,6 +125,7 @@ async fn resource(
     }
     if !verb.starts_with("delete") {
         ctx.dry_run = decode::dry_run(ctx)?;
+        decode::manager(ctx)?;
     }
     let body = read(request).await?;
     match verb.as_str() {
@@ -158,6 +159,7 @@ async fn subresource(
         _ => {}
     }
     ctx.dry_run = decode::dry_run(ctx)?;
+    decode::manager(ctx)?;
     let body = read(request).await?;
     match (name.as_str(), verb.as_str(), kind.scale) {
         ("status", "update", _) => write::update(state, ctx, kind, Part::Status, &body).await,

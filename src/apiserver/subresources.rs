@@ -93,7 +93,18 @@ pub async fn scale(
     Ok(match form {
         Form::Table(version, include) => {
             let meta = json!({"resourceVersion": meta::resource_version(&scale)});
-            json(200, &negotiate::table(version, Printing::Own(&table::SCALE), include, &[&scale], true, meta, table::now()))
+            json(
+                200,
+                &negotiate::table(
+                    version,
+                    Printing::Own(&table::SCALE),
+                    include,
+                    &[&scale],
+                    true,
+                    meta,
+                    table::now(),
+                ),
+            )
         }
         Form::Partial(version) => json(200, &table::partial(&scale, version)),
         Form::Object => json(200, &scale),

@@ -12,9 +12,9 @@ use super::services;
 use super::store::Refused;
 use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind};
+use crate::api::managed::{self, Conflict, Manager, Shape};
 use crate::api::validate;
 use crate::api::value::{self, at, text};
-use crate::api::managed::{self, Conflict, Manager, Shape};
 use crate::api::{Status, meta, patch, strategic};
 use crate::clock;
 use bytes::Bytes;
@@ -33,12 +33,7 @@ pub fn stored_kind(kind: &Kind) -> &Kind {
 
 // -- create -----------------------------------------------------------------------------------------------------------
 
-pub async fn create(
-    state: &Arc<State>,
-    ctx: &Context,
-    kind: &Kind,
-    body: &Bytes,
-) -> Result<Answer, Status> {
+pub async fn create(state: &Arc<State>, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let object = decode::object(ctx, kind, body)?;
     let made = create_object(state, ctx, kind, object).await?;
@@ -90,16 +85,16 @@ async fn create_named(
 ) -> Result<Arc<Object>, Status> {
     ctx.name(meta::name(&object)); // which may have been generated
     kind.fill(&mut object);
-    let details = admission::create(state, kind, &mut object).await?;
-    ctx.stage("admit", details);
     if kind.has_status && !kind.keeps_first_status {
         value::remove(&mut object, "status");
     }
-    (kind.prepare)(&mut object);
     if !ctx.applies() {
         value::remove(&mut object, "metadata.managedFields");
-        own(ctx, kind, &Value::Null, &mut object);
+        own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
     }
+    let details = admission::create(state, kind, &mut object).await?;
+    ctx.stage("admit", details);
+    (kind.prepare)(&mut object);
     let errors = validate::create(kind, &object);
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
@@ -112,7 +107,8 @@ async fn create_named(
         let mut extra = services::plan(state, kind, &mut planned, None)?;
         if ctx.dry_run {
             let exists = state
-                .cache.get(kind.place(), &super::store::object_key(kind, meta::namespace(&planned), &name));
+                .cache
+                .get(kind.place(), &super::store::object_key(kind, meta::namespace(&planned), &name));
             return match exists {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
                 None => Ok(Arc::new(unwritten(planned))),
@@ -143,7 +139,8 @@ async fn create_named(
 fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     let (name, now) = (ctx.manager(), clock::rfc3339(clock::now()));
     let api_version = kind.api_version();
-    let manager = Manager { name: &name, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
+    let manager =
+        Manager { name: &name, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
     managed::track(Shape::of(kind), old, new, manager);
 }
 
@@ -274,8 +271,8 @@ pub async fn modify(
         if kind.generation && spec_changed(kind, &new, &old.value) {
             value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);
         }
-        if !ctx.applies() {
-            own(ctx, kind, &old.value, &mut new);
+        if !ctx.applies() && !matches!(part, Part::Internal if ctx.info.verb == "create") {
+            own(ctx, kind, &old.value, &mut new); // a binding is the scheduler's word, not its field
         }
         let errors = match part {
             Part::Main => validate::update(kind, &new, &old.value),
@@ -316,7 +313,8 @@ pub async fn modify(
             Err(Refused::Changed) if locked => {
                 state.fresh().await?;
                 let still = state
-                    .cache.get(kind.place(), &super::store::object_key(kind, ctx.info.object_namespace(), name));
+                    .cache
+                    .get(kind.place(), &super::store::object_key(kind, ctx.info.object_namespace(), name));
                 if still.is_none_or(|o| o.revision != old.revision) {
                     return Err(Status::stale(kind.group, kind.plural, name));
                 }
@@ -552,7 +550,9 @@ async fn server_side_apply(
 fn confine(kind: &Kind, part: Part, applied: &mut Value) {
     let Value::Object(map) = applied else { return };
     match part {
-        Part::Status => map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status")),
+        Part::Status => {
+            map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+        }
         _ if kind.has_status => drop(map.shift_remove("status")),
         _ => {}
     }

@@ -84,8 +84,11 @@ fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: &str, errors:
         _ => {}
     }
     if !schema.one_of_these.is_empty() && !schema.one_of_these.iter().any(|v| same(v, here)) {
-        let supported: Vec<String> =
-            schema.one_of_these.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), String::from)).collect();
+        let supported: Vec<String> = schema
+            .one_of_these
+            .iter()
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from))
+            .collect();
         let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
         errors.not_supported(path, here, &supported);
     }
@@ -115,7 +118,9 @@ fn combined(schema: &Schema, here: &Value, path: &str, errors: &mut Errors) {
         match schema.one_of.iter().filter(|s| fits(s)).count() {
             1 => {}
             0 => tell("must validate one and only one schema (oneOf). Found none valid"),
-            n => tell(&format!("must validate one and only one schema (oneOf). Found {n} valid alternatives")),
+            n => {
+                tell(&format!("must validate one and only one schema (oneOf). Found {n} valid alternatives"))
+            }
         }
     }
     if !schema.all_of.iter().all(fits) {
@@ -231,8 +236,9 @@ fn number(schema: &Schema, here: &Value, path: &str, errors: &mut Errors) {
 static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[^@\s]+@[^@\s]+$").ok());
 static DURATION: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^[-+]?(0|((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d|w))+)$").ok());
-static UUID: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok());
+static UUID: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok()
+});
 static MAC: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$").ok());
 static COLOR: LazyLock<Option<Regex>> =

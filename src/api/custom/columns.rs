@@ -61,7 +61,9 @@ impl Column {
     pub fn definition(&self) -> Value {
         let described = match (self.description.as_str(), self.name.as_str()) {
             ("", "Age") => crate::api::table::describe("Age").to_string(),
-            ("", _) => format!("Custom resource definition column (in JSONPath format): {}", self.path.0.source()),
+            ("", _) => {
+                format!("Custom resource definition column (in JSONPath format): {}", self.path.0.source())
+            }
             (said, _) => said.to_string(),
         };
         json!({"name": self.name, "type": self.kind, "format": self.format, "description": described, "priority": self.priority})
@@ -72,7 +74,9 @@ impl Column {
         let Some(first) = found.first() else { return Value::Null };
         match self.kind.as_str() {
             "integer" => match first {
-                Value::Number(n) => n.as_i64().or(n.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from),
+                Value::Number(n) => {
+                    n.as_i64().or(n.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from)
+                }
                 _ => Value::Null,
             },
             "number" => first.as_f64().map_or(Value::Null, |_| first.clone()),

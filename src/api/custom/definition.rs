@@ -27,7 +27,8 @@ pub fn defaults(object: &mut Value) {
 /// A new definition has no names yet, and objects of its storage version only.
 pub fn prepare(object: &mut Value) {
     let stored: Vec<Value> = storage(object).into_iter().collect();
-    let status = json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
+    let status =
+        json!({"conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
     value::put(object, "status", status);
 }
 
@@ -47,8 +48,7 @@ pub fn prepare_delete(object: &mut Value) {
         finalizers.push(FINALIZER.into());
         value::put(object, "metadata.finalizers", finalizers);
     }
-    let why =
-        "CustomResourceDefinition marked for deletion; CustomResource deletion will occur as soon as possible";
+    let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will occur as soon as possible";
     set_condition(object, "Terminating", true, "InstanceDeletionPending", why);
 }
 
@@ -92,7 +92,9 @@ pub fn name<'a>(definition: &Value, others: impl Iterator<Item = &'a Value>) -> 
         let words = ["plural", "singular"].map(|f| text(names, f).to_string());
         resources.extend(words.into_iter().filter(|w| !w.is_empty()));
         resources.extend(list(names, "shortNames").iter().filter_map(Value::as_str).map(String::from));
-        types.extend(["kind", "listKind"].map(|f| text(names, f).to_string()).into_iter().filter(|w| !w.is_empty()));
+        types.extend(
+            ["kind", "listKind"].map(|f| text(names, f).to_string()).into_iter().filter(|w| !w.is_empty()),
+        );
     }
     for kind in kinds::all().iter().filter(|k| k.group == group) {
         resources.extend([kind.plural.to_string(), kind.singular.clone()]);
@@ -114,8 +116,11 @@ pub fn name<'a>(definition: &Value, others: impl Iterator<Item = &'a Value>) -> 
             Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
             one => one.as_str().into_iter().collect(),
         };
-        let clashes: Vec<String> =
-            words.iter().filter(|w| taken.contains(**w)).map(|w| format!("{w:?} is already in use")).collect();
+        let clashes: Vec<String> = words
+            .iter()
+            .filter(|w| taken.contains(**w))
+            .map(|w| format!("{w:?} is already in use"))
+            .collect();
         if clashes.is_empty() {
             copy_name(&mut accepted, field, asked);
         } else {
@@ -169,7 +174,11 @@ pub fn validate(object: &Value, errors: &mut Errors) {
     let (group, plural) = (text(object, "spec.group"), text(object, "spec.names.plural"));
     let wanted = format!("{plural}.{group}");
     if meta::name(object) != wanted {
-        errors.invalid_text("metadata.name", meta::name(object), "must be spec.names.plural+\".\"+spec.group");
+        errors.invalid_text(
+            "metadata.name",
+            meta::name(object),
+            "must be spec.names.plural+\".\"+spec.group",
+        );
     }
     match group {
         "" => errors.required("spec.group", ""),
@@ -219,7 +228,9 @@ fn approval(object: &Value, group: &str, errors: &mut Errors) {
             "protected groups must have approval annotation {APPROVAL:?}, see https://github.com/kubernetes/enhancements/pull/1111"
         );
         errors.required(field, &why);
-    } else if !(approved.starts_with("https://") || approved.starts_with("http://") || approved.starts_with("unapproved"))
+    } else if !(approved.starts_with("https://")
+        || approved.starts_with("http://")
+        || approved.starts_with("unapproved"))
     {
         let why = format!(
             "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111"
@@ -268,7 +279,11 @@ fn versions(object: &Value, errors: &mut Errors) {
         unique &= seen.insert(name);
         if !flag(version, "deprecated") && !text(version, "deprecationWarning").is_empty() {
             let why = "can only be set for deprecated versions";
-            errors.invalid_text(format!("{path}.deprecationWarning"), text(version, "deprecationWarning"), why);
+            errors.invalid_text(
+                format!("{path}.deprecationWarning"),
+                text(version, "deprecationWarning"),
+                why,
+            );
         }
         let schema = at(version, "schema.openAPIV3Schema");
         match schema.is_object() {
@@ -299,7 +314,9 @@ fn subresources(version: &Value, path: &str, errors: &mut Errors) {
     if !scale.is_object() {
         return;
     }
-    for (field, root) in [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status"), ("labelSelectorPath", "")] {
+    for (field, root) in
+        [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status"), ("labelSelectorPath", "")]
+    {
         let place = format!("{path}.subresources.scale.{field}");
         let said = text(scale, field);
         if said.is_empty() {

@@ -32,8 +32,8 @@ pub use schema::{ListType, Schema};
 
 use super::errors::Errors;
 use super::kinds::{self, Kind, ScalePaths, intern, intern_all};
-use super::value::{self, at, flag, list, text};
 use super::schema as types;
+use super::value::{self, at, flag, list, text};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -129,7 +129,8 @@ fn storage(definition: &Value) -> Option<&Value> {
 
 /// The kind of the stored objects of a definition, whether it is served or not; `None` if there cannot be any.
 pub fn stored_kind(definition: &Value) -> Option<Kind> {
-    let version = storage(definition).filter(|_| !text(definition, "status.acceptedNames.plural").is_empty())?;
+    let version =
+        storage(definition).filter(|_| !text(definition, "status.acceptedNames.plural").is_empty())?;
     Some(kind_of(definition, version, text(version, "name")))
 }
 

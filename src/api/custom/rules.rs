@@ -177,7 +177,11 @@ pub fn check(schema: &Json, path: &str, errors: &mut Errors) {
 fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
     let Some((first, rest)) = steps.split_first() else { return true };
     let properties = at(schema, "properties");
-    let named = properties.as_object().into_iter().flatten().find(|(name, _)| terms::escaped(name).as_deref() == Some(first));
+    let named = properties
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(name, _)| terms::escaped(name).as_deref() == Some(first));
     match named {
         _ if is_root && ENVELOPE.contains(&first.as_str()) => true,
         Some((_, inner)) => is_known(inner, rest, false),

@@ -64,10 +64,9 @@ fn node(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
         node(at(schema, "additionalProperties"), &format!("{path}.additionalProperties"), inner, errors);
     }
     match at(schema, "items") {
-        Value::Array(_) => errors.forbidden(
-            format!("{path}.items"),
-            "items must be a schema object and not an array",
-        ),
+        Value::Array(_) => {
+            errors.forbidden(format!("{path}.items"), "items must be a schema object and not an array")
+        }
         items if items.is_object() => {
             let inner = if logic { Place::Logic } else { Place::Item };
             node(items, &format!("{path}.items"), inner, errors);
@@ -244,7 +243,9 @@ fn list_type(schema: &Value, path: &str, kind: &str, errors: &mut Errors) {
                     let why = "entries must all be names of item properties";
                     errors.invalid_text(format!("{field}[{i}]"), name, why);
                 } else if !needed {
-                    let why = format!("this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property");
+                    let why = format!(
+                        "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+                    );
                     errors.required(format!("{path}.items.properties[{name}].default"), &why);
                 }
             }

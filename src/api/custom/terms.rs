@@ -27,12 +27,68 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
 
 /// What expressions may call beside their own; anything else is a slip.
 const FUNCTIONS: &[&str] = &[
-    "size", "contains", "startsWith", "endsWith", "matches", "has", "all", "exists", "exists_one", "filter", "map",
-    "int", "uint", "double", "string", "bool", "bytes", "duration", "timestamp", "type", "dyn", "getFullYear",
-    "getMonth", "getDate", "getHours", "getMinutes", "getSeconds", "getMilliseconds", "getDayOfMonth", "getDayOfWeek",
-    "getDayOfYear", "charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "trim", "replace", "split",
-    "substring", "format", "quote", "reverse", "slice", "flatten", "distinct", "sort", "sortBy", "range", "hasValue",
-    "value", "or", "orValue", "of", "none", "ofNonZeroValue", "optMap", "optFlatMap", "greatest", "least", "bind",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "filter",
+    "map",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "duration",
+    "timestamp",
+    "type",
+    "dyn",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "charAt",
+    "indexOf",
+    "lastIndexOf",
+    "join",
+    "lowerAscii",
+    "upperAscii",
+    "trim",
+    "replace",
+    "split",
+    "substring",
+    "format",
+    "quote",
+    "reverse",
+    "slice",
+    "flatten",
+    "distinct",
+    "sort",
+    "sortBy",
+    "range",
+    "hasValue",
+    "value",
+    "or",
+    "orValue",
+    "of",
+    "none",
+    "ofNonZeroValue",
+    "optMap",
+    "optFlatMap",
+    "greatest",
+    "least",
+    "bind",
 ];
 
 pub fn compile(source: &str) -> Result<Program, String> {
@@ -45,8 +101,26 @@ pub fn compile(source: &str) -> Result<Program, String> {
 /// be written.
 pub fn escaped(name: &str) -> Option<String> {
     const RESERVED: [&str; 20] = [
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-        "let", "loop", "package", "namespace", "return", "var", "void",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
     ];
     if RESERVED.contains(&name) || name == "while" {
         return Some(format!("__{name}__"));
@@ -126,7 +200,9 @@ fn plain(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int),
+        Json::Number(n) => {
+            n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int)
+        }
         Json::String(s) => text(s),
         Json::Array(items) => Value::List(Arc::new(items.iter().map(plain).collect())),
         Json::Object(fields) => {
@@ -211,9 +287,9 @@ const OWN: &[(&str, Run)] = &[
         Ok(Value::List(Arc::new(found.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())))
     }),
     ("isSorted", |v| {
-        let sorted = items(v)?.windows(2).all(|pair| {
-            !matches!(pair[0].partial_cmp(&pair[1]), Some(Ordering::Greater) | None)
-        });
+        let sorted = items(v)?
+            .windows(2)
+            .all(|pair| !matches!(pair[0].partial_cmp(&pair[1]), Some(Ordering::Greater) | None));
         Ok(Value::Bool(sorted))
     }),
     ("sum", |v| {
@@ -259,7 +335,13 @@ const OWN: &[(&str, Run)] = &[
     }),
     ("sign", |v| {
         let amount = amount(v, 0)?;
-        Ok(Value::Int(if amount.is_zero() { 0 } else if amount.is_negative() { -1 } else { 1 }))
+        Ok(Value::Int(if amount.is_zero() {
+            0
+        } else if amount.is_negative() {
+            -1
+        } else {
+            1
+        }))
     }),
     ("isInteger", |v| Ok(Value::Bool(amount(v, 0)?.is_whole()))),
     ("asInteger", |v| match amount(v, 0)? {
@@ -361,7 +443,8 @@ fn walk(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool)
             inner.truncate(depth);
         }
         Node::Ident(name) => {
-            let types = ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
+            let types =
+                ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
             let bound = matches!(name.as_str(), "self" | "oldSelf")
                 || name.starts_with('@')
                 || inner.contains(name)

@@ -71,7 +71,9 @@ fn values_are_judged_in_upstreams_words() {
     );
     assert_eq!(
         check(json!({"cron": "x", "replicas": "two"})),
-        ["spec.replicas: Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\""]
+        [
+            "spec.replicas: Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\""
+        ]
     );
     assert_eq!(
         check(json!({"cron": "x", "names": ["a", "a"]})),
@@ -113,7 +115,8 @@ fn rules_compare_fields_and_changes() {
     );
     let libraries = json!([{"rule": "quantity(self.limit).isLessThan(quantity('1Gi')) && self.names__dash__pace.find('[0-9]+') == '12' && !has(self.name)"}]);
     assert_eq!(fails(libraries, json!({"limit": "500Mi", "names-pace": "x12y"}), None), [""; 0]);
-    let optional = json!([{"rule": "!oldSelf.hasValue() || self.max >= oldSelf.value().max", "optionalOldSelf": true}]);
+    let optional =
+        json!([{"rule": "!oldSelf.hasValue() || self.max >= oldSelf.value().max", "optionalOldSelf": true}]);
     assert_eq!(fails(optional.clone(), json!({"max": 2}), None), [""; 0]);
     assert_eq!(fails(optional, json!({"max": 2}), Some(json!({"max": 3}))).len(), 1);
 }
@@ -124,15 +127,19 @@ fn a_definition_says_only_what_can_be_kept() {
     let path = "spec.versions[0].schema.openAPIV3Schema";
     assert_eq!(
         judged(spec(json!({"a": {"description": "no type"}}))),
-        [format!("{path}.properties[spec].properties[a].type: Required value: must not be empty for specified object fields")]
+        [format!(
+            "{path}.properties[spec].properties[a].type: Required value: must not be empty for specified object fields"
+        )]
     );
     assert_eq!(
         judged(json!({"type": "string"})),
         [format!("{path}.type: Invalid value: \"string\": must be object at the root")]
     );
     let rule = |rule: &str| {
-        judged(json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": {"type": "string"}},
-            "x-kubernetes-validations": [{"rule": rule}]}}}))
+        judged(
+            json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": {"type": "string"}},
+            "x-kubernetes-validations": [{"rule": rule}]}}}),
+        )
     };
     assert_eq!(rule("self.a == 'x'"), [""; 0]);
     assert!(rule("self.b == 'x'")[0].ends_with("compilation failed: ERROR: <input>: undefined field 'b'"));

@@ -225,7 +225,9 @@ impl Kind {
     /// Fields that a field selector may ask for, with their paths.
     pub fn selectable(&self) -> Vec<(&str, &str)> {
         match &self.custom {
-            Some(custom) => custom.fields.iter().map(|(field, path)| (field.as_str(), path.as_str())).collect(),
+            Some(custom) => {
+                custom.fields.iter().map(|(field, path)| (field.as_str(), path.as_str())).collect()
+            }
             None => self.fields.to_vec(),
         }
     }

@@ -10,11 +10,11 @@ use crate::api::validate::{
     core as check, pods as check_pods, rbac as check_rbac, services as check_services,
 };
 use crate::api::validate::{storage as check_storage, workloads as check_workloads};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::api::{
     apps, authentication, authorization, autoscaling, batch, coordination, core, discovery, policy, rbac,
     scheduling, storage as storage_types,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 

@@ -163,7 +163,8 @@ fn clashes(
     tell: &mut dyn FnMut(&str),
 ) {
     for (element, inner) in mine.iter().filter(|(element, _)| *element != ".") {
-        let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object)) else {
+        let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
+        else {
             continue;
         };
         let (l, a) = (set::find(shape, element, live), set::find(shape, element, applied));

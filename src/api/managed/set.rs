@@ -15,7 +15,7 @@ pub fn all(shape: Shape, value: &Value, whole: bool) -> Value {
     match value {
         Value::Object(map) if !shape.is_atomic() => {
             let mut set = Set::new();
-            if whole && shape.is_map() && !map.is_empty() {
+            if whole && shape.is_own() && !map.is_empty() {
                 set.insert(".".into(), leaf());
             }
             set.extend(map.iter().map(|(k, v)| (format!("f:{k}"), all(shape.field(k), v, whole))));
@@ -142,7 +142,8 @@ fn union_below(mine: &mut Set, other: &Set) {
 /// Takes the leaves of `other` out. What is left empty by that goes.
 pub fn subtract(set: &mut Set, other: &Set) {
     set.retain(|element, inner| {
-        let (Some(gone), Value::Object(inner)) = (other.get(element).and_then(Value::as_object), inner) else {
+        let (Some(gone), Value::Object(inner)) = (other.get(element).and_then(Value::as_object), inner)
+        else {
             return true;
         };
         if gone.is_empty() {

@@ -10,7 +10,12 @@ use serde_json::{Map, Value};
 #[derive(Clone, Copy)]
 pub enum Shape<'a> {
     /// The field `name` of the field `parent`; for an item, those of its list.
-    Named { kind: &'a str, parent: &'a str, name: &'a str, item: bool },
+    Named {
+        kind: &'a str,
+        parent: &'a str,
+        name: &'a str,
+        item: bool,
+    },
     Schema(&'a Schema),
     Free,
 }
@@ -77,25 +82,22 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// A map whose keys people choose: it is itself something that one owns.
-    pub fn is_map(self) -> bool {
+    /// Something of its own to whoever brings it, beside the fields in it. The parts that every object of a Go type has,
+    /// said or not, are nobody's.
+    pub fn is_own(self) -> bool {
         match self {
             Shape::Named { item: true, .. } => false,
-            Shape::Named { name, .. } => matches!(
+            Shape::Named { name, .. } => !matches!(
                 name,
-                "labels"
-                    | "annotations"
-                    | "data"
-                    | "binaryData"
-                    | "limits"
-                    | "requests"
-                    | "capacity"
-                    | "allocatable"
-                    | "hard"
-                    | "used"
+                "" | "metadata"
+                    | "spec"
+                    | "status"
+                    | "template"
+                    | "strategy"
+                    | "updateStrategy"
+                    | "jobTemplate"
             ),
-            Shape::Schema(schema) => schema.additional.is_some(),
-            Shape::Free => true,
+            Shape::Schema(_) | Shape::Free => true,
         }
     }
 

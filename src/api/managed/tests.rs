@@ -68,7 +68,10 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
         json!({"f:metadata": {"f:labels": {"f:tier": {}}}, "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {"f:image": {}}}}})
     );
     let before = owned(&new, "kubectl-create");
-    assert!(before["f:metadata"]["f:labels"].get("f:app").is_none(), "what was removed belongs to nobody: {before}");
+    assert!(
+        before["f:metadata"]["f:labels"].get("f:app").is_none(),
+        "what was removed belongs to nobody: {before}"
+    );
     assert!(before["f:spec"]["f:containers"]["k:{\"name\":\"c\"}"].get("f:image").is_none());
     let mut same = new.clone();
     track(shape, &new, &mut same, by("edit", "t3"));
@@ -78,9 +81,7 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
 #[test]
 fn an_applier_meets_what_was_updated() {
     let shape = shape("Deployment");
-    let deployment = |replicas: i64| {
-        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": replicas}})
-    };
+    let deployment = |replicas: i64| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": replicas}});
     let manager = |name| Manager { name, api_version: "apps/v1", subresource: "", now: "t" };
     let first = apply(shape, &Value::Null, &deployment(1), manager("me")).object;
     let mut scaled = first.clone();
@@ -90,7 +91,10 @@ fn an_applier_meets_what_was_updated() {
     let clash = apply(shape, &scaled, &deployment(1), manager("me"));
     assert_eq!(
         clash.conflicts,
-        [Conflict { manager: "\"kubectl\" with subresource \"scale\" using apps/v1".into(), field: ".spec.replicas".into() }]
+        [Conflict {
+            manager: "\"kubectl\" with subresource \"scale\" using apps/v1".into(),
+            field: ".spec.replicas".into()
+        }]
     );
     assert_eq!(owned(&clash.object, "kubectl"), Value::Null, "a forced apply takes it back");
 }
@@ -105,7 +109,8 @@ fn many_updaters_become_ancient() {
         track(shape, &object, &mut new, by(&format!("m{i:02}"), &format!("2026-01-01T00:00:{i:02}Z")));
         object = new;
     }
-    let names: Vec<&str> = list(&object, "metadata.managedFields").iter().map(|e| text(e, "manager")).collect();
+    let names: Vec<&str> =
+        list(&object, "metadata.managedFields").iter().map(|e| text(e, "manager")).collect();
     assert_eq!(names.len(), 10, "{names:?}");
     assert!(owned(&object, "ancient-changes")["f:data"].get("f:k00").is_some());
 }

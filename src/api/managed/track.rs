@@ -37,7 +37,9 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     set::union(&mut own, &found.set);
     // Its time is that of its last change of what it owns.
     let time = match before {
-        Some(entry) if fields(entry) == Some(&own) && found.set.is_empty() => super::text(entry, "time").to_string(),
+        Some(entry) if fields(entry) == Some(&own) && found.set.is_empty() => {
+            super::text(entry, "time").to_string()
+        }
         _ => manager.now.to_string(),
     };
     all.push(manager.entry("Update", &time, own));
@@ -46,6 +48,7 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
 
 /// What the system keeps belongs to nobody.
 fn strip(set: &mut Set) {
+    set.shift_remove(".");
     set.shift_remove("f:apiVersion");
     set.shift_remove("f:kind");
     if let Some(Value::Object(metadata)) = set.get_mut("f:metadata") {
@@ -58,7 +61,8 @@ fn strip(set: &mut Set) {
 
 /// The oldest of too many updaters become one.
 fn bounded(mut all: Vec<Value>) -> Vec<Value> {
-    let is_update = |e: &Value| super::text(e, "operation") == "Update" && super::text(e, "subresource").is_empty();
+    let is_update =
+        |e: &Value| super::text(e, "operation") == "Update" && super::text(e, "subresource").is_empty();
     let surplus = all.iter().filter(|e| is_update(e)).count().saturating_sub(UPDATERS_MAX);
     if surplus == 0 {
         return all;

@@ -101,9 +101,9 @@ pub fn printing(kind: &Kind) -> Printing<'_> {
 pub fn row(printing: Printing, object: &Value, include: Include, now: Timestamp) -> Value {
     let cells = match printing {
         Printing::Own(printer) => (printer.cells)(object, now),
-        Printing::Columns(columns) => {
-            std::iter::once(custom::name_cell(object)).chain(columns.iter().map(|c| c.cell(object, now))).collect()
-        }
+        Printing::Columns(columns) => std::iter::once(custom::name_cell(object))
+            .chain(columns.iter().map(|c| c.cell(object, now)))
+            .collect(),
     };
     let mut row = json!({"cells": cells});
     if let Printing::Own(Printer { conditions: Some(conditions), .. }) = printing {

@@ -23,6 +23,7 @@ pub mod logs;
 pub mod nodes;
 pub mod patch;
 pub mod port_forward;
+pub mod prune;
 pub mod replace;
 pub mod rollout;
 pub mod run;
