@@ -25,7 +25,7 @@ assert [p.name for p in kr8s.get("pods", label_selector="who=kr8s")] == ["short"
 assert pod.exec(["echo", "hello"]).stdout == b"hello\n"
 import httpx
 
-with pod.portforward(remote_port=80) as port:
+with pod.portforward(remote_port=80, local_port="auto") as port:
     assert httpx.get(f"http://localhost:{port}", timeout=10).status_code == 200
 pod.delete()
 pod.wait("delete", timeout=30)
@@ -41,7 +41,9 @@ settings.delete()
 Garden = new_class(kind="Garden", version="kopf.example.com/v1", namespaced=True)
 garden = Garden({"metadata": {"name": "short", "namespace": "default"}, "spec": {"flowers": 2}})
 garden.create()
-garden.wait("jsonpath={.status.planted}=2", timeout=30)
+for event, seen in kr8s.watch("gardens", namespace="default"):
+    if seen.name == "short" and seen.raw.get("status", {}).get("planted") == 2:
+        break
 garden.delete()
 garden.wait("delete", timeout=30)
 print("done")

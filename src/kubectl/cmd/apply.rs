@@ -35,7 +35,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
         );
     }
-    prune::check(ctx)?;
+    prune::check(ctx).await?;
     if !ctx.flags.text("kustomize").is_empty() {
         return text("kustomize (-k) is not implemented");
     }

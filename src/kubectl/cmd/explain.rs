@@ -69,8 +69,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     ctx.out(head);
     let told = schemas.descriptions(schema).join("\n");
-    let told = if told.is_empty() { "<empty>".to_string() } else { told };
-    ctx.out(format!("DESCRIPTION:\n{}    \n", inset(&told)));
+    ctx.out(match told.is_empty() {
+        true => "DESCRIPTION:\n    <empty>\n".to_string(),
+        false => format!("DESCRIPTION:\n{}    \n", inset(&told)),
+    });
     let object = schemas.resolved(schema);
     if value::map(object, "properties").is_some_and(|p| !p.is_empty()) {
         ctx.line("FIELDS:");

@@ -31,8 +31,8 @@ const USUAL: &[(&str, &str)] = &[
     ("v1", "PersistentVolume"),
 ];
 
-/// Do the flags go together?
-pub fn check(ctx: &Ctx) -> Result<(), Fail> {
+/// Do the flags go together, and does the allowlist name kinds?
+pub async fn check(ctx: &Ctx) -> Result<(), Fail> {
     let (all, selector) = (ctx.flags.is("all"), ctx.flags.text("selector"));
     if all && !selector.is_empty() {
         return text("cannot set --all and --selector at the same time");
@@ -42,7 +42,7 @@ pub fn check(ctx: &Ctx) -> Result<(), Fail> {
             "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
         );
     }
-    Ok(())
+    if ctx.flags.is("prune") { kinds(ctx).await.map(drop) } else { Ok(()) }
 }
 
 /// What was seen while applying.
