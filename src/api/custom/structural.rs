@@ -243,10 +243,8 @@ fn list_type(schema: &Value, path: &str, kind: &str, errors: &mut Errors) {
                     let why = "entries must all be names of item properties";
                     errors.invalid_text(format!("{field}[{i}]"), name, why);
                 } else if !needed {
-                    let why = format!(
-                        "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-                    );
-                    errors.required(format!("{path}.items.properties[{name}].default"), &why);
+                    let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+                    errors.required(format!("{path}.items.properties[{name}].default"), why);
                 }
             }
         }

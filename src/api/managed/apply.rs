@@ -132,8 +132,8 @@ fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Se
             }
             Value::Array(items) => match shape.keys() {
                 Keys::Set if !wanted => {
-                    let gone = element.strip_prefix("v:").unwrap_or("");
-                    items.retain(|i| i.to_string() != gone);
+                    let gone = set::value_of(element);
+                    items.retain(|i| Some(i) != gone.as_ref());
                 }
                 Keys::By(keys) => {
                     let is_it = |i: &Value| shape.key(&keys, i).as_deref() == Some(element);

@@ -171,14 +171,19 @@ pub fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
     });
 }
 
+/// The item of a set of primitives that an element names.
+pub fn value_of(element: &str) -> Option<Value> {
+    serde_json::from_str(element.strip_prefix("v:")?).ok()
+}
+
 /// The value of an element of a set, and its shape.
 pub fn find<'a>(shape: Shape<'a>, element: &'a str, value: &'a Value) -> Option<(Shape<'a>, &'a Value)> {
     if let Some(field) = element.strip_prefix("f:") {
         return Some((shape.field(field), value.get(field)?));
     }
     let items = value.as_array()?;
-    if let Some(text) = element.strip_prefix("v:") {
-        return items.iter().find(|i| i.to_string() == text).map(|i| (Shape::Free, i));
+    if let Some(wanted) = value_of(element) {
+        return items.iter().find(|i| **i == wanted).map(|i| (Shape::Free, i));
     }
     let Keys::By(keys) = shape.keys() else { return None };
     let is_it = |i: &&Value| shape.key(&keys, i).as_deref() == Some(element);
