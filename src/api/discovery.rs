@@ -1,14 +1,14 @@
 //! What this server serves, told in both tongues: the aggregated documents and the legacy lists. All from the table of kinds.
 
-use super::kinds::{self, Kind, Sub};
+use super::kinds::{Catalog, Kind, Sub};
 use serde_json::{Value, json};
 
 /// A group's versions, each with its kinds.
-type Versions = Vec<(&'static str, Vec<&'static Kind>)>;
+type Versions<'a> = Vec<(&'static str, Vec<&'a Kind>)>;
 
-fn groups() -> Vec<(&'static str, Versions)> {
+fn groups(catalog: &Catalog) -> Vec<(&'static str, Versions<'_>)> {
     let mut out: Vec<(&str, Versions)> = vec![];
-    for (group, version, kinds) in kinds::group_versions() {
+    for (group, version, kinds) in catalog.group_versions() {
         match out.iter_mut().find(|(g, _)| *g == group) {
             Some((_, versions)) => versions.push((version, kinds)),
             None => out.push((group, vec![(version, kinds)])),
@@ -18,8 +18,8 @@ fn groups() -> Vec<(&'static str, Versions)> {
 }
 
 /// `APIGroupDiscoveryList`: of the core group for `/api`, of all others for `/apis`. `version` is `v2` or `v2beta1`.
-pub fn aggregated(core: bool, version: &str) -> Value {
-    let items: Vec<Value> = groups()
+pub fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Value {
+    let items: Vec<Value> = groups(catalog)
         .into_iter()
         .filter(|(group, _)| group.is_empty() == core)
         .map(|(group, versions)| {
@@ -86,8 +86,8 @@ fn api_group_entry(group: &str, versions: &[&str]) -> Value {
 }
 
 /// The legacy `/apis`.
-pub fn api_group_list() -> Value {
-    let all: Vec<Value> = groups()
+pub fn api_group_list(catalog: &Catalog) -> Value {
+    let all: Vec<Value> = groups(catalog)
         .into_iter()
         .filter(|(g, _)| !g.is_empty())
         .map(|(g, versions)| api_group_entry(g, &versions.iter().map(|(v, _)| *v).collect::<Vec<_>>()))
@@ -96,8 +96,8 @@ pub fn api_group_list() -> Value {
 }
 
 /// `/apis/apps`, if there is such a group.
-pub fn api_group(group: &str) -> Option<Value> {
-    let (group, versions) = groups().into_iter().find(|(g, _)| *g == group && !g.is_empty())?;
+pub fn api_group(catalog: &Catalog, group: &str) -> Option<Value> {
+    let (group, versions) = groups(catalog).into_iter().find(|(g, _)| *g == group && !g.is_empty())?;
     let mut out = json!({"kind": "APIGroup", "apiVersion": "v1"});
     if let (Value::Object(out), Value::Object(entry)) =
         (&mut out, api_group_entry(group, &versions.iter().map(|(v, _)| *v).collect::<Vec<_>>()))
@@ -108,8 +108,9 @@ pub fn api_group(group: &str) -> Option<Value> {
 }
 
 /// `/api/v1` or `/apis/apps/v1`, if there is such a version.
-pub fn api_resource_list(group: &str, version: &str) -> Option<Value> {
-    let (_, _, kinds) = kinds::group_versions().into_iter().find(|(g, v, _)| *g == group && *v == version)?;
+pub fn api_resource_list(catalog: &Catalog, group: &str, version: &str) -> Option<Value> {
+    let (_, _, kinds) =
+        catalog.group_versions().into_iter().find(|(g, v, _)| *g == group && *v == version)?;
     let mut resources = vec![];
     for kind in kinds {
         let mut entry = json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced,

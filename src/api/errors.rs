@@ -13,6 +13,14 @@ pub enum ErrorKind {
     NotFound,
     TooLong,
     TooMany,
+    TypeInvalid,
+}
+
+impl ErrorKind {
+    /// Rules are not checked over values that are not what their schema says.
+    pub fn hides_rules(self) -> bool {
+        matches!(self, ErrorKind::Required | ErrorKind::TooLong | ErrorKind::TooMany | ErrorKind::TypeInvalid)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +44,7 @@ impl FieldError {
             ErrorKind::NotFound => "FieldValueNotFound",
             ErrorKind::TooLong => "FieldValueTooLong",
             ErrorKind::TooMany => "FieldValueTooMany",
+            ErrorKind::TypeInvalid => "FieldValueTypeInvalid",
         };
         json!({"reason": reason, "message": self.body, "field": self.field})
     }
@@ -93,6 +102,15 @@ impl Errors {
     }
     pub fn not_found(&mut self, field: impl Into<String>, value: &Value) {
         self.push(ErrorKind::NotFound, field, format!("Not found: {}", shown(value)));
+    }
+    /// A value of the wrong type; `found` is the name of its own.
+    pub fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
+        self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {found:?}"), detail));
+    }
+    pub fn too_many(&mut self, field: impl Into<String>, found: usize, max: u64) {
+        let items = if max == 1 { "item" } else { "items" };
+        let body = format!("Too many: {found}: must have at most {max} {items}");
+        self.push(ErrorKind::TooMany, field, body);
     }
     pub fn too_long(&mut self, field: impl Into<String>, max: usize) {
         self.push(ErrorKind::TooLong, field, format!("Too long: may not be more than {max} bytes"));

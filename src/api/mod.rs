@@ -7,26 +7,30 @@
 //! An object is a [`serde_json::Value`]. What distinguishes one kind from another stands in **one table** ([`kinds`]), and
 //! everything else derives from it: [`discovery`], [`openapi`], the routing of the API server, [`table`]s. A kind's
 //! [`schema`] comes from the published types; it finds unknown fields and wrong types, as Go's decoder would, before
-//! [`defaults`] fill in and [`validate`] judges. Patches are [`strategic`], [`patch`] (JSON and merge) and [`apply`].
+//! [`defaults`] fill in and [`validate`] judges. Patches are [`strategic`], [`patch`] (JSON and merge) and [`managed::apply`], which remembers
+//! who owns which field. [`custom`] is what CustomResourceDefinitions add.
 //! [`protobuf`] reads the bodies that newer clients post. [`status`] says what went wrong, in upstream's words.
 //! Nothing here does I/O, waits, or knows a cluster: all of it is functions from values to values.
 //! ## Left out
-//! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of it); protobuf answers;
-//! managed fields of ordinary updates.
+//! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of it); protobuf answers.
 //! ## Read next
 //! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
 
-pub mod apply;
 pub mod autoscaling;
 pub mod cron;
+pub mod custom;
 pub mod defaults;
 pub mod discovery;
 pub mod duration;
 pub mod errors;
 pub mod events;
 pub mod fields;
+pub mod gojson;
+pub mod gostr;
+pub mod jsonpath;
 pub mod kinds;
 pub mod labels;
+pub mod managed;
 pub mod meta;
 pub mod openapi;
 pub mod patch;

@@ -1,8 +1,9 @@
 //! OpenAPI v3 documents, one a group version, made from the table of kinds when first asked for; and the stub of v2.
 
-use super::kinds::{self, Kind};
+use super::kinds::{Catalog, Kind};
 use super::schema;
 use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
@@ -20,28 +21,40 @@ fn path_of(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-/// The index at `/openapi/v3`. `hash` changes with the program.
-pub fn index(hash: &str) -> Value {
+/// The index at `/openapi/v3`. A document's hash changes with the program and with the definitions of its group.
+pub fn index(catalog: &Catalog, program: &str) -> Value {
     let mut paths = Map::new();
-    for (group, version, _) in kinds::group_versions() {
+    for (group, version, _) in catalog.group_versions() {
         let path = path_of(group, version);
+        let hash = hash(program, &catalog.stamp(group));
         let url = format!("/openapi/v3/{path}?hash={hash}");
         paths.insert(path, json!({"serverRelativeURL": url}));
     }
     json!({"paths": paths})
 }
 
-/// The document at `/openapi/v3/<path>`, encoded; `None` if there is none.
-pub fn document(path: &str, version: &str) -> Option<Bytes> {
+fn hash(program: &str, stamp: &str) -> String {
+    match stamp {
+        "" => program.to_string(),
+        stamp => format!("{:08X}", crc32fast::hash(format!("{program} {stamp}").as_bytes())),
+    }
+}
+
+/// The document at `/openapi/v3/<path>`, encoded; `None` if there is none. Those of the table's kinds are made once.
+pub fn document(catalog: &Catalog, path: &str, version: &str) -> Option<Bytes> {
     static MADE: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
     let made = |map: &HashMap<String, Bytes>| map.get(path).cloned();
-    if let Some(bytes) = made(&MADE.lock().unwrap_or_else(|p| p.into_inner())) {
+    let (group, api_version, kinds) =
+        catalog.group_versions().into_iter().find(|(g, v, _)| path_of(g, v) == path)?;
+    let lasting = kinds.iter().all(|k| k.custom.is_none());
+    if lasting && let Some(bytes) = made(&MADE.lock().unwrap_or_else(|p| p.into_inner())) {
         return Some(bytes);
     }
-    let (group, api_version, kinds) =
-        kinds::group_versions().into_iter().find(|(g, v, _)| path_of(g, v) == path)?;
     let document = make(group, api_version, &kinds, version);
     let bytes = Bytes::from(serde_json::to_vec(&document).ok()?);
+    if !lasting {
+        return Some(bytes);
+    }
     MADE.lock().unwrap_or_else(|p| p.into_inner()).insert(path.to_string(), bytes.clone());
     Some(bytes)
 }
@@ -51,9 +64,17 @@ fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
     for kind in kinds {
         (kind.schema)(&mut generator);
     }
+    if kinds.iter().any(|k| k.custom.is_some()) {
+        generator.subschema_for::<ObjectMeta>();
+    }
     let mut schemas = generator.take_definitions(false);
     for schema in schemas.values_mut() {
         finish(schema);
+    }
+    for kind in kinds {
+        if let Some(custom) = &kind.custom {
+            schemas.insert(kind.schema_name.to_string(), custom.published.clone());
+        }
     }
     let mut paths = Map::new();
     for kind in kinds {

@@ -93,7 +93,7 @@ async fn ensure(state: &State, wanted: Vec<Value>) -> Result<(), Status> {
         state.fresh().await?;
         let missing: Vec<&(&Kind, Value)> = wanted
             .iter()
-            .filter(|(kind, object)| state.cache.get(kind.plural, &key_of(kind, object)).is_none())
+            .filter(|(kind, object)| state.cache.get(kind.place(), &key_of(kind, object)).is_none())
             .collect();
         if missing.is_empty() {
             break;
@@ -134,7 +134,7 @@ async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<(), Status> {
         txn.success.push(RequestOp::Put(PutRequest { key, value: stored.into(), ..Default::default() }));
     };
     for (kind, object) in batch {
-        add(format!("{ROOT}{}/{}", kind.plural, key_of(kind, object)), object.to_string());
+        add(format!("{ROOT}{}/{}", kind.place(), key_of(kind, object)), object.to_string());
         for key in release(kind, object).release {
             add(key, format!("{}/{}", meta::namespace(object), meta::name(object)));
         }
@@ -148,7 +148,7 @@ async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
     let Some(kind) = policy::kind_of(wanted) else { return Ok(()) };
     for _ in 0..TRIES {
         state.fresh().await?;
-        let Some(found) = state.cache.get(kind.plural, &key_of(kind, wanted)) else { return Ok(()) };
+        let Some(found) = state.cache.get(kind.place(), &key_of(kind, wanted)) else { return Ok(()) };
         let mut new = found.value.clone();
         for path in ["subsets", "endpoints", "ports"] {
             value::copy(wanted, &mut new, path);

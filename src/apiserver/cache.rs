@@ -3,17 +3,20 @@
 //! Every object is kept parsed and encoded, shared by `Arc`; an event's wire form is made once, by the first watcher that
 //! sends it. One task ([`feed`]) applies the store's events in order and hands them out; nobody else writes here.
 
+use super::definitions;
 use super::filter::Filter;
 use super::steps::{self, Steps};
+use crate::api::kinds::{self, Catalog};
+use crate::api::meta;
 use crate::api::value;
-use crate::api::{kinds, meta};
 use crate::etcd::Storage;
 use crate::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -148,12 +151,38 @@ impl Inner {
     }
 }
 
+/// The objects of one resource and whoever watches them.
+type Shelf = Arc<RwLock<Inner>>;
+
 pub struct Cache {
-    resources: HashMap<&'static str, RwLock<Inner>>,
+    /// By where the objects rest. Shelves of custom resources are put up when something is first kept or watched there.
+    shelves: RwLock<HashMap<String, Shelf>>,
+    /// The revision of the last fill: nothing is known of what was before.
+    filled: AtomicI64,
+    /// What is served by now: as the definitions say, at the revision of the objects.
+    kinds: RwLock<Arc<Catalog>>,
     /// Everything up to here is applied and handed out; 0 until the first fill.
     progress: watch::Sender<Revision>,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
+}
+
+fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
+    shelf.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
+    shelf.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The resource that a key of the store belongs to, and the rest of it. Groups of custom resources have a dot, plurals have none.
+pub fn place(key: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
+    let (first, rest) = text.split_once('/')?;
+    if !first.contains('.') {
+        return Some((first, rest));
+    }
+    let (plural, rest) = rest.split_once('/')?;
+    Some((&text[..first.len() + 1 + plural.len()], rest))
 }
 
 /// A list at one revision.
@@ -179,16 +208,34 @@ pub struct TooOld {
 
 impl Cache {
     pub fn new() -> Cache {
-        let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural);
-        let resources = names.map(|name| (name, RwLock::new(Inner::default()))).collect();
-        Cache { resources, progress: watch::Sender::new(0), steps: Steps::default() }
+        let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural.to_string());
+        Cache {
+            shelves: RwLock::new(names.map(|name| (name, Shelf::default())).collect()),
+            filled: AtomicI64::new(0),
+            kinds: RwLock::default(),
+            progress: watch::Sender::new(0),
+            steps: Steps::default(),
+        }
     }
 
-    fn inner(&self, resource: &str) -> Option<std::sync::RwLockReadGuard<'_, Inner>> {
-        Some(self.resources.get(resource)?.read().unwrap_or_else(|p| p.into_inner()))
+    /// Everything that is served.
+    pub fn kinds(&self) -> Arc<Catalog> {
+        self.kinds.read().unwrap_or_else(|p| p.into_inner()).clone()
     }
-    fn inner_mut(&self, resource: &str) -> Option<std::sync::RwLockWriteGuard<'_, Inner>> {
-        Some(self.resources.get(resource)?.write().unwrap_or_else(|p| p.into_inner()))
+
+    fn shelf(&self, resource: &str) -> Option<Shelf> {
+        if let Some(shelf) = self.shelves.read().unwrap_or_else(|p| p.into_inner()).get(resource) {
+            return Some(shelf.clone());
+        }
+        if !resource.contains('/') {
+            return None; // no kind of the table, and no custom resource's place
+        }
+        let mut shelves = self.shelves.write().unwrap_or_else(|p| p.into_inner());
+        let shelf = shelves.entry(resource.to_string()).or_insert_with(|| {
+            let filled = self.filled.load(Ordering::Relaxed);
+            Arc::new(RwLock::new(Inner { ring_after: filled, revision: filled, ..Inner::default() }))
+        });
+        Some(shelf.clone())
     }
 
     /// The revision that this cache has reached.
@@ -208,15 +255,16 @@ impl Cache {
     }
 
     pub fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
-        self.inner(resource)?.objects.get(key).cloned()
+        lock(&*self.shelf(resource)?).objects.get(key).cloned()
     }
 
     /// All objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
     pub fn list(&self, resource: &str, prefix: &str) -> Snapshot {
         let reached = self.revision();
-        let Some(inner) = self.inner(resource) else {
+        let Some(shelf) = self.shelf(resource) else {
             return Snapshot { objects: vec![], revision: reached };
         };
+        let inner = lock(&shelf);
         let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
         let objects = objects.map(|(k, o)| (k.clone(), o.clone())).collect();
         Snapshot { objects, revision: reached.max(inner.revision) }
@@ -224,7 +272,8 @@ impl Cache {
 
     /// Calls `f` for each object under `prefix`, without copying.
     pub fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
-        let Some(inner) = self.inner(resource) else { return };
+        let Some(shelf) = self.shelf(resource) else { return };
+        let inner = lock(&shelf);
         let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
         objects.for_each(|(_, o)| f(&o.value));
     }
@@ -238,9 +287,10 @@ impl Cache {
     ) -> Result<Subscription, TooOld> {
         let reached = self.revision();
         let (queue, live) = mpsc::channel(WATCH_BUFFER);
-        let Some(mut inner) = self.inner_mut(resource) else {
+        let Some(shelf) = self.shelf(resource) else {
             return Ok(Subscription { initial: vec![], backlog: vec![], revision: reached, live });
         };
+        let mut inner = lock_mut(&shelf);
         let revision = reached.max(inner.revision);
         let (mut initial, mut backlog) = (vec![], vec![]);
         match after {
@@ -261,8 +311,8 @@ impl Cache {
 
     /// Applies all that one revision did to one resource.
     fn apply(&self, resource: &str, revision: Revision, events: Vec<(String, Option<Object>)>) {
-        let Some(mut inner) = self.inner_mut(resource) else { return };
-        let inner = &mut *inner;
+        let Some(shelf) = self.shelf(resource) else { return };
+        let inner = &mut *lock_mut(&shelf);
         for (key, object) in events {
             let object = object.map(Arc::new);
             let previous = match &object {
@@ -288,7 +338,7 @@ impl Cache {
 
     /// Replaces everything, as after a first start or when the store cut the feed off: all watchers end.
     fn reset(&self, kvs: Vec<KeyValue>, revision: Revision) {
-        let mut fresh: HashMap<&'static str, BTreeMap<String, Arc<Object>>> = HashMap::new();
+        let mut fresh: HashMap<String, BTreeMap<String, Arc<Object>>> = HashMap::new();
         for kv in &kvs {
             let Some((resource, key)) = self.place(&kv.key) else { continue };
             match Object::read(&kv.value, kv.mod_revision) {
@@ -298,27 +348,45 @@ impl Cache {
                 }
             }
         }
-        for (name, inner) in &self.resources {
-            let mut inner = inner.write().unwrap_or_else(|p| p.into_inner());
+        self.filled.store(revision, Ordering::Relaxed);
+        fresh.keys().for_each(|name| drop(self.shelf(name)));
+        for (name, shelf) in self.shelves.read().unwrap_or_else(|p| p.into_inner()).iter() {
             let objects = fresh.remove(name).unwrap_or_default();
-            *inner = Inner { objects, ring_after: revision, revision, ..Inner::default() };
+            *lock_mut(shelf) = Inner { objects, ring_after: revision, revision, ..Inner::default() };
         }
+        self.define();
         self.progress.send_replace(revision);
     }
 
-    /// `/registry/pods/default/web` → (`pods`, `default/web`)
-    fn place(&self, key: &[u8]) -> Option<(&'static str, String)> {
-        let text = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
-        let (resource, rest) = text.split_once('/')?;
-        let (name, _) = self.resources.get_key_value(resource)?;
-        Some((name, rest.to_string()))
+    /// Takes over what the definitions say by now. Whoever watches what is no longer served, or served in another way,
+    /// comes again and finds what there is.
+    fn define(&self) {
+        let mut definitions = vec![];
+        if let Some(shelf) = self.shelf(definitions::PLACE) {
+            definitions.extend(lock(&shelf).objects.values().cloned());
+        }
+        let before = self.kinds();
+        let after = Arc::new(Catalog::of(definitions.iter().map(|d| &d.value), &before));
+        *self.kinds.write().unwrap_or_else(|p| p.into_inner()) = after.clone();
+        for place in before.changed(&after) {
+            if let Some(shelf) = self.shelf(&place) {
+                lock_mut(&shelf).watchers.clear();
+            }
+        }
+    }
+
+    /// `/registry/pods/default/web` → (`pods`, `default/web`); `/registry/example.com/tabs/web` → (`example.com/tabs`, `web`).
+    fn place(&self, key: &[u8]) -> Option<(String, String)> {
+        let (resource, rest) = place(key)?;
+        self.shelf(resource)?;
+        Some((resource.to_string(), rest.to_string()))
     }
 
     fn feed_response(&self, response: etcd::WatchResponse) {
         let mut events = response.events.into_iter().peekable();
         while let Some(first) = events.peek() {
             let revision = first.kv.mod_revision;
-            let mut changed: BTreeMap<&'static str, Vec<(String, Option<Object>)>> = BTreeMap::new();
+            let mut changed: BTreeMap<String, Vec<(String, Option<Object>)>> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
                 let Some((resource, key)) = self.place(&event.kv.key) else {
                     self.steps.see(&event.kv, event.kind == EventType::Delete);
@@ -333,8 +401,12 @@ impl Cache {
                 };
                 changed.entry(resource).or_default().push((key, object));
             }
+            let defined = changed.contains_key(definitions::PLACE);
             for (resource, events) in changed {
-                self.apply(resource, revision, events);
+                self.apply(&resource, revision, events);
+            }
+            if defined {
+                self.define();
             }
             self.progress.send_replace(revision);
         }

@@ -29,6 +29,11 @@ pub struct Context {
     stage: Mutex<Instant>,
 }
 
+/// The media type of a server-side apply.
+pub const APPLY: &str = "application/apply-patch";
+/// A manager's name is not longer.
+pub const MANAGER_MAX: usize = 128;
+
 /// Is this a part of this program that looks around by itself: an informer, completion, the interface?
 pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
@@ -66,6 +71,24 @@ impl Context {
 
     pub fn accept(&self) -> &str {
         header(&self.headers, "accept")
+    }
+
+    /// Whose fields this request writes: the manager it names, else the first part of its user agent. The cluster's own
+    /// components are called what they are.
+    pub fn manager(&self) -> String {
+        let agent = self.request.user_agent.split('/').next().unwrap_or_default();
+        let name = match (self.query.get("fieldManager"), agent) {
+            ("", "") if self.user.node().is_some() => "kubelet",
+            ("", "") => self.user.name.rsplit(':').next().unwrap_or_default(),
+            ("", agent) => agent,
+            (named, _) => named,
+        };
+        name.chars().filter(|c| !c.is_control()).take(MANAGER_MAX).collect()
+    }
+
+    /// Is this a server-side apply?
+    pub fn applies(&self) -> bool {
+        self.info.verb == "patch" && header(&self.headers, "content-type").starts_with(APPLY)
     }
 
     /// Warnings for the client, as `Warning` headers.

@@ -1,6 +1,6 @@
 //! From a request's body to an object of its kind.
 
-use super::context::Context;
+use super::context::{Context, MANAGER_MAX};
 use super::http::header;
 use crate::api::kinds::Kind;
 use crate::api::schema::UnknownFields;
@@ -8,6 +8,9 @@ use crate::api::{Status, protobuf, schema, value, yaml};
 use serde_json::Value;
 
 pub const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// Nobody knows how a custom resource would be written in protobuf.
+const ACCEPTED_CUSTOM: &str = "application/json, application/yaml";
 
 /// What is to be done with fields that nobody knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +31,20 @@ pub fn validation(ctx: &Context) -> Result<Validation, Status> {
             Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
         }
     }
+}
+
+/// A field manager's name can be read, and is not too long.
+pub fn manager(ctx: &Context) -> Result<(), Status> {
+    let name = ctx.query.get("fieldManager");
+    let mut errors = crate::api::errors::Errors::default();
+    if name.len() > MANAGER_MAX {
+        errors.too_long("fieldManager", MANAGER_MAX);
+    }
+    if name.chars().any(char::is_control) {
+        errors.invalid_text("fieldManager", name, "should only contain printable characters");
+    }
+    let options = if ctx.info.verb == "patch" { "PatchOptions" } else { "CreateOptions" };
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options, "", &errors)) }
 }
 
 /// Only `dryRun=All` is known.
@@ -87,6 +104,9 @@ pub fn check_type(api_version: &str, kind: &str, object: &mut Value) -> Result<(
 /// Reads the object of a create or update, in the form in which it is stored.
 pub fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status> {
     let content_type = header(&ctx.headers, "content-type");
+    if kind.custom.is_some() && content_type.contains("protobuf") {
+        return Err(Status::unsupported_media_type(ACCEPTED_CUSTOM));
+    }
     let mut object = body(content_type, bytes)?;
     check_type(&kind.api_version(), kind.kind, &mut object)?;
     let how = validation(ctx)?;
@@ -113,22 +133,20 @@ pub fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status>
         Validation::Warn => problems.into_iter().for_each(|p| ctx.warn(p)),
         _ => {}
     }
-    to_stored(kind, &mut object);
+    kind.to_stored(&mut object);
     Ok(object)
 }
 
 /// Prunes and checks types in the version of the request.
 pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, Status> {
-    schema::conform(kind, object).map_err(|e| {
+    let conformed = match &kind.custom {
+        Some(custom) => custom.conform(object),
+        None => schema::conform(kind, object),
+    };
+    conformed.map_err(|e| {
         Status::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: {e}",
             kind.kind, kind.version, kind.kind
         ))
     })
-}
-
-pub fn to_stored(kind: &Kind, object: &mut Value) {
-    if let Some(conversion) = kind.conversion {
-        (conversion.to_stored)(object);
-    }
 }

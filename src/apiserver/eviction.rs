@@ -109,7 +109,7 @@ async fn ask_budget(state: &State, ctx: &Context, pod: &Value, dry_run: bool) ->
     let mut last = String::new();
     for _ in 0..TRIES {
         state.fresh().await?;
-        let all = state.cache.list(kind.plural, &format!("{}/", meta::namespace(pod))).objects;
+        let all = state.cache.list(kind.place(), &format!("{}/", meta::namespace(pod))).objects;
         let labels = at(pod, "metadata.labels");
         let mut mine = all
             .into_iter()

@@ -22,8 +22,8 @@ impl Filter {
     /// From the query of a list or watch in `namespace`.
     pub fn of(kind: &Kind, namespace: &str, query: &Query) -> Result<Filter, Status> {
         let labels = Selector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
-        let fields =
-            FieldSelector::parse(query.get("fieldSelector"), kind.fields).map_err(Status::bad_request)?;
+        let fields = FieldSelector::parse(query.get("fieldSelector"), &kind.selectable())
+            .map_err(Status::bad_request)?;
         let name = fields.name().unwrap_or("").to_string();
         Ok(Filter { namespace: namespace.to_string(), name, labels, fields })
     }

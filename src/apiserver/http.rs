@@ -90,8 +90,9 @@ impl Query {
     pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
+    /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
     pub fn is_true(&self, key: &str) -> bool {
-        matches!(self.get(key), "true" | "1")
+        self.has(key) && !(self.get(key) == "0" || self.get(key).eq_ignore_ascii_case("false"))
     }
     pub fn set(&mut self, key: &str, value: &str) {
         self.0.push((key.to_string(), value.to_string()));

@@ -11,12 +11,13 @@
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
-//! back as they were. `admission` is the row of plug-ins that every write passes. `usage` asks the kubelets what nodes and pods use, and serves it as
+//! back as they were. `admission` is the row of plug-ins that every write passes. `definitions` looks after
+//! CustomResourceDefinitions, whose kinds are served beside those of the table. `usage` asks the kubelets what nodes and pods use, and serves it as
 //! `metrics.k8s.io`. `bootstrap` makes namespaces, roles and the `kubernetes` service.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! API aggregation, webhooks, CustomResourceDefinitions, priority and fairness, audit logs (the tap has them), encryption at
+//! API aggregation, webhooks, priority and fairness, audit logs (the tap has them), encryption at
 //! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer knows a kubelet's verbs but not the graph of its pods.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
@@ -30,10 +31,13 @@ mod cache;
 mod connect;
 mod context;
 mod decode;
+mod definitions;
 mod duplicates;
 mod escalation;
 mod eviction;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 mod negotiate;
 mod policy;
@@ -64,6 +68,7 @@ pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO
 pub use services::Cidr;
 pub use user::User;
 
+use crate::api::kinds::{Kind, KindRef};
 use crate::client::Dialer;
 use crate::clock;
 use crate::etcd::Storage;
@@ -171,6 +176,10 @@ impl Server {
         crew.spawn(async move {
             let _ = stop.run_until_cancelled(start(starting)).await;
         });
+        let (defining, tap, stop) = (state.clone(), config.tap.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(definitions::run(defining, tap)).await;
+        });
         let (compacting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
             let _ = stop.run_until_cancelled(compact(compacting)).await;
@@ -208,6 +217,18 @@ impl Server {
 }
 
 impl State {
+    /// The kind that a path names. A definition that another server has established already is found as well.
+    async fn kind(&self, info: &request::Info) -> Option<KindRef> {
+        let find = || self.cache.kinds().resource(&info.group, &info.version, &info.resource);
+        match find() {
+            None if info.group.contains('.') => {
+                self.fresh().await.ok()?;
+                find()
+            }
+            found => found,
+        }
+    }
+
     /// Why the server is not ready, if it is not.
     async fn ready(&self) -> Result<(), String> {
         if !*self.started.borrow() {
@@ -225,9 +246,12 @@ impl State {
         let mut out = format!(
             "# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n# TYPE apiserver_storage_objects gauge\n"
         );
-        for kind in crate::api::kinds::all().iter().filter(|k| k.is_stored() && k.conversion.is_none()) {
+        let kinds = self.cache.kinds();
+        let mut seen = std::collections::BTreeSet::new();
+        let stored = |k: &&Kind| k.is_stored() && k.conversion.is_none();
+        for kind in kinds.iter().filter(stored).filter(|k| seen.insert(k.place().to_string())) {
             let mut count = 0u64;
-            self.cache.for_each(kind.plural, "", |_| count += 1);
+            self.cache.for_each(kind.place(), "", |_| count += 1);
             out.push_str(&format!(
                 "apiserver_storage_objects{{resource=\"{}\"}} {count}\n",
                 kind.qualified()

@@ -3,7 +3,7 @@
 use super::cache::Object;
 use super::http::{Answer, Query, json, json_bytes};
 use crate::api::kinds::Kind;
-use crate::api::table::{self, Include, Printer};
+use crate::api::table::{self, Include, Printing};
 use crate::api::{Status, value};
 use crate::clock::Timestamp;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -74,36 +74,29 @@ fn include(query: &Query) -> Result<Include, Status> {
 
 /// An object in the version that was asked for.
 pub fn versioned<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
-    match kind.conversion {
-        None => Cow::Borrowed(object),
-        Some(conversion) => {
-            let mut converted = object.clone();
-            (conversion.from_stored)(&mut converted);
-            Cow::Owned(converted)
-        }
-    }
+    kind.from_stored(object)
 }
 
 /// The bytes of one object, as they go out.
 pub fn encoded(kind: &Kind, object: &Object) -> Bytes {
-    match kind.conversion {
-        None => object.bytes.clone(),
-        Some(_) => Bytes::from(versioned(kind, &object.value).to_string()),
+    match versioned(kind, &object.value) {
+        Cow::Borrowed(_) => object.bytes.clone(),
+        Cow::Owned(value) => Bytes::from(value.to_string()),
     }
 }
 
 /// Rows are made from the stored form: one printer per resource.
 pub fn table(
     api_version: &str,
-    printer: &Printer,
+    printing: Printing,
     include: Include,
     objects: &[&Value],
     head: bool,
     meta: Value,
     now: Timestamp,
 ) -> Value {
-    let rows: Vec<Value> = objects.iter().map(|o| table::row(printer, o, include, now)).collect();
-    let columns = if head { table::definitions(printer) } else { Value::Null };
+    let rows: Vec<Value> = objects.iter().map(|o| table::row(printing, o, include, now)).collect();
+    let columns = if head { table::definitions(printing) } else { Value::Null };
     object!({"kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
 }
 
@@ -120,7 +113,7 @@ pub fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
         Form::Object => versioned(kind, value).into_owned(),
         Form::Table(api_version, include) => {
             let meta = object!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
-            table(api_version, table::printer(kind), include, &[value], true, meta, table::now())
+            table(api_version, table::printing(kind), include, &[value], true, meta, table::now())
         }
         Form::Partial(api_version) => table::partial(value, api_version),
     }
@@ -154,8 +147,8 @@ pub fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &
             let size: usize = objects.iter().map(|o| o.bytes.len() + 1).sum();
             let mut out = BytesMut::with_capacity(size + 256);
             let head = format!(
-                "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-                kind.kind,
+                "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+                kind.list_kind(),
                 kind.api_version(),
                 meta.to_value()
             );
@@ -175,7 +168,7 @@ pub fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &
                 200,
                 &table(
                     api_version,
-                    table::printer(kind),
+                    table::printing(kind),
                     include,
                     &values,
                     true,

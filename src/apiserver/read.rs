@@ -142,11 +142,11 @@ pub fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(String, Ar
     if !filter.name.is_empty() && (!filter.namespace.is_empty() || !kind.namespaced) {
         let revision = state.cache.revision();
         let key = object_key(kind, &filter.namespace, &filter.name);
-        let found = state.cache.get(kind.plural, &key).filter(|o| filter.matches(&o.value));
+        let found = state.cache.get(kind.place(), &key).filter(|o| filter.matches(&o.value));
         return (found.map(|o| (key, o)).into_iter().collect(), revision);
     }
     let prefix = if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) };
-    let snapshot = state.cache.list(kind.plural, &prefix);
+    let snapshot = state.cache.list(kind.place(), &prefix);
     let mut objects = snapshot.objects;
     if filter.is_selective() {
         objects.retain(|(_, o)| filter.matches(&o.value));
@@ -168,7 +168,7 @@ async fn from_store(
     if revision > current {
         return Err(too_large(revision, current));
     }
-    let base = format!("{ROOT}{}/", kind.plural);
+    let base = format!("{ROOT}{}/", kind.place());
     let prefix =
         if filter.namespace.is_empty() { base.clone() } else { format!("{base}{}/", filter.namespace) };
     let mut from = if start.is_empty() { prefix.clone() } else { format!("{base}{start}") };

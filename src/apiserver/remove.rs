@@ -10,6 +10,7 @@ use super::negotiate::{self, ListMeta, form};
 use super::read;
 use super::services;
 use super::store::{Extra, Refused, object_key};
+use super::write::stored_kind;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at, int, text};
 use crate::api::{Status, meta, status};
@@ -90,7 +91,11 @@ pub fn is_finished(kind: &Kind, object: &Value) -> bool {
     meta::is_terminating(object)
         && value::empty(object, "metadata.finalizers")
         && int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0) == 0
-        && (kind.kind != "Namespace" || value::empty(object, "spec.finalizers"))
+        && (!is_namespace(kind) || value::empty(object, "spec.finalizers"))
+}
+
+fn is_namespace(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.kind == "Namespace"
 }
 
 /// What a delete does to an object.
@@ -139,9 +144,7 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
         if kind.generation && meta::generation(object) > 0 {
             value::put(&mut new, "metadata.generation", meta::generation(object) + 1);
         }
-        if kind.kind == "Namespace" {
-            value::put(&mut new, "status.phase", "Terminating");
-        }
+        (kind.prepare_delete)(&mut new);
     }
     if is_finished(kind, &new) {
         Step::Erase
@@ -181,7 +184,7 @@ pub struct Removed {
 pub async fn remove(
     state: &State,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: &str,
     name: &str,
     options: &Options,
@@ -247,18 +250,11 @@ pub fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(
     Ok(())
 }
 
-pub async fn delete(
-    state: &State,
-    ctx: &Context,
-    kind: &'static Kind,
-    body: &Bytes,
-) -> Result<Answer, Status> {
+pub async fn delete(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
-    let stored = crate::api::kinds::stored(kind.plural).unwrap_or(kind);
-    if stored.kind == "Namespace"
-        && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public")
-    {
+    let stored = stored_kind(kind);
+    if is_namespace(stored) && matches!(ctx.info.name.as_str(), "default" | "kube-system" | "kube-public") {
         let why = "this namespace may not be deleted";
         return Err(Status::forbidden("", "namespaces", &ctx.info.name, why));
     }
@@ -273,12 +269,12 @@ pub async fn delete(
 pub async fn delete_collection(
     state: &State,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     body: &Bytes,
 ) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
-    let stored = crate::api::kinds::stored(kind.plural).unwrap_or(kind);
+    let stored = stored_kind(kind);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     state.fresh().await?;
     let (objects, _) = read::matching(state, stored, &filter);

@@ -1,7 +1,6 @@
 //! What a request asks for, read from its method and path.
 
 use super::http::Query;
-use crate::api::kinds::{self, Kind};
 use http::Method;
 
 /// A request as authorization and routing see it.
@@ -69,10 +68,6 @@ impl Info {
             info.name = name.unwrap_or("").trim_start_matches('=').to_string();
         }
         info
-    }
-
-    pub fn kind(&self) -> Option<&'static Kind> {
-        kinds::resource(&self.group, &self.version, &self.resource)
     }
 
     /// The namespace of the objects meant: empty for cluster-scoped kinds.

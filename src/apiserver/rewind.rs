@@ -57,8 +57,12 @@ struct Birth<'a> {
 
 /// The registry's resource a key belongs to: `pods`.
 fn resource(key: &[u8]) -> &str {
-    let text = std::str::from_utf8(key).unwrap_or_default();
-    text.strip_prefix(ROOT).and_then(|rest| rest.split('/').next()).unwrap_or_default()
+    super::cache::place(key).map_or("", |(resource, _)| resource)
+}
+
+/// As records name it: without the group.
+fn plural(key: &[u8]) -> &str {
+    resource(key).rsplit('/').next().unwrap_or_default()
 }
 
 fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
@@ -237,7 +241,7 @@ impl State {
             }
             let Some(told) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
             let (namespace, name) = (meta::namespace(&told.value), meta::name(&told.value));
-            let record = Record::new("commit").object(resource(&m.key), namespace, name);
+            let record = Record::new("commit").object(plural(&m.key), namespace, name);
             ctx.tell(record.revision(revision as u64).detail(detail), Some(told.bytes));
         }
     }

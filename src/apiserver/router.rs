@@ -11,7 +11,7 @@ use super::{
     State, authn, connect, decode, eviction, read as reading, remove, reviews, rewind, subresources, usage,
     watch, write,
 };
-use crate::api::kinds::Kind;
+use crate::api::kinds::{Catalog, Kind, KindRef};
 use crate::api::{Status, VERSION, discovery, openapi};
 use crate::tap::Tap;
 use http::{HeaderValue, Method, Request};
@@ -82,7 +82,7 @@ async fn route(
     if !ctx.info.is_resource {
         return page(state, ctx, request.method()).await;
     }
-    let Some(kind) = ctx.info.kind() else { return Ok(not_found_page()) };
+    let Some(kind) = state.kind(&ctx.info).await else { return Ok(not_found_page()) };
     if kind.namespaced
         && ctx.info.namespace.is_empty()
         && !matches!(ctx.info.verb.as_str(), "list" | "watch" | "deletecollection")
@@ -96,9 +96,9 @@ async fn route(
         ctx.warn(kind.deprecated);
     }
     if ctx.info.subresource.is_empty() {
-        resource(state, ctx, kind, request, stop).await
+        resource(state, ctx, &kind, request, stop).await
     } else {
-        subresource(state, ctx, kind, request).await
+        subresource(state, ctx, &kind, request).await
     }
 }
 
@@ -109,7 +109,7 @@ fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
 async fn resource(
     state: &Arc<State>,
     ctx: &mut Context,
-    kind: &'static Kind,
+    kind: &KindRef,
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
@@ -121,13 +121,14 @@ async fn resource(
         "list" if kind.computed => return usage::all(state, ctx, kind).await,
         "get" => return reading::get(state, ctx, kind).await,
         "list" => return reading::list(state, ctx, kind).await,
-        "watch" => return watch::watch(state, ctx, kind, stop).await,
+        "watch" => return watch::watch(state, ctx, kind.clone(), stop).await,
         "create" if !ctx.info.name.is_empty() => return Err(Status::method_not_allowed()),
         "update" | "patch" | "delete" if !one => return Err(Status::method_not_allowed()),
         _ => {}
     }
     if !verb.starts_with("delete") {
         ctx.dry_run = decode::dry_run(ctx)?;
+        decode::manager(ctx)?;
     }
     let body = read(request).await?;
     match verb.as_str() {
@@ -145,7 +146,7 @@ async fn resource(
 async fn subresource(
     state: &Arc<State>,
     ctx: &mut Context,
-    kind: &'static Kind,
+    kind: &Kind,
     request: Request<Body>,
 ) -> Result<Answer, Status> {
     let name = ctx.info.subresource.clone();
@@ -161,6 +162,7 @@ async fn subresource(
         _ => {}
     }
     ctx.dry_run = decode::dry_run(ctx)?;
+    decode::manager(ctx)?;
     let body = read(request).await?;
     match (name.as_str(), verb.as_str(), kind.scale) {
         ("status" | "approval", "update", _) => write::update(state, ctx, kind, Part::Status, &body).await,
@@ -182,19 +184,26 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     }
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    if let ["apis" | "openapi", _, ..] = parts.as_slice() {
+        // A definition that somebody has seen established is found here, too; without a leader what is known is told.
+        let _ = crate::clock::timeout(super::READY_TIMEOUT, state.fresh()).await;
+    }
+    let kinds = state.cache.kinds();
     Ok(match parts.as_slice() {
-        [] => json(200, &object!({"paths": paths()})),
+        [] => json(200, &object!({"paths": paths(&kinds)})),
         ["livez", ..] | ["healthz", ..] => plain(200, "ok"),
         ["readyz", ..] => ready(state).await,
         ["version"] => json(200, &version()),
-        ["api"] => group_document(ctx, true, || discovery::api_versions(&state.advertise.to_string())),
-        ["apis"] => group_document(ctx, false, discovery::api_group_list),
-        ["api", version] => found(discovery::api_resource_list("", version)),
-        ["apis", group] => found(discovery::api_group(group)),
-        ["apis", group, version] => found(discovery::api_resource_list(group, version)),
+        ["api"] => {
+            group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))
+        }
+        ["apis"] => group_document(ctx, &kinds, false, || discovery::api_group_list(&kinds)),
+        ["api", version] => found(discovery::api_resource_list(&kinds, "", version)),
+        ["apis", group] => found(discovery::api_group(&kinds, group)),
+        ["apis", group, version] => found(discovery::api_resource_list(&kinds, group, version)),
         ["openapi", "v2"] => typed(200, openapi::V2_TYPE, openapi::V2_STUB),
-        ["openapi", "v3"] => json(200, &openapi::index(VERSION.trim_start_matches('v'))),
-        ["openapi", "v3", rest @ ..] => openapi_document(ctx, &rest.join("/")),
+        ["openapi", "v3"] => json(200, &openapi::index(&kinds, VERSION.trim_start_matches('v'))),
+        ["openapi", "v3", rest @ ..] => openapi_document(ctx, &kinds, &rest.join("/")),
         ["openid", "v1", "jwks"] => typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()),
         [".well-known", "openid-configuration"] => json(
             200,
@@ -211,7 +220,7 @@ fn found(document: Option<serde_json::Value>) -> Answer {
     document.map_or_else(not_found_page, |d| json(200, &d))
 }
 
-fn paths() -> Vec<String> {
+fn paths(kinds: &Catalog) -> Vec<String> {
     let mut all: Vec<String> = vec![
         "/api".into(),
         "/apis".into(),
@@ -223,7 +232,7 @@ fn paths() -> Vec<String> {
         "/readyz".into(),
         "/version".into(),
     ];
-    for (group, version, _) in crate::api::kinds::group_versions() {
+    for (group, version, _) in kinds.group_versions() {
         match group {
             "" => all.push(format!("/api/{version}")),
             group => {
@@ -238,7 +247,12 @@ fn paths() -> Vec<String> {
 }
 
 /// Discovery in the first tongue that the client names and we speak.
-fn group_document(ctx: &Context, core: bool, legacy: impl Fn() -> serde_json::Value) -> Answer {
+fn group_document(
+    ctx: &Context,
+    kinds: &Catalog,
+    core: bool,
+    legacy: impl Fn() -> serde_json::Value,
+) -> Answer {
     for range in ctx.accept().split(',') {
         let has = |part: &str| range.split(';').any(|p| p.trim() == part);
         if has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io") {
@@ -247,7 +261,7 @@ fn group_document(ctx: &Context, core: bool, legacy: impl Fn() -> serde_json::Va
                     let kind = format!(
                         "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
                     );
-                    return typed(200, &kind, discovery::aggregated(core, version).to_string());
+                    return typed(200, &kind, discovery::aggregated(kinds, core, version).to_string());
                 }
             }
         } else if matches!(range.split(';').next().map(str::trim), Some("application/json" | "*/*")) {
@@ -257,8 +271,8 @@ fn group_document(ctx: &Context, core: bool, legacy: impl Fn() -> serde_json::Va
     json(200, &legacy())
 }
 
-fn openapi_document(ctx: &Context, path: &str) -> Answer {
-    let Some(document) = openapi::document(path, VERSION) else { return not_found_page() };
+fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
+    let Some(document) = openapi::document(kinds, path, VERSION) else { return not_found_page() };
     let mut answer = json_bytes(200, document);
     if ctx.query.has("hash") {
         answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));

@@ -25,7 +25,7 @@ pub fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
 }
 
 fn store_key(kind: &Kind, key: &str) -> Bytes {
-    format!("{ROOT}{}/{key}", kind.plural).into()
+    format!("{ROOT}{}/{key}", kind.place()).into()
 }
 
 /// The only place where the store's errors become answers.
@@ -105,7 +105,7 @@ impl State {
     /// The object as it is now.
     pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         self.fresh().await?;
-        let found = self.cache.get(kind.plural, &object_key(kind, namespace, name));
+        let found = self.cache.get(kind.place(), &object_key(kind, namespace, name));
         found.ok_or_else(|| Status::not_found(kind.group, kind.plural, name))
     }
 

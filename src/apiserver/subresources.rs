@@ -10,6 +10,7 @@ use super::write::{self, Part, modify};
 use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind, ScalePaths};
 use crate::api::labels::Selector;
+use crate::api::table::Printing;
 use crate::api::value::{self, at, int, list, text};
 use crate::api::{Status, meta, patch, schema, table};
 use crate::clock;
@@ -31,8 +32,13 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
         value::put(&mut out, "spec.replicas", replicas);
     }
     value::put(&mut out, "status.replicas", int(object, paths.status_replicas).unwrap_or(0));
-    if let Some(selector) = Selector::of(at(object, paths.selector)) {
-        value::put(&mut out, "status.selector", selector.to_string());
+    match at(object, paths.selector) {
+        Value::String(selector) => value::put(&mut out, "status.selector", selector.clone()),
+        selector => {
+            if let Some(selector) = Selector::of(selector) {
+                value::put(&mut out, "status.selector", selector.to_string());
+            }
+        }
     }
     out
 }
@@ -40,7 +46,7 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
 pub async fn scale(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     paths: ScalePaths,
     body: &Bytes,
 ) -> Result<Answer, Status> {
@@ -84,7 +90,18 @@ pub async fn scale(
     Ok(match form {
         Form::Table(version, include) => {
             let meta = json!({"resourceVersion": meta::resource_version(&scale)});
-            json(200, &negotiate::table(version, &table::SCALE, include, &[&scale], true, meta, table::now()))
+            json(
+                200,
+                &negotiate::table(
+                    version,
+                    Printing::Own(&table::SCALE),
+                    include,
+                    &[&scale],
+                    true,
+                    meta,
+                    table::now(),
+                ),
+            )
         }
         Form::Partial(version) => json(200, &table::partial(&scale, version)),
         Form::Object => json(200, &scale),
@@ -281,7 +298,7 @@ fn bound_object(state: &State, request: &Value, namespace: &str, own: &mut Value
 pub async fn ephemeral(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     body: &Bytes,
 ) -> Result<Answer, Status> {
     if ctx.info.verb == "get" {

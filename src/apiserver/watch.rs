@@ -7,13 +7,14 @@ use super::filter::Filter;
 use super::http::{Answer, BodyError, typed};
 use super::negotiate::{self, Form, form};
 use crate::api::errors::Errors;
-use crate::api::kinds::Kind;
+use crate::api::kinds::KindRef;
 use crate::api::{Status, table};
 use bytes::Bytes;
 use futures::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +29,11 @@ const LIFE_MIN_SECS: u64 = 1800;
 pub async fn watch(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: KindRef,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
-    let mut filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+    let mut filter = Filter::of(&kind, ctx.info.object_namespace(), &ctx.query)?;
     if !ctx.info.name.is_empty() {
         if !filter.name.is_empty() && filter.name != ctx.info.name {
             return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
@@ -65,7 +66,7 @@ pub async fn watch(
     } else {
         Some(number)
     };
-    let subscription = match state.cache.watch(kind.plural, filter, after) {
+    let subscription = match state.cache.watch(kind.place(), filter, after) {
         Ok(subscription) => subscription,
         Err(gone) => {
             let status = Status::expired(format!("too old resource version: {number} ({})", gone.oldest));
@@ -110,7 +111,7 @@ fn initial_events(ctx: &Context) -> Result<Option<bool>, Status> {
 
 /// Turns events into lines.
 struct Writer {
-    kind: &'static Kind,
+    kind: KindRef,
     form: Form,
     /// The first Table of a watch names its columns.
     first: bool,
@@ -119,16 +120,22 @@ struct Writer {
 
 impl Writer {
     fn event(&mut self, change: Change, event: &Event) {
-        let line = if self.form == Form::Object && self.kind.conversion.is_none() {
+        let shown = event.shown(change);
+        let line = if self.form == Form::Object && self.is_as_stored(&shown.value) {
             event.frame(change)
         } else {
-            self.line(change, &event.shown(change).value)
+            self.line(change, &shown.value)
         };
         self.out.push_back(line);
     }
 
+    /// Is this version's form that in which the object is stored?
+    fn is_as_stored(&self, value: &Value) -> bool {
+        matches!(negotiate::versioned(&self.kind, value), Cow::Borrowed(_))
+    }
+
     fn line(&mut self, change: Change, value: &Value) -> Bytes {
-        let mut object = negotiate::one_value(self.kind, self.form, value);
+        let mut object = negotiate::one_value(&self.kind, self.form, value);
         if matches!(self.form, Form::Table(..)) && !std::mem::take(&mut self.first) {
             object["columnDefinitions"] = Value::Null;
         }
@@ -142,7 +149,7 @@ impl Writer {
         }
         let object = match self.form {
             Form::Table(version, _) => json!({"kind": "Table", "apiVersion": version, "metadata": meta,
-                "columnDefinitions": table::definitions(table::printer(self.kind)), "rows": []}),
+                "columnDefinitions": table::definitions(table::printing(&self.kind)), "rows": []}),
             Form::Partial(version) => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": meta})
             }
@@ -176,7 +183,7 @@ impl Feed {
         stop: CancellationToken,
     ) -> Feed {
         for object in std::mem::take(&mut subscription.initial) {
-            let line = match writer.form == Form::Object && writer.kind.conversion.is_none() {
+            let line = match writer.form == Form::Object && writer.is_as_stored(&object.value) {
                 true => frame(Change::Added, &object.bytes),
                 false => writer.line(Change::Added, &object.value),
             };

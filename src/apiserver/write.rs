@@ -3,7 +3,7 @@
 use super::State;
 use super::admission;
 use super::cache::Object;
-use super::context::Context;
+use super::context::{APPLY, Context};
 use super::decode;
 use super::escalation;
 use super::http::{Answer, header};
@@ -12,9 +12,10 @@ use super::services;
 use super::store::{Extra, Refused};
 use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind};
+use crate::api::managed::{self, Conflict, Manager, Shape};
 use crate::api::validate;
 use crate::api::value::{self, at, text};
-use crate::api::{Status, apply, meta, patch, strategic};
+use crate::api::{Status, meta, patch, strategic};
 use crate::clock;
 use crate::etcd::api::Revision;
 use crate::tap::Record;
@@ -27,18 +28,14 @@ const TRIES: usize = 5;
 /// Names that `generateName` tries.
 const NAMES: usize = 8;
 
-fn stored_kind(kind: &'static Kind) -> &'static Kind {
+/// The kind in whose form objects are stored.
+pub fn stored_kind(kind: &Kind) -> &Kind {
     if kind.conversion.is_some() { kinds::stored(kind.plural).unwrap_or(kind) } else { kind }
 }
 
 // -- create -----------------------------------------------------------------------------------------------------------
 
-pub async fn create(
-    state: &Arc<State>,
-    ctx: &Context,
-    kind: &'static Kind,
-    body: &Bytes,
-) -> Result<Answer, Status> {
+pub async fn create(state: &Arc<State>, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let object = decode::object(ctx, kind, body)?;
     let made = create_object(state, ctx, kind, object).await?;
@@ -49,7 +46,7 @@ pub async fn create(
 pub async fn create_object(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
     let kind = stored_kind(kind);
@@ -60,6 +57,7 @@ pub async fn create_object(
     }
     fill_metadata(state, kind, &mut object);
     state.fresh().await?;
+    admission::definition(state, kind)?;
     admission::namespace(state, kind, &object)?;
     let generate = text(&object, "metadata.generateName").to_string();
     let tries = if meta::name(&object).is_empty() && !generate.is_empty() { NAMES } else { 1 };
@@ -84,17 +82,21 @@ pub async fn create_object(
 async fn create_named(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
     ctx.name(meta::name(&object)); // which may have been generated
-    (kind.defaults)(&mut object);
-    let attributes = admission::Attributes { state, ctx, kind, old: None };
-    let details = admission::mutate(&attributes, &mut object).await?;
-    ctx.stage("admit", details);
+    kind.fill(&mut object);
     if kind.has_status && !kind.keeps_first_status {
         value::remove(&mut object, "status");
     }
+    if !ctx.applies() {
+        value::remove(&mut object, "metadata.managedFields");
+        own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
+    }
+    let attributes = admission::Attributes { state, ctx, kind, old: None };
+    let details = admission::mutate(&attributes, &mut object).await?;
+    ctx.stage("admit", details);
     (kind.prepare)(&mut object);
     let errors = validate::create(kind, &object);
     if !errors.is_empty() {
@@ -111,7 +113,7 @@ async fn create_named(
         if ctx.dry_run {
             let exists = state
                 .cache
-                .get(kind.plural, &super::store::object_key(kind, meta::namespace(&planned), &name));
+                .get(kind.place(), &super::store::object_key(kind, meta::namespace(&planned), &name));
             return match exists {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
                 None => Ok(Arc::new(unwritten(planned))),
@@ -128,7 +130,7 @@ async fn create_named(
             Err(Refused::Changed) => {
                 state.fresh().await?;
                 let key = super::store::object_key(kind, meta::namespace(&object), &name);
-                if !extra.is_shared() || state.cache.get(kind.plural, &key).is_some() {
+                if !extra.is_shared() || state.cache.get(kind.place(), &key).is_some() {
                     return Err(Status::already_exists(kind.group, kind.plural, &name));
                 }
                 // an address or port was taken, or a quota charged, at the same moment: plan again
@@ -146,6 +148,15 @@ fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
         let record = Record::new("commit").revision(revision as u64);
         ctx.tell(record.object(beside.kind.plural, namespace, name), Some(made.bytes.clone()));
     }
+}
+
+/// Remembers who wrote what.
+fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
+    let (name, now) = (ctx.manager(), clock::rfc3339(clock::now()));
+    let api_version = kind.api_version();
+    let manager =
+        Manager { name: &name, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
+    managed::track(Shape::of(kind), old, new, manager);
 }
 
 /// An object that was not stored: it has no resourceVersion.
@@ -203,7 +214,7 @@ pub enum Part {
 pub async fn update(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     part: Part,
     body: &Bytes,
 ) -> Result<Answer, Status> {
@@ -242,7 +253,7 @@ pub async fn update(
 pub async fn modify(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     part: Part,
     name: &str,
     change: impl Fn(&Value) -> Result<Value, Status>,
@@ -264,28 +275,39 @@ pub async fn modify(
             return Err(Status::conflict(kind.group, kind.plural, name, &why));
         }
         keep(kind, part, &mut new, &old.value);
-        if part == Part::Main {
-            (kind.defaults)(&mut new);
-            (kind.prepare_update)(&mut new, &old.value);
-        } else if part == Part::Status {
-            (kind.prepare_status_update)(&mut new, &old.value, &ctx.info.subresource);
+        match part {
+            Part::Main => {
+                kind.fill(&mut new);
+                (kind.prepare_update)(&mut new, &old.value);
+            }
+            Part::Status => {
+                if kind.custom.is_some() {
+                    kind.fill(&mut new);
+                }
+                (kind.prepare_status_update)(&mut new, &old.value, &ctx.info.subresource);
+            }
+            _ if kind.custom.is_some() => kind.fill(&mut new),
+            _ => {}
         }
-        if kind.generation && spec_changed(&new, &old.value) {
+        if kind.generation && spec_changed(kind, &new, &old.value) {
             value::put(&mut new, "metadata.generation", meta::generation(&old.value) + 1);
+        }
+        if !ctx.applies() && !matches!(part, Part::Internal if ctx.info.verb == "create") {
+            own(ctx, kind, &old.value, &mut new); // a binding is the scheduler's word, not its field
         }
         let errors = match part {
             Part::Main => validate::update(kind, &new, &old.value),
             Part::Status => {
-                let mut errors = Errors::default();
+                let mut errors = validate::schema(kind, &new, Some(&old.value));
                 (kind.validate_status_update)(&new, &old.value, &mut errors);
                 errors
             }
-            Part::Finalize | Part::Internal => Errors::default(),
+            _ => validate::schema(kind, &new, Some(&old.value)),
         };
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
         }
-        if spec_changed(&new, &old.value) {
+        if spec_changed(kind, &new, &old.value) {
             escalation::check(state, &ctx.user, kind, &new)?;
         }
         ctx.stage("validate", Value::Null);
@@ -321,7 +343,7 @@ pub async fn modify(
                 state.fresh().await?;
                 let still = state
                     .cache
-                    .get(kind.plural, &super::store::object_key(kind, ctx.info.object_namespace(), name));
+                    .get(kind.place(), &super::store::object_key(kind, ctx.info.object_namespace(), name));
                 if still.is_none_or(|o| o.revision != old.revision) {
                     return Err(Status::stale(kind.group, kind.plural, name));
                 }
@@ -390,27 +412,34 @@ fn keep(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
     }
 }
 
-/// Anything but metadata and status.
-fn spec_changed(new: &Value, old: &Value) -> bool {
+/// Anything but metadata, and a status that has a door of its own.
+fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
     let (Value::Object(a), Value::Object(b)) = (new, old) else { return false };
-    let counts = |k: &&String| !matches!(k.as_str(), "metadata" | "status" | "kind" | "apiVersion");
+    let whole = kind.custom.is_some() && !kind.has_status;
+    let counts = |k: &&String| match k.as_str() {
+        "metadata" | "kind" | "apiVersion" => false,
+        "status" => whole,
+        _ => true,
+    };
     a.keys().chain(b.keys()).filter(counts).any(|k| a.get(k) != b.get(k))
 }
 
 // -- patch ------------------------------------------------------------------------------------------------------------
 
 const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json";
+const PATCHES_CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
 pub async fn patch(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     part: Part,
     body: &Bytes,
 ) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
-    if media == "application/apply-patch+yaml" {
+    if media.starts_with(APPLY) {
         return server_side_apply(state, ctx, kind, part, body, form).await;
     }
     if ctx.query.has("force") {
@@ -436,10 +465,11 @@ pub fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Val
     match media {
         "application/json-patch+json" => patch::json(&mut object, body)?,
         "application/merge-patch+json" => patch::merge(&mut object, &decode::body("application/json", body)?),
-        "application/strategic-merge-patch+json" => {
+        "application/strategic-merge-patch+json" if kind.custom.is_none() => {
             let fields = decode::body("application/json", body)?;
             strategic::apply(kind.kind, &mut object, &fields).map_err(Status::bad_request)?;
         }
+        _ if kind.custom.is_some() => return Err(Status::unsupported_media_type(PATCHES_CUSTOM)),
         _ => return Err(Status::unsupported_media_type(PATCHES)),
     }
     Ok(object)
@@ -470,7 +500,7 @@ fn settle(ctx: &Context, kind: &Kind, mut object: Value, body: &[u8]) -> Result<
             "the name of the object ({told}) does not match the name on the URL ({name})"
         )));
     }
-    decode::to_stored(kind, &mut object);
+    kind.to_stored(&mut object);
     Ok(object)
 }
 
@@ -492,7 +522,7 @@ fn go_map(value: &Value) -> String {
 async fn server_side_apply(
     state: &Arc<State>,
     ctx: &Context,
-    kind: &'static Kind,
+    kind: &Kind,
     part: Part,
     body: &Bytes,
     form: negotiate::Form,
@@ -510,13 +540,17 @@ async fn server_side_apply(
     decode::check_type(&kind.api_version(), kind.kind, &mut applied)?;
     let name = ctx.info.name.clone();
     value::default(&mut applied, "metadata.name", name.clone());
-    let applied = settle(ctx, kind, applied, body)?;
+    let mut applied = settle(ctx, kind, applied, body)?;
     let stored = stored_kind(kind);
+    confine(stored, part, &mut applied);
     let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
-    let sub = if part == Part::Status { "status" } else { "" };
+    let api_version = kind.api_version();
+    let manager =
+        Manager { name: &manager, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
+    let shape = Shape::of(stored);
     for _ in 0..TRIES {
         let done = modify(state, ctx, stored, part, &name, |old| {
-            let outcome = apply::apply(stored.kind, old, &applied, &manager, sub, &now);
+            let outcome = managed::apply(shape, old, &applied, manager);
             if !outcome.conflicts.is_empty() && !force {
                 return Err(conflict(&outcome.conflicts));
             }
@@ -529,7 +563,7 @@ async fn server_side_apply(
         .await;
         match done {
             Err(status) if status.reason == "NotFound" && part == Part::Main => {
-                let object = apply::apply(stored.kind, &Value::Null, &applied, &manager, sub, &now).object;
+                let object = managed::apply(shape, &Value::Null, &applied, manager).object;
                 match create_object(state, ctx, stored, object).await {
                     Err(status) if status.reason == "AlreadyExists" => {}
                     made => return Ok(negotiate::one(201, kind, form, &*made?)),
@@ -541,17 +575,29 @@ async fn server_side_apply(
     Err(Status::stale(stored.group, stored.plural, &name))
 }
 
-fn conflict(conflicts: &[apply::Conflict]) -> Status {
+/// What the other door writes is no part of what is applied through this one.
+fn confine(kind: &Kind, part: Part, applied: &mut Value) {
+    let Value::Object(map) = applied else { return };
+    match part {
+        Part::Status => {
+            map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+        }
+        _ if kind.has_status => drop(map.shift_remove("status")),
+        _ => {}
+    }
+}
+
+fn conflict(conflicts: &[Conflict]) -> Status {
     let (n, s) = (conflicts.len(), if conflicts.len() == 1 { "" } else { "s" });
     let text = match conflicts {
-        [one] => format!("conflict with {:?}: {}", one.manager, one.field),
+        [one] => format!("conflict with {}: {}", one.manager, one.field),
         many => {
             let mut lines = String::new();
             let mut manager = "";
             for c in many {
                 if c.manager != manager {
                     lines.push_str(&format!(
-                        "{}conflicts with {:?}:",
+                        "{}conflicts with {}:",
                         if lines.is_empty() { "" } else { "\n" },
                         c.manager
                     ));
@@ -564,7 +610,7 @@ fn conflict(conflicts: &[apply::Conflict]) -> Status {
     };
     let causes: Vec<Value> = conflicts
         .iter()
-        .map(|c| json!({"reason": "FieldManagerConflict", "message": format!("conflict with {:?}", c.manager), "field": c.field}))
+        .map(|c| json!({"reason": "FieldManagerConflict", "message": format!("conflict with {}", c.manager), "field": c.field}))
         .collect();
     Status::new(409, "Conflict", format!("Apply failed with {n} conflict{s}: {text}"))
         .with(json!({"causes": causes}))

@@ -6,10 +6,11 @@
 
 use super::resources::{Resource, discover};
 use super::{Error, Shared, record};
-use crate::client::{Key, Outcome, WorkQueue, is_code};
+use crate::client::{Informer, Key, Outcome, WorkQueue, is_code};
 use crate::clock;
 use crate::tap::Cause;
 use futures::StreamExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, PartialObjectMeta};
@@ -18,11 +19,12 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const WORKERS: usize = 8;
-/// New kinds (custom resources) are looked for this often.
+/// New kinds are looked for whenever a definition changes, and this often at least.
 const REDISCOVER: Duration = Duration::from_secs(30);
 
 /// An object in the graph.
@@ -113,16 +115,25 @@ pub fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
 pub(crate) struct Collector {
     shared: Shared,
     graph: Mutex<Graph>,
+    /// Kinds that are watched: `apps/v1/deployments`.
+    watched: Mutex<BTreeSet<String>>,
     queue: WorkQueue<String>,
 }
 
 pub(crate) fn start(shared: &Shared) {
     let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
-    let collector =
-        Arc::new(Collector { shared: shared.clone(), graph: Mutex::default(), queue: queue.clone() });
+    let collector = Arc::new(Collector {
+        shared: shared.clone(),
+        graph: Mutex::default(),
+        watched: Mutex::default(),
+        queue: queue.clone(),
+    });
     let watching = collector.clone();
+    let defined = Arc::new(Notify::new());
+    let (tell, definitions) =
+        (defined.clone(), Informer::<Definition>::all(&shared.crew, &shared.config.client));
+    definitions.on(move |_| tell.notify_one());
     shared.crew.spawn(async move {
-        let mut known: BTreeSet<String> = BTreeSet::new();
         let mut first = true;
         loop {
             match discover(&watching.shared.config.client).await {
@@ -131,12 +142,12 @@ pub(crate) fn start(shared: &Shared) {
                     for resource in
                         resources.into_iter().filter(|r| r.can("watch") && r.can("list") && r.can("delete"))
                     {
-                        let name = format!("{}/{}", resource.api.api_version, resource.api.plural);
                         // Events belong to nobody and are many.
-                        if resource.api.plural == "events" || !known.insert(name) {
-                            continue;
+                        let events = resource.api.plural == "events"
+                            && matches!(&*resource.api.group, "" | "events.k8s.io");
+                        if !events && watching.watched().insert(name_of(&resource.api)) {
+                            synced.push(watching.watch(resource));
                         }
-                        synced.push(watching.watch(resource));
                     }
                     if first {
                         // A decision needs the whole graph: work begins when every kind was listed once.
@@ -151,12 +162,26 @@ pub(crate) fn start(shared: &Shared) {
                 }
                 Err(error) => tracing::debug!(%error, "discovery failed, trying again"),
             }
-            clock::sleep(if first { Duration::from_millis(200) } else { REDISCOVER }).await;
+            match first {
+                true => clock::sleep(Duration::from_millis(200)).await,
+                false => drop(clock::timeout(REDISCOVER, defined.notified()).await),
+            }
         }
     });
 }
 
+/// Of a definition only that it changed counts.
+type Definition = PartialObjectMeta<CustomResourceDefinition>;
+
+fn name_of(api: &ApiResource) -> String {
+    format!("{}/{}", api.api_version, api.plural)
+}
+
 impl Collector {
+    fn watched(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.watched.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn graph(&self) -> MutexGuard<'_, Graph> {
         self.graph.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -183,12 +208,16 @@ impl Collector {
                     }
                     Ok(watcher::Event::Apply(object)) => collector.saw(&resource, &object.metadata),
                     Ok(watcher::Event::Delete(object)) => collector.lost(&object.metadata),
+                    // The kind is gone, and with it its objects.
+                    Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 404) => break,
                     Err(error) => {
                         tracing::debug!(kind = resource.api.plural, %error, "watch failed, trying again");
                         clock::sleep(Duration::from_millis(500)).await;
                     }
                 }
             }
+            collector.keep_only(&resource.api, &BTreeSet::new());
+            collector.watched().remove(&name_of(&resource.api));
         });
         async move {
             let _ = synced.await;

@@ -75,13 +75,14 @@ pub fn merge_two_way(from: &Value, to: &Value) -> Value {
     Value::Object(patch)
 }
 
-/// Keeps only the nulls of a merge patch, or only the rest.
+/// Keeps only the nulls of a merge patch, or only the rest. A map that was empty is a value; one that becomes so is not.
 fn keep(patch: &mut Value, nulls: bool) {
     let Value::Object(map) = patch else { return };
     map.retain(|_, v| match v {
+        Value::Object(inner) if inner.is_empty() => !nulls,
         Value::Object(_) => {
             keep(v, nulls);
-            v.as_object().is_some_and(|m| !m.is_empty()) || !nulls
+            v.as_object().is_some_and(|m| !m.is_empty())
         }
         Value::Null => nulls,
         _ => !nulls,

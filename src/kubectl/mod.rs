@@ -12,7 +12,7 @@
 //! about one object. Streams are handed in ([`Io`]), so the REPL runs a command in its own process and can cancel it.
 //! The oracle is kubectl 1.33: `tests/it/kubectl.rs` runs both against one cluster and compares every byte.
 //! ## Left out
-//! `apply --prune`, credential plugins and the discovery cache on disk; of `kustomize` components, generators and transformers as
+//! Applysets, credential plugins and the discovery cache on disk; of `kustomize` components, generators and transformers as
 //! plugins, and remote bases; each says so. Typed verbs send JSON where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
@@ -23,7 +23,6 @@ pub mod complete;
 pub mod ctx;
 pub mod describe;
 pub mod error;
-pub mod gostr;
 pub mod help;
 pub mod kept;
 pub mod kustomize;
@@ -36,6 +35,7 @@ pub mod stdio;
 pub mod table;
 pub mod wire;
 
+pub use crate::api::gostr;
 pub use complete::complete;
 pub use stdio::main_with_stdio;
 

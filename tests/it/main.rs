@@ -3,7 +3,9 @@
 mod abroad;
 mod bad_input;
 mod book;
+mod clients;
 mod crash;
+mod custom;
 mod etcd;
 mod exercise;
 mod floors;

@@ -32,6 +32,10 @@ pub fn prepare_namespace_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec.finalizers");
 }
 
+pub fn prepare_namespace_delete(object: &mut Value) {
+    put(object, "status.phase", "Terminating");
+}
+
 pub fn node(object: &mut Value) {
     if value::at(object, "status.allocatable").is_null() && value::at(object, "status.capacity").is_object() {
         let capacity = value::at(object, "status.capacity").clone();

@@ -1,16 +1,25 @@
 //! The one table of kinds. Discovery, OpenAPI, routing, decoding, defaulting, validation and printing all derive from it:
-//! a new kind is one entry in `table.rs` (and the functions it names).
+//! a new kind is one entry in `table.rs` (and the functions it names). CustomResourceDefinitions add entries of the same shape
+//! while the cluster runs: a [`Catalog`] is all that one API server serves at one moment.
 
+mod catalog;
+mod names;
 mod table;
 
+pub use catalog::{Catalog, KindRef};
+pub use names::{intern, intern_all};
+pub(super) use table::{SCALE, status};
+
+use super::custom::Custom;
 use super::errors::Errors;
 use super::table::Printer;
-use super::validate::names;
+use super::validate::names as valid;
 use k8s_openapi::schemars::JsonSchema;
 use schemars::SchemaGenerator;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 pub const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// For objects that are only asked, never kept.
@@ -100,6 +109,10 @@ pub struct Kind {
     pub printer: Option<&'static Printer>,
     pub conversion: Option<Conversion>,
     pub scale: Option<ScalePaths>,
+    /// The first thing that a deletion does to an object that does not go at once.
+    pub prepare_delete: fn(&mut Value),
+    /// What a CustomResourceDefinition says; `None` for the kinds of the table.
+    pub custom: Option<Arc<Custom>>,
 }
 
 fn nothing(_: &mut Value) {}
@@ -129,18 +142,33 @@ where
     T::Scope: ScopeOf,
 {
     Kind {
-        group: T::GROUP,
-        version: T::VERSION,
-        kind: T::KIND,
-        plural: T::URL_PATH_SEGMENT,
-        singular: T::KIND.to_lowercase(),
-        short_names: &[],
-        categories: &[],
         namespaced: T::Scope::NAMESPACED,
-        verbs: ALL,
-        subresources: vec![],
         schema_name: String::leak(T::schema_name().into_owned()),
         schema: schema_of::<T>,
+        ..plain(T::GROUP, T::VERSION, T::KIND, T::URL_PATH_SEGMENT)
+    }
+}
+
+/// An entry in which everything is as it usually is.
+pub(super) fn plain(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+) -> Kind {
+    Kind {
+        group,
+        version,
+        kind,
+        plural,
+        singular: kind.to_lowercase(),
+        short_names: &[],
+        categories: &[],
+        namespaced: true,
+        verbs: ALL,
+        subresources: vec![],
+        schema_name: "",
+        schema: |_| {},
         computed: false,
         has_status: false,
         keeps_first_status: false,
@@ -151,7 +179,7 @@ where
         create_on_update: false,
         needs_version: false,
         orphans: false,
-        name_rule: names::dns_subdomain,
+        name_rule: valid::dns_subdomain,
         defaults: nothing,
         prepare: nothing,
         prepare_update: nothing_old,
@@ -164,6 +192,8 @@ where
         printer: None,
         conversion: None,
         scale: None,
+        prepare_delete: nothing,
+        custom: None,
     }
 }
 
@@ -192,6 +222,53 @@ impl Kind {
     }
     pub fn sub(&self, name: &str) -> Option<&Sub> {
         self.subresources.iter().find(|s| s.name == name)
+    }
+    /// Where its objects rest in the store: `pods`, `stable.example.com/crontabs`.
+    pub fn place(&self) -> &str {
+        self.custom.as_ref().map_or(self.plural, |c| &c.place)
+    }
+    /// `PodList`
+    pub fn list_kind(&self) -> String {
+        self.custom.as_ref().map_or_else(|| format!("{}List", self.kind), |c| c.list_kind.clone())
+    }
+    /// Fields that a field selector may ask for, with their paths.
+    pub fn selectable(&self) -> Vec<(&str, &str)> {
+        match &self.custom {
+            Some(custom) => {
+                custom.fields.iter().map(|(field, path)| (field.as_str(), path.as_str())).collect()
+            }
+            None => self.fields.to_vec(),
+        }
+    }
+    /// Fills in what the client left out.
+    pub fn fill(&self, object: &mut Value) {
+        (self.defaults)(object);
+        if let Some(custom) = &self.custom {
+            custom.fill(object);
+        }
+    }
+    /// Brings an object of this version into the form in which it is stored.
+    pub fn to_stored(&self, object: &mut Value) {
+        if let Some(conversion) = self.conversion {
+            (conversion.to_stored)(object);
+        }
+        if let Some(custom) = &self.custom {
+            custom.to_stored(object);
+        }
+    }
+    /// A stored object as this version shows it.
+    pub fn from_stored<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        if let Some(custom) = &self.custom {
+            return custom.shown(self, object);
+        }
+        match self.conversion {
+            None => Cow::Borrowed(object),
+            Some(conversion) => {
+                let mut converted = object.clone();
+                (conversion.from_stored)(&mut converted);
+                Cow::Owned(converted)
+            }
+        }
     }
     /// `deployments.apps`
     pub fn qualified(&self) -> String {
@@ -230,18 +307,6 @@ pub fn stored(plural: &str) -> Option<&'static Kind> {
 /// By group and plural, whatever the version (the first, preferred one).
 pub fn in_group(group: &str, plural: &str) -> Option<&'static Kind> {
     TABLE.iter().find(|k| k.group == group && k.plural == plural)
-}
-
-/// Group versions in discovery order, each with its kinds.
-pub fn group_versions() -> Vec<(&'static str, &'static str, Vec<&'static Kind>)> {
-    let mut out: Vec<(&str, &str, Vec<&Kind>)> = Vec::new();
-    for kind in all() {
-        match out.iter_mut().find(|(g, v, _)| *g == kind.group && *v == kind.version) {
-            Some((_, _, kinds)) => kinds.push(kind),
-            None => out.push((kind.group, kind.version, vec![kind])),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
 use crate::api::autoscaling as autoscaling_versions;
+use crate::api::custom::definition;
 use crate::api::defaults::{
     autoscaling as scaling, certificates, cluster, networking, pods, services, storage, workloads,
 };
@@ -18,16 +19,17 @@ use k8s_openapi::api::{
     apps, authentication, authorization, autoscaling, batch, certificates as certificate_types, coordination,
     core, discovery, networking as networking_types, policy, rbac, scheduling, storage as storage_types,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
-const fn status(kind: &'static str) -> Sub {
+pub(in crate::api) const fn status(kind: &'static str) -> Sub {
     sub("status", kind, STATUS_VERBS)
 }
 const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Sub {
     Sub { name, group: "", version: "", kind, verbs, schema: None }
 }
-const SCALE: Sub = Sub {
+pub(in crate::api) const SCALE: Sub = Sub {
     name: "scale",
     group: "autoscaling",
     version: "v1",
@@ -197,6 +199,21 @@ pub(super) fn table() -> Vec<Kind> {
             ..of::<discovery::v1::EndpointSlice>()
         },
     ]);
+    all.push(Kind {
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        subresources: vec![status("CustomResourceDefinition")],
+        has_status: true,
+        generation: true,
+        returns_deleted: true,
+        defaults: definition::defaults,
+        prepare: definition::prepare,
+        prepare_update: definition::prepare_update,
+        prepare_delete: definition::prepare_delete,
+        validate: definition::validate,
+        validate_update: definition::validate_update,
+        ..of::<apiextensions::v1::CustomResourceDefinition>()
+    });
     all.extend(usage());
     all
 }
@@ -307,6 +324,7 @@ fn core_v1() -> Vec<Kind> {
             defaults: cluster::namespace,
             prepare: cluster::prepare_namespace,
             prepare_update: cluster::prepare_namespace_update,
+            prepare_delete: cluster::prepare_namespace_delete,
             fields: &[("status.phase", "status.phase")],
             printer: Some(&print::core::NAMESPACES),
             ..of::<core::v1::Namespace>()

@@ -7,6 +7,7 @@ pub mod networking;
 pub mod pods;
 pub mod workloads;
 
+use super::custom::{self, Column as Custom};
 use super::duration;
 use super::kinds::Kind;
 use super::labels::Selector;
@@ -42,6 +43,13 @@ pub static SCALE: Printer = Printer {
     conditions: None,
 };
 
+/// How a kind's objects are printed: by a printer of ours, or in the columns of a definition.
+#[derive(Clone, Copy)]
+pub enum Printing<'a> {
+    Own(&'static Printer),
+    Columns(&'a [Custom]),
+}
+
 /// What a row carries beside its cells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Include {
@@ -51,7 +59,14 @@ pub enum Include {
 }
 
 /// The `columnDefinitions` of a kind.
-pub fn definitions(printer: &Printer) -> Value {
+pub fn definitions(printing: Printing) -> Value {
+    let printer = match printing {
+        Printing::Own(printer) => printer,
+        Printing::Columns(columns) => {
+            let name = json!({"name": "Name", "type": "string", "format": "name", "description": describe("Name"), "priority": 0});
+            return std::iter::once(name).chain(columns.iter().map(Custom::definition)).collect();
+        }
+    };
     let columns = printer.columns.iter().enumerate().map(|(i, (name, kind, wide))| {
         let is_name = *name == "Name" && *kind == "string" && (i == 0 || *wide);
         json!({
@@ -65,7 +80,7 @@ pub fn definitions(printer: &Printer) -> Value {
     Value::Array(columns.collect())
 }
 
-fn describe(column: &str) -> &'static str {
+pub(super) fn describe(column: &str) -> &'static str {
     match column {
         "Name" => {
             "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
@@ -77,14 +92,23 @@ fn describe(column: &str) -> &'static str {
     }
 }
 
-pub fn printer(kind: &Kind) -> &'static Printer {
-    kind.printer.unwrap_or(&PLAIN)
+pub fn printing(kind: &Kind) -> Printing<'_> {
+    match &kind.custom {
+        Some(custom) => Printing::Columns(&custom.columns),
+        None => Printing::Own(kind.printer.unwrap_or(&PLAIN)),
+    }
 }
 
 /// One row.
-pub fn row(printer: &Printer, object: &Value, include: Include, now: Timestamp) -> Value {
-    let mut row = json!({"cells": (printer.cells)(object, now)});
-    if let Some(conditions) = printer.conditions {
+pub fn row(printing: Printing, object: &Value, include: Include, now: Timestamp) -> Value {
+    let cells = match printing {
+        Printing::Own(printer) => (printer.cells)(object, now),
+        Printing::Columns(columns) => std::iter::once(custom::name_cell(object))
+            .chain(columns.iter().map(|c| c.cell(object, now)))
+            .collect(),
+    };
+    let mut row = json!({"cells": cells});
+    if let Printing::Own(Printer { conditions: Some(conditions), .. }) = printing {
         let conditions = conditions(object);
         if !conditions.is_null() {
             row["conditions"] = conditions;

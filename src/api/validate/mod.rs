@@ -25,6 +25,16 @@ pub fn create(kind: &Kind, object: &Value) -> Errors {
     let mut errors = Errors::default();
     metadata(kind, object, &mut errors);
     (kind.validate)(object, &mut errors);
+    errors.0.extend(schema(kind, object, None).0);
+    errors
+}
+
+/// What the schema of a custom resource says about it, as a change of `old` if there is one.
+pub fn schema(kind: &Kind, object: &Value, old: Option<&Value>) -> Errors {
+    let mut errors = Errors::default();
+    if let Some(custom) = &kind.custom {
+        custom.validate(object, old, &mut errors);
+    }
     errors
 }
 
@@ -52,6 +62,7 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     }
     (kind.validate)(new, &mut errors);
     (kind.validate_update)(new, old, &mut errors);
+    errors.0.extend(schema(kind, new, Some(old)).0);
     errors
 }
 

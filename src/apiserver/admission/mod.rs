@@ -20,6 +20,7 @@ mod quota;
 
 use super::State;
 use super::context::Context;
+use super::definitions;
 use super::store::Extra;
 use crate::api::kinds::Kind;
 use crate::api::{Status, meta};
@@ -32,7 +33,7 @@ use std::sync::Arc;
 pub struct Attributes<'a> {
     pub state: &'a Arc<State>,
     pub ctx: &'a Context,
-    pub kind: &'static Kind,
+    pub kind: &'a Kind,
     /// What is stored; `None` for a new object.
     pub old: Option<&'a Value>,
 }
@@ -112,6 +113,19 @@ pub fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Statu
         status.details["causes"] = json!([{"reason": "NamespaceTerminating",
             "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]);
         return Err(status);
+    }
+    Ok(())
+}
+
+/// Nothing is made of a kind whose definition is going.
+pub fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
+    if kind.custom.is_none() {
+        return Ok(());
+    }
+    let found = state.cache.get(definitions::PLACE, &kind.qualified());
+    if found.is_some_and(|d| meta::is_terminating(&d.value)) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Status::new(405, "MethodNotAllowed", why).with(json!({})));
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ pub fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         delta = quota::difference(&delta, &usage(old));
     }
     let is_pod = a.kind.kind == "Pod";
-    for (_, found) in a.state.cache.list(kind.plural, &format!("{}/", meta::namespace(object))).objects {
+    for (_, found) in a.state.cache.list(kind.place(), &format!("{}/", meta::namespace(object))).objects {
         if !quota::matches(at(&found.value, "spec"), a.kind.group, a.kind.plural, object) {
             continue;
         }

@@ -1,6 +1,7 @@
 //! apply: makes the cluster be as the files say.
 
 use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, validation};
+use super::prune;
 use crate::api::{kinds, value};
 use crate::kubectl::builder::{self, Info, Options, about};
 use crate::kubectl::ctx::Ctx;
@@ -34,9 +35,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
         );
     }
-    if ctx.flags.is("prune") {
-        return text("apply --prune is not implemented in ropewalk's built-in kubectl");
-    }
+    prune::check(ctx).await?;
     let teller = Teller::of(ctx, dry_run)?;
     let format = formats::of(ctx, false)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
@@ -49,7 +48,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         "" => None,
         given => Some(crate::api::labels::Selector::parse(given).map_err(Fail::Text)?),
     };
-    let mut done: Vec<Value> = vec![];
+    let (mut done, mut seen) = (Vec::<Value>::new(), prune::Seen::default());
     for info in infos {
         if selector.as_ref().is_some_and(|s| !s.matches(&info.object["metadata"]["labels"])) {
             continue;
@@ -60,12 +59,22 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             on_client(ctx, &info, dry_run).await
         };
         match outcome {
-            Ok((object, operation)) => match &format {
-                Some(format) if !format.is_name() => done.push(object),
-                _ => teller.tell(ctx, &object, operation, true)?,
-            },
+            Ok((object, operation)) => {
+                seen.add(&info, &object);
+                match &format {
+                    Some(format) if !format.is_name() => done.push(object),
+                    _ => teller.tell(ctx, &object, operation, true)?,
+                }
+            }
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
             Err(other) => return Err(other),
+        }
+    }
+    if ctx.flags.is("prune") && failures.is_empty() {
+        let names = format.as_ref().is_none_or(|f| f.is_name());
+        let pruned = prune::run(ctx, &seen, dry_run, names.then_some(&teller)).await?;
+        if !names {
+            done.extend(pruned);
         }
     }
     if let Some(format) = format

@@ -3,12 +3,14 @@
 use crate::api::value;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
-use crate::kubectl::gostr::quote;
+use crate::kubectl::gostr::{self, quote};
 use crate::kubectl::wire::discovery::Resource;
 use serde_json::Value;
 
 /// Columns of a description, its inset of four not counted.
 const WIDTH: usize = 76;
+/// Values of an enum in a list of fields.
+const CHOICES_MAX: usize = 4;
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let word = match ctx.args.as_slice() {
@@ -60,12 +62,17 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Some(schema) => schema,
             None => return text(format!("field {} does not exist", quote(field))),
         };
-        head = format!("FIELD: {field} <{}>\n\n\n", schemas.kind(schema));
+        let values = value::list(schema, "enum").iter().map(|v| format!("    {}\n", gostr::plain(v)));
+        let values: String = values.collect();
+        let values = if values.is_empty() { "\n".to_string() } else { format!("ENUM:\n{values}") };
+        head = format!("FIELD: {field} <{}>\n{values}\n", schemas.kind(schema));
     }
     ctx.out(head);
     let told = schemas.descriptions(schema).join("\n");
-    let told = if told.is_empty() { "<empty>".to_string() } else { told };
-    ctx.out(format!("DESCRIPTION:\n{}    \n", inset(&told)));
+    ctx.out(match told.is_empty() {
+        true => "DESCRIPTION:\n    <empty>\n".to_string(),
+        false => format!("DESCRIPTION:\n{}    \n", inset(&told)),
+    });
     let object = schemas.resolved(schema);
     if value::map(object, "properties").is_some_and(|p| !p.is_empty()) {
         ctx.line("FIELDS:");
@@ -98,6 +105,16 @@ fn required(parent: &Value, field: &str) -> &'static str {
     match value::list(parent, "required").iter().any(|r| r == field) {
         true => " -required-",
         false => "",
+    }
+}
+
+/// `enum: a, b`: what a field may be, the first few of it.
+fn choices(schema: &Value, inset: &str) -> String {
+    let all: Vec<String> = value::list(schema, "enum").iter().map(gostr::plain).collect();
+    match all.len() {
+        0 => String::new(),
+        n if n > CHOICES_MAX => format!("{inset}enum: {}, ....\n", all[..CHOICES_MAX].join(", ")),
+        _ => format!("{inset}enum: {}\n", all.join(", ")),
     }
 }
 
@@ -188,6 +205,7 @@ impl<'a> Schemas<'a> {
         let mut out = String::new();
         for (name, schema) in self.properties(object) {
             out.push_str(&format!("  {name}\t<{}>{}\n", self.kind(schema), required(object, name)));
+            out.push_str(&choices(schema, "  "));
             let told = match value::text(schema, "description") {
                 "" => "<no description>",
                 told => told,
@@ -205,6 +223,7 @@ impl<'a> Schemas<'a> {
         for (name, schema) in self.properties(object) {
             let inset = "  ".repeat(level);
             out.push_str(&format!("{inset}{name}\t<{}>{}\n", self.kind(schema), required(object, name)));
+            out.push_str(&choices(schema, &inset));
             let below = self.resolved(schema);
             if !above.contains(&(below as *const Value)) {
                 out.push_str(&self.tree(below, level + 1, above));

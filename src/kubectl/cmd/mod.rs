@@ -31,6 +31,7 @@ pub mod plugin;
 pub mod port_forward;
 pub mod property;
 pub mod proxy;
+pub mod prune;
 pub mod reconcile;
 pub mod replace;
 pub mod rollout;

@@ -70,6 +70,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         let object = match outcome {
             Ok(object) => object,
+            Err(Fail::Api(refusal)) if refusal.reason == "UnsupportedMediaType" => {
+                let gvk = format!("{}, Kind={}", info.resource.api_version(), info.resource.kind);
+                failures.push(Fail::Text(format!("{kind} is not supported by {gvk}: {}", refusal.message)));
+                continue;
+            }
             Err(fail @ Fail::Api(_)) => {
                 failures.push(fail);
                 continue;

@@ -2,10 +2,11 @@
 
 pub mod columns;
 pub mod formats;
-pub mod json;
-pub mod jsonpath;
 pub mod scalar;
 pub mod tab;
 pub mod table;
 pub mod template;
 pub mod yaml;
+
+pub use crate::api::gojson as json;
+pub use crate::api::jsonpath;

@@ -127,7 +127,9 @@ impl Api {
     fn warn(&self, headers: &HeaderMap) {
         for header in headers.get_all("warning") {
             let Some(text) = header.to_str().ok().and_then(|h| h.splitn(3, ' ').nth(2)) else { continue };
-            let text = text.trim().trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+            let text = text.trim();
+            let text = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+            let text = text.replace("\\\"", "\"").replace("\\\\", "\\");
             let mut warned = self.warned.lock().unwrap_or_else(|p| p.into_inner());
             if warned.insert(text.clone()) {
                 self.output.err(&format!("Warning: {text}\n"));

@@ -106,8 +106,9 @@ impl Query {
     fn all(&self, name: &str) -> Vec<String> {
         self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect()
     }
+    /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
     fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|v| v == "true" || v == "1" || v.is_empty())
+        self.get(name).is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
     }
 }
 
@@ -206,6 +207,7 @@ fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
 const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
 const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
 /// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
+const OLDEST_WS: &str = "channel.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 
 fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Response<Body>, Response<Body>> {
@@ -225,7 +227,8 @@ fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Res
             Talk::Process { .. } => &PROCESS_WS,
             Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
         };
-        let protocol = agree(&offered, known);
+        // Whoever names no protocol speaks the oldest.
+        let protocol = if offered.is_empty() { Some(OLDEST_WS.to_string()) } else { agree(&offered, known) };
         let key = request.headers().get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
         let (Some(protocol), Some(key)) = (protocol, key) else {
             return Err(refuse(
@@ -239,7 +242,9 @@ fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Res
             "sec-websocket-accept",
             &tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key),
         );
-        put(headers, "sec-websocket-protocol", &protocol);
+        if !offered.is_empty() {
+            put(headers, "sec-websocket-protocol", &protocol);
+        }
         crew.spawn(async move {
             let Ok(connection) = on_upgrade.await else { return };
             let io = TokioIo::new(connection);

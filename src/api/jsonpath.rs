@@ -1,7 +1,6 @@
 //! Kubernetes' JSONPath: `{range .items[*]}{.metadata.name}{"\n"}{end}`.
 
-use super::json;
-use crate::kubectl::gostr;
+use super::{gojson, gostr};
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -49,6 +48,11 @@ impl JsonPath {
         Ok(JsonPath { source: source.to_string(), root, strict: false })
     }
 
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// What each action finds.
     pub fn find<'a>(&'a self, object: &'a Value) -> Result<Vec<Vec<Value>>, String> {
         let mut found = vec![];
@@ -70,7 +74,7 @@ impl JsonPath {
         let mut out = String::new();
         for values in found {
             if as_json {
-                out.push_str(&json::pretty(&Value::Array(values), "    ", true));
+                out.push_str(&gojson::pretty(&Value::Array(values), "    ", true));
                 out.push('\n');
                 continue;
             }
@@ -179,7 +183,7 @@ impl JsonPath {
 /// One value as the template prints it.
 pub fn text_of(value: &Value) -> String {
     match value {
-        Value::Object(_) | Value::Array(_) => json::compact(value),
+        Value::Object(_) | Value::Array(_) => gojson::compact(value),
         Value::Null => "null".into(),
         other => gostr::plain(other),
     }

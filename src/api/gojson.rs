@@ -1,6 +1,6 @@
 //! JSON as Go's encoder writes it.
 
-use crate::kubectl::gostr;
+use super::gostr;
 use serde_json::Value;
 
 /// Compact, keys sorted, `<`, `>` and `&` escaped: how objects are encoded for annotations and patches.

@@ -1,0 +1,197 @@
+//! Rules written in CEL: `x-kubernetes-validations`. A rule stands in the schema beside the value that it is about, `self`;
+//! one that names `oldSelf` is about changes, and is asked only where there is something to compare with.
+
+use super::schema::{ENVELOPE, Schema, below};
+use super::terms::{self, Value};
+use crate::api::errors::Errors;
+use crate::api::value::{at, flag, list, text};
+use cel::{Context, Program};
+use serde_json::Value as Json;
+use std::borrow::Cow;
+
+/// One rule, compiled.
+#[derive(Debug)]
+pub struct Rule {
+    source: String,
+    program: Program,
+    message: String,
+    message_expression: Option<Program>,
+    reason: String,
+    field_path: String,
+    /// It names `oldSelf`.
+    transition: bool,
+    /// `oldSelf` may be nothing: the rule is asked for new values, too.
+    optional_old: bool,
+}
+
+impl Rule {
+    /// `None` if it cannot be compiled, which its definition was refused for.
+    pub fn read(said: &Json) -> Option<Rule> {
+        let program = terms::compile(text(said, "rule")).ok()?;
+        let expression = text(said, "messageExpression");
+        Some(Rule {
+            source: text(said, "rule").trim().to_string(),
+            transition: program.references().has_variable("oldSelf"),
+            program,
+            message: text(said, "message").trim().to_string(),
+            message_expression: terms::compile(expression).ok().filter(|_| !expression.is_empty()),
+            reason: text(said, "reason").to_string(),
+            field_path: text(said, "fieldPath").to_string(),
+            optional_old: flag(said, "optionalOldSelf"),
+        })
+    }
+
+    fn otherwise(&self) -> Cow<'_, str> {
+        match self.message.as_str() {
+            "" => format!("failed rule: {}", self.source).into(),
+            message => message.into(),
+        }
+    }
+
+    /// What is wrong, if the rule does not hold.
+    fn broken(&self, scope: &Context) -> Option<String> {
+        match self.program.execute(scope) {
+            Ok(Value::Bool(true)) => None,
+            Ok(Value::Bool(false)) => {
+                let told = self.message_expression.as_ref().and_then(|p| p.execute(scope).ok());
+                Some(match told {
+                    Some(Value::String(told)) if !told.trim().is_empty() && !told.contains('\n') => {
+                        told.trim().to_string()
+                    }
+                    _ => self.otherwise().into_owned(),
+                })
+            }
+            Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
+            Err(error) => Some(format!("{error} evaluating rule: {}", self.otherwise())),
+        }
+    }
+
+    fn tell(&self, schema: &Schema, path: &str, why: &str, errors: &mut Errors) {
+        let field = match path {
+            "" if self.field_path.is_empty() => "<nil>".to_string(),
+            path => format!("{path}{}", self.field_path).trim_start_matches('.').to_string(),
+        };
+        match self.reason.as_str() {
+            "FieldValueForbidden" => errors.forbidden(field, why),
+            "FieldValueRequired" => errors.required(field, why),
+            "FieldValueDuplicate" => errors.duplicate(field, &schema.kind.name().into()),
+            _ => errors.invalid_text(field, schema.kind.name(), why),
+        }
+    }
+}
+
+/// Judges a whole object by all rules of its schema.
+pub fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
+    if schema.has_rules {
+        let root = terms::context();
+        node(schema, object, old, "", &root, errors);
+    }
+}
+
+fn node(schema: &Schema, here: &Json, old: Option<&Json>, path: &str, root: &Context, errors: &mut Errors) {
+    if !schema.has_rules || here.is_null() {
+        return;
+    }
+    let unchanged = old == Some(here);
+    let mut values: Option<(Value, Option<Value>)> = None;
+    for rule in &schema.rules {
+        let comparable = old.is_some() || rule.optional_old;
+        if (rule.transition && !comparable) || (!rule.transition && unchanged) {
+            continue;
+        }
+        let (this, before) =
+            values.get_or_insert_with(|| (terms::value(schema, here), old.map(|o| terms::value(schema, o))));
+        let mut scope = root.new_inner_scope();
+        scope.add_variable_from_value("self", this.clone());
+        if rule.transition {
+            match (rule.optional_old, before.clone()) {
+                (true, before) => scope.add_variable_from_value("oldSelf", terms::optional(before)),
+                (false, Some(before)) => scope.add_variable_from_value("oldSelf", before),
+                (false, None) => {}
+            }
+        }
+        if let Some(why) = rule.broken(&scope) {
+            rule.tell(schema, path, &why, errors);
+        }
+    }
+    match here {
+        Json::Object(map) => {
+            for (name, field) in map {
+                let old = old.and_then(|o| o.get(name));
+                match schema.properties.get(name) {
+                    Some(inner) => node(inner, field, old, &below(path, name), root, errors),
+                    None => {
+                        if let Some(inner) = &schema.additional {
+                            node(inner, field, old, &format!("{path}[{name}]"), root, errors);
+                        }
+                    }
+                }
+            }
+        }
+        Json::Array(items) => {
+            let Some(inner) = &schema.items else { return };
+            for (i, item) in items.iter().enumerate() {
+                let old = schema.same_item(item, old);
+                node(inner, item, old, &format!("{path}[{i}]"), root, errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is wrong with the rules of one node of a definition's schema.
+pub fn check(schema: &Json, path: &str, errors: &mut Errors) {
+    let is_root = path.ends_with("openAPIV3Schema");
+    for (i, said) in list(schema, "x-kubernetes-validations").iter().enumerate() {
+        let place = format!("{path}.x-kubernetes-validations[{i}]");
+        let rule = text(said, "rule");
+        if rule.trim().is_empty() {
+            errors.required(format!("{place}.rule"), "rule is not specified");
+            continue;
+        }
+        if text(said, "message").contains('\n') {
+            let why = "message must not contain line breaks";
+            errors.invalid_text(format!("{place}.message"), text(said, "message"), why);
+        }
+        let known = |steps: &[String]| is_known(schema, steps, is_root);
+        if let Err(why) = terms::problems(rule, &known) {
+            errors.invalid(format!("{place}.rule"), said, &format!("compilation failed: {why}"));
+        }
+        let expression = text(said, "messageExpression");
+        if !expression.is_empty()
+            && let Err(why) = terms::problems(expression, &known)
+        {
+            let why = format!("messageExpression compilation failed: {why}");
+            errors.invalid(format!("{place}.messageExpression"), said, &why);
+        }
+        let reasons =
+            ["FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate"];
+        let reason = text(said, "reason");
+        if !reason.is_empty() && !reasons.contains(&reason) {
+            errors.not_supported(format!("{place}.reason"), &reason.into(), &reasons);
+        }
+    }
+}
+
+/// Does `self.a.b` name something that the schema says? What is free to be anything is.
+fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
+    let Some((first, rest)) = steps.split_first() else { return true };
+    let properties = at(schema, "properties");
+    let named = properties
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(name, _)| terms::escaped(name).as_deref() == Some(first));
+    match named {
+        _ if is_root && ENVELOPE.contains(&first.as_str()) => true,
+        Some((_, inner)) => is_known(inner, rest, false),
+        None if at(schema, "additionalProperties").is_object() => {
+            is_known(at(schema, "additionalProperties"), rest, false)
+        }
+        None => {
+            flag(schema, "additionalProperties")
+                || flag(schema, "x-kubernetes-embedded-resource") && ENVELOPE.contains(&first.as_str())
+                || (!properties.is_object() && flag(schema, "x-kubernetes-preserve-unknown-fields"))
+        }
+    }
+}

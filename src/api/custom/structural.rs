@@ -1,0 +1,265 @@
+//! What the schema of a definition may say. A structural schema gives every field a type in one place, outside `allOf`,
+//! `anyOf`, `oneOf` and `not`, so that pruning and defaulting know what they look at.
+
+use super::check;
+use super::rules;
+use super::schema::Schema;
+use crate::api::errors::Errors;
+use crate::api::value::{at, flag, list, map, text};
+use regex::Regex;
+use serde_json::Value;
+
+/// Reports everything that is wrong in the schema of a version, found at `path`.
+pub fn check(schema: &Value, path: &str, errors: &mut Errors) {
+    if text(schema, "type").is_empty() {
+        errors.required(format!("{path}.type"), "must not be empty at the root");
+    } else if text(schema, "type") != "object" {
+        errors.invalid_text(format!("{path}.type"), text(schema, "type"), "must be object at the root");
+    }
+    if flag(schema, "nullable") {
+        errors.forbidden(format!("{path}.nullable"), "nullable cannot be true at the root");
+    }
+    let metadata = at(schema, "properties.metadata");
+    let allowed = |(name, _): &(&String, &Value)| {
+        matches!(name.as_str(), "type" | "properties" | "description" | "title")
+    };
+    let plain = |(name, _): &(&String, &Value)| matches!(name.as_str(), "name" | "generateName");
+    if metadata.is_object()
+        && !(metadata.as_object().into_iter().flatten().all(|e| allowed(&e))
+            && map(metadata, "properties").into_iter().flatten().all(|e| plain(&e)))
+    {
+        errors.forbidden(
+            format!("{path}.properties[metadata]"),
+            "must not specify anything other than name and generateName, but metadata is implicitly specified",
+        );
+    }
+    node(schema, path, Place::Root, errors);
+}
+
+/// Where a schema stands, which decides whether it needs a type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Root,
+    Field,
+    Item,
+    /// Inside of `allOf`, `anyOf`, `oneOf`, `not`.
+    Logic,
+}
+
+fn node(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+    types(schema, path, place, errors);
+    forbidden(schema, path, place, errors);
+    extensions(schema, path, errors);
+    if let Err(error) = Regex::new(text(schema, "pattern")) {
+        let why = format!("must be a valid regular expression, but isn't: {error}");
+        errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
+    }
+    let logic = place == Place::Logic;
+    for (name, field) in map(schema, "properties").into_iter().flatten() {
+        let inner = if logic { Place::Logic } else { Place::Field };
+        node(field, &format!("{path}.properties[{name}]"), inner, errors);
+    }
+    if at(schema, "additionalProperties").is_object() {
+        let inner = if logic { Place::Logic } else { Place::Field };
+        node(at(schema, "additionalProperties"), &format!("{path}.additionalProperties"), inner, errors);
+    }
+    match at(schema, "items") {
+        Value::Array(_) => {
+            errors.forbidden(format!("{path}.items"), "items must be a schema object and not an array")
+        }
+        items if items.is_object() => {
+            let inner = if logic { Place::Logic } else { Place::Item };
+            node(items, &format!("{path}.items"), inner, errors);
+        }
+        _ => {}
+    }
+    let either = flag(schema, "x-kubernetes-int-or-string");
+    for word in ["allOf", "anyOf", "oneOf"] {
+        for (i, inner) in list(schema, word).iter().enumerate() {
+            // The one form in which types may stand there: what an int-or-string is.
+            if !(either && is_int_or_string(inner)) {
+                node(inner, &format!("{path}.{word}[{i}]"), Place::Logic, errors);
+            }
+        }
+    }
+    if at(schema, "not").is_object() {
+        node(at(schema, "not"), &format!("{path}.not"), Place::Logic, errors);
+    }
+    defaults(schema, path, place, errors);
+    rules::check(schema, path, errors);
+}
+
+/// `{type: integer}`, `{type: string}`, or both under an `anyOf`.
+fn is_int_or_string(schema: &Value) -> bool {
+    let plain = |s: &Value| {
+        matches!(text(s, "type"), "integer" | "string") && s.as_object().is_some_and(|m| m.len() == 1)
+    };
+    plain(schema) || (!list(schema, "anyOf").is_empty() && list(schema, "anyOf").iter().all(plain))
+}
+
+fn types(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+    let kind = text(schema, "type");
+    let either = flag(schema, "x-kubernetes-int-or-string");
+    let anything = flag(schema, "x-kubernetes-preserve-unknown-fields");
+    let field = format!("{path}.type");
+    match place {
+        Place::Logic if !kind.is_empty() => {
+            return errors.forbidden(field, "must be empty to be structural");
+        }
+        Place::Field if kind.is_empty() && !either && !anything => {
+            return errors.required(field, "must not be empty for specified object fields");
+        }
+        Place::Item if kind.is_empty() && !either && !anything => {
+            return errors.required(field, "must not be empty for specified array items");
+        }
+        _ => {}
+    }
+    match kind {
+        "null" => errors.forbidden(field, "type cannot be set to null, use nullable as an alternative"),
+        "" | "array" | "boolean" | "integer" | "number" | "object" | "string" => {}
+        other => {
+            let known = ["array", "boolean", "integer", "number", "object", "string"];
+            errors.not_supported(field, &other.into(), &known);
+        }
+    }
+    if kind == "array" && !at(schema, "items").is_object() && place != Place::Logic {
+        errors.required(format!("{path}.items"), "must be specified");
+    }
+    if either && !kind.is_empty() {
+        errors.invalid_text(
+            format!("{path}.type"),
+            kind,
+            "must be empty if x-kubernetes-int-or-string is true",
+        );
+    }
+}
+
+fn forbidden(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+    let has = |field: &str| !at(schema, field).is_null();
+    for (field, why) in [
+        ("$ref", "$ref is not supported"),
+        ("definitions", "definitions is not supported"),
+        ("dependencies", "dependencies is not supported"),
+        ("patternProperties", "patternProperties is not supported"),
+        ("additionalItems", "additionalItems is not supported"),
+        ("id", "id is not supported"),
+    ] {
+        if schema.get(field).is_some_and(|v| !v.is_null()) {
+            errors.forbidden(format!("{path}.{field}"), why);
+        }
+    }
+    if flag(schema, "uniqueItems") {
+        let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+        errors.forbidden(format!("{path}.uniqueItems"), why);
+    }
+    if at(schema, "additionalProperties") == &Value::Bool(false) {
+        let why = "additionalProperties cannot be set to false";
+        errors.forbidden(format!("{path}.additionalProperties"), why);
+    }
+    if has("additionalProperties") && map(schema, "properties").is_some_and(|p| !p.is_empty()) {
+        let why = "additionalProperties and properties are mutual exclusive";
+        errors.forbidden(format!("{path}.additionalProperties"), why);
+    }
+    if place == Place::Logic {
+        for field in ["description", "title", "nullable", "default", "additionalProperties"] {
+            if has(field) && at(schema, field) != &Value::Bool(false) {
+                errors.forbidden(format!("{path}.{field}"), "must be empty to be structural");
+            }
+        }
+        for field in [
+            "x-kubernetes-preserve-unknown-fields",
+            "x-kubernetes-embedded-resource",
+            "x-kubernetes-int-or-string",
+        ] {
+            if flag(schema, field) {
+                errors.forbidden(format!("{path}.{field}"), "must be false to be structural");
+            }
+        }
+    }
+}
+
+fn extensions(schema: &Value, path: &str, errors: &mut Errors) {
+    let kind = text(schema, "type");
+    if flag(schema, "x-kubernetes-embedded-resource") {
+        if kind != "object" {
+            errors.invalid_text(
+                format!("{path}.type"),
+                kind,
+                "must be object if x-kubernetes-embedded-resource is true",
+            );
+        }
+        let says = map(schema, "properties").is_some_and(|p| !p.is_empty());
+        if !says && !flag(schema, "x-kubernetes-preserve-unknown-fields") {
+            let why = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+            errors.required(format!("{path}.properties"), why);
+        }
+    }
+    if at(schema, "x-kubernetes-preserve-unknown-fields") == &Value::Bool(false) {
+        let why = "must be true or undefined";
+        errors.invalid(format!("{path}.x-kubernetes-preserve-unknown-fields"), &Value::Bool(false), why);
+    }
+    list_type(schema, path, kind, errors);
+    match text(schema, "x-kubernetes-map-type") {
+        "" => {}
+        "granular" | "atomic" if kind == "object" => {}
+        "granular" | "atomic" => errors.invalid_text(
+            format!("{path}.type"),
+            kind,
+            "must be object if x-kubernetes-map-type is specified",
+        ),
+        other => {
+            let field = format!("{path}.x-kubernetes-map-type");
+            errors.not_supported(field, &other.into(), &["atomic", "granular"]);
+        }
+    }
+}
+
+fn list_type(schema: &Value, path: &str, kind: &str, errors: &mut Errors) {
+    let said = text(schema, "x-kubernetes-list-type");
+    let keys = list(schema, "x-kubernetes-list-map-keys");
+    let field = format!("{path}.x-kubernetes-list-type");
+    match said {
+        "" | "atomic" | "set" | "map" => {}
+        other => return errors.not_supported(field, &other.into(), &["atomic", "map", "set"]),
+    }
+    if !said.is_empty() && kind != "array" {
+        let why = "must be array if x-kubernetes-list-type is specified";
+        errors.invalid_text(format!("{path}.type"), kind, why);
+    }
+    let field = format!("{path}.x-kubernetes-list-map-keys");
+    match (said, keys) {
+        ("map", []) => errors.required(field, "must not be empty if x-kubernetes-list-type is map"),
+        ("map", keys) => {
+            if text(schema, "items.type") != "object" {
+                let why = "must be object if parent array's x-kubernetes-list-type is map";
+                errors.invalid_text(format!("{path}.items.type"), text(schema, "items.type"), why);
+            }
+            for (i, key) in keys.iter().enumerate() {
+                let name = key.as_str().unwrap_or("");
+                let inner = at(schema, "items.properties").get(name);
+                let needed = list(schema, "items.required").contains(key)
+                    || inner.is_some_and(|p| !at(p, "default").is_null());
+                if inner.is_none() {
+                    let why = "entries must all be names of item properties";
+                    errors.invalid_text(format!("{field}[{i}]"), name, why);
+                } else if !needed {
+                    let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+                    errors.required(format!("{path}.items.properties[{name}].default"), why);
+                }
+            }
+        }
+        (_, []) => {}
+        _ => errors.forbidden(field, "must be empty if x-kubernetes-list-type is not map"),
+    }
+}
+
+/// A default is itself an object of its schema.
+fn defaults(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+    let Some(default) = schema.get("default").filter(|_| place != Place::Logic) else { return };
+    let mut found = Errors::default();
+    check::object(&Schema::read(schema), default, None, &mut found);
+    for error in found.0 {
+        let inner = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
+        errors.invalid(format!("{path}.default{}", inner.trim_end_matches('.')), default, &error.body);
+    }
+}

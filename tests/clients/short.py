@@ -1,0 +1,49 @@
+"""kr8s: pods, waiting, exec, port-forward, custom objects."""
+
+import kr8s
+from kr8s.objects import ConfigMap, Pod, new_class
+
+api = kr8s.api()
+version = api.version()
+assert version["major"] == "1", version
+nodes = list(kr8s.get("nodes"))
+assert nodes and all(n.status.conditions for n in nodes)
+
+pod = Pod(
+    {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "short", "namespace": "default", "labels": {"who": "kr8s"}},
+        "spec": {"containers": [{"name": "web", "image": "nginx"}], "terminationGracePeriodSeconds": 1},
+    }
+)
+pod.create()
+pod.wait("condition=Ready", timeout=60)
+pod.label({"more": "yes"})
+pod.annotate({"note": "here"})
+assert [p.name for p in kr8s.get("pods", label_selector="who=kr8s")] == ["short"]
+assert pod.exec(["echo", "hello"]).stdout == b"hello\n"
+import httpx
+
+with pod.portforward(remote_port=80, local_port="auto") as port:
+    assert httpx.get(f"http://localhost:{port}", timeout=10).status_code == 200
+pod.delete()
+pod.wait("delete", timeout=30)
+
+settings = ConfigMap({"metadata": {"name": "short", "namespace": "default"}, "data": {"a": "1"}})
+settings.create()
+settings.patch({"data": {"b": "2"}})
+settings.refresh()
+assert settings.data == {"a": "1", "b": "2"}
+settings.delete()
+
+# A kind that this cluster has learnt: the operator's own.
+Garden = new_class(kind="Garden", version="kopf.example.com/v1", namespaced=True)
+garden = Garden({"metadata": {"name": "short", "namespace": "default"}, "spec": {"flowers": 2}})
+garden.create()
+for event, seen in kr8s.watch("gardens", namespace="default"):
+    if seen.name == "short" and seen.raw.get("status", {}).get("planted") == 2:
+        break
+garden.delete()
+garden.wait("delete", timeout=30)
+print("done")
