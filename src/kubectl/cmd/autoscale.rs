@@ -42,16 +42,12 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 fn autoscaler(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
-    let kind = info.resource.kind_group();
-    if !matches!(
-        kind.as_str(),
-        "replicationcontroller" | "deployment.apps" | "replicaset.apps" | "statefulset.apps"
-    ) {
-        let shown = match info.resource.group.as_str() {
-            "" => info.resource.kind.clone(),
-            group => format!("{}.{group}", info.resource.kind),
-        };
-        return text(format!("cannot autoscale a {shown}: no kind with a scale"));
+    let r = &info.resource;
+    if !r.subresources.iter().any(|s| s == "scale") {
+        return text(format!(
+            "cannot autoscale a {}: could not find scale subresource for {}/{}, Resource={} in discovery information",
+            r.kind, r.group, r.version, r.plural
+        ));
     }
     let name = match ctx.flags.text("name") {
         "" => info.name.as_str(),

@@ -2,12 +2,17 @@
 
 use crate::api::quantity::Quantity;
 use crate::api::value;
+use crate::clock;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::print::tab;
+use jiff::Timestamp;
 use serde_json::Value;
 
 const GROUP: &str = "metrics.k8s.io/v1beta1";
+/// A pod younger than this may well have no metrics yet.
+const PATIENCE_SECS: i64 = 120;
+const UNKNOWN: &str = "<unknown>";
 
 async fn available(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.discovery().await?.group_versions.iter().any(|v| v == GROUP) {
@@ -16,105 +21,163 @@ async fn available(ctx: &Ctx) -> Result<(), Fail> {
     text("Metrics API not available")
 }
 
-/// In thousandths of a core.
-fn cpu(usage: &Value) -> i64 {
-    Quantity::parse(value::text(usage, "cpu")).map_or(0, |q| q.milli())
+/// Thousandths of a core, and MiB.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    cpu: i64,
+    memory: i64,
 }
 
-/// In MiB.
-fn memory(usage: &Value) -> i64 {
-    Quantity::parse(value::text(usage, "memory")).map_or(0, |q| q.units() >> 20)
+impl Use {
+    fn of(usage: &Value) -> Use {
+        let read = |what: &str| Quantity::parse(value::text(usage, what));
+        Use {
+            cpu: read("cpu").map_or(0, |q| q.milli()),
+            memory: read("memory").map_or(0, |q| q.units() >> 20),
+        }
+    }
+    fn plus(self, other: Use) -> Use {
+        Use { cpu: self.cpu + other.cpu, memory: self.memory + other.memory }
+    }
+    fn cells(self) -> String {
+        format!("{}m\t{}Mi\t", self.cpu, self.memory)
+    }
 }
 
-fn rows(ctx: &Ctx, header: &str, mut rows: Vec<(i64, i64, String)>) {
+/// The largest first, if one of the two was named; else as they come.
+fn sort<T>(ctx: &Ctx, all: &mut [T], of: impl Fn(&T) -> Use) {
     match ctx.flags.text("sort-by") {
-        "cpu" => rows.sort_by_key(|r| -r.0),
-        "memory" => rows.sort_by_key(|r| -r.1),
+        "cpu" => all.sort_by_key(|t| -of(t).cpu),
+        "memory" => all.sort_by_key(|t| -of(t).memory),
         _ => {}
     }
+}
+
+fn known_order(ctx: &Ctx) -> Result<(), Fail> {
+    match ctx.flags.text("sort-by") {
+        "" | "cpu" | "memory" => Ok(()),
+        _ => text("--sort-by accepts only cpu or memory"),
+    }
+}
+
+/// Prints rows whose cells all end with a tab.
+fn show(ctx: &Ctx, header: &str, rows: &[String]) {
     let mut out = if ctx.flags.is("no-headers") { String::new() } else { format!("{header}\t\n") };
-    rows.iter().for_each(|(_, _, row)| out.push_str(&format!("{row}\t\n")));
+    rows.iter().for_each(|row| out.push_str(&format!("{row}\n")));
     ctx.out(tab::align(&out, 6, 3));
 }
 
 pub async fn node(ctx: &Ctx) -> Result<(), Fail> {
+    known_order(ctx)?;
     available(ctx).await?;
     let selector = ctx.flags.text("selector");
     let api = ctx.api().await?;
-    let items = match ctx.args.as_slice() {
-        [] => value::list(
-            &api.get(&format!("/apis/{GROUP}/nodes"), &[("labelSelector", selector)]).await?,
-            "items",
-        )
-        .to_vec(),
-        [name] => vec![api.get(&format!("/apis/{GROUP}/nodes/{name}"), &[]).await?],
+    let base = format!("/apis/{GROUP}/nodes");
+    let (items, nodes) = match ctx.args.as_slice() {
+        [] => {
+            let query = [("labelSelector", selector)];
+            let (items, nodes) = (api.get(&base, &query).await?, api.get("/api/v1/nodes", &query).await?);
+            (value::list(&items, "items").to_vec(), value::list(&nodes, "items").to_vec())
+        }
+        [name] => (
+            vec![api.get(&format!("{base}/{name}"), &[]).await?],
+            vec![api.get(&format!("/api/v1/nodes/{name}"), &[]).await?],
+        ),
         _ => return ctx.usage("unexpected arguments"),
     };
     if items.is_empty() {
         return text("metrics not available yet");
     }
-    let nodes = api.get("/api/v1/nodes", &[("labelSelector", selector)]).await?;
-    let mut out = vec![];
-    for item in &items {
-        let name = value::text(item, "metadata.name");
-        let node = value::list(&nodes, "items").iter().find(|n| value::text(n, "metadata.name") == name);
-        let whole = value::at(node.unwrap_or(&Value::Null), "status.allocatable");
-        let usage = value::at(item, "usage");
+    let name = |o: &Value| value::text(o, "metadata.name").to_string();
+    let whole = if ctx.flags.is("show-capacity") { "status.capacity" } else { "status.allocatable" };
+    let mut all: Vec<(Use, String)> =
+        items.iter().map(|item| (Use::of(value::at(item, "usage")), name(item))).collect();
+    sort(ctx, &mut all, |(used, _)| *used);
+    let mut rows = vec![];
+    for (used, node) in &all {
+        let found = nodes.iter().find(|n| name(n) == *node);
+        let of = Use::of(value::at(found.unwrap_or(&Value::Null), whole));
         let share = |used: i64, of: i64| if of > 0 { used * 100 / of } else { 0 };
-        let (c, m) = (cpu(usage), memory(usage));
-        out.push((
-            c,
-            m,
-            format!("{name}\t{c}m\t{}%\t{m}Mi\t{}%", share(c, cpu(whole)), share(m, memory(whole))),
-        ));
+        let (cpu, memory) = (share(used.cpu, of.cpu), share(used.memory, of.memory));
+        rows.push(format!("{node}\t{}m\t{cpu}%\t{}Mi\t{memory}%\t", used.cpu, used.memory));
     }
-    rows(ctx, "NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)", out);
+    let silent = nodes.iter().map(name).filter(|n| !all.iter().any(|(_, known)| known == n));
+    rows.extend(silent.map(|n| format!("{n}\t{UNKNOWN}\t{UNKNOWN}\t{UNKNOWN}\t{UNKNOWN}\t")));
+    show(ctx, "NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)", &rows);
     Ok(())
 }
 
 pub async fn pod(ctx: &Ctx) -> Result<(), Fail> {
+    known_order(ctx)?;
     available(ctx).await?;
     let (namespace, _) = ctx.namespace()?;
     let all = ctx.flags.is("all-namespaces");
-    let base = if all {
-        format!("/apis/{GROUP}/pods")
-    } else {
-        format!("/apis/{GROUP}/namespaces/{namespace}/pods")
-    };
+    let within =
+        |root: &str| if all { format!("{root}/pods") } else { format!("{root}/namespaces/{namespace}/pods") };
+    let (base, stored) = (within(&format!("/apis/{GROUP}")), within("/api/v1"));
+    let query =
+        [("labelSelector", ctx.flags.text("selector")), ("fieldSelector", ctx.flags.text("field-selector"))];
     let api = ctx.api().await?;
     let items = match ctx.args.as_slice() {
-        [] => value::list(&api.get(&base, &[("labelSelector", ctx.flags.text("selector"))]).await?, "items")
-            .to_vec(),
+        [] => value::list(&api.get(&base, &query).await?, "items").to_vec(),
+        [_] if !query[0].1.is_empty() || !query[1].1.is_empty() => {
+            return text("only one of NAME or selector can be provided");
+        }
         [name] => vec![api.get(&format!("{base}/{name}"), &[]).await?],
         _ => return ctx.usage("unexpected arguments"),
     };
     if items.is_empty() {
-        if all {
-            ctx.note("No resources found");
-        } else {
-            ctx.note(format!("No resources found in {namespace} namespace."));
-        }
-        return Ok(());
+        let pods = api.get(&stored, &query).await?;
+        return nothing(ctx, value::list(&pods, "items"), (!all).then_some(namespace.as_str()));
     }
     let by_container = ctx.flags.is("containers");
-    let mut out = vec![];
-    for item in &items {
+    let used = |c: &Value| Use::of(value::at(c, "usage"));
+    let total =
+        |item: &Value| value::list(item, "containers").iter().map(used).fold(Use::default(), Use::plus);
+    let mut pods: Vec<(Use, &Value)> = items.iter().map(|item| (total(item), item)).collect();
+    sort(ctx, &mut pods, |(used, _)| *used);
+    let mut rows = vec![];
+    for (sum, item) in &pods {
         let head = if all { format!("{}\t", value::text(item, "metadata.namespace")) } else { String::new() };
         let name = value::text(item, "metadata.name");
-        let containers = value::list(item, "containers");
-        let used = |c: &Value| (cpu(value::at(c, "usage")), memory(value::at(c, "usage")));
-        if by_container {
-            for container in containers {
-                let (c, m) = used(container);
-                out.push((c, m, format!("{head}{name}\t{}\t{c}m\t{m}Mi", value::text(container, "name"))));
-            }
-        } else {
-            let (c, m) = containers.iter().map(used).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-            out.push((c, m, format!("{head}{name}\t{c}m\t{m}Mi")));
+        if !by_container {
+            rows.push(format!("{head}{name}\t{}", sum.cells()));
+            continue;
         }
+        let mut containers: Vec<(Use, &str)> =
+            value::list(item, "containers").iter().map(|c| (used(c), value::text(c, "name"))).collect();
+        containers.sort_by_key(|(_, name)| *name);
+        sort(ctx, &mut containers, |(used, _)| *used);
+        rows.extend(containers.iter().map(|(used, c)| format!("{head}{name}\t{c}\t{}", used.cells())));
+    }
+    if ctx.flags.is("sum") {
+        let sum = pods.iter().map(|(used, _)| *used).fold(Use::default(), Use::plus);
+        let before = "\t".repeat(1 + usize::from(all) + usize::from(by_container));
+        rows.push(format!("{before}________\t________\t"));
+        rows.push(format!("{before}{}", sum.cells()));
     }
     let namespace = if all { "NAMESPACE\t" } else { "" };
     let pod = if by_container { "POD\tNAME" } else { "NAME" };
-    rows(ctx, &format!("{namespace}{pod}\tCPU(cores)\tMEMORY(bytes)"), out);
+    show(ctx, &format!("{namespace}{pod}\tCPU(cores)\tMEMORY(bytes)"), &rows);
     Ok(())
+}
+
+/// Nobody has metrics: are there no pods, or are they too young, or is something wrong?
+fn nothing(ctx: &Ctx, pods: &[Value], namespace: Option<&str>) -> Result<(), Fail> {
+    let Some(first) = pods.first() else {
+        ctx.note(match namespace {
+            Some(namespace) => format!("No resources found in {namespace} namespace."),
+            None => "No resources found".to_string(),
+        });
+        return Ok(());
+    };
+    let created = value::text(first, "metadata.creationTimestamp").parse::<Timestamp>();
+    let age = created.map_or(0, |at| clock::now().duration_since(at).as_secs());
+    if age > PATIENCE_SECS {
+        let (namespace, name) =
+            (value::text(first, "metadata.namespace"), value::text(first, "metadata.name"));
+        let age = crate::api::duration::human(age);
+        return text(format!("Metrics not available for pod {namespace}/{name}, age: {age}"));
+    }
+    text("metrics not available yet")
 }

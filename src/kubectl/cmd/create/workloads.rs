@@ -91,6 +91,7 @@ pub async fn job(ctx: &Ctx) -> Result<(), Fail> {
         ("", _) => {}
         _ => return text("either --image or --from must be specified"),
     }
+    let mut meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
     let spec = if from.is_empty() {
         json!({"template": pod_template(&name, image, &command, "Never")})
     } else {
@@ -101,12 +102,18 @@ pub async fn job(ctx: &Ctx) -> Result<(), Fail> {
         }
         let path = format!("{}/{source}", within(ctx, "apis/batch/v1", "cronjobs")?);
         let cron = ctx.api().await?.get(&path, &[]).await?;
-        value::at(&cron, "spec.jobTemplate.spec").clone()
+        let of = |path: &str| value::at(&cron, path).clone();
+        let mut annotations = of("spec.jobTemplate.metadata.annotations");
+        value::as_map(&mut annotations).insert("cronjob.kubernetes.io/instantiate".into(), "manual".into());
+        if !value::empty(&cron, "spec.jobTemplate.metadata.labels") {
+            value::put(&mut meta, "labels", of("spec.jobTemplate.metadata.labels"));
+        }
+        value::put(&mut meta, "annotations", annotations);
+        let owner = json!({"apiVersion": "batch/v1", "kind": "CronJob", "name": of("metadata.name"),
+            "uid": of("metadata.uid"), "controller": true});
+        value::put(&mut meta, "ownerReferences", json!([owner]));
+        of("spec.jobTemplate.spec")
     };
-    let mut meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
-    if !from.is_empty() {
-        value::put(&mut meta, "annotations", json!({"cronjob.kubernetes.io/instantiate": "manual"}));
-    }
     let object =
         json!({"kind": "Job", "apiVersion": "batch/v1", "metadata": meta, "spec": spec, "status": {}});
     submit(ctx, &within(ctx, "apis/batch/v1", "jobs")?, object, "job: ").await
