@@ -376,9 +376,12 @@ impl Worker {
         }
         let mut status = serde_json::to_value(fresh).map_err(|e| Error::NotYet(e.to_string()))?;
         // A merge patch takes out only what it names.
+        if fresh.disrupted_pods.is_none() {
+            status["disruptedPods"] = Value::Null;
+        }
         let before = budget.status.as_ref().and_then(|s| s.disrupted_pods.as_ref());
         for gone in before.into_iter().flat_map(|m| m.keys()) {
-            if !fresh.disrupted_pods.as_ref().is_some_and(|m| m.contains_key(gone)) {
+            if fresh.disrupted_pods.as_ref().is_some_and(|m| !m.contains_key(gone)) {
                 status["disruptedPods"][gone] = Value::Null;
             }
         }
