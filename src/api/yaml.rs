@@ -14,8 +14,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// What a plain word of 1.1 is called in 1.2, if that differs.
-fn respelled(word: &str) -> Option<String> {
+fn respelled(word: &str, flags: bool) -> Option<String> {
     match word {
+        _ if !flags => {}
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Some("true".into()),
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Some("false".into()),
         _ => {}
@@ -32,8 +33,17 @@ fn respelled(word: &str) -> Option<String> {
 
 /// The text with its plain words in the spelling of YAML 1.2; lines stay where they are.
 pub fn old_words(bytes: &[u8]) -> Vec<u8> {
+    respell(bytes, true)
+}
+
+/// The text with its octal numbers in the spelling of YAML 1.2; `yes` and `on` stay text, as for kustomize.
+pub fn old_numbers(bytes: &[u8]) -> Vec<u8> {
+    respell(bytes, false)
+}
+
+fn respell(bytes: &[u8], flags: bool) -> Vec<u8> {
     let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
-    let mut reader = Reader::default();
+    let mut reader = Reader { flags, ..Reader::default() };
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         reader.line(line, &mut out);
@@ -44,6 +54,8 @@ pub fn old_words(bytes: &[u8]) -> Vec<u8> {
 /// Where in a document a line starts.
 #[derive(Default)]
 struct Reader {
+    /// Words like `yes` are booleans.
+    flags: bool,
     /// Inside of text in quotes that goes over lines.
     quote: Option<char>,
     /// Brackets and braces that are open.
@@ -123,7 +135,7 @@ impl Reader {
                     let word = rest[..end].trim_end();
                     let is_key = rest[end..].starts_with(':');
                     let more = continues && first && !is_key;
-                    match respelled(word).filter(|_| !more) {
+                    match respelled(word, self.flags).filter(|_| !more) {
                         Some(new) => out.push_str(&new),
                         None => out.push_str(word),
                     }
@@ -204,6 +216,11 @@ mod tests {
     }
 
     #[test]
+    fn kustomize_takes_only_the_numbers() {
+        assert_eq!(old_numbers(b"a: yes\nmode: 0644\n"), b"a: yes\nmode: 420\n");
+    }
+
+    #[test]
     fn text_stays_text() {
         assert_eq!(
             read("a: yes please\nb: say no\nc: \"on\"\n"),
@@ -233,7 +250,7 @@ mod tests {
         #[test]
         fn other_words_are_left_alone(words in proptest::collection::vec("[a-m]{1,6}( [a-m]{1,5}){0,3}", 1..6)) {
             let text: String = words.iter().enumerate().map(|(i, w)| format!("k{i}: {w}\nq{i}: \"{w}\"\n")).collect();
-            prop_assume!(words.iter().all(|w| respelled(w).is_none()));
+            prop_assume!(words.iter().all(|w| respelled(w, true).is_none()));
             prop_assert_eq!(old_words(text.as_bytes()), text.as_bytes());
         }
     }

@@ -1,6 +1,6 @@
 //! Documents in files: YAML or JSON, several in one.
 
-use crate::api::yaml::old_words;
+use crate::api::yaml::{old_numbers, old_words};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
@@ -12,6 +12,15 @@ pub fn parse_yaml(text: &[u8]) -> Result<Value, String> {
 
 /// Every document of a file, empty ones left out.
 pub fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
+    documents_in(text, old_words)
+}
+
+/// The same, read as kustomize reads its resources.
+pub fn kustomize_documents(text: &[u8]) -> Result<Vec<Value>, String> {
+    documents_in(text, old_numbers)
+}
+
+fn documents_in(text: &[u8], respell: fn(&[u8]) -> Vec<u8>) -> Result<Vec<Value>, String> {
     let trimmed = text.trim_ascii_start();
     if trimmed.starts_with(b"{") {
         let mut found = vec![];
@@ -29,7 +38,7 @@ pub fn documents(text: &[u8]) -> Result<Vec<Value>, String> {
     }
     let mut found = vec![];
     for part in split(text) {
-        for document in serde_yaml::Deserializer::from_slice(&old_words(part)) {
+        for document in serde_yaml::Deserializer::from_slice(&respell(part)) {
             let value = serde_yaml::Value::deserialize(document).map_err(|e| told(&e))?;
             if !value.is_null() {
                 found.push(to_json(value)?);

@@ -44,10 +44,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.flags.text("custom").is_empty() {
         return fail("debug --custom is not implemented in ropewalk's built-in kubectl");
     }
+    asked.check()?;
     if profile == "legacy" {
         ctx.note(LEGACY);
     }
-    asked.check()?;
     let resource = asked.names.first().is_none_or(|n| !n.contains('/'));
     let args: Vec<String> = match resource && !asked.names.is_empty() {
         true => std::iter::once("pods".to_string()).chain(asked.names.iter().cloned()).collect(),
@@ -129,8 +129,16 @@ impl Asked<'_> {
         if state_of(&info.object, &container).is_some_and(|s| !at(s, "terminated").is_null()) {
             return super::logs::print_one(self.ctx, &info, &container, true).await;
         }
-        exec::attach_to(self.ctx, &info, &container, Session { stdin: self.stdin, tty: self.tty, quiet })
-            .await
+        let session = Session { stdin: self.stdin, tty: self.tty, quiet };
+        if let Err(fail) = exec::attach_to(self.ctx, &info, &container, session).await {
+            // It may have ended in between: what it said is still there.
+            let (name, why) = (&info.name, fail.message());
+            self.ctx.note(format!(
+                "warning: couldn't attach to pod/{name}, falling back to streaming logs: {why}"
+            ));
+            super::logs::print_one(self.ctx, &info, &container, true).await?;
+        }
+        Ok(())
     }
 
     /// The debug container's name: the one asked for, or one that nobody has.

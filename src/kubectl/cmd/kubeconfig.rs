@@ -296,7 +296,7 @@ pub async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     let name = match (ctx.flags.is("current"), ctx.args.as_slice()) {
         (true, []) if files.current.is_empty() => return text("no current context is set"),
         (true, []) => files.current.clone(),
@@ -352,7 +352,7 @@ fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, plain: &[&str], paths: &[&str
 
 pub async fn set_cluster(ctx: &Ctx) -> Result<(), Fail> {
     let name = named(ctx, "NAME")?;
-    let files = ctx.kubeconfig()?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     let path = home_of(&files, Kubeconfig::find(&files.clusters, &name).map(|e| e.file.as_path()));
     let mut outcome = Ok(());
     rewrite(&path, |config| {
@@ -371,7 +371,7 @@ pub async fn set_cluster(ctx: &Ctx) -> Result<(), Fail> {
 
 pub async fn set_credentials(ctx: &Ctx) -> Result<(), Fail> {
     let name = named(ctx, "NAME")?;
-    let files = ctx.kubeconfig()?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     for flag in ["auth-provider", "exec-command"] {
         if ctx.flags.changed(flag) {
             return text(format!("--{flag} is not implemented"));

@@ -1,6 +1,7 @@
 //! apply view-last-applied and set-last-applied
 
-use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied};
+use super::common::{DryRun, LAST_APPLIED, Teller};
+use crate::api::value;
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
@@ -46,9 +47,15 @@ pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)?;
     let mut changes = vec![];
     for mut info in infos {
-        let mut modified = info.object.clone();
-        annotate_last_applied(&mut modified, true);
-        let new = modified["metadata"]["annotations"][LAST_APPLIED].clone();
+        // Without the annotation itself; apply would leave an empty map, this does not.
+        let mut bare = info.object.clone();
+        value::remove(&mut bare, "metadata.annotations");
+        for (key, text) in
+            value::pairs(&info.object, "metadata.annotations").filter(|(key, _)| *key != LAST_APPLIED)
+        {
+            value::slot_map(&mut bare, "metadata.annotations").insert(key.into(), text.into());
+        }
+        let new = Value::from(json::compact(&bare) + "\n");
         info.fetch(ctx).await?;
         let old = &info.object["metadata"]["annotations"][LAST_APPLIED];
         if old.is_null() && !ctx.flags.is("create-annotation") {

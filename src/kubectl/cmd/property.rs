@@ -143,7 +143,7 @@ pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
             json!(given)
         }
     };
-    let files = ctx.kubeconfig()?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     rewrite(&file_of(&files, &place), |config| match &place {
         Place::CurrentContext => value::put(config, "current-context", new),
         Place::Colors => value::put(config, "preferences.colors", new),
@@ -168,7 +168,7 @@ pub async fn unset(ctx: &Ctx) -> Result<(), Fail> {
         return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
     };
     let place = place(path).map_err(Fail::Text)?;
-    let files = ctx.kubeconfig()?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     let known = |list: &str, name: &str| match list {
         "clusters" => Kubeconfig::find(&files.clusters, name).is_some(),
         "users" => Kubeconfig::find(&files.users, name).is_some(),

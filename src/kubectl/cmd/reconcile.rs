@@ -162,25 +162,9 @@ fn covers(owner: &Value, atom: &Value) -> bool {
     has("verbs", true) && has("apiGroups", true) && has("resources", true) && names && urls
 }
 
-/// Permissions of `wanted` that `owner` does not give, verbs of the same thing together.
+/// Single permissions of `wanted` that `owner` does not give.
 fn uncovered(owner: &[Value], wanted: &[Value]) -> Vec<Value> {
-    let mut out: Vec<Value> = vec![];
-    for atom in wanted.iter().flat_map(atoms).filter(|a| !owner.iter().any(|o| covers(o, a))) {
-        let same = |rule: &Value| {
-            ["apiGroups", "resources", "resourceNames", "nonResourceURLs"]
-                .iter()
-                .all(|f| value::list(rule, f) == value::list(&atom, f))
-        };
-        match out.iter_mut().find(|r| same(r)) {
-            Some(rule) => {
-                let mut verbs = value::list(rule, "verbs").to_vec();
-                verbs.extend(value::list(&atom, "verbs").iter().cloned());
-                value::put(rule, "verbs", verbs);
-            }
-            None => out.push(atom),
-        }
-    }
-    out
+    wanted.iter().flat_map(atoms).filter(|a| !owner.iter().any(|o| covers(o, a))).collect()
 }
 
 fn subjects(have: &[Value], want: &[Value]) -> Gap {
@@ -237,19 +221,17 @@ fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outco
         true => format!(", but object opted out ({AUTOUPDATE}: false)"),
         false => String::new(),
     };
-    ctx.line(format!("\treconciliation required {operation}{caveat}"));
+    ctx.note(format!("\treconciliation required {operation}{caveat}"));
     let (binding, what) = (is_binding(info), if is_binding(info) { "subjects" } else { "rules" });
     let lines =
-        |items: &[Value]| items.iter().for_each(|item| ctx.line(format!("\t\t{}", shown(item, binding))));
+        |items: &[Value]| items.iter().for_each(|item| ctx.note(format!("\t\t{}", shown(item, binding))));
     if !gap.missing.is_empty() {
-        ctx.line(format!("\tmissing {what} added:"));
+        ctx.note(format!("\tmissing {what} added:"));
         lines(&gap.missing);
     }
-    if !gap.extra.is_empty() {
-        match remove {
-            true => ctx.line(format!("\textra {what} removed:")),
-            false => ctx.line(format!("\textra {what} found, but not removed:")),
-        }
+    // What is too much and stays is not told.
+    if *remove && !gap.extra.is_empty() {
+        ctx.note(format!("\textra {what} removed:"));
         lines(&gap.extra);
     }
     Ok(())

@@ -73,13 +73,13 @@ fn patches(
     for entry in kustomization.list("patchesStrategicMerge").iter().filter_map(Value::as_str) {
         // Inline text has several lines, a path has one.
         let bytes = if entry.contains('\n') { entry.as_bytes().to_vec() } else { load::file(root, entry)? };
-        for document in manifest::documents(&bytes).map_err(Fail::Text)? {
+        for document in manifest::kustomize_documents(&bytes).map_err(Fail::Text)? {
             by_own_name(&document, all, before)?;
         }
     }
     for item in kustomization.list("patches") {
         let bytes = source(root, item)?;
-        let documents = manifest::documents(&bytes).map_err(Fail::Text)?;
+        let documents = manifest::kustomize_documents(&bytes).map_err(Fail::Text)?;
         let goal = at(item, "target");
         for document in documents {
             match (&document, goal.is_object()) {

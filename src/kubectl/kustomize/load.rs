@@ -176,8 +176,8 @@ pub fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
         ))
     };
     let mut out = vec![];
-    for document in
-        manifest::documents(bytes).map_err(|e| broken(format!("MalformedYAMLError: {e} in File: {name}")))?
+    for document in manifest::kustomize_documents(bytes)
+        .map_err(|e| broken(format!("MalformedYAMLError: {e} in File: {name}")))?
     {
         let items = match document.get("items") {
             Some(Value::Array(items)) if value::text(&document, "kind").ends_with("List") => items.clone(),

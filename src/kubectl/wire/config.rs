@@ -33,14 +33,20 @@ impl Kubeconfig {
     /// Reads `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`.
     pub fn load(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
         let explicit = flags.global("kubeconfig");
+        if !explicit.is_empty() && !env.cwd.join(explicit).exists() {
+            return Err(Fail::Text(format!("stat {explicit}: no such file or directory")));
+        }
+        Kubeconfig::load_or_new(env, flags)
+    }
+
+    /// As [`Kubeconfig::load`], for whoever is going to write it: a file that is named need not be there yet.
+    pub fn load_or_new(env: &Env, flags: &Flags) -> Result<Kubeconfig, Fail> {
+        let explicit = flags.global("kubeconfig");
         let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
         let mut all = Kubeconfig::default();
         if !explicit.is_empty() {
             all.files = vec![env.cwd.join(explicit)];
             all.explicit = true;
-            if !all.files[0].exists() {
-                return Err(Fail::Text(format!("stat {explicit}: no such file or directory")));
-            }
         } else if let Some(file) = &env.kubeconfig {
             all.files = vec![file.clone()];
         } else if let Some(list) = given {

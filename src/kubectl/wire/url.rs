@@ -48,7 +48,8 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
         let request = request.map_err(|e| Fail::Text(format!("parse {}: {e}", quote(url))))?;
         let response = match http.send(request).await {
             Ok(response) => response,
-            Err(fail) if left == 0 => return text(format!("Get {}: {}", quote(url), reason(&fail, &host))),
+            Err(refused @ Fail::Refused(_)) if left == 0 => return Err(refused),
+            Err(fail) if left == 0 => return text(format!("Get {}: {}", quote(url), fail.message())),
             Err(_) => {
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -65,7 +66,10 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
             continue;
         }
         if !status.is_success() {
-            let said = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or(""));
+            let words = response.extensions().get::<hyper::ext::ReasonPhrase>();
+            let words = words.map(|w| String::from_utf8_lossy(w.as_bytes()).into_owned());
+            let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("").to_string());
+            let said = format!("{} {words}", status.as_u16());
             return text(format!(
                 "unable to read URL {}, server reported {said}, status code={}",
                 quote(asked),
@@ -77,14 +81,6 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
         return Ok(Answer::Body(bytes.to_bytes()));
     }
     text(format!("unable to read URL {}", quote(asked)))
-}
-
-/// In Go's words.
-fn reason(fail: &Fail, host: &str) -> String {
-    match fail {
-        Fail::Refused(_) => format!("dial tcp {host}: connect: connection refused"),
-        other => other.message(),
-    }
 }
 
 /// Where a redirect leads: a URL, or a path of the same server.
