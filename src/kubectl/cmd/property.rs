@@ -174,8 +174,8 @@ pub async fn unset(ctx: &Ctx) -> Result<(), Fail> {
         "users" => Kubeconfig::find(&files.users, name).is_some(),
         _ => Kubeconfig::find(&files.contexts, name).is_some(),
     };
-    if let Place::Entry(list, _, name, _) = &place
-        && !name.is_empty()
+    // An entry that is not there is gone already; a field of one cannot be.
+    if let Place::Entry(list, _, name, Some(_)) = &place
         && !known(list, name)
     {
         return text(format!("current map key `{name}` is invalid"));
