@@ -231,7 +231,7 @@ fn common(cluster: &Cluster, seat: usize, program: &Path) -> Vec<String> {
         assert_eq!(said.code, 0, "{} {line}: {}", program.display(), said.err);
         match words[0] {
             // How far a deployment has come when it is first looked at differs from run to run.
-            "rollout" => said.out.trim_end().lines().last().unwrap_or_default().to_string(),
+            "rollout" => said.out.trim_end().lines().last().unwrap_or_default().replace(&name, "NAME"),
             // The same in other layouts.
             "explain" => said.out.split_whitespace().filter(|w| !w.starts_with('-')).collect(),
             _ => said.out.replace(&name, "NAME"),
