@@ -2,79 +2,17 @@
 //!
 //! `cargo bench --bench cluster`. Every figure stands beside the one aimed for; the machine's noise is the spread of the runs.
 
+mod support;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use ropewalk::client::{Client, Endpoint, direct};
-use ropewalk::pki::Identity;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
+use support::{Figures, ROPEWALK, client, ropewalk};
 
-const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 const RUNS: usize = 15;
-
-struct Figures(Vec<(String, String, String)>);
-
-impl Figures {
-    fn times(&mut self, what: &str, mut runs: Vec<Duration>, aim: &str) {
-        runs.sort();
-        let ms = |d: Duration| format!("{:.0}", d.as_secs_f64() * 1000.0);
-        let p50 = runs[runs.len() / 2];
-        let text = format!(
-            "p50 {} ms (min {}, max {}, n={})",
-            ms(p50),
-            ms(runs[0]),
-            ms(runs[runs.len() - 1]),
-            runs.len()
-        );
-        println!("{what:<46} {text:<44} aim {aim}");
-        self.0.push((what.into(), text, aim.into()));
-    }
-    fn value(&mut self, what: &str, text: String, aim: &str) {
-        println!("{what:<46} {text:<44} aim {aim}");
-        self.0.push((what.into(), text, aim.into()));
-    }
-}
-
-fn ropewalk(home: &Path, args: &[&str]) -> String {
-    let output =
-        Command::new(ROPEWALK).args(args).env("ROPEWALK_HOME", home).output().expect("the program runs");
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn client(home: &Path) -> Client {
-    use base64::Engine as _;
-    let text = std::fs::read_to_string(home.join("clusters/main/kubeconfig")).expect("a kubeconfig");
-    let config: Value = serde_yaml::from_str(&text).expect("YAML");
-    let decode = |v: &Value| {
-        let bytes =
-            base64::engine::general_purpose::STANDARD.decode(v.as_str().expect("text")).expect("base64");
-        String::from_utf8(bytes).expect("PEM")
-    };
-    let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);
-    let server = cluster["server"]
-        .as_str()
-        .expect("a server")
-        .trim_start_matches("https://")
-        .parse()
-        .expect("an address");
-    let identity = Identity {
-        cert_pem: decode(&user["client-certificate-data"]),
-        key_pem: decode(&user["client-key-data"]),
-    };
-    Client::connect(Endpoint {
-        servers: vec![server],
-        server_name: "localhost".into(),
-        ca_pem: decode(&cluster["certificate-authority-data"]),
-        identity: Some(identity),
-        user_agent: "bench".into(),
-        dial: direct(),
-    })
-    .expect("a client")
-}
 
 fn running(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
@@ -151,9 +89,9 @@ fn main() {
     }
     let home = tempfile::Builder::new().prefix("rwb").tempdir().expect("a directory");
     let home = home.path();
-    let mut figures = Figures(Vec::new());
+    let figures = Figures;
     let size = std::fs::metadata(ROPEWALK).expect("the program").len();
-    figures.value("program, static", format!("{:.1} MB", size as f64 / 1e6), "≤ 60 MB");
+    figures.value("program, static", &format!("{:.1} MB", size as f64 / 1e6), "≤ 60 MB");
     let (mut cold, mut stops) = (Vec::new(), Vec::new());
     for _ in 0..5 {
         ropewalk(home, &["reset", "--yes"]);
@@ -181,19 +119,19 @@ fn main() {
         ["supervisor", "main", "zygote"].iter().filter_map(|p| status["pids"][p].as_i64()).collect();
     std::thread::sleep(Duration::from_secs(5));
     let (memory, cpu) = cost(&pids, Duration::from_secs(20));
-    figures.value("idle: memory of all processes", format!("{memory:.0} MB"), "≤ 100 MB");
-    figures.value("idle: CPU", format!("{cpu:.1} % of a core"), "≤ 3 %");
+    figures.value("idle: memory of all processes", &format!("{memory:.0} MB"), "≤ 100 MB");
+    figures.value("idle: CPU", &format!("{cpu:.1} % of a core"), "≤ 3 %");
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(measure(home, &mut figures));
+    runtime.block_on(measure(home, &figures));
     ropewalk(home, &["reset", "--yes"]);
 }
 
-async fn measure(home: &Path, figures: &mut Figures) {
+async fn measure(home: &Path, figures: &Figures) {
     let client = client(home);
     let pods: Api<Pod> = client.within("default");
     let deployments: Api<Deployment> = client.within("default");
