@@ -96,9 +96,10 @@ impl Normal {
     }
 
     fn normal(&self, text: &str) -> String {
-        self.0
-            .iter()
-            .fold(text.to_string(), |text, (pattern, word)| pattern.replace_all(&text, *word).into_owned())
+        // Where the files of the transcripts are is the machine's affair.
+        let here = std::fs::canonicalize(TRANSCRIPTS).map(|p| p.display().to_string());
+        let text = text.replace(here.as_deref().unwrap_or(TRANSCRIPTS), "");
+        self.0.iter().fold(text, |text, (pattern, word)| pattern.replace_all(&text, *word).into_owned())
     }
 }
 
