@@ -30,13 +30,12 @@ fn main() {
     if std::env::args().any(|a| a == "--test") {
         return; // `cargo test --benches` only wants to know that it builds
     }
-    // Beside the build: /tmp may be memory.
-    let beside = std::env::current_exe().expect("this program").with_file_name("");
-    let dir = tempfile::Builder::new().prefix("bench-towers").tempdir_in(beside).expect("a directory");
+    // A short path, for its sockets. Where /tmp is memory, TMPDIR names a place on a disk.
+    let dir = tempfile::Builder::new().prefix("rwb").tempdir().expect("a directory");
     let figures = Figures;
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for members in [1, 3] {
-        let home = dir.path().join(format!("home-{members}"));
+        let home = dir.path().join(format!("{members}"));
         let (count, workers) = (members.to_string(), "0");
         let mut starts = Vec::new();
         for _ in 0..5 {
@@ -322,9 +321,10 @@ async fn watchers(home: &Path, figures: &Figures) {
     maps.create(&PostParams::default(), &map).await.expect("created");
     let epoch = Instant::now();
     let (ready, mut all) = tokio::sync::mpsc::channel::<()>(WATCHERS);
+    let clients: Vec<_> = (0..WATCHERS / 20).map(|_| client(home)).collect();
     let tasks: Vec<_> = (0..WATCHERS)
-        .map(|_| {
-            let (client, ready) = (first.kube(), ready.clone());
+        .map(|n| {
+            let (client, ready) = (clients[n % clients.len()].kube(), ready.clone());
             tokio::spawn(async move {
                 let path =
                     "/api/v1/namespaces/bench/configmaps?watch=true&fieldSelector=metadata.name%3Dclock";
