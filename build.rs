@@ -1,5 +1,157 @@
-//! Lessons are part of the binary: a new file among them is reason enough to build again.
+//! What the program carries with it: lessons and labs, and the published schemas of the API.
+//!
+//! k8s-openapi makes the schemas with code, several megabytes of it. It runs here, once; what it makes travels compressed
+//! (`src/api/published.rs` reads it).
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use k8s_openapi::Resource;
+use k8s_openapi::api::*;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use schemars::JsonSchema;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// `published(generator, kinds)` for each of these types.
+macro_rules! types {
+    ($($type:path),* $(,)?) => {
+        const TYPES: &[fn(&mut SchemaGenerator, &mut Map<String, Value>)] = &[$(published::<$type>),*];
+    };
+}
+
+// Every kind that src/api/kinds/table.rs names, and what is sent to subresources. What these consist of follows by itself.
+types![
+    apiextensions::v1::CustomResourceDefinition,
+    apps::v1::ControllerRevision,
+    apps::v1::DaemonSet,
+    apps::v1::Deployment,
+    apps::v1::ReplicaSet,
+    apps::v1::StatefulSet,
+    authentication::v1::SelfSubjectReview,
+    authentication::v1::TokenRequest,
+    authentication::v1::TokenReview,
+    authorization::v1::LocalSubjectAccessReview,
+    authorization::v1::SelfSubjectAccessReview,
+    authorization::v1::SelfSubjectRulesReview,
+    authorization::v1::SubjectAccessReview,
+    autoscaling::v1::HorizontalPodAutoscaler,
+    autoscaling::v1::Scale,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::CronJob,
+    batch::v1::Job,
+    certificates::v1::CertificateSigningRequest,
+    coordination::v1::Lease,
+    core::v1::Binding,
+    core::v1::ConfigMap,
+    core::v1::Endpoints,
+    core::v1::Event,
+    core::v1::LimitRange,
+    core::v1::Namespace,
+    core::v1::Node,
+    core::v1::PersistentVolume,
+    core::v1::PersistentVolumeClaim,
+    core::v1::Pod,
+    core::v1::ReplicationController,
+    core::v1::ResourceQuota,
+    core::v1::Secret,
+    core::v1::Service,
+    core::v1::ServiceAccount,
+    discovery::v1::EndpointSlice,
+    events::v1::Event,
+    networking::v1::Ingress,
+    networking::v1::IngressClass,
+    networking::v1::NetworkPolicy,
+    policy::v1::Eviction,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::ClusterRole,
+    rbac::v1::ClusterRoleBinding,
+    rbac::v1::Role,
+    rbac::v1::RoleBinding,
+    scheduling::v1::PriorityClass,
+    storage::v1::StorageClass,
+];
+
+fn published<T: Resource + JsonSchema>(generator: &mut SchemaGenerator, kinds: &mut Map<String, Value>) {
+    generator.subschema_for::<T>();
+    kinds.insert(format!("{}/{}/{}", T::GROUP, T::VERSION, T::KIND), json!(T::schema_name()));
+}
+
 fn main() {
+    // A new file among them is reason enough to build again.
     println!("cargo:rerun-if-changed=lessons");
     println!("cargo:rerun-if-changed=labs");
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = std::env::var_os("OUT_DIR").expect("cargo names OUT_DIR");
+    let file =
+        std::fs::File::create(Path::new(&out).join("schemas.json.gz")).expect("OUT_DIR can be written");
+    let mut file = GzEncoder::new(file, Compression::best());
+    file.write_all(schemas().to_string().as_bytes()).expect("OUT_DIR can be written");
+    file.finish().expect("OUT_DIR can be written");
+}
+
+/// `kinds`: group/version/kind → name of its schema. `schemas`: name → schema; references fit an OpenAPI document.
+fn schemas() -> Value {
+    let settings = SchemaSettings::draft07().with(|s| {
+        s.definitions_path = "/components/schemas".into();
+        s.meta_schema = None;
+        s.transforms.clear();
+    });
+    let (mut generator, mut kinds) = (SchemaGenerator::new(settings), Map::new());
+    TYPES.iter().for_each(|add| add(&mut generator, &mut kinds));
+    generator.subschema_for::<NodeMetrics>();
+    generator.subschema_for::<PodMetrics>();
+    for kind in ["NodeMetrics", "PodMetrics"] {
+        let name = format!("io.k8s.metrics.pkg.apis.metrics.v1beta1.{kind}");
+        kinds.insert(format!("metrics.k8s.io/v1beta1/{kind}"), name.into());
+    }
+    json!({"kinds": kinds, "schemas": generator.take_definitions(false)})
+}
+
+// The group metrics.k8s.io, which k8s-openapi does not have. Shape: `k8s.io/metrics/pkg/apis/metrics/v1beta1`.
+
+/// NodeMetrics sets resource usage metrics of a node.
+#[derive(JsonSchema)]
+#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", rename_all = "camelCase")]
+#[allow(dead_code)] // its shape is what matters
+struct NodeMetrics {
+    api_version: Option<String>,
+    kind: Option<String>,
+    metadata: Option<ObjectMeta>,
+    /// The end of the interval in which the use was counted.
+    timestamp: Time,
+    /// How long the interval was, e.g. `10.5s`.
+    window: String,
+    /// `cpu` in cores and `memory` in bytes.
+    usage: BTreeMap<String, Quantity>,
+}
+
+/// PodMetrics sets resource usage metrics of a pod.
+#[derive(JsonSchema)]
+#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", rename_all = "camelCase")]
+#[allow(dead_code)] // its shape is what matters
+struct PodMetrics {
+    api_version: Option<String>,
+    kind: Option<String>,
+    metadata: Option<ObjectMeta>,
+    /// The end of the interval in which the use was counted.
+    timestamp: Time,
+    /// How long the interval was, e.g. `10.5s`.
+    window: String,
+    /// The containers that run.
+    containers: Vec<ContainerMetrics>,
+}
+
+/// ContainerMetrics sets resource usage metrics of a container.
+#[derive(JsonSchema)]
+#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", rename_all = "camelCase")]
+#[allow(dead_code)] // its shape is what matters
+struct ContainerMetrics {
+    name: String,
+    /// `cpu` in cores and `memory` in bytes.
+    usage: BTreeMap<String, Quantity>,
 }

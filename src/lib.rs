@@ -12,7 +12,7 @@
 //! | 3 | [`apiserver`] [`scheduler`] [`controllers`] [`kubelet`] [`proxy`] [`addons`] [`kubectl`] [`etcdctl`] |
 //! | 4 | [`cluster`] |
 //! | 5 | [`lab`] |
-//! | 6 | [`ui`] |
+//! | 6 | [`ui`] [`bench`] |
 //! | 7 | [`cli`] |
 
 // floor 0: the ground
@@ -45,6 +45,7 @@ pub mod kubelet;
 pub mod proxy;
 pub mod scheduler;
 // floor 4 and up: a cluster, and what people touch
+pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod lab;

@@ -6,7 +6,7 @@
 //! [`dns`] answers for `cluster.local` from Services and EndpointSlices, and forwards the rest to the machine's own resolvers. [`storage`] makes a
 //! directory on the node for each claim of the class `standard`. Both run as the containers of ordinary pods: delete one and see.
 //! ## Left out
-//! Ingress, load balancer, metrics, GitOps: they come with the lessons that need them. CoreDNS' Corefile is shown but not read.
+//! Ingress, load balancer, GitOps: they come with the lessons that need them. CoreDNS' Corefile is shown but not read.
 //! ## Read next
 //! `cluster`, which starts them.
 

@@ -1,11 +1,11 @@
 //! The storage provisioner: a directory on the node for every claim of its class, and away with it when the claim goes.
 
-use crate::client::{Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::client::{Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{
-    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference, PersistentVolume,
-    PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim,
+    PersistentVolumeSpec, VolumeNodeAffinity,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -55,14 +55,7 @@ pub fn volume_for(claim: &PersistentVolumeClaim, class: &StorageClass, node: &st
         spec: Some(PersistentVolumeSpec {
             access_modes: spec.access_modes,
             capacity: spec.resources.and_then(|r| r.requests),
-            claim_ref: Some(ObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("PersistentVolumeClaim".into()),
-                name: Some(key.name),
-                namespace: Some(key.namespace),
-                uid: Some(uid),
-                ..ObjectReference::default()
-            }),
+            claim_ref: Some(reference(claim)),
             host_path: Some(source),
             node_affinity: Some(VolumeNodeAffinity {
                 required: Some(NodeSelector {
@@ -158,17 +151,9 @@ impl Worker {
         let api = self.config.client.caused_by(cause.clone()).cluster::<PersistentVolume>();
         match api.create(&PostParams::default(), &volume).await {
             Ok(_) => {
-                let about = ObjectReference {
-                    api_version: Some("v1".into()),
-                    kind: Some("PersistentVolumeClaim".into()),
-                    name: Some(key.name.clone()),
-                    namespace: Some(key.namespace.clone()),
-                    uid: claim.metadata.uid.clone(),
-                    ..ObjectReference::default()
-                };
                 let name = volume.metadata.name.unwrap_or_default();
                 let message = format!("Successfully provisioned volume {name}");
-                self.recorder.normal(&about, "ProvisioningSucceeded", message, cause.clone());
+                self.recorder.normal(&reference(&*claim), "ProvisioningSucceeded", message, cause.clone());
                 let record =
                     Record::new("provision").object("persistentvolumeclaims", &key.namespace, &key.name);
                 self.config

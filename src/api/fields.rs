@@ -24,14 +24,11 @@ impl FieldSelector {
     /// Reads a query parameter; `known` pairs the fields of a kind with their paths.
     pub fn parse(text: &str, known: &[(&str, &str)]) -> Result<FieldSelector, String> {
         let mut terms = Vec::new();
-        for part in text.split(',').filter(|p| !p.is_empty()) {
-            let (field, value, equal) = if let Some((f, v)) = part.split_once("!=") {
-                (f, v, false)
-            } else if let Some((f, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
-                (f, v, true)
-            } else {
+        for part in split(text).into_iter().filter(|p| !p.is_empty()) {
+            let Some((field, operator, value)) = term(part) else {
                 return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
             };
+            let (value, equal) = (unescape(value)?, operator != "!=");
             let path = match field {
                 "metadata.name" | "metadata.namespace" => field,
                 _ => match known.iter().find(|(name, _)| *name == field) {
@@ -39,7 +36,7 @@ impl FieldSelector {
                     None => return Err(format!("field label not supported: {field}")),
                 },
             };
-            terms.push(Term { field: field.into(), path: path.into(), value: unescape(value), equal });
+            terms.push(Term { field: field.into(), path: path.into(), value, equal });
         }
         Ok(FieldSelector(terms))
     }
@@ -70,14 +67,64 @@ fn found<'a>(object: &'a Value, path: &str) -> std::borrow::Cow<'a, str> {
     }
 }
 
-fn unescape(value: &str) -> String {
-    value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\")
+/// Text between commas; one behind a backslash belongs to a value.
+fn split(text: &str) -> Vec<&str> {
+    let (mut all, mut from, mut escaped) = (vec![], 0, false);
+    for (i, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                all.push(&text[from..i]);
+                from = i + 1;
+            }
+            _ => {}
+        }
+    }
+    all.push(&text[from..]);
+    all
+}
+
+/// Cuts a term at its first operator.
+fn term(part: &str) -> Option<(&str, &str, &str)> {
+    part.char_indices().find_map(|(i, _)| {
+        let operator = ["!=", "==", "="].into_iter().find(|o| part[i..].starts_with(o))?;
+        Some((&part[..i], operator, &part[i + operator.len()..]))
+    })
+}
+
+fn unescape(value: &str) -> Result<String, String> {
+    let (mut out, mut chars) = (String::with_capacity(value.len()), value.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some(c @ ('\\' | ',' | '=')) => out.push(c),
+                other => {
+                    let other = other.map(String::from).unwrap_or_default();
+                    return Err(format!("invalid field selector: invalid escape sequence: \\{other}"));
+                }
+            },
+            // upstream prints the character's number
+            '=' => return Err(format!("invalid field selector: unescaped character in value: {}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_backslash_keeps_commas_and_signs_in_a_value() {
+        let value = |text: &str| FieldSelector::parse(text, &[]).map(|s| s.0[0].value.clone());
+        assert_eq!(value(r"metadata.name==a\,b\=c\\d,metadata.namespace!=x"), Ok(r"a,b=c\d".into()));
+        let wrong = "invalid field selector: invalid escape sequence: \\d";
+        assert_eq!(value(r"metadata.name=c\d"), Err(wrong.into()));
+        assert!(value("metadata.name=a=b").unwrap_err().ends_with("unescaped character in value: 61"));
+    }
 
     #[test]
     fn an_empty_value_matches_what_is_not_there() {

@@ -27,19 +27,42 @@ pub struct Selector(pub Vec<Requirement>);
 
 impl Requirement {
     fn matches(&self, labels: &Value) -> bool {
-        let label = labels.get(&self.key).and_then(Value::as_str);
+        self.op.holds(labels.get(&self.key).and_then(Value::as_str), &self.values)
+    }
+}
+
+impl Op {
+    /// As `matchExpressions` of selectors and of nodes' terms spell it.
+    fn named(name: &str) -> Option<Op> {
+        Some(match name {
+            "In" => Op::In,
+            "NotIn" => Op::NotIn,
+            "Exists" => Op::Exists,
+            "DoesNotExist" => Op::DoesNotExist,
+            "Gt" => Op::GreaterThan,
+            "Lt" => Op::LessThan,
+            _ => return None,
+        })
+    }
+
+    /// Of a label's value; `None`: there is no such label. What is no number is neither greater nor less.
+    fn holds(&self, label: Option<&str>, values: &[String]) -> bool {
         let number = |s: &str| s.parse::<i64>().ok();
-        match self.op {
-            Op::In => label.is_some_and(|v| self.values.iter().any(|w| w == v)),
-            Op::NotIn => label.is_none_or(|v| self.values.iter().all(|w| w != v)),
+        let both = || label.and_then(number).zip(values.first().and_then(|v| number(v)));
+        match self {
+            Op::In => label.is_some_and(|v| values.iter().any(|w| w == v)),
+            Op::NotIn => label.is_none_or(|v| values.iter().all(|w| w != v)),
             Op::Exists => label.is_some(),
             Op::DoesNotExist => label.is_none(),
-            Op::GreaterThan => label.and_then(number) > self.values.first().and_then(|v| number(v)),
-            Op::LessThan => {
-                label.and_then(number).is_some_and(|n| Some(n) < self.values.first().and_then(|v| number(v)))
-            }
+            Op::GreaterThan => both().is_some_and(|(have, than)| have > than),
+            Op::LessThan => both().is_some_and(|(have, than)| have < than),
         }
     }
+}
+
+/// Does a label's value meet one of `matchExpressions`? `None`: there is no such label. An operator that nobody knows is met by nothing.
+pub fn meets(operator: &str, label: Option<&str>, values: &[String]) -> bool {
+    Op::named(operator).is_some_and(|op| op.holds(label, values))
 }
 
 impl Selector {
@@ -75,19 +98,22 @@ impl Selector {
             .map(|(k, v)| Requirement { key: k.into(), op: Op::In, values: vec![v.into()] })
             .collect();
         for expression in value::list(selector, "matchExpressions") {
-            let op = match value::text(expression, "operator") {
-                "In" => Op::In,
-                "NotIn" => Op::NotIn,
-                "Exists" => Op::Exists,
-                "DoesNotExist" => Op::DoesNotExist,
-                _ => return None,
-            };
+            let op = Op::named(value::text(expression, "operator"))
+                .filter(|op| !matches!(op, Op::GreaterThan | Op::LessThan))?;
             let values = value::list(expression, "values").iter().filter_map(Value::as_str);
             let key = value::text(expression, "key").to_string();
             all.push(Requirement { key, op, values: values.map(String::from).collect() });
         }
         all.sort_by(|a, b| a.key.cmp(&b.key));
         Some(Selector(all))
+    }
+
+    /// From a workload's `spec.selector`: a LabelSelector, or a plain map of labels as a ReplicationController has.
+    pub fn of_workload(selector: &Value) -> Option<Selector> {
+        match selector.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Value::is_string)) {
+            true => Selector::of_map(selector),
+            false => Selector::of(selector),
+        }
     }
 
     /// From a plain map of labels, as Services have; an empty map selects nothing (`None`).

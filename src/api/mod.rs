@@ -17,6 +17,7 @@
 //! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
 
 pub mod autoscaling;
+pub mod cel;
 pub mod cron;
 pub mod custom;
 pub mod defaults;
@@ -25,6 +26,8 @@ pub mod duration;
 pub mod errors;
 pub mod events;
 pub mod fields;
+#[cfg(test)]
+mod fuzz;
 pub mod gojson;
 pub mod gostr;
 pub mod jsonpath;
@@ -32,9 +35,11 @@ pub mod kinds;
 pub mod labels;
 pub mod managed;
 pub mod meta;
+pub mod nodes;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;
+pub mod published;
 pub mod quantity;
 pub mod quota;
 pub mod schema;

@@ -1,9 +1,8 @@
 //! OpenAPI v3 documents, one a group version, made from the table of kinds when first asked for; and the stub of v2.
 
 use super::kinds::{Catalog, Kind};
-use super::schema;
+use super::published;
 use bytes::Bytes;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
@@ -21,23 +20,32 @@ fn path_of(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-/// The index at `/openapi/v3`. A document's hash changes with the program and with the definitions of its group.
+/// The index at `/openapi/v3`. A document's hash changes with the program, with the kinds of its group and with their definitions.
 pub fn index(catalog: &Catalog, program: &str) -> Value {
     let mut paths = Map::new();
-    for (group, version, _) in catalog.group_versions() {
+    for (group, version, kinds) in catalog.group_versions() {
         let path = path_of(group, version);
-        let hash = hash(program, &catalog.stamp(group));
+        let hash = hash(program, &kinds, &catalog.stamp(group));
         let url = format!("/openapi/v3/{path}?hash={hash}");
         paths.insert(path, json!({"serverRelativeURL": url}));
     }
     json!({"paths": paths})
 }
 
-fn hash(program: &str, stamp: &str) -> String {
-    match stamp {
-        "" => program.to_string(),
-        stamp => format!("{:08X}", crc32fast::hash(format!("{program} {stamp}").as_bytes())),
+/// Clients keep a document for as long as its hash is the same.
+fn hash(program: &str, kinds: &[&Kind], stamp: &str) -> String {
+    let mut all = crc32fast::Hasher::new();
+    for part in [program, stamp].into_iter().chain(kinds.iter().flat_map(|k| served(k))) {
+        all.update(part.as_bytes());
+        all.update(b" ");
     }
+    format!("{:08X}", all.finalize())
+}
+
+/// What of a kind is served: its plural, its verbs, its subresources.
+fn served(kind: &Kind) -> impl Iterator<Item = &str> {
+    let subs = kind.subresources.iter().map(|sub| sub.name);
+    std::iter::once(kind.plural).chain(kind.verbs.iter().copied()).chain(subs)
 }
 
 /// The document at `/openapi/v3/<path>`, encoded; `None` if there is none. Those of the table's kinds are made once.
@@ -60,14 +68,9 @@ pub fn document(catalog: &Catalog, path: &str, version: &str) -> Option<Bytes> {
 }
 
 fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
-    let mut generator = schema::generator();
-    for kind in kinds {
-        (kind.schema)(&mut generator);
-    }
-    if kinds.iter().any(|k| k.custom.is_some()) {
-        generator.subschema_for::<ObjectMeta>();
-    }
-    let mut schemas = generator.take_definitions(false);
+    let custom = kinds.iter().any(|k| k.custom.is_some()).then_some(published::OBJECT_META);
+    let roots = kinds.iter().map(|k| k.schema_name).chain(custom);
+    let mut schemas = published::with_parts(roots);
     for schema in schemas.values_mut() {
         finish(schema);
     }

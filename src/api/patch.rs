@@ -33,11 +33,15 @@ pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
         );
         return Err(Status::new(413, "RequestEntityTooLarge", message));
     }
-    json_patch::patch(object, &operations).map_err(|e| {
+    // On a copy: the crate's own way back panics after a `move` that put a value in the place of what held it.
+    let mut patched = object.clone();
+    json_patch::patch_unsafe(&mut patched, &operations).map_err(|e| {
         let causes = json!([{"reason": "UnexpectedServerResponse", "message": e.to_string()}]);
         Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
             .with(json!({"causes": causes}))
-    })
+    })?;
+    *object = patched;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -49,6 +53,15 @@ mod tests {
         let mut object = json!({"a": {"b": 1, "c": [1, 2]}, "d": "x"});
         merge(&mut object, &json!({"a": {"b": null, "c": [3]}, "e": {"f": null, "g": 1}}));
         assert_eq!(object, json!({"a": {"c": [3]}, "d": "x", "e": {"g": 1}}));
+    }
+
+    #[test]
+    fn what_fails_half_way_changes_nothing() {
+        let before = json!({"a": {"b": 1}});
+        let mut object = before.clone();
+        let patch = br#"[{"op":"move","from":"/a/b","path":"/a"},{"op":"test","path":"/a","value":2}]"#;
+        assert_eq!(json(&mut object, patch).unwrap_err().code, 422);
+        assert_eq!(object, before);
     }
 
     #[test]

@@ -2,9 +2,8 @@
 //! Rust twins: it finds unknown fields and wrong types in Go's words, prunes, and writes quantities canonically.
 
 use super::kinds::Kind;
+use super::published;
 use super::quantity::{self, Quantity};
-use schemars::SchemaGenerator;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -53,27 +52,8 @@ struct Schemas {
     by_name: HashMap<String, usize>,
 }
 
-/// A generator whose references fit an OpenAPI document.
-pub fn generator() -> SchemaGenerator {
-    let settings = SchemaSettings::draft07().with(|s| {
-        s.definitions_path = "/components/schemas".into();
-        s.meta_schema = None;
-        s.transforms.clear();
-    });
-    SchemaGenerator::new(settings)
-}
-
 static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
-    let mut generator = generator();
-    for kind in super::kinds::all() {
-        (kind.schema)(&mut generator);
-        for sub in &kind.subresources {
-            if let Some(schema) = sub.schema {
-                schema(&mut generator);
-            }
-        }
-    }
-    let definitions = generator.take_definitions(false);
+    let definitions = published::schemas();
     let mut schemas = Schemas::default();
     for name in definitions.keys() {
         let index = schemas.structs.len();
@@ -83,7 +63,7 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
     for (index, definition) in definitions.values().enumerate() {
         let properties = definition.get("properties").and_then(Value::as_object);
         let fields =
-            properties.into_iter().flatten().map(|(k, v)| (k.clone(), shape(v, &schemas, &definitions)));
+            properties.into_iter().flatten().map(|(k, v)| (k.clone(), shape(v, &schemas, definitions)));
         let fields = fields.collect();
         schemas.structs[index].fields = fields;
     }

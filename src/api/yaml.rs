@@ -171,14 +171,14 @@ fn closing(text: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// Where a plain text ends: at `: `, ` #`, in brackets also at a comma or bracket, else with its line.
+/// Where a plain text ends, which has at least one character: at `: `, ` #`, in brackets also at a comma or bracket, else with its line.
 fn plain_end(text: &str, flow: bool) -> usize {
     let bytes = text.as_bytes();
     let space = |i: usize| bytes.get(i).is_none_or(|b| matches!(b, b' ' | b'\t'));
-    for (i, b) in bytes.iter().enumerate() {
+    for (i, b) in bytes.iter().enumerate().skip(1) {
         let ends = match b {
             b':' => space(i + 1) || (flow && matches!(bytes.get(i + 1), Some(b',' | b']' | b'}'))),
-            b'#' => i > 0 && matches!(bytes[i - 1], b' ' | b'\t'),
+            b'#' => matches!(bytes[i - 1], b' ' | b'\t'),
             b',' | b'[' | b']' | b'{' | b'}' => flow,
             _ => false,
         };
@@ -218,6 +218,14 @@ mod tests {
     #[test]
     fn kustomize_takes_only_the_numbers() {
         assert_eq!(old_numbers(b"a: yes\nmode: 0644\n"), b"a: yes\nmode: 420\n");
+    }
+
+    #[test]
+    fn a_colon_before_a_comma_is_passed() {
+        for text in ["{a:,b: no}", "[:]", "{:}", "[a:]", "{a:}", ":,"] {
+            let _ = parse(text.as_bytes()); // whatever it says, it comes to an end
+        }
+        assert_eq!(old_words(b"{a:,b: no}"), b"{a:,b: false}");
     }
 
     #[test]

@@ -6,23 +6,58 @@ use super::http::header;
 use super::user::{AUTHENTICATED, User};
 use crate::api::value::{at, list, text};
 use crate::api::{Status, meta};
+use crate::clock::{self, Timestamp};
+use crate::pki;
 use base64::Engine as _;
 use http::HeaderMap;
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// Who sent these headers over a connection whose certificate says `peer`.
-pub fn authenticate(state: &State, peer: Option<&User>, headers: &HeaderMap) -> Result<User, Status> {
-    if let Some(user) = peer {
-        return Ok(user.clone());
+/// What the certificate of a connection says.
+#[derive(Clone, Debug)]
+pub enum Peer {
+    /// There is none, or it names nobody.
+    Nobody,
+    /// Somebody, until the certificate expires.
+    User(User, Timestamp),
+    /// It is not believed.
+    Stranger,
+}
+
+impl Peer {
+    /// Who has shown these certificates.
+    pub fn of(clients: &pki::Clients, certs: &[CertificateDer<'_>]) -> Peer {
+        match clients.judge(certs) {
+            Ok(None) => Peer::Nobody,
+            Ok(Some(client)) => {
+                let mut user = User { name: client.name, groups: client.groups, ..User::default() };
+                user.groups.push(AUTHENTICATED.to_string());
+                Peer::User(user, client.until)
+            }
+            Err(why) => {
+                tracing::warn!(err = why, "Unable to authenticate the request");
+                Peer::Stranger
+            }
+        }
     }
+}
+
+/// Who sent these headers over a connection of `peer`. A certificate that is not believed is forgiven to whoever has a token.
+pub fn authenticate(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
+    let stranger = match peer {
+        Peer::User(user, until) if *until >= clock::now() => return Ok(user.clone()),
+        Peer::Nobody => false,
+        Peer::User(..) | Peer::Stranger => true,
+    };
     let bearer = header(headers, "authorization");
     let token = match bearer.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_string()),
         _ => websocket_token(headers),
     };
     match token {
+        None if stranger => Err(Status::unauthorized()),
         None => Ok(User::anonymous()),
         Some(token) => {
             service_account(state, &token, &[]).map(|(user, _)| user).map_err(|_| Status::unauthorized())

@@ -36,6 +36,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// A WebSocket begins with a GET, whatever is done over it: who may only look may not open one (KEP-4006, on since 1.35).
+    pub fn opens_stream(&self) -> bool {
+        let streams = matches!(self.subresource, "exec" | "attach" | "portforward");
+        self.verb == "get" && self.group.is_empty() && self.resource == "pods" && streams
+    }
+
     fn full_resource(&self) -> String {
         match self.subresource {
             "" => self.resource.to_string(),

@@ -35,6 +35,16 @@ pub struct Object {
     pub value: Value,
     pub bytes: Bytes,
     pub revision: Revision,
+    /// What of `bytes` follows kind and apiVersion, behind a comma; 0 if they do not begin with these two.
+    body: usize,
+}
+
+/// How many bytes of `{"kind":"Pod","apiVersion":"v1",…}` say what it is, up to the comma; 0 if there is none.
+fn body_of(value: &Value, bytes: &[u8]) -> usize {
+    let (kind, version) = (value::text(value, "kind"), value::text(value, "apiVersion"));
+    let said = r#"{"kind":"","apiVersion":"""#.len() + kind.len() + version.len();
+    let begins = bytes.starts_with(br#"{"kind":""#) && bytes.get(said) == Some(&b',');
+    if begins && bytes[..said].ends_with(&[version.as_bytes(), b"\""].concat()) { said } else { 0 }
 }
 
 impl Object {
@@ -47,8 +57,28 @@ impl Object {
     /// Sets the resourceVersion and encodes.
     pub fn new(mut value: Value, revision: Revision) -> Object {
         value::put(&mut value, "metadata.resourceVersion", revision.to_string());
+        Object::encoded(value, revision)
+    }
+
+    /// One that is stored nowhere: it has no resourceVersion.
+    pub fn unwritten(value: Value) -> Object {
+        Object::encoded(value, 0)
+    }
+
+    /// One that is only passed on in here.
+    pub fn unsent(value: Value, revision: Revision) -> Object {
+        Object { value, bytes: Bytes::new(), revision, body: 0 }
+    }
+
+    fn encoded(value: Value, revision: Revision) -> Object {
         let bytes = Bytes::from(value.to_string());
-        Object { value, bytes, revision }
+        let body = body_of(&value, &bytes);
+        Object { value, bytes, revision, body }
+    }
+
+    /// Its bytes without kind and apiVersion, to be read after an opening brace: as an item of a typed list. `None` if they have to be made.
+    pub fn untyped(&self) -> Option<&[u8]> {
+        (self.body > 0).then(|| &self.bytes[self.body + 1..])
     }
 }
 
@@ -491,6 +521,16 @@ mod tests {
         assert_eq!(cache.watch("configmaps", Filter::default(), Some(14)).err().map(|e| e.oldest), Some(15));
         let backlog = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap().backlog;
         assert_eq!((backlog.len(), backlog[0].1.revision), (RING, 16));
+    }
+
+    #[test]
+    fn an_object_knows_where_its_type_ends() {
+        let of = |text: &str| Object::read(text.as_bytes(), 7).unwrap();
+        let pod = of(r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}}"#);
+        assert_eq!(pod.untyped(), Some(&br#""metadata":{"name":"a","resourceVersion":"7"}}"#[..]));
+        for other in [r#"{"apiVersion":"v1","kind":"Pod","metadata":{}}"#, r#"{"metadata":{}}"#] {
+            assert_eq!(of(other).untyped(), None, "{other}");
+        }
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use super::State;
 use super::context::Context;
 use super::http::{Answer, Body, BodyError, full};
+use super::onward;
 use crate::api::Status;
 use crate::api::kinds;
 use crate::api::value::{at, int, list, text};
 use crate::pki;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -197,51 +198,24 @@ async fn forward(
     tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
     let upgrading = request.headers().contains_key(header::UPGRADE);
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
-    let mut onward = Request::builder().method(request.method().clone()).uri(path);
-    if let Some(headers) = onward.headers_mut() {
-        pass_headers(request.headers(), headers, upgrading);
+    let mut passed = Request::builder().method(request.method().clone()).uri(path);
+    if let Some(headers) = passed.headers_mut() {
+        onward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
         if let Ok(host) = to.to_string().parse() {
             headers.insert(header::HOST, host);
         }
     }
     let body = if upgrading { full("") } else { std::mem::replace(request.body_mut(), full("")) };
-    let onward = onward.body(body).map_err(|e| Status::bad_request(e.to_string()))?;
-    let mut answer = sender.send_request(onward).await.map_err(broken)?;
+    let passed = passed.body(body).map_err(|e| Status::bad_request(e.to_string()))?;
+    let answer = sender.send_request(passed).await.map_err(broken)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let kubelet = hyper::upgrade::on(&mut answer);
-        let Some(client) = client else {
-            return Err(Status::new(502, "", "the kubelet changed protocols unasked"));
-        };
-        let stop = state.stop.clone();
-        tokio::spawn(async move {
-            let (Ok(client), Ok(kubelet)) = tokio::join!(client, kubelet) else { return };
-            let (mut client, mut kubelet) = (TokioIo::new(client), TokioIo::new(kubelet));
-            tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut client, &mut kubelet) => {}
-                () = stop.cancelled() => {}
-            }
-        });
-        let mut out = Response::new(full(""));
-        *out.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        pass_headers(answer.headers(), out.headers_mut(), true);
-        return Ok(out);
+        return onward::join(client, answer, "the kubelet", NOT_PASSED, state.stop.clone());
     }
     let (parts, body) = answer.into_parts();
     let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
     *out.status_mut() = parts.status;
-    pass_headers(&parts.headers, out.headers_mut(), false);
+    onward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
     Ok(out)
-}
-
-fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool) {
-    const HOP: [HeaderName; 5] =
-        [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::TE, header::TRAILER];
-    for (name, value) in from {
-        let hop = HOP.contains(name) && !(upgrading && matches!(*name, header::CONNECTION | header::UPGRADE));
-        if !hop && !NOT_PASSED.contains(&name.as_str()) {
-            to.append(name.clone(), value.clone());
-        }
-    }
 }
 
 #[cfg(test)]

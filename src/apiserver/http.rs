@@ -5,7 +5,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
 use serde_json::Value;
+use std::time::Duration;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,19 @@ pub type Answer = Response<Body>;
 
 /// Larger request bodies are refused.
 pub const BODY_MAX: usize = 3 << 20;
+
+/// A connection on which no request comes for this long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// Requests and watches of one HTTP/2 connection at a time; more wait.
+const STREAMS_MAX: u32 = 1000;
+
+/// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
+pub fn http_server() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).adaptive_window(true);
+    builder
+}
 
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()

@@ -7,7 +7,9 @@
 //! ## How this one works
 //! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
 //! each. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
-//! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other. `cache`
+//! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other; it may therefore begin from what this
+//! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (quotas, limits, classes) is
+//! remembered too: another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
@@ -40,6 +42,7 @@ mod filter;
 mod fuzz;
 pub mod http;
 mod negotiate;
+pub mod onward;
 mod policy;
 mod read;
 mod remove;
@@ -72,7 +75,7 @@ use crate::api::kinds::{Kind, KindRef};
 use crate::client::Dialer;
 use crate::clock;
 use crate::etcd::Storage;
-use crate::pki::TokenKey;
+use crate::pki::{Clients, TokenKey};
 use crate::rng::Rng;
 use crate::tap::Tap;
 use crate::task::Crew;
@@ -105,6 +108,8 @@ pub struct Config {
     pub tap: Tap,
     pub rng: Rng,
     pub tls: Arc<rustls::ServerConfig>,
+    /// Who the certificates say that somebody is.
+    pub clients: Clients,
     pub tokens: Arc<TokenKey>,
     pub service_cidr: Cidr,
     /// First and last NodePort.
@@ -122,6 +127,7 @@ pub(crate) struct State {
     cache: Arc<Cache>,
     rng: Rng,
     tls: Arc<rustls::ServerConfig>,
+    clients: Clients,
     tokens: Arc<TokenKey>,
     service_cidr: Cidr,
     node_ports: (u16, u16),
@@ -155,6 +161,7 @@ impl Server {
             cache: Arc::new(Cache::new()),
             rng: config.rng,
             tls: config.tls,
+            clients: config.clients,
             tokens: config.tokens,
             service_cidr: config.service_cidr,
             node_ports: config.node_ports,

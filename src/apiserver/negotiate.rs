@@ -140,6 +140,26 @@ impl ListMeta {
     }
 }
 
+/// An object of a list. The items of a typed list are of its kind without saying so; only those of custom kinds say it.
+fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
+    if kind.custom.is_some() {
+        return out.put_slice(&encoded(kind, object));
+    }
+    let shown = versioned(kind, &object.value);
+    match (&shown, object.untyped()) {
+        (Cow::Borrowed(_), Some(body)) => {
+            out.put_u8(b'{');
+            out.put_slice(body);
+        }
+        _ => {
+            let mut value = shown.into_owned();
+            value::remove(&mut value, "kind");
+            value::remove(&mut value, "apiVersion");
+            out.put_slice(value.to_string().as_bytes());
+        }
+    }
+}
+
 /// Many objects. Their own bytes are joined, nothing is encoded again.
 pub fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &ListMeta) -> Answer {
     match form {
@@ -157,7 +177,7 @@ pub fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &
                 if i > 0 {
                     out.put_u8(b',');
                 }
-                out.put_slice(&encoded(kind, object));
+                put_item(kind, object, &mut out);
             }
             out.put_slice(b"]}");
             json_bytes(200, out.freeze())

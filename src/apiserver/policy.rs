@@ -70,6 +70,7 @@ const NAMESPACED: &[(&str, &[&str])] = &[
             "persistentvolumeclaims",
             "pods",
             "replicationcontrollers",
+            "replicationcontrollers/scale",
             "services",
             "serviceaccounts",
         ],
@@ -108,6 +109,7 @@ fn view_rules() -> Vec<Value> {
             "persistentvolumeclaims/status",
             "pods/log",
             "pods/status",
+            "replicationcontrollers/status",
             "resourcequotas",
             "resourcequotas/status",
             "services/status",
@@ -211,6 +213,8 @@ fn controller_rules() -> Vec<Value> {
         // The garbage collector and the namespace controller delete and orphan whatever there is.
         rule(&["delete", "deletecollection", "patch", "update"], &["*"], &["*"]),
         rule(&["create"], &["apps"], &["controllerrevisions", "replicasets"]),
+        // Aggregated roles have rules that their writer need not hold.
+        rule(&["escalate"], &[RBAC], &["clusterroles"]),
         rule(&["create"], &["batch"], &["jobs"]),
         rule(&["update"], &["certificates.k8s.io"], &["certificatesigningrequests/approval"]),
         named(

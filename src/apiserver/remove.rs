@@ -201,8 +201,7 @@ pub async fn remove(
         let done = match step {
             Step::Pending => return Ok(Removed { object, gone: false }),
             Step::Erase => {
-                let last =
-                    Object { value: object.value.clone(), bytes: Bytes::new(), revision: object.revision };
+                let last = Object::unsent(object.value.clone(), object.revision);
                 let mut extra = services::release(kind, &object.value);
                 state.cache.steps.note(ctx, kind, &object.value, &mut extra);
                 state.erase(kind, &last, &extra).await.map(|o| (o, true))

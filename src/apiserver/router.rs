@@ -70,8 +70,13 @@ async fn route(
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
     let attributes = Attributes::of(&ctx.info);
-    if let Err(reason) = state.authorize(&ctx.user, &attributes) {
-        return Err(attributes.forbidden(&ctx.user, &reason));
+    let allow = |attributes: &Attributes| {
+        let verdict = state.authorize(&ctx.user, attributes);
+        verdict.map_err(|reason| attributes.forbidden(&ctx.user, &reason))
+    };
+    allow(&attributes)?;
+    if attributes.opens_stream() {
+        allow(&Attributes { verb: "create", ..attributes })?;
     }
     ctx.stage("authorize", serde_json::Value::Null);
     if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
@@ -298,6 +303,6 @@ async fn ready(state: &State) -> Answer {
 }
 
 /// Who sent a request over a connection: the certificate's user, a token's, or nobody.
-pub fn user_of(state: &State, peer: Option<&User>, request: &Request<Body>) -> Result<User, Status> {
+pub fn user_of(state: &State, peer: &authn::Peer, request: &Request<Body>) -> Result<User, Status> {
     authn::authenticate(state, peer, request.headers())
 }

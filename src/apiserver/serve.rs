@@ -1,17 +1,15 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
 use super::Server;
-use super::http::{Answer, Body, BodyError, failure, full};
+use super::authn::Peer;
+use super::http::{Answer, Body, BodyError, failure, full, http_server};
 use super::router;
-use super::user::{AUTHENTICATED, User};
 use crate::linux::tcp;
-use crate::pki;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -21,8 +19,6 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// A connection on which no request comes for this long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(600);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that running requests have to end when the server stops.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -58,12 +54,8 @@ impl Server {
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return,
         };
-        let peer =
-            stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| pki::user_of(c));
-        let peer: Arc<Option<User>> = Arc::new(peer.map(|(name, mut groups)| {
-            groups.push(AUTHENTICATED.to_string());
-            User { name, groups, ..User::default() }
-        }));
+        let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let peer = Arc::new(Peer::of(&self.state.clients, certs));
         let (server, watch_stop) = (self.clone(), stop.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer, stop) = (server.clone(), peer.clone(), watch_stop.clone());
@@ -71,7 +63,7 @@ impl Server {
                 let head = request.method() == http::Method::HEAD;
                 let request =
                     request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
-                let answer = match router::user_of(&server.state, peer.as_ref().as_ref(), &request) {
+                let answer = match router::user_of(&server.state, &peer, &request) {
                     Ok(user) => router::serve(&server.state, &server.tap, request, user, stop).await,
                     Err(status) => failure(&status),
                 };
@@ -79,10 +71,8 @@ impl Server {
             });
             answer
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).adaptive_window(true);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let http = http_server();
+        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,

@@ -15,7 +15,7 @@ use crate::etcd::api::{KeyValue, Revision};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 /// Under which the keys of this file live.
@@ -53,6 +53,8 @@ pub struct Undone {
 struct Inner {
     /// By their first revision.
     steps: BTreeMap<Revision, Step>,
+    /// Where each stands. Every write asks.
+    at: HashMap<String, Revision>,
     undone: Vec<Undone>,
 }
 
@@ -86,9 +88,12 @@ impl Steps {
                 if deleted { vec![] } else { serde_json::from_slice(&kv.value).unwrap_or_default() };
         } else if let Some(id) = name.strip_prefix(STEPS) {
             if deleted {
-                inner.steps.retain(|_, step| step.id != id);
+                if let Some(first) = inner.at.remove(id) {
+                    inner.steps.remove(&first);
+                }
             } else if let Ok(step) = serde_json::from_slice::<Step>(&kv.value) {
                 let first = kv.create_revision;
+                inner.at.insert(id.to_string(), first);
                 inner.steps.insert(first, Step { id: id.to_string(), first, ..step });
             }
         }
@@ -109,7 +114,8 @@ impl Steps {
     }
 
     pub fn find(&self, id: &str) -> Option<Step> {
-        self.lock().steps.values().find(|s| s.id == id).cloned()
+        let inner = self.lock();
+        inner.steps.get(inner.at.get(id)?).cloned()
     }
 
     /// History from here on has to be kept; `None`: nothing has to.
@@ -131,7 +137,7 @@ impl Steps {
             extra.release.extend(gone.map(|id| key(id)));
             extra.release.push(UNDONE.to_string());
         }
-        if inner.steps.values().any(|s| s.id == id) {
+        if inner.at.contains_key(&id) {
             return;
         }
         if inner.steps.len() >= STEPS_MAX

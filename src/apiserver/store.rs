@@ -34,7 +34,7 @@ pub fn status_of(error: Error) -> Status {
     match error {
         Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
         Error::RequestTooLarge => Status::new(413, "RequestEntityTooLarge", message),
-        Error::NoSpace => Status::new(507, "", message),
+        Error::NoSpace => Status::new(500, "", message), // what upstream cannot name goes out as it came
         Error::FutureRevision { .. } | Error::EmptyKey | Error::DuplicateKey | Error::TooManyOps => {
             Status::bad_request(message)
         }
@@ -105,8 +105,13 @@ impl State {
     /// The object as it is now.
     pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         self.fresh().await?;
-        let found = self.cache.get(kind.place(), &object_key(kind, namespace, name));
+        let found = self.remembered(kind, namespace, name);
         found.ok_or_else(|| Status::not_found(kind.group, kind.plural, name))
+    }
+
+    /// The object as this server last heard of it.
+    pub fn remembered(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.cache.get(kind.place(), &object_key(kind, namespace, name))
     }
 
     /// Writes an object that must be at `expected` (0: must not exist) and answers it with its new revision.

@@ -35,7 +35,7 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
     match at(object, paths.selector) {
         Value::String(selector) => value::put(&mut out, "status.selector", selector.clone()),
         selector => {
-            if let Some(selector) = Selector::of(selector) {
+            if let Some(selector) = Selector::of_workload(selector) {
                 value::put(&mut out, "status.selector", selector.to_string());
             }
         }

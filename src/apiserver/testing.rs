@@ -2,8 +2,8 @@
 
 use super::{Cidr, Config, Server};
 use crate::client;
-use crate::etcd::Kv;
-use crate::pki::{Ca, Subject, TokenKey, client_config, server_config};
+use crate::etcd::{Kv, Storage};
+use crate::pki::{Ca, Subject, TokenKey, asking_server_config, client_config};
 use crate::rng::Rng;
 use crate::tap::Tap;
 use std::path::Path;
@@ -20,18 +20,25 @@ pub struct Fixture {
 
 /// A ready server that listens on loopback; files go to `dir`.
 pub async fn start(dir: &Path) -> Fixture {
+    start_on(dir, Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")))).await
+}
+
+/// One more server of a store.
+pub async fn start_on(dir: &Path, kv: Arc<dyn Storage>) -> Fixture {
     let ca = Ca::load_or_create(dir, "kubernetes").unwrap();
     let identity = ca.issue(&Subject::server("kube-apiserver", &["localhost", "127.0.0.1"])).unwrap();
+    let (tls, clients) = asking_server_config(&identity, ca.pem()).unwrap();
     let admin = ca.issue(&Subject::client("kubernetes-admin", "system:masters")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let rng = Rng::seeded(1);
     let tap = Tap::new();
     let server = Server::start(Config {
-        kv: Arc::new(Kv::in_memory(rng.fork("etcd"))),
+        kv,
         tap: tap.at("test", "kube-apiserver"),
         rng,
-        tls: server_config(&identity, ca.pem()).unwrap(),
+        tls,
+        clients,
         tokens: Arc::new(TokenKey::load_or_create(dir).unwrap()),
         service_cidr: Cidr::parse("10.96.0.0/12").unwrap(),
         node_ports: (30000, 32767),

@@ -3,10 +3,13 @@
 use super::http::{Body, full};
 use super::testing::{self, Fixture};
 use super::user::User;
+use crate::etcd::Kv;
+use crate::rng::Rng;
 use ::http::Request;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn admin() -> User {
@@ -104,6 +107,40 @@ fn cm(name: &str, n: &str) -> Value {
 
 fn rv(object: &Value) -> i64 {
     object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
+/// The second server has not heard of what the first one just did, as the test gives it no time to.
+#[tokio::test]
+async fn what_a_server_remembers_never_refuses_what_another_one_allows() {
+    let kv = Arc::new(Kv::in_memory(Rng::seeded(7)));
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [first, second] = dirs.map(|dir| (dir, kv.clone())).map(|(dir, kv)| async move {
+        let fixture = testing::start_on(dir.path(), kv).await;
+        Api { fixture, _dir: dir }
+    });
+    let (a, b) = (first.await, second.await);
+    for n in 0..50 {
+        let space = format!("s{n}");
+        assert_eq!(a.post("/api/v1/namespaces", json!({"metadata": {"name": space}})).await.0, 201);
+        let maps = format!("/api/v1/namespaces/{space}/configmaps");
+        let made = b.post(&maps, cm("m", "1")).await;
+        assert_eq!(made.0, 201, "{}", made.1);
+        let one = format!("{maps}/m");
+        let by_a = a.patch(&one, json!({"data": {"n": "2"}})).await;
+        assert_eq!((by_a.0, &by_a.1["data"]["n"]), (200, &json!("2")));
+        let by_b = b.put(&one, by_a.1.clone()).await;
+        assert_eq!((by_b.0, rv(&by_b.1)), (200, rv(&by_a.1)), "it is that already: no write");
+        let back = b.patch(&one, json!({"data": {"n": "1"}})).await;
+        assert_eq!((back.0, &back.1["data"]["n"]), (200, &json!("1")));
+        let same = a.patch(&one, json!({"data": {"n": "2"}})).await;
+        assert!(rv(&same.1) > rv(&back.1), "a change against the newest state, although it once was this");
+        assert_eq!(b.put(&one, by_a.1).await.0, 409, "an old version stays refused");
+        assert_eq!(a.delete(&one, json!({})).await.0, 200);
+        assert_eq!(b.patch(&one, json!({"data": {"n": "3"}})).await.0, 404);
+        assert_eq!(b.post(&maps, cm("m", "4")).await.0, 201);
+        let dry = a.post(&format!("{maps}?dryRun=All"), cm("m", "5")).await;
+        assert_eq!(dry.0, 409, "a rehearsal knows it as well");
+    }
 }
 
 #[tokio::test]
@@ -349,6 +386,12 @@ async fn deletes_wait_for_grace_and_finalizers() {
     }
     let (code, list) = api.delete(&format!("{CM}?labelSelector=n%3D7"), json!({})).await;
     assert_eq!((code, list["items"].as_array().unwrap().len()), (200, 3));
+    let first = &list["items"][0];
+    assert_eq!(
+        (&list["kind"], &first["kind"], &first["apiVersion"], &first["metadata"]["name"]),
+        (&json!("ConfigMapList"), &Value::Null, &Value::Null, &json!("d0")),
+        "items of a typed list do not say what they are"
+    );
 }
 
 #[tokio::test]
@@ -371,6 +414,19 @@ async fn only_those_who_may_do() {
         403
     );
     assert_eq!(api.send(bob.clone(), ask("POST", CM, cm("a", "1"))).await.0, 403);
+    // a look at a pod is no shell in it
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    let look = json!({"metadata": {"name": "look"}, "rules": [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get"]}]});
+    assert_eq!(api.post(roles, look).await.0, 201);
+    let binding = json!({"metadata": {"name": "look"}, "roleRef": {"kind": "Role", "name": "look"}, "subjects": [{"kind": "User", "name": "bob"}]});
+    assert_eq!(
+        api.post("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", binding).await.0,
+        201
+    );
+    let exec = ask("GET", "/api/v1/namespaces/default/pods/p/exec?command=sh", json!({}));
+    let (code, status) = api.send(bob.clone(), exec).await;
+    let message = status["message"].as_str().unwrap();
+    assert!(code == 403 && message.contains("cannot create resource \"pods/exec\""), "{message}");
     // nobody gives away what he does not have
     let all = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
     let admin_role = json!({"metadata": {"name": "adm"}, "roleRef": {"kind": "ClusterRole", "name": "admin"}, "subjects": [{"kind": "User", "name": "carol"}]});
@@ -478,9 +534,12 @@ async fn an_event_has_two_faces_and_the_tap_hears_every_stage() {
     assert_eq!((code, &made["note"]), (201, &json!("hello")));
     let (_, core) = api.get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp").await;
     assert_eq!(
-        (&core["items"][0]["message"], &core["items"][0]["apiVersion"]),
-        (&json!("hello"), &json!("v1"))
+        (&core["kind"], &core["items"][0]["message"]),
+        (&json!("EventList"), &json!("hello")),
+        "the first face"
     );
+    let (_, new) = api.get("/apis/events.k8s.io/v1/namespaces/default/events").await;
+    assert_eq!((&new["items"][0]["note"], &new["items"][0]["kind"]), (&json!("hello"), &Value::Null));
     let stages: Vec<String> = api
         .fixture
         .tap

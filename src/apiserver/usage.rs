@@ -77,12 +77,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     }
     let mut found: Vec<Value> = found.into_iter().filter(|o| filter.matches(o)).collect();
     found.sort_by_key(|o| (text(o, "metadata.namespace").to_string(), text(o, "metadata.name").to_string()));
-    found.into_iter().map(|o| Arc::new(unversioned(o))).collect()
-}
-
-/// It is stored nowhere and so has no revision.
-fn unversioned(value: Value) -> Object {
-    Object { bytes: value.to_string().into(), value, revision: 0 }
+    found.into_iter().map(|o| Arc::new(Object::unwritten(o))).collect()
 }
 
 /// Pure: the figures of an object from what its kubelet said: of a node, one; of a pod, one for each container.

@@ -1,6 +1,7 @@
 //! The image `echo`: an HTTP server that answers with what it was asked, and by whom it is answered. One sees which pod a
 //! service chose, and what an ingress made of a request.
 
+use super::daemon;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -32,20 +33,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
             return 1;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("echo-server: cannot start: {e}");
-            return 1;
-        }
-    };
-    match tokio::task::LocalSet::new().block_on(&runtime, run(port)) {
-        Ok(()) => 0,
-        Err(e) => {
-            eprintln!("echo-server: {e}");
-            1
-        }
-    }
+    daemon::serve("echo-server", run(port))
 }
 
 /// Serves until TERM or INT; running answers are finished.

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 
 mod archive;
 mod curl;
+mod daemon;
 mod echo_server;
 mod http;
 mod nc;

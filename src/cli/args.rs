@@ -166,7 +166,8 @@ is offered for deletion at the end. The file is only read, and outside that name
   ropewalk fault kill kubelet/ropewalk-worker
   ropewalk fault cut ropewalk-control-plane ropewalk-control-plane2
   ropewalk fault loss ropewalk-worker ropewalk-worker2 20
-  ropewalk fault heal                                 mends every link
+  ropewalk fault disk full ropewalk-control-plane     its store finds no room; without NODE every store
+  ropewalk fault heal                                 mends every link and makes room on every disk
   ropewalk fault node crash ropewalk-worker           pulls the plug; `node start` brings it back")]
     Fault {
         #[command(subcommand)]
@@ -298,6 +299,26 @@ Examples:
     Doctor {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
+    },
+    /// Measure on this machine what a cluster does, beside what it can be compared with
+    #[command(after_help = "Examples:
+  ropewalk bench                    everything, several minutes; best on a machine that does nothing else
+  ropewalk bench start pods         only these
+  ropewalk bench runtime -o json    for machines: p50_ms, and every figure with its peer's
+Each line tells the median of several runs, how they spread, and the aim. × is how many times as fast as the line's peer:
+etcd and crun are used where they are on PATH.")]
+    Bench {
+        /// Only these parts
+        #[arg(value_enum)]
+        what: Vec<crate::bench::What>,
+        /// How often everything is done, instead of as often as is usual
+        #[arg(long, value_name = "N")]
+        runs: Option<usize>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+        /// Measure in this directory, as the supervisor of nodes without a cluster
+        #[arg(long, hide = true, value_name = "DIR")]
+        inside: Option<std::path::PathBuf>,
     },
     /// Print the version
     Version,
@@ -491,7 +512,14 @@ pub enum Fault {
     },
     /// Lose everything between two nodes
     Cut { a: String, b: String },
-    /// Mend every link
+    /// Leave a store no room on its disk: it takes no writes, and reads go on
+    Disk {
+        #[arg(value_enum)]
+        state: DiskState,
+        /// A control plane; every one if none is named
+        node: Option<String>,
+    },
+    /// Mend every link, and make room on every disk
     Heal,
     /// Delay what two nodes send (needs the kernel's netem)
     Slow {
@@ -513,6 +541,11 @@ pub enum Fault {
         act: NodeAct,
         node: String,
     },
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskState {
+    Full,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

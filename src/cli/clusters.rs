@@ -114,6 +114,10 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
     if up.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("port 6443 is taken; the API is at https://127.0.0.1:{}", launched.api_port);
     }
+    if let Some(why) = &launched.unlimited {
+        let lang = settings::language(None, &place.home);
+        eprintln!("{}", lang.say(Say::NoLimits, &[why]));
+    }
     Ok((place, launched))
 }
 
@@ -174,7 +178,8 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
 
 pub async fn down(name: &str) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    if !stop(&place).await? {
+    // One that does not answer yet is being started: it is asked again when it must.
+    if !stop(&place).await? && (launch::clear_up(&place)? || !stop(&place).await?) {
         eprintln!("cluster {name:?} is not running");
     }
     Ok(0)
@@ -331,6 +336,7 @@ pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
             Fault::List
         }
         args::Fault::Cut { a, b } => Fault::Cut { a, b },
+        args::Fault::Disk { state: args::DiskState::Full, node } => Fault::Disk { node },
         args::Fault::Heal => Fault::Heal,
         args::Fault::Slow { a, b, millis } => Fault::Slow { a, b, millis },
         args::Fault::Loss { a, b, percent } => Fault::Loss { a, b, percent },
@@ -357,6 +363,11 @@ pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
         }
         Fault::Loss { a, b, percent } => {
             println!("{}", lang.say(Say::LinkLossy, &[&a, &b, &percent.to_string()]))
+        }
+        Fault::Disk { .. } => {
+            for full in answer["full"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{}", lang.say(Say::DiskFull, &[full]));
+            }
         }
         Fault::Heal => println!("{}", lang.say(Say::LinksWhole, &[])),
         Fault::Node { node, act: Act::Start } => println!("{}", lang.say(Say::NodeStarts, &[&node])),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 pub fn doctor(output: Option<Output>) -> anyhow::Result<i32> {
     let found = probe::probe(net::probe::trials)?;
-    let fatal = found.iter().any(|c| !c.ok && c.what_is_lost.contains(probe::NO_CLUSTER));
+    let fatal = found.iter().any(probe::Capability::is_fatal);
     if output == Some(Output::Json) {
         println!("{}", serde_json::to_string_pretty(&json!(found))?);
         return Ok(i32::from(fatal));

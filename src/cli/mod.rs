@@ -5,7 +5,7 @@
 //! ## How this one works
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the outcome into a text and an exit code: 0 ok, 1 failed, 2 usage.
 //! ## Left out
-//! `class` and `bench`: they come with the rooms that do their work.
+//! `class`: it comes with the room that does its work.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
@@ -53,7 +53,22 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(Command::Doctor { output }) = &args.command {
         return finish(doctor::doctor(*output)); // before there are threads
     }
+    if let Some(Command::Bench { what, runs, output, inside }) = &args.command {
+        return finish(bench(what, *runs, *output, inside.clone())); // likewise
+    }
     block_on(dispatch(args))
+}
+
+fn bench(
+    what: &[crate::bench::What],
+    runs: Option<usize>,
+    output: Option<args::Output>,
+    inside: Option<PathBuf>,
+) -> anyhow::Result<i32> {
+    match (inside, what) {
+        (Some(dir), [what]) => crate::bench::inside(dir, *what, runs),
+        _ => crate::bench::run(what, runs, output == Some(args::Output::Json)).map(|()| 0),
+    }
 }
 
 /// Runs `etcdctl` under its own name: on the cluster that `KUBECONFIG` belongs to, else on `main`.
@@ -109,6 +124,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, output).await,
         Some(Command::Rewind { to, name, output }) => undo::run(&name, undo::What::Rewind(to), output).await,
         Some(Command::Doctor { output }) => doctor::doctor(output),
+        Some(Command::Bench { what, runs, output, inside }) => bench(&what, runs, output, inside),
         Some(Command::Version) => {
             println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), crate::cluster::version());
             Ok(0)

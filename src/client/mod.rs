@@ -16,6 +16,7 @@
 
 mod election;
 mod informer;
+pub mod kubeconfig;
 mod queue;
 mod recorder;
 mod transport;
@@ -24,7 +25,7 @@ pub use election::LeaderElection;
 pub use informer::{Change, Informer, Key};
 pub use kube;
 pub use queue::{Outcome, WorkQueue};
-pub use recorder::Recorder;
+pub use recorder::{Recorder, reference};
 pub use transport::{Dialer, direct};
 
 use crate::pki;

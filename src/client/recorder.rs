@@ -134,3 +134,17 @@ async fn write(
     seen.push_back((what, name, 1));
     Ok(())
 }
+
+/// What an event is about, and how one object names another: `describe` finds an object's events by it.
+pub fn reference<K: kube::Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    let meta = object.meta();
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        ..ObjectReference::default()
+    }
+}

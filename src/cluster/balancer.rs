@@ -1,7 +1,7 @@
 //! The one address of several API servers: 127.0.0.1:6443 (or another port) on the host, 172.30.0.1:6443 in the fabric.
 //!
 //! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready, sends new connections to those that are, and closes
-//! the connections of one that is not ready any more, so that clients turn to another. When none is ready every one that listens is as good: its
+//! the connections of one that stays not ready while others are, so that clients turn to another. When none is ready every one that listens is as good: its
 //! answer says more than a closed door.
 
 use super::components::API_PORT;
@@ -23,11 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often each server is asked for its readiness.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
+/// A server that is not ready so many times in a row, while another one is, loses its connections. While a leader is elected none is ready,
+/// and to hang up would help nobody.
+const FALL: u32 = 3;
+
 /// What is known of one server.
 #[derive(Clone, Default)]
 struct Known {
     ready: bool,
-    /// Ends the connections that were made while it was ready.
+    /// Times in a row that it was not ready.
+    misses: u32,
+    /// Ends the connections to it.
     connections: CancellationToken,
 }
 
@@ -69,14 +75,17 @@ impl Balancer {
         let asked = servers.iter().map(|(node, server)| async { (node.clone(), server.is_ready().await) });
         let answers: BTreeMap<String, bool> = futures::future::join_all(asked).await.into_iter().collect();
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let any = answers.values().any(|ready| *ready);
         for node in self.world.control_planes() {
             let ready = answers.get(&node.name).copied().unwrap_or(false);
             let server = known.entry(node.name.clone()).or_default();
-            if std::mem::replace(&mut server.ready, ready) == ready {
-                continue;
+            if std::mem::replace(&mut server.ready, ready) != ready {
+                tracing::info!(server = node.name, ready, "an API server changed its readiness");
             }
-            tracing::info!(server = node.name, ready, "an API server changed its readiness");
-            std::mem::take(&mut server.connections).cancel();
+            server.misses = if ready { 0 } else { server.misses + 1 };
+            if any && server.misses >= FALL {
+                std::mem::take(&mut server.connections).cancel();
+            }
         }
     }
 
@@ -88,7 +97,7 @@ impl Balancer {
         let mut turn: Vec<(bool, SocketAddr, CancellationToken)> = (0..servers.len())
             .map(|n| {
                 let server = &servers[(first + n) % servers.len()];
-                let Known { ready, connections } = known.get(&server.name).cloned().unwrap_or_default();
+                let Known { ready, connections, .. } = known.get(&server.name).cloned().unwrap_or_default();
                 (ready, (fabric::node_ip(server.index), API_PORT).into(), connections)
             })
             .collect();

@@ -81,7 +81,12 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
         Ok(code) => code,
         Err(error) => {
             let busy = error.cause.kind() == std::io::ErrorKind::WouldBlock;
-            let text = if busy { chain(&Error::Running(place.name.clone())) } else { chain(&error) };
+            let text = match busy {
+                true => chain(&Error::Running(place.name.clone())),
+                false => {
+                    format!("{}\nwhat this machine lacks, and how to mend it: ropewalk doctor", chain(&error))
+                }
+            };
             tell(&Word::Failed(text));
             1
         }
@@ -132,6 +137,10 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
         }
     });
 
+    let unlimited = main.cgroups.lacks();
+    if let Some(why) = &unlimited {
+        tracing::warn!(why, "limits of containers are not enforced");
+    }
     let parts = Parts {
         zygote: zygote.clone(),
         images,
@@ -146,7 +155,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     }
     let (mut stores, mut problem) = (world.stores.subscribe(), world.problem.subscribe());
     tokio::select! {
-        _ = stores.wait_for(|s| !s.is_empty()) => tell(&Word::Started { api_port }),
+        _ = stores.wait_for(|s| !s.is_empty()) => tell(&Word::Started { api_port, unlimited }),
         text = has_problem(&mut problem) => return Err(Error::Start(text)),
     }
 
@@ -353,6 +362,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             runtime: node.cri.clone(),
             network: node.network.clone(),
             dir: world.place.node(&name),
+            logs: crate::cri::LogLimits::default(),
             cluster_dns: world.dns_ip(),
             cluster_domain: world.domain.clone(),
             static_pods,

@@ -132,6 +132,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
         let dir = world.place.node(&place.node).join("etcd");
         let config = etcd::Config {
             initial_cluster: members.clone(),
+            disk: world.disks.of(&place.node),
             link: wires.as_ref().map(|w| w.link.clone() as Arc<dyn Link>),
             ..etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"))
         };
@@ -139,7 +140,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             Ok(server) => Arc::new(server),
             Err(error) => {
                 let text = super::chain(&error);
-                if members.len() == 1 {
+                if members.len() == 1 && !world.disks.is_full(&place.node) {
                     // No restart mends it, and nobody else has the data.
                     let problem = format!("the store of {} cannot start: {text}", place.node);
                     world.problem.send_replace(Some(problem));
@@ -183,7 +184,8 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
 
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     let identity = world.api_identity.clone();
-    let tls = crate::pki::server_config(&identity, world.ca.pem()).map_err(|e| super::chain(&e))?;
+    let (tls, clients) =
+        crate::pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| super::chain(&e))?;
     let subject = crate::pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
     let kubelet = world.ca.issue(&subject).map_err(|e| super::chain(&e))?;
     let kubelet_tls = crate::pki::client_config(Some(&kubelet), world.ca.pem(), &["http/1.1"]);
@@ -206,6 +208,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
             tap: world.tap.at(&place.node, "kube-apiserver"),
             rng: world.rng.fork("apiserver"),
             tls,
+            clients,
             tokens: world.tokens.clone(),
             service_cidr: world.service_cidr,
             node_ports: world.spec.node_ports,

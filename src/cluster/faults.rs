@@ -28,7 +28,9 @@ pub enum Fault {
     Slow { a: String, b: String, millis: u64 },
     /// Loses a share of what passes between two nodes, in percent.
     Loss { a: String, b: String, percent: f64 },
-    /// Mends every link.
+    /// A store finds no room on its disk; that of every control plane if none is named.
+    Disk { node: Option<String> },
+    /// Mends every link, and makes room on every disk.
     Heal,
     /// A node's machine: switched off properly, started, or its plug pulled.
     Node { node: String, act: Act },
@@ -51,6 +53,8 @@ impl Fault {
         Ok(match words.as_slice() {
             ["list"] => Fault::List,
             ["heal"] => Fault::Heal,
+            ["disk", "full"] => Fault::Disk { node: None },
+            ["disk", "full", node] => Fault::Disk { node: Some(owned(node)) },
             ["kill", target] => match target.split_once('/') {
                 Some((component, node)) => {
                     Fault::Kill { component: owned(component), node: Some(owned(node)) }
@@ -73,7 +77,7 @@ impl Fault {
             }
             other => {
                 return Err(format!(
-                    "no fault is written {:?}; write list, heal, kill COMPONENT[/NODE], cut A B, slow A B MS, loss A B PERCENT or node stop|start|crash NODE",
+                    "no fault is written {:?}; write list, heal, kill COMPONENT[/NODE], cut A B, slow A B MS, loss A B PERCENT, disk full [NODE] or node stop|start|crash NODE",
                     other.join(" ")
                 ));
             }
@@ -87,6 +91,8 @@ impl std::fmt::Display for Fault {
         match self {
             Fault::List => f.write_str("list"),
             Fault::Heal => f.write_str("heal"),
+            Fault::Disk { node: Some(node) } => write!(f, "disk full {node}"),
+            Fault::Disk { node: None } => f.write_str("disk full"),
             Fault::Kill { component, node: Some(node) } => write!(f, "kill {component}/{node}"),
             Fault::Kill { component, node: None } => write!(f, "kill {component}"),
             Fault::Cut { a, b } => write!(f, "cut {a} {b}"),
@@ -103,7 +109,7 @@ impl std::fmt::Display for Fault {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Broken {
-    /// `cut`, `slow`, `loss`, `stopped` or `crashed`.
+    /// `cut`, `slow`, `loss`, `disk full`, `stopped` or `crashed`.
     pub fault: String,
     /// The node, or the two.
     pub nodes: Vec<String>,
@@ -170,8 +176,10 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
             world.faults.note("slow", &[&a, &b], Some(millis as f64));
             json!({ "slow": [a, b], "millis": millis })
         }
+        Fault::Disk { node } => fill(world, node.as_deref())?,
         Fault::Heal => {
             world.fabric.heal().await?;
+            world.disks.empty();
             let mut all = world.faults.all();
             let before = all.len();
             all.retain(|b| matches!(b.fault.as_str(), "stopped" | "crashed"));
@@ -196,6 +204,25 @@ fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
         true => Err(Trouble::OneNode { node: a.into() }.into()),
         false => Ok((one.spec.index, other.spec.index)),
     }
+}
+
+/// No room for the stores of these nodes.
+fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
+    if world.spec.external_etcd.is_some() {
+        return Err(Trouble::NoStore { node: node.unwrap_or("the cluster").into() }.into());
+    }
+    let nodes = match node {
+        Some(name) => vec![named(world, name)?],
+        None => world.all_nodes().into_iter().filter(|n| n.spec.control_plane).collect(),
+    };
+    if let Some(worker) = nodes.iter().find(|n| !n.spec.control_plane) {
+        return Err(Trouble::NoStore { node: worker.spec.name.clone() }.into());
+    }
+    for node in &nodes {
+        world.disks.fill(&node.spec.name);
+        world.faults.note("disk full", &[&node.spec.name], None);
+    }
+    Ok(json!({ "full": nodes.iter().map(|n| n.spec.name.as_str()).collect::<Vec<_>>() }))
 }
 
 fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Error> {
@@ -234,7 +261,7 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
         (Act::Start, true) => {
             world.fabric.plug(node.spec.index, true).await?;
             boot::keep_kubelet(world, &node)?;
-            world.faults.all().retain(|b| b.nodes != [name]);
+            world.faults.all().retain(|b| b.nodes != [name] || b.fault == "disk full");
             Ok(json!({ "started": name }))
         }
         (Act::Stop | Act::Crash, true) => Err(Trouble::NodeOff { node: name.into() }.into()),
@@ -283,7 +310,17 @@ mod tests {
         let parse = |line: &str| Fault::parse(&line.split(' ').map(String::from).collect::<Vec<_>>());
         let kill = Fault::Kill { component: "etcd".into(), node: Some("n1".into()) };
         assert_eq!(parse("kill etcd/n1"), Ok(kill));
-        for line in ["list", "heal", "kill etcd", "kill etcd/n1", "cut a b", "slow a b 30", "loss a b 0.5"] {
+        for line in [
+            "list",
+            "heal",
+            "disk full",
+            "disk full a",
+            "kill etcd",
+            "kill etcd/n1",
+            "cut a b",
+            "slow a b 30",
+            "loss a b 0.5",
+        ] {
             assert_eq!(parse(line).map(|f| f.to_string()), Ok(line.to_string()));
         }
         for act in ["stop", "start", "crash"] {

@@ -3,6 +3,7 @@
 use super::home::Place;
 use super::world::World;
 use super::{Error, Spec, boot};
+use crate::linux;
 use crate::pki;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,6 +31,8 @@ pub enum Word {
     #[serde(rename_all = "camelCase")]
     Started {
         api_port: u16,
+        /// Why limits of containers are not enforced, or not all of them.
+        unlimited: Option<String>,
     },
     Failed(String),
 }
@@ -40,6 +43,7 @@ pub struct Launched {
     /// While this is open an attached cluster lives.
     pub leash: Option<ChildStdin>,
     pub api_port: u16,
+    pub unlimited: Option<String>,
 }
 
 /// Starts a cluster and returns when its control socket and API port are open.
@@ -87,7 +91,9 @@ pub async fn launch_with(
     let mut lines = BufReader::new(out).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Word>(&line) {
-            Ok(Word::Started { api_port }) => return Ok(Launched { child, leash, api_port }),
+            Ok(Word::Started { api_port, unlimited }) => {
+                return Ok(Launched { child, leash, api_port, unlimited });
+            }
             Ok(Word::Failed(text)) => {
                 let _ = child.wait().await; // it has said why
                 return Err(Error::Told(text));
@@ -100,6 +106,25 @@ pub async fn launch_with(
     let last: Vec<&str> = tail.lines().rev().take(3).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
     Err(Error::Start(format!("its processes ended; the end of {}:\n{}", log_path.display(), last.join("\n"))))
+}
+
+/// Clears up after a cluster that does not run. Nothing is left of one that ended in any way but with every process killed at once.
+/// Returns false if it is just being started.
+pub fn clear_up(place: &Place) -> Result<bool, Error> {
+    if !place.lock().exists() {
+        return Ok(true); // it has never run
+    }
+    match linux::boot::sweep(&place.lock()) {
+        Ok(()) => {}
+        Err(error) if error.cause.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
+        Err(error) => return Err(Error::File { path: place.lock(), cause: error.cause }),
+    }
+    match fs::remove_file(place.socket()) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::File { path: place.socket(), cause })
+        }
+        _ => Ok(true),
+    }
 }
 
 /// `<home>/bin` holds this program under the names of the tools it contains.

@@ -16,6 +16,7 @@
 //! runtime. So logs, kill, restart and back-off are the same for a scheduler and for your nginx.
 //! [`guest`] is the door for what lives beside a cluster but stands above it. Guests can stand on somebody else's cluster too: [`abroad`] gives them
 //! the same ground on a kubeconfig.
+//! [`faults`] breaks what it is told to: components, links, whole nodes, and the disk that a store writes to, which refuses as a full one does.
 //! ## Left out
 //! Simulated nodes: they come next. The number of control planes and whose store it is are chosen at the first start and stay. An external store keeps
 //! its data when the cluster is wiped, and its writes are not on the tap.
@@ -30,6 +31,7 @@ pub mod control;
 pub mod etcd_doors;
 pub mod external_etcd;
 pub mod faults;
+mod full_disk;
 pub mod guest;
 pub mod home;
 mod keeper;

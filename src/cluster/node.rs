@@ -56,7 +56,7 @@ pub struct NodeCri {
     inner: Arc<NodeRuntime>,
     network: Arc<dyn NodeNetwork>,
     components: Mutex<BTreeMap<String, Component>>,
-    sandboxes: Mutex<BTreeMap<String, (Sandbox, PathBuf)>>,
+    sandboxes: Mutex<BTreeMap<String, (Sandbox, SandboxConfig)>>,
     events: broadcast::Sender<Event>,
     /// Watches for the ends of components, and relays the inner runtime's events.
     crew: Crew,
@@ -100,7 +100,7 @@ impl NodeCri {
         self.components.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, (Sandbox, PathBuf)>> {
+    fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, (Sandbox, SandboxConfig)>> {
         self.sandboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -188,9 +188,8 @@ impl Runtime for NodeCri {
     }
 
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox> {
-        let logs = config.log_directory.clone();
-        let sandbox = self.inner.run_pod_sandbox(config).await?;
-        self.sandboxes().insert(sandbox.id.clone(), (sandbox.clone(), logs));
+        let sandbox = self.inner.run_pod_sandbox(config.clone()).await?;
+        self.sandboxes().insert(sandbox.id.clone(), (sandbox.clone(), config));
         Ok(sandbox)
     }
 
@@ -222,7 +221,7 @@ impl Runtime for NodeCri {
         if component_of(&config.image).is_none() {
             return self.inner.create_container(sandbox_id, config).await;
         }
-        let Some((sandbox, logs)) = self.sandboxes().get(sandbox_id).cloned() else {
+        let Some((sandbox, its)) = self.sandboxes().get(sandbox_id).cloned() else {
             return Err(Error::NotFound(format!("sandbox {sandbox_id}")));
         };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
@@ -231,7 +230,7 @@ impl Runtime for NodeCri {
             id: id.clone(),
             sandbox_id: sandbox_id.into(),
             pod: sandbox.pod.clone(),
-            log_path: logs.join(&config.log_path),
+            log_path: its.log_directory.join(&config.log_path),
             config,
             created_at: clock::now(),
             started_at: None,
@@ -256,13 +255,16 @@ impl Runtime for NodeCri {
             .get(id)
             .map(|c| (c.sandbox_id.clone(), c.config.image.clone(), c.pod.clone(), c.log_path.clone()));
         let Some((sandbox_id, image, pod, log_path)) = found else { return Err(Error::NotFound(id.into())) };
-        let sandbox = self.sandboxes().get(&sandbox_id).map(|(s, _)| s.clone());
+        let (sandbox, limits) = match self.sandboxes().get(&sandbox_id) {
+            Some((sandbox, config)) => (Some(sandbox.clone()), config.logs),
+            None => Default::default(),
+        };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
         if let Some(directory) = log_path.parent() {
             std::fs::create_dir_all(directory)
                 .map_err(|cause| Error::Io { what: format!("cannot make {}", directory.display()), cause })?;
         }
-        let log = Log::open(&log_path)
+        let log = Log::open(&log_path, limits)
             .map_err(|cause| Error::Io { what: format!("cannot open {}", log_path.display()), cause })?;
         logs::open(id, log);
         let place = components::Place {

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -36,6 +36,8 @@ const QUEUE: usize = 1024;
 const DIAL_PATIENCE: Duration = Duration::from_millis(400);
 /// Sent bytes that nobody acknowledges for this long end the connection: a new one heals faster than TCP's own patience.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
+/// Bytes read or written at a time.
+const CHUNK: usize = 16 << 10;
 /// A message is at most a snapshot of a full store.
 const MESSAGE_MAX: u32 = u32::MAX / 2;
 
@@ -115,14 +117,14 @@ impl Wires {
 async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
-    let mut tls = acceptor.accept(stream).await?;
+    let mut tls = BufReader::with_capacity(CHUNK, acceptor.accept(stream).await?);
     loop {
         let length = tls.read_u32().await?;
         if length > MESSAGE_MAX {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "a message is too long"));
         }
         // Grows as bytes arrive, so that a length alone costs nothing.
-        let mut message = Vec::new();
+        let mut message = Vec::with_capacity(CHUNK.min(length as usize));
         if (&mut tls).take(length.into()).read_to_end(&mut message).await? < length as usize {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
@@ -169,10 +171,11 @@ impl Wire {
     /// Writes until the member ends (well) or the connection (an error).
     async fn write(
         &self,
-        mut stream: tokio_rustls::client::TlsStream<TcpStream>,
+        stream: tokio_rustls::client::TlsStream<TcpStream>,
         first: Bytes,
         queue: &mut mpsc::Receiver<Bytes>,
     ) -> std::io::Result<()> {
+        let mut stream = BufWriter::with_capacity(CHUNK, stream); // many small messages make one record of TLS
         let mut next = Some(first);
         while let Some(message) = next {
             let mut sent = stream.write_u32(message.len() as u32).await;

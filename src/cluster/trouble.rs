@@ -28,6 +28,10 @@ pub enum Trouble {
     NodeOff {
         node: String,
     },
+    /// It has no store of this cluster's.
+    NoStore {
+        node: String,
+    },
     /// The kernel cannot delay packets.
     NoNetem {
         why: String,
@@ -69,6 +73,7 @@ texts! {
         NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
         NodeRuns: "{} is running", "{} 노드는 이미 돌고 있습니다";
         NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
+        NoStore: "{} keeps no store: only control planes do, and only where `up` was not told of an etcd elsewhere", "{}에는 저장소가 없습니다. 저장소는 컨트롤 플레인에만 있으며, `up --etcd`로 외부 etcd를 쓰면 없습니다";
         NoNetem: "the kernel cannot delay packets here ({}); try `sudo modprobe sch_netem`", "이 커널은 패킷을 늦추지 못합니다({}). `sudo modprobe sch_netem`을 시도하세요";
         NothingTraced: "no command has been traced yet; run a kubectl command first", "아직 추적한 명령이 없습니다. kubectl 명령을 먼저 실행하세요";
         NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
@@ -93,6 +98,7 @@ impl Trouble {
             Trouble::NotAShare { percent } => say(Word::NotAShare, &[percent]),
             Trouble::NodeRuns { node } => say(Word::NodeRuns, &[node]),
             Trouble::NodeOff { node } => say(Word::NodeOff, &[node, node]),
+            Trouble::NoStore { node } => say(Word::NoStore, &[node]),
             Trouble::NoNetem { why } => say(Word::NoNetem, &[why]),
             Trouble::NothingTraced => say(Word::NothingTraced, &[]),
             Trouble::NothingToUndo => say(Word::NothingToUndo, &[]),

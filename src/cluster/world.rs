@@ -3,6 +3,7 @@
 use super::components::API_PORT;
 use super::etcd_doors::Doors;
 use super::faults::Faults;
+use super::full_disk::FullDisks;
 use super::node::Node;
 use super::spec::NodeSpec;
 use super::{Error, Place, Spec};
@@ -44,6 +45,8 @@ pub struct World {
     /// API servers that run, by node.
     pub api_servers: watch::Sender<BTreeMap<String, apiserver::Server>>,
     pub faults: Faults,
+    /// What the stores write to.
+    pub disks: FullDisks,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
     pub problem: watch::Sender<Option<String>>,
@@ -97,6 +100,7 @@ impl World {
             stores: watch::Sender::new(BTreeMap::new()),
             api_servers: watch::Sender::new(BTreeMap::new()),
             faults: Faults::default(),
+            disks: FullDisks::default(),
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),
             crew: Crew::new("cluster"),

@@ -12,7 +12,6 @@ use crate::clock::{self, Timestamp};
 use crate::tap::Cause;
 use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
@@ -255,10 +254,7 @@ impl Worker {
                 }
             };
             if owned(&Arc::new(made.clone())) {
-                let entry = ObjectReference {
-                    resource_version: made.metadata.resource_version.clone(),
-                    ..reference(&made)
-                };
+                let entry = reference(&made);
                 let active = plan.status.active.get_or_insert_default();
                 if finished(&made).is_none() && !active.iter().any(|r| r.uid == entry.uid) {
                     active.push(entry);

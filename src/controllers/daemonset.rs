@@ -7,6 +7,7 @@ use super::pods::{self, is_available, template_hash};
 use super::revisions::{self, HASH};
 use super::workload::{self, Look, PodOwner};
 use super::{Error, Shared};
+use crate::api::nodes;
 use crate::client::{Change, Informer, Key, Outcome};
 use crate::clock;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
@@ -17,6 +18,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -49,19 +51,8 @@ pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
     }
     let required = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
     let required = required.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    let matches = |term: &NodeSelectorTerm| {
-        term.match_expressions.iter().flatten().all(|r| {
-            let (value, values) = (labels.get(&r.key), r.values.as_deref().unwrap_or_default());
-            match r.operator.as_str() {
-                "In" => value.is_some_and(|v| values.contains(v)),
-                "NotIn" => value.is_none_or(|v| !values.contains(v)),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
-    };
-    if required.is_some_and(|r| !r.node_selector_terms.iter().any(matches)) {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    if required.is_some_and(|r| !r.node_selector_terms.iter().any(|term| nodes::fits(term, name, labels))) {
         return (false, false);
     }
     let mut tolerations = spec.tolerations.unwrap_or_default();
@@ -191,14 +182,14 @@ impl PodOwner for DaemonSets {
         &shared.daemon_sets
     }
 
-    fn selector(set: &DaemonSet) -> Option<&LabelSelector> {
-        set.spec.as_ref().map(|s| &s.selector)
+    fn selector(set: &DaemonSet) -> Option<Cow<'_, LabelSelector>> {
+        set.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
     }
 
     async fn sync(look: &Look<'_, DaemonSet>) -> Result<Outcome, Error> {
         let (set, hands) = (&look.object, &look.hands);
         let spec = set.spec.clone().unwrap_or_default();
-        let mine = hands.claim(&spec.selector, &look.owner(), look.alive()).await?;
+        let mine = look.claim(&spec.selector).await?;
         let nodes = look.shared.nodes.list();
         let collisions = set.status.as_ref().and_then(|s| s.collision_count);
         let hash = template_hash(&spec.template, collisions.unwrap_or(0));
@@ -214,7 +205,7 @@ impl PodOwner for DaemonSets {
                 plan.create.iter().map(|node| daemon(look, &spec.template, &hash, node)).collect();
             let doomed = pods::named(&mine, &plan.delete);
             let busy = !made.is_empty() || !doomed.is_empty();
-            if !made.is_empty() {
+            if !made.is_empty() && look.still_there().await? {
                 result = hands.create_all(made).await;
             }
             if !doomed.is_empty() {

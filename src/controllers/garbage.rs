@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -33,6 +33,7 @@ struct Node {
     api: ApiResource,
     namespaced: bool,
     key: Key,
+    version: Option<String>,
     owners: Vec<OwnerReference>,
     going: bool,
     finalizers: Vec<String>,
@@ -230,6 +231,7 @@ impl Collector {
             api: resource.api.clone(),
             namespaced: resource.namespaced,
             key: Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
+            version: meta.resource_version.clone(),
             owners: meta.owner_references.clone().unwrap_or_default(),
             going: meta.deletion_timestamp.is_some(),
             finalizers: meta.finalizers.clone().unwrap_or_default(),
@@ -392,12 +394,13 @@ impl Collector {
     async fn cut(&self, uid: &str, node: &Node, owners: &[&str], cause: &Option<Cause>) -> Result<(), Error> {
         let left: Vec<&OwnerReference> =
             node.owners.iter().filter(|o| !owners.contains(&o.uid.as_str())).collect();
-        let patch = json!({"metadata": {"uid": uid, "ownerReferences": if left.is_empty() { json!(null) } else { json!(left) }}});
-        match self.api(node, cause).patch(&node.key.name, &PatchParams::default(), &Patch::Merge(patch)).await
-        {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.patch(
+            uid,
+            node,
+            json!({"ownerReferences": if left.is_empty() { json!(null) } else { json!(left) }}),
+            cause,
+        )
+        .await
     }
 
     async fn drop_finalizer(
@@ -408,11 +411,26 @@ impl Collector {
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         let left: Vec<&String> = node.finalizers.iter().filter(|f| *f != name).collect();
-        let patch = json!({"metadata": {"uid": uid, "finalizers": left}});
-        match self.api(node, cause).patch(&node.key.name, &PatchParams::default(), &Patch::Merge(patch)).await
-        {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
-            _ => Ok(()),
+        self.patch(uid, node, json!({"finalizers": left}), cause).await
+    }
+
+    /// Changes lists of an object's metadata as they follow from what the graph knows: whatever changed since is looked at first.
+    async fn patch(
+        &self,
+        uid: &str,
+        node: &Node,
+        mut meta: Value,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        meta["uid"] = json!(uid);
+        meta["resourceVersion"] = json!(node.version);
+        let patch = Patch::Merge(json!({"metadata": meta}));
+        match self.api(node, cause).patch(&node.key.name, &PatchParams::default(), &patch).await {
+            Err(error) if is_code(&error, 404) => Ok(()),
+            Err(error) if is_code(&error, 409) => {
+                Err(Error::NotYet(format!("{} {} changed meanwhile", node.api.plural, node.key)))
+            }
+            result => Ok(result.map(drop)?),
         }
     }
 
@@ -464,6 +482,7 @@ mod tests {
             api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
             namespaced: true,
             key: Key::new("d", "x"),
+            version: None,
             owners,
             going: false,
             finalizers: vec![],

@@ -6,16 +6,17 @@
 //! ## How this one works
 //! Every controller is a pure decision with a thin edge: informers put keys into a work queue, a worker looks at the
 //! caches, decides, and writes. What led to a look travels with the key as its cause. They are level-triggered: a restart at any point converges.
-//! Controllers whose objects own pods (ReplicaSet, DaemonSet, Job, StatefulSet) differ in their decisions; the rest is one shape, `workload`.
+//! Controllers whose objects own pods (ReplicaSet, ReplicationController, DaemonSet, Job, StatefulSet) differ in their decisions; the rest is one shape, `workload`.
 //! Only the replica that holds the Lease `kube-controller-manager` works.
 //! ## Left out
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
-//! The autoscaler knows resource metrics only: no custom or external metrics API is served. A StatefulSet replaces one pod at a time (`maxUnavailable` is not read).
+//! The autoscaler knows resource metrics only: no custom or external metrics API is served.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
 pub mod autoscaler;
 pub mod certificates;
+mod clusterrole;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
@@ -28,6 +29,7 @@ pub mod namespace;
 pub mod node;
 mod pods;
 pub mod replicaset;
+mod replicationcontroller;
 pub mod resourcequota;
 mod resources;
 mod revisions;
@@ -36,7 +38,7 @@ pub mod statefulset;
 pub mod volume;
 mod workload;
 
-use crate::client::{Client, Informer, LeaderElection};
+use crate::client::{Client, Informer, LeaderElection, reference};
 use crate::pki::{Ca, TokenKey};
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
@@ -47,11 +49,12 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
-    ResourceQuota, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::StorageClass;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -86,6 +89,7 @@ pub(crate) struct Shared {
     pub crew: Crew,
     pub pods: Informer<Pod>,
     pub replica_sets: Informer<ReplicaSet>,
+    pub replication_controllers: Informer<ReplicationController>,
     pub deployments: Informer<Deployment>,
     pub daemon_sets: Informer<DaemonSet>,
     pub jobs: Informer<Job>,
@@ -108,6 +112,7 @@ pub(crate) struct Shared {
     pub budgets: Informer<PodDisruptionBudget>,
     pub quotas: Informer<ResourceQuota>,
     pub requests: Informer<CertificateSigningRequest>,
+    pub cluster_roles: Informer<ClusterRole>,
     /// Namespaces in which something was deleted, told by the garbage collector, which watches everything. Who is too slow is told that it
     /// missed some, and looks at all.
     pub gone: broadcast::Sender<(String, Option<Cause>)>,
@@ -125,6 +130,7 @@ impl Shared {
             crew: crew.clone(),
             pods: Informer::all(crew, client),
             replica_sets: Informer::all(crew, client),
+            replication_controllers: Informer::all(crew, client),
             deployments: Informer::all(crew, client),
             daemon_sets: Informer::all(crew, client),
             jobs: Informer::all(crew, client),
@@ -151,6 +157,7 @@ impl Shared {
             budgets: Informer::all(crew, client),
             quotas: Informer::all(crew, client),
             requests: Informer::all(crew, client),
+            cluster_roles: Informer::all(crew, client),
             gone: broadcast::Sender::new(GONE_BUFFER),
         }
     }
@@ -159,6 +166,7 @@ impl Shared {
         futures::join!(
             self.pods.synced(),
             self.replica_sets.synced(),
+            self.replication_controllers.synced(),
             self.deployments.synced(),
             self.daemon_sets.synced(),
             self.jobs.synced(),
@@ -181,6 +189,7 @@ impl Shared {
             self.budgets.synced(),
             self.quotas.synced(),
             self.requests.synced(),
+            self.cluster_roles.synced(),
         );
     }
 
@@ -203,7 +212,8 @@ pub fn start(crew: &Crew, config: Config) {
         config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-controller-manager"));
         let shared = Shared::new(&own, &config);
         shared.synced().await;
-        workload::start::<replicaset::ReplicaSets>(&shared);
+        workload::start::<replicaset::Replicas<ReplicaSet>>(&shared);
+        workload::start::<replicaset::Replicas<ReplicationController>>(&shared);
         deployment::start(&shared);
         daemonset::start(&shared);
         workload::start::<job::Jobs>(&shared);
@@ -219,6 +229,7 @@ pub fn start(crew: &Crew, config: Config) {
         disruption::start(&shared);
         resourcequota::start(&shared);
         certificates::start(&shared);
+        clusterrole::start(&shared);
         tracing::info!("controllers started");
         let stop = own.token();
         tokio::select! {
@@ -229,23 +240,6 @@ pub fn start(crew: &Crew, config: Config) {
             }
         }
     });
-}
-
-/// How `describe` finds an object's events.
-fn reference<K>(object: &K) -> ObjectReference
-where
-    K: kube::Resource<DynamicType = ()>,
-{
-    let meta = object.meta();
-    ObjectReference {
-        api_version: Some(K::api_version(&()).into_owned()),
-        kind: Some(K::kind(&()).into_owned()),
-        name: meta.name.clone(),
-        namespace: meta.namespace.clone(),
-        uid: meta.uid.clone(),
-        resource_version: meta.resource_version.clone(),
-        ..ObjectReference::default()
-    }
 }
 
 /// What a controller did, for the tap.

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::expectations::Expectations;
+use crate::api::labels::meets;
 use crate::client::{Client, Key, Recorder, is_code};
 use crate::clock::{self, Timestamp};
 use crate::tap::Cause;
@@ -40,14 +41,11 @@ pub fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String
     }
     equal.into_iter().flatten().all(|(k, v)| labels.get(k) == Some(v))
         && rules.iter().all(|r| {
-            let (value, values) = (labels.get(&r.key), r.values.as_deref().unwrap_or_default());
-            match r.operator.as_str() {
-                "In" => value.is_some_and(|v| values.contains(v)),
-                "NotIn" => value.is_none_or(|v| !values.contains(v)),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
+            meets(
+                &r.operator,
+                labels.get(&r.key).map(String::as_str),
+                r.values.as_deref().unwrap_or_default(),
+            )
         })
 }
 
@@ -112,6 +110,14 @@ pub const WORDS: Words = Words {
     refused: |_, _, why| format!("Error creating: {why}"),
 };
 
+/// An error as events and conditions tell it.
+pub fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Makes and deletes pods for one owner, with events and expectations.
 pub struct Hands<'a> {
     pub shared: &'a Shared,
@@ -144,10 +150,7 @@ impl Hands<'_> {
             }
             Err(error) => {
                 self.expectations.created(self.owner, &name);
-                let text = match &error {
-                    kube::Error::Api(status) => status.message.clone(),
-                    other => other.to_string(),
-                };
+                let text = why(&error);
                 self.recorder.warning(
                     &self.about,
                     "FailedCreate",
@@ -205,30 +208,8 @@ impl Hands<'_> {
         futures::future::try_join_all(pods.iter().map(|pod| self.delete(pod))).await.map(drop)
     }
 
-    /// The owner's pods: its own that still match, and orphans that match, which it adopts. Pods that no longer match are let go.
-    pub async fn claim(
-        &self,
-        selector: &LabelSelector,
-        owner: &OwnerReference,
-        owner_alive: bool,
-    ) -> Result<Vec<Arc<Pod>>, kube::Error> {
-        let mut mine = Vec::new();
-        for pod in self.shared.pods.within(&self.owner.namespace) {
-            let matches = selects(selector, pod.metadata.labels.as_ref());
-            match controller_of(&pod.metadata) {
-                Some(controller) if controller.uid != owner.uid => {}
-                Some(_) if matches => mine.push(pod),
-                Some(_) => self.release(&pod, owner).await?,
-                None if matches && owner_alive && is_active(&pod) && self.adopt(&pod, owner).await? => {
-                    mine.push(pod)
-                }
-                None => {}
-            }
-        }
-        Ok(mine)
-    }
-
-    async fn adopt(&self, pod: &Pod, owner: &OwnerReference) -> Result<bool, kube::Error> {
+    /// Gives a pod that nobody owns an owner; false if it went or somebody else took it.
+    pub async fn adopt(&self, pod: &Pod, owner: &OwnerReference) -> Result<bool, kube::Error> {
         let patch = json!({"metadata": {"ownerReferences": [owner], "uid": pod.metadata.uid}});
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let api = self.client().within::<Pod>(&self.owner.namespace);
@@ -239,7 +220,8 @@ impl Hands<'_> {
         }
     }
 
-    async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
+    /// Takes the owner off a pod.
+    pub async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
         if pod.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }

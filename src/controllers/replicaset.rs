@@ -1,21 +1,30 @@
 //! # ReplicaSet: so many pods, always
 //!
-//! [`decide`] counts: too few are made, too many deleted, the least useful first. Source: `pkg/controller/replicaset`.
+//! [`decide`] counts: too few are made, too many deleted, the least useful first. What is counted is any kind that is [`Replicated`]:
+//! the ReplicaSet, and its forerunner the ReplicationController, read as one (upstream: an adapter around the same loop).
+//! Source: `pkg/controller/replicaset`, `pkg/controller/replication`.
 
 use super::pods::{self, is_active, is_available};
 use super::workload::{Look, PodOwner};
 use super::{Error, Shared};
 use crate::client::{Informer, Outcome};
 use crate::clock::{self, Timestamp};
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use std::borrow::Cow;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Pods made or deleted in one go, at most.
 const BURST: usize = 500;
+/// The condition of a set whose pods could not be made or deleted.
+const FAILURE: &str = "ReplicaFailure";
 
 /// What to do about the number of pods.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,52 +46,138 @@ pub fn decide(wanted: usize, active: &[Arc<Pod>]) -> Plan {
     Plan { create: 0, delete }
 }
 
+/// What one look at the pods came to.
+#[derive(Default)]
+pub struct Seen<'a> {
+    pub active: &'a [Arc<Pod>],
+    pub terminating: usize,
+    /// Why pods could not be made or deleted.
+    pub failure: Option<String>,
+    pub generation: Option<i64>,
+}
+
 /// Pure: the status that the pods give.
-pub fn status(set: &ReplicaSet, active: &[Arc<Pod>], terminating: usize, now: Timestamp) -> ReplicaSetStatus {
-    let spec = set.spec.clone().unwrap_or_default();
-    let wanted = spec
-        .template
-        .as_ref()
-        .and_then(|t| t.metadata.as_ref())
-        .and_then(|m| m.labels.clone())
-        .unwrap_or_default();
+pub fn status(
+    spec: &ReplicaSetSpec,
+    before: Option<&ReplicaSetStatus>,
+    seen: &Seen,
+    now: Timestamp,
+) -> ReplicaSetStatus {
+    let template = spec.template.as_ref().and_then(|t| t.metadata.as_ref());
+    let wanted = template.and_then(|m| m.labels.clone()).unwrap_or_default();
     let labelled = |p: &&Arc<Pod>| {
         let labels = p.metadata.labels.as_ref();
         wanted.iter().all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
     };
+    let active = seen.active;
     let seconds = spec.min_ready_seconds.unwrap_or(0);
     let count = |n: usize| (n > 0).then_some(n as i32);
+    let conditions = conditions(spec, before, seen, now);
     ReplicaSetStatus {
         replicas: active.len() as i32,
         fully_labeled_replicas: count(active.iter().filter(labelled).count()),
         ready_replicas: count(active.iter().filter(|p| pods::ready_since(p).is_some()).count()),
         available_replicas: count(active.iter().filter(|p| is_available(p, seconds, now)).count()),
-        terminating_replicas: count(terminating),
-        observed_generation: set.metadata.generation,
-        conditions: set.status.as_ref().and_then(|s| s.conditions.clone()),
+        terminating_replicas: count(seen.terminating),
+        observed_generation: seen.generation,
+        conditions: (!conditions.is_empty()).then_some(conditions),
     }
 }
 
-/// The controller of ReplicaSets.
-pub(crate) struct ReplicaSets;
+/// Pure: the conditions, with a failure as it first was, or without it if all went well.
+fn conditions(
+    spec: &ReplicaSetSpec,
+    before: Option<&ReplicaSetStatus>,
+    seen: &Seen,
+    now: Timestamp,
+) -> Vec<ReplicaSetCondition> {
+    let mut all = before.and_then(|s| s.conditions.clone()).unwrap_or_default();
+    match &seen.failure {
+        None => all.retain(|c| c.type_ != FAILURE),
+        Some(_) if all.iter().any(|c| c.type_ == FAILURE) => {}
+        Some(why) => {
+            let few = (seen.active.len() as i32) < spec.replicas.unwrap_or(1);
+            all.push(ReplicaSetCondition {
+                type_: FAILURE.into(),
+                status: "True".into(),
+                reason: Some(if few { "FailedCreate" } else { "FailedDelete" }.into()),
+                message: Some(why.clone()),
+                last_transition_time: Some(Time(now)),
+            });
+        }
+    }
+    all
+}
 
-impl PodOwner for ReplicaSets {
-    type Kind = ReplicaSet;
+/// A kind that keeps a number of equal pods.
+pub(crate) trait Replicated:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Serialize
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+    type Status: Serialize + PartialEq + Send + Sync;
+    /// Who writes its events and records, e.g. `replicaset-controller`.
+    const COMPONENT: &'static str;
+
+    fn informer(shared: &Shared) -> &Informer<Self>;
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
+    /// What it wants, in the words of a ReplicaSet.
+    fn wants(&self) -> ReplicaSetSpec;
+    /// Its status, in the words of a ReplicaSet.
+    fn told(&self) -> Option<ReplicaSetStatus>;
+    fn status(&self) -> Option<&Self::Status>;
+    fn in_own_words(status: ReplicaSetStatus) -> Self::Status;
+}
+
+impl Replicated for ReplicaSet {
+    type Status = ReplicaSetStatus;
     const COMPONENT: &'static str = "replicaset-controller";
-    const WORKERS: usize = 5;
 
     fn informer(shared: &Shared) -> &Informer<ReplicaSet> {
         &shared.replica_sets
     }
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
+        self.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
+    }
+    fn wants(&self) -> ReplicaSetSpec {
+        self.spec.clone().unwrap_or_default()
+    }
+    fn told(&self) -> Option<ReplicaSetStatus> {
+        self.status.clone()
+    }
+    fn status(&self) -> Option<&ReplicaSetStatus> {
+        self.status.as_ref()
+    }
+    fn in_own_words(status: ReplicaSetStatus) -> ReplicaSetStatus {
+        status
+    }
+}
 
-    fn selector(set: &ReplicaSet) -> Option<&LabelSelector> {
-        set.spec.as_ref().map(|s| &s.selector)
+/// The controller of a kind that is replicated.
+pub(crate) struct Replicas<K>(std::marker::PhantomData<K>);
+
+impl<K: Replicated> PodOwner for Replicas<K> {
+    type Kind = K;
+    const COMPONENT: &'static str = K::COMPONENT;
+    const WORKERS: usize = 5;
+
+    fn informer(shared: &Shared) -> &Informer<K> {
+        K::informer(shared)
     }
 
-    async fn sync(look: &Look<'_, ReplicaSet>) -> Result<Outcome, Error> {
-        let (set, hands) = (&look.object, &look.hands);
-        let spec = set.spec.clone().unwrap_or_default();
-        let all = hands.claim(&spec.selector, &look.owner(), look.alive()).await?;
+    fn selector(object: &K) -> Option<Cow<'_, LabelSelector>> {
+        object.selector()
+    }
+
+    async fn sync(look: &Look<'_, K>) -> Result<Outcome, Error> {
+        let (object, hands) = (&look.object, &look.hands);
+        let spec = object.wants();
+        let all = look.claim(&spec.selector).await?;
         let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| is_active(p));
         let terminating = rest.iter().filter(|p| p.metadata.deletion_timestamp.is_some()).count();
         let mut result = Ok(());
@@ -106,7 +201,10 @@ impl PodOwner for ReplicaSets {
                 look.did("reconcile", detail);
             }
         }
-        look.write_status(set.status.as_ref(), &status(set, &active, terminating, clock::now())).await?;
+        let failure = result.as_ref().err().map(pods::why);
+        let seen = Seen { active: &active, terminating, failure, generation: object.meta().generation };
+        let new = status(&spec, object.told().as_ref(), &seen, clock::now());
+        look.write_status(object.status(), &K::in_own_words(new)).await?;
         result?;
         let seconds = spec.min_ready_seconds.unwrap_or(0);
         let next: Option<Duration> = active.iter().filter_map(|p| pods::until_available(p, seconds)).min();
@@ -148,20 +246,33 @@ mod tests {
 
     #[test]
     fn status_counts_ready_available_and_labelled() {
-        let set: ReplicaSet = serde_json::from_value(json!({
-            "metadata": {"name": "s", "generation": 3},
-            "spec": {"selector": {}, "minReadySeconds": 60, "template": {"metadata": {"labels": {"a": "b"}}}},
-        }))
+        let spec: ReplicaSetSpec = serde_json::from_value(
+            json!({"selector": {}, "minReadySeconds": 60, "template": {"metadata": {"labels": {"a": "b"}}}}),
+        )
         .unwrap();
         let pods = [
             pod("x", "n", "Running", true, "2026-01-01T00:00:00Z"),
             pod("y", "n", "Running", true, "2026-01-01T00:59:30Z"),
         ];
-        let s = status(&set, &pods, 0, "2026-01-01T01:00:00Z".parse().unwrap());
+        let seen = Seen { active: &pods, generation: Some(3), ..Seen::default() };
+        let s = status(&spec, None, &seen, "2026-01-01T01:00:00Z".parse().unwrap());
         assert_eq!(
             (s.replicas, s.ready_replicas, s.available_replicas, s.fully_labeled_replicas),
             (2, Some(2), Some(1), None)
         );
         assert_eq!(s.observed_generation, Some(3));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_goes_when_all_went_well() {
+        let spec: ReplicaSetSpec = serde_json::from_value(json!({"selector": {}, "replicas": 2})).unwrap();
+        let at = |minute: &str| format!("2026-01-01T01:{minute}:00Z").parse().unwrap();
+        let failed = Seen { failure: Some("exceeded quota".into()), ..Seen::default() };
+        let first = status(&spec, None, &failed, at("00"));
+        let told = first.conditions.clone().unwrap();
+        assert_eq!((told[0].type_.as_str(), told[0].reason.as_deref()), (FAILURE, Some("FailedCreate")));
+        let again = status(&spec, Some(&first), &failed, at("05"));
+        assert_eq!(again.conditions, first.conditions, "it is known since the first time");
+        assert_eq!(status(&spec, Some(&again), &Seen::default(), at("06")).conditions, None);
     }
 }

@@ -3,18 +3,14 @@
 
 use super::Error;
 use super::pods::{self, template_hash};
-use super::workload::Look;
+use super::workload::{Look, Typed};
 use crate::client::is_code;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::fmt::Debug;
 use std::sync::Arc;
 
 /// The label by which a pod tells its revision.
@@ -48,20 +44,13 @@ fn forgotten(
 }
 
 /// A workload's revisions, the oldest first; the last is the template as it is now.
-pub async fn keep<K>(
+pub async fn keep<K: Typed>(
     look: &Look<'_, K>,
     template: &PodTemplateSpec,
     collisions: Option<i32>,
     limit: Option<i32>,
     live: impl Fn(&str) -> bool,
-) -> Result<Vec<Arc<ControllerRevision>>, Error>
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + Debug,
-{
+) -> Result<Vec<Arc<ControllerRevision>>, Error> {
     let api = look.api::<ControllerRevision>();
     let uid = look.object.meta().uid.as_ref();
     let owned =
@@ -98,20 +87,13 @@ where
     Ok(all)
 }
 
-fn made<K>(
+fn made<K: Typed>(
     look: &Look<'_, K>,
     template: &PodTemplateSpec,
     name: &str,
     hash: &str,
     number: i64,
-) -> ControllerRevision
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + Debug,
-{
+) -> ControllerRevision {
     let mut data = serde_json::to_value(template).unwrap_or_default();
     data["$patch"] = json!("replace");
     let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{Error, Shared, record, reference};
 use crate::api::quantity::Quantity;
 use crate::client::{Key, Outcome, Recorder, WorkQueue, is_code};
 use crate::tap::Cause;
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
@@ -130,14 +130,7 @@ impl Worker {
         let api = client.cluster::<PersistentVolume>();
         let reserve = json!({
             "metadata": {"resourceVersion": volume.metadata.resource_version},
-            "spec": {"claimRef": ObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("PersistentVolumeClaim".into()),
-                name: Some(key.name.clone()),
-                namespace: Some(key.namespace.clone()),
-                uid: claim.metadata.uid.clone(),
-                ..ObjectReference::default()
-            }},
+            "spec": {"claimRef": reference(&*claim)},
         });
         let reserved = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()).and_then(|r| r.uid.clone());
         if reserved != claim.metadata.uid {

@@ -9,31 +9,45 @@ use crate::clock;
 use crate::tap::Cause;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::api::{Api, Patch, PatchParams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 
-/// A kind whose objects own pods, and how its controller looks at one of them.
-pub(crate) trait PodOwner: 'static {
-    type Kind: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+/// A kind with namespaces whose objects are read and written as its type says.
+pub(crate) trait Typed:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Serialize
+    + Debug
+{
+}
+
+impl<K> Typed for K where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + DeserializeOwned
         + Serialize
         + Debug
-        + Send
-        + Sync;
+{
+}
+
+/// A kind whose objects own pods, and how its controller looks at one of them.
+pub(crate) trait PodOwner: 'static {
+    type Kind: Typed + Send + Sync;
     /// Who writes its events and records, e.g. `replicaset-controller`.
     const COMPONENT: &'static str;
     const WORKERS: usize;
     const WORDS: Words = pods::WORDS;
 
     fn informer(shared: &Shared) -> &Informer<Self::Kind>;
-    fn selector(object: &Self::Kind) -> Option<&LabelSelector>;
+    fn selector(object: &Self::Kind) -> Option<Cow<'_, LabelSelector>>;
     /// One look at one object: decide, act, write the status.
     fn sync(look: &Look<'_, Self::Kind>) -> impl Future<Output = Result<Outcome, Error>> + Send;
     /// Who owns a pod that no longer says so itself; asked only for pods without a controller.
@@ -92,7 +106,7 @@ impl Worker {
             // An orphan: whoever selects it may adopt it.
             let namespace = pod.metadata.namespace.clone().unwrap_or_default();
             let labels = pod.metadata.labels.as_ref();
-            let chosen = |o: &Arc<C::Kind>| C::selector(o).is_some_and(|s| pods::selects(s, labels));
+            let chosen = |o: &Arc<C::Kind>| C::selector(o).is_some_and(|s| pods::selects(&s, labels));
             let all = C::informer(&self.shared).within(&namespace);
             owners = all.iter().filter(|o| chosen(o)).map(|o| Key::of(&**o)).collect();
             owners.extend(C::lost_owner(pod));
@@ -142,14 +156,7 @@ pub(crate) struct Look<'a, K> {
     started: clock::Instant,
 }
 
-impl<K> Look<'_, K>
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + Debug,
-{
+impl<K: Typed> Look<'_, K> {
     pub fn alive(&self) -> bool {
         self.object.meta().deletion_timestamp.is_none()
     }
@@ -172,12 +179,33 @@ where
         format!("{base}-{}", self.shared.config.rng.name_suffix(5))
     }
 
-    /// The cache may be behind a deletion that the garbage collector has seen: ask before making pods that nobody wants.
+    /// See [`still_there`].
     pub async fn still_there(&self) -> Result<bool, Error> {
-        let found = crate::client::optional(self.api::<K>().get_metadata(&self.key.name).await)?;
-        Ok(found.is_some_and(|m| {
-            m.metadata.uid == self.object.meta().uid && m.metadata.deletion_timestamp.is_none()
-        }))
+        still_there(&self.api::<K>(), self.object.meta()).await
+    }
+
+    /// The object's pods: its own that still match, and orphans that match, which it adopts. Pods that no longer match are let go.
+    pub async fn claim(&self, selector: &LabelSelector) -> Result<Vec<Arc<Pod>>, Error> {
+        let (owner, hands) = (self.owner(), &self.hands);
+        let (mut mine, mut orphans) = (Vec::new(), Vec::new());
+        for pod in self.shared.pods.within(&self.key.namespace) {
+            let matches = pods::selects(selector, pod.metadata.labels.as_ref());
+            match pods::controller_of(&pod.metadata) {
+                Some(controller) if controller.uid != owner.uid => {}
+                Some(_) if matches => mine.push(pod),
+                Some(_) if self.alive() => hands.release(&pod, &owner).await?,
+                None if matches && self.alive() && pods::is_active(&pod) => orphans.push(pod),
+                _ => {}
+            }
+        }
+        if !orphans.is_empty() && self.still_there().await? {
+            for pod in orphans {
+                if hands.adopt(&pod, &owner).await? {
+                    mine.push(pod);
+                }
+            }
+        }
+        Ok(mine)
     }
 
     /// Tells the tap what was done.
@@ -203,6 +231,13 @@ where
             _ => Ok(()),
         }
     }
+}
+
+/// The cache may be behind a deletion that the garbage collector has seen: ask before making what nobody wants, and before adopting what
+/// the collector has just set free, which would go with its owner.
+pub(crate) async fn still_there<K: Typed>(api: &Api<K>, known: &ObjectMeta) -> Result<bool, Error> {
+    let found = crate::client::optional(api.get_metadata(known.name.as_deref().unwrap_or_default()).await)?;
+    Ok(found.is_some_and(|m| m.metadata.uid == known.uid && m.metadata.deletion_timestamp.is_none()))
 }
 
 /// Pure: the merge patch that puts `new` in the place of `old`. What became zero is left out of the new one and so must be taken out of the stored one.

@@ -86,11 +86,6 @@ impl FakeRuntime {
         self.lock().absent.insert(reference.to_string());
     }
 
-    /// The image can be pulled again.
-    pub fn bring_image(&self, reference: &str) {
-        self.lock().absent.remove(reference);
-    }
-
     /// Ends a running container as if its process had ended.
     pub fn exit(&self, id: &str, code: i32, reason: &str) {
         self.end(id, code, reason);

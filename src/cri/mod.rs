@@ -13,7 +13,7 @@
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -68,6 +68,31 @@ pub struct Dns {
     pub options: Vec<String>,
 }
 
+/// How much of a container's output is kept: `containerLogMaxSize` and `containerLogMaxFiles` of the kubelet's configuration. CRI
+/// leaves moving files aside to the kubelet, which looks every ten seconds; here the runtime does it as it writes, so that the bound holds at any rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes of one file; it is moved aside before it would grow beyond.
+    pub max_size: u64,
+    /// The current file included; at least 2.
+    pub max_files: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> LogLimits {
+        LogLimits { max_size: 10 << 20, max_files: 5 }
+    }
+}
+
+/// Where a log is that was moved aside `age` times: `0.log`, `0.log.1`, `0.log.2`, …
+pub fn rotated_log(path: &Path, age: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    if age > 0 {
+        name.push(format!(".{age}"));
+    }
+    name.into()
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct SandboxConfig {
     pub pod: PodId,
@@ -78,6 +103,7 @@ pub struct SandboxConfig {
     pub fqdn: Option<String>,
     /// Containers' log paths are relative to this directory.
     pub log_directory: PathBuf,
+    pub logs: LogLimits,
     pub dns: Dns,
     /// Further lines of `/etc/hosts`: address, then names.
     pub host_aliases: Vec<(String, Vec<String>)>,

@@ -103,6 +103,10 @@ impl StateMachine for Applier {
         Box::new(move || frozen.encode())
     }
 
+    fn size(&self) -> u64 {
+        self.shared.read().size()
+    }
+
     fn refused(&mut self, id: u64) {
         self.waiting.refuse(id);
     }
@@ -153,6 +157,9 @@ impl StateMachine for Applier {
     }
 
     fn due(&mut self, now: Moment) -> Vec<Bytes> {
+        if self.waiting.writes_refused().is_some() {
+            return vec![]; // they would pile up at every tick, and are still due when there is room
+        }
         let expired = self.shared.leases().expired(now);
         expired.into_iter().map(|id| command::encode(0, &Command::LeaseRevoke { id })).collect()
     }

@@ -16,18 +16,21 @@
 //!
 //! [`mvcc`] keeps every version of every key since the last compaction, in memory, and the events of each revision; a watch
 //! reads the past first and then joins the present without a gap. `machine` is the only door to the keys, so members
-//! that applied the same log are equal. Reads ask the leader for a ReadIndex; a member that is alone knows that it leads.
+//! that applied the same log are equal. Reads ask the leader for a ReadIndex, one question for all that came while the last one was under way; a member that is alone knows that it leads.
 //! Leases are replicated, their clocks are not: the leader watches the time and proposes the revocation.
 //! The words (`Revision`, `PutRequest`, `Compacted`) are etcd's own: [`api`].
 //!
 //! [`grpc`] is the second door, for any client of etcd v3: the same [`Kv`] behind the messages of [`pb`], with etcd's error texts and codes. A put by
 //! `etcdctl` is a revision like any other, and the API server's watches see it. [`database`] writes the store as etcd's own file (bbolt), which the
 //! real `etcdctl snapshot restore` turns into a member of a real etcd; `hash` is etcd's checksum over the same records. The oracle is the real etcd:
-//! `tests/it/etcd` lets both live through the same random history and compares every answer, revision, checksum and watch event.
+//! `tests/it/etcd` lets both live through the same random history and compares every answer, revision, checksum and watch event. `sim` puts members and
+//! clients into the simulated world of `raft`: whatever is lost, cut off or killed there, each key's history must be linearizable, watches may miss nothing, and
+//! what was acknowledged must be there.
 //!
 //! An answer is `Ok` only after the write is on disk. `Timeout`, `LeaderChanged` and `Stopped` mean that nobody knows: the
-//! write may still be found later, as with etcd. After `NoSpace` or `Disk` from a failed log the member takes no more writes
-//! until it is started again; reads go on.
+//! write may still be found later, as with etcd. While the disk is full, writes get `NoSpace` and reads go on; those that were
+//! under way wait, and are written when there is room again (see it: `ropewalk fault disk full`; etcd itself would end here, and says the same when its quota is used up). After `Disk` (a sync failed: nobody knows what is on the disk) the member takes no more writes until
+//! it is started again.
 //!
 //! [`Storage`] is what an API server asks of its store. Usually that is the [`Kv`] of a member in this program; with `up --etcd` it is any etcd v3
 //! elsewhere ([`grpc::Remote`]), as a kube-apiserver has it with `--etcd-servers`.
@@ -45,6 +48,8 @@ pub mod api;
 mod applier;
 mod command;
 pub mod database;
+#[cfg(test)]
+mod fuzz;
 pub mod grpc;
 mod hash;
 mod kv;
@@ -55,6 +60,8 @@ pub mod pb;
 mod server;
 #[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 mod storage;
 pub mod txn;

@@ -9,12 +9,13 @@ use super::machine::{Command, Outcome, Shared};
 use super::waiting::Waiting;
 use crate::clock;
 use crate::raft::disk::{Disk, RealDisk};
-use crate::raft::driver::{self, Driver, Handle, Link, NoLink, Options};
+use crate::raft::driver::{self, Driver, Handle, Link, LogNews, NoLink, Options};
 use crate::raft::member::SnapshotPolicy;
-use crate::raft::wal::{WalError, WalOptions};
+use crate::raft::wal::WalOptions;
 use crate::raft::{ConfState, MemberId};
 use crate::rng::Rng;
 use crate::tap::{Record, Tap};
+use bytes::Bytes;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -127,12 +128,20 @@ impl Server {
             disk: config.disk,
         };
         let (alarmed, told) = (waiting.clone(), tap.clone());
-        let on_failure = Box::new(move |error: WalError| {
-            let cause = error.full_text();
-            told.emit(Record::new("disk-failed").detail(json!({ "error": cause })));
-            alarmed.raise(if error.no_space() { Error::NoSpace } else { Error::Disk { cause } });
+        let on_news = Box::new(move |news: LogNews| {
+            let (verb, detail) = match &news {
+                LogNews::Full(error) => ("disk-full", json!({ "error": error.full_text() })),
+                LogNews::Room => ("disk-has-room", json!({})),
+                LogNews::Failed(error) => ("disk-failed", json!({ "error": error.full_text() })),
+            };
+            told.emit(Record::new(verb).detail(detail));
+            alarmed.set_full(matches!(news, LogNews::Full(_)));
+            if let LogNews::Failed(error) = news {
+                let cause = error.full_text();
+                alarmed.raise(if error.no_space() { Error::NoSpace } else { Error::Disk { cause } });
+            }
         });
-        let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_failure)).await;
+        let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_news)).await;
         let (driver, torn) = match opened {
             Ok(opened) => opened?,
             Err(_) => return Err(StartError::Ended(Error::Stopped)), // the runtime is shutting down
@@ -143,11 +152,13 @@ impl Server {
         }
         let handle = driver.handle();
         let leader = waiting.leader();
-        let backend = Arc::new(Member { waiting, handle: handle.clone() });
+        let backend = Arc::new(Member { waiting, door: handle.clone() });
         let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
         let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)) };
         if initial_cluster.len() == 1 {
-            server.kv.read_barrier().await.map_err(StartError::Ended)?;
+            // A disk that is full says more than the time that was waited for it.
+            let why = |e| StartError::Ended(server.kv.status().alarm.unwrap_or(e));
+            server.kv.read_barrier().await.map_err(why)?;
         }
         Ok(server)
     }
@@ -194,19 +205,41 @@ impl Server {
     }
 }
 
-/// The way to a member's thread.
-struct Member {
-    waiting: Arc<Waiting>,
-    handle: Handle,
+/// How requests reach a member: its thread's inbox, or a simulation's.
+pub(super) trait Door: Send + Sync {
+    /// `false` if the member is gone.
+    fn propose(&self, id: u64, data: Bytes) -> bool;
+    /// `false` if the member is gone.
+    fn read(&self, ctx: u64) -> bool;
+    /// The member's clock.
+    fn now(&self) -> Moment;
 }
 
-impl Backend for Member {
+impl Door for Handle {
+    fn propose(&self, id: u64, data: Bytes) -> bool {
+        Handle::propose(self, id, data)
+    }
+    fn read(&self, ctx: u64) -> bool {
+        Handle::read(self, ctx)
+    }
+    fn now(&self) -> Moment {
+        Handle::now(self)
+    }
+}
+
+/// The way to a member.
+pub(super) struct Member<D> {
+    pub waiting: Arc<Waiting>,
+    pub door: D,
+}
+
+impl<D: Door> Backend for Member<D> {
     fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error> {
-        if let Some(error) = self.waiting.alarm() {
+        if let Some(error) = self.waiting.writes_refused() {
             return Err(error);
         }
         let (id, pending) = self.waiting.proposal()?;
-        match self.handle.propose(id, command::encode(id, command)) {
+        match self.door.propose(id, command::encode(id, command)) {
             true => Ok(pending),
             false => Err(Error::Stopped),
         }
@@ -220,7 +253,7 @@ impl Backend for Member {
             return Err(error);
         }
         let (ctx, pending) = self.waiting.read()?;
-        match self.handle.read(ctx) {
+        match self.door.read(ctx) {
             true => Ok(Some(pending)),
             false => Err(Error::Stopped),
         }
@@ -231,7 +264,7 @@ impl Backend for Member {
     }
 
     fn now(&self) -> Moment {
-        self.handle.now()
+        self.door.now()
     }
 
     fn status(&self) -> Status {

@@ -7,7 +7,7 @@ use super::api::KeyValue;
 use super::command;
 use super::lease::{Leases, Moment};
 use super::machine::Alarm;
-use super::mvcc::{Store, Version};
+use super::mvcc::{FIRST_REVISION, Store, Version};
 use crate::raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -92,6 +92,11 @@ pub fn decode(bytes: &Bytes, now: Moment) -> Result<(Store, Leases, BTreeSet<Ala
         alarms.insert(command::alarm(r)?);
     }
     r.end()?;
+    // Every revision that is kept has written something.
+    let kept = i128::from(revision) - i128::from(compacted.max(FIRST_REVISION));
+    if compacted > revision || kept > versions.len() as i128 {
+        return Err(DecodeError::Unknown { what: "revision", value: revision as u64 });
+    }
     let store = Store::restore(revision, compacted, versions);
     let all = super::mvcc::Span { key: Bytes::from_static(&[0]), end: Bytes::from_static(&[0]) };
     for kv in store.live(&all, i64::MAX).filter(|kv| kv.lease != 0) {

@@ -28,6 +28,8 @@ pub(super) struct Waiting {
     local_reads: AtomicBool,
     leader: watch::Sender<u64>,
     alarm: Mutex<Option<Error>>,
+    /// The disk has no room just now.
+    full: AtomicBool,
 }
 
 impl Waiting {
@@ -40,6 +42,7 @@ impl Waiting {
             local_reads: AtomicBool::new(false),
             leader: watch::Sender::new(0),
             alarm: Mutex::default(),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -110,7 +113,7 @@ impl Waiting {
     }
 
     pub fn status(&self) -> Status {
-        let alarm = self.alarm();
+        let alarm = self.writes_refused();
         Status { alarm, ..self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone() }
     }
 
@@ -133,7 +136,17 @@ impl Waiting {
         self.alarm.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
-    /// The member takes no more writes.
+    /// Why this member takes no writes now: `None` if it does.
+    pub fn writes_refused(&self) -> Option<Error> {
+        self.alarm().or_else(|| self.full.load(Ordering::Acquire).then_some(Error::NoSpace))
+    }
+
+    /// There is no room on the disk, or again. Proposals under way wait: they may still be written.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Release);
+    }
+
+    /// The member takes no more writes, for good.
     pub fn raise(&self, error: Error) {
         *self.alarm.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error.clone());
         self.fail_proposals(&error);

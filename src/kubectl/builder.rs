@@ -474,22 +474,28 @@ async fn flatten(
     }
     let name = value::text(&document, "metadata.name").to_string();
     let (default, enforced) = ctx.namespace()?;
-    let resource = match (options.local, ctx.discovery().await) {
-        (true, Err(_)) => Arc::new(Resource { kind: kind.into(), namespaced: true, ..Resource::default() }),
-        (_, discovery) => match discovery?.of_kind(api_version, kind) {
-            Some(resource) => resource,
-            None => {
-                let namespace = value::text(&document, "metadata.namespace");
-                return text(format!(
-                    "resource mapping not found for name: {} namespace: {} from {}: no matches for kind {} in version {}\nensure CRDs are installed first",
-                    quote(&name),
-                    quote(namespace),
-                    quote(source),
-                    quote(kind),
-                    quote(api_version)
-                ));
-            }
-        },
+    if options.local {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let (group, version, plural) = (group.into(), version.into(), kind.to_lowercase());
+        let resource = Resource { kind: kind.into(), group, version, plural, ..Resource::default() };
+        let namespace = value::text(&document, "metadata.namespace").to_string();
+        let (resource, source) = (Arc::new(resource), source.to_string());
+        into.push(Info { resource, namespace, name, object: document, source });
+        return Ok(());
+    }
+    let resource = match ctx.discovery().await?.of_kind(api_version, kind) {
+        Some(resource) => resource,
+        None => {
+            let namespace = value::text(&document, "metadata.namespace");
+            return text(format!(
+                "resource mapping not found for name: {} namespace: {} from {}: no matches for kind {} in version {}\nensure CRDs are installed first",
+                quote(&name),
+                quote(namespace),
+                quote(source),
+                quote(kind),
+                quote(api_version)
+            ));
+        }
     };
     let mut document = document;
     let mut namespace = value::text(&document, "metadata.namespace").to_string();

@@ -103,7 +103,8 @@ impl Ctx {
                     }
                 };
                 let command = self.verb.command_path();
-                Ok(Arc::new(Api::new(self.target()?, &command, self.output.clone(), limit)?))
+                let target = self.target()?.authenticated(&self.env).await?;
+                Ok(Arc::new(Api::new(target, &command, self.output.clone(), limit)?))
             })
             .await
     }

@@ -156,7 +156,7 @@ impl Fail {
             Fail::Many(all) => {
                 let lines: Vec<String> =
                     all.iter().map(|f| f.standard().unwrap_or_else(|| f.message())).collect();
-                (lines.join("\n"), 1)
+                (lines.join("\n") + "\n", 1)
             }
             other => match other.standard() {
                 Some(text) => (text, 1),

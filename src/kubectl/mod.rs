@@ -12,7 +12,7 @@
 //! about one object. Streams are handed in ([`Io`]), so the REPL runs a command in its own process and can cancel it.
 //! The oracle is kubectl 1.33: `tests/it/kubectl.rs` runs both against one cluster and compares every byte.
 //! ## Left out
-//! Applysets, credential plugins and the discovery cache on disk; of `kustomize` components, generators and transformers as
+//! Applysets and the discovery cache on disk; of `kustomize` components, generators and transformers as
 //! plugins, and remote bases; each says so. Typed verbs send JSON where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.

@@ -11,7 +11,8 @@
 //!
 //! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`]) is one more fact for [`decide`]
 //! and [`status`]. Probes and lifecycle hooks do the same things ([`action`]). A container is ended in the background, hook first,
-//! so that a long grace period holds up nobody else. What containers use is told on `/stats/summary` and `/metrics/resource` ([`stats`]).
+//! so that a long grace period holds up nobody else. What containers say is kept in files of bounded size and number ([`crate::cri::LogLimits`]); [`logs`] reads them, also while they are
+//! moved aside. What containers use is told on `/stats/summary` and `/metrics/resource` ([`stats`]).
 //! ## Left out
 //! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under pressure, in-place resize: they come with later lessons. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next
@@ -89,6 +90,8 @@ pub struct Config {
     pub network: Arc<dyn NodeNetwork>,
     /// `data/<node>`.
     pub dir: PathBuf,
+    /// What is kept of each container's output.
+    pub logs: crate::cri::LogLimits,
     pub cluster_dns: Ipv4Addr,
     /// e.g. `cluster.local`.
     pub cluster_domain: String,

@@ -36,6 +36,9 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
 
+/// A pod's labels and annotations.
+type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
+
 /// What the kubelet remembers about a pod between two looks. Losing it costs nothing but patience.
 #[derive(Default)]
 struct Memory {
@@ -50,7 +53,8 @@ struct Memory {
     ends_by: Option<clock::Instant>,
     /// The last status written, with the revision that wrote it.
     written: Option<(u64, PodStatus)>,
-    refreshed: Option<clock::Instant>,
+    /// When its volumes were looked at last, and what the pod was called then: a volume may show that.
+    refreshed: Option<(clock::Instant, Called)>,
     /// When a back-off was last told by an Event, by container.
     told: BTreeMap<String, clock::Instant>,
 }
@@ -133,19 +137,13 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
 
 /// How `describe` finds a pod's events, and a container's.
 pub fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
-    let meta = &pod.metadata;
     ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Pod".into()),
-        name: meta.name.clone(),
-        namespace: meta.namespace.clone(),
-        uid: meta.uid.clone(),
-        resource_version: meta.resource_version.clone(),
         field_path: container.map(|(name, init)| match init {
             true => format!("spec.initContainers{{{name}}}"),
             false if ephemeral::is_one(pod, name) => format!("spec.ephemeralContainers{{{name}}}"),
             false => format!("spec.containers{{{name}}}"),
         }),
+        ..crate::client::reference(pod)
     }
 }
 
@@ -427,11 +425,17 @@ impl Kubelet {
             return Err(error);
         }
         if volumes::is_live(pod) {
-            if memory.refreshed.is_some_and(|at| at.elapsed() >= clock::scaled(REFRESH)) {
-                self.volumes(pod, &sandboxes).await?;
-                memory.refreshed = Some(clock::Instant::now());
+            let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
+            let late = |at: &clock::Instant| at.elapsed() >= clock::scaled(REFRESH);
+            match &memory.refreshed {
+                Some((at, before)) if !late(at) && *before == called => {}
+                seen => {
+                    if seen.is_some() {
+                        self.volumes(pod, &sandboxes).await?;
+                    }
+                    memory.refreshed = Some((clock::Instant::now(), called));
+                }
             }
-            memory.refreshed.get_or_insert_with(clock::Instant::now);
             again = Some(again.map_or(REFRESH, |a| a.min(REFRESH)));
         }
         Ok(again.map_or(Outcome::Done, Outcome::After))
@@ -472,7 +476,8 @@ impl Kubelet {
                 Step::Stop { name, id, why } => {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
-                    self.stop(key, pod, sandboxes, container, grace, message, memory, cause);
+                    let deadline = clock::Instant::now() + grace;
+                    self.stop(key, pod, sandboxes, container, deadline, message, memory, cause);
                 }
                 Step::CreateSandbox { attempt } => {
                     for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {

@@ -282,7 +282,11 @@ fn controller(json: &serde_json::Value) -> String {
     let owners = json["metadata"]["ownerReferences"].as_array();
     let owner =
         owners.and_then(|all| all.iter().find(|o| o["controller"] == true)).and_then(|o| o["kind"].as_str());
-    owner.map_or(String::new(), |kind| format!("{}-controller", kind.to_lowercase()))
+    match owner {
+        None => String::new(),
+        Some("ReplicationController") => "replication-controller".into(),
+        Some(kind) => format!("{}-controller", kind.to_lowercase()),
+    }
 }
 
 /// `Pod/default/web/exec`, `Pod/default/*` for a list, `Pod/*/*` for one of all namespaces, `Node//name` without a namespace.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A PID namespace dies with its pid 1: SIGKILL of M ends all containers. M dies with S (PDEATHSIG), so SIGKILL of S does the
-//! same, and J clears up what is not a process. Network namespaces, interfaces, nftables rules and mounts go with their last
+//! same, and J clears up what is not a process. If J is killed too, [`sweep`] does it at the next `down`, and the next start for itself. Network namespaces, interfaces, nftables rules and mounts go with their last
 //! process or descriptor.
 
 use super::process::{self, Child, Exit, flags, spawn_forked};
@@ -29,6 +29,9 @@ use std::time::Duration;
 
 /// The hidden argument with which the binary becomes the zygote; the number of its socket follows.
 pub const ZYGOTE_ARGUMENT: &str = "ropewalk-zygote";
+
+/// The janitor of a supervisor that was killed a moment ago may hold the lock for this long.
+const SHORTLY: Duration = Duration::from_secs(3);
 
 /// Where a cluster's processes meet the machine.
 #[derive(Clone, Debug)]
@@ -93,9 +96,8 @@ pub fn supervise(
         return Err(Error::new("the supervisor must be single-threaded", io::ErrorKind::InvalidInput));
     }
     fs::create_dir_all(&config.scratch).during(|| format!("cannot make {}", config.scratch.display()))?;
-    // The janitor of a supervisor that was killed a moment ago may still hold it.
-    let lock = Lock::take(&config.lock, Duration::from_secs(3))
-        .during(|| format!("cannot lock {}", config.lock.display()))?;
+    let lock =
+        Lock::take(&config.lock, SHORTLY).during(|| format!("cannot lock {}", config.lock.display()))?;
     if config.new_session {
         let _ = nix::unistd::setsid(); // fails only if we lead one already
     }
@@ -132,6 +134,16 @@ pub fn supervise(
     let _ = process::pidfd_send_signal(janitor.pidfd.as_fd(), libc::SIGKILL);
     let _ = process::wait_pidfd(janitor.pidfd.as_fd(), true);
     Ok(exit?.code())
+}
+
+/// Removes what a cluster left behind whose every process was killed, the janitor too: its control groups. All else went with the processes.
+///
+/// Errors: `WouldBlock` if the cluster lives, or is just being started.
+pub fn sweep(lock: &Path) -> Result<()> {
+    // A janitor may be at it.
+    let _held = Lock::take(lock, SHORTLY).during(|| format!("cannot lock {}", lock.display()))?;
+    cgroup::sweep(&group_name(lock));
+    Ok(())
 }
 
 /// `ropewalk-` and a hash of the lock's path: the same cluster finds what it left behind.

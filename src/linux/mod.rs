@@ -28,6 +28,7 @@ pub mod probe;
 pub mod process;
 pub mod pty;
 pub mod reap;
+pub mod relay;
 pub mod script_fds;
 pub mod seccomp;
 pub mod signal;

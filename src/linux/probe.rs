@@ -46,8 +46,17 @@ impl Capability {
     }
 }
 
+impl Capability {
+    /// Without it this machine is of no use.
+    pub fn is_fatal(&self) -> bool {
+        !self.ok && [NO_CLUSTER, NO_CONTAINER].iter().any(|lost| self.what_is_lost.contains(lost))
+    }
+}
+
 /// What is lost when a cluster cannot even start.
 pub const NO_CLUSTER: &str = "no cluster can run";
+/// Nor is a cluster one without pods.
+const NO_CONTAINER: &str = "no container can start";
 
 /// Tries everything. `networks` runs in the child too, in namespaces like a cluster's: `net` brings its own trials.
 ///
@@ -81,16 +90,32 @@ fn in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
     if ids.is_err() {
         return findings;
     }
+    let privileged = "inside Docker: docker run --privileged";
     findings.push(Capability::of(
-        "pid and mount namespaces, /proc",
+        "pid and mount namespaces",
+        trial(flags::NEWPID | flags::NEWNS, || mount::make_all_private().map(|()| "can be made".into())),
+        NO_CLUSTER,
+        &raise_limit(&["pid", "mnt"]).unwrap_or(privileged.into()),
+    ));
+    if findings.iter().any(Capability::is_fatal) {
+        return findings; // nothing else could be tried
+    }
+    findings.push(Capability::of(
+        "/proc of a namespace",
         trial(flags::NEWPID | flags::NEWNS, fresh_proc),
-        "containers see the machine's /proc, or do not start at all",
+        "containers see the machine's /proc",
         "inside Docker: docker run --privileged, or --security-opt systempaths=unconfined",
+    ));
+    findings.push(Capability::of(
+        "uts, ipc, cgroup namespaces",
+        trial(flags::NEWUTS | flags::NEWIPC | flags::NEWCGROUP, || Ok("can be made".into())),
+        NO_CONTAINER,
+        &raise_limit(&["uts", "ipc", "cgroup"]).unwrap_or(privileged.into()),
     ));
     findings.push(Capability::of(
         "overlay file system",
         trial(flags::NEWNS, overlay),
-        "no container can start",
+        NO_CONTAINER,
         "sudo modprobe overlay   # rootless needs Linux 5.11",
     ));
     findings.push(Capability::of(
@@ -100,7 +125,7 @@ fn in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
             profile.load().during(|| "cannot load the filters".into())?;
             Ok("two filters".into())
         }),
-        "no container can start",
+        NO_CONTAINER,
         "a kernel with CONFIG_SECCOMP_FILTER",
     ));
     findings.push(Capability::of(
@@ -111,7 +136,7 @@ fn in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
             Ok("can be made and configured".into())
         }),
         NO_CLUSTER,
-        "inside Docker: docker run --privileged",
+        &raise_limit(&["net"]).unwrap_or(privileged.into()),
     ));
     findings.push(cgroups());
     findings.extend(networks_in_child(networks));
@@ -179,21 +204,18 @@ fn users(ids: &Result<Ids>) -> Vec<Capability> {
             Capability::of("subordinate ids", Err("one user id only".into()), single, mend),
         ],
         Err(e) => {
-            let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
-            let off = |name: &str, value: &str| setting(name).trim() == value;
-            let mend = match e.cause.raw_os_error() {
-                Some(nix::libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
-                _ if off("kernel/apparmor_restrict_unprivileged_userns", "1") => {
-                    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-                }
-                _ if off("kernel/unprivileged_userns_clone", "0") => {
-                    "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-                }
-                _ => "run as root; inside Docker: docker run --privileged",
-            };
-            vec![namespace(Err(e.line()), mend)]
+            vec![namespace(Err(format!("cannot be made: {}", e.cause)), user::how_to_allow(&e.cause))]
         }
     }
+}
+
+/// The command that allows a kind of namespace again of which this user may have none.
+fn raise_limit(kinds: &[&str]) -> Option<String> {
+    let none = |kind: &&&str| {
+        let most = fs::read_to_string(format!("/proc/sys/user/max_{kind}_namespaces"));
+        most.is_ok_and(|n| n.trim() == "0")
+    };
+    kinds.iter().find(none).map(|kind| format!("sudo sysctl -w user.max_{kind}_namespaces=15000"))
 }
 
 fn fresh_proc() -> Result<String> {
@@ -228,7 +250,7 @@ fn cgroups() -> Capability {
         cgroup::Limits { memory: Some(64 << 20), pids: Some(100), cpu_milli: Some(500), cpu_shares: 102 };
     let text = backend.describe();
     let outcome = match backend.create("probe", &limits) {
-        _ if text.starts_with("none") => Err(text),
+        _ if backend.lacks().is_some() => Err(backend.lacks().unwrap_or_default()),
         Ok(group) => {
             group.remove();
             Ok(text)

@@ -1,7 +1,7 @@
 //! Entering a user namespace: how somebody without root becomes root over processes of their own.
 
 use super::process::{self, Exit};
-use super::{Context, Result, fds};
+use super::{Context, Error, Result, fds};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,32 @@ pub fn user_name(passwd: &str, id: u32) -> Option<&str> {
 
 /// Enters a new user namespace as its root, with subordinate ids if the machine grants some, else with one id. For root: no
 /// change. Only in a single-threaded process.
+///
+/// Errors: this user may make none; the text has the command that allows it.
 pub fn enter() -> Result<Ids> {
+    try_to_enter().map_err(|e| {
+        let what = format!("{}; allow it with `{}`, or run as root", e.what, how_to_allow(&e.cause));
+        Error { what, cause: e.cause }
+    })
+}
+
+/// The command after which an ordinary user may make user namespaces, by the kernel's answer and this machine's settings.
+pub fn how_to_allow(refusal: &io::Error) -> &'static str {
+    let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
+    let is = |name: &str, value: &str| setting(name).trim() == value;
+    match refusal.raw_os_error() {
+        Some(libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
+        _ if is("kernel/apparmor_restrict_unprivileged_userns", "1") => {
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        }
+        _ if is("kernel/unprivileged_userns_clone", "0") => {
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        }
+        _ => "docker run --privileged",
+    }
+}
+
+fn try_to_enter() -> Result<Ids> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     if uid.is_root() {
         return Ok(Ids::Host);
@@ -58,9 +83,13 @@ pub fn enter() -> Result<Ids> {
     let helper = process::spawn_forked(0, None, || map_from_outside(&theirs, me, uid.as_raw(), gid.as_raw()))
         .during(|| "cannot fork".into())?;
     drop(theirs);
-    nix::sched::unshare(CloneFlags::CLONE_NEWUSER).during(|| "cannot make a user namespace".into())?;
-    fds::send(ours.as_fd(), b"go", &[]).during(|| "the id mapping helper is gone".into())?;
+    let made =
+        nix::sched::unshare(CloneFlags::CLONE_NEWUSER).during(|| "cannot make a user namespace".into());
+    // The helper has a copy of our end too, so it would never see us leave: it hears either word.
+    let word: &[u8] = if made.is_ok() { b"go" } else { b"no" };
+    fds::send(ours.as_fd(), word, &[]).during(|| "the id mapping helper is gone".into())?;
     let mapped = matches!(process::wait_pidfd(helper.pidfd.as_fd(), true), Ok(Some(Exit::Code(0))));
+    made?;
     if !mapped {
         let write = |file: &str, text: String| {
             fs::write(format!("/proc/self/{file}"), text).during(|| format!("cannot write /proc/self/{file}"))
@@ -76,7 +105,8 @@ pub fn enter() -> Result<Ids> {
 }
 
 fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
-    if fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go") {
+    if process::die_with_parent().is_ok() && fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go")
+    {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let name = user_name(&passwd, uid).unwrap_or("");
         let ok = run_map("newuidmap", "/etc/subuid", name, pid, uid)

@@ -116,11 +116,6 @@ impl Fabric {
         self.lock().values().cloned().collect()
     }
 
-    /// Forgets a node; its namespace goes once nobody else holds it.
-    pub fn remove_node(&self, index: u8) {
-        self.lock().remove(&index);
-    }
-
     /// The learner's own loopback.
     pub fn host(&self) -> Arc<dyn HostNetwork> {
         self.host.clone()

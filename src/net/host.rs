@@ -3,6 +3,7 @@
 use super::namespace::Namespace;
 use crate::clock;
 use crate::cni::{Error, HostNetwork, HostPort, Protocol};
+use crate::linux::relay::relay;
 use crate::linux::tcp;
 use crate::task::Crew;
 use async_trait::async_trait;
@@ -209,11 +210,11 @@ async fn serve_tcp(listener: TcpListener, targets: Arc<Targets>, fabric: Namespa
     }
 }
 
-async fn carry(mut outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
+async fn carry(outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
     let _ = outside.set_nodelay(true);
     for target in targets.in_turn() {
-        if let Ok(mut inside) = fabric.dial(target).await {
-            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await; // either side may break off
+        if let Ok(inside) = fabric.dial(target).await {
+            let _ = relay(outside, inside).await; // either side may break off
             return;
         }
     }

@@ -11,10 +11,12 @@
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
+mod clients;
 mod request;
 mod token;
 mod unverified;
 
+pub use clients::{Client, Clients, asking_server_config};
 pub use request::{Request, valid_until};
 pub use token::TokenKey;
 pub use unverified::AnyCertificate;
@@ -224,8 +226,8 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// TLS for a server that asks for client certificates but does not insist. Certificates of strangers do not end the
-/// handshake: the server looks at them with [`verify_client`] and treats their owner as anonymous or refuses.
+/// TLS for a server that asks for client certificates but does not insist. One of somebody else's authority ends the handshake;
+/// [`asking_server_config`] is for servers that answer in words.
 pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
     server(identity, ca_pem, false)
 }

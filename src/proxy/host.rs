@@ -1,12 +1,12 @@
 //! The learner's own loopback: node ports and load balancers on 127.0.0.1 and ::1.
 
 use super::{Changes, rules};
-use crate::client::{Client, Informer, Recorder};
+use crate::client::{Client, Informer, Recorder, reference};
 use crate::clock;
 use crate::cni::{HostNetwork, HostPort};
 use crate::tap::{Record, Tap};
 use crate::task::Crew;
-use k8s_openapi::api::core::v1::{Node, ObjectReference, Service};
+use k8s_openapi::api::core::v1::{Node, Service};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -84,7 +84,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
                     && !told.contains(&(*port, error.to_string()))
                 {
                     let message = format!("localhost:{port} does not lead to this Service: {error}");
-                    recorder.warning(&reference(service), "HostPortTaken", message, None);
+                    recorder.warning(&reference(&**service), "HostPortTaken", message, None);
                 }
             }
             told = now_told;
@@ -101,15 +101,4 @@ fn ready_ip(node: &Node) -> Option<Ipv4Addr> {
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?.address.parse().ok()?;
     ready.then_some(ip)
-}
-
-fn reference(service: &Service) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Service".into()),
-        name: service.metadata.name.clone(),
-        namespace: service.metadata.namespace.clone(),
-        uid: service.metadata.uid.clone(),
-        ..ObjectReference::default()
-    }
 }

@@ -9,6 +9,7 @@ use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, Snap
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,6 +22,8 @@ use tokio::sync::oneshot;
 const TICK: Duration = Duration::from_millis(25);
 /// A member alone has nobody to hear from.
 const TICK_ALONE: Duration = Duration::from_millis(100);
+/// How often a full disk is asked for room. Nobody tells when there is some.
+const ROOM_PERIOD: Duration = Duration::from_millis(250);
 /// Bytes written with one sync.
 const GROUP_BYTES: usize = 4 << 20;
 /// Messages from peers that may wait. More are dropped, as on a congested link; Raft sends again.
@@ -85,7 +88,7 @@ enum Input {
     Read { ctx: u64 },
     Message(Message),
     Persisted(Persisted),
-    Failed(WalError),
+    Log(LogNews),
     SnapshotSaved(Option<SnapshotRef>),
     Transfer { to: MemberId },
     Conf { change: ConfChange, answer: oneshot::Sender<Result<Index, ConfError>> },
@@ -98,8 +101,18 @@ enum Job {
     Release(Index),
 }
 
-/// Told once, when a member's log cannot be written any more; proposals and reads are the machine's to end.
-pub type OnFailure = Box<dyn FnOnce(WalError) + Send>;
+/// What became of a member's log.
+pub enum LogNews {
+    /// There is no room for the next segment. What was proposed waits; it will be written when there is room again.
+    Full(WalError),
+    /// There is room again.
+    Room,
+    /// It cannot be written any more, for good; proposals and reads are the machine's to end.
+    Failed(WalError),
+}
+
+/// Hears of it.
+pub type OnLogNews = Box<dyn FnMut(LogNews) + Send>;
 
 /// Speaks to a running member from any thread.
 #[derive(Clone)]
@@ -162,7 +175,7 @@ impl Driver {
     pub fn start<M: StateMachine + 'static>(
         options: Options,
         machine: M,
-        on_failure: OnFailure,
+        on_news: OnLogNews,
     ) -> Result<(Driver, Option<(PathBuf, u64)>), StartError> {
         let initial = SnapshotRef { conf: options.initial.clone(), ..SnapshotRef::default() };
         options.disk.create_dir(&options.dir).map_err(WalError::io("make the directory", &options.dir))?;
@@ -184,7 +197,7 @@ impl Driver {
             snap_dir: options.dir.join("snap"),
             saving: None,
         };
-        let run = Run { member, edge, peers_waiting, start, on_failure: Some(on_failure) };
+        let run = Run { member, edge, peers_waiting, start, on_news, failed: false };
         let spawn = |name: &str, f: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(f).map_err(StartError::Thread)
         };
@@ -300,7 +313,9 @@ struct Run<M> {
     edge: RealEdge,
     peers_waiting: Arc<AtomicUsize>,
     start: Instant,
-    on_failure: Option<OnFailure>,
+    on_news: OnLogNews,
+    /// The log cannot be written any more.
+    failed: bool,
 }
 
 enum Flow {
@@ -329,7 +344,7 @@ impl<M: StateMachine> Run<M> {
                 Err(RecvTimeoutError::Disconnected) => break Flow::Kill,
             }
             let now = Instant::now();
-            if now >= next_tick && self.on_failure.is_some() {
+            if now >= next_tick && !self.failed {
                 self.member.tick(self.start.elapsed());
             }
             if now >= next_tick {
@@ -352,7 +367,7 @@ impl<M: StateMachine> Run<M> {
 
     /// A member whose disk failed neither promises nor applies anything any more.
     fn pump(&mut self) {
-        if self.on_failure.is_some() {
+        if !self.failed {
             self.member.pump(self.start.elapsed(), &mut self.edge);
         }
     }
@@ -368,20 +383,27 @@ impl<M: StateMachine> Run<M> {
         match input {
             Input::Stop => return Flow::Stop,
             Input::Kill => return Flow::Kill,
-            Input::Failed(error) => {
-                tracing::error!(error = %error.full_text(), "the log cannot be written; this member takes no more writes");
-                if let Some(tell) = self.on_failure.take() {
-                    tell(error);
+            Input::Log(news) => {
+                match &news {
+                    LogNews::Full(error) => {
+                        tracing::error!(error = %error.full_text(), "the disk is full; this member takes no writes until there is room");
+                    }
+                    LogNews::Room => tracing::info!("there is room on the disk again"),
+                    LogNews::Failed(error) => {
+                        tracing::error!(error = %error.full_text(), "the log cannot be written; this member takes no more writes");
+                        self.failed = true;
+                    }
                 }
+                (self.on_news)(news);
             }
             Input::Message(message) => {
                 self.peers_waiting.fetch_sub(1, Ordering::Relaxed);
-                if self.on_failure.is_some() {
+                if !self.failed {
                     self.member.step(message);
                 }
             }
-            Input::Propose { id, .. } if self.on_failure.is_none() => self.member.machine().refused(id),
-            Input::Read { ctx } if self.on_failure.is_none() => self.member.machine().read(ctx, false),
+            Input::Propose { id, .. } if self.failed => self.member.machine().refused(id),
+            Input::Read { ctx } if self.failed => self.member.machine().read(ctx, false),
             Input::Propose { id, data } => self.member.propose(id, data),
             Input::Read { ctx } => self.member.read(ctx),
             Input::Persisted(write) => self.member.persisted(&write, &mut self.edge),
@@ -397,8 +419,8 @@ impl<M: StateMachine> Run<M> {
 
 /// The log's thread: takes all that is queued, writes once, syncs once, reports.
 fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed: &AtomicBool) {
-    let mut held = None;
-    while let Some(job) = held.take().or_else(|| queue.recv().ok()) {
+    let mut held = VecDeque::new();
+    while let Some(job) = held.pop_front().or_else(|| queue.recv().ok()) {
         if killed.load(Ordering::Acquire) {
             return;
         }
@@ -407,17 +429,21 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
             Job::Write(first) => {
                 let mut group = vec![first];
                 while group[group.len() - 1].snapshot.is_none() && bytes(&group) < GROUP_BYTES {
-                    match queue.try_recv() {
+                    match held.pop_front().or_else(|| queue.try_recv().ok()) {
                         // a snapshot comes before its records, and after those of others
-                        Ok(Job::Write(write)) if write.snapshot.is_none() => group.push(write),
-                        Ok(other) => {
-                            held = Some(other);
+                        Some(Job::Write(write)) if write.snapshot.is_none() => group.push(write),
+                        Some(other) => {
+                            held.push_front(other);
                             break;
                         }
-                        Err(_) => break,
+                        None => break,
                     }
                 }
-                write_group(&mut wal, &group).map(Some)
+                let mut done = write_group(&mut wal, &group);
+                if let Err(error) = done {
+                    done = when_there_is_room(error, &mut wal, &group, (queue, &mut held), inbox, killed);
+                }
+                done.map(Some)
             }
         };
         match done {
@@ -427,11 +453,44 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
             Ok(None) => {}
             Err(error) => {
                 // Never retried: after a failed sync nobody knows what is on the disk.
-                let _ = inbox.send(Input::Failed(error));
+                let _ = inbox.send(Input::Log(LogNews::Failed(error)));
                 return;
             }
         }
     }
+}
+
+/// A write for which there was no room, and of which nothing is lost, is tried again until there is. What comes meanwhile is held, in order.
+fn when_there_is_room(
+    mut error: WalError,
+    wal: &mut Wal,
+    group: &[Write],
+    (queue, held): (&Receiver<Job>, &mut VecDeque<Job>),
+    inbox: &Sender<Input>,
+    killed: &AtomicBool,
+) -> Result<Persisted, WalError> {
+    let mut told = false;
+    while error.no_space() && wal.sound() && !killed.load(Ordering::Acquire) {
+        if !std::mem::replace(&mut told, true) {
+            let _ = inbox.send(Input::Log(LogNews::Full(error))); // the member may have been killed meanwhile
+        }
+        let again = Instant::now() + ROOM_PERIOD;
+        let stopping = loop {
+            match queue.recv_timeout(again.saturating_duration_since(Instant::now())) {
+                Ok(job) => held.push_back(job),
+                Err(end) => break end == RecvTimeoutError::Disconnected,
+            }
+        };
+        match write_group(wal, group) {
+            Ok(persisted) => {
+                let _ = inbox.send(Input::Log(LogNews::Room)); // the member may have been killed meanwhile
+                return Ok(persisted);
+            }
+            Err(e) if stopping => return Err(e),
+            Err(e) => error = e,
+        }
+    }
+    Err(error)
 }
 
 fn bytes(group: &[Write]) -> usize {

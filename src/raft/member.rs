@@ -9,6 +9,19 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// A question or its answer may be lost; it is asked again after this many ticks.
+const ASK_AGAIN_TICKS: u32 = 10;
+
+/// The log in memory never waits for a state larger than this many bytes.
+const LOG_MAX: u64 = 64 << 20;
+
+/// One question to the leader, on behalf of several reads.
+struct Round {
+    ctx: u64,
+    callers: Vec<u64>,
+    ticks: u32,
+}
+
 /// Makes a snapshot's bytes from a frozen copy of the state, on some other thread.
 pub type Capture = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
@@ -20,6 +33,10 @@ pub trait StateMachine: Send {
     fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) -> Result<(), String>;
     /// Freezes the state as it is now; cheap.
     fn capture(&mut self) -> Capture;
+    /// About how many bytes a snapshot has now.
+    fn size(&self) -> u64 {
+        0
+    }
     /// The proposal went nowhere: no leader is known.
     fn refused(&mut self, id: u64);
     /// What is applied now is at least as new as every write acknowledged before the read came; or `ok` is false.
@@ -74,7 +91,7 @@ pub trait Edge {
 pub struct SnapshotPolicy {
     /// Entries applied since the last one.
     pub entries: u64,
-    /// Bytes of entries applied since the last one.
+    /// Bytes of entries applied since the last one. A large state waits until they are as many as its own.
     pub bytes: u64,
 }
 
@@ -99,8 +116,10 @@ pub struct Member<M> {
     durable: u64,
     /// Reads that wait until their index is applied.
     reads: Vec<(u64, Index)>,
-    /// Reads that the core has not answered.
-    asked: Vec<u64>,
+    /// Reads that came while another round was under way: they share the next one.
+    gathered: Vec<u64>,
+    /// The question to the leader that is under way.
+    round: Option<Round>,
     told: Option<(Status, Index)>,
 }
 
@@ -131,7 +150,8 @@ impl<M: StateMachine> Member<M> {
             written: 0,
             durable: 0,
             reads: Vec::new(),
-            asked: Vec::new(),
+            gathered: Vec::new(),
+            round: None,
             told: None,
         })
     }
@@ -150,6 +170,13 @@ impl<M: StateMachine> Member<M> {
 
     pub fn tick(&mut self, now: Duration) {
         self.core.tick();
+        if let Some(round) = &mut self.round {
+            round.ticks += 1;
+            let late = round.ticks.is_multiple_of(ASK_AGAIN_TICKS).then_some(round.ctx);
+            if let Some(ctx) = late {
+                self.ask(ctx);
+            }
+        }
         if self.is_leader() {
             for data in self.machine.due(now) {
                 let _ = self.core.propose(data); // if it goes nowhere it is still due at the next tick
@@ -158,7 +185,7 @@ impl<M: StateMachine> Member<M> {
     }
 
     pub fn is_leader(&self) -> bool {
-        self.core.status().role == super::Role::Leader
+        self.core.role == super::Role::Leader
     }
 
     pub fn step(&mut self, message: Message) {
@@ -177,9 +204,28 @@ impl<M: StateMachine> Member<M> {
     }
 
     pub fn read(&mut self, ctx: u64) {
-        match self.core.read_index(ctx) {
-            Ok(()) => self.asked.push(ctx),
-            Err(_) => self.machine.read(ctx, false),
+        self.gathered.push(ctx);
+    }
+
+    /// Asks once for all that came since the last question, as etcd does: what the leader says after they came holds for each of them.
+    fn begin_round(&mut self) {
+        if self.round.is_none()
+            && let Some(&ctx) = self.gathered.first()
+        {
+            self.round = Some(Round { ctx, callers: std::mem::take(&mut self.gathered), ticks: 0 });
+            self.ask(ctx);
+        }
+    }
+
+    fn ask(&mut self, ctx: u64) {
+        if self.core.read_index(ctx).is_err() {
+            self.fail_round();
+        }
+    }
+
+    fn fail_round(&mut self) {
+        for ctx in self.round.take().map(|round| round.callers).unwrap_or_default() {
+            self.machine.read(ctx, false);
         }
     }
 
@@ -213,7 +259,9 @@ impl<M: StateMachine> Member<M> {
     /// Does everything that follows from what came in. `true` if there was anything.
     pub fn pump(&mut self, now: Duration, edge: &mut dyn Edge) -> bool {
         let mut any = false;
-        while let Some(ready) = self.core.ready() {
+        loop {
+            self.begin_round();
+            let Some(ready) = self.core.ready() else { break };
             any = true;
             ready.send.iter().for_each(|m| edge.send(m.clone()));
             if ready.writes() {
@@ -246,7 +294,12 @@ impl<M: StateMachine> Member<M> {
                 self.applied = last.index;
                 self.bytes += ready.committed.iter().map(|e| e.payload.size() as u64).sum::<u64>();
             }
-            self.reads.extend(ready.reads);
+            for (ctx, index) in ready.reads {
+                // an answer that comes twice (it was asked again) counts once
+                if let Some(round) = self.round.take_if(|round| round.ctx == ctx) {
+                    self.reads.extend(round.callers.into_iter().map(|caller| (caller, index)));
+                }
+            }
             if !ready.events.is_empty() {
                 self.machine.events(&ready.events);
             }
@@ -260,11 +313,7 @@ impl<M: StateMachine> Member<M> {
     fn answer_reads(&mut self) {
         let applied = self.applied;
         for (ctx, _) in self.reads.extract_if(.., |(_, index)| *index <= applied) {
-            // an answer that comes twice (it was asked again) counts once
-            if let Some(at) = self.asked.iter().position(|asked| *asked == ctx) {
-                self.asked.swap_remove(at);
-                self.machine.read(ctx, true);
-            }
+            self.machine.read(ctx, true);
         }
     }
 
@@ -273,10 +322,7 @@ impl<M: StateMachine> Member<M> {
         let before = self.told.as_ref().map(|(s, _)| (s.term, s.leader, s.role));
         if before.is_some_and(|before| before != (status.term, status.leader, status.role)) {
             // whoever was asked may not answer any more
-            self.reads.clear();
-            for ctx in std::mem::take(&mut self.asked) {
-                self.machine.read(ctx, false);
-            }
+            self.fail_round();
         }
         let now_told = (status, self.applied);
         if self.told.as_ref() != Some(&now_told) {
@@ -287,7 +333,9 @@ impl<M: StateMachine> Member<M> {
 
     fn maybe_snapshot(&mut self, edge: &mut dyn Edge) {
         let entries = self.applied - self.snapshot_index;
-        let due = entries >= self.policy.entries || self.bytes >= self.policy.bytes;
+        // A snapshot is worth its bytes only when the log has grown by as many: then at most as much again is written, however large the state.
+        let bytes = self.policy.bytes.max(self.machine.size().min(LOG_MAX));
+        let due = entries >= self.policy.entries || self.bytes >= bytes;
         if !due || self.snapshotting || entries == 0 {
             return;
         }

@@ -1,7 +1,9 @@
 //! What the log promises: whole batches, in order, up to the last sync; damage is told, never guessed over.
 
+use super::disk::Disk;
 use super::message::{ConfState, Entry, HardState, Payload, SnapshotRef};
 use super::sim::disk::SimDisk;
+use super::sim::seeds::sweep;
 use super::wal::{Records, Recovered, Wal, WalError, WalOptions};
 use super::{Ready, snapfile};
 use crate::rng::Rng;
@@ -86,7 +88,7 @@ fn damage_before_durable_batches_is_refused_and_located() {
         wal.append(&[records(1, i..=i, 100)]).unwrap();
     }
     drop(wal);
-    disk.corrupt(&segment(1), 400);
+    disk.corrupt(&segment(1), 400, 0xff);
     let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(refused.contains("0000000000000001.wal is damaged at byte"), "{refused}");
     assert!(refused.contains("but was durable before") && refused.contains("backup"), "{refused}");
@@ -101,18 +103,18 @@ fn damage_in_an_earlier_segment_is_refused() {
     }
     assert!(wal.segments() > 3);
     drop(wal);
-    disk.corrupt(&segment(2), 100);
+    disk.corrupt(&segment(2), 100, 0xff);
     let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(refused.contains("some are missing"), "{refused}");
+    assert!(refused.contains("no batch here, though a later segment was begun"), "{refused}");
 }
 
 #[test]
 fn files_of_a_later_version_are_refused() {
     let disk = SimDisk::default();
     drop(open(&disk).unwrap());
-    disk.corrupt(&segment(1), 9); // version 1 becomes 0xff01
+    disk.corrupt(&segment(1), 9, 0xff); // version 2 becomes 0xff02
     let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(refused.contains("later version (format 65281, this program knows 1)"), "{refused}");
+    assert!(refused.contains("later version (format 65282, this program knows 2)"), "{refused}");
 }
 
 #[test]
@@ -134,7 +136,7 @@ fn a_snapshot_frees_segments_and_the_log_goes_on_behind_it() {
     assert_eq!(found.stored.hard.term, 1, "the hard state went on into the later segments");
 
     let path = disk.files().into_iter().find(|p| p.extension().is_some_and(|e| e == "snap")).unwrap();
-    disk.corrupt(&path, 20);
+    disk.corrupt(&path, 20, 0xff);
     assert!(matches!(open(&disk), Err(WalError::Damaged { .. })));
 }
 
@@ -179,4 +181,135 @@ fn a_full_disk_is_told_apart() {
     disk.set_room(None);
     let (_, found) = open(&disk).unwrap();
     assert_eq!(indexes(&found), (1..i).collect::<Vec<_>>());
+}
+
+/// One random log, one random damage. `Some`: it was refused; the log starts with everything that was synced otherwise.
+fn damaged(seed: u64) -> Option<String> {
+    let (disk, rng) = (SimDisk::default(), Rng::seeded(seed));
+    let (mut wal, _) = open(&disk).unwrap();
+    let payload =
+        |size: u64| Bytes::from((0..size / 8).flat_map(|_| rng.u64().to_le_bytes()).collect::<Vec<_>>());
+    let mut last = 0;
+    for _ in 0..rng.range(1, 16) {
+        let batch = |index| {
+            let entry = Entry { term: 1, index, payload: Payload::Normal(payload(rng.range(0, 900))) };
+            let hard = HardState { term: 1, vote: 1, commit: index };
+            Records::of(&Ready { hard: Some(hard), append: vec![entry], ..Ready::default() })
+        };
+        let group: Vec<Records> = (last + 1..=last + rng.range(1, 4)).map(batch).collect();
+        wal.append(&group).unwrap();
+        last += group.len() as u64;
+    }
+    let mut snapshot = 0;
+    if rng.chance(0.4) {
+        snapshot = rng.range(1, last + 1);
+        let data = payload(rng.range(8, 700));
+        wal.save_snapshot(&SnapshotRef { index: snapshot, term: 1, conf: ConfState::of([1]), data }).unwrap();
+        wal.release(snapshot).unwrap();
+    }
+    drop(wal);
+    let files: Vec<PathBuf> = disk.files();
+    let path = &files[rng.range(0, files.len() as u64) as usize];
+    let len = disk.read(path).unwrap().len() as u64;
+    let at = rng.range(0, len) as usize;
+    let cut = rng.chance(0.3);
+    match cut {
+        true => disk.truncate(path, at),
+        false => disk.corrupt(path, at, rng.range(1, 256) as u8),
+    }
+    let what = format!("seed {seed}: {} at {at} of {len} (cut: {cut})", path.display());
+    match open(&disk) {
+        Ok((_, found)) => {
+            let all: Vec<u64> = (found.stored.snapshot.index + 1..=last).collect();
+            assert_eq!((indexes(&found), found.stored.snapshot.index), (all, snapshot), "{what}");
+            assert_eq!(found.stored.hard, HardState { term: 1, vote: 1, commit: last }, "{what}");
+            assert!(!cut, "{what}: a file that was cut goes unnoticed");
+            None
+        }
+        Err(e) => {
+            let said = e.to_string();
+            let helps = ["Restore this member's directory from a backup", "use that version"];
+            assert!(helps.iter().any(|h| said.contains(h)) && said.contains("/member"), "{what}: {said}");
+            Some(said)
+        }
+    }
+}
+
+#[test]
+fn damage_anywhere_is_refused_or_harmless() {
+    let (mut refused, mut harmless) = (0, 0);
+    let count = |said: Option<String>| match said {
+        Some(_) => refused += 1,
+        None => harmless += 1,
+    };
+    let test = "raft::wal_tests::damage_anywhere_is_refused_or_harmless";
+    let Some(seeds) = sweep(test, 400, damaged, count) else { return };
+    eprintln!("{seeds} logs were damaged: {refused} refused, {harmless} of them harmlessly");
+    assert!(refused > seeds / 3 && harmless > seeds / 20, "{refused} refused, {harmless} harmless");
+}
+
+/// A segment as version 1 wrote it: shorter headers' checksums and end marks.
+fn version_1(batches: &[Records]) -> Vec<u8> {
+    let mut out = b"RWWAL\r\n\x1a".to_vec();
+    out.extend(1u32.to_le_bytes());
+    out.extend(1u64.to_le_bytes());
+    out.extend(crc32fast::hash(&out).to_le_bytes());
+    out.resize(32, 0);
+    for (i, batch) in batches.iter().enumerate() {
+        let (sequence, synced, len) = (i as u64 + 1, i as u64, batch.payload.len() as u64);
+        let mut sum: Vec<u8> =
+            [1, sequence, synced, len].iter().flat_map(|n: &u64| n.to_le_bytes()).collect();
+        sum.extend(&batch.payload);
+        out.extend(b"RWAL");
+        out.extend((len as u32).to_le_bytes());
+        out.extend(crc32fast::hash(&sum).to_le_bytes());
+        out.extend([0; 4]);
+        out.extend(sequence.to_le_bytes());
+        out.extend(synced.to_le_bytes());
+        out.extend(&batch.payload);
+        out.resize(out.len().next_multiple_of(8), 0);
+    }
+    out.resize(4096, 0);
+    out
+}
+
+#[test]
+fn a_log_of_the_version_before_is_read_and_goes_on() {
+    let disk = SimDisk::default();
+    let old = version_1(&[records(1, 1..=3, 40), records(1, 4..=4, 100)]);
+    disk.create(&segment(1), old.len() as u64).unwrap().write_at(&old, 0).unwrap();
+    let (mut wal, found) = open(&disk).unwrap();
+    assert_eq!(indexes(&found), [1, 2, 3, 4]);
+    wal.append(&[records(2, 5..=6, 40)]).unwrap();
+    assert_eq!(wal.segments(), 2, "nothing is added to a segment of another version");
+    drop(wal);
+    let (_, found) = open(&disk).unwrap();
+    assert_eq!((indexes(&found), found.stored.hard.term), (vec![1, 2, 3, 4, 5, 6], 2));
+}
+
+#[test]
+fn a_log_goes_on_when_there_is_room_again() {
+    let disk = SimDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    let mut last = 0;
+    for round in 1..5 {
+        disk.set_room(Some(0));
+        let full = loop {
+            let batch = [records(round, last + 1..=last + 2, 500)];
+            match wal.append(&batch) {
+                Ok(()) => last += 2,
+                Err(e) => break e,
+            }
+        };
+        assert!(full.no_space() && wal.sound(), "{full}");
+        disk.set_room(None);
+        // the same batches again, and a large one
+        wal.append(&[records(round, last + 1..=last + 2, 500)]).unwrap();
+        wal.append(&[records(round, last + 3..=last + 3, 9000)]).unwrap();
+        last += 3;
+    }
+    drop(wal);
+    disk.crash(&Rng::seeded(1));
+    let (_, found) = open(&disk).unwrap();
+    assert_eq!(indexes(&found), (1..=last).collect::<Vec<_>>());
 }

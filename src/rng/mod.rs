@@ -5,10 +5,14 @@
 //! ## How this one works
 //! Whoever needs chance takes an [`Rng`], so a run can be repeated from its seed. Simulations give every
 //! purpose its own [`fork`](Rng::fork): a new use does not shift the old ones.
+//! Nonsense is made from a seed too: `fuzz.rs` bends what a room's readers understand, and looks whether they still answer.
 //! ## Left out
 //! Cryptographic keys do not come from here but from the TLS library's own generator.
 //! ## Read next
 //! `raft`, whose elections depend on it.
+
+#[cfg(test)]
+pub mod fuzz;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng};

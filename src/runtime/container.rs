@@ -81,7 +81,7 @@ impl Container {
             move |cause| Error::Io { what, cause }
         };
         let log_path = sandbox.config.log_directory.join(&config.log_path);
-        let log = Log::open(&log_path).map_err(io("cannot open the log", &log_path))?;
+        let log = Log::open(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
         let directory = shared.writable.join(&id);
         let make = || {
             ["upper", "work", "merged"]

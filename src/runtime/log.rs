@@ -1,6 +1,7 @@
 //! A container's log file, in the format that the kubelet reads: `2026-01-02T03:04:05.000000006Z stdout F text`.
 
 use crate::clock::{self, Timestamp};
+use crate::cri::{LogLimits, rotated_log};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,10 +9,6 @@ use std::sync::Mutex;
 
 /// A longer line is written in parts, marked `P` but for the last.
 const LINE_MAX: usize = 16 * 1024;
-/// At this size the file is moved aside.
-const FILE_MAX: u64 = 10 * 1024 * 1024;
-/// Files kept, the current one included.
-const FILES: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -42,17 +39,17 @@ impl Cutter {
 
     /// The entries that these bytes complete.
     pub fn cut(&mut self, bytes: &[u8], at: Timestamp) -> Vec<u8> {
-        let mut out = Vec::new();
+        let (mut out, head) = (Vec::new(), self.head(at));
         for part in bytes.split_inclusive(|b| *b == b'\n') {
             self.rest.extend_from_slice(part);
             let whole = self.rest.pop_if(|last| *last == b'\n').is_some();
             while self.rest.len() > LINE_MAX {
                 let later = self.rest.split_off(LINE_MAX);
-                self.entry('P', at, &mut out);
+                self.entry(&head, 'P', &mut out);
                 self.rest = later;
             }
             if whole {
-                self.entry('F', at, &mut out);
+                self.entry(&head, 'F', &mut out);
             }
         }
         out
@@ -62,14 +59,19 @@ impl Cutter {
     pub fn finish(&mut self, at: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.rest.is_empty() {
-            self.entry('F', at, &mut out);
+            self.entry(&self.head(at), 'F', &mut out);
         }
         out
     }
 
-    fn entry(&mut self, tag: char, at: Timestamp, out: &mut Vec<u8>) {
-        let head = format!("{} {} {tag} ", clock::rfc3339_nano(at), self.stream.name());
+    /// What entries of this moment begin with.
+    fn head(&self, at: Timestamp) -> String {
+        format!("{} {} ", clock::rfc3339_nano(at), self.stream.name())
+    }
+
+    fn entry(&mut self, head: &str, tag: char, out: &mut Vec<u8>) {
         out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(&[tag as u8, b' ']);
         out.append(&mut self.rest);
         out.push(b'\n');
     }
@@ -78,14 +80,15 @@ impl Cutter {
 /// The file. Appending a few lines goes to the page cache, so it is done in place.
 pub struct Log {
     path: PathBuf,
+    limits: LogLimits,
     open: Mutex<(File, u64)>,
 }
 
 impl Log {
     /// Opens for appending; makes the directory.
-    pub fn open(path: &Path) -> io::Result<Log> {
+    pub fn open(path: &Path, limits: LogLimits) -> io::Result<Log> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        Ok(Log { path: path.to_path_buf(), open: Mutex::new(append(path)?) })
+        Ok(Log { path: path.to_path_buf(), limits, open: Mutex::new(append(path)?) })
     }
 
     pub fn path(&self) -> &Path {
@@ -97,8 +100,8 @@ impl Log {
             return Ok(());
         }
         let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if open.1 > 0 && open.1 + entries.len() as u64 > FILE_MAX {
-            rotate(&self.path)?;
+        if open.1 > 0 && open.1 + entries.len() as u64 > self.limits.max_size {
+            self.rotate()?;
             *open = append(&self.path)?;
         }
         open.0.write_all(entries)?;
@@ -116,7 +119,18 @@ impl Log {
     /// Removes the file and those moved aside here.
     pub fn remove(&self) {
         let _ = fs::remove_file(&self.path);
-        (1..FILES).for_each(|age| drop(fs::remove_file(aside(&self.path, age))));
+        (1..self.limits.max_files).for_each(|age| drop(fs::remove_file(rotated_log(&self.path, age))));
+    }
+
+    /// `0.log` becomes `0.log.1`, that `0.log.2`, and the oldest goes.
+    fn rotate(&self) -> io::Result<()> {
+        for age in (0..self.limits.max_files - 1).rev() {
+            match fs::rename(rotated_log(&self.path, age), rotated_log(&self.path, age + 1)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {} // not so many yet
+                done => done?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -124,23 +138,6 @@ fn append(path: &Path) -> io::Result<(File, u64)> {
     let file = File::options().create(true).append(true).open(path)?;
     let length = file.metadata()?.len();
     Ok((file, length))
-}
-
-fn aside(path: &Path, age: usize) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(format!(".{age}"));
-    name.into()
-}
-
-/// `0.log` becomes `0.log.1`, that `0.log.2`, and the oldest goes.
-fn rotate(path: &Path) -> io::Result<()> {
-    for age in (1..FILES - 1).rev() {
-        let from = aside(path, age);
-        if from.exists() {
-            fs::rename(from, aside(path, age + 1))?;
-        }
-    }
-    fs::rename(path, aside(path, 1))
 }
 
 #[cfg(test)]
@@ -175,16 +172,17 @@ mod tests {
     #[test]
     fn a_full_file_is_moved_aside_and_five_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let log = Log::open(&dir.path().join("pods/0.log")).unwrap();
+        let limits = LogLimits { max_size: 1000, max_files: 5 };
+        let log = Log::open(&dir.path().join("pods/0.log"), limits).unwrap();
         for n in 0..7u8 {
-            log.write(&vec![n; FILE_MAX as usize]).unwrap();
+            (0..10).for_each(|_| log.write(&[n; 100]).unwrap());
         }
         let first = |path: PathBuf| fs::read(path).unwrap()[0];
         assert_eq!(
-            [first(log.path().into()), first(aside(log.path(), 1)), first(aside(log.path(), 4))],
+            [first(log.path().into()), first(rotated_log(log.path(), 1)), first(rotated_log(log.path(), 4))],
             [6, 5, 2]
         );
-        assert!(!aside(log.path(), 5).exists());
+        assert!(!rotated_log(log.path(), 5).exists());
         log.remove();
         assert_eq!(fs::read_dir(dir.path().join("pods")).unwrap().count(), 0);
     }

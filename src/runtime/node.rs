@@ -128,11 +128,6 @@ impl NodeRuntime {
     pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
         self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
     }
-
-    /// A running container's pid as main counts, e.g. to look into /proc.
-    pub fn pid_of(&self, container_id: &str) -> Result<i32> {
-        Ok(self.0.container(container_id)?.live()?.process.pid)
-    }
 }
 
 /// Lets a call finish that its caller stopped waiting for: half a process is nobody's.

@@ -1,8 +1,9 @@
 //! Filter and score. Pure: the same pod and nodes give the same decision, ties excepted, which come from the seed.
 
+use crate::api::nodes;
 use crate::api::quantity::Quantity;
 use crate::rng::Rng;
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, Taint, Toleration};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -300,34 +301,9 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
 }
 
-/// Terms are ORed, the requirements of one term ANDed; an empty term matches nothing.
+/// Does the node fit a term of an affinity?
 pub fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
-    let (labels, fields) = (term.match_expressions.as_deref(), term.match_fields.as_deref());
-    if labels.is_none_or(<[_]>::is_empty) && fields.is_none_or(<[_]>::is_empty) {
-        return false;
-    }
-    let by_label =
-        labels.unwrap_or_default().iter().all(|r| meets(r, node.labels.get(&r.key).map(String::as_str)));
-    let by_field = fields.unwrap_or_default().iter().all(|r| match r.key.as_str() {
-        "metadata.name" => meets(r, Some(&node.name)),
-        _ => false,
-    });
-    by_label && by_field
-}
-
-fn meets(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let number = |text: &str| text.parse::<i64>().ok();
-    let than = values.first().and_then(|v| number(v));
-    match requirement.operator.as_str() {
-        "In" => value.is_some_and(|v| values.iter().any(|x| x == v)),
-        "NotIn" => value.is_none_or(|v| !values.iter().any(|x| x == v)),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => value.and_then(number).zip(than).is_some_and(|(v, t)| v > t),
-        "Lt" => value.and_then(number).zip(than).is_some_and(|(v, t)| v < t),
-        _ => false,
-    }
+    nodes::fits(term, &node.name, &node.labels)
 }
 
 /// Each plug-in gives 0 to 100, times upstream's weight.

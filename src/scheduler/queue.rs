@@ -1,7 +1,9 @@
 //! The edge of the scheduler: pending pods in, Bindings out.
 
 use super::decide::{self, NodeInfo, VolumeTerms};
-use crate::client::{Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code};
+use crate::client::{
+    Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
+};
 use crate::clock;
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
@@ -243,7 +245,7 @@ impl Scheduler {
             || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
         {
             let message = "pod affinity and topology spread constraints are not implemented yet: the pod is scheduled without them";
-            self.recorder.warning(&reference(&pod), "AffinityNotImplemented", message, cause.clone());
+            self.recorder.warning(&reference(&*pod), "AffinityNotImplemented", message, cause.clone());
         }
         let Some(node) = decision.chosen.clone() else {
             self.refuse(&key, &pod, decision.message(), &cause).await?;
@@ -358,17 +360,5 @@ impl Scheduler {
             Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-fn reference(pod: &Pod) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Pod".into()),
-        name: pod.metadata.name.clone(),
-        namespace: pod.metadata.namespace.clone(),
-        uid: pod.metadata.uid.clone(),
-        resource_version: pod.metadata.resource_version.clone(),
-        ..ObjectReference::default()
     }
 }

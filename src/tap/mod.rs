@@ -9,7 +9,7 @@
 //! ring; a slow one loses the oldest records and is told how many. The diagrams, `ropewalk trace`, debriefs
 //! and tests all read this stream: there is no second memory of what happened.
 //! ## Left out
-//! Segments on disk for grading (they come with the labs).
+//! Segments on disk: what the tap holds goes with the process, and grading begins anew with what is found.
 //! ## Read next
 //! `apiserver`, which writes most records; `ui`, which prints them.
 

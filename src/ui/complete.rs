@@ -71,10 +71,11 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
             next.map(String::from).collect()
         }
         Some("fault") => match before.get(1).map(String::as_str) {
-            None => owned(&["cut", "heal", "kill", "list", "loss", "node", "slow"]),
+            None => owned(&["cut", "disk", "heal", "kill", "list", "loss", "node", "slow"]),
             Some("kill") => owned(COMPONENTS),
+            Some("disk") if before.len() == 2 => owned(&["full"]),
             Some("node") if before.len() == 2 => owned(&["crash", "start", "stop"]),
-            Some("cut" | "loss" | "slow" | "node") => names_of("nodes", source),
+            Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
             Some(_) => vec![],
         },
         Some("lang") => vec!["en".into(), "ko".into()],

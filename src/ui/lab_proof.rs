@@ -2,8 +2,8 @@
 //! has a cluster of its own, on which the lab is started anew for every answer. All lines are typed into a real REPL, as the learner would.
 
 use super::Error;
+use super::arena::Arena;
 use super::labs as front;
-use super::proof::Arena;
 use super::texts::Lang;
 use crate::lab::format::EN;
 use crate::lab::graded::read::{DIRECTORY, Lab};
@@ -95,7 +95,7 @@ fn plans(lab: &Arc<Lab>) -> Result<Vec<Plan>, String> {
     Ok(plans.into_iter().map(|(_, plan)| plan).collect())
 }
 
-/// Proves labs, `jobs` clusters side by side, and prints what was found. True if all of them are sound.
+/// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is known. True if all of them are sound.
 pub async fn prove(
     labs: Vec<Lab>,
     directory: Option<PathBuf>,
@@ -104,9 +104,10 @@ pub async fn prove(
 ) -> Result<bool, Error> {
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
     let (began, mut sound, mut total) = (Instant::now(), true, 0);
+    let (mut all, mut open) = (Vec::new(), BTreeMap::new());
     for lab in labs.into_iter().map(Arc::new) {
-        let mut all = match plans(&lab) {
-            Ok(all) => all,
+        let mut plans = match plans(&lab) {
+            Ok(plans) => plans,
             Err(why) => {
                 println!("✗ {}: {why}", lab.id);
                 sound = false;
@@ -114,40 +115,74 @@ pub async fn prove(
             }
         };
         if let Some(only) = only {
-            all.iter_mut().for_each(|p| p.kinds.retain(|k| k.name(&p.lab).contains(only)));
-            all.retain(|p| !p.kinds.is_empty());
+            plans.iter_mut().for_each(|p| p.kinds.retain(|k| k.name(&p.lab).contains(only)));
+            plans.retain(|p| !p.kinds.is_empty());
         }
-        let (seeds, cases) = (all.len(), all.iter().map(|p| p.kinds.len()).sum::<usize>());
-        let lab_began = Instant::now();
-        let outcomes: Vec<Outcome> = futures::stream::iter(all)
-            .map(|plan| play(plan, directory.as_deref()))
-            .buffer_unordered(jobs.max(1))
-            .flat_map(futures::stream::iter)
-            .collect()
-            .await;
-        let faults: Vec<&String> = outcomes.iter().filter_map(|(_, o)| o.as_ref().err()).collect();
-        println!(
-            "{} {} {}: {seeds} seeds, {cases} plays, {} wrong answers, {} other ways ({:.0} s)",
-            if faults.is_empty() { "✓" } else { "✗" },
-            lab.id,
-            lab.title.get(EN),
-            lab.wrong.len(),
-            lab.also.len(),
-            lab_began.elapsed().as_secs_f64()
-        );
-        faults.iter().for_each(|f| println!("    ✗ {f}"));
-        // What a wrong answer earned shows its author whether it is wrong for the reason that was meant.
-        let earned: BTreeSet<String> = outcomes
-            .iter()
-            .filter(|(kind, _)| matches!(kind, Some(Kind::Wrong(_))))
-            .filter_map(|(kind, o)| Some(format!("{}: {}", (*kind)?.name(&lab), o.as_ref().ok()?)))
-            .collect();
-        earned.iter().for_each(|e| println!("    · {e}"));
-        sound &= faults.is_empty();
-        total += cases;
+        total += plans.iter().map(|p| p.kinds.len()).sum::<usize>();
+        open.insert(lab.id.clone(), Account::of(&plans));
+        all.extend(plans);
+    }
+    if let (Some(only), true) = (only, all.is_empty()) {
+        println!("✗ no answer's name has {only:?} in it");
+        sound = false;
+    }
+    // The longest first, or the last of them would be waited for alone.
+    all.sort_by_key(|plan| std::cmp::Reverse(plan.kinds.len()));
+    let mut played = futures::stream::iter(all)
+        .map(|plan| async { (plan.lab.clone(), play(plan, directory.as_deref()).await) })
+        .buffer_unordered(jobs.max(1));
+    while let Some((lab, outcomes)) = played.next().await {
+        let Some(account) = open.get_mut(&lab.id) else { continue };
+        account.outcomes.extend(outcomes);
+        account.left -= 1;
+        if account.left == 0 {
+            sound &= account.report(&lab, began.elapsed());
+        }
     }
     println!("{total} plays in {:.0} s", began.elapsed().as_secs_f64());
     Ok(sound)
+}
+
+/// What is known of one lab so far.
+struct Account {
+    seeds: usize,
+    plays: usize,
+    /// Seeds that are not played to the end.
+    left: usize,
+    outcomes: Vec<Outcome>,
+}
+
+impl Account {
+    fn of(plans: &[Plan]) -> Account {
+        let plays = plans.iter().map(|p| p.kinds.len()).sum();
+        Account { seeds: plans.len(), plays, left: plans.len(), outcomes: Vec::new() }
+    }
+
+    /// Prints what was found. True if the lab is sound.
+    fn report(&self, lab: &Lab, at: Duration) -> bool {
+        let faults: Vec<&String> = self.outcomes.iter().filter_map(|(_, o)| o.as_ref().err()).collect();
+        println!(
+            "{} {} {}: {} seeds, {} plays, {} wrong answers, {} other ways (after {:.0} s)",
+            if faults.is_empty() { "✓" } else { "✗" },
+            lab.id,
+            lab.title.get(EN),
+            self.seeds,
+            self.plays,
+            lab.wrong.len(),
+            lab.also.len(),
+            at.as_secs_f64()
+        );
+        faults.iter().for_each(|f| println!("    ✗ {f}"));
+        // What a wrong answer earned shows its author whether it is wrong for the reason that was meant.
+        let earned: BTreeSet<String> = self
+            .outcomes
+            .iter()
+            .filter(|(kind, _)| matches!(kind, Some(Kind::Wrong(_))))
+            .filter_map(|(kind, o)| Some(format!("{}: {}", (*kind)?.name(lab), o.as_ref().ok()?)))
+            .collect();
+        earned.iter().for_each(|e| println!("    · {e}"));
+        faults.is_empty()
+    }
 }
 
 /// Everything that is played with one seed, one after the other; what is wrong.
@@ -207,21 +242,18 @@ async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String
 
 /// Waits until nothing that can be seen is red, as a learner does before asking for a grade. What stays red is the grade's to tell.
 async fn done(arena: &Arena) -> Result<(), String> {
-    let deadline = Instant::now() + DONE_MAX;
-    loop {
-        // It waits by itself for a while.
-        let view: LabView = asked(arena, Ask::Check { id: None, seed: None }).await?;
-        if view.tasks.iter().all(|t| t.green != Some(false)) || Instant::now() > deadline {
-            return Ok(());
-        }
-    }
+    all_green(arena, DONE_MAX).await.map(drop)
+}
+
+/// Is there a moment within this time in which nothing that can be seen is red?
+async fn all_green(arena: &Arena, within: Duration) -> Result<bool, String> {
+    let view: LabView = asked(arena, Ask::Await { within_ms: within.as_millis() as u64 }).await?;
+    Ok(view.tasks.iter().all(|t| t.green != Some(false)))
 }
 
 /// A lab that nobody has touched is red, and stays so; all its hints can be had.
 async fn untouched(lab: &Lab, arena: &Arena) -> Result<(), String> {
-    tokio::time::sleep(SETTLE).await; // nothing is waited for: that nothing happens is what is to be seen
-    let view: LabView = asked(arena, Ask::Check { id: None, seed: None }).await?;
-    if view.tasks.iter().all(|t| t.green != Some(false)) {
+    if all_green(arena, SETTLE).await? {
         return Err("nothing is red before anything was done".into());
     }
     let always = lab.hints.iter().filter(|h| h.when.is_none()).count();

@@ -22,11 +22,11 @@
 //! delete what lessons made there when the session ends. Nothing else here knows the difference.
 //! All words for people are one table, in English and Korean ([`texts`]).
 //! ## Left out
-//! Labs, whose words answer that they come later. Shells with a
-//! grammar of their own (fish, nu, tcsh) are replaced by bash or sh, which is said.
+//! Shells with a grammar of their own (fish, nu, tcsh) are replaced by bash or sh, which is said.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 
+mod arena;
 mod column;
 pub mod commands;
 mod complete;

@@ -1,11 +1,11 @@
 //! Names of live objects, for completion: asked of the API, kept for a moment, never waited for long.
 
-use super::kubeconfig::{View, Watched};
+use super::kubeconfig::Watched;
 use crate::api::kinds::Kind;
+use crate::client::Client;
 use crate::client::kube::api::{Api, ListParams};
 use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use crate::client::{Client, Endpoint, direct};
-use crate::pki::Identity;
+use crate::client::kubeconfig::View;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -102,18 +102,8 @@ impl Names {
         {
             return Some((client.clone(), view.namespace));
         }
-        let address = view.server.strip_prefix("https://")?.trim_end_matches('/').to_string();
-        let server: std::net::SocketAddr = address.parse().ok()?;
-        let endpoint = Endpoint {
-            servers: vec![server],
-            server_name: server.ip().to_string(),
-            ca_pem: view.ca_pem.clone(),
-            identity: Some(Identity { cert_pem: view.cert_pem.clone(), key_pem: view.key_pem.clone() }),
-            user_agent: format!("ropewalk-repl/{}", env!("CARGO_PKG_VERSION")),
-            dial: direct(),
-        };
         let _inside = self.handle.enter(); // the connection's timers belong to the runtime
-        let client = Client::connect(endpoint).ok()?;
+        let client = view.client("ropewalk-repl")?;
         let namespace = view.namespace.clone();
         *known = Some((view, client.clone()));
         open(&self.kept).clear();

@@ -85,6 +85,9 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stand
             if told && api_port.is_none() && launched.api_port != 6443 {
                 eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
             }
+            if let Some(why) = launched.unlimited.as_ref().filter(|_| told) {
+                eprintln!("{}", lang.say(Say::NoLimits, &[why]));
+            }
             Ok(Stands::Launched(launched))
         }
         // Somebody else started it in the meantime: then it is theirs.

@@ -21,6 +21,9 @@ texts! {
     OtherPort:
         "Port 6443 is taken; the API is at https://127.0.0.1:{}",
         "6443 포트가 이미 사용 중이라서 API는 https://127.0.0.1:{} 에 있습니다.";
+    NoLimits:
+        "Limits on memory and CPU are not enforced here: {}. `ropewalk doctor` tells how to mend it.",
+        "여기서는 메모리와 CPU 제한이 적용되지 않습니다: {}. 해결 방법은 `ropewalk doctor`에 나옵니다.";
     Welcome:
         "Ropewalk: a real Kubernetes cluster with {} nodes, in this terminal.\n\
          Type kubectl commands (`kubectl get nodes` or `get nodes`) and shell lines.\n\
@@ -104,7 +107,8 @@ texts! {
     LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
     LinkSlow: "{} and {} send {} ms late", "{} 노드와 {} 노드가 {} ms 늦게 보냅니다";
     LinkLossy: "lost between {} and {}: {} % of the packets", "{} 노드와 {} 노드 사이에서 패킷의 {} %를 잃습니다";
-    LinksWhole: "every link is whole", "모든 링크가 이어졌습니다";
+    LinksWhole: "every link is whole, and every disk has room", "모든 링크가 이어졌고, 모든 디스크에 자리가 있습니다";
+    DiskFull: "the store of {} finds no room on its disk; `ropewalk fault heal` makes some", "{} 노드의 저장소가 쓸 디스크 자리가 없습니다. `ropewalk fault heal`로 자리를 만듭니다";
     NodeStarts: "{} starts", "{} 노드를 켭니다";
     NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
     NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인이었습니다. 파드는 계속 돌지만 kubectl에 답할 곳이 없습니다";

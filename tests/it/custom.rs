@@ -128,6 +128,7 @@ fn a_definition_makes_a_kind_like_any_other() {
         story(seat);
     }
     foreign_names(&seats[0]);
+    undone(&seats[0]);
 }
 
 fn story(seat: &Seat) {
@@ -280,6 +281,27 @@ fn dependents(seat: &Seat) {
     k("delete namespace attic --timeout=25s").ok();
     let left = k(&format!("get crontabs.{group} -A -o name")).ok();
     assert!(!left.contains("attic"), "{left}");
+}
+
+/// A definition takes its objects along, and an undo brings both back as they were.
+fn undone(seat: &Seat) {
+    let (k, group) = (|line: &str| seat.k(line), seat.group.as_str());
+    k(&format!("delete crd others.{group} --timeout=20s")).ok(); // it has the names by now
+    k(&format!("apply -f {}", seat.file("definition", DEFINITION))).ok();
+    k(&format!("wait --for=condition=Established crd/crontabs.{group} --timeout=20s")).ok();
+    k(&format!("apply -f {}", seat.file("object", OBJECT))).ok();
+    let uids = || {
+        let part = |line: String| seat.get(&line)["metadata"]["uid"].clone();
+        (part(format!("crd crontabs.{group}")), part(format!("crontabs.{group} nightly")))
+    };
+    let before = uids();
+    k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
+    k(&format!("get --raw /apis/{group}/v1/crontabs")).fails("could not find the requested resource");
+    let said = seat.cluster.home.ropewalk(&["undo", "--name", "t"]).ok();
+    assert!(said.contains("undone: kubectl delete customresourcedefinitions"), "{said}");
+    eventually(PATIENCE, || k(&format!("get crontabs.{group} nightly")).code, |code| *code == 0);
+    assert_eq!(uids(), before);
+    k(&format!("delete crd crontabs.{group} --timeout=20s")).ok();
 }
 
 /// A second definition may not take a name that is in use, and what is wrong in one is told.

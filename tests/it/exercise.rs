@@ -178,14 +178,9 @@ fn the_first_document_as_an_ordinary_user() {
         return; // not root: the other tests were this one
     };
     let _turn = turn();
-    // The program must be where that user can run it.
-    let copy = home.path().join("ropewalk");
-    std::fs::copy(ROPEWALK, &copy).expect("a copy");
-    let start =
-        home.command(&copy).args(["up", "--name", "t", "--detach", "--wait"]).output().expect("it runs");
-    assert!(start.status.success(), "{}\n{}", String::from_utf8_lossy(&start.stderr), home.log());
-    let cluster = Cluster { home: &home };
-    let kubectl = Kubectl { program: copy, leading: ["kubectl", "--name", "t"].map(String::from).to_vec() };
+    let cluster = home.up(&[]);
+    let leading = ["kubectl", "--name", "t"].map(String::from).to_vec();
+    let kubectl = Kubectl { program: home.program().into(), leading };
     exercise(&cluster, &kubectl);
 }
 

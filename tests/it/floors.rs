@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 8] = [
     &["apiserver", "scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "etcdctl"],
     &["cluster"],
     &["lab"],
-    &["ui"],
+    &["ui", "bench"],
     &["cli", "main"],
 ];
 

@@ -1,125 +1,214 @@
-//! Nothing is left: after the end of a cluster, however it came, processes, mounts, control groups and ports are as before.
+//! Nothing is left: after the end of a cluster, however it came, processes, namespaces, mounts, control groups, sockets and rules are as before.
+//! Every end is tried once, by turns as this user and as an ordinary one; `ROPEWALK_PODS=100` asks for so many pods, and for every end as both.
 
-use super::support::{Cluster, Home, any_kubectl, capable, eventually, http_get, kill, turn};
-use std::collections::BTreeSet;
-use std::fs;
-use std::time::Duration;
+use super::footprint::{Footprint, Host, children, named};
+use super::support::{Cluster, Home, any_kubectl, capable, eventually, http_get, kill, skip, turn};
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(15);
+/// A hundred pods take a while to start; an end never does.
+const START: Duration = Duration::from_secs(120);
+const END: Duration = Duration::from_secs(15);
 
-/// Processes in a PID namespace, those that have ended but were not waited for aside.
-fn in_namespace(namespace: &str) -> Vec<i32> {
-    let alive = |pid: i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        !stat.is_empty() && !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
-    };
-    fs::read_dir("/proc")
-        .expect("/proc")
-        .flatten()
-        .filter_map(|e| e.file_name().to_string_lossy().parse::<i32>().ok())
-        .filter(|pid| {
-            let own = fs::read_link(format!("/proc/{pid}/ns/pid"));
-            own.is_ok_and(|n| n.to_string_lossy() == namespace) && alive(*pid)
-        })
-        .collect()
+/// How a cluster is started.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    /// `up --detach`.
+    Detached,
+    /// On a terminal, with these arguments.
+    Terminal(&'static str),
+}
+use Start::{Detached, Terminal};
+
+const UP: Start = Terminal("up --name t");
+const REPL: Start = Terminal("repl --name t --lang en");
+const INTERFACE: Start = Terminal("--name t --lang en");
+
+/// How it ends, and whether what is left may wait for `down`: only when nobody lived on who could have cleared up.
+type Ending = (&'static str, Start, fn(&Running), bool);
+const ENDINGS: &[Ending] = &[
+    ("down", Detached, |r| drop(r.home.ropewalk(&["down", "--name", "t"]).ok()), false),
+    ("SIGTERM of the supervisor", Detached, |r| kill(r.pid("supervisor"), 15), false),
+    ("SIGINT of the supervisor", Detached, |r| kill(r.pid("supervisor"), 2), false),
+    ("SIGHUP of the supervisor", Detached, |r| kill(r.pid("supervisor"), 1), false),
+    ("kill -9 of the supervisor", Detached, |r| kill(r.pid("supervisor"), 9), false),
+    ("kill -9 of main", Detached, |r| kill(r.pid("main"), 9), false),
+    ("kill -9 of the zygote", Detached, |r| kill(r.pid("zygote"), 9), false),
+    (
+        "kill -9 of the janitor, then of the supervisor",
+        Detached,
+        |r| r.kill_all(&["janitor", "supervisor"]),
+        true,
+    ),
+    ("kill -9 of all", Detached, |r| r.kill_all(&["janitor", "zygote", "main", "supervisor"]), true),
+    ("kill -9 of every container, then down", Detached, |r| r.containers_first(), false),
+    ("Ctrl-C on a foreground up", UP, |r| r.types("\x03"), false),
+    ("SIGTERM of a foreground up", UP, |r| kill(r.front(), 15), false),
+    ("kill -9 of a foreground up", UP, |r| kill(r.front(), 9), false),
+    ("a closed terminal under a foreground up", UP, |r| r.close_the_terminal(), false),
+    ("quit", REPL, |r| r.types("quit\r"), false),
+    ("a closed terminal under a prompt", REPL, |r| r.close_the_terminal(), false),
+    ("kill -9 of a prompt", REPL, |r| kill(r.front(), 9), false),
+    ("quit of the interface", INTERFACE, |r| r.types("quit\r"), false),
+    ("a closed terminal under the interface", INTERFACE, |r| r.close_the_terminal(), false),
+];
+
+struct Running<'a> {
+    home: &'a Home,
+    cluster: Cluster<'a>,
+    /// `script`, which holds the master of a terminal on whose other side the front runs.
+    terminal: Option<Child>,
 }
 
-fn mounts() -> BTreeSet<String> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    text.lines().filter_map(|l| l.split_whitespace().nth(4).map(String::from)).collect()
-}
+impl Running<'_> {
+    fn start<'a>(home: &'a Home, how: Start) -> Running<'a> {
+        let Terminal(args) = how else {
+            return Running { home, cluster: home.up(&[]), terminal: None };
+        };
+        let program = home.program().display();
+        let line = format!("stty cols 100 rows 30; exec {program} {args}");
+        let mut script = home.command("script");
+        script.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm");
+        // A way in that stays open: its end would be the end of input.
+        script.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let terminal = Some(script.spawn().expect("script, of util-linux, runs"));
+        let cluster = Cluster { home };
+        eventually(START, || cluster.status(), |s| s["state"] == "running");
+        Running { home, cluster, terminal }
+    }
 
-/// Control groups of clusters.
-fn groups() -> BTreeSet<String> {
-    fn walk(dir: &std::path::Path, depth: u32, found: &mut BTreeSet<String>) {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("ropewalk-") {
-                found.insert(entry.path().display().to_string());
-            } else if depth < 4 && entry.file_type().is_ok_and(|t| t.is_dir()) {
-                walk(&entry.path(), depth + 1, found);
+    fn pid(&self, of: &str) -> i32 {
+        match of {
+            "janitor" => {
+                let main = self.cluster.pid("main");
+                let others = children(self.cluster.pid("supervisor"));
+                others.into_iter().find(|pid| *pid != main).expect("a janitor beside main")
             }
+            of => self.cluster.pid(of),
         }
     }
-    let mut found = BTreeSet::new();
-    walk(std::path::Path::new("/sys/fs/cgroup"), 0, &mut found);
-    found
-}
 
-/// The control groups of the cluster whose processes live in this PID namespace: other clusters on the machine are none of its business.
-fn own_groups(namespace: &str) -> BTreeSet<String> {
-    let of = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let lines: String = in_namespace(namespace).into_iter().map(of).collect();
-    let names = lines.split(['/', '\n']).filter(|part| part.starts_with("ropewalk-"));
-    names.map(String::from).collect()
-}
-
-fn interfaces() -> BTreeSet<String> {
-    fs::read_dir("/sys/class/net")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect()
-}
-
-/// Starts a cluster with pods and an open port, ends it with `end`, and counts.
-fn ends(what: &str, end: impl FnOnce(&Cluster)) {
-    let home = Home::new();
-    let (mounts_before, links_before) = (mounts(), interfaces());
-    let any = any_kubectl();
-    let cluster = home.up(&["--workers", "1"]);
-    let k = |args: &[&str]| cluster.kubectl(&any, args).ok();
-    k(&["create", "deployment", "web", "--image=nginx", "--replicas=5"]);
-    k(&["expose", "deployment", "web", "--port=80", "--type=NodePort"]);
-    eventually(PATIENCE, || k(&["get", "deploy", "web"]), |t| t.contains("5/5"));
-    let port: u16 =
-        k(&["get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"]).parse().expect("a port");
-    eventually(PATIENCE, || http_get("127.0.0.1", port), |r| r.is_ok()).expect("the page");
-    let api = cluster.status()["apiServers"][0].as_str().expect("an address").to_string();
-    let api_port: u16 = api.rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
-    let main = cluster.pid("main");
-    let namespace =
-        fs::read_link(format!("/proc/{main}/ns/pid")).expect("a namespace").to_string_lossy().into_owned();
-    assert!(in_namespace(&namespace).len() >= 2, "main and zygote live there");
-
-    let own = own_groups(&namespace);
-    assert!(
-        !own.is_empty() || groups().is_empty(),
-        "{what}: processes are in a group where there are groups"
-    );
-
-    end(&cluster);
-
-    eventually(PATIENCE, || in_namespace(&namespace), Vec::is_empty);
-    let left =
-        || groups().into_iter().filter(|g| own.iter().any(|o| g.contains(o.as_str()))).collect::<Vec<_>>();
-    eventually(PATIENCE, left, Vec::is_empty);
-    for port in [port, api_port] {
-        eventually(
-            PATIENCE,
-            || std::net::TcpStream::connect(("127.0.0.1", port)).err().map(|e| e.kind()),
-            |kind| *kind == Some(std::io::ErrorKind::ConnectionRefused),
-        );
+    /// One command for all: whoever is the last may have gone with the first.
+    fn kill_all(&self, who: &[&str]) {
+        let pids: Vec<String> = who.iter().map(|of| self.pid(of).to_string()).collect();
+        let _ = Command::new("kill").arg("-9").args(pids).stderr(Stdio::null()).status();
     }
-    assert_eq!(mounts(), mounts_before, "{what}: mounts");
-    assert_eq!(interfaces(), links_before, "{what}: interfaces");
-    let status = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
-    assert!(status.contains("\"stopped\""), "{what}: {status}");
-    std::mem::forget(cluster); // it has ended already
+
+    fn containers_first(&self) {
+        let zygote = self.pid("zygote");
+        let containers = children(self.pid("main")).into_iter().filter(|pid| *pid != zygote);
+        let pids: Vec<String> = containers.map(|pid| pid.to_string()).collect();
+        assert!(!pids.is_empty(), "there are containers");
+        let _ = Command::new("kill").arg("-9").args(pids).stderr(Stdio::null()).status();
+        self.home.ropewalk(&["down", "--name", "t"]).ok();
+    }
+
+    fn script(&self) -> &Child {
+        self.terminal.as_ref().expect("it was started on a terminal")
+    }
+
+    fn front(&self) -> i32 {
+        *children(self.script().id() as i32).first().expect("somebody at the terminal")
+    }
+
+    fn types(&self, keys: &str) {
+        self.script().stdin.as_ref().expect("a pipe").write_all(keys.as_bytes()).expect("it listens");
+    }
+
+    /// Only `script` has the master: with it the terminal goes.
+    fn close_the_terminal(&self) {
+        kill(self.script().id() as i32, 9);
+    }
+}
+
+impl Drop for Running<'_> {
+    /// A test that failed leaves nobody at a terminal.
+    fn drop(&mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            let _ = terminal.kill().and_then(|()| terminal.wait()); // it may have ended
+        }
+    }
+}
+
+/// In the long form: how many pods.
+fn asked() -> Option<usize> {
+    let given = std::env::var("ROPEWALK_PODS").ok()?;
+    Some(given.parse().expect("ROPEWALK_PODS is a number"))
+}
+
+/// Ends the cluster of one home in every other way, from the first or the second on, and counts each time. The next start finds what the end before left.
+fn ends(home: &Home, who: &str, from: usize) {
+    let (any, pods) = (any_kubectl(), asked().unwrap_or(5));
+    let (from, step) = if asked().is_some() { (0, 1) } else { (from, 2) };
+    let host = Host::now();
+    let found: Value = serde_json::from_str(&home.ropewalk(&["doctor", "-o", "json"]).ok()).expect("JSON");
+    let limited = found.as_array().expect("a list").iter().any(|c| c["name"] == "cgroups" && c["ok"] == true);
+    let mut first = true;
+    for (what, how, end, waits_for_down) in ENDINGS.iter().skip(from).step_by(step) {
+        let begun = Instant::now();
+        let mut running = Running::start(home, *how);
+        let k = |args: &[&str]| running.cluster.kubectl(&any, args).ok();
+        if std::mem::take(&mut first) {
+            k(&["create", "deployment", "web", "--image=nginx", &format!("--replicas={pods}")]);
+            k(&["expose", "deployment", "web", "--port=80", "--type=NodePort"]);
+        }
+        let port: u16 =
+            k(&["get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"]).parse().expect("a port");
+        // Processes, not what the store says of them: it remembers those of the run before.
+        eventually(START, || named("nginx", home).len(), |n| *n >= pods);
+        eventually(START, || http_get("127.0.0.1", port), |r| r.is_ok()).expect("the page");
+        let footprint = Footprint::of(home);
+        assert_eq!(
+            footprint.has_group(),
+            limited,
+            "{who}, {what}: processes are in groups where there can be any"
+        );
+        let (up, ended) = (begun.elapsed(), Instant::now());
+
+        end(&running);
+        if *waits_for_down {
+            home.ropewalk(&["down", "--name", "t"]).ok();
+        }
+        if let Some(mut terminal) = running.terminal.take() {
+            terminal.wait().expect("script ends");
+        }
+        eventually(END, || footprint.left(), |left| left.is_empty());
+        let took = ended.elapsed();
+        println!("{who}, {what}: {} after {up:.1?}, nothing of it {took:.1?} later", footprint.count());
+        assert!(
+            Footprint::of(home).left().is_empty(),
+            "{who}, {what}: born meanwhile: {:?}",
+            Footprint::of(home)
+        );
+        assert_eq!(Host::now(), host, "{who}, {what}: the host itself");
+        let status = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
+        assert!(status.contains("\"stopped\""), "{who}, {what}: {status}");
+        std::mem::forget(running); // it has ended already
+    }
 }
 
 #[test]
-fn nothing_is_left_after_down_signals_and_kills() {
+fn nothing_is_left_however_it_ends_for_this_user() {
+    if capable() {
+        let _turn = turn();
+        ends(&Home::new(), "this user", 0);
+    }
+}
+
+#[test]
+fn nothing_is_left_however_it_ends_for_an_ordinary_user() {
     if !capable() {
         return;
     }
+    let Some(home) = Home::of_user(65_500) else {
+        return skip(
+            "whoever is not root cannot become somebody else; the other test was an ordinary user's",
+        );
+    };
     let _turn = turn();
-    ends("down", |c| drop(c.home.ropewalk(&["down", "--name", "t"]).ok()));
-    ends("SIGTERM of the supervisor", |c| kill(c.pid("supervisor"), 15));
-    ends("SIGKILL of the supervisor", |c| kill(c.pid("supervisor"), 9));
-    ends("SIGKILL of main", |c| kill(c.pid("main"), 9));
-    ends("SIGKILL of the zygote", |c| kill(c.pid("zygote"), 9));
+    ends(&home, "an ordinary user", 1);
 }
 
 #[test]
@@ -132,6 +221,20 @@ fn two_clusters_side_by_side_do_not_disturb_each_other() {
     let any = any_kubectl();
     a.kubectl(&any, &["create", "configmap", "here"]).ok();
     assert_eq!(b.kubectl(&any, &["get", "configmap", "here"]).code, 1);
+    for cluster in [&a, &b] {
+        cluster.kubectl(&any, &["create", "deployment", "web", "--image=nginx"]).ok();
+        cluster.kubectl(&any, &["expose", "deployment", "web", "--port=80", "--type=NodePort"]).ok();
+    }
+    let port = b.kubectl(&any, &["get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"]).ok();
+    let port: u16 = port.parse().expect("a port");
+    eventually(START, || http_get("127.0.0.1", port), |r| r.is_ok()).expect("the page");
+    eventually(START, || named("nginx", &one).len(), |n| *n > 0);
+    let (gone, stays) = (Footprint::of(&one), named("nginx", &two));
+    // What ends the one violently, and clears up after it, does not touch the other.
+    kill(a.pid("supervisor"), 9);
+    eventually(END, || gone.left(), |left| left.is_empty());
     drop(a);
+    assert_eq!(named("nginx", &two), stays);
+    http_get("127.0.0.1", port).expect("the page");
     assert_eq!(b.kubectl(&any, &["get", "nodes"]).code, 0);
 }

@@ -2,13 +2,19 @@
 
 mod abroad;
 mod bad_input;
+mod bench;
 mod book;
 mod clients;
 mod crash;
 mod custom;
+mod doctor;
+mod doors;
 mod etcd;
 mod exercise;
+mod faults;
 mod floors;
+mod footprint;
+mod full_disk;
 mod kubectl;
 mod labs;
 mod leaks;
@@ -19,6 +25,7 @@ mod play;
 mod policy;
 mod probes;
 mod repl;
+mod resources;
 mod seat;
 mod shell;
 mod support;

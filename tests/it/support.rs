@@ -73,19 +73,28 @@ pub struct Home {
     dir: tempfile::TempDir,
     /// Run everything as this user (uid, gid).
     user: Option<u32>,
+    program: PathBuf,
 }
 
 impl Home {
     pub fn new() -> Home {
         let dir = tempfile::Builder::new().prefix("rw").tempdir().expect("a temporary directory");
-        Home { dir, user: None }
+        Home { dir, user: None, program: ROPEWALK.into() }
     }
 
-    /// The same for an ordinary user; `None` if this test is not root and so cannot become one.
+    /// The same for an ordinary user, with a copy of the program where that user may run it; `None` if this test is not root and so
+    /// cannot become one.
     pub fn of_user(uid: u32) -> Option<Home> {
         let home = Home::new();
         std::os::unix::fs::chown(home.path(), Some(uid), Some(uid)).ok()?;
-        Some(Home { user: Some(uid), ..home })
+        let program = home.path().join("ropewalk");
+        std::fs::copy(ROPEWALK, &program).expect("a copy");
+        Some(Home { user: Some(uid), program, ..home })
+    }
+
+    /// The program under test, where this home's user finds it.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     pub fn path(&self) -> &Path {
@@ -94,20 +103,27 @@ impl Home {
 
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         use std::os::unix::process::CommandExt;
-        let mut command = Command::new(program);
-        command
-            .env("ROPEWALK_HOME", self.path())
-            .env("HOME", self.path())
-            .stdin(Stdio::null())
-            .env_remove("KUBECONFIG");
+        let mut command = self.command_of_ours(program, &[]);
         if let Some(uid) = self.user {
             command.uid(uid).gid(uid).current_dir("/");
         }
         command
     }
 
+    /// A command for this home, by whoever runs the tests.
+    pub fn command_of_ours(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .env("ROPEWALK_HOME", self.path())
+            .env("HOME", self.path())
+            .stdin(Stdio::null())
+            .env_remove("KUBECONFIG");
+        command
+    }
+
     pub fn ropewalk(&self, args: &[&str]) -> Said {
-        self.command(ROPEWALK).args(args).output().expect("the program runs").into()
+        self.command(&self.program).args(args).output().expect("the program runs").into()
     }
 
     /// Starts cluster `t` and waits until it is ready.

@@ -141,6 +141,7 @@ fn jobs_stateful_sets_and_autoscalers_do_what_they_do_in_kubernetes() {
     std::fs::write(&file, OBJECTS).expect("a file");
     w.k(&["apply", "-f", file.to_str().expect("a path")]);
     w.k(&["autoscale", "deployment", "busy", "--min=1", "--max=3", "--cpu-percent=50"]);
+    orphans(&w);
     jobs(&w);
     cron_job(&w);
     stateful_set(&w);
@@ -152,6 +153,31 @@ fn conditions(status: &Value) -> Vec<String> {
     let all = status["conditions"].as_array().into_iter().flatten();
     all.map(|c| format!("{}={}", c["type"].as_str().unwrap_or(""), c["reason"].as_str().unwrap_or("")))
         .collect()
+}
+
+/// What loses its owner to `--cascade=orphan` lives on without one: nobody who has not yet heard of the deletion takes it in again.
+fn orphans(w: &World) {
+    let names: Vec<String> = (0..6).map(|i| format!("left-{i}")).collect();
+    for name in &names {
+        w.k(&["create", "deployment", name, "--image=nginx:1.27", "--replicas=2"]);
+    }
+    for name in &names {
+        w.k(&["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]);
+    }
+    let all = format!("app in ({})", names.join(","));
+    let uids = || w.k(&["get", "pods", "-l", &all, "-o", "jsonpath={.items[*].metadata.uid}"]);
+    let before = uids();
+    assert_eq!(before.split_whitespace().count(), 12);
+    w.k(&["delete", "deployment", "-l", &all, "--cascade=orphan"]);
+    w.k(&["delete", "replicaset", "-l", &all, "--cascade=orphan"]);
+    // A marker that the garbage collector takes after all that it heard of before.
+    w.k(&["create", "deployment", "marker", "--image=nginx:1.27"]);
+    w.k(&["delete", "deployment", "marker", "--cascade=foreground"]);
+    assert_eq!(uids(), before);
+    let told = "jsonpath={.items[*].metadata.ownerReferences[*].name}{.items[*].metadata.deletionTimestamp}";
+    assert_eq!(w.k(&["get", "pods", "-l", &all, "-o", told]), "");
+    assert_eq!(w.k(&["get", "replicaset", "-l", &all, "-o", "name"]), "");
+    w.k(&["delete", "pods", "-l", &all, "--wait=false"]);
 }
 
 fn jobs(w: &World) {

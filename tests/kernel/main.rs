@@ -3,6 +3,7 @@
 //! `cargo test --test kernel [FILTER]`. Where the kernel forbids what a test needs it is skipped, and says why; with
 //! ROPEWALK_REQUIRE_KERNEL=1 that is a failure. This file is the program that a cluster is: it becomes zygote and applets too.
 
+mod escape;
 mod exec;
 mod network;
 mod pods;
@@ -25,6 +26,7 @@ const TESTS: &[Test] = &[
     ("a_pod_serves_to_everybody", |w| Box::pin(pods::serves_to_everybody(w))),
     ("faults_are_told_in_the_words_of_containerd", |w| Box::pin(pods::faults(w))),
     ("a_container_is_confined", |w| Box::pin(pods::confined(w))),
+    ("attempts_to_escape_are_refused", |w| Box::pin(escape::refused(w))),
     ("limits_hold_and_oom_is_named", |w| Box::pin(pods::limits(w))),
     ("containers_of_a_pod_share_what_they_should", |w| Box::pin(pods::sharing(w))),
     ("stopping_waits_for_the_grace_period", |w| Box::pin(pods::stopping(w))),

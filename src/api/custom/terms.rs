@@ -2,6 +2,7 @@
 //! can be said about an expression before it runs.
 
 use super::schema::{ENVELOPE, Schema, Type};
+use crate::api::cel as standard;
 use crate::api::quantity::Quantity;
 use cel::common::ast::Expr as Node;
 use cel::extractors::{Arguments, This};
@@ -25,39 +26,8 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     Arc::new(env)
 });
 
-/// What expressions may call beside their own; anything else is a slip.
-const FUNCTIONS: &[&str] = &[
-    "size",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "matches",
-    "has",
-    "all",
-    "exists",
-    "exists_one",
-    "filter",
-    "map",
-    "int",
-    "uint",
-    "double",
-    "string",
-    "bool",
-    "bytes",
-    "duration",
-    "timestamp",
-    "type",
-    "dyn",
-    "getFullYear",
-    "getMonth",
-    "getDate",
-    "getHours",
-    "getMinutes",
-    "getSeconds",
-    "getMilliseconds",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
+/// What the libraries add that Kubernetes loads for every expression.
+const LIBRARIES: &[&str] = &[
     "charAt",
     "indexOf",
     "lastIndexOf",
@@ -90,6 +60,13 @@ const FUNCTIONS: &[&str] = &[
     "least",
     "bind",
 ];
+
+/// May it be called? `name` as written, `short` without the name of its library.
+fn is_function(name: &str, short: &str) -> bool {
+    standard::FUNCTIONS.contains(&short)
+        || LIBRARIES.contains(&short)
+        || OWN.iter().any(|(own, _)| *own == name)
+}
 
 pub fn compile(source: &str) -> Result<Program, String> {
     ENV.compile(source).map_err(|e| e.to_string())
@@ -420,7 +397,7 @@ fn walk(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool)
             let name = call.func_name.as_str();
             let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
             let short = name.rsplit('.').next().unwrap_or(name);
-            if !operator && !FUNCTIONS.contains(&short) && !OWN.iter().any(|(own, _)| *own == name) {
+            if !operator && !is_function(name, short) {
                 return Err(format!("ERROR: <input>: undeclared reference to '{name}' (in container '')"));
             }
             // `strings.quote(x)` is a name, not a value that is called on.

@@ -1,4 +1,4 @@
-//! Deployments, ReplicaSets, DaemonSets, StatefulSets, Jobs, CronJobs.
+//! Deployments, ReplicaSets, ReplicationControllers, DaemonSets, StatefulSets, Jobs, CronJobs.
 
 use super::pods::template;
 use crate::api::value::{self, at, default, default_zero, list_mut, put, text};
@@ -21,6 +21,22 @@ pub fn replica_set(object: &mut Value) {
     template(object, "spec.template");
 }
 
+/// Its selector and its own labels are those of its template, unless it has some.
+pub fn replication_controller(object: &mut Value) {
+    let labels = at(object, "spec.template.metadata.labels").clone();
+    if !value::empty(object, "spec.template.metadata.labels") {
+        for path in ["spec.selector", "metadata.labels"] {
+            if value::empty(object, path) {
+                put(object, path, labels.clone());
+            }
+        }
+    }
+    default(object, "spec.replicas", 1);
+    if !at(object, "spec.template").is_null() {
+        template(object, "spec.template");
+    }
+}
+
 pub fn daemon_set(object: &mut Value) {
     template(object, "spec.template");
     default_zero(object, "spec.updateStrategy.type", "RollingUpdate");
@@ -37,6 +53,7 @@ pub fn stateful_set(object: &mut Value) {
     default_zero(object, "spec.updateStrategy.type", "RollingUpdate");
     if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
         default(object, "spec.updateStrategy.rollingUpdate.partition", 0);
+        default(object, "spec.updateStrategy.rollingUpdate.maxUnavailable", 1);
     }
     default_zero(object, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted", "Retain");
     default_zero(object, "spec.persistentVolumeClaimRetentionPolicy.whenScaled", "Retain");
@@ -107,7 +124,7 @@ pub fn cron_job(object: &mut Value) {
 pub fn prepare_status(object: &mut Value) {
     put(object, "status", json!({}));
 }
-pub fn prepare_replica_set(object: &mut Value) {
+pub fn prepare_replicas(object: &mut Value) {
     put(object, "status", json!({"replicas": 0}));
 }
 pub fn prepare_stateful_set(object: &mut Value) {

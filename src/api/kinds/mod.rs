@@ -12,10 +12,9 @@ pub(super) use table::{SCALE, status};
 
 use super::custom::Custom;
 use super::errors::Errors;
+use super::published;
 use super::table::Printer;
 use super::validate::names as valid;
-use k8s_openapi::schemars::JsonSchema;
-use schemars::SchemaGenerator;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,9 +24,6 @@ pub const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list"
 /// For objects that are only asked, never kept.
 pub const CREATE: &[&str] = &["create"];
 
-/// Adds a type's schema to a generator.
-pub type SchemaFn = fn(&mut SchemaGenerator);
-
 /// A subresource: `pods/eviction`.
 pub struct Sub {
     pub name: &'static str,
@@ -36,7 +32,6 @@ pub struct Sub {
     pub version: &'static str,
     pub kind: &'static str,
     pub verbs: &'static [&'static str],
-    pub schema: Option<SchemaFn>,
 }
 
 /// Another version of a kind: how its objects are turned into those that are stored, and back.
@@ -67,7 +62,6 @@ pub struct Kind {
     pub subresources: Vec<Sub>,
     /// Names under which the schema is known: `io.k8s.api.core.v1.Pod`.
     pub schema_name: &'static str,
-    pub schema: SchemaFn,
     /// Made up when somebody asks, and stored nowhere (`metrics.k8s.io`).
     pub computed: bool,
     /// `spec` and `status` are written through different doors.
@@ -131,20 +125,15 @@ impl ScopeOf for k8s_openapi::ClusterResourceScope {
     const NAMESPACED: bool = false;
 }
 
-fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) {
-    generator.subschema_for::<T>();
-}
-
 /// An entry for a type of k8s-openapi.
 pub(super) fn of<T>() -> Kind
 where
-    T: k8s_openapi::Resource + JsonSchema,
+    T: k8s_openapi::Resource,
     T::Scope: ScopeOf,
 {
     Kind {
         namespaced: T::Scope::NAMESPACED,
-        schema_name: String::leak(T::schema_name().into_owned()),
-        schema: schema_of::<T>,
+        schema_name: published::name(T::GROUP, T::VERSION, T::KIND),
         ..plain(T::GROUP, T::VERSION, T::KIND, T::URL_PATH_SEGMENT)
     }
 }
@@ -168,7 +157,6 @@ pub(super) fn plain(
         verbs: ALL,
         subresources: vec![],
         schema_name: "",
-        schema: |_| {},
         computed: false,
         has_status: false,
         keeps_first_status: false,

@@ -1,12 +1,13 @@
 //! Every kind that is served, in the order in which a real server lists its groups.
 
-use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of, schema_of};
+use super::{ALL, CREATE, Conversion, Kind, ScalePaths, Sub, of};
 use crate::api::autoscaling as autoscaling_versions;
 use crate::api::custom::definition;
 use crate::api::defaults::{
     autoscaling as scaling, certificates, cluster, networking, pods, services, storage, workloads,
 };
 use crate::api::events;
+use crate::api::published;
 use crate::api::table as print;
 use crate::api::usage::{NodeMetrics, PodMetrics};
 use crate::api::validate::names::{dns_1035, dns_label, path_segment};
@@ -27,16 +28,10 @@ pub(in crate::api) const fn status(kind: &'static str) -> Sub {
     sub("status", kind, STATUS_VERBS)
 }
 const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Sub {
-    Sub { name, group: "", version: "", kind, verbs, schema: None }
+    Sub { name, group: "", version: "", kind, verbs }
 }
-pub(in crate::api) const SCALE: Sub = Sub {
-    name: "scale",
-    group: "autoscaling",
-    version: "v1",
-    kind: "Scale",
-    verbs: STATUS_VERBS,
-    schema: Some(schema_of::<autoscaling::v1::Scale>),
-};
+pub(in crate::api) const SCALE: Sub =
+    Sub { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: STATUS_VERBS };
 const REPLICAS: ScalePaths = ScalePaths {
     spec_replicas: "spec.replicas",
     status_replicas: "status.replicas",
@@ -254,14 +249,7 @@ fn core_v1() -> Vec<Kind> {
         sub("attach", "PodAttachOptions", &["create", "get"]),
         sub("binding", "Binding", &["create"]),
         sub("ephemeralcontainers", "Pod", STATUS_VERBS),
-        Sub {
-            name: "eviction",
-            group: "policy",
-            version: "v1",
-            kind: "Eviction",
-            verbs: CREATE,
-            schema: Some(schema_of::<policy::v1::Eviction>),
-        },
+        Sub { name: "eviction", group: "policy", version: "v1", kind: "Eviction", verbs: CREATE },
         sub("exec", "PodExecOptions", &["create", "get"]),
         sub("log", "Pod", &["get"]),
         sub("portforward", "PodPortForwardOptions", &["create", "get"]),
@@ -273,7 +261,6 @@ fn core_v1() -> Vec<Kind> {
         version: "v1",
         kind: "TokenRequest",
         verbs: CREATE,
-        schema: Some(schema_of::<authentication::v1::TokenRequest>),
     }];
     vec![
         Kind {
@@ -391,6 +378,21 @@ fn core_v1() -> Vec<Kind> {
             ..of::<core::v1::Pod>()
         },
         Kind {
+            short_names: &["rc"],
+            categories: &["all"],
+            subresources: vec![SCALE, status("ReplicationController")],
+            has_status: true,
+            generation: true,
+            orphans: true,
+            defaults: workloads::replication_controller,
+            prepare: workloads::prepare_replicas,
+            validate: check_workloads::replication_controller,
+            fields: &[("status.replicas", "status.replicas")],
+            printer: Some(&print::workloads::REPLICATION_CONTROLLERS),
+            scale: Some(REPLICAS),
+            ..of::<core::v1::ReplicationController>()
+        },
+        Kind {
             short_names: &["quota"],
             subresources: vec![status("ResourceQuota")],
             has_status: true,
@@ -478,7 +480,7 @@ fn apps_v1() -> Vec<Kind> {
             has_status: true,
             generation: true,
             defaults: workloads::replica_set,
-            prepare: workloads::prepare_replica_set,
+            prepare: workloads::prepare_replicas,
             validate: check_workloads::replica_set,
             immutable: &["spec.selector"],
             fields: &[("status.replicas", "status.replicas")],
@@ -539,13 +541,12 @@ fn rbac_v1() -> Vec<Kind> {
 }
 
 /// An entry for a type that k8s-openapi knows as a subresource only.
-fn of_sub<T: k8s_openapi::Resource + k8s_openapi::schemars::JsonSchema>() -> Kind {
+fn of_sub<T: k8s_openapi::Resource>() -> Kind {
     Kind {
         group: T::GROUP,
         version: T::VERSION,
         kind: T::KIND,
-        schema_name: String::leak(T::schema_name().into_owned()),
-        schema: schema_of::<T>,
+        schema_name: published::name(T::GROUP, T::VERSION, T::KIND),
         verbs: ALL,
         ..of::<core::v1::Pod>()
     }

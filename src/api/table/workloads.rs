@@ -1,4 +1,4 @@
-//! Deployments, ReplicaSets, DaemonSets, StatefulSets, Jobs, CronJobs, ControllerRevisions.
+//! Deployments, ReplicaSets, ReplicationControllers, DaemonSets, StatefulSets, Jobs, CronJobs, ControllerRevisions.
 
 use super::{Printer, age, containers, labels, name, number, or, selector, since};
 use crate::api::duration;
@@ -40,27 +40,37 @@ pub static DEPLOYMENTS: Printer = Printer {
     conditions: None,
 };
 
+const REPLICAS: &[(&str, &str, bool)] = &[
+    ("Name", "string", false),
+    ("Desired", "integer", false),
+    ("Current", "integer", false),
+    ("Ready", "integer", false),
+    ("Age", "string", false),
+    ("Containers", "string", true),
+    ("Images", "string", true),
+    ("Selector", "string", true),
+];
+
+fn replicas(o: &Value, now: Timestamp, selector: String) -> Vec<Value> {
+    let cells = vec![
+        name(o),
+        number(o, "spec.replicas"),
+        number(o, "status.replicas"),
+        number(o, "status.readyReplicas"),
+        age(o, now),
+    ];
+    with_pods(cells, o, PODS, Some(selector))
+}
+
 pub static REPLICA_SETS: Printer = Printer {
-    columns: &[
-        ("Name", "string", false),
-        ("Desired", "integer", false),
-        ("Current", "integer", false),
-        ("Ready", "integer", false),
-        ("Age", "string", false),
-        ("Containers", "string", true),
-        ("Images", "string", true),
-        ("Selector", "string", true),
-    ],
-    cells: |o, now| {
-        let cells = vec![
-            name(o),
-            number(o, "spec.replicas"),
-            number(o, "status.replicas"),
-            number(o, "status.readyReplicas"),
-            age(o, now),
-        ];
-        with_pods(cells, o, PODS, Some(selector(o, "spec.selector", "<none>")))
-    },
+    columns: REPLICAS,
+    cells: |o, now| replicas(o, now, selector(o, "spec.selector", "<none>")),
+    conditions: None,
+};
+
+pub static REPLICATION_CONTROLLERS: Printer = Printer {
+    columns: REPLICAS,
+    cells: |o, now| replicas(o, now, labels(o, "spec.selector")),
     conditions: None,
 };
 

@@ -15,7 +15,7 @@ pub mod workloads;
 use super::errors::Errors;
 use super::kinds::Kind;
 use super::meta;
-use super::value::{at, list, map, pairs, text};
+use super::value::{at, list, pairs, text};
 use serde_json::Value;
 
 pub const IMMUTABLE: &str = "field is immutable";
@@ -176,15 +176,18 @@ pub fn not_negative(object: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// True if the map at `path` has an entry.
-pub fn has_any(object: &Value, path: &str) -> bool {
-    map(object, path).is_some_and(|m| !m.is_empty())
-}
-
 /// One of `allowed`, if it is set.
 pub fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
     let value = at(object, path);
     if !value.is_null() && !allowed.contains(&value.as_str().unwrap_or("")) {
         errors.not_supported(field, value, allowed);
     }
+}
+
+/// What a check has to say about an object, as clients read it.
+#[cfg(test)]
+fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
+    let mut errors = Errors::default();
+    check(&object, &mut errors);
+    errors.0.iter().map(ToString::to_string).collect()
 }

@@ -318,12 +318,7 @@ fn ip_block(block: &Value, field: &str, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        check(&object, &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
-    }
+    use crate::api::validate::problems;
 
     #[test]
     fn an_ingress_says_where_everything_goes() {

@@ -35,17 +35,7 @@ fn spec(spec: &Value, field: &str, errors: &mut Errors) {
     for group in ["initContainers", "containers", "ephemeralContainers"] {
         for (i, c) in list(spec, group).iter().enumerate() {
             let here = format!("{field}.{group}[{i}]");
-            let name = text(c, "name");
-            if name.is_empty() {
-                errors.required(format!("{here}.name"), "");
-            } else if seen.contains(&name) {
-                errors.duplicate(format!("{here}.name"), &json!(name));
-            } else {
-                for problem in names::dns_label(name) {
-                    errors.invalid_text(format!("{here}.name"), name, &problem);
-                }
-            }
-            seen.push(name);
+            own_name(c, &here, &mut seen, errors);
             container(c, &here, &volumes, group, errors);
         }
     }
@@ -93,22 +83,27 @@ fn spec(spec: &Value, field: &str, errors: &mut Errors) {
     tolerations(spec, field, errors);
 }
 
+/// A DNS label that nothing before it in the list has, which `seen` holds.
+fn own_name<'a>(named: &'a Value, field: &str, seen: &mut Vec<&'a str>, errors: &mut Errors) {
+    let (name, field) = (text(named, "name"), format!("{field}.name"));
+    if name.is_empty() {
+        errors.required(field, "");
+    } else if seen.contains(&name) {
+        errors.duplicate(field, &json!(name));
+    } else {
+        for problem in names::dns_label(name) {
+            errors.invalid_text(&field, name, &problem);
+        }
+    }
+    seen.push(name);
+}
+
 /// Checks volumes and returns their names.
 fn volumes<'a>(spec: &'a Value, field: &str, errors: &mut Errors) -> Vec<&'a str> {
     let mut seen: Vec<&str> = vec![];
     for (i, volume) in list(spec, "volumes").iter().enumerate() {
         let here = format!("{field}.volumes[{i}]");
-        let name = text(volume, "name");
-        if name.is_empty() {
-            errors.required(format!("{here}.name"), "");
-        } else if seen.contains(&name) {
-            errors.duplicate(format!("{here}.name"), &json!(name));
-        } else {
-            for problem in names::dns_label(name) {
-                errors.invalid_text(format!("{here}.name"), name, &problem);
-            }
-        }
-        seen.push(name);
+        own_name(volume, &here, &mut seen, errors);
         let sources = volume.as_object().map_or(0, |v| v.len() - usize::from(v.contains_key("name")));
         if sources > 1 {
             errors.forbidden(&here, "may not specify more than 1 volume type");

@@ -251,12 +251,7 @@ fn agree(field: &str, [max, min, default, request, ratio]: &[Amounts; 5], errors
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        check(&object, &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
-    }
+    use crate::api::validate::problems;
 
     #[test]
     fn a_quota_knows_what_can_be_counted() {

@@ -22,26 +22,30 @@ fn workload(object: &Value, what: &str, errors: &mut Errors) {
     }
     let labels = at(object, "spec.template.metadata.labels");
     if Selector::of(at(object, "spec.selector")).is_some_and(|s| !s.is_empty() && !s.matches(labels)) {
-        let shown = if labels.is_null() { json!({}) } else { labels.clone() };
-        errors.invalid(
-            "spec.template.metadata.labels",
-            &shown,
-            "`selector` does not match template `labels`",
-        );
+        unselected(labels, errors);
     }
     pods::template(object, "spec.template", errors);
+    always_restarts(object, "ReplicaSet", errors);
+    not_negative(object, "spec.minReadySeconds", errors);
+    not_negative(object, "spec.revisionHistoryLimit", errors);
+}
+
+/// The template's pods would not be the workload's own.
+fn unselected(labels: &Value, errors: &mut Errors) {
+    let shown = if labels.is_null() { json!({}) } else { labels.clone() };
+    errors.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+}
+
+/// The template is of pods that never end.
+fn always_restarts(object: &Value, kind: &str, errors: &mut Errors) {
     let policy = text(object, "spec.template.spec.restartPolicy");
     if policy != "Always" {
         errors.not_supported("spec.template.spec.restartPolicy", &json!(policy), &["Always"]);
     }
-    if !at(object, "spec.template.spec.activeDeadlineSeconds").is_null() {
-        errors.forbidden(
-            "spec.template.spec.activeDeadlineSeconds",
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
-        );
+    let path = "spec.template.spec.activeDeadlineSeconds";
+    if !at(object, path).is_null() {
+        errors.forbidden(path, &format!("activeDeadlineSeconds in {kind} is not Supported"));
     }
-    not_negative(object, "spec.minReadySeconds", errors);
-    not_negative(object, "spec.revisionHistoryLimit", errors);
 }
 
 pub fn deployment(object: &Value, errors: &mut Errors) {
@@ -57,16 +61,12 @@ pub fn deployment(object: &Value, errors: &mut Errors) {
             }
         }
         "RollingUpdate" => {
-            let zero = |path| {
-                matches!(at(object, path), Value::Number(n) if n.as_i64() == Some(0))
-                    || text(object, path) == "0%"
-            };
             for path in ["spec.strategy.rollingUpdate.maxUnavailable", "spec.strategy.rollingUpdate.maxSurge"]
             {
                 amount(object, path, errors);
             }
-            if zero("spec.strategy.rollingUpdate.maxUnavailable")
-                && zero("spec.strategy.rollingUpdate.maxSurge")
+            if is_zero(object, "spec.strategy.rollingUpdate.maxUnavailable")
+                && is_zero(object, "spec.strategy.rollingUpdate.maxSurge")
             {
                 let path = "spec.strategy.rollingUpdate.maxUnavailable";
                 errors.invalid(path, at(object, path), "may not be 0 when `maxSurge` is 0");
@@ -109,6 +109,25 @@ pub fn replica_set(object: &Value, errors: &mut Errors) {
     workload(object, "replicaset", errors);
 }
 
+/// A ReplicationController's selector is a plain map of labels.
+pub fn replication_controller(object: &Value, errors: &mut Errors) {
+    not_negative(object, "spec.minReadySeconds", errors);
+    let selects: Vec<(&str, &str)> = value::pairs(object, "spec.selector").collect();
+    if selects.is_empty() {
+        errors.required("spec.selector", "");
+    }
+    not_negative(object, "spec.replicas", errors);
+    if at(object, "spec.template").is_null() {
+        return errors.required("spec.template", "");
+    }
+    let labels = at(object, "spec.template.metadata.labels");
+    if selects.iter().any(|(key, value)| labels.get(key).and_then(Value::as_str) != Some(value)) {
+        unselected(labels, errors);
+    }
+    pods::template(object, "spec.template", errors);
+    always_restarts(object, "ReplicationController", errors);
+}
+
 pub fn daemon_set(object: &Value, errors: &mut Errors) {
     workload(object, "daemonset", errors);
     one_of(
@@ -148,6 +167,25 @@ pub fn stateful_set(object: &Value, errors: &mut Errors) {
         &["OnDelete", "RollingUpdate"],
         errors,
     );
+    rolling(object, errors);
+}
+
+/// How a rolling update of a StatefulSet goes on.
+fn rolling(object: &Value, errors: &mut Errors) {
+    const MOST: &str = "spec.updateStrategy.rollingUpdate.maxUnavailable";
+    not_negative(object, "spec.updateStrategy.rollingUpdate.partition", errors);
+    if at(object, MOST).is_null() {
+        return;
+    }
+    amount(object, MOST, errors);
+    if is_zero(object, MOST) {
+        errors.invalid(MOST, at(object, MOST), "cannot be 0");
+    }
+}
+
+/// `0` or `0%`
+fn is_zero(object: &Value, path: &str) -> bool {
+    int(object, path) == Some(0) || text(object, path) == "0%"
 }
 
 pub fn stateful_set_update(new: &Value, old: &Value, errors: &mut Errors) {

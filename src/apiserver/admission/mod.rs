@@ -98,8 +98,14 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
     PLUGINS.iter().filter(move |p| p.kinds.contains(&this) || (p.kinds.is_empty() && namespaced))
 }
 
+/// Is there a place for a new object: its definition, its namespace?
+pub fn place(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
+    definition(state, kind)?;
+    namespace(state, kind, object)
+}
+
 /// NamespaceLifecycle: nothing is made in a namespace that is not there or is going.
-pub fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
+fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
     if !kind.namespaced {
         return Ok(());
     }
@@ -118,7 +124,7 @@ pub fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Statu
 }
 
 /// Nothing is made of a kind whose definition is going.
-pub fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
+fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
     if kind.custom.is_none() {
         return Ok(());
     }

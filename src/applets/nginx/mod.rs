@@ -3,6 +3,7 @@
 mod config;
 mod serve;
 
+use super::daemon;
 use config::Config;
 use http::{Method, Request, header};
 use hyper::body::{Body, Incoming};
@@ -34,20 +35,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
         eprintln!("nginx: configuration file {MAIN_FILE} test is successful");
         return 0;
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            eprintln!("nginx: [emerg] cannot start: {e}");
-            return 1;
-        }
-    };
-    match tokio::task::LocalSet::new().block_on(&runtime, run(config)) {
-        Ok(()) => 0,
-        Err(e) => {
-            eprintln!("nginx: [emerg] {e}");
-            1
-        }
-    }
+    daemon::serve("nginx: [emerg]", run(config))
 }
 
 /// Serves until a signal: QUIT lets running answers finish, TERM and INT do not.

@@ -3,7 +3,8 @@
 
 use super::witness::{Asked, Witness};
 use crate::api::Status;
-use crate::apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, full};
+use crate::apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, full, http_server};
+use crate::apiserver::onward;
 use crate::apiserver::request::Info;
 use crate::kubectl::wire::upstream::Upstream;
 use crate::linux::tcp;
@@ -11,12 +12,11 @@ use crate::pki;
 use crate::task::Crew;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,8 +26,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection on which no request comes for this long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(600);
 /// A larger answer to a write is passed on unread, so nobody learns its revision.
 const WRITE_ANSWER_MAX: usize = 4 << 20;
 /// Headers that belong to one connection, or to the relay alone.
@@ -71,10 +69,8 @@ async fn connection(relay: Arc<Relay>, tcp: TcpStream, acceptor: TlsAcceptor, st
         });
         answer
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).adaptive_window(true);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let server = http_server();
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // the other side may hang up
@@ -113,9 +109,9 @@ impl Relay {
     ) -> Result<(Answer, Option<Value>), Status> {
         let upgrading = request.headers().contains_key(header::UPGRADE);
         let client = upgrading.then(|| hyper::upgrade::on(&mut request));
-        let mut onward = Request::builder().method(request.method().clone()).uri(request.uri().clone());
-        if let Some(headers) = onward.headers_mut() {
-            pass_headers(request.headers(), headers, upgrading);
+        let mut passed = Request::builder().method(request.method().clone()).uri(request.uri().clone());
+        if let Some(headers) = passed.headers_mut() {
+            onward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
         }
         let body = match upgrading {
             true => Bytes::new(),
@@ -126,31 +122,16 @@ impl Relay {
                 .to_bytes(),
         };
         asked.read(&body);
-        let onward = onward.body(Full::new(body)).map_err(|e| Status::bad_request(e.to_string()))?;
+        let passed = passed.body(Full::new(body)).map_err(|e| Status::bad_request(e.to_string()))?;
         let unreachable =
             |why: String| Status::unavailable(format!("{} cannot be reached: {why}", self.upstream.url()));
-        let mut answer = match upgrading {
-            true => self.upstream.upgrade(onward).await,
-            false => self.upstream.send(onward).await,
+        let answer = match upgrading {
+            true => self.upstream.upgrade(passed).await,
+            false => self.upstream.send(passed).await,
         }
         .map_err(unreachable)?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let server = hyper::upgrade::on(&mut answer);
-            let Some(client) = client else {
-                return Err(Status::new(502, "", "the server changed protocols unasked"));
-            };
-            tokio::spawn(async move {
-                let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
-                let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                    () = stop.cancelled() => {}
-                }
-            });
-            let mut out = Response::new(full(""));
-            *out.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            pass_headers(answer.headers(), out.headers_mut(), true);
-            return Ok((out, None));
+            return Ok((onward::join(client, answer, "the server", NOT_PASSED, stop)?, None));
         }
         let (parts, body) = answer.into_parts();
         let small = parts.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
@@ -165,19 +146,8 @@ impl Relay {
         };
         let mut out = Response::new(body);
         *out.status_mut() = parts.status;
-        pass_headers(&parts.headers, out.headers_mut(), false);
+        onward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
         Ok((out, said))
-    }
-}
-
-fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool) {
-    const HOP: [HeaderName; 5] =
-        [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::TE, header::TRAILER];
-    for (name, value) in from {
-        let hop = HOP.contains(name) && !(upgrading && matches!(*name, header::CONNECTION | header::UPGRADE));
-        if !hop && !NOT_PASSED.contains(&name.as_str()) {
-            to.append(name.clone(), value.clone());
-        }
     }
 }
 

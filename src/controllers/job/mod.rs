@@ -23,6 +23,7 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The finalizer that keeps a pod until it is counted.
@@ -46,8 +47,8 @@ impl PodOwner for Jobs {
         &shared.jobs
     }
 
-    fn selector(job: &Job) -> Option<&LabelSelector> {
-        job.spec.as_ref()?.selector.as_ref()
+    fn selector(job: &Job) -> Option<Cow<'_, LabelSelector>> {
+        job.spec.as_ref()?.selector.as_ref().map(Cow::Borrowed)
     }
 
     async fn sync(look: &Look<'_, Job>) -> Result<Outcome, Error> {
@@ -57,7 +58,7 @@ impl PodOwner for Jobs {
             return Ok(Outcome::Done); // somebody else's
         }
         let selector = spec.selector.clone().unwrap_or_default();
-        let mine = look.hands.claim(&selector, &look.owner(), look.alive()).await?;
+        let mine = look.claim(&selector).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
         let plan = decide::decide(job, &mine, look.settled, clock::now());

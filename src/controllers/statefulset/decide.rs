@@ -7,6 +7,7 @@ use crate::controllers::pods::{self, is_available};
 use crate::controllers::revisions;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,6 +55,21 @@ fn partition(set: &StatefulSet) -> Option<i32> {
     }
     let partition = strategy.rolling_update.and_then(|r| r.partition).unwrap_or(0);
     Some(first(set) + partition)
+}
+
+/// How many pods an update may take away at a time, at least one: a number, or so many percent, rounded down.
+fn max_unavailable(set: &StatefulSet) -> i32 {
+    let Some(spec) = &set.spec else { return 1 };
+    let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
+    let most = match rolling.and_then(|r| r.max_unavailable.as_ref()) {
+        None => 1,
+        Some(IntOrString::Int(number)) => *number,
+        Some(IntOrString::String(text)) => {
+            let percent = text.strip_suffix('%').and_then(|p| p.parse::<i64>().ok()).unwrap_or(0);
+            (i64::from(spec.replicas.unwrap_or(1)) * percent / 100) as i32
+        }
+    };
+    most.max(1)
 }
 
 /// Pure: the next steps for a set that has these pods.
@@ -118,18 +134,21 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
             return plan;
         }
     }
-    // Anew, the highest first, one at a time.
+    // Anew, the highest first, as many at a time as may be missing.
     let Some(partition) = partition else { return plan };
+    let mut may_go = max_unavailable(set);
     for ordinal in wanted.rev().take_while(|n| *n >= partition) {
         let Some(pod) = by_ordinal.get(&ordinal) else { continue };
         if !of_revision(pod, revision.update) && !is_going(pod) {
             if !plan.delete.contains(&name(pod)) {
                 plan.delete.push(name(pod));
             }
-            return plan;
+        } else if !is_going(pod) && is_ready(pod) && is_available(pod, seconds, now) {
+            continue;
         }
-        if is_going(pod) || !is_ready(pod) || !is_available(pod, seconds, now) {
-            return plan;
+        may_go -= 1;
+        if may_go == 0 {
+            break;
         }
     }
     plan
@@ -256,6 +275,20 @@ mod tests {
         assert_eq!(steps(partition(2), &["1 old", "2 new"]), "+0 old");
         assert_eq!(steps(json!({"updateStrategy": {"type": "OnDelete"}}), &old), "");
         assert_eq!(steps(json!({"updateStrategy": {"type": "OnDelete"}}), &["0 old", "1 old"]), "+2 new");
+    }
+
+    #[test]
+    fn so_many_go_at_a_time_as_may_be_missing() {
+        let most = |n: Value| {
+            json!({"podManagementPolicy": "Parallel", "updateStrategy": {"type": "RollingUpdate",
+                "rollingUpdate": {"partition": 0, "maxUnavailable": n}}})
+        };
+        let old = ["0 old", "1 old", "2 old"];
+        assert_eq!(steps(most(json!(2)), &old), "-web-2, -web-1");
+        assert_eq!(steps(most(json!("67%")), &old), "-web-2, -web-1");
+        assert_eq!(steps(most(json!("10%")), &old), "-web-2", "at least one");
+        assert_eq!(steps(most(json!(2)), &["0 old", "1 old", "2 new unready"]), "-web-1");
+        assert_eq!(steps(most(json!(2)), &["0 old", "1 new going", "2 new unready"]), "");
     }
 
     #[test]

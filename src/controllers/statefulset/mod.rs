@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The controller of StatefulSets.
@@ -38,15 +39,15 @@ impl PodOwner for StatefulSets {
         &shared.stateful_sets
     }
 
-    fn selector(set: &StatefulSet) -> Option<&LabelSelector> {
-        set.spec.as_ref().map(|s| &s.selector)
+    fn selector(set: &StatefulSet) -> Option<Cow<'_, LabelSelector>> {
+        set.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
     }
 
     async fn sync(look: &Look<'_, StatefulSet>) -> Result<Outcome, Error> {
         let set = &look.object;
         let spec = set.spec.clone().unwrap_or_default();
         let status = set.status.clone().unwrap_or_default();
-        let mut mine = look.hands.claim(&spec.selector, &look.owner(), look.alive()).await?;
+        let mut mine = look.claim(&spec.selector).await?;
         mine.retain(|p| {
             identity::ordinal(&look.key.name, p.metadata.name.as_deref().unwrap_or_default()).is_some()
         });

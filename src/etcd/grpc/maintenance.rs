@@ -37,7 +37,11 @@ impl Face {
     /// Get, activate, deactivate. Deactivating member 0 means all of them.
     pub(super) async fn alarm(self: Arc<Self>, r: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
         let wanted = kind(r.alarm)?;
-        let raised = self.kv.alarms().await?;
+        let mut raised = self.kv.alarms().await?;
+        // A full disk takes no alarm into the log either: it is this member's own to tell of.
+        if r.action == 0 && self.kv.status().alarm == Some(Error::NoSpace) {
+            raised.insert(Alarm { kind: AlarmKind::NoSpace, member: self.member });
+        }
         let of_kind: BTreeSet<Alarm> =
             raised.iter().filter(|a| wanted.is_none_or(|k| k == a.kind)).copied().collect();
         let mut changed = Vec::new();

@@ -1,9 +1,11 @@
 //! What several verbs do alike.
 
+use crate::kubectl::builder::Info;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::print::formats::{self, Format};
 use crate::kubectl::print::json;
+use crate::kubectl::wire::api::{STRATEGIC_PATCH, encoded};
 use serde_json::{Map, Value, json};
 
 /// Where kubectl keeps what was applied last.
@@ -49,6 +51,17 @@ impl DryRun {
             query.push(("dryRun", "All"));
         }
     }
+}
+
+/// What the server makes of an object after a strategic merge patch, under the name that `--field-manager` gives, if any.
+pub async fn strategic_patch(ctx: &Ctx, info: &Info, dry_run: DryRun, patch: &Value) -> Result<Value, Fail> {
+    let mut query = vec![];
+    dry_run.query(&mut query);
+    let manager = ctx.flags.text("field-manager");
+    if !manager.is_empty() {
+        query.push(("fieldManager", manager));
+    }
+    ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(patch)).await
 }
 
 /// How strictly the server reads what is written.

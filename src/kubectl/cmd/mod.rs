@@ -42,4 +42,5 @@ pub mod set_env;
 pub mod subject;
 pub mod taint;
 pub mod top;
+mod typed;
 pub mod wait;

@@ -100,7 +100,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ctx.note(format!("Warning: static file directory {folder} does not exist or is not a directory"));
     }
     let door = Arc::new(Door {
-        upstream: Upstream::over(ctx.target()?)?,
+        upstream: Upstream::over(ctx.target()?, &ctx.env)?,
         filter: Filter::of(ctx)?,
         api: slashed(ctx.flags.text("api-prefix")),
         files: (!folder.is_empty()).then(|| (ctx.path(folder), slashed(ctx.flags.text("www-prefix")))),

@@ -1,6 +1,6 @@
 //! rollout: history, pause, restart, resume, status, undo.
 
-use super::common::{DryRun, Teller};
+use super::common::{DryRun, Teller, strategic_patch};
 use super::wait;
 use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
@@ -69,8 +69,12 @@ fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
     value::pairs(object, "metadata.annotations").find(|(key, _)| *key == name).map_or("", |(_, text)| text)
 }
 
-/// All revisions, the oldest first.
-async fn revisions(ctx: &Ctx, info: &Info, unknown: impl Fn(&str) -> String) -> Result<Vec<Revision>, Fail> {
+/// Workloads that keep no revisions; kubectl knows their kinds all the same.
+const WITHOUT_REVISIONS: &[&str] =
+    &["Job.batch", "CronJob.batch", "Pod", "ReplicaSet.apps", "ReplicationController"];
+
+/// All revisions, the oldest first. `seeker` and `sought` are kubectl's names for who asks, and for what.
+async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result<Vec<Revision>, Fail> {
     let selector = value::at(&info.object, "spec.selector");
     let mut found: Vec<Revision> = match info.resource.kind.as_str() {
         "Deployment" => {
@@ -93,7 +97,16 @@ async fn revisions(ctx: &Ctx, info: &Info, unknown: impl Fn(&str) -> String) -> 
             };
             owned_by(&kept, &info.object).map(revision).collect()
         }
-        kind => return text(unknown(kind)),
+        _ if WITHOUT_REVISIONS.contains(&group_kind(info).as_str()) => {
+            return text(format!("no {seeker} has been implemented for {}", quote(&group_kind(info))));
+        }
+        kind => {
+            let (kind, group) = (quote(kind), &info.resource.group);
+            return text(format!(
+                "error retrieving {sought} for {kind}, no visitor method exists for {{{group} {}}}",
+                info.resource.kind
+            ));
+        }
     };
     found.sort_by_key(|r| r.number);
     Ok(found)
@@ -118,15 +131,7 @@ pub async fn history(ctx: &Ctx) -> Result<(), Fail> {
     }
     let format = formats::of(ctx, false)?;
     for info in &infos {
-        let all = match revisions(ctx, info, |kind| {
-            format!(
-                "error retrieving history for {}, no visitor method exists for {{{} {kind}}}",
-                quote(kind),
-                info.resource.group
-            )
-        })
-        .await
-        {
+        let all = match revisions(ctx, info, "history viewer", "history").await {
             Ok(all) => all,
             Err(fail) => {
                 failures.push(fail);
@@ -347,12 +352,7 @@ async fn patched(
                 continue;
             }
         };
-        let manager = ctx.flags.text("field-manager");
-        let mut query = vec![];
-        if !manager.is_empty() {
-            query.push(("fieldManager", manager));
-        }
-        match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(&patch)).await {
+        match strategic_patch(ctx, &info, DryRun::No, &patch).await {
             Ok(object) => teller.tell(ctx, &object, operation, true)?,
             Err(Fail::Api(refusal)) => {
                 failures.push(Fail::Text(format!("failed to patch: {}", refusal.message)));
@@ -441,9 +441,7 @@ fn chosen<'a>(all: &'a [Revision], to: i64, info: &Info) -> Result<&'a Revision,
 }
 
 async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<String, Fail> {
-    let all =
-        revisions(ctx, info, |_| format!("no rollbacker has been implemented for {}", group_kind(info)))
-            .await?;
+    let all = revisions(ctx, info, "rollbacker", "rollbacker").await?;
     let revision = chosen(&all, to, info)?;
     let current = value::at(&info.object, "spec.template");
     if dry_run == DryRun::Client {

@@ -1,17 +1,17 @@
 //! set: one field of pod templates.
 
-use super::common::{DryRun, Teller};
+use super::common::{DryRun, Teller, strategic_patch};
+use super::typed;
 use crate::api::labels::{Op, Requirement, Selector};
-use crate::api::value;
+use crate::api::{strategic, value};
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::quote;
-use crate::kubectl::wire::api::{STRATEGIC_PATCH, encoded};
 use serde_json::{Value, json};
 
 /// Where a kind keeps its pod spec.
-fn spec_path(kind: &str) -> Option<&'static str> {
+pub(super) fn spec_path(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "Pod" => "spec",
         "CronJob" => "spec.jobTemplate.spec.template.spec",
@@ -39,6 +39,31 @@ fn wrapped(path: &str, change: Value) -> Value {
     path.rsplit('.').fold(change, |inner, field| json!({field: inner}))
 }
 
+/// The objects whose fields are to be set: the server's, or with `--local` those of the files and nothing else.
+pub(super) async fn asked(
+    ctx: &Ctx,
+    resources: &[String],
+    dry_run: DryRun,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let local = ctx.flags.is("local");
+    if local && dry_run == DryRun::Server {
+        return text("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
+    }
+    if local && ["filename", "kustomize"].iter().all(|flag| ctx.flags.list(flag).is_empty()) {
+        return text(
+            "you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
+        );
+    }
+    let options = Options { all_by_type: ctx.flags.is("all"), local, ..Options::default() };
+    match builder::ask(ctx, resources, options).await? {
+        builder::Asked::Objects(mut infos) if local => {
+            infos.iter_mut().for_each(|info| typed::zeros(&info.resource.kind, &mut info.object));
+            Ok((infos, vec![]))
+        }
+        asked => builder::objects(ctx, asked).await,
+    }
+}
+
 /// Sends to each object what `change` makes of its pod spec, and tells what happened.
 pub(super) async fn each(
     ctx: &Ctx,
@@ -48,16 +73,12 @@ pub(super) async fn each(
 ) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
-    if ctx.flags.is("local") {
-        return text("--local is not implemented: this changes objects of the cluster");
-    }
-    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
-    let asked = builder::ask(ctx, resources, options).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let local = ctx.flags.is("local");
+    let (infos, mut failures) = asked(ctx, resources, dry_run).await?;
     for mut info in infos {
         let Some(path) = spec_path(&info.resource.kind) else {
             failures.push(Fail::Text(format!(
-                "{}/{} the object is not a pod or does not have a pod template: *{}.{}",
+                "error: {}/{} the object is not a pod or does not have a pod template: *{}.{}\n",
                 info.resource.plural, info.name, info.resource.version, info.resource.kind
             )));
             continue;
@@ -74,14 +95,14 @@ pub(super) async fn each(
                 continue;
             }
         };
-        if dry_run != DryRun::Client {
-            let mut query = vec![];
-            dry_run.query(&mut query);
-            let manager = ctx.flags.text("field-manager");
-            if !manager.is_empty() {
-                query.push(("fieldManager", manager));
+        if local || dry_run == DryRun::Client {
+            strategic::apply(&info.resource.kind, &mut info.object, &patch).map_err(Fail::Text)?;
+            if local {
+                // An older name of `serviceAccountName`, which only a server fills in.
+                value::remove(&mut info.object, &format!("{path}.serviceAccount"));
             }
-            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(&patch)).await {
+        } else {
+            match strategic_patch(ctx, &info, dry_run, &patch).await {
                 Ok(object) => info.object = object,
                 Err(Fail::Api(refusal)) => {
                     failures.push(Fail::Text(format!(
@@ -121,7 +142,7 @@ pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
             }
         }
         if let Some(name) = unknown.first() {
-            return text(format!("unable to find container named {}", quote(name)));
+            return text(format!("error: unable to find container named {}", quote(name)));
         }
         for field in ["containers", "initContainers"] {
             let containers = value::list(spec, field);
@@ -197,12 +218,7 @@ pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
     })?;
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
-    if ctx.flags.is("local") {
-        return text("--local is not implemented: this changes objects of the cluster");
-    }
-    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
-    let asked = builder::ask(ctx, resources, options).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = asked(ctx, resources, dry_run).await?;
     for mut info in infos {
         if info.resource.kind != "Service" {
             failures.push(Fail::Text("setting a selector is only supported for Services".into()));
@@ -228,16 +244,10 @@ pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
         if !version.is_empty() {
             patch["metadata"] = json!({ "resourceVersion": version });
         }
-        if dry_run == DryRun::Client {
+        if ctx.flags.is("local") || dry_run == DryRun::Client {
             value::put(&mut info.object, "spec.selector", Value::Object(wanted));
         } else {
-            let mut query = vec![];
-            dry_run.query(&mut query);
-            let manager = ctx.flags.text("field-manager");
-            if !manager.is_empty() {
-                query.push(("fieldManager", manager));
-            }
-            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(&patch)).await {
+            match strategic_patch(ctx, &info, dry_run, &patch).await {
                 Ok(object) => info.object = object,
                 Err(fail @ Fail::Api(_)) => {
                     failures.push(fail);

@@ -1,6 +1,7 @@
 //! set env, set resources.
 
-use super::set::each;
+use super::common::DryRun;
+use super::set::{asked, each, spec_path};
 use crate::api::quantity::{self, Quantity};
 use crate::api::value;
 use crate::kubectl::builder::{self, Options};
@@ -117,14 +118,10 @@ fn variable(key: &str) -> String {
 }
 
 async fn list(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {
-    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
-    let asked = builder::ask(ctx, resources, options).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
+    let (infos, failures) = asked(ctx, resources, DryRun::No).await?;
     for info in infos {
-        let containers = match info.resource.kind.as_str() {
-            "Pod" => value::list(&info.object, "spec.containers"),
-            _ => value::list(&info.object, "spec.template.spec.containers"),
-        };
+        let spec = spec_path(&info.resource.kind).unwrap_or_default();
+        let containers = value::list(&info.object, &format!("{spec}.containers"));
         for container in
             containers.iter().filter(|c| chosen(ctx.flags.text("containers"), value::text(c, "name")))
         {
@@ -193,7 +190,7 @@ pub async fn resources(ctx: &Ctx) -> Result<(), Fail> {
             .map(|c| json!({"name": value::text(c, "name"), "resources": wanted}))
             .collect();
         if containers.is_empty() {
-            return text(format!("unable to find container named {pattern}"));
+            return text(format!("error: unable to find container named {pattern}"));
         }
         Ok(Some(json!({"containers": containers})))
     })

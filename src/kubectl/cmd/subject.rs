@@ -1,11 +1,10 @@
 //! set subject: who is bound by a role binding.
 
-use super::common::{DryRun, Teller};
+use super::common::{DryRun, Teller, strategic_patch};
 use crate::api::value;
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
-use crate::kubectl::wire::api::{STRATEGIC_PATCH, encoded};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -69,14 +68,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if local || dry_run == DryRun::Client {
             value::put(&mut info.object, "subjects", subjects);
         } else {
-            let mut query = vec![];
-            dry_run.query(&mut query);
-            let manager = ctx.flags.text("field-manager");
-            if !manager.is_empty() {
-                query.push(("fieldManager", manager));
-            }
-            let patch = encoded(&json!({"subjects": subjects}));
-            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, patch).await {
+            match strategic_patch(ctx, &info, dry_run, &json!({"subjects": subjects})).await {
                 Ok(object) => info.object = object,
                 Err(Fail::Api(refusal)) => {
                     let why = format!("failed to patch subjects to rolebinding: {}", refusal.message);

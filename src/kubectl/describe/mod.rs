@@ -37,6 +37,7 @@ pub async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
         ("", "pods") => pods::pod(&mut text, object),
         ("apps", "deployments") => workloads::deployment(ctx, &mut text, info).await?,
         ("apps", "replicasets") => workloads::replica_set(ctx, &mut text, info).await?,
+        ("", "replicationcontrollers") => workloads::replication_controller(ctx, &mut text, info).await?,
         ("apps", "daemonsets") => workloads::daemon_set(ctx, &mut text, info).await?,
         ("apps", "statefulsets") => batch::stateful_set(ctx, &mut text, info).await?,
         ("autoscaling", "horizontalpodautoscalers") => autoscaling::autoscaler(&mut text, object),

@@ -15,7 +15,7 @@ pub fn count(object: &Value, path: &str) -> i64 {
 }
 
 pub fn selector(object: &Value) -> String {
-    Selector::of(value::at(object, "spec.selector")).map_or(String::new(), |s| s.to_string())
+    Selector::of_workload(value::at(object, "spec.selector")).map_or(String::new(), |s| s.to_string())
 }
 
 pub async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
@@ -146,14 +146,30 @@ pub async fn replica_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), 
     if let Some(owner) = controller(rs) {
         text.field(0, "Controlled By", owner);
     }
+    replicas(ctx, text, info).await
+}
+
+pub async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let rc = &info.object;
+    text.field(0, "Name", value::text(rc, "metadata.name"));
+    text.field(0, "Namespace", value::text(rc, "metadata.namespace"));
+    text.field(0, "Selector", selector(rc));
+    text.labels("Labels", value::at(rc, "metadata.labels"));
+    text.annotations("Annotations", value::at(rc, "metadata.annotations"));
+    replicas(ctx, text, info).await
+}
+
+/// What a replica set and a replication controller say of their pods.
+async fn replicas(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let set = &info.object;
     text.field(
         0,
         "Replicas",
-        format!("{} current / {} desired", count(rs, "status.replicas"), count(rs, "spec.replicas")),
+        format!("{} current / {} desired", count(set, "status.replicas"), count(set, "spec.replicas")),
     );
     pods_status(ctx, text, info).await?;
-    template(text, value::at(rs, "spec.template"));
-    text.conditions(value::list(rs, "status.conditions"));
+    template(text, value::at(set, "spec.template"));
+    text.conditions(value::list(set, "status.conditions"));
     Ok(())
 }
 

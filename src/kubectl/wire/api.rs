@@ -3,6 +3,7 @@
 use super::config::Target;
 use super::http::Http;
 use super::paths::resource_of;
+use crate::api::value;
 use crate::kubectl::error::{Fail, Refusal};
 use crate::kubectl::output::Output;
 use bytes::{Bytes, BytesMut};
@@ -170,7 +171,9 @@ impl Api {
     }
 
     pub async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Fail> {
-        self.value(Method::GET, path, query, JSON, None).await
+        let mut got = self.value(Method::GET, path, query, JSON, None).await?;
+        type_items(&mut got);
+        Ok(got)
     }
 
     pub async fn get_as(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Value, Fail> {
@@ -197,6 +200,16 @@ impl Api {
     pub async fn watch(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Lines, Fail> {
         let response = self.send(Method::GET, path, query, accept, None).await?;
         Ok(Lines { body: response.into_body(), buffer: BytesMut::new() })
+    }
+}
+
+/// The items of a list are of the list's kind; those of a typed list do not say so.
+fn type_items(list: &mut Value) {
+    let Some(kind) = value::text(list, "kind").strip_suffix("List").map(String::from) else { return };
+    let version = value::text(list, "apiVersion").to_string();
+    for item in value::list_mut(list, "items").iter_mut().filter(|item| value::empty(item, "kind")) {
+        value::put(item, "apiVersion", version.as_str());
+        value::put(item, "kind", kind.as_str());
     }
 }
 

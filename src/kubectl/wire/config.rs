@@ -1,5 +1,6 @@
 //! kubeconfig: which server, as whom, in which namespace.
 
+use super::credential::Plugin;
 use crate::api::value;
 use crate::kubectl::Env;
 use crate::kubectl::error::{Fail, go_io, text};
@@ -143,6 +144,8 @@ pub struct Target {
     pub authorization: Option<String>,
     pub impersonate: Vec<(String, String)>,
     pub namespace: String,
+    /// Whom to ask who the user is: [`Target::authenticated`].
+    pub plugin: Option<Plugin>,
 }
 
 fn missing(what: &str, name: &str) -> Fail {
@@ -152,18 +155,7 @@ fn missing(what: &str, name: &str) -> Fail {
 impl Target {
     /// Some server, as nobody in particular; `host` with or without a port.
     pub fn anybody(scheme: &str, host: &str) -> Target {
-        Target {
-            scheme: scheme.into(),
-            host: host.into(),
-            base: String::new(),
-            ca_pem: None,
-            insecure: false,
-            server_name: None,
-            certificate: None,
-            authorization: None,
-            impersonate: vec![],
-            namespace: String::new(),
-        }
+        Target { scheme: scheme.into(), host: host.into(), ..Target::default() }
     }
 
     /// What the flags and the files say.
@@ -226,9 +218,7 @@ impl Target {
         let certificate = data(&user, "client-certificate", "client-certificate")?;
         let key = data(&user, "client-key", "client-key")?;
         target.certificate = certificate.zip(key);
-        if !value::at(&user.value, "exec").is_null() && flags.global("token").is_empty() {
-            return Err(Fail::Text("credential plugins (users[].user.exec) are not implemented".into()));
-        }
+        target.plugin = Plugin::of(&user, &cluster)?;
         target.authorization = authorization(flags, &user)?;
         target.impersonate(flags, &user.value);
         Ok(target)

@@ -92,7 +92,7 @@ fn tls_error(error: io::Error) -> io::Error {
     use rustls::{CertificateError, Error};
     let certificate = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
     let why = match certificate {
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
             "tls: failed to verify certificate: x509: certificate signed by unknown authority".into()
         }
         Some(Error::InvalidCertificate(

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod config;
+pub mod credential;
 pub mod discovery;
 pub mod http;
 pub mod paths;

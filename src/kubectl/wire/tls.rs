@@ -53,7 +53,13 @@ fn roots(target: &Target) -> Result<RootCertStore, Fail> {
             }
         }
         None => {
-            let found = SYSTEM_ROOTS.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
+            // As Go does: who names a file trusts that one alone.
+            let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+            let found = match named {
+                Some(file) => std::fs::read(file).ok(),
+                None => SYSTEM_ROOTS.iter().find_map(|path| std::fs::read(path).ok()),
+            };
+            let found = found.unwrap_or_default();
             store.add_parsable_certificates(CertificateDer::pem_slice_iter(&found).flatten());
         }
     }

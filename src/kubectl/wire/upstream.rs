@@ -12,14 +12,18 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Longer answers to our own questions are refused.
 const ANSWER_MAX: usize = 16 << 20;
 
 /// One API server, as the user of the kubeconfig's current context.
 pub struct Upstream {
-    http: Http,
+    /// As the files say; who the user is may be up to a plugin.
+    target: Target,
+    /// Connections as the user that the plugin named last.
+    http: Mutex<Arc<Http>>,
+    env: Env,
     /// The name of that context.
     pub context: String,
 }
@@ -35,26 +39,39 @@ impl Upstream {
             return Err("it names no cluster".into());
         }
         let target = Target::of(&env, &flags, &files).map_err(told)?;
-        Ok(Upstream { http: Http::new(target).map_err(told)?, context: files.current })
+        let http = Mutex::new(Arc::new(Http::new(target.clone()).map_err(told)?));
+        let env = Env { vars: Env::of_process().vars, ..env };
+        Ok(Upstream { target, http, env, context: files.current })
     }
 
     /// A server that a command's flags and files name.
-    pub fn over(target: Target) -> Result<Upstream, Fail> {
-        Ok(Upstream { http: Http::new(target)?, context: String::new() })
+    pub fn over(target: Target, env: &Env) -> Result<Upstream, Fail> {
+        let http = Mutex::new(Arc::new(Http::new(target.clone())?));
+        Ok(Upstream { target, http, env: env.clone(), context: String::new() })
+    }
+
+    /// Connections as the user. What a plugin said may have expired: then it is asked again.
+    async fn http(&self) -> Result<Arc<Http>, Fail> {
+        let target = self.target.clone().authenticated(&self.env).await?;
+        let mut http = self.http.lock().unwrap_or_else(|p| p.into_inner());
+        let last = &http.target;
+        if (&last.authorization, &last.certificate) != (&target.authorization, &target.certificate) {
+            *http = Arc::new(Http::new(target)?);
+        }
+        Ok(http.clone())
     }
 
     /// `https://10.0.0.1:6443`
     pub fn url(&self) -> String {
-        self.http.target.url()
+        self.target.url()
     }
 
     /// `10.0.0.1:6443`
     pub fn host(&self) -> &str {
-        &self.http.target.host
+        &self.target.host
     }
 
-    fn put_own_headers(&self, headers: &mut HeaderMap) {
-        let target = &self.http.target;
+    fn put_own_headers(target: &Target, headers: &mut HeaderMap) {
         if let Some(value) = target.authorization.as_ref().and_then(|a| HeaderValue::from_str(a).ok()) {
             headers.insert(header::AUTHORIZATION, value);
         }
@@ -74,14 +91,16 @@ impl Upstream {
         *request.uri_mut() =
             format!("{}{path}", self.url()).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
         *request.version_mut() = http::Version::HTTP_11;
-        self.put_own_headers(request.headers_mut());
-        self.http.send(request).await.map_err(|fail| fail.told().0.trim().to_string())
+        let told = |fail: Fail| fail.told().0.trim().to_string();
+        let http = self.http().await.map_err(told)?;
+        Upstream::put_own_headers(&http.target, request.headers_mut());
+        http.send(request).await.map_err(told)
     }
 
     /// Sends a request that may change protocols, on a connection of its own, HTTP/1.1.
     pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
-        let target: Arc<Target> = self.http.target.clone();
         let told = |fail: Fail| fail.told().0.trim().to_string();
+        let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
         let dial = Dial::new(target.clone(), &[]).map_err(told)?;
         let (io, _) = dial.connect().await.map_err(|e| told(fail_of(&target, &e)))?;
         let broken = |e: hyper::Error| told(fail_of(&target, &e));
@@ -95,7 +114,7 @@ impl Upstream {
         if let Ok(host) = HeaderValue::from_str(&target.host) {
             request.headers_mut().insert(header::HOST, host);
         }
-        self.put_own_headers(request.headers_mut());
+        Upstream::put_own_headers(&target, request.headers_mut());
         sender.send_request(request).await.map_err(broken)
     }
 

@@ -45,8 +45,8 @@ pub fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
 }
 
 impl Kubelet {
-    /// Ends a container in the background: its preStop hook, the stop signal, SIGKILL when `grace` (already scaled) is over. If it
-    /// is ending anyway and no later than that, nothing is to be done.
+    /// Ends a container in the background: its preStop hook, the stop signal, SIGKILL at `deadline`. If it is ending anyway and no
+    /// later than that, nothing is to be done.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn stop(
         self: &Arc<Self>,
@@ -54,12 +54,11 @@ impl Kubelet {
         pod: &Pod,
         sandboxes: &[Sandbox],
         container: &Container,
-        grace: Duration,
+        deadline: clock::Instant,
         message: String,
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) {
-        let deadline = clock::Instant::now() + grace;
         let known = memory.stopping.get(&container.id).copied();
         if known.is_some_and(|known| known <= deadline) {
             return;
@@ -78,6 +77,7 @@ impl Kubelet {
         let hooked = known.is_none(); // a hook runs once
         self.crew.spawn(async move {
             let start = clock::Instant::now();
+            let grace = deadline.saturating_duration_since(start);
             let hook = spec.as_ref().filter(|_| hooked && !grace.is_zero());
             let hook = hook.and_then(|s| s.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
             if let (Some(action), Some(spec)) = (hook.and_then(Action::of_hook), &spec) {
@@ -127,10 +127,11 @@ impl Kubelet {
             let deadline = memory.ends_by.map_or(deadline, |before| before.min(deadline));
             memory.ends_by = Some(deadline);
             for (container, sidecar) in next_to_end(pod, &running) {
-                let left = deadline.saturating_duration_since(clock::Instant::now());
-                let left = if sidecar { left.max(clock::scaled(MINIMUM_GRACE)) } else { left };
+                // The same moment at every look: an earlier one would be a new order, and cut a hook off.
+                let least = clock::Instant::now() + clock::scaled(MINIMUM_GRACE);
+                let deadline = if sidecar { deadline.max(least) } else { deadline };
                 let message = format!("Stopping container {}", container.name);
-                self.stop(key, pod, &sandboxes, container, left, message, memory, cause);
+                self.stop(key, pod, &sandboxes, container, deadline, message, memory, cause);
             }
             let status = self.status_of(key, pod, &sandboxes, &containers, memory);
             self.report(key, pod, memory, cause, status).await?;

@@ -59,6 +59,7 @@ impl Kubelet {
             pod: PodId { namespace: part(&meta.namespace), name: part(&meta.name), uid: part(&meta.uid) },
             attempt,
             log_directory: self.log_dir(pod),
+            logs: self.config.logs,
             dns,
             host_aliases: spec
                 .host_aliases

@@ -4,7 +4,7 @@ mod spdy;
 mod spdy_streams;
 mod websocket;
 
-use super::logs::{self, Options, Printer};
+use super::logs::{Options, Printer, Reader};
 use super::pods::Kubelet;
 use super::stats::Meter;
 use super::{Config, PORT};
@@ -23,7 +23,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,14 +133,15 @@ async fn serve(
             let Some(running) = running.filter(|c| c.state == ContainerState::Running) else {
                 return Err(refuse(StatusCode::BAD_REQUEST, format!("container not found ({container:?})")));
             };
+            let (exec, command) = (*what == "exec", query.all("command"));
             let ask = Ask {
                 stdin: query.flag("stdin"),
                 stdout: query.flag("stdout"),
                 stderr: query.flag("stderr"),
                 tty: query.flag("tty"),
+                verdict: exec,
             };
             let runtime = kubelet.config.runtime.clone();
-            let (exec, command) = (*what == "exec", query.all("command"));
             if exec && command.is_empty() {
                 return Err(refuse(
                     StatusCode::BAD_REQUEST,
@@ -184,6 +184,15 @@ struct Ask {
     stdout: bool,
     stderr: bool,
     tty: bool,
+    /// Whether its exit code is the answer. An attachment ends well however the process ends: that is in the pod's status.
+    verdict: bool,
+}
+
+impl Ask {
+    /// What the client is told at the end.
+    fn answer(&self, exit: Result<i32, String>) -> Vec<u8> {
+        exit_status(exit.map(|code| if self.verdict { code } else { 0 }))
+    }
 }
 
 type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
@@ -357,19 +366,9 @@ async fn read_logs(
     };
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(16);
     crew.spawn(async move {
-        let path = found.log_path.clone();
-        let Ok(mut file) = std::fs::File::open(&path) else { return };
+        let (path, limits) = (&found.log_path, kubelet.config.logs);
+        let Ok(mut log) = Reader::open(path, limits, options.follow, options.tail) else { return };
         let mut printer = Printer::new(&options);
-        if let Some(lines) = options.tail {
-            let mut all = Vec::new();
-            if file.read_to_end(&mut all).is_err() {
-                return;
-            }
-            let from = logs::tail_offset(&all, lines) as u64;
-            if file.seek(SeekFrom::Start(from)).is_err() {
-                return;
-            }
-        }
         let mut pending: Vec<u8> = Vec::new();
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -379,7 +378,7 @@ async fn read_logs(
                 Ok(c) if c.state == ContainerState::Running
             );
             loop {
-                let count = match file.read(&mut buffer) {
+                let count = match log.read(&mut buffer) {
                     Ok(0) => break,
                     Ok(count) => count,
                     Err(_) => return,
@@ -402,13 +401,6 @@ async fn read_logs(
                 return;
             }
             clock::sleep(FOLLOW_EVERY).await;
-            let rotated = std::fs::metadata(&path).is_ok_and(|m| {
-                use std::os::unix::fs::MetadataExt;
-                file.metadata().is_ok_and(|own| own.ino() != m.ino())
-            });
-            if rotated && let Ok(fresh) = std::fs::File::open(&path) {
-                file = fresh;
-            }
         }
     });
     let mut response = Response::new(body.boxed());

@@ -106,7 +106,7 @@ where
             };
             tokio::join!(pump(session.stdout, of("stdout"), out.clone()), stderr);
             let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
-            let _ = out.send(Out::Fin(error, exit_status(exit))).await;
+            let _ = out.send(Out::Fin(error, ask.answer(exit))).await;
         };
         let input = async {
             loop {

@@ -87,7 +87,7 @@ where
         };
         tokio::join!(pump(session.stdout, 1, ask.stdout, out.clone()), stderr);
         let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
-        let _ = out.send(message(3, &exit_status(exit))).await;
+        let _ = out.send(message(3, &ask.answer(exit))).await;
         let _ = out.send(close()).await;
         drop(out);
     };

@@ -46,42 +46,13 @@ pub enum Use {
     Beat,
 }
 
-/// The standard's functions and operators that lessons use; anything else but ours is a slip.
-const STANDARD: &[&str] = &[
-    "size",
-    "contains",
-    "startsWith",
-    "endsWith",
-    "matches",
-    "has",
-    "all",
-    "exists",
-    "exists_one",
-    "filter",
-    "map",
-    "int",
-    "uint",
-    "double",
-    "string",
-    "bool",
-    "bytes",
-    "duration",
-    "timestamp",
-    "type",
-    "dyn",
-    "getFullYear",
-    "getMonth",
-    "getDate",
-    "getHours",
-    "getMinutes",
-    "getSeconds",
-    "getMilliseconds",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "min",
-    "max",
-];
+/// Of the language's own functions, those that only lessons may call.
+const MORE: &[&str] = &["min", "max"];
+
+/// What an expression may call beside ours; anything else is a slip.
+fn standard() -> impl Iterator<Item = &'static str> {
+    crate::api::cel::FUNCTIONS.iter().chain(MORE).copied()
+}
 
 static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
@@ -127,7 +98,7 @@ impl Expr {
                 || text::BEAT_FUNCTIONS.contains(&name.as_str());
             // Operators are functions with names that nobody can write.
             let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-            if !ours && !operator && !STANDARD.contains(&name.as_str()) {
+            if !ours && !operator && !standard().any(|known| known == name) {
                 return Err(Error::Unknown { name: name.clone(), near: near(name) });
             }
         }
@@ -192,11 +163,8 @@ impl Expr {
 
 /// The name that was probably meant.
 fn near(name: &str) -> Option<&'static str> {
-    let all = functions::TABLE
-        .iter()
-        .map(|f| f.name)
-        .chain(STANDARD.iter().copied())
-        .chain(facts::VARIABLES.iter().copied());
+    let all =
+        functions::TABLE.iter().map(|f| f.name).chain(standard()).chain(facts::VARIABLES.iter().copied());
     all.map(|n| (strsim::osa_distance(n, name), n)).filter(|(d, _)| *d <= 2).min().map(|(_, n)| n)
 }
 

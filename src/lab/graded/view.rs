@@ -28,6 +28,11 @@ pub enum Ask {
         id: Option<String>,
         seed: Option<u64>,
     },
+    /// Waits until all tasks that can be seen without disturbing anything are green at the same moment, at most for so long, and tells how they stand:
+    /// answers with [`LabView`]. Nothing has to stay as it is for a while: what does not stay, grading tells.
+    Await {
+        within_ms: u64,
+    },
     /// Judges, disturbing what has to be disturbed and taking that back: answers with [`Graded`].
     Grade {
         id: Option<String>,

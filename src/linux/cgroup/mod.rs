@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 pub use find::{Found, find};
 
+/// Killed processes leave their group within this time.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Limits of one container. `None` means unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -52,6 +55,8 @@ pub struct Entry {
 pub trait Backend: Send + Sync {
     /// `v2`, `v1 (memory, cpu, …)`, or `none: reason`.
     fn describe(&self) -> String;
+    /// Why limits, or some of them, are not enforced; `None` if all are.
+    fn lacks(&self) -> Option<String>;
     /// Makes a group with limits, each of them read back.
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>>;
     /// Kills what still runs in the cluster's groups and removes them all.
@@ -87,11 +92,26 @@ pub fn open(name: &str) -> Arc<dyn Backend> {
     }
 }
 
+/// Removes the cluster's group wherever it is, with whatever still runs in it: for a cluster whose every process was killed.
+pub fn sweep(name: &str) {
+    let bases = match find() {
+        Found::V2 { bases } => bases,
+        Found::V1 { controllers, unified } => {
+            unified.into_iter().chain(controllers.into_iter().map(|(_, base)| base)).collect()
+        }
+        Found::Nothing { .. } => vec![],
+    };
+    bases.iter().map(|base| base.join(name)).filter(|group| group.is_dir()).for_each(|group| clear(&group));
+}
+
 struct Nothing(String);
 
 impl Backend for Nothing {
     fn describe(&self) -> String {
         format!("none: {}", self.0)
+    }
+    fn lacks(&self) -> Option<String> {
+        Some(self.0.clone())
     }
     fn create(&self, _: &str, _: &Limits) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(NoGroup))
@@ -169,6 +189,14 @@ fn remove_tree(group: &Path, patience: Duration) -> bool {
             Err(_) => std::thread::sleep(Duration::from_millis(2)), // no event tells that a v1 group is free
         }
     }
+}
+
+/// Kills all that a group and those in it hold, and removes them.
+fn clear(group: &Path) {
+    if write(&group.join("cgroup.kill"), "1").is_err() {
+        kill_listed(group);
+    }
+    remove_tree(group, PATIENCE);
 }
 
 /// Kills every process of a group and the groups in it, by number: v1 has nothing better. Only for groups of our own.

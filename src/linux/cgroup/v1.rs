@@ -1,7 +1,7 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
-use super::{field, kill_listed, must_be, number, remove_tree, write};
+use super::{PATIENCE, clear, field, kill_listed, must_be, number, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::cpu::CpuController;
@@ -16,7 +16,6 @@ use std::time::Duration;
 
 /// One period of the CPU limit, in microseconds.
 const PERIOD: u64 = 100_000;
-const PATIENCE: Duration = Duration::from_secs(3);
 
 pub struct V1 {
     /// The cluster's group in each controller's tree.
@@ -53,8 +52,7 @@ impl V1 {
 /// Makes the cluster's group; what a killed supervisor left of it goes first. Two controllers may share a tree.
 fn make_anew(group: &Path) -> Result<()> {
     if group.is_dir() && fs::read_dir(group).into_iter().flatten().flatten().any(|e| e.path().is_dir()) {
-        kill_listed(group);
-        remove_tree(group, PATIENCE);
+        clear(group);
     }
     fs::create_dir_all(group).during(|| format!("cannot make the cgroup {}", group.display()))
 }
@@ -63,6 +61,12 @@ impl Backend for V1 {
     fn describe(&self) -> String {
         let names: Vec<&str> = self.controllers.keys().map(String::as_str).collect();
         format!("v1 ({})", names.join(", "))
+    }
+
+    fn lacks(&self) -> Option<String> {
+        let missing = |name: &&str| !self.controllers.contains_key(*name);
+        let missing: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
+        (!missing.is_empty()).then(|| format!("no cgroup v1 tree for {} is writable", missing.join(", ")))
     }
 
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {

@@ -1,7 +1,7 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
-use super::{field, kill_listed, must_be, number, read, remove_tree, write};
+use super::{clear, field, must_be, number, read, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::memory::MemController;
@@ -14,7 +14,6 @@ use std::time::Duration;
 
 const WANTED: &str = "+memory +pids +cpu";
 const PERIOD: u64 = 100_000;
-const PATIENCE: Duration = Duration::from_secs(3);
 
 pub struct V2 {
     group: PathBuf,
@@ -39,8 +38,7 @@ impl V2 {
         make_room(base)?;
         let group = base.join(name);
         if group.is_dir() {
-            let _ = write(&group.join("cgroup.kill"), "1");
-            remove_tree(&group, PATIENCE);
+            clear(&group);
         }
         fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
         match write(&group.join("cgroup.subtree_control"), WANTED) {
@@ -74,6 +72,10 @@ impl Backend for V2 {
         "v2".into()
     }
 
+    fn lacks(&self) -> Option<String> {
+        None // whoever lacks a controller is not opened
+    }
+
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let path = self.group.join(id);
         fs::create_dir_all(&path).during(|| format!("cannot make the cgroup {}", path.display()))?;
@@ -86,10 +88,7 @@ impl Backend for V2 {
     }
 
     fn destroy(&self) {
-        if write(&self.group.join("cgroup.kill"), "1").is_err() {
-            kill_listed(&self.group);
-        }
-        remove_tree(&self.group, PATIENCE);
+        clear(&self.group);
     }
 }
 

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+/// What a disk writes as a whole, or not at all.
+const SECTOR: usize = 512;
+
 #[derive(Clone, Default)]
 struct Inode {
     durable: Vec<u8>,
@@ -40,6 +43,21 @@ fn write(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
         content.resize(at + bytes.len(), 0);
     }
     content[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Of a write, the beginning arrives, or any of its sectors in any order.
+fn tear(content: &mut Vec<u8>, at: usize, bytes: &[u8], rng: &Rng) {
+    if rng.chance(0.5) {
+        return write(content, at, &bytes[..rng.range(0, bytes.len() as u64) as usize]);
+    }
+    let mut from = 0;
+    while from < bytes.len() {
+        let to = ((at + from + 1).next_multiple_of(SECTOR) - at).min(bytes.len());
+        if rng.chance(0.5) {
+            write(content, at + from, &bytes[from..to]);
+        }
+        from = to;
+    }
 }
 
 #[derive(Default)]
@@ -77,9 +95,10 @@ impl SimDisk {
             let pending = std::mem::take(&mut inode.pending);
             let kept = rng.range(0, pending.len() as u64 + 1) as usize;
             for (i, (at, bytes)) in pending[..kept].iter().enumerate() {
-                let torn = i + 1 == kept && rng.chance(0.5);
-                let len = if torn { rng.range(0, bytes.len() as u64) as usize } else { bytes.len() };
-                write(&mut inode.durable, *at, &bytes[..len]);
+                match i + 1 == kept && rng.chance(0.8) {
+                    true => tear(&mut inode.durable, *at, bytes, rng),
+                    false => write(&mut inode.durable, *at, bytes),
+                }
             }
             inode.seen = inode.durable.clone();
         }
@@ -108,14 +127,22 @@ impl SimDisk {
         self.lock().syncs
     }
 
-    /// Changes bytes behind everybody's back.
-    pub fn corrupt(&self, path: &Path, at: usize) {
+    /// Changes a byte behind everybody's back.
+    pub fn corrupt(&self, path: &Path, at: usize, mask: u8) {
+        self.spoil(path, |content| content[at] ^= mask);
+    }
+
+    /// Cuts a file behind everybody's back.
+    pub fn truncate(&self, path: &Path, len: usize) {
+        self.spoil(path, |content| content.truncate(len));
+    }
+
+    fn spoil(&self, path: &Path, how: impl Fn(&mut Vec<u8>)) {
         let mut state = self.lock();
         let inode = state.names[path];
-        for content in [&mut state.inodes[inode]].map(|i| [&mut i.durable, &mut i.seen]).into_iter().flatten()
-        {
-            content[at] ^= 0xff;
-        }
+        let inode = &mut state.inodes[inode];
+        how(&mut inode.durable);
+        how(&mut inode.seen);
     }
 
     pub fn files(&self) -> Vec<PathBuf> {

@@ -1,6 +1,9 @@
 //! A simulated world for members: a disk that loses power, a network that loses messages, time that only moves when
-//! told. One thread, one seed, one history: `ROPEWALK_SIM_SEED=8841 cargo test raft::sim` shows it again,
-//! `ROPEWALK_SIM_SEEDS=100000` runs more of them.
+//! told. One thread, one seed, one history. What lives on the members is a [`guest`]: numbers here, the whole store in `etcd::sim`.
+//! `ROPEWALK_SEEDS=100000 cargo test raft::sim` runs more histories, `ROPEWALK_SEEDS=1 ROPEWALK_SEED_FROM=8841` one again.
 pub mod disk;
+pub mod guest;
+pub mod seeds;
 mod tests;
-mod world;
+mod values;
+pub mod world;

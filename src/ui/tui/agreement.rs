@@ -110,7 +110,11 @@ impl Agreement {
             Fault::Node { node, .. } => {
                 self.off.insert(node.clone());
             }
-            Fault::List | Fault::Kill { .. } | Fault::Slow { .. } | Fault::Loss { .. } => {}
+            Fault::List
+            | Fault::Kill { .. }
+            | Fault::Slow { .. }
+            | Fault::Loss { .. }
+            | Fault::Disk { .. } => {}
         }
         // What broke is the beginning of whatever follows; two cuts in a row are one beginning.
         if self.story.iter().any(|told| !matches!(told.deed, Deed::Fault(_))) {

@@ -277,10 +277,6 @@ impl Cluster {
         self.pods.values().filter(|p| p.system() && p.name.starts_with("etcd-")).collect()
     }
 
-    pub fn pods_on<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Pod> {
-        self.pods.values().filter(move |p| p.node == node)
-    }
-
     /// Addresses behind a service.
     pub fn endpoints(&self, service: &Key) -> Vec<&Endpoint> {
         let of = |(key, slice): &(&Key, &Slice)| key.0 == service.0 && slice.service == service.1;

@@ -109,13 +109,35 @@ pub async fn role(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, &within(ctx, &format!("apis/{GROUP}/v1"), "roles")?, object, "").await
 }
 
+/// The labels of the roles whose rules are taken over.
+fn aggregated(ctx: &Ctx, labels: &str) -> Result<Map<String, Value>, Fail> {
+    let own = ["verb", "resource", "resource-name", "non-resource-url"];
+    if own.iter().any(|flag| !ctx.flags.list(flag).is_empty()) {
+        return text(
+            "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
+        );
+    }
+    let pair = |word: &str| match word.split_once('=') {
+        Some((key, value)) => Ok((key.to_string(), value.into())),
+        None => text(format!(
+            "invalid argument {} for \"--aggregation-rule\" flag: malformed pair, expect string=string\nSee 'kubectl create clusterrole --help' for usage.",
+            quote(labels)
+        )),
+    };
+    labels.split(',').map(pair).collect()
+}
+
 pub async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
-    if !ctx.flags.text("aggregation-rule").is_empty() {
-        return text("--aggregation-rule is not implemented");
+    let mut object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[])});
+    let of_others = ctx.flags.text("aggregation-rule");
+    if of_others.is_empty() {
+        object["rules"] = rules(ctx, &ctx.flags.list("non-resource-url")).await?.into();
+    } else {
+        object["rules"] = Value::Null;
+        object["aggregationRule"] =
+            json!({"clusterRoleSelectors": [{"matchLabels": aggregated(ctx, of_others)?}]});
     }
-    let rules = rules(ctx, &ctx.flags.list("non-resource-url")).await?;
-    let object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[]), "rules": rules});
     submit(ctx, &format!("/apis/{GROUP}/v1/clusterroles"), object, "").await
 }
 

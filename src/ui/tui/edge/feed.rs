@@ -5,13 +5,11 @@ use super::super::event::Event;
 use crate::client::kube::api::Api;
 use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use crate::client::kube::runtime::watcher;
-use crate::client::{Client, Endpoint, direct, is_code};
+use crate::client::{Client, is_code, kubeconfig};
 use crate::cluster::Place;
 use crate::cluster::control::{Ask, Control};
 use crate::lab::view::{self, Entry, LessonView, Question};
-use crate::pki::Identity;
 use crate::tap::Record;
-use crate::ui::kubeconfig;
 use crate::ui::texts::Lang;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -119,18 +117,7 @@ async fn status(place: Place, tell: Sender<Event>) {
 /// A client as the learner's own kubeconfig says; the requests name themselves, so that nobody takes them for the learner's.
 fn client(place: &Place) -> Option<Client> {
     let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
-    let view = kubeconfig::view(&serde_yaml::from_str(&text).ok()?);
-    let server: std::net::SocketAddr =
-        view.server.strip_prefix("https://")?.trim_end_matches('/').parse().ok()?;
-    Client::connect(Endpoint {
-        servers: vec![server],
-        server_name: server.ip().to_string(),
-        ca_pem: view.ca_pem,
-        identity: Some(Identity { cert_pem: view.cert_pem, key_pem: view.key_pem }),
-        user_agent: format!("ropewalk-map/{}", env!("CARGO_PKG_VERSION")),
-        dial: direct(),
-    })
-    .ok()
+    kubeconfig::view(&serde_yaml::from_str(&text).ok()?).client("ropewalk-map")
 }
 
 /// Objects of one kind, as they are and as they change.

@@ -1,0 +1,37 @@
+//! What CEL's standard names: the language of a definition's rules and of a lesson's checks.
+
+/// Functions and macros of the language itself (`cel-spec`, section *List of Standard Definitions*). A name that stands neither here nor among what its
+/// place adds is a slip, which the evaluator would tell only when it gets there.
+pub const FUNCTIONS: &[&str] = &[
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "filter",
+    "map",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "duration",
+    "timestamp",
+    "type",
+    "dyn",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+];

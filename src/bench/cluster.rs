@@ -1,0 +1,248 @@
+//! What a learner waits for: start, stop, run, scale, heal; and what a cluster costs while nothing happens. Measured from outside, on
+//! clusters in a home of their own, by the commands and the API that everybody uses.
+
+use super::{Aim, Figure, Room};
+use crate::client::kubeconfig;
+use anyhow::{Context, bail, ensure};
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A cluster in a home of its own; it is wiped when this ends.
+pub struct Cluster<'a> {
+    home: &'a Path,
+}
+
+impl Drop for Cluster<'_> {
+    fn drop(&mut self) {
+        let _ = self.ropewalk(&["reset", "--yes"]); // nothing may be running
+    }
+}
+
+impl<'a> Cluster<'a> {
+    /// Nothing runs yet.
+    pub fn at(home: &'a Path) -> Cluster<'a> {
+        Cluster { home }
+    }
+
+    /// Runs this program on the cluster; returns what it said and how long it took.
+    fn ropewalk(&self, args: &[&str]) -> anyhow::Result<(String, Duration)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(args).env("ROPEWALK_HOME", self.home).stdin(Stdio::null());
+        let start = Instant::now();
+        let said = command.output()?;
+        let took = start.elapsed();
+        let told = String::from_utf8_lossy(&said.stderr);
+        ensure!(said.status.success(), "ropewalk {}: {}", args.join(" "), told.trim());
+        Ok((String::from_utf8_lossy(&said.stdout).into_owned(), took))
+    }
+
+    /// Starts it and waits until every node is Ready and kube-system runs.
+    pub fn up(&self, with: &[&str]) -> anyhow::Result<Duration> {
+        let args = [&["up", "--detach", "--wait"], with].concat();
+        Ok(self.ropewalk(&args)?.1)
+    }
+
+    fn down(&self) -> anyhow::Result<Duration> {
+        Ok(self.ropewalk(&["down"])?.1)
+    }
+
+    fn reset(&self) -> anyhow::Result<()> {
+        self.ropewalk(&["reset", "--yes"]).map(drop)
+    }
+
+    pub fn status(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.ropewalk(&["status", "-o", "json"])?.0)?)
+    }
+
+    /// A client as its kubeconfig says.
+    pub fn client(&self) -> anyhow::Result<kube::Client> {
+        let text = std::fs::read_to_string(self.home.join("clusters/main/kubeconfig"))?;
+        let client = kubeconfig::view(&serde_yaml::from_str(&text)?).client("ropewalk-bench");
+        Ok(client.context("the kubeconfig leads nowhere")?.kube())
+    }
+}
+
+fn ms(most: u32) -> Aim {
+    Aim::AtMost(most.into())
+}
+
+/// Starts, stops, and a cluster at rest.
+pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
+    let cluster = Cluster::at(room.dir);
+    let size = std::fs::metadata(std::env::current_exe()?)?.len() as f64 / 1e6;
+    let (mut cold, mut stops, mut again, mut three) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..room.runs(5) {
+        cluster.reset()?;
+        cold.push(cluster.up(&[])?);
+        stops.push(cluster.down()?);
+        again.push(cluster.up(&[])?);
+        cluster.reset()?;
+        three.push(cluster.up(&["--control-planes", "3"])?);
+    }
+    cluster.reset()?;
+    cluster.up(&[])?;
+    let (memory, cpu) = cost(&cluster.status()?)?;
+    Ok(vec![
+        Figure::times("cold start, all Ready and Running", &cold, ms(1000)),
+        Figure::times("start again with the same data", &again, ms(1000)),
+        Figure::times("cold start, three control planes", &three, ms(2000)),
+        Figure::times("stop", &stops, ms(1000)),
+        Figure::new("at rest: memory (PSS)", "MB", vec![memory], Aim::AtMost(100.0)),
+        Figure::new("at rest: of one core", "%", vec![cpu], Aim::AtMost(3.0)),
+        Figure::new("the program", "MB", vec![size], Aim::AtMost(60.0)),
+    ])
+}
+
+/// Resident memory in MB and CPU in percent of a core of supervisor, main and zygote, some seconds after a start.
+fn cost(status: &Value) -> anyhow::Result<(f64, f64)> {
+    const REST: Duration = Duration::from_secs(5);
+    const SPAN: Duration = Duration::from_secs(20);
+    let of = |name: &&str| {
+        status["pids"][*name].as_i64().with_context(|| format!("status tells no pid of {name}"))
+    };
+    let pids: Vec<i64> = ["supervisor", "main", "zygote"].iter().map(of).collect::<anyhow::Result<_>>()?;
+    let ticks = || -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for pid in &pids {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            // utime and stime, counted behind the name in brackets (proc_pid_stat(5)).
+            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+            sum += fields.filter_map(|f| f.parse::<u64>().ok()).sum::<u64>();
+        }
+        Ok(sum)
+    };
+    std::thread::sleep(REST);
+    let before = ticks()?;
+    std::thread::sleep(SPAN);
+    let hundredths = (ticks()? - before) as f64; // USER_HZ is 100 wherever Linux runs
+    let mut resident = 0;
+    for pid in &pids {
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let pss = rollup
+            .lines()
+            .find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        resident += pss.context("smaps_rollup has no Pss")?;
+    }
+    Ok((resident as f64 / 1000.0, hundredths / SPAN.as_secs_f64()))
+}
+
+fn ready(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.any(|c| c.type_ == "Ready" && c.status == "True") && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn name(pod: &Pod) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+/// The pods that one selector chooses, as a client sees them.
+struct Pods {
+    api: Api<Pod>,
+    labels: String,
+}
+
+impl Pods {
+    /// Does `act`, and waits until the pods are as `enough` says. Returns the time since the act began.
+    async fn after<T, E>(
+        &self,
+        act: impl Future<Output = Result<T, E>>,
+        enough: impl Fn(&BTreeMap<String, Pod>) -> bool,
+    ) -> anyhow::Result<Duration>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let list = self.api.list(&ListParams::default().labels(&self.labels)).await?;
+        let mut now: BTreeMap<String, Pod> = list.items.into_iter().map(|p| (name(&p), p)).collect();
+        let from = list.metadata.resource_version.unwrap_or_default();
+        let mut events = self.api.watch(&WatchParams::default().labels(&self.labels), &from).await?.boxed();
+        let start = Instant::now();
+        act.await?;
+        while !enough(&now) {
+            match events.next().await.context("the watch ended")?? {
+                WatchEvent::Added(p) | WatchEvent::Modified(p) => drop(now.insert(name(&p), p)),
+                WatchEvent::Deleted(p) => drop(now.remove(&name(&p))),
+                WatchEvent::Error(status) => bail!("the watch ended: {}", status.message),
+                WatchEvent::Bookmark(_) => {}
+            }
+        }
+        Ok(start.elapsed())
+    }
+}
+
+fn all_ready(wanted: usize) -> impl Fn(&BTreeMap<String, Pod>) -> bool {
+    move |pods| pods.len() == wanted && pods.values().all(ready)
+}
+
+fn pod_spec() -> Value {
+    json!({"containers": [{"name": "c", "image": "nginx"}], "terminationGracePeriodSeconds": 1})
+}
+
+/// Run, scale, heal, and many at once.
+pub async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+    let cluster = Cluster::at(room.dir);
+    cluster.up(&["--workers", "2"])?;
+    let client = cluster.client()?;
+    let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
+    while accounts.get_opt("default").await?.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await; // a controller makes it
+    }
+    let api: Api<Pod> = Api::default_namespaced(client.clone());
+    let mut figures = vec![run(&api, room.runs(15)).await?];
+    let deployments: Api<Deployment> = Api::default_namespaced(client);
+    let web = Pods { api, labels: "app=web".into() };
+    let deployment: Deployment = serde_json::from_value(json!({
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": pod_spec(),
+        }},
+    }))?;
+    let params = PostParams::default();
+    web.after(deployments.create(&params, &deployment), all_ready(1)).await?;
+    let to = async |replicas: usize| {
+        let (patch, params) = (Patch::Merge(json!({"spec": {"replicas": replicas}})), PatchParams::default());
+        web.after(deployments.patch_scale("web", &params, &patch), all_ready(replicas)).await
+    };
+    for (from, wanted, usual, most) in [(1, 30, 5, 1000), (0, 200, 3, 2500)] {
+        let mut times = Vec::new();
+        for _ in 0..room.runs(usual) {
+            to(from).await?;
+            times.push(to(wanted).await?);
+        }
+        figures.push(Figure::times(format!("scale {from} → {wanted}, all Ready"), &times, ms(most)));
+    }
+    to(3).await?;
+    let mut times = Vec::new();
+    for _ in 0..room.runs(15) {
+        let old = web.api.list(&ListParams::default().labels(&web.labels)).await?.items;
+        let victim = old.iter().find(|p| ready(p)).map(name).context("no pod is ready")?;
+        let (params, known): (_, Vec<String>) = (DeleteParams::default(), old.iter().map(name).collect());
+        let successor =
+            |pods: &BTreeMap<String, Pod>| pods.values().any(|p| ready(p) && !known.contains(&name(p)));
+        times.push(web.after(web.api.delete(&victim, &params), successor).await?);
+        to(3).await?;
+    }
+    figures.push(Figure::times("heal: deleted to successor Ready", &times, ms(300)));
+    Ok(figures)
+}
+
+/// One pod, from its creation until it is ready.
+async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
+    let mut times = Vec::new();
+    for n in 0..runs {
+        let one = Pods { api: api.clone(), labels: format!("run=run-{n}") };
+        let name = format!("run-{n}");
+        let pod: Pod = serde_json::from_value(
+            json!({"metadata": {"name": name, "labels": {"run": name}}, "spec": pod_spec()}),
+        )?;
+        times.push(one.after(api.create(&PostParams::default(), &pod), all_ready(1)).await?);
+        one.after(api.delete(&name, &DeleteParams::default()), BTreeMap::is_empty).await?;
+    }
+    Ok(Figure::times("run: created to Ready", &times, ms(50)))
+}

@@ -1,0 +1,190 @@
+//! One figure: what was measured, how it spread, what it stands beside.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Aim {
+    /// In the figure's unit.
+    AtMost(f64),
+    /// In the figure's unit.
+    AtLeast(f64),
+    /// As fast as the peer, this many times.
+    OfPeer(f64),
+    None,
+}
+
+/// The same work done by somebody else in the same minutes, in the same unit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    pub name: String,
+    pub runs: Vec<f64>,
+}
+
+/// Several runs of one measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    pub what: String,
+    /// `ms`, `MB`, `%`: less is better. `…/s`: more is.
+    pub unit: String,
+    /// At least one, sorted.
+    runs: Vec<f64>,
+    peer: Option<Peer>,
+    aim: Aim,
+}
+
+fn sorted(mut runs: Vec<f64>) -> Vec<f64> {
+    runs.retain(|r| r.is_finite());
+    if runs.is_empty() {
+        runs.push(0.0);
+    }
+    runs.sort_by(f64::total_cmp);
+    runs
+}
+
+fn middle(runs: &[f64]) -> f64 {
+    runs[runs.len() / 2]
+}
+
+/// Three digits that count, none of them after a number of four.
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+impl Figure {
+    pub fn new(what: impl Into<String>, unit: &str, runs: Vec<f64>, aim: Aim) -> Figure {
+        Figure { what: what.into(), unit: unit.into(), runs: sorted(runs), peer: None, aim }
+    }
+
+    pub fn times(what: impl Into<String>, runs: &[Duration], aim: Aim) -> Figure {
+        Figure::new(what, "ms", runs.iter().map(|d| d.as_secs_f64() * 1e3).collect(), aim)
+    }
+
+    /// Nothing is said of a peer that never ran.
+    pub fn beside(mut self, name: &str, runs: Vec<f64>) -> Figure {
+        self.peer = (!runs.is_empty()).then(|| Peer { name: name.into(), runs: sorted(runs) });
+        self
+    }
+
+    /// The median.
+    pub fn p50(&self) -> f64 {
+        middle(&self.runs)
+    }
+
+    /// How many times as fast as the peer.
+    pub fn ratio(&self) -> Option<f64> {
+        let peer = middle(&self.peer.as_ref()?.runs);
+        let (more, less) = if self.unit.ends_with("/s") { (self.p50(), peer) } else { (peer, self.p50()) };
+        (less > 0.0).then(|| more / less)
+    }
+
+    /// Is it what it should be? `None` where nothing was aimed at, or the peer is missing.
+    pub fn met(&self) -> Option<bool> {
+        match self.aim {
+            Aim::AtMost(most) => Some(self.p50() <= most),
+            Aim::AtLeast(least) => Some(self.p50() >= least),
+            Aim::OfPeer(times) => self.ratio().map(|r| r >= times),
+            Aim::None => None,
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        let spread = |runs: &[f64]| json!({"p50": middle(runs), "min": runs[0], "max": runs[runs.len() - 1], "runs": runs.len()});
+        let mut document = spread(&self.runs);
+        document["what"] = json!(self.what);
+        document["unit"] = json!(self.unit);
+        document["aim"] = json!(self.aim);
+        document["met"] = json!(self.met());
+        if let Some(peer) = &self.peer {
+            document["peer"] = spread(&peer.runs);
+            document["peer"]["name"] = json!(peer.name);
+            document["ratio"] = json!(self.ratio());
+        }
+        document
+    }
+}
+
+fn line(out: &mut String, what: &str, runs: &[f64], unit: &str, rest: &str) {
+    let spread = match runs {
+        [_] => String::new(),
+        runs => format!("{}–{}", short(runs[0]), short(runs[runs.len() - 1])),
+    };
+    let median = format!("{} {unit}", short(middle(runs)));
+    let _ = writeln!(out, "{}", format!("  {what:<33} {median:>12} {spread:>12}  {rest}").trim_end());
+}
+
+/// A part's figures at 80 columns: median, spread, what they stand beside.
+pub fn table(name: &str, figures: &[Figure]) -> String {
+    let mut out = format!("{name:<35} {:>12} {:>12}  {}\n", "median", "spread", "aim");
+    for figure in figures {
+        let verdict = match figure.met() {
+            Some(true) => ", met",
+            Some(false) => ", missed",
+            None => "",
+        };
+        let aim = match figure.aim {
+            Aim::AtMost(most) => format!("≤ {}{verdict}", short(most)),
+            Aim::AtLeast(least) => format!("≥ {}{verdict}", short(least)),
+            Aim::OfPeer(_) | Aim::None => String::new(),
+        };
+        line(&mut out, &figure.what, &figure.runs, &figure.unit, &aim);
+        if let Some(peer) = &figure.peer {
+            let ratio = figure.ratio().map(|r| format!("{r:.2}×")).unwrap_or_default();
+            let aim = match figure.aim {
+                Aim::OfPeer(times) => format!("{ratio}≥{times}{verdict}"),
+                _ => ratio,
+            };
+            line(&mut out, &format!("  {}", peer.name), &peer.runs, &figure.unit, &aim);
+        }
+    }
+    out + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_above_one_is_faster_whatever_the_unit() {
+        let time = Figure::new("t", "ms", vec![5.0, 1.0, 2.0], Aim::OfPeer(1.5)).beside("peer", vec![4.0]);
+        assert_eq!((time.p50(), time.ratio(), time.met()), (2.0, Some(2.0), Some(true)));
+        let rate = Figure::new("r", "puts/s", vec![2.0], Aim::OfPeer(1.5)).beside("peer", vec![4.0]);
+        assert_eq!((rate.ratio(), rate.met()), (Some(0.5), Some(false)));
+        let alone = Figure::new("a", "ms", vec![2.0], Aim::OfPeer(1.0)).beside("peer", vec![]);
+        assert_eq!((alone.ratio(), alone.met()), (None, None));
+        assert_eq!(Figure::new("m", "MB", vec![70.0], Aim::AtMost(60.0)).met(), Some(false));
+    }
+
+    #[test]
+    fn a_table_fits_eighty_columns_and_says_what_was_missed() {
+        let figures = [
+            Figure::new(
+                "cold start to all Ready and Running",
+                "ms",
+                vec![229.0, 220.0, 250.0],
+                Aim::AtMost(1000.0),
+            ),
+            Figure::new("puts, 3 members, 64 clients", "puts/s", vec![14369.0], Aim::OfPeer(1.5))
+                .beside("etcd", vec![12000.0, 11000.0]),
+        ];
+        let table = table("start", &figures);
+        assert!(table.lines().all(|l| l.chars().count() <= 80), "{table}");
+        assert!(table.contains("229 ms      220–250  ≤ 1000, met"), "{table}");
+        assert!(table.contains("1.20×≥1.5, missed"), "{table}");
+    }
+
+    #[test]
+    fn a_document_has_what_a_table_has() {
+        let document =
+            super::super::document("runtime", &[Figure::times("x", &[Duration::from_millis(3)], Aim::None)]);
+        assert_eq!((&document["p50_ms"], &document["figures"][0]["runs"]), (&json!(3.0), &json!(1)));
+    }
+}

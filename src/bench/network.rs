@@ -1,0 +1,184 @@
+//! What the ways into a cluster cost: a NodePort's rules beside a direct connection, localhost's way in beside loopback.
+
+use super::world::World;
+use super::{Aim, Figure};
+use crate::cni::{HostPort, Protocol, ServiceRule};
+use crate::cri::{ContainerConfig, Mount};
+use anyhow::{Context, bail, ensure};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes of one long answer.
+const LONG: usize = 256 << 20;
+const CHUNK: usize = 256 << 10;
+/// Requests of one round, each on a connection of its own.
+const REQUESTS: usize = 300;
+const NODE_PORT: u16 = 30080;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who dials, and where to.
+enum Way<'a> {
+    /// From the first node's namespace.
+    Node(&'a World, SocketAddr),
+    /// From the machine itself.
+    Host(SocketAddr),
+}
+
+impl Way<'_> {
+    async fn dial(&self) -> std::io::Result<TcpStream> {
+        match self {
+            Way::Node(world, to) => world.nodes[0].network.dial(*to).await,
+            Way::Host(to) => TcpStream::connect(to).await,
+        }
+    }
+
+    /// Bytes that came after the question.
+    async fn ask(&self, path: &str, buffer: &mut [u8]) -> anyhow::Result<usize> {
+        let mut stream = self.dial().await?;
+        let question = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
+        stream.write_all(question.as_bytes()).await?;
+        let mut came = 0;
+        loop {
+            match stream.read(buffer).await? {
+                0 => return Ok(came),
+                n => came += n,
+            }
+        }
+    }
+
+    /// Megabytes a second of one long answer.
+    async fn bulk(&self) -> anyhow::Result<f64> {
+        let mut buffer = vec![0; CHUNK];
+        let start = Instant::now();
+        let came = self.ask("/long", &mut buffer).await?;
+        ensure!(came >= LONG, "an answer broke off after {came} bytes");
+        Ok(came as f64 / 1e6 / start.elapsed().as_secs_f64())
+    }
+
+    /// Requests a second, one after the other.
+    async fn short(&self) -> anyhow::Result<f64> {
+        let mut buffer = vec![0; CHUNK];
+        let start = Instant::now();
+        for _ in 0..REQUESTS {
+            ensure!(self.ask("/", &mut buffer).await? > 0, "an empty answer");
+        }
+        Ok(REQUESTS as f64 / start.elapsed().as_secs_f64())
+    }
+
+    /// Waits until somebody answers.
+    async fn open(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.ask("/", &mut [0; 512]).await {
+            if Instant::now() > until {
+                bail!("nobody answers: {error:#}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+/// The same work on both ways, in turns.
+async fn side_by_side(
+    what: &str,
+    (way, peer, name): (&Way<'_>, &Way<'_>, &str),
+    runs: usize,
+    aim: f64,
+) -> anyhow::Result<[Figure; 2]> {
+    way.open().await?;
+    peer.open().await?;
+    let (mut bulk, mut short) = ((vec![], vec![]), (vec![], vec![]));
+    for _ in 0..runs {
+        bulk.0.push(way.bulk().await?);
+        bulk.1.push(peer.bulk().await?);
+        short.0.push(way.short().await?);
+        short.1.push(peer.short().await?);
+    }
+    Ok([
+        Figure::new(format!("{what}, a long answer"), "MB/s", bulk.0, Aim::OfPeer(aim)).beside(name, bulk.1),
+        Figure::new(format!("{what}, requests"), "req/s", short.0, Aim::None).beside(name, short.1),
+    ])
+}
+
+pub async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
+    let runs = world.runs.unwrap_or(7).max(1);
+    let mut figures = Vec::from(node_port(world, runs).await?);
+    figures.extend(localhost(world, runs).await?);
+    Ok(figures)
+}
+
+async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
+    let content = world.dir.join("www");
+    std::fs::create_dir_all(&content)?;
+    std::fs::write(content.join("index.html"), "bench\n")?;
+    std::fs::File::create(content.join("long"))?.set_len(LONG as u64)?;
+    let sandbox = world.sandbox(1, "web").await?;
+    let mount =
+        Mount { host_path: content.clone(), container_path: "/usr/share/nginx/html".into(), read_only: true };
+    let nginx = ContainerConfig {
+        name: "web".into(),
+        image: "nginx".into(),
+        mounts: vec![mount],
+        log_path: "web.log".into(),
+        ..ContainerConfig::default()
+    };
+    world.start(1, &sandbox, nginx).await?;
+    let rule = ServiceRule {
+        key: "bench/web:".into(),
+        protocol: Protocol::Tcp,
+        addresses: vec![Ipv4Addr::new(10, 96, 0, 80)],
+        port: 80,
+        node_port: Some(NODE_PORT),
+        endpoints: vec![(sandbox.ip, 80)],
+        local_endpoints: None,
+        affinity_seconds: None,
+    };
+    for node in &world.nodes {
+        node.network.sync_services(std::slice::from_ref(&rule)).await?;
+    }
+    let through = Way::Node(world, (world.nodes[1].network.node_ip(), NODE_PORT).into());
+    let direct = Way::Node(world, (sandbox.ip, 80).into());
+    side_by_side("NodePort", (&through, &direct, "the pod's address"), runs, 0.9).await
+}
+
+async fn localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
+    let node = &world.nodes[1].network;
+    let within = node.listen((node.node_ip(), 9000).into()).await?;
+    let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?.port();
+    let port = HostPort {
+        port: free,
+        protocol: Protocol::Tcp,
+        to: vec![(node.node_ip(), 9000).into()],
+        ready: true,
+    };
+    if let Some((_, error)) = world.host.sync_ports(&[port]).await.pop() {
+        return Err(error).context("localhost");
+    }
+    let (carried, direct) = (Way::Host((Ipv4Addr::LOCALHOST, free).into()), Way::Host(plain.local_addr()?));
+    tokio::select! {
+        figures = side_by_side("localhost", (&carried, &direct, "loopback"), runs, 0.7) => figures,
+        () = serve(within) => bail!("the server ended"),
+        () = serve(plain) => bail!("the server ended"),
+    }
+}
+
+/// A server that answers at length, or shortly.
+async fn serve(listener: TcpListener) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { continue };
+        tokio::spawn(async move {
+            let mut question = [0; 1024];
+            let asked = stream.read(&mut question).await.unwrap_or(0);
+            let long = question[..asked].starts_with(b"GET /long");
+            let chunk = vec![b'.'; if long { CHUNK } else { 128 }];
+            for _ in 0..if long { LONG / CHUNK } else { 1 } {
+                if stream.write_all(&chunk).await.is_err() {
+                    return; // whoever asked has gone
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,198 @@
+//! The store beside a real etcd: puts and linearizable gets a second, by 1 and 64 clients, of 1 and 3 members. Both are spoken to over mutual TLS,
+//! both sync to disk; rounds take turns.
+
+use super::cluster::Cluster;
+use super::{Aim, Figure, Room};
+use crate::etcd::grpc::client::{Channel, Endpoint};
+use crate::etcd::pb;
+use crate::pki::{Ca, Identity, Subject, client_config};
+use anyhow::Context;
+use bytes::Bytes;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ROUND: Duration = Duration::from_secs(2);
+/// For a member's first leader.
+const PATIENCE: Duration = Duration::from_secs(20);
+const VALUE_BYTES: usize = 256;
+const PUT: &str = "/etcdserverpb.KV/Put";
+const RANGE: &str = "/etcdserverpb.KV/Range";
+
+/// The members of a cluster of ours, beside as many of etcd's.
+pub async fn beside_etcd(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for members in [1, 3] {
+        let home = room.dir.join(members.to_string());
+        let cluster = Cluster::at(&home);
+        cluster.up(&["--control-planes", &members.to_string(), "--workers", "0"])?;
+        let ours = Store::of_status(&cluster.status()?["etcd"])?;
+        let real = Real::start(&room.dir.join(format!("real-{members}")), members)?;
+        let theirs = real.as_ref().map(|r| &r.store);
+        for (op, name, clients, aim) in [
+            (Op::Put, "puts", 1, 1.0),
+            (Op::Put, "puts", 64, 1.5),
+            (Op::Get, "gets", 1, 1.0),
+            (Op::Get, "gets", 64, 1.5),
+        ] {
+            let (mut mine, mut other) = (Vec::new(), Vec::new());
+            for _ in 0..room.runs(3) {
+                mine.push(round(&ours, clients, op).await?);
+                if let Some(theirs) = theirs {
+                    other.push(round(theirs, clients, op).await?);
+                }
+            }
+            let what = format!("{name}, members: {members}, clients: {clients}");
+            figures
+                .push(Figure::new(what, &format!("{name}/s"), mine, Aim::OfPeer(aim)).beside("etcd", other));
+        }
+    }
+    Ok(figures)
+}
+
+/// Where an etcd's members listen, and what a client shows them.
+struct Store {
+    endpoints: Vec<Endpoint>,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl Store {
+    fn of_status(etcd: &Value) -> anyhow::Result<Store> {
+        let read = |name: &str| -> anyhow::Result<String> {
+            let path = etcd[name].as_str().with_context(|| format!("status tells no {name} of the store"))?;
+            Ok(std::fs::read_to_string(path)?)
+        };
+        let identity = Identity { cert_pem: read("cert")?, key_pem: read("key")? };
+        let urls = etcd["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let endpoints = urls.map(|url| Endpoint::parse(url, true)).collect::<Result<_, _>>()?;
+        Ok(Store { endpoints, tls: client_config(Some(&identity), &read("cacert")?, &["h2"])? })
+    }
+
+    /// Connects to the member whose turn it is, and waits until it knows a leader.
+    async fn connect(&self, turn: usize) -> anyhow::Result<Channel> {
+        let endpoint = &self.endpoints[turn % self.endpoints.len().max(1)];
+        let until = Instant::now() + PATIENCE;
+        let ready = pb::RangeRequest { key: "ready".into(), ..Default::default() };
+        loop {
+            let error = match Channel::connect(endpoint, Some(self.tls.clone())).await {
+                Ok(channel) => match channel.unary::<_, pb::RangeResponse>(RANGE, ready.clone()).await {
+                    Ok(_) => return Ok(channel),
+                    Err(error) => anyhow::Error::from(error),
+                },
+                Err(error) => error.into(),
+            };
+            if Instant::now() > until {
+                return Err(error.context(format!("{} does not answer", endpoint.host)));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Real etcd servers; they end with this.
+struct Real {
+    store: Store,
+    processes: Vec<Child>,
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            let _ = process.kill(); // it may have ended by itself
+            let _ = process.wait();
+        }
+    }
+}
+
+impl Real {
+    /// `None`, with a word, where there is no etcd.
+    fn start(dir: &Path, members: usize) -> anyhow::Result<Option<Real>> {
+        std::fs::create_dir_all(dir)?;
+        let ca = Ca::load_or_create(dir, "etcd-ca")?;
+        let server = ca.issue(&Subject::server("etcd", &["127.0.0.1"]))?;
+        let own = ca.issue(&Subject::client("bench", ""))?;
+        let file = |name: &str| dir.join(name).display().to_string();
+        std::fs::write(file("server.crt"), &server.cert_pem)?;
+        std::fs::write(file("server.key"), &server.key_pem)?;
+        let free =
+            || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map(|a| a.port());
+        let ports: Vec<(u16, u16)> =
+            (0..members).map(|_| Ok((free()?, free()?))).collect::<std::io::Result<_>>()?;
+        let cluster: Vec<String> =
+            ports.iter().enumerate().map(|(n, (_, peer))| format!("m{n}=http://127.0.0.1:{peer}")).collect();
+        let endpoint = |(port, _): &(u16, u16)| Endpoint { tls: true, host: "127.0.0.1".into(), port: *port };
+        let tls = client_config(Some(&own), ca.pem(), &["h2"])?;
+        let store = Store { endpoints: ports.iter().map(endpoint).collect(), tls };
+        let mut real = Real { store, processes: Vec::new() };
+        for (n, (port, peer)) in ports.iter().enumerate() {
+            let (url, peers) = (format!("https://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer}"));
+            let name = format!("m{n}");
+            let started = Command::new("etcd")
+                .args(["--name", &name, "--log-level", "error", "--data-dir", &file(&name)])
+                .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+                .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+                .args(["--initial-cluster", &cluster.join(","), "--client-cert-auth"])
+                .args(["--trusted-ca-file", &file("ca.crt"), "--cert-file", &file("server.crt")])
+                .args(["--key-file", &file("server.key")])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn();
+            match started {
+                Ok(child) => real.processes.push(child),
+                Err(error) => {
+                    eprintln!("no etcd on PATH to stand beside: {error}");
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(real))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Op {
+    Put,
+    Get,
+}
+
+/// Operations a second, by so many clients spread over the members, each waiting for its answer.
+async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
+    let channels = futures::future::try_join_all((0..clients).map(|n| store.connect(n))).await?;
+    let start = Instant::now();
+    let tasks: Vec<_> = channels
+        .into_iter()
+        .enumerate()
+        .map(|(n, channel)| {
+            tokio::spawn(async move {
+                let mut done = 0_u32;
+                while start.elapsed() < ROUND {
+                    once(&channel, op, Bytes::from(format!("/bench/{n}/{}", done % 1000))).await?;
+                    done += 1;
+                }
+                anyhow::Ok(done)
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        done += task.await??;
+    }
+    Ok(f64::from(done) / start.elapsed().as_secs_f64())
+}
+
+async fn once(channel: &Channel, op: Op, key: Bytes) -> anyhow::Result<()> {
+    match op {
+        Op::Put => {
+            let put = pb::PutRequest { key, value: vec![7; VALUE_BYTES].into(), ..Default::default() };
+            channel.unary::<_, pb::PutResponse>(PUT, put).await?;
+        }
+        Op::Get => {
+            let get = pb::RangeRequest { key, ..Default::default() };
+            channel.unary::<_, pb::RangeResponse>(RANGE, get).await?;
+        }
+    }
+    Ok(())
+}

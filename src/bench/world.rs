@@ -1,0 +1,153 @@
+//! Two nodes without a cluster: their networks and runtimes, as the kernel gives them. It has a process of its own, since whoever makes it becomes its
+//! supervisor and enters its namespaces.
+
+use super::{Figure, Room, What, network, runtime};
+use crate::cni::{HostNetwork, NodeNetwork};
+use crate::cri::{ContainerConfig, ContainerState, PodId, Runtime, SandboxConfig};
+use crate::linux::boot::{self, Config, Main};
+use crate::net::Fabric;
+use crate::rng::Rng;
+use crate::runtime::{Config as NodeConfig, Images, NodeRuntime, Zygote, images};
+use anyhow::{Context, anyhow, bail};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+const FIGURES: &str = "figures.json";
+/// Nothing that is measured here takes so long.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+pub struct Node {
+    pub network: Arc<dyn NodeNetwork>,
+    pub runtime: Arc<NodeRuntime>,
+}
+
+pub struct World {
+    pub nodes: [Node; 2],
+    pub host: Arc<dyn HostNetwork>,
+    pub dir: PathBuf,
+    pub runs: Option<usize>,
+}
+
+/// A pod of a [`World`].
+pub struct Sandbox {
+    pub id: String,
+    pub ip: Ipv4Addr,
+}
+
+/// Measures in a process of its own.
+pub fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("bench").arg(clap_name(what)).arg("--inside").arg(room.dir).stdin(Stdio::null());
+    if let Some(runs) = room.runs {
+        command.arg("--runs").arg(runs.to_string());
+    }
+    let ended = command.stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+    if !ended.status.success() {
+        bail!("{}", String::from_utf8_lossy(&ended.stderr).trim());
+    }
+    let text = std::fs::read(room.dir.join(FIGURES)).context("no figures came")?;
+    let mut figures: Vec<Figure> = serde_json::from_slice(&text)?;
+    if what == What::Runtime {
+        runtime::beside_crun(room, &mut figures)?;
+    }
+    Ok(figures)
+}
+
+fn clap_name(what: What) -> String {
+    use clap::ValueEnum;
+    what.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
+}
+
+/// Becomes the world's supervisor; returns the exit code of what was measured in it.
+pub fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
+    let config = Config { lock: dir.join("lock"), scratch: dir.join("scratch"), new_session: false };
+    let ended = boot::supervise(&config, images::lay_out, |main| {
+        let done = super::wait_for(measured(main, dir, what, runs)).and_then(|figures| {
+            std::fs::write(dir.join(FIGURES), serde_json::to_vec(&figures)?)
+                .context("cannot keep the figures")
+        });
+        match done {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("{error:#}");
+                1
+            }
+        }
+    });
+    ended.map_err(|e| anyhow!("{}", e.line()))
+}
+
+async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<Vec<Figure>> {
+    let zygote = Zygote::start(main.zygote)?;
+    let images = Arc::new(Images::new(&main.layers));
+    let fabric = Fabric::new().await?;
+    let node = async |index: u8| -> anyhow::Result<Node> {
+        let network = fabric.node(index, &format!("node{index}")).await?;
+        let runtime = NodeRuntime::new(NodeConfig {
+            node: format!("node{index}"),
+            zygote: zygote.clone(),
+            images: images.clone(),
+            cgroups: main.cgroups.clone(),
+            ids: main.ids,
+            network: network.clone(),
+            directory: main.writable.clone(),
+            rng: Rng::seeded(index.into()),
+        });
+        Ok(Node { network, runtime })
+    };
+    let world =
+        World { nodes: [node(1).await?, node(2).await?], host: fabric.host(), dir: dir.to_path_buf(), runs };
+    let work = async {
+        match what {
+            What::Runtime => runtime::measure(&world).await,
+            _ => network::measure(&world).await,
+        }
+    };
+    tokio::select! {
+        done = tokio::time::timeout(PATIENCE, work) => done.context("it took too long")?,
+        () = zygote.died() => bail!("the zygote died"),
+        end = zygote.reap_strangers() => bail!("reaping ended: {end:?}"),
+    }
+}
+
+impl World {
+    pub async fn sandbox(&self, node: usize, name: &str) -> anyhow::Result<Sandbox> {
+        let config = SandboxConfig {
+            pod: PodId { namespace: "bench".into(), name: name.into(), uid: format!("uid-{name}") },
+            hostname: name.into(),
+            log_directory: self.dir.join("log").join(name),
+            ..SandboxConfig::default()
+        };
+        let sandbox = self.nodes[node].runtime.run_pod_sandbox(config).await?;
+        Ok(Sandbox { id: sandbox.id, ip: sandbox.ip.context("a pod without an address")? })
+    }
+
+    /// Makes and starts a container.
+    pub async fn start(
+        &self,
+        node: usize,
+        sandbox: &Sandbox,
+        container: ContainerConfig,
+    ) -> anyhow::Result<String> {
+        let runtime = &self.nodes[node].runtime;
+        let id = runtime.create_container(&sandbox.id, container).await?;
+        runtime.start_container(&id).await?;
+        Ok(id)
+    }
+
+    /// Waits for a container's end; returns its exit code.
+    pub async fn ended(&self, node: usize, id: &str) -> anyhow::Result<i32> {
+        let runtime = &self.nodes[node].runtime;
+        let mut events = runtime.events();
+        loop {
+            let status = runtime.container_status(id).await?;
+            if status.state == ContainerState::Exited {
+                return Ok(status.exit_code);
+            }
+            events.recv().await.context("the runtime tells nothing more")?;
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A disk that can be full: the machine's own, until somebody says that there is no room on it.
+
+use crate::raft::disk::{DirLock, Disk, DiskFile, RealDisk};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The nodes whose stores find no room.
+#[derive(Clone, Default)]
+pub struct FullDisks(Arc<Mutex<BTreeSet<String>>>);
+
+impl FullDisks {
+    fn all(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn fill(&self, node: &str) {
+        self.all().insert(node.into());
+    }
+
+    pub fn is_full(&self, node: &str) -> bool {
+        self.all().contains(node)
+    }
+
+    /// There is room everywhere again.
+    pub fn empty(&self) {
+        self.all().clear();
+    }
+
+    /// What the store of this node writes to, now and after a restart.
+    pub fn of(&self, node: &str) -> Arc<dyn Disk> {
+        Arc::new(NodeDisk { node: node.into(), full: self.clone() })
+    }
+}
+
+/// Refuses what takes room, as a file system does that copies on every write: there the bytes that a log has set aside do not help. What is there can be read, renamed
+/// and deleted.
+#[derive(Clone)]
+struct NodeDisk {
+    node: String,
+    full: FullDisks,
+}
+
+impl NodeDisk {
+    fn room(&self) -> io::Result<()> {
+        match self.full.is_full(&self.node) {
+            true => Err(io::Error::from_raw_os_error(nix::libc::ENOSPC)),
+            false => Ok(()),
+        }
+    }
+    fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(NodeFile { file, disk: self.clone() })
+    }
+}
+
+impl Disk for NodeDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(dir)
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        RealDisk.read(path)
+    }
+    fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
+        self.room()?;
+        RealDisk.create(path, len).map(|file| self.file(file))
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        RealDisk.open(path).map(|file| self.file(file))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<DirLock> {
+        RealDisk.lock(path)
+    }
+}
+
+struct NodeFile {
+    file: Box<dyn DiskFile>,
+    disk: NodeDisk,
+}
+
+impl DiskFile for NodeFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.room()?;
+        self.file.write_at(bytes, offset)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_node_s_disk_is_full_and_has_room_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let disks = FullDisks::default();
+        let (disk, other) = (disks.of("n1"), disks.of("n2"));
+        let path = dir.path().join("a");
+        let mut file = disk.create(&path, 4).unwrap();
+        file.write_at(b"full", 0).unwrap();
+        disks.fill("n1");
+        let refused = file.write_at(b"more", 0).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert!(disk.create(&dir.path().join("b"), 4).is_err());
+        assert_eq!(disk.read(&path).unwrap(), b"full");
+        other.create(&dir.path().join("c"), 4).unwrap();
+        disks.empty();
+        file.write_at(b"more", 0).unwrap();
+        assert_eq!(disk.read(&path).unwrap(), b"more");
+    }
+}

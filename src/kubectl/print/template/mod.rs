@@ -1,0 +1,119 @@
+//! `-o go-template`: the part of Go's text/template that people use with kubectl. Text becomes nodes ([`parse`]), nodes run over an object
+//! ([`run`]), and what they call stands in [`functions`].
+
+mod functions;
+mod parse;
+mod run;
+
+use crate::kubectl::gostr;
+use parse::{block, tokens};
+use run::Run;
+use serde_json::Value;
+
+#[derive(Debug, Clone)]
+enum Node {
+    Text(String),
+    /// A pipeline whose value is printed; with a variable it is kept instead.
+    Print(Option<String>, Pipe),
+    If(Pipe, Vec<Node>, Vec<Node>),
+    With(Pipe, Vec<Node>, Vec<Node>),
+    /// key variable, value variable
+    Range(Option<String>, Option<String>, Pipe, Vec<Node>, Vec<Node>),
+    Break,
+    Continue,
+}
+
+type Pipe = Vec<Vec<Term>>;
+
+#[derive(Debug, Clone)]
+enum Term {
+    /// `.a.b`
+    Dot(Vec<String>),
+    /// `$`, `$x.a`
+    Var(String, Vec<String>),
+    Word(String),
+    Literal(Value),
+    /// `(pipe).a`
+    Group(Pipe, Vec<String>),
+}
+
+pub struct Template {
+    source: String,
+    nodes: Vec<Node>,
+}
+
+impl Template {
+    /// The error is kubectl's.
+    pub fn parse(source: &str) -> Result<Template, String> {
+        let mut tokens = tokens(source)?.into_iter().peekable();
+        let (nodes, end) = block(&mut tokens)?;
+        match end.as_str() {
+            "" => Ok(Template { source: source.into(), nodes }),
+            end => Err(format!("template: output:1: unexpected {{{{{end}}}}}")),
+        }
+    }
+
+    pub fn print(&self, object: &Value) -> Result<String, String> {
+        let mut run = Run::new(object);
+        match run.nodes(&self.nodes, object) {
+            Ok(_) => Ok(run.out),
+            Err(why) => Err(format!(
+                "error executing template {}: template: output:1:2: {why}",
+                gostr::quote(&self.source)
+            )),
+        }
+    }
+}
+
+/// As `if` and `and` see it.
+fn truth(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(b) => *b,
+        Value::Number(n) => n.as_f64() != Some(0.0),
+        Value::String(s) => !s.is_empty(),
+        Value::Array(a) => !a.is_empty(),
+        Value::Object(o) => !o.is_empty(),
+    }
+}
+
+/// As a template prints it.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<no value>".into(),
+        other => gostr::plain(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn templates_of_everyday_use() {
+        let object = json!({"items": [{"name": "a", "n": 1, "ok": true}, {"name": "b", "n": 12, "labels": {"x/y": "z"}}], "secret": "aGk="});
+        for (template, want) in [
+            ("{{range .items}}{{.name}}={{.n}}{{\"\\n\"}}{{end}}", "a=1\nb=12\n"),
+            ("{{range $i, $x := .items}}{{if $i}}, {{end}}{{$x.name}}{{end}}", "a, b"),
+            ("{{(index .items 1).name}} {{len .items}}", "b 2"),
+            ("{{.nothing}}", "<no value>"),
+            (
+                "{{range .items}}{{if and .ok (eq .n 1)}}yes{{else if gt .n 10}}big{{else}}no{{end}} {{end}}",
+                "yes big ",
+            ),
+            ("{{index (index .items 1).labels \"x/y\"}}", "z"),
+            ("{{.secret | base64decode}}", "hi"),
+            ("{{printf \"%-4s|%03d\" \"x\" 7}}", "x   |007"),
+            ("{{with .missing}}x{{else}}none{{end}}", "none"),
+            ("a {{- /* note */ -}} b {{- \"c\" -}} d", "abcd"),
+            ("{{range .items}}{{- .name -}}{{end}}", "ab"),
+            ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
+        ] {
+            let parsed = Template::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));
+            assert_eq!(parsed.print(&object).unwrap(), want, "{template}");
+        }
+        assert!(Template::parse("{{.a").is_err());
+        assert!(Template::parse("{{nofunc .a}}").err().unwrap().contains("function \"nofunc\" not defined"));
+    }
+}

@@ -1,0 +1,181 @@
+//! Grading: each task is asked and has to hold; what must be disturbed to be known is disturbed, judged, and taken back.
+
+use super::{Current, Desk, chain_text, exprs};
+use crate::clock::{self, Timestamp};
+use crate::cluster::guest::Room;
+use crate::cluster::undo::{Moment, Past};
+use crate::lab::cel::{Template, Use};
+use crate::lab::format::EN;
+use crate::lab::graded::book::Best;
+use crate::lab::graded::read::Task;
+use crate::lab::graded::score::{self, About, Found};
+use crate::lab::graded::seal::Key;
+use crate::lab::graded::view::Graded;
+use crate::lab::graded::words::{self, Word};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long what was disturbed by the judge may take to be as before.
+const RECOVERY_MAX: Duration = Duration::from_secs(25);
+
+impl Desk {
+    pub(super) async fn grade(&self, current: Current, learner: String, lang: &str) -> Result<Value, String> {
+        self.world.read(self.host.tap());
+        let ended = clock::now();
+        let frame = current.frame();
+        let lab = &current.lab;
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
+        let still: Vec<&Task> = lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
+        let judged = still.iter().map(|task| {
+            let frame = &frame;
+            async move { self.world.settled(&exprs(task), frame, task.hold, task.within).await }
+        });
+        let judged = futures::future::join_all(judged).await;
+        *self.seen() = still.iter().zip(&judged).map(|(t, v)| (t.id.clone(), v.is_ok())).collect();
+        self.note_green(&current);
+        let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
+        for (task, verdict) in still.iter().zip(judged) {
+            let since = green.get(&task.id).copied();
+            found.insert(task.id.clone(), self.found(&current, task, verdict, since));
+        }
+        let debrief_facts = self.world.facts(&frame); // before the judge's own doings
+        for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
+            let verdict = self.disturb(&current, task, &still, &found).await;
+            let told = match verdict {
+                Ok(verdict) => self.found(&current, task, verdict, None),
+                Err(why) => Found {
+                    unmet: words::say(EN, Word::ProbeFailed, &[&why]),
+                    ..self.found(&current, task, Err(0), None)
+                },
+            };
+            found.insert(task.id.clone(), told);
+        }
+        let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
+        self.save();
+        let open = self.book().open.clone().unwrap_or(current.open.clone());
+        let limit_ms = u64::from(lab.minutes) * 60_000;
+        score::in_time(&mut all, limit_ms, open.changed.map(|at| open.ms(at)));
+        let mut drawn = current.variant.clone();
+        drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
+        let about = About {
+            lab: lab.id.clone(),
+            seed: open.seed,
+            variant: drawn,
+            learner,
+            started: millis(open.started),
+            ended: millis(ended),
+            limit_s: u64::from(lab.minutes) * 60,
+            used: open.used(),
+            content: lab.content.clone(),
+            trace: json!({"from": open.began, "to": self.world.know().recorder.revision, "records": open.chain.records, "head": open.chain.head}),
+        };
+        let mut record = score::record(&about, &all);
+        let key = Key::load_or_create(&self.host.place().pki()).map_err(|e| chain_text(&e))?;
+        key.sign(&mut record);
+        let record = Value::Object(record);
+        let (points, max) = score::points(&all);
+        let best = Best { score: points, max, passed: record["passed"] == true, seed: open.seed };
+        self.book().note(&lab.id, best, open.solve);
+        self.save();
+        let file = self.keep(&lab.id, open.seed, &record)?;
+        let mut debrief = Vec::new();
+        for task in &lab.tasks {
+            let text = current.fill(task.debrief.get(lang));
+            let told = Template::compile(&text, Use::Hint, &[])
+                .and_then(|t| t.render(&debrief_facts, &[]).map_err(crate::lab::cel::Error::Syntax));
+            debrief.extend(told.ok().filter(|t| !t.is_empty()));
+        }
+        let remember = lab.remember.get(lang);
+        if !remember.is_empty() {
+            debrief.push(crate::lab::words::say(lang, crate::lab::words::Word::Remember, &[remember]));
+        }
+        Ok(json!(Graded { record, file, debrief, found: all }))
+    }
+
+    fn found(
+        &self,
+        current: &Current,
+        task: &Task,
+        verdict: Result<(), usize>,
+        since: Option<(u64, i64)>,
+    ) -> Found {
+        let now = (current.open.ms(clock::now()), self.world.know().recorder.revision);
+        let (at_ms, revision) = since.unwrap_or(now);
+        let unmet = match verdict {
+            Ok(()) => String::new(),
+            Err(first) => {
+                let that = task.checks.get(first).map_or("", |(that, _)| that.as_str());
+                let text = match (that, &task.unmet) {
+                    ("", Some(unmet)) => unmet.as_str(),
+                    ("", None) => task.task.get(EN),
+                    (that, _) => that,
+                };
+                current.fill(text)
+            }
+        };
+        Found { id: task.id.clone(), weight: task.weight, green: verdict.is_ok(), at_ms, revision, unmet }
+    }
+
+    /// Does what a task's probe says, judges, and takes it back.
+    async fn disturb(
+        &self,
+        current: &Current,
+        task: &Task,
+        still: &[&Task],
+        found: &BTreeMap<String, Found>,
+    ) -> Result<Result<(), usize>, String> {
+        let (world, frame) = (&self.world, current.frame());
+        // What is not so now does not stay so; nothing has to be disturbed to know that.
+        if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, Duration::from_secs(1)).await
+        {
+            return Ok(Err(unmet));
+        }
+        let before = self.revision().await?;
+        world.read(self.host.tap());
+        world.know().quiet = true;
+        let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
+        world.forget_answers();
+        let verdict = match &played {
+            Ok(()) => world.settled(&exprs(task), &frame, task.hold, task.within).await,
+            Err(_) => Err(0),
+        };
+        let back = self.host.past(Past::Rewind { to: Moment::Revision(before) }).await;
+        world.forget_answers();
+        // What was green before is green again before anybody goes on.
+        for task in still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green)) {
+            let _ = world.settled(&exprs(task), &frame, Duration::ZERO, RECOVERY_MAX).await; // if not, the next grade says so
+        }
+        world.read(self.host.tap());
+        world.know().quiet = false;
+        back?;
+        played.map_err(|e| chain_text(&e))?;
+        Ok(verdict)
+    }
+
+    /// Keeps a record in the cluster's directory.
+    fn keep(&self, lab: &str, seed: u64, record: &Value) -> Result<String, String> {
+        let dir = self.host.place().root.join("records");
+        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let file = dir.join(format!("{lab}-{seed}.json"));
+        crate::lab::progress::keep(&file, record).map_err(|e| chain_text(&e))?;
+        Ok(file.display().to_string())
+    }
+}
+
+/// RFC 3339 with whole milliseconds.
+fn millis(at: Timestamp) -> String {
+    format!("{:.3}", at.round(jiff::Unit::Millisecond).unwrap_or(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_whole_milliseconds() {
+        let at: Timestamp = "2026-11-20T05:02:11.0404999Z".parse().unwrap();
+        assert_eq!(millis(at), "2026-11-20T05:02:11.040Z");
+        assert_eq!(millis("2026-11-20T05:02:11Z".parse().unwrap()), "2026-11-20T05:02:11.000Z");
+    }
+}

@@ -1,0 +1,139 @@
+//! Looking without judging: how the tasks stand, since when, and which hint is next.
+
+use super::{Current, Desk, NETWORK_EVERY, exprs};
+use crate::clock;
+use crate::lab::cel::{Expr, Template, Use};
+use crate::lab::graded::read::Task;
+use crate::lab::graded::words::{self, Word};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// `check` waits less than grading: it may be asked again.
+const CHECK_MAX: Duration = Duration::from_secs(2);
+
+impl Desk {
+    pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
+        self.world.read(self.host.tap());
+        let frame = current.frame();
+        let still = current.lab.tasks.iter().filter(|t| t.probe.is_empty());
+        let looked = still.map(|task| {
+            let frame = &frame;
+            async move {
+                let green =
+                    self.world.settled(&exprs(task), frame, task.hold, task.within.min(CHECK_MAX)).await;
+                (task.id.clone(), green.is_ok())
+            }
+        });
+        let found = futures::future::join_all(looked).await;
+        *self.seen() = found.into_iter().collect();
+        self.note_green(&current);
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    /// Waits for a moment in which every task that can be seen is green.
+    pub(super) async fn all_green(
+        &self,
+        current: Current,
+        within: Duration,
+        lang: &str,
+    ) -> Result<Value, String> {
+        self.world.read(self.host.tap());
+        let frame = current.frame();
+        let still: Vec<&Task> = current.lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
+        let all: Vec<&Expr> = still.iter().flat_map(|t| exprs(t)).collect();
+        let together = self.world.settled(&all, &frame, Duration::ZERO, within).await.is_ok();
+        let green = |task: &Task| {
+            together || exprs(task).iter().all(|e| self.world.truth(e, &frame, NETWORK_EVERY) == Some(true))
+        };
+        *self.seen() = still.iter().map(|task| (task.id.clone(), green(task))).collect();
+        self.note_green(&current);
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    /// Brings the times at which tasks became green up to date with what was seen.
+    pub(super) fn note_green(&self, current: &Current) {
+        let revision = self.world.know().recorder.revision;
+        let at = current.open.ms(clock::now());
+        let mut changed = false;
+        if let Some(open) = &mut self.book().open {
+            for (task, green) in self.seen().iter() {
+                changed |= match green {
+                    true if !open.green.contains_key(task) => {
+                        open.green.insert(task.clone(), (at, revision)).is_none()
+                    }
+                    false => open.green.remove(task).is_some(),
+                    true => false,
+                };
+            }
+        }
+        if changed {
+            self.save();
+        }
+    }
+
+    /// Looks at the open lab for ever, to know since when each task is green. What needs the network is looked at less often.
+    pub async fn attend(&self) {
+        let mut follow = self.world.follow();
+        let mut network = Instant::now();
+        loop {
+            let _ = tokio::time::timeout(Duration::from_secs(1), follow.changed()).await; // either is a reason to look
+            clock::sleep(Duration::from_millis(200)).await;
+            follow.mark_unchanged();
+            let Ok(_turn) = self.turn.try_lock() else { continue };
+            let Some(current) = self.current() else { continue };
+            let frame = current.frame();
+            let mut truths = BTreeMap::new();
+            let asks = network.elapsed() >= NETWORK_EVERY;
+            for task in current.lab.tasks.iter().filter(|t| t.probe.is_empty()) {
+                let all = exprs(task);
+                if !all.iter().any(|e| e.is_probe()) {
+                    let told: Vec<_> =
+                        all.iter().map(|e| self.world.truth(e, &frame, NETWORK_EVERY)).collect();
+                    // What cannot be told at this moment changes nothing.
+                    if told.iter().all(Option::is_some) {
+                        truths.insert(task.id.clone(), told.iter().all(|t| *t == Some(true)));
+                    }
+                } else if asks {
+                    let green = self.world.settled(&all, &frame, Duration::ZERO, Duration::ZERO).await;
+                    truths.insert(task.id.clone(), green.is_ok());
+                }
+            }
+            if asks {
+                network = Instant::now();
+            }
+            self.seen().extend(truths);
+            self.note_green(&current);
+        }
+    }
+
+    pub(super) fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
+        let frame = current.frame();
+        let mut rest: Vec<_> = current
+            .lab
+            .hints
+            .iter()
+            .filter(|h| !current.open.hints.contains(&h.id))
+            .filter(|h| {
+                h.when.as_ref().is_none_or(|w| self.world.truth(w, &frame, NETWORK_EVERY) == Some(true))
+            })
+            .collect();
+        rest.sort_by_key(|h| h.tier);
+        let sayable = rest.into_iter().find(|h| self.hint_text(&current, &h.id, lang).is_some());
+        let hint = sayable.ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
+        if let Some(open) = &mut self.book().open {
+            open.hints.push(hint.id.clone());
+        }
+        self.save();
+        let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
+        let hint = current.lab.hints.iter().find(|h| h.id == id)?;
+        let text = current.fill(hint.say.get(lang));
+        let facts = self.world.facts(&current.frame());
+        Template::compile(&text, Use::Hint, &[]).ok()?.render(&facts, &[]).ok()
+    }
+}

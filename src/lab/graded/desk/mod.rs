@@ -1,0 +1,313 @@
+//! Where labs are handed out and graded. One thing at a time: a grade must not meet a reset.
+
+mod judge;
+mod look;
+mod paper;
+
+pub use paper::{entry, sheet};
+
+use super::Error;
+use super::book::{Book, Open};
+use super::draw;
+use super::read::{Lab, Labs, Task};
+use super::seal::{self, Chain};
+use super::view::{Ask, Played};
+use super::words::{self, Word};
+use super::world::{Frame, World};
+use crate::clock;
+use crate::cluster::guest::{Host, Room};
+use crate::cluster::undo::{Moment, Past};
+use crate::lab::TEACHER;
+use crate::lab::cel::{Expr, value};
+use crate::lab::recorder::Recorder;
+use crate::lab::run::Teacher;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The symptom has to show by then, and for so long before the clock starts.
+const SYMPTOM_MAX: Duration = Duration::from_secs(90);
+const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
+/// How often tasks that need the network are looked at in between, for the time at which they became green.
+const NETWORK_EVERY: Duration = Duration::from_secs(5);
+
+pub struct Desk {
+    world: Arc<World>,
+    host: Host,
+    teacher: Teacher,
+    labs: Labs,
+    book: Mutex<Book>,
+    path: PathBuf,
+    /// Held by whoever starts, judges or looks.
+    turn: tokio::sync::Mutex<()>,
+    /// What `check` saw last, by task.
+    seen: Mutex<BTreeMap<String, bool>>,
+}
+
+/// The open lab with its values.
+#[derive(Clone)]
+struct Current {
+    lab: Arc<Lab>,
+    variant: Map<String, Value>,
+    open: Open,
+}
+
+impl Current {
+    fn frame(&self) -> Frame {
+        Frame { began: self.open.began, variant: Some(value::of_json(&Value::Object(self.variant.clone()))) }
+    }
+    /// A text of the lab; the lab was read with all its keys known.
+    fn fill(&self, text: &str) -> String {
+        fill(text, &self.variant)
+    }
+    fn lines(&self, lines: &[String]) -> Vec<String> {
+        lines.iter().map(|l| self.fill(l)).collect()
+    }
+}
+
+fn fill(text: &str, variant: &Map<String, Value>) -> String {
+    draw::fill(text, variant).unwrap_or_else(|_| text.to_string())
+}
+
+fn exprs(task: &Task) -> Vec<&Expr> {
+    task.checks.iter().map(|(_, e)| e).collect()
+}
+
+fn chain_text(error: &dyn std::error::Error) -> String {
+    crate::cluster::chain(error)
+}
+
+impl Desk {
+    pub fn open(world: Arc<World>, host: Host) -> Result<Desk, Error> {
+        let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
+        let path = host.place().root.join("labs.json");
+        let book = Book::load(&path)?;
+        if let Some(open) = &book.open {
+            let mut known = world.know();
+            known.recording = true;
+            known.chain = open.chain.clone();
+            known.changed = open.changed;
+        }
+        Ok(Desk {
+            world,
+            host,
+            teacher,
+            labs: Labs::load(),
+            book: Mutex::new(book),
+            path,
+            turn: tokio::sync::Mutex::default(),
+            seen: Mutex::default(),
+        })
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn save(&self) {
+        let mut book = self.book();
+        if let Some(open) = &mut book.open {
+            let known = self.world.know();
+            open.chain = known.chain.clone();
+            open.changed = known.changed;
+            open.undo = open.undo.max(known.journeys.len() as u32);
+        }
+        if let Err(error) = book.save(&self.path) {
+            tracing::error!(error = chain_text(&error), "labs cannot be kept");
+        }
+    }
+
+    /// The open lab, if its clock runs.
+    fn current(&self) -> Option<Current> {
+        let open = self.book().open.clone().filter(|o| o.began > 0)?;
+        let lab = self.labs.get(&open.lab)?;
+        let variant = lab.variant(open.seed).ok()?;
+        Some(Current { lab: Arc::new(lab.clone()), variant, open })
+    }
+
+    /// The open lab, which has to be the one that is named.
+    fn named(&self, id: Option<&str>, seed: Option<u64>, lang: &str) -> Result<Current, String> {
+        let Some(current) = self.current() else {
+            let half = self.book().open.as_ref().map(|o| o.lab.clone());
+            return Err(match (half, id) {
+                (Some(half), _) => words::say(lang, Word::NotSetUp, &[&half]),
+                (None, Some(id)) if self.labs.get(id).is_none() => words::say(lang, Word::NoSuchLab, &[id]),
+                _ => words::say(lang, Word::NoneOpen, &[]),
+            });
+        };
+        let other = id.is_some_and(|id| id != current.lab.id) || seed.is_some_and(|s| s != current.open.seed);
+        if other {
+            let with = [current.lab.id.as_str(), &current.open.seed.to_string()];
+            return Err(words::say(lang, Word::OtherOpen, &with));
+        }
+        Ok(current)
+    }
+
+    pub async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
+        if matches!(ask, Ask::List) {
+            return Ok(json!(self.list(lang)));
+        }
+        if matches!(ask, Ask::Show) {
+            return Ok(json!(self.current().map(|c| self.view(&c, lang)).unwrap_or_default()));
+        }
+        let patience = Duration::from_secs(10); // of those who only look
+        let turn = tokio::time::timeout(patience, self.turn.lock());
+        let _turn = turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))?;
+        match ask {
+            Ask::Start { id, seed } => self.start(&id, seed, lang).await,
+            Ask::Check { id, seed } => self.check(self.named(id.as_deref(), seed, lang)?, lang).await,
+            Ask::Await { within_ms } => {
+                self.all_green(self.named(None, None, lang)?, Duration::from_millis(within_ms), lang).await
+            }
+            Ask::Grade { id, seed, learner } => {
+                self.grade(self.named(id.as_deref(), seed, lang)?, learner, lang).await
+            }
+            Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang),
+            Ask::Solve { id, seed } => {
+                let current = self.named(id.as_deref(), seed, lang)?;
+                if let Some(open) = &mut self.book().open {
+                    open.solve = true;
+                }
+                self.world.know().solving = true;
+                self.save();
+                Ok(json!(Played {
+                    lines: current.lines(&Lab::lines(&current.lab.solution, &current.variant))
+                }))
+            }
+            Ask::Solved => {
+                self.world.know().solving = false;
+                Ok(Value::Null)
+            }
+            Ask::List | Ask::Show => Ok(Value::Null), // answered above
+        }
+    }
+
+    // -- starting
+
+    async fn start(&self, id: &str, seed: Option<u64>, lang: &str) -> Result<Value, String> {
+        let lab = self.labs.get(id).ok_or_else(|| {
+            let broken = self.labs.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
+            broken.map_or_else(|| words::say(lang, Word::NoSuchLab, &[id]), ToString::to_string)
+        })?;
+        if let Some(need) = self.lacks(lab) {
+            return Err(words::say(lang, Word::Lacks, &[&need]));
+        }
+        let seed = seed.unwrap_or_else(|| crate::rng::Rng::from_os().range(1, 10_000));
+        let variant = lab.variant(seed)?;
+        self.put_back(lang).await?;
+        let world = &self.world;
+        world.forget_answers();
+        world.watch(lab.exprs().flat_map(|e| e.kinds.iter().cloned()));
+        let base = self.revision().await?;
+        let mut open = Open {
+            lab: lab.id.clone(),
+            seed,
+            base,
+            began: 0,
+            started: clock::now(),
+            hints: vec![],
+            solve: false,
+            undo: 0,
+            changed: None,
+            green: BTreeMap::new(),
+            chain: Chain::default(),
+        };
+        self.book().open = Some(open.clone());
+        self.seen().clear();
+        self.listen();
+        self.save();
+        let filled = |lines: &[String]| lines.iter().map(|l| fill(l, &variant)).collect::<Vec<_>>();
+        let set_up = self.teacher.play(&filled(&Lab::lines(&lab.setup, &variant)), &Room::default()).await;
+        set_up.map_err(|e| words::say(lang, Word::SetupFailed, &[&chain_text(&e)]))?;
+        let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
+        let symptom: Vec<&Expr> = lab.ready_when.iter().collect();
+        if world.settled(&symptom, &frame, SYMPTOM_HOLD, SYMPTOM_MAX).await.is_err() {
+            return Err(words::say(lang, Word::NotReady, &[]));
+        }
+        world.forget_answers();
+        world.read(self.host.tap());
+        {
+            // The clock starts: what was done so far is nobody's story.
+            let mut known = world.know();
+            known.recorder.begin_step();
+            known.chain = Chain::default();
+            known.changed = None;
+            known.journeys.clear();
+            open.began = known.recorder.revision.max(base);
+        }
+        open.started = clock::now();
+        let mut current = Current { lab: Arc::new(lab.clone()), variant, open };
+        let frame = current.frame();
+        for task in lab.tasks.iter().filter(|t| t.probe.is_empty()) {
+            // What is so from the beginning is so since then.
+            if task
+                .checks
+                .iter()
+                .all(|(_, e)| !e.is_probe() && world.truth(e, &frame, NETWORK_EVERY) == Some(true))
+            {
+                current.open.green.insert(task.id.clone(), (0, current.open.began));
+            }
+        }
+        self.book().open = Some(current.open.clone());
+        self.save();
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    /// From now on everything is remembered, and nothing of before.
+    fn listen(&self) {
+        let seq = self.host.tap().since(0).last().map_or(0, |r| r.seq);
+        let mut known = self.world.know();
+        known.recorder = Recorder::default();
+        known.recorder.seq = seq;
+        known.recording = true;
+        known.quiet = false;
+        known.solving = false;
+        known.chain = Chain::default();
+        known.changed = None;
+        known.journeys.clear();
+        known.recall();
+    }
+
+    fn lacks(&self, lab: &Lab) -> Option<String> {
+        let spec = self.host.offers();
+        let met = |need: &&String| {
+            let at_least = |name: &str, have: u8| {
+                let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
+                Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
+            };
+            need.as_str() == "kernel"
+                || at_least("workers", spec.workers)
+                    .or_else(|| at_least("control-planes", spec.control_planes))
+                    .unwrap_or(false)
+        };
+        lab.requires.iter().find(|n| !met(n)).cloned()
+    }
+
+    /// The cluster as it was before the open lab.
+    async fn put_back(&self, lang: &str) -> Result<(), String> {
+        let Some(open) = self.book().open.clone() else { return Ok(()) };
+        self.world.know().recording = false;
+        let back = self.host.past(Past::Rewind { to: Moment::Revision(open.base) }).await;
+        back.map_err(|why| words::say(lang, Word::NoReset, &[&open.lab, &why]))?;
+        self.book().open = None;
+        self.save();
+        Ok(())
+    }
+
+    /// The store's newest revision.
+    async fn revision(&self) -> Result<i64, String> {
+        let steps = self.host.past(Past::Steps).await?;
+        steps["revision"].as_i64().ok_or_else(|| "the store does not say its revision".to_string())
+    }
+
+    /// The fingerprint of this cluster's key.
+    pub fn fingerprint(&self) -> Result<String, Error> {
+        seal::Key::load_or_create(&self.host.place().pki()).map(|k| k.fingerprint())
+    }
+}

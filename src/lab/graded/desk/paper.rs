@@ -1,0 +1,88 @@
+//! What labs look like on paper: in a list, before they are started, and while one is open.
+
+use super::{Current, Desk, fill};
+use crate::clock;
+use crate::lab::graded::read::Lab;
+use crate::lab::graded::view::{Entry, LabView, Task};
+
+impl Desk {
+    pub(super) fn list(&self, lang: &str) -> Vec<Entry> {
+        let book = self.book();
+        let entry = |lab: &Lab| {
+            let best = book.best.get(&lab.id);
+            Entry {
+                score: best.map(|b| b.score),
+                passed: best.is_some_and(|b| b.passed),
+                open: book.open.as_ref().is_some_and(|o| o.lab == lab.id),
+                ..entry(lab, lang)
+            }
+        };
+        self.labs.labs.iter().map(entry).collect()
+    }
+
+    pub(super) fn view(&self, current: &Current, lang: &str) -> LabView {
+        let (lab, open) = (&current.lab, &current.open);
+        let limit = i64::from(lab.minutes) * 60;
+        let ran = clock::now().as_second() - open.started.as_second();
+        let seen = self.seen();
+        let blank = sheet(lab, open.seed, lang);
+        LabView {
+            started: clock::rfc3339(open.started),
+            left_s: limit - ran,
+            hints: open
+                .hints
+                .iter()
+                .map(|id| self.hint_text(current, id, lang).unwrap_or_default())
+                .collect(),
+            hints_left: lab.hints.len().saturating_sub(open.hints.len()),
+            tasks: blank
+                .tasks
+                .into_iter()
+                .map(|task| Task { green: seen.get(&task.id).copied(), ..task })
+                .collect(),
+            ..blank
+        }
+    }
+}
+
+/// A lab in the list, as far as its file tells.
+pub fn entry(lab: &Lab, lang: &str) -> Entry {
+    Entry {
+        id: lab.id.clone(),
+        title: lab.title.get(lang).into(),
+        track: "labs".into(),
+        languages: lab.languages.clone(),
+        level: lab.level,
+        minutes: lab.minutes,
+        row: lab.row.clone(),
+        needs: lab.needs.clone(),
+        tasks: lab.tasks.len(),
+        max: lab.tasks.iter().map(|t| t.weight).sum(),
+        ..Entry::default()
+    }
+}
+
+/// A lab as it would be drawn from a seed: what `show` needs, without a cluster.
+pub fn sheet(lab: &Lab, seed: u64, lang: &str) -> LabView {
+    let variant = lab.variant(seed).unwrap_or_default();
+    LabView {
+        id: lab.id.clone(),
+        title: fill(lab.title.get(lang), &variant),
+        level: lab.level,
+        minutes: lab.minutes,
+        seed,
+        text: fill(lab.intro.get(lang), &variant),
+        tasks: lab
+            .tasks
+            .iter()
+            .map(|t| Task {
+                id: t.id.clone(),
+                weight: t.weight,
+                task: fill(t.task.get(lang), &variant),
+                green: None,
+            })
+            .collect(),
+        hints_left: lab.hints.len(),
+        ..LabView::default()
+    }
+}

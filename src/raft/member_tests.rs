@@ -1,0 +1,141 @@
+//! A follower of three, and what it asks its leader.
+
+use super::Status;
+use super::core::{Config, Stored};
+use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write};
+use super::message::{Body, ConfState, Entry, Event, HardState, Index, Message, SnapshotRef};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Remembers which reads were answered, and how.
+#[derive(Default)]
+struct Reads(Vec<(u64, bool)>);
+
+impl StateMachine for Reads {
+    fn apply(&mut self, _: &[Entry], _: Duration) {}
+    fn restore(&mut self, _: &SnapshotRef, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+    fn capture(&mut self) -> Capture {
+        Box::new(Vec::new)
+    }
+    fn refused(&mut self, _: u64) {}
+    fn read(&mut self, ctx: u64, ok: bool) {
+        self.0.push((ctx, ok));
+    }
+    fn status(&mut self, _: &Status, _: Index, _: Duration) {}
+    fn events(&mut self, _: &[Event]) {}
+    fn persisted(&mut self, _: &Persisted) {}
+    fn due(&mut self, _: Duration) -> Vec<Bytes> {
+        Vec::new()
+    }
+}
+
+/// Keeps what is sent; its disk is durable at once.
+#[derive(Default)]
+struct Wire {
+    sent: Vec<Message>,
+    written: Vec<Persisted>,
+}
+
+impl Edge for Wire {
+    fn write(&mut self, write: Write) {
+        self.written.push(Persisted { batch: write.batch, ..Persisted::default() });
+    }
+    fn send(&mut self, message: Message) {
+        self.sent.push(message);
+    }
+    fn snapshot(&mut self, _: SnapshotRef, _: Capture) {}
+    fn release(&mut self, _: Index) {}
+}
+
+struct Follower {
+    member: Member<Reads>,
+    wire: Wire,
+}
+
+impl Follower {
+    /// Member 1, which has heard from its leader, member 2.
+    fn new() -> Follower {
+        let snapshot = SnapshotRef { conf: ConfState::of([1, 2, 3]), ..SnapshotRef::default() };
+        let stored = Stored { hard: HardState::default(), snapshot, entries: Vec::new() };
+        let config = Config { id: 1, election_ticks: 100, heartbeat_ticks: 2, seed: 1 };
+        let member = Member::new(config, stored, Reads::default(), SnapshotPolicy::default(), Duration::ZERO);
+        let mut follower = Follower { member: member.expect("an empty state"), wire: Wire::default() };
+        follower.hear(Body::MsgHeartbeat { commit: 0, read: 0 });
+        follower
+    }
+
+    fn hear(&mut self, body: Body) {
+        self.member.step(Message { from: 2, to: 1, term: 1, body });
+        self.pump();
+    }
+
+    fn pump(&mut self) {
+        while self.member.pump(Duration::ZERO, &mut self.wire) {
+            for write in std::mem::take(&mut self.wire.written) {
+                self.member.persisted(&write, &mut self.wire);
+            }
+        }
+    }
+
+    /// What the leader was asked since the last look.
+    fn asked(&mut self) -> Vec<u64> {
+        let sent = std::mem::take(&mut self.wire.sent);
+        let questions = sent.into_iter().filter_map(|m| match m.body {
+            Body::MsgReadIndex { ctx } => Some(ctx),
+            _ => None,
+        });
+        questions.collect()
+    }
+
+    fn answered(&mut self) -> Vec<(u64, bool)> {
+        std::mem::take(&mut self.member.machine().0)
+    }
+}
+
+#[test]
+fn reads_that_come_while_a_question_is_under_way_share_the_next_one() {
+    let mut follower = Follower::new();
+    follower.member.read(10);
+    follower.member.read(11);
+    follower.pump();
+    assert_eq!(follower.asked(), [10], "one question for both");
+    follower.member.read(12);
+    follower.member.read(13);
+    follower.pump();
+    assert_eq!(
+        (follower.asked(), follower.answered()),
+        (vec![], vec![]),
+        "12 came too late for that question"
+    );
+
+    follower.hear(Body::MsgReadIndexResp { ctx: 10, index: 0 });
+    assert_eq!(follower.answered(), [(10, true), (11, true)]);
+    assert_eq!(follower.asked(), [12]);
+    follower.hear(Body::MsgReadIndexResp { ctx: 10, index: 0 });
+    assert_eq!(follower.answered(), [], "an answer that comes twice counts once");
+    follower.hear(Body::MsgReadIndexResp { ctx: 12, index: 0 });
+    assert_eq!((follower.answered(), follower.asked()), (vec![(12, true), (13, true)], vec![]));
+}
+
+#[test]
+fn a_lost_question_is_asked_again_and_a_new_leader_ends_it() {
+    let mut follower = Follower::new();
+    follower.member.read(10);
+    follower.pump();
+    assert_eq!(follower.asked(), [10]);
+    for _ in 0..10 {
+        follower.member.tick(Duration::ZERO);
+        follower.pump();
+    }
+    assert_eq!(follower.asked(), [10], "lost: once more");
+    follower.member.step(Message {
+        from: 3,
+        to: 1,
+        term: 2,
+        body: Body::MsgHeartbeat { commit: 0, read: 0 },
+    });
+    follower.pump();
+    assert_eq!(follower.answered(), [(10, false)], "nobody knows whether the old leader will answer");
+}

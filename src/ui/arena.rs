@@ -1,0 +1,211 @@
+//! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which lines are typed.
+
+use super::lesson as front;
+use super::texts::Lang;
+use crate::cluster::abroad::{self, Abroad};
+use crate::cluster::control::{Ask as Request, Control};
+use crate::cluster::launch::{self, Launched};
+use crate::cluster::{Home, Place, Spec};
+use crate::lab::view::{Ask, LessonView, Proof, State};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// A cluster that is not ready by then will not be.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How long the last facts of a proof may take to arrive on a machine with much to do.
+const PROOF_MAX: Duration = Duration::from_secs(20);
+/// A fact that changes nothing on the screen tells nobody that it came: it is looked for this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A cluster for one case, in a home of its own. It ends with this process, however that ends.
+pub(super) struct Arena {
+    pub(super) place: Place,
+    home: PathBuf,
+    stands: Stands,
+}
+
+enum Stands {
+    Launched(Launched),
+    Abroad(Abroad),
+}
+
+static ARENAS: AtomicUsize = AtomicUsize::new(0);
+
+impl Arena {
+    pub(super) async fn open(variables: &[(&str, &OsStr)]) -> Result<Arena, String> {
+        let number = ARENAS.fetch_add(1, Ordering::Relaxed);
+        let home = std::env::temp_dir().join(format!("rw-{}-{number}", std::process::id()));
+        let place = Home::at(&home).cluster("main").map_err(|e| e.to_string())?;
+        let spec = Spec::new("main");
+        let started = async {
+            let launched = launch::launch_with(&place, &spec, true, variables)
+                .await
+                .map_err(|e| crate::cluster::chain(&e))?;
+            let mut control = Control::connect(&place).await.map_err(|e| e.to_string())?;
+            let mut progress = control.ask(&Request::Wait).await.map_err(|e| e.to_string())?;
+            while progress["ready"] != true {
+                let next = control.next().await.map_err(|e| e.to_string())?;
+                progress = next.ok_or("the cluster ended while it started")?;
+            }
+            Ok(launched)
+        };
+        let started: Result<Launched, String> = timeout(START_MAX, started)
+            .await
+            .unwrap_or_else(|_| Err("the cluster did not become ready".into()));
+        match started {
+            Ok(launched) => Ok(Arena { place, home, stands: Stands::Launched(launched) }),
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(&home);
+                Err(error)
+            }
+        }
+    }
+
+    /// On somebody else's cluster, with namespaces that nobody else has.
+    pub(super) async fn abroad(kubeconfig: &Path) -> Result<Arena, String> {
+        let number = ARENAS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let home = std::env::temp_dir().join(format!("rw-{name}"));
+        let place = abroad::place(&Home::at(&home), kubeconfig).map_err(|e| crate::cluster::chain(&e))?;
+        let prefix = format!("{}-test-{name}", abroad::PREFIX);
+        match Abroad::open(&place, kubeconfig, &prefix, crate::lab::guests_abroad).await {
+            Ok(abroad) => Ok(Arena { place, home, stands: Stands::Abroad(abroad) }),
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(&home);
+                Err(crate::cluster::chain(&error))
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        match self.stands {
+            Stands::Launched(mut launched) => {
+                drop(launched.leash.take()); // what it lives by
+                let _ = timeout(Duration::from_secs(10), launched.child.wait()).await;
+            }
+            Stands::Abroad(abroad) => {
+                if let Err(error) = front::ask(&self.place, Lang::En, Ask::Leave).await {
+                    eprintln!("ropewalk: {}", error.say(Lang::En));
+                }
+                drop(abroad);
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+
+    pub(super) async fn view(&self, ask: Ask) -> Result<LessonView, String> {
+        front::view(&self.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
+    }
+
+    pub(super) async fn proof(&self) -> Result<Proof, String> {
+        let value = front::ask(&self.place, Lang::En, Ask::Prove).await.map_err(|e| e.say(Lang::En))?;
+        serde_json::from_value(value).map_err(|e| e.to_string())
+    }
+
+    /// The proof once it is complete, or as it is when time is up.
+    pub(super) async fn proved(&self) -> Result<Proof, String> {
+        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let deadline = Instant::now() + PROOF_MAX;
+        loop {
+            let proof = self.proof().await?;
+            if proof.because != Some(false) && proof.beats.iter().all(|(_, told)| *told) {
+                return Ok(proof);
+            }
+            // Beats that can be told now change the view; what never can is waited for in vain, and then reported.
+            if timeout(LOOK_AGAIN, control.next()).await.is_err() && Instant::now() > deadline {
+                return self.proof().await;
+            }
+        }
+    }
+
+    /// Is the step red for as long as it takes to be sure?
+    pub(super) async fn stays_red(&self, settle: Duration) -> Result<bool, String> {
+        let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
+        let (mut control, first) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let mut now = first;
+        let deadline = Instant::now() + settle;
+        while !over(&now) {
+            match timeout_at(deadline, control.next()).await {
+                Ok(Ok(Some(value))) => now = serde_json::from_value(value).map_err(|e| e.to_string())?,
+                Ok(Ok(None)) => return Err("the cluster ended".into()),
+                Ok(Err(error)) => return Err(error.say(Lang::En)),
+                Err(_) => return Ok(!over(&self.view(Ask::Check { id: None }).await?)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until the step is green; else what is missing.
+    pub(super) async fn green(&self) -> Result<Result<(), String>, String> {
+        match front::until_green(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))? {
+            Some(_) => Ok(Ok(())),
+            None => {
+                let view = self.view(Ask::Check { id: None }).await?;
+                Ok(Err(format!("not yet: {}", view.not_yet.unwrap_or_default())))
+            }
+        }
+    }
+
+    /// Types lines and returns what was said.
+    pub(super) async fn lines(&self, lines: &[String], limit: Duration) -> Result<String, String> {
+        match self.repl(lines, limit).await? {
+            Some((_, said)) => Ok(said),
+            None => Err(format!("took more than {} s: {}", limit.as_secs(), lines.join(" ⏎ "))),
+        }
+    }
+
+    /// Types lines into a REPL of its own: exit code and output; `None` if it had to be cut off.
+    pub(super) async fn repl(
+        &self,
+        lines: &[String],
+        limit: Duration,
+    ) -> Result<Option<(i32, String)>, String> {
+        let file = self.home.join("lines");
+        std::fs::write(&file, lines.join("\n") + "\n").map_err(|e| e.to_string())?;
+        let mut child = tokio::process::Command::new("/proc/self/exe")
+            .arg0("ropewalk")
+            .args(["repl", "--lang", "en", "--name", &self.place.name])
+            .arg(&file)
+            .env("ROPEWALK_HOME", &self.home)
+            .env("SHELL", "/bin/sh")
+            .env_remove("KUBECONFIG")
+            .current_dir(&self.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| e.to_string())?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let read = async {
+            let (mut told, mut complained) = (Vec::new(), Vec::new());
+            let (a, b) = futures::join!(
+                async {
+                    match out {
+                        Some(mut out) => out.read_to_end(&mut told).await,
+                        None => Ok(0),
+                    }
+                },
+                async {
+                    match err {
+                        Some(mut err) => err.read_to_end(&mut complained).await,
+                        None => Ok(0),
+                    }
+                }
+            );
+            a.and(b).map_err(|e| e.to_string())?;
+            let status = child.wait().await.map_err(|e| e.to_string())?;
+            told.extend(complained);
+            Ok((status.code().unwrap_or(128), String::from_utf8_lossy(&told).into_owned()))
+        };
+        match timeout(limit, read).await {
+            Ok(done) => done.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}

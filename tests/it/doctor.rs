@@ -1,0 +1,179 @@
+//! What a machine may lack: taken away for real, seen by `doctor`, and either done without or refused with the way to mend it.
+
+use super::footprint::Footprint;
+use super::support::{Home, Said, any_kubectl, capable, eventually, skip, turn};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LEARNER: u32 = 65_500;
+const AS_LEARNER: &str = "setpriv --reuid 65500 --regid 65500 --clear-groups --";
+
+/// Where something is taken away, and by which line of a root's shell.
+enum Where {
+    /// A user namespace with all of the machine's users, whose limits are its own.
+    Users(&'static str),
+    /// A mount namespace.
+    Mounts(&'static str),
+}
+use Where::{Mounts, Users};
+
+/// What is taken away, for whom, and what doctor has to say: the capability, whether a cluster can do without, and a part of the remedy.
+const LACKS: &[(Where, bool, &str, bool, &str)] = &[
+    (
+        Users("echo 0 >/proc/sys/user/max_user_namespaces"),
+        true,
+        "user namespaces",
+        true,
+        "sudo sysctl -w user.max_user_namespaces=",
+    ),
+    (
+        Users("echo 0 >/proc/sys/user/max_pid_namespaces"),
+        false,
+        "pid and mount namespaces",
+        true,
+        "sudo sysctl -w user.max_pid_namespaces=",
+    ),
+    (
+        Users("echo 0 >/proc/sys/user/max_mnt_namespaces"),
+        false,
+        "pid and mount namespaces",
+        true,
+        "sudo sysctl -w user.max_mnt_namespaces=",
+    ),
+    (
+        Users("echo 0 >/proc/sys/user/max_net_namespaces"),
+        false,
+        "network namespaces",
+        true,
+        "sudo sysctl -w user.max_net_namespaces=",
+    ),
+    (
+        Users("echo 0 >/proc/sys/user/max_uts_namespaces"),
+        false,
+        "uts, ipc, cgroup namespaces",
+        true,
+        "sudo sysctl -w user.max_uts_namespaces=",
+    ),
+    (
+        Users("echo 0 >/proc/sys/user/max_ipc_namespaces"),
+        false,
+        "uts, ipc, cgroup namespaces",
+        true,
+        "sudo sysctl -w user.max_ipc_namespaces=",
+    ),
+    (
+        Users("echo 0 >/proc/sys/user/max_cgroup_namespaces"),
+        false,
+        "uts, ipc, cgroup namespaces",
+        true,
+        "sudo sysctl -w user.max_cgroup_namespaces=",
+    ),
+    (
+        Mounts("mount -t tmpfs hidden /proc/tty"),
+        true,
+        "/proc of a namespace",
+        false,
+        "systempaths=unconfined",
+    ),
+    (Mounts("umount -R /sys/fs/cgroup"), false, "cgroups", false, "systemd-run"),
+];
+
+impl Where {
+    /// Runs the program where this is missing.
+    fn run(&self, home: &Home, as_learner: bool, args: &[&str]) -> Said {
+        let (take, place) = match self {
+            Users(take) => (take, Some(UserNamespace::new())),
+            Mounts(take) => (take, None),
+        };
+        let become_ = if as_learner { AS_LEARNER } else { "" };
+        let line = format!("{take} && exec {become_} \"$0\" \"$@\"");
+        let mut command = match &place {
+            Some(users) => home.command_of_ours("nsenter", &["-U", "-t", &users.0.id().to_string()]),
+            None => home.command_of_ours("unshare", &["-m"]),
+        };
+        command.args(["sh", "-c", &line]).arg(home.program()).args(args);
+        command.output().expect("nsenter and unshare, of util-linux, run").into()
+    }
+}
+
+/// A user namespace with all of this machine's users, kept by a process that waits for its input's end.
+struct UserNamespace(Child);
+
+impl UserNamespace {
+    fn new() -> UserNamespace {
+        let mut command = Command::new("unshare");
+        command.args(["-U", "sh", "-c", "echo made; read end"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = command.spawn().expect("unshare, of util-linux, runs");
+        let out = keeper.stdout.take().expect("a pipe");
+        BufReader::new(out).read_line(&mut String::new()).expect("it is made");
+        for map in ["uid_map", "gid_map"] {
+            std::fs::write(format!("/proc/{}/{map}", keeper.id()), "0 0 100000\n").expect("we are root");
+        }
+        UserNamespace(keeper)
+    }
+}
+
+impl Drop for UserNamespace {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait(); // it can only end
+    }
+}
+
+#[test]
+fn what_is_taken_away_is_missed_and_how_to_mend_it_is_told() {
+    if !capable() {
+        return;
+    }
+    let Some(home) = Home::of_user(LEARNER) else {
+        return skip("only root can take something away");
+    };
+    for (place, as_learner, name, fatal, remedy) in LACKS {
+        let said = place.run(&home, *as_learner, &["doctor", "-o", "json"]);
+        let found: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{name}: {e}: {said:?}"));
+        let found = found.as_array().expect("a list");
+        let lacking: Vec<&Value> = found.iter().filter(|c| c["ok"] == false).collect();
+        let it = lacking.iter().find(|c| c["name"] == *name).unwrap_or_else(|| panic!("{name}: {found:?}"));
+        assert!(it["howToMend"].as_str().is_some_and(|how| how.contains(remedy)), "{name}: {it}");
+        assert!(it["whatIsLost"].as_str().is_some_and(|lost| !lost.is_empty()), "{name}: {it}");
+        assert_eq!(said.code, i32::from(*fatal), "{name}: {said:?}");
+        let text = place.run(&home, *as_learner, &["doctor"]);
+        let verdict = if *fatal { "cannot run a cluster yet" } else { "This machine can run a cluster" };
+        assert!(
+            text.out.contains(&format!("LACK  {name}")) && text.out.contains(verdict),
+            "{name}: {}",
+            text.out
+        );
+    }
+}
+
+#[test]
+fn a_cluster_does_without_or_is_refused_with_the_remedy() {
+    if !capable() {
+        return;
+    }
+    let Some(refused) = Home::of_user(LEARNER) else {
+        return skip("only root can take something away");
+    };
+    let up = ["up", "--name", "t", "--workers", "1", "--detach", "--wait"];
+    let (place, as_learner, _, _, remedy) = &LACKS[0];
+    let said = place.run(&refused, *as_learner, &up).fails(remedy);
+    assert!(said.err.contains("ropewalk doctor"), "{}", said.err);
+    assert!(Footprint::of(&refused).left().is_empty(), "a refusal leaves nobody behind");
+
+    // Without control groups everything runs, and whoever starts it is told what that means.
+    let (_turn, home) = (turn(), Home::new());
+    let said = Mounts("umount -R /sys/fs/cgroup").run(&home, false, &up);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("Limits on memory and CPU are not enforced here"), "{}", said.err);
+    let cluster = super::support::Cluster { home: &home };
+    let any = any_kubectl();
+    let limited = r#"{"spec":{"containers":[{"name":"web","image":"nginx","resources":{"limits":{"memory":"64Mi","cpu":"100m"}}}]}}"#;
+    cluster.kubectl(&any, &["run", "web", "--image=nginx", "--overrides", limited]).ok();
+    let phase = || cluster.kubectl(&any, &["get", "pod", "web", "-o", "jsonpath={.status.phase}"]).ok();
+    eventually(PATIENCE, phase, |phase| phase == "Running");
+}

@@ -1,0 +1,227 @@
+//! Nodes that stop, nodes that crash, and a kubelet that dies, with nothing shortened but what a pod's own spec says.
+
+use super::footprint::named;
+use super::support::{Home, any_kubectl, capable, eventually, turn};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Silence of 50 s, looked for every 5 s.
+const GRACE: Duration = Duration::from_secs(50);
+/// The last sign of life may be as old as this when a node falls silent.
+const RENEWAL: Duration = Duration::from_secs(10);
+const STEADY: &str = "ropewalk-worker";
+const STOPPED: &str = "ropewalk-worker2";
+const CRASHED: &str = "ropewalk-worker3";
+
+/// On every worker: a pod that leaves a silent node after two seconds, one that must not run twice, and one that stays whatever happens. (What a pod
+/// tolerates for how long is its own affair; 300 s are only what admission adds to those that say nothing.)
+const WORKLOADS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 6
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: web}}}
+      tolerations:
+      - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 2}
+      - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 2}
+      containers: [{name: web, image: nginx}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 1
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: ropewalk-worker3}
+      tolerations:
+      - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 2}
+      containers: [{name: db, image: nginx}]
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: stays}
+spec:
+  selector: {matchLabels: {app: stays}}
+  template:
+    metadata: {labels: {app: stays}}
+    spec: {containers: [{name: stays, image: nginx}]}
+"#;
+
+/// What a kubelet's death must not touch: of each container its id and its restarts.
+fn containers(pods: &[Value]) -> BTreeMap<String, (String, i64)> {
+    let of = |pod: &Value| {
+        let status = &pod["status"]["containerStatuses"][0];
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
+        let restarts = status["restartCount"].as_i64().unwrap_or(-1);
+        (text(&pod["metadata"]["name"]), (text(&status["containerID"]), restarts))
+    };
+    pods.iter().map(of).collect()
+}
+
+fn is_ready(object: &Value) -> bool {
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+#[test]
+fn silent_nodes_lose_their_pods_and_a_dead_kubelet_loses_nothing() {
+    if !capable() {
+        return;
+    }
+    let (first_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let cluster = home.up(&["--workers", "3"]);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let fault = |args: &[&str]| home.ropewalk(&[&["fault"], args, &["--name", "t"]].concat());
+    let json = |args: &[&str]| -> Value {
+        serde_json::from_str(&k(&[args, &["-o", "json"]].concat()).ok()).expect("JSON")
+    };
+    let pods_on = |node: &str, label: &str| -> Vec<Value> {
+        let field = format!("spec.nodeName={node}");
+        let list = json(&["get", "pods", "-l", label, "--field-selector", &field]);
+        list["items"].as_array().cloned().unwrap_or_default()
+    };
+    let node = |name: &str| json(&["get", "node", name]);
+    let names = |pods: Vec<Value>| -> Vec<String> {
+        pods.iter().map(|p| p["metadata"]["name"].as_str().unwrap_or_default().to_string()).collect()
+    };
+
+    let file = home.path().join("workloads.yaml");
+    std::fs::write(&file, WORKLOADS).expect("a file");
+    k(&["apply", "-f", file.to_str().expect("a path")]).ok();
+    for (what, count) in [("deploy/web", "6"), ("statefulset/db", "1"), ("daemonset/stays", "3")] {
+        let path = match what.starts_with("daemonset") {
+            true => "jsonpath={.status.numberReady}",
+            false => "jsonpath={.status.readyReplicas}",
+        };
+        eventually(PATIENCE, || k(&["get", what, "-o", path]).ok(), |n| n == count);
+    }
+    for worker in [STEADY, STOPPED, CRASHED] {
+        assert_eq!(pods_on(worker, "app=web").len(), 2, "spread over the workers");
+    }
+
+    let silent_since = Instant::now();
+    fault(&["node", "stop", STOPPED]).ok();
+    fault(&["node", "crash", CRASHED]).ok();
+    let list = fault(&["list"]).ok();
+    assert!(list.contains("stopped") && list.contains("crashed"), "{list}");
+
+    // A kubelet dies and is started again: its containers never notice.
+    let (before, pids) = (containers(&pods_on(STEADY, "app")), named("nginx", &home));
+    assert_eq!(before.len(), 3);
+    let died = fault(&["kill", &format!("kubelet/{STEADY}")]).ok();
+    assert!(died.contains("kubelet"), "{died}");
+    // Only a kubelet can start this one.
+    let overrides = format!(r#"{{"spec":{{"nodeName":"{STEADY}"}}}}"#);
+    k(&["run", "next", "--image=busybox", "--overrides", &overrides, "--", "sleep", "3600"]).ok();
+    eventually(PATIENCE, || json(&["get", "pod", "next"]), is_ready);
+    assert_eq!(containers(&pods_on(STEADY, "app")), before);
+    assert_eq!(named("nginx", &home), pids, "the same processes");
+    let web = names(pods_on(STEADY, "app=web"))[0].clone();
+    assert_eq!(k(&["exec", &web, "--", "echo", "here"]).ok(), "here\n");
+    let ip = json(&["get", "pod", &web])["status"]["podIP"].as_str().expect("an address").to_string();
+    k(&["exec", "next", "--", "wget", "-q", "-O", "/dev/null", &format!("http://{ip}/dead-kubelet")]);
+    eventually(PATIENCE, || k(&["logs", &web]).ok(), |log| log.contains("/dead-kubelet"));
+    k(&["logs", &web, "--tail=1"]).ok();
+
+    // Until the grace period is over nobody knows. Nothing to do but wait: somebody else may have the machine.
+    assert!(is_ready(&node(STOPPED)) && is_ready(&node(CRASHED)));
+    drop(first_turn);
+    let left = (GRACE - RENEWAL - Duration::from_secs(2)).saturating_sub(silent_since.elapsed());
+    std::thread::sleep(left); // a time in which nothing may happen has no event
+    assert!(is_ready(&node(STOPPED)) && is_ready(&node(CRASHED)), "too early");
+    for name in [STOPPED, CRASHED] {
+        let silent = eventually(PATIENCE, || node(name), |n| !is_ready(n));
+        let conditions = silent["status"]["conditions"].to_string();
+        assert!(conditions.contains("NodeStatusUnknown"), "{conditions}");
+        assert!(conditions.contains("Kubelet stopped posting node status."), "{conditions}");
+    }
+    let noticed = silent_since.elapsed();
+    println!("not ready after {noticed:?}");
+    let _second_turn = turn();
+
+    // After their two seconds the pods are deleted, which only their kubelets could carry out; others stand in for them on the node that is left.
+    let leaving =
+        |name: &str| pods_on(name, "app=web").iter().all(|p| p["metadata"]["deletionTimestamp"].is_string());
+    eventually(PATIENCE, || leaving(STOPPED) && leaving(CRASHED), |all| *all);
+    eventually(PATIENCE, || pods_on(STEADY, "app=web").iter().filter(|p| is_ready(p)).count(), |n| *n == 6);
+    let lost: Vec<String> =
+        [STOPPED, CRASHED].into_iter().flat_map(|n| names(pods_on(n, "app=web"))).collect();
+    assert_eq!(lost.len(), 4, "{lost:?}: nobody may say that they have ended");
+    let table = k(&["get", "pods", "-l", "app=web"]).ok();
+    assert_eq!(table.matches("Terminating").count(), 4, "{table}");
+    let endpoints = || {
+        k(&[
+            "get",
+            "endpointslices",
+            "-l",
+            "kubernetes.io/service-name=web",
+            "-o",
+            "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].nodeName}",
+        ])
+        .ok()
+    };
+    eventually(PATIENCE, endpoints, |nodes| {
+        nodes.split_whitespace().count() == 6 && !nodes.contains(CRASHED)
+    });
+    // A second db-0 could be one too many; a DaemonSet's pod has nowhere else to be.
+    let db = json(&["get", "pod", "db-0"]);
+    assert!(db["metadata"]["deletionTimestamp"].is_string() && db["spec"]["nodeName"] == CRASHED, "{db}");
+    assert!(pods_on(CRASHED, "app=stays")[0]["metadata"]["deletionTimestamp"].is_null());
+
+    // Back again: what was lost goes, what stayed starts anew, and the nodes take pods.
+    for name in [STOPPED, CRASHED] {
+        fault(&["node", "start", name]).ok();
+    }
+    for name in [STOPPED, CRASHED] {
+        let back = eventually(PATIENCE, || node(name), is_ready);
+        let clean = |n: &Value| n["spec"]["taints"].as_array().is_none_or(Vec::is_empty);
+        eventually(PATIENCE, || node(name), clean);
+        assert_eq!(back["metadata"]["name"], name);
+        let pods =
+            eventually(PATIENCE, || pods_on(name, "app=stays"), |p| p.iter().all(is_ready) && p.len() == 1);
+        assert_eq!(containers(&pods).values().next().map(|(_, restarts)| *restarts), Some(1), "{pods:?}");
+    }
+    eventually(
+        PATIENCE,
+        || names(pods_on(STOPPED, "app=web")).len() + names(pods_on(CRASHED, "app=web")).len(),
+        |n| *n == 0,
+    );
+    let new = eventually(
+        PATIENCE,
+        || k(&["get", "pod", "db-0", "-o", "json"]),
+        |said| {
+            serde_json::from_str::<Value>(&said.out)
+                .is_ok_and(|pod| is_ready(&pod) && pod["metadata"]["uid"] != db["metadata"]["uid"])
+        },
+    );
+    assert!(new.out.contains(CRASHED));
+    k(&["scale", "deploy/web", "--replicas=12"]).ok();
+    eventually(
+        PATIENCE,
+        || {
+            pods_on(STOPPED, "app=web").iter().any(is_ready)
+                && pods_on(CRASHED, "app=web").iter().any(is_ready)
+        },
+        |all| *all,
+    );
+    assert!(fault(&["list"]).ok().contains("nothing is broken"));
+}

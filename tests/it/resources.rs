@@ -1,0 +1,276 @@
+//! What a container may use and what it is given: memory and its end, words without end, classes of service, volumes that follow what they show.
+
+use super::support::{Cluster, Home, Kubectl, any_kubectl, capable, eventually, turn};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `greedy` wants more memory than it may have, beside a neighbour who does not; the others are of the three classes.
+const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: greedy}
+spec:
+  containers:
+  - name: eats
+    image: busybox
+    command: [sh, -c, 'x=0123456789abcdef; while :; do x=$x$x; done']
+    resources: {limits: {memory: 32Mi}}
+  - {name: sits, image: busybox, command: [sleep, '3600'], resources: {limits: {memory: 32Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: guaranteed}
+spec:
+  containers:
+  - {name: a, image: busybox, command: [sleep, '3600'], resources: {limits: {cpu: 100m, memory: 32Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: burstable}
+spec:
+  containers:
+  - {name: a, image: busybox, command: [sleep, '3600'], resources: {limits: {cpu: 100m, memory: 32Mi}}}
+  - {name: b, image: busybox, command: [sleep, '3600'], resources: {requests: {memory: 16Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: best-effort}
+spec:
+  containers: [{name: a, image: busybox, command: [sleep, '3600']}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: counts}
+spec:
+  containers:
+  - {name: a, image: busybox, command: [sh, -c, 'until [ -e /go ]; do sleep 0.1; done; seq 600000; sleep 3600']}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: polite-1, labels: {polite: 'yes'}}
+spec:
+  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 4}}}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: polite-2, labels: {polite: 'yes'}}
+spec:
+  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 4}}}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: polite-3, labels: {polite: 'yes'}}
+spec:
+  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 4}}}}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: told}
+data: {word: first}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: hidden}
+stringData: {word: first}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reader, labels: {word: first}}
+spec:
+  containers:
+  - name: reads
+    image: busybox
+    command: [sleep, '3600']
+    volumeMounts:
+    - {name: map, mountPath: /map}
+    - {name: secret, mountPath: /secret}
+    - {name: all, mountPath: /all}
+    - {name: labels, mountPath: /labels}
+    - {name: map, mountPath: /fixed, subPath: word}
+  volumes:
+  - {name: map, configMap: {name: told}}
+  - {name: secret, secret: {secretName: hidden}}
+  - name: all
+    projected:
+      sources:
+      - configMap: {name: told, items: [{key: word, path: from/map}]}
+      - secret: {name: hidden, items: [{key: word, path: from/secret}]}
+      - downwardAPI: {items: [{path: from/pod, fieldRef: {fieldPath: \"metadata.labels['word']\"}}]}
+  - name: labels
+    downwardAPI: {items: [{path: all, fieldRef: {fieldPath: metadata.labels}}]}
+";
+
+struct World<'a> {
+    cluster: Cluster<'a>,
+    any: Kubectl,
+}
+
+impl World<'_> {
+    fn k(&self, args: &[&str]) -> String {
+        self.cluster.kubectl(&self.any, args).ok()
+    }
+    fn pod(&self, name: &str) -> Value {
+        serde_json::from_str(&self.k(&["get", "pod", name, "-o", "json"])).expect("JSON")
+    }
+    fn container(&self, pod: &str, name: &str) -> Value {
+        let pod = self.pod(pod);
+        let all = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+        all.clone().find(|c| c["name"] == name).cloned().unwrap_or_default()
+    }
+}
+
+#[test]
+fn containers_get_what_they_may_have_and_see_what_changes() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let cluster = home.up(&["--workers", "1"]);
+    let w = World { any: any_kubectl(), cluster };
+    let file = home.path().join("pods.yaml");
+    std::fs::write(&file, PODS).expect("a file");
+    w.k(&["apply", "-f", file.to_str().expect("a path")]);
+    classes(&w);
+    volumes(&w);
+    memory(&w);
+    words(&w);
+    hooks(&w);
+}
+
+/// Who writes more than is kept is heard without a gap by whoever listens, and who never stops writing fills no disk and keeps nobody
+/// from anything.
+fn words(w: &World) {
+    const LINES: usize = 600_000; // more than two files
+    const LOG_MAX: u64 = 10 << 20;
+    w.k(&["wait", "--for=condition=ready", "pod/counts", "--timeout=60s"]);
+    let mut command = w.cluster.home.command(&w.any.program);
+    command.args(&w.any.leading).args(["logs", "-f", "counts"]).env("KUBECONFIG", w.cluster.kubeconfig());
+    let mut listener = command.stdout(Stdio::piped()).spawn().expect("kubectl runs");
+    let heard = BufReader::new(listener.stdout.take().expect("its output")).lines();
+    w.k(&["exec", "counts", "--", "touch", "/go"]);
+    let mut count = 0;
+    for line in heard.take(LINES) {
+        count += 1;
+        assert_eq!(line.expect("text"), count.to_string(), "a gap, or something twice");
+    }
+    assert_eq!(count, LINES, "the listener was sent away");
+    listener.kill().expect("it still listens");
+    listener.wait().expect("its end");
+    let files = |pod: &str| -> Vec<(PathBuf, u64)> {
+        let logs = w.cluster.home.path().join("clusters/t/data/ropewalk-worker/log/pods");
+        let all = std::fs::read_dir(logs).expect("logs").flatten().map(|e| e.path());
+        let own = all.filter(|p| p.to_string_lossy().contains(&format!("/default_{pod}_")));
+        let in_it = own.flat_map(|p| std::fs::read_dir(p.join("a")).expect("a container's logs").flatten());
+        // one may just be moved aside
+        in_it.filter_map(|e| Some((e.path(), e.metadata().ok()?.len()))).collect()
+    };
+    assert!(files("counts").len() > 2, "nothing was moved aside: {:?}", files("counts"));
+
+    w.k(&[
+        "run",
+        "floods",
+        "--image=busybox",
+        "--overrides",
+        r#"{"spec":{"containers":[{"name":"a","image":"busybox","command":["yes","a flood of words"]}]}}"#,
+    ]);
+    // Five files, and the flood goes on.
+    let oldest = || files("floods").iter().any(|(path, _)| path.extension().is_some_and(|e| e == "4"));
+    eventually(PATIENCE, oldest, |there| *there);
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut longest = Duration::ZERO;
+    while Instant::now() < until {
+        let start = Instant::now();
+        assert_eq!(w.k(&["exec", "guaranteed", "--", "echo", "here"]).trim(), "here");
+        assert_eq!(w.k(&["logs", "floods", "--tail=3"]).lines().count(), 3);
+        longest = longest.max(start.elapsed());
+        let kept = files("floods");
+        let bytes: u64 = kept.iter().map(|(_, size)| size).sum();
+        assert!(kept.len() <= 5 && bytes <= 5 * LOG_MAX, "{bytes} bytes in {kept:?}");
+    }
+    assert!(longest < Duration::from_secs(10), "a neighbour's answer took {longest:?}");
+    w.k(&["delete", "pod", "floods", "counts", "--now", "--wait=false"]);
+    eventually(PATIENCE, || files("floods").len() + files("counts").len(), |left| *left == 0);
+}
+
+/// Whoever asks to be left alone for a while before the end is, however often somebody looks at his pod meanwhile.
+fn hooks(w: &World) {
+    w.k(&["wait", "--for=condition=ready", "pod", "-l", "polite=yes", "--timeout=60s"]);
+    let begun = Instant::now();
+    w.k(&["delete", "pod", "-l", "polite=yes", "--wait=false"]);
+    let running = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["running"].is_object();
+    let mut looks = 0;
+    while begun.elapsed() < Duration::from_secs(2) {
+        let text = w.k(&["get", "pods", "-l", "polite=yes", "-o", "json"]);
+        let seen: Value = serde_json::from_str(&text).expect("JSON");
+        if begun.elapsed() >= Duration::from_secs(4) {
+            break; // this look came too late to say anything
+        }
+        let left = seen["items"].as_array().into_iter().flatten().filter(|p| running(p)).count();
+        assert_eq!(left, 3, "after {:?}: {text}", begun.elapsed());
+        w.k(&["annotate", "pod", "-l", "polite=yes", "--overwrite", &format!("looks={looks}")]);
+        looks += 1;
+    }
+    assert!(looks > 0, "nobody looked in time");
+    eventually(PATIENCE, || w.k(&["get", "pods", "-l", "polite=yes", "-o", "name"]), String::is_empty);
+}
+
+fn classes(w: &World) {
+    for (pod, class) in
+        [("guaranteed", "Guaranteed"), ("burstable", "Burstable"), ("best-effort", "BestEffort")]
+    {
+        assert_eq!(w.pod(pod)["status"]["qosClass"], class, "{pod}");
+    }
+    let told = w.k(&["describe", "pod", "guaranteed"]);
+    assert!(told.contains("QoS Class:                   Guaranteed"), "{told}");
+    assert_eq!(
+        w.pod("guaranteed")["spec"]["containers"][0]["resources"]["requests"]["memory"],
+        "32Mi",
+        "who has a limit asks for as much"
+    );
+}
+
+/// Its end is the kernel's doing, its own, and told; it starts again, the pod stays.
+fn memory(w: &World) {
+    let died = eventually(
+        PATIENCE,
+        || w.container("greedy", "eats"),
+        |c| c["restartCount"].as_i64() >= Some(1) && c["lastState"]["terminated"].is_object(),
+    );
+    let end = &died["lastState"]["terminated"];
+    assert_eq!((&end["reason"], &end["exitCode"]), (&"OOMKilled".into(), &137.into()), "{died}");
+    let neighbour = w.container("greedy", "sits");
+    assert_eq!((&neighbour["restartCount"], &neighbour["ready"]), (&0.into(), &true.into()), "{neighbour}");
+    let shown = w.k(&["describe", "pod", "greedy"]);
+    assert!(shown.contains("OOMKilled"), "{shown}");
+    for (pod, container) in [("greedy", "sits"), ("guaranteed", "a"), ("best-effort", "a")] {
+        assert_eq!(w.k(&["exec", pod, "-c", container, "--", "echo", "here"]).trim(), "here", "{pod}");
+        assert_eq!(w.container(pod, container)["restartCount"], 0, "{pod}");
+    }
+}
+
+fn volumes(w: &World) {
+    w.k(&["wait", "--for=condition=ready", "pod/reader", "--timeout=60s"]);
+    let read = |path: &str| w.k(&["exec", "reader", "--", "cat", path]);
+    let all = ["/map/word", "/secret/word", "/all/from/map", "/all/from/secret", "/all/from/pod"];
+    for path in all.iter().chain(&["/fixed"]) {
+        assert_eq!(read(path), "first", "{path}");
+    }
+    assert_eq!(read("/labels/all"), "word=\"first\"");
+    w.k(&["patch", "configmap", "told", "-p", r#"{"data":{"word":"second"}}"#]);
+    w.k(&["patch", "secret", "hidden", "-p", r#"{"stringData":{"word":"second"}}"#]);
+    // A change of the pod itself makes the kubelet look at once; without one it looks once a minute.
+    w.k(&["label", "pod", "reader", "word=second", "--overwrite"]);
+    for path in all {
+        eventually(PATIENCE, || read(path), |text| text == "second");
+    }
+    eventually(PATIENCE, || read("/labels/all"), |text| text == "word=\"second\"");
+    assert_eq!(read("/fixed"), "first", "a single file is mounted as it was");
+    // All of a volume changes in one step: behind one link.
+    let link = w.k(&["exec", "reader", "--", "readlink", "/map/word"]);
+    assert_eq!(link.trim(), "..data/word");
+}
