@@ -181,6 +181,9 @@ impl Inner {
     }
 }
 
+/// What one revision makes of the objects of one resource: by key, the new state or none.
+type Changes = Vec<(String, Option<Arc<Object>>)>;
+
 /// The objects of one resource and whoever watches them.
 type Shelf = Arc<RwLock<Inner>>;
 
@@ -340,11 +343,10 @@ impl Cache {
     }
 
     /// Applies all that one revision did to one resource.
-    fn apply(&self, resource: &str, revision: Revision, events: Vec<(String, Option<Object>)>) {
+    fn apply(&self, resource: &str, revision: Revision, changes: Changes) {
         let Some(shelf) = self.shelf(resource) else { return };
         let inner = &mut *lock_mut(&shelf);
-        for (key, object) in events {
-            let object = object.map(Arc::new);
+        for (key, object) in changes {
             let previous = match &object {
                 Some(object) => inner.objects.insert(key, object.clone()),
                 None => inner.objects.remove(&key),
@@ -384,19 +386,25 @@ impl Cache {
             let objects = fresh.remove(name).unwrap_or_default();
             *lock_mut(shelf) = Inner { objects, ring_after: revision, revision, ..Inner::default() };
         }
-        self.define();
+        self.define(&[]);
         self.progress.send_replace(revision);
     }
 
-    /// Takes over what the definitions say by now. Whoever watches what is no longer served, or served in another way,
+    /// Takes over what the definitions say with these changes. Whoever watches what is no longer served, or served in another way,
     /// comes again and finds what there is.
-    fn define(&self) {
-        let mut definitions = vec![];
+    fn define(&self, changes: &[(String, Option<Arc<Object>>)]) {
+        let mut definitions = BTreeMap::new();
         if let Some(shelf) = self.shelf(definitions::PLACE) {
-            definitions.extend(lock(&shelf).objects.values().cloned());
+            definitions.clone_from(&lock(&shelf).objects);
+        }
+        for (name, changed) in changes {
+            match changed {
+                Some(object) => drop(definitions.insert(name.clone(), object.clone())),
+                None => drop(definitions.remove(name)),
+            }
         }
         let before = self.kinds();
-        let after = Arc::new(Catalog::of(definitions.iter().map(|d| &d.value), &before));
+        let after = Arc::new(Catalog::of(definitions.values().map(|d| &d.value), &before));
         *self.kinds.write().unwrap_or_else(|p| p.into_inner()) = after.clone();
         for place in before.changed(&after) {
             if let Some(shelf) = self.shelf(&place) {
@@ -416,7 +424,7 @@ impl Cache {
         let mut events = response.events.into_iter().peekable();
         while let Some(first) = events.peek() {
             let revision = first.kv.mod_revision;
-            let mut changed: BTreeMap<String, Vec<(String, Option<Object>)>> = BTreeMap::new();
+            let mut changed: BTreeMap<String, Changes> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
                 let Some((resource, key)) = self.place(&event.kv.key) else {
                     self.steps.see(&event.kv, event.kind == EventType::Delete);
@@ -429,14 +437,14 @@ impl Cache {
                         None => continue,
                     },
                 };
-                changed.entry(resource).or_default().push((key, object));
+                changed.entry(resource).or_default().push((key, object.map(Arc::new)));
             }
-            let defined = changed.contains_key(definitions::PLACE);
-            for (resource, events) in changed {
-                self.apply(&resource, revision, events);
+            // First: who hears that a definition is established asks for its kinds at once, and once only.
+            if let Some(definitions) = changed.get(definitions::PLACE) {
+                self.define(definitions);
             }
-            if defined {
-                self.define();
+            for (resource, changes) in changed {
+                self.apply(&resource, revision, changes);
             }
             self.progress.send_replace(revision);
         }
@@ -521,6 +529,44 @@ mod tests {
         assert_eq!(cache.watch("configmaps", Filter::default(), Some(14)).err().map(|e| e.oldest), Some(15));
         let backlog = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap().backlog;
         assert_eq!((backlog.len(), backlog[0].1.revision), (RING, 16));
+    }
+
+    /// Somebody who hears of a definition and then asks for its kind finds it, however the two threads run.
+    #[test]
+    fn a_definition_is_heard_of_when_its_kind_is_served() {
+        let cache = Arc::new(Cache::new());
+        cache.reset(vec![], 10);
+        let (listener, last) = (cache.clone(), 150);
+        let reader = std::thread::spawn(move || {
+            let mut known = 0;
+            while known < last {
+                let heard = listener.list(definitions::PLACE, "").objects.len();
+                let kinds = listener.kinds();
+                let missing =
+                    (known..heard).find(|n| kinds.resource("example.com", "v1", &format!("k{n}s")).is_none());
+                assert_eq!(missing, None, "its definition was heard of");
+                known = heard;
+            }
+        });
+        for n in 0..last {
+            let plural = format!("k{n}s");
+            let names = serde_json::json!({"plural": plural, "singular": format!("k{n}"), "kind": format!("K{n}"), "listKind": format!("K{n}List")});
+            let definition = serde_json::json!({
+                "metadata": {"name": format!("{plural}.example.com"), "uid": plural},
+                "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
+                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+                "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
+            });
+            let kv = KeyValue {
+                key: format!("{ROOT}{}/{plural}.example.com", definitions::PLACE).into(),
+                mod_revision: 11 + n as Revision,
+                value: definition.to_string().into(),
+                ..KeyValue::default()
+            };
+            let event = etcd::Event { kind: EventType::Put, kv, prev_kv: None };
+            cache.feed_response(etcd::WatchResponse { revision: 11 + n as Revision, events: vec![event] });
+        }
+        reader.join().unwrap();
     }
 
     #[test]

@@ -67,7 +67,13 @@ pub async fn watch(
         Some(number)
     };
     let subscription = match state.cache.watch(kind.place(), filter, after) {
-        Ok(subscription) => subscription,
+        Ok(mut subscription) => {
+            // Its definition may have changed since the request was understood: then it ends as every watch of it did.
+            if !state.cache.kinds().serves(&kind) {
+                subscription.live.close();
+            }
+            subscription
+        }
         Err(gone) => {
             let status = Status::expired(format!("too old resource version: {number} ({})", gone.oldest));
             let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));

@@ -278,6 +278,17 @@ fn dependents(seat: &Seat) {
     k(&format!("apply -n attic -f {}", seat.file("object", OBJECT))).ok();
     k(&format!("delete crontabs.{group} shared")).ok();
     eventually(PATIENCE, || k("get configmap child --ignore-not-found -o name").ok(), |left| left.is_empty());
+    // An owner of a kind that the collector does not watch is asked for until it is gone.
+    let event = "apiVersion: v1\nkind: Event\nmetadata: {name: thunder, namespace: default}\ninvolvedObject: {kind: Pod, name: none, namespace: default}\n";
+    k(&format!("create -f {}", seat.file("event", event))).ok();
+    let uid = seat.get("event thunder")["metadata"]["uid"].clone();
+    let child = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: echo\n  ownerReferences: [{{apiVersion: v1, kind: Event, name: thunder, uid: {uid}}}]\n"
+    );
+    k(&format!("create -f {}", seat.file("child", &child))).ok();
+    k("get configmap echo").ok();
+    k("delete event thunder").ok();
+    eventually(PATIENCE, || k("get configmap echo --ignore-not-found -o name").ok(), |left| left.is_empty());
     k("delete namespace attic --timeout=25s").ok();
     let left = k(&format!("get crontabs.{group} -A -o name")).ok();
     assert!(!left.contains("attic"), "{left}");

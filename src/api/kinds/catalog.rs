@@ -77,8 +77,19 @@ impl Catalog {
 
     /// Places whose kinds are not in `after` as they are here.
     pub fn changed(&self, after: &Catalog) -> Vec<String> {
-        let stays = |kind: &&Arc<Kind>| after.custom.iter().any(|k| Arc::ptr_eq(k, kind));
-        self.custom.iter().filter(|k| !stays(k)).map(|k| k.place().to_string()).collect()
+        self.custom.iter().filter(|k| !after.has(k)).map(|k| k.place().to_string()).collect()
+    }
+
+    /// Is this kind served, and as it is here?
+    pub fn serves(&self, kind: &KindRef) -> bool {
+        match kind {
+            KindRef::Table(_) => true,
+            KindRef::Custom(kind) => self.has(kind),
+        }
+    }
+
+    fn has(&self, kind: &Arc<Kind>) -> bool {
+        self.custom.iter().any(|k| Arc::ptr_eq(k, kind))
     }
 
     /// Every kind; of a group's kinds in one version all stand together.

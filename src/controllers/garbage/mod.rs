@@ -2,7 +2,9 @@
 //!
 //! An object names its owners. This controller watches the metadata of everything, keeps the graph of who owns whom, and
 //! deletes an object when all its owners are gone (*background*), holds an owner until its dependents are gone (*foreground*), or cuts the
-//! bonds (*orphan*), as the owner's finalizers ask. [`verdict`] is pure. Source: `pkg/controller/garbagecollector`.
+//! bonds (*orphan*), as the owner's finalizers ask. [`graph::verdict`] is pure. Source: `pkg/controller/garbagecollector`.
+
+mod graph;
 
 use super::resources::{Resource, discover};
 use super::{Error, Shared, record};
@@ -10,13 +12,14 @@ use crate::client::{Informer, Key, Outcome, WorkQueue, is_code};
 use crate::clock;
 use crate::tap::Cause;
 use futures::StreamExt;
+use graph::{Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -26,98 +29,18 @@ const FOREGROUND: &str = "foregroundDeletion";
 const WORKERS: usize = 8;
 /// New kinds are looked for whenever a definition changes, and this often at least.
 const REDISCOVER: Duration = Duration::from_secs(30);
-
-/// An object in the graph.
-#[derive(Clone, Debug)]
-struct Node {
-    api: ApiResource,
-    namespaced: bool,
-    key: Key,
-    version: Option<String>,
-    owners: Vec<OwnerReference>,
-    going: bool,
-    finalizers: Vec<String>,
-}
-
-#[derive(Default)]
-struct Graph {
-    /// By uid.
-    nodes: BTreeMap<String, Node>,
-    /// Owner's uid → dependents' uids.
-    dependents: BTreeMap<String, BTreeSet<String>>,
-    /// Owners that the API server said do not exist.
-    absent: BTreeSet<String>,
-}
-
-impl Graph {
-    fn put(&mut self, uid: &str, node: Node) {
-        self.remove_edges(uid);
-        for owner in &node.owners {
-            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_string());
-        }
-        self.absent.remove(uid);
-        self.nodes.insert(uid.to_string(), node);
-    }
-
-    fn remove_edges(&mut self, uid: &str) {
-        let owners = self.nodes.get(uid).map(|n| n.owners.clone()).unwrap_or_default();
-        for owner in owners {
-            if let Some(set) = self.dependents.get_mut(&owner.uid) {
-                set.remove(uid);
-                if set.is_empty() {
-                    self.dependents.remove(&owner.uid);
-                }
-            }
-        }
-    }
-
-    fn remove(&mut self, uid: &str) {
-        self.remove_edges(uid);
-        self.nodes.remove(uid);
-    }
-
-    fn dependents_of(&self, uid: &str) -> Vec<(String, Node)> {
-        let uids = self.dependents.get(uid).into_iter().flatten();
-        uids.filter_map(|u| Some((u.clone(), self.nodes.get(u)?.clone()))).collect()
-    }
-}
-
-/// How an owner stands, seen from a dependent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It lives.
-    Solid,
-    /// It is not there, or another object has its name.
-    Gone,
-    /// It is being deleted in the foreground and waits for its dependents.
-    Waiting,
-}
-
-/// What to do with an object that has owners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Somebody still owns it; take off the owners that are gone, if there are any.
-    Keep { cut: bool },
-    /// Delete it, and its own dependents before it.
-    DeleteForeground,
-    /// Delete it; its dependents follow.
-    Delete,
-}
-
-/// Pure: an object's owners, and whether it has dependents of its own.
-pub fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
-    let any = |s: Standing| owners.contains(&s);
-    if owners.is_empty() || any(Standing::Solid) {
-        return Verdict::Keep { cut: any(Standing::Gone) || any(Standing::Waiting) };
-    }
-    if any(Standing::Waiting) && has_dependents { Verdict::DeleteForeground } else { Verdict::Delete }
-}
+/// After a watch was refused.
+const REFUSED: Duration = Duration::from_millis(500);
+/// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for again after this: nobody tells of its end.
+const UNWATCHED: Duration = Duration::from_secs(2);
 
 pub(crate) struct Collector {
     shared: Shared,
     graph: Mutex<Graph>,
     /// Kinds that are watched: `apps/v1/deployments`.
     watched: Mutex<BTreeSet<String>>,
+    /// What is defined has changed.
+    defined: Notify,
     queue: WorkQueue<String>,
 }
 
@@ -127,13 +50,12 @@ pub(crate) fn start(shared: &Shared) {
         shared: shared.clone(),
         graph: Mutex::default(),
         watched: Mutex::default(),
+        defined: Notify::new(),
         queue: queue.clone(),
     });
-    let watching = collector.clone();
-    let defined = Arc::new(Notify::new());
-    let (tell, definitions) =
-        (defined.clone(), Informer::<Definition>::all(&shared.crew, &shared.config.client));
-    definitions.on(move |_| tell.notify_one());
+    let (watching, tell) = (collector.clone(), collector);
+    let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
+    definitions.on(move |_| tell.defined.notify_one());
     shared.crew.spawn(async move {
         let mut first = true;
         loop {
@@ -165,7 +87,7 @@ pub(crate) fn start(shared: &Shared) {
             }
             match first {
                 true => clock::sleep(Duration::from_millis(200)).await,
-                false => drop(clock::timeout(REDISCOVER, defined.notified()).await),
+                false => drop(clock::timeout(REDISCOVER, watching.defined.notified()).await),
             }
         }
     });
@@ -213,12 +135,15 @@ impl Collector {
                     Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 404) => break,
                     Err(error) => {
                         tracing::debug!(kind = resource.api.plural, %error, "watch failed, trying again");
-                        clock::sleep(Duration::from_millis(500)).await;
+                        clock::sleep(REFUSED).await;
                     }
                 }
             }
             collector.keep_only(&resource.api, &BTreeSet::new());
             collector.watched().remove(&name_of(&resource.api));
+            // It may be defined again by now: whoever looked meanwhile found it watched.
+            clock::sleep(REFUSED).await;
+            collector.defined.notify_one();
         });
         async move {
             let _ = synced.await;
@@ -272,7 +197,7 @@ impl Collector {
                 .unwrap_or_default();
             let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
             graph.remove(uid);
-            graph.absent.insert(uid.to_string());
+            graph.absent.insert(uid);
             (dependents, owners)
         };
         // Dependents may have to go, and an owner may have waited for just this one.
@@ -315,7 +240,12 @@ impl Collector {
         for owner in &node.owners {
             standings.push(self.standing(&node, owner).await?);
         }
-        let has_dependents = self.graph().dependents.get(&uid).is_some_and(|d| !d.is_empty());
+        let (has_dependents, unwatched) = {
+            let graph = self.graph();
+            let known =
+                |o: &OwnerReference| graph.nodes.contains_key(&o.uid) || graph.absent.contains(&o.uid);
+            (graph.dependents.contains_key(&uid), !node.owners.iter().all(known))
+        };
         match verdict(&standings, has_dependents) {
             Verdict::Keep { cut: false } => {}
             Verdict::Keep { cut: true } => {
@@ -344,7 +274,7 @@ impl Collector {
                 self.shared.tap("garbage-collector").emit(record);
             }
         }
-        Ok(Outcome::Done)
+        Ok(if unwatched { Outcome::After(UNWATCHED) } else { Outcome::Done })
     }
 
     async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
@@ -379,11 +309,11 @@ impl Collector {
         match api.get_metadata(&owner.name).await {
             Ok(found) if found.metadata.uid.as_ref() == Some(&owner.uid) => Ok(Standing::Solid),
             Ok(_) => {
-                self.graph().absent.insert(owner.uid.clone());
+                self.graph().absent.insert(&owner.uid);
                 Ok(Standing::Gone)
             }
             Err(error) if is_code(&error, 404) => {
-                self.graph().absent.insert(owner.uid.clone());
+                self.graph().absent.insert(&owner.uid);
                 Ok(Standing::Gone)
             }
             Err(error) => Err(error.into()),
@@ -458,42 +388,4 @@ impl Collector {
 
 fn cause_of(meta: &ObjectMeta) -> Option<Cause> {
     meta.resource_version.as_deref()?.parse().ok().map(Cause::Revision)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_object_lives_as_long_as_one_owner_does() {
-        use Standing::{Gone, Solid, Waiting};
-        assert_eq!(verdict(&[], false), Verdict::Keep { cut: false });
-        assert_eq!(verdict(&[Solid], true), Verdict::Keep { cut: false });
-        assert_eq!(verdict(&[Solid, Gone], false), Verdict::Keep { cut: true });
-        assert_eq!(verdict(&[Gone], true), Verdict::Delete);
-        assert_eq!(verdict(&[Waiting], false), Verdict::Delete);
-        assert_eq!(verdict(&[Waiting, Gone], true), Verdict::DeleteForeground);
-    }
-
-    #[test]
-    fn the_graph_forgets_edges_with_their_objects() {
-        let owner = |uid: &str| OwnerReference { uid: uid.into(), ..OwnerReference::default() };
-        let node = |owners: Vec<OwnerReference>| Node {
-            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
-            namespaced: true,
-            key: Key::new("d", "x"),
-            version: None,
-            owners,
-            going: false,
-            finalizers: vec![],
-        };
-        let mut graph = Graph::default();
-        graph.put("rs", node(vec![owner("d")]));
-        graph.put("pod", node(vec![owner("rs")]));
-        assert_eq!(graph.dependents_of("rs").len(), 1);
-        graph.put("pod", node(vec![]));
-        assert_eq!(graph.dependents_of("rs").len(), 0);
-        graph.remove("rs");
-        assert!(graph.dependents.is_empty());
-    }
 }
