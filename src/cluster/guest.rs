@@ -3,15 +3,17 @@
 
 use super::Place;
 use super::control::Reply;
+use super::spec::NodeSpec;
 use super::undo::Past;
 use super::world::World;
 use crate::api::kinds::Kind;
 use crate::client::Client;
+use crate::etcd::{self, api::RangeRequest};
 use crate::tap::Tap;
 use crate::task::Crew;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,6 +85,17 @@ pub struct Seen<'a> {
     pub object: &'a Value,
 }
 
+/// A question about a cluster's inside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Inside {
+    /// A key of the store, e.g. `/registry/pods/default/web`: `{value, mod_revision}`, or `{}`.
+    Key(String),
+    /// The store's members, also those that do not run: `[{name, leader, term, healthy}]`.
+    Members,
+    /// What was broken on purpose and is so now: `[{fault, nodes, amount, since}]`.
+    Faults,
+}
+
 /// What a guest may use of the cluster it stands on.
 pub trait Ground: Send + Sync + 'static {
     /// Where this cluster's files are.
@@ -105,6 +118,8 @@ pub trait Ground: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Option<Room>, String>>;
     /// Gives all rooms up, with everything in them; their names. An error is for people.
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
+    /// What only those inside a cluster know. An error is for people.
+    fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
     /// Has the tap know the present revision: a step begins at one.
     fn catch_up(&self) -> BoxFuture<'_, ()>;
     /// A guest's watch has shown something, which the tap may not know.
@@ -116,6 +131,38 @@ pub type Host = Arc<dyn Ground>;
 /// The cluster that this process is.
 pub(super) struct Home {
     pub world: Arc<World>,
+}
+
+impl Home {
+    async fn key(&self, key: &str) -> Result<Value, String> {
+        // Any member answers as of now, or not at all.
+        let store =
+            self.world.stores.borrow().values().next().cloned().ok_or("no member of the store runs")?;
+        let asked = RangeRequest { key: key.as_bytes().to_vec().into(), ..RangeRequest::default() };
+        let answer = store.range(asked).await.map_err(|e| super::chain(&e))?;
+        Ok(answer.kvs.first().map_or_else(
+            || json!({}),
+            |kv| json!({"value": String::from_utf8_lossy(&kv.value), "mod_revision": kv.mod_revision}),
+        ))
+    }
+
+    fn members(&self) -> Result<Value, String> {
+        if self.world.spec.external_etcd.is_some() {
+            return Err("the store is an external etcd: ask it with etcdctl".into());
+        }
+        let stores = self.world.stores.borrow();
+        let told = |node: NodeSpec| {
+            let status = stores.get(&node.name).and_then(|s| s.status());
+            let is = |f: fn(&etcd::Status) -> bool| status.as_ref().is_some_and(f);
+            json!({
+                "name": node.name,
+                "leader": is(|s| s.is_leader),
+                "term": status.as_ref().map_or(0, |s| s.term),
+                "healthy": is(|s| !s.leader.is_empty() && s.alarm.is_none()),
+            })
+        };
+        Ok(self.world.control_planes().into_iter().map(told).collect())
+    }
 }
 
 impl Ground for Home {
@@ -158,6 +205,15 @@ impl Ground for Home {
         let name = &self.world.place.name;
         let why = format!("this cluster is Ropewalk's own; `ropewalk reset --name {name}` wipes it");
         Box::pin(std::future::ready(Err(why)))
+    }
+    fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
+        Box::pin(async move {
+            Ok(match what {
+                Inside::Key(key) => self.key(key).await?,
+                Inside::Members => self.members()?,
+                Inside::Faults => json!(self.world.faults.list()),
+            })
+        })
     }
     /// Every commit is told as it is made.
     fn catch_up(&self) -> BoxFuture<'_, ()> {

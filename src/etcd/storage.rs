@@ -3,7 +3,7 @@
 use super::api::{
     Error, RangeRequest, RangeResponse, Revision, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
 };
-use super::kv::Kv;
+use super::kv::{Kv, Status};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -27,6 +27,8 @@ pub trait Storage: Send + Sync {
     fn revision(&self) -> Revision;
     /// Revisions below this one cannot be read any more, as far as is known here.
     fn compacted(&self) -> Revision;
+    /// How the member stands, if the store is one of our own.
+    fn status(&self) -> Option<Status>;
 }
 
 #[async_trait]
@@ -59,5 +61,8 @@ impl Storage for Kv {
     }
     fn compacted(&self) -> Revision {
         Kv::compacted(self)
+    }
+    fn status(&self) -> Option<Status> {
+        Some(Kv::status(self))
     }
 }

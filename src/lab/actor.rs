@@ -195,9 +195,10 @@ impl Actor {
         for probe in needs.probes {
             let (client, kubeconfig, answers) =
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
+            let host = self.host.clone();
             let room = self.engine.recorder.room.clone();
             self.crew.spawn(async move {
-                let answer = probe::ask(&probe, &client, &kubeconfig, &room).await;
+                let answer = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
                 let _ = answers.send((probe, answer)); // the engine may have ended
             });
         }

@@ -23,8 +23,7 @@
 //! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go first ([`recorder`]). The tap lives as long as the process: after a
 //! restart, `trace` begins anew and `history` opens with what the watches found (WAS or ADDED without a user). What a check had seen is kept.
 //! ## Left out
-//! `store`, `members` and `faults` in expressions answer with an error, so a step that names them cannot become green yet. A scaled clock is announced, not
-//! set.
+//! A scaled clock is announced, not set.
 //! ## Read next
 //! [`graded`], the labs; then `ui`, which shows it.
 

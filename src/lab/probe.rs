@@ -1,11 +1,11 @@
-//! What has to be asked over the network: HTTP from the host, commands in containers, logs, access reviews. All read only.
+//! What has to be asked over the network: HTTP from the host, commands in containers, logs, access reviews, the store and its members. All read only.
 
 use super::TEACHER;
 use super::cel::{Probe, value};
 use super::run;
 use crate::client::Client;
 use crate::client::kube::api::{Api, PostParams};
-use crate::cluster::guest::Room;
+use crate::cluster::guest::{Host, Room};
 use cel::Value;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
@@ -19,8 +19,13 @@ const LIMIT: Duration = Duration::from_secs(5);
 const BODY_MAX: usize = 1 << 20;
 
 /// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer, too.
-pub async fn ask(probe: &Probe, client: &Client, kubeconfig: &Path, room: &Room) -> Value {
+pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path, room: &Room) -> Value {
     match probe {
+        Probe::Inside(what) => {
+            let asked = tokio::time::timeout(LIMIT, host.inside(what)).await;
+            let answer = asked.unwrap_or_else(|_| Err("no answer in time".into()));
+            answer.map_or_else(|why| value::map([("error", value::text(&why))]), |a| value::of_json(&a))
+        }
         Probe::Http { url, .. } => http(url).await,
         Probe::Exec { target, command, .. } => {
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();

@@ -31,7 +31,7 @@ mod witness;
 
 use super::control::{self, Keeper, Reply};
 use super::faults::Fault;
-use super::guest::{Ground, Guests, Offers, Room, Seen};
+use super::guest::{Ground, Guests, Inside, Offers, Room, Seen};
 use super::ready::Progress;
 use super::undo::Past;
 use super::{Error, Home, Place, launch};
@@ -350,6 +350,10 @@ impl Ground for Inner {
             self.enter("").map_err(|e| super::chain(&e))?;
             self.rooms.leave().await
         })
+    }
+    fn inside<'a>(&'a self, _: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
+        let why = self.only_at_home("a look inside");
+        Box::pin(std::future::ready(Err(why)))
     }
     /// A list is as new as the store, and says how new that is. Whoever may not list, or is not answered, goes by what was seen last.
     fn catch_up(&self) -> BoxFuture<'_, ()> {

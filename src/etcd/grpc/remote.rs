@@ -215,6 +215,10 @@ impl Storage for Remote {
         self.revision.load(Ordering::Acquire)
     }
 
+    /// Its members have doors of their own.
+    fn status(&self) -> Option<crate::etcd::Status> {
+        None
+    }
     fn compacted(&self) -> Revision {
         self.compacted.load(Ordering::Acquire)
     }

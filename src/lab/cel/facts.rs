@@ -3,6 +3,7 @@
 use super::value::{self, int_field, str_field};
 use crate::api::kinds::{self, Kind};
 use crate::api::labels::Selector;
+use crate::cluster::guest::Inside;
 use cel::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +51,7 @@ pub enum Probe {
         resource: String,
         namespace: String,
     },
+    Inside(Inside),
 }
 
 /// What an evaluation missed.

@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, Object, Probe};
 use super::value::{self, at, millis, str_field};
+use crate::cluster::guest::Inside;
 use cel::extractors::Arguments;
 use cel::{Context, ExecutionError, Value};
 use std::ops::RangeInclusive;
@@ -68,9 +69,11 @@ pub const TABLE: &[Function] = &[
         let part = |n| word(args, n).map(String::from);
         facts.probe(Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? })
     }),
-    of("store", 1..=1, |_, _| Err("store() is not implemented yet".into())),
-    of("members", 0..=0, |_, _| Err("members() is not implemented yet".into())),
-    of("faults", 0..=0, |_, _| Err("faults() is not implemented yet".into())),
+    of("store", 1..=1, |facts, args| {
+        facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
+    }),
+    of("members", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Members)).and_then(no_error)),
+    of("faults", 0..=0, |facts, _| facts.probe(Probe::Inside(Inside::Faults)).and_then(no_error)),
     // -- for debriefs
     of("hop", 3..=3, |facts, args| {
         Ok(hops(facts, args)?.into_iter().find(happened).unwrap_or_else(value::empty))
@@ -135,6 +138,14 @@ pub fn declare(context: &mut Context<'_, '_>, facts: &Arc<Facts>) {
         let _ = context.add_function(name, move |Arguments(args): Arguments| {
             run(&facts, &args).map_err(|e| ExecutionError::function_error(name, e))
         });
+    }
+}
+
+/// An answer that says why there is none.
+fn no_error(answer: Value) -> Result<Value, String> {
+    match str_field(&answer, "error") {
+        "" => Ok(answer),
+        why => Err(why.into()),
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Frame {
 pub struct World {
     known: Mutex<Known>,
     crew: Crew,
+    host: Host,
     client: Client,
     kubeconfig: PathBuf,
     told: mpsc::UnboundedSender<Told>,
@@ -126,6 +127,7 @@ impl World {
         let world = Arc::new(World {
             known: Mutex::default(),
             crew: crew.clone(),
+            host: host.clone(),
             client: host.client(TEACHER)?,
             kubeconfig: host.kubeconfig(TEACHER)?,
             told,
@@ -225,7 +227,8 @@ impl World {
             };
             let world = self.clone();
             self.crew.spawn(async move {
-                let answer = probe::ask(&probe, &world.client, &world.kubeconfig, &Room::default()).await;
+                let answer =
+                    probe::ask(&probe, &world.host, &world.client, &world.kubeconfig, &Room::default()).await;
                 {
                     let mut known = world.know();
                     if known.era != era {
