@@ -1,6 +1,7 @@
-//! HTTP/1.1 over plain TCP, as `curl` and `wget` need it. Blocking: such a program does one thing at a time.
+//! HTTP/1.1 over TCP or TLS, as `curl` and `wget` need it. Blocking: such a program does one thing at a time.
 
 use super::resolve;
+use super::tls;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ const HEAD_MAX: u64 = 256 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    /// `https`.
+    pub secure: bool,
     pub host: String,
     pub port: u16,
     /// With the query, always beginning with `/`.
@@ -20,20 +23,21 @@ pub struct Url {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum BadUrl {
-    /// A scheme other than http.
+    /// A scheme other than http and https.
     Scheme(String),
     Malformed,
 }
 
 impl Url {
-    /// `[http://][USER@]HOST[:PORT][/PATH]`.
+    /// `[http[s]://][USER@]HOST[:PORT][/PATH]`.
     pub fn parse(text: &str) -> Result<Url, BadUrl> {
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        let (secure, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
             Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
                 return Err(BadUrl::Scheme(scheme.to_lowercase()));
             }
-            _ => text,
+            _ => (false, text),
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -46,13 +50,13 @@ impl Url {
             Some((host, port)) if !port.contains(']') => {
                 (host, port.parse().ok().filter(|p| *p > 0).ok_or(BadUrl::Malformed)?)
             }
-            _ => (authority, 80),
+            _ => (authority, if secure { 443 } else { 80 }),
         };
         if host.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(BadUrl::Malformed);
         }
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
-        Ok(Url { host: host.to_string(), port, path, user })
+        Ok(Url { secure, host: host.to_string(), port, path, user })
     }
 
     /// What a `Location` of an answer from here means.
@@ -61,7 +65,7 @@ impl Url {
             return Url::parse(location);
         }
         if let Some(other) = location.strip_prefix("//") {
-            return Url::parse(other);
+            return Url::parse(&format!("{}://{other}", self.scheme()));
         }
         let mut url = self.clone();
         let base = self.path.split('?').next().unwrap_or("/");
@@ -74,13 +78,18 @@ impl Url {
         Ok(url)
     }
 
-    /// The `Host` header: the port only if it is not 80.
+    pub fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+
+    /// The `Host` header: the port only if it is not the scheme's own.
     pub fn authority(&self) -> String {
-        if self.port == 80 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        let usual = if self.secure { 443 } else { 80 };
+        if self.port == usual { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
     pub fn full(&self) -> String {
-        format!("http://{}{}", self.authority(), self.path)
+        format!("{}://{}{}", self.scheme(), self.authority(), self.path)
     }
 
     /// The last part of the path; empty for a directory.
@@ -191,9 +200,69 @@ pub struct Answer {
     framing: Framing,
 }
 
+/// What an exchange runs over.
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<tls::Stream>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => &tls.sock,
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.write(bytes),
+            Stream::Tls(tls) => tls.write(bytes),
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(tcp) => tcp.flush(),
+            Stream::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.read(buffer),
+            Stream::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+/// Speaks TLS on a connection if the URL asks for it, within the deadline.
+pub fn secured(
+    stream: TcpStream,
+    url: &Url,
+    terms: &tls::Terms,
+    deadline: &Deadline,
+) -> Result<Stream, tls::Refusal> {
+    if !url.secure {
+        return Ok(Stream::Plain(stream));
+    }
+    let left = deadline.left().map_err(tls::Refusal::Io)?;
+    stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)).map_err(tls::Refusal::Io)?;
+    let shaken = tls::connect(stream, &url.host, terms).map_err(|refusal| match refusal {
+        tls::Refusal::Io(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            tls::Refusal::Io(io::ErrorKind::TimedOut.into())
+        }
+        other => other,
+    })?;
+    Ok(Stream::Tls(Box::new(shaken)))
+}
+
 /// A stream that never waits past a deadline.
 struct Timed {
-    stream: TcpStream,
+    stream: Stream,
     deadline: Deadline,
     /// For one read, if set.
     idle: Option<Duration>,
@@ -202,7 +271,7 @@ struct Timed {
 impl Read for Timed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.deadline.left()?;
-        self.stream.set_read_timeout(match (left, self.idle) {
+        self.stream.tcp().set_read_timeout(match (left, self.idle) {
             (Some(left), Some(idle)) => Some(left.min(idle)),
             (left, idle) => left.or(idle),
         })?;
@@ -217,14 +286,15 @@ impl Read for Timed {
 ///
 /// Errors: `UnexpectedEof` if the server says nothing, `InvalidData` if it does not speak HTTP, `TimedOut`.
 pub fn exchange(
-    mut stream: TcpStream,
+    mut stream: Stream,
     request: &[u8],
     method: &str,
     deadline: Deadline,
     idle: Option<Duration>,
 ) -> io::Result<Answer> {
-    stream.set_write_timeout(deadline.left()?)?;
+    stream.tcp().set_write_timeout(deadline.left()?)?;
     stream.write_all(request)?;
+    stream.flush()?;
     let mut reader = BufReader::new(Timed { stream, deadline, idle });
     let head = loop {
         let head = read_head(&mut reader)?;
@@ -279,7 +349,7 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Head> {
 impl Answer {
     /// The address we spoke to, and ours.
     pub fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        let stream = &self.reader.get_ref().stream;
+        let stream = self.reader.get_ref().stream.tcp();
         (stream.peer_addr().ok(), stream.local_addr().ok())
     }
 
@@ -373,7 +443,11 @@ pub mod tests {
         assert_eq!(url.user.as_deref(), Some("user:pw"));
         assert_eq!(Url::parse("web").unwrap().path, "/");
         assert_eq!(Url::parse("[::1]:80").unwrap().host, "[::1]");
-        assert_eq!(Url::parse("https://web/"), Err(BadUrl::Scheme("https".into())));
+        assert_eq!(Url::parse("ftp://web/"), Err(BadUrl::Scheme("ftp".into())));
+        let locked = Url::parse("HTTPS://web/").unwrap();
+        assert_eq!((locked.secure, locked.port, locked.full().as_str()), (true, 443, "https://web/"));
+        assert_eq!(locked.join("//other/x").unwrap().full(), "https://other/x");
+        assert_eq!(Url::parse("https://web:80/").unwrap().authority(), "web:80");
         assert_eq!(Url::parse("http://"), Err(BadUrl::Malformed));
         assert_eq!(Url::parse("http://web:x/"), Err(BadUrl::Malformed));
         assert_eq!(url.join("../c").unwrap().path, "/a/../c");
@@ -385,7 +459,7 @@ pub mod tests {
         let (port, server) = server(vec![answer]);
         let deadline = Deadline::new(Some(Duration::from_secs(10)));
         let stream = connect(&["127.0.0.1".parse().unwrap()], port, &deadline, |_| {})?;
-        let mut answer = exchange(stream, b"GET / HTTP/1.1\r\n\r\n", "GET", deadline, None)?;
+        let mut answer = exchange(Stream::Plain(stream), b"GET / HTTP/1.1\r\n\r\n", "GET", deadline, None)?;
         let mut body = String::new();
         let result = answer.read_to_string(&mut body);
         server.join().unwrap();

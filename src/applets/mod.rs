@@ -29,6 +29,7 @@ mod procs;
 mod resolve;
 mod sh;
 mod small;
+mod tls;
 mod uutils;
 mod wget;
 

@@ -1,6 +1,7 @@
 //! `wget` as busybox has it.
 
 use super::http::{self, BadUrl, Deadline, Url};
+use super::tls::{Refusal, Terms};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -22,6 +23,8 @@ struct Call {
     headers: Vec<String>,
     agent: Option<String>,
     post: Option<String>,
+    /// `--no-check-certificate`.
+    insecure: bool,
 }
 
 fn parse(args: &[String]) -> Result<Call, String> {
@@ -47,7 +50,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
                 "quiet" => call.quiet = true,
                 "server-response" => call.show_headers = true,
                 "spider" => call.spider = true,
-                "no-check-certificate" => {}
+                "no-check-certificate" => call.insecure = true,
                 "output-document" => call.output = Some(value()?),
                 "directory-prefix" => call.directory = Some(value()?),
                 "timeout" => call.timeout = Some(seconds(&value()?)?),
@@ -112,7 +115,9 @@ pub fn main(args: Vec<OsString>) -> i32 {
 
 fn url_fault(text: &str, fault: BadUrl) -> String {
     match fault {
-        BadUrl::Scheme(scheme) => format!("{scheme} is not implemented by this wget, only http: {text}"),
+        BadUrl::Scheme(scheme) => {
+            format!("{scheme} is not implemented by this wget, only http and https: {text}")
+        }
         BadUrl::Malformed => format!("bad URL: {text}"),
     }
 }
@@ -153,6 +158,19 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
                 let address = tried.map_or(String::new(), |ip| format!(" ({ip})"));
                 format!("can't connect to remote host{address}: {}", super::reason(&e))
             }
+        })?;
+        let terms = Terms { insecure: call.insecure, ..Terms::default() };
+        let stream = http::secured(stream, &url, &terms, &Deadline::new(idle)).map_err(|r| match r {
+            Refusal::Unbelieved(why) => {
+                format!("TLS certificate is not believed: {why}; --no-check-certificate asks no questions")
+            }
+            Refusal::OtherName => format!(
+                "TLS certificate is not one of {}; --no-check-certificate asks no questions",
+                url.host
+            ),
+            Refusal::Handshake(why) => format!("TLS error: {why}"),
+            Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(), // wget takes none
+            Refusal::Io(e) => timed(e),
         })?;
         let request = request(call, &url, method);
         let mut answer =
@@ -278,6 +296,6 @@ mod tests {
         server.join().unwrap();
         let told = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
         assert_eq!(told, "can't connect to remote host (127.0.0.1): Connection refused");
-        assert!(fetch(&call, "https://web").unwrap_err().starts_with("https is not implemented"));
+        assert!(fetch(&call, "ftp://web").unwrap_err().starts_with("ftp is not implemented"));
     }
 }

@@ -12,14 +12,14 @@
 //! `apiserver`, which authenticates with both.
 
 mod clients;
+mod foreign;
 mod request;
 mod token;
-mod unverified;
 
 pub use clients::{Client, Clients, asking_server_config};
+pub use foreign::{Trust, Unusable, foreign_client};
 pub use request::{Request, valid_until};
 pub use token::TokenKey;
-pub use unverified::AnyCertificate;
 
 use crate::clock;
 use rcgen::{

@@ -278,6 +278,38 @@ fn from_inside(door: &Door, cluster: &Cluster) {
     eventually(PATIENCE, || ask("GET", maps).0, |code| *code == 200);
     let named = format!("{maps}/kube-root-ca.crt");
     assert_eq!(ask("GET", &named).0, 200, "get is among the role's verbs");
+    // The same from where the token lies, as Kubernetes' documents show it.
+    let inside = |curl: &str| {
+        cluster.kubectl(
+            &any,
+            &[
+                "exec",
+                "inside",
+                "--",
+                "sh",
+                "-c",
+                &format!("cd /var/run/secrets/kubernetes.io/serviceaccount; {curl}"),
+            ],
+        )
+    };
+    let authorized = format!(
+        "curl -sS --cacert ca.crt -H \"Authorization: Bearer $(cat token)\" https://kubernetes.default.svc{maps}"
+    );
+    let said = inside(&authorized).ok();
+    assert!(said.contains("\"kind\":\"ConfigMapList\""), "{said:.300}");
+    let unknown = inside("curl -sS https://kubernetes.default.svc/version");
+    assert_eq!(unknown.code, 60, "{}", unknown.err);
+    assert!(
+        unknown.err.contains("unable to get local issuer certificate") && unknown.err.contains("--cacert"),
+        "{}",
+        unknown.err
+    );
+    assert!(inside("curl -sk https://kubernetes.default.svc/version").ok().contains("gitVersion"));
+    assert!(
+        inside("wget -qO- --no-check-certificate https://kubernetes.default.svc/version")
+            .ok()
+            .contains("gitVersion")
+    );
     for (method, path) in [
         ("DELETE", named.as_str()),
         ("DELETE", maps),

@@ -1,4 +1,4 @@
-//! `curl` for http URLs, with curl's texts and exit codes. Also for learners whose machine has none: `applets::run("curl", …)`
+//! `curl` for http and https URLs, with curl's texts and exit codes. Also for learners whose machine has none: `applets::run("curl", …)`
 //! works from any program.
 
 mod options;
@@ -6,6 +6,7 @@ mod report;
 
 use super::http::{self, Answer, BadUrl, Deadline, Url};
 use super::resolve;
+use super::tls::Refusal;
 use options::{Options, Output};
 use report::Report;
 use std::ffi::OsString;
@@ -40,7 +41,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
         return 0;
     }
     if options.version {
-        super::out(&format!("{AGENT}\nProtocols: http\n"));
+        super::out(&format!("{AGENT}\nProtocols: http https\n"));
         return 0;
     }
     if options.urls.is_empty() {
@@ -78,12 +79,16 @@ pub fn main(args: Vec<OsString>) -> i32 {
     code
 }
 
-const HELP: &str = " -d, --data <data>           HTTP POST data
+const HELP: &str = "     --cacert <file>         CA certificate to verify peer against
+ -E, --cert <certificate>    Client certificate file (PEM)
+ -d, --data <data>           HTTP POST data
  -f, --fail                  Fail fast with no output on HTTP errors
  -G, --get                   Put the post data in the URL and use GET
  -H, --header <header>       Pass custom header to server
  -I, --head                  Show document info only
  -i, --include               Include response headers in output
+ -k, --insecure              Allow insecure server connections
+     --key <key>             Private key file (PEM)
  -L, --location              Follow redirects
  -m, --max-time <seconds>    Maximum time allowed for transfer
      --connect-timeout <s>   Maximum time allowed to connect
@@ -97,7 +102,7 @@ const HELP: &str = " -d, --data <data>           HTTP POST data
  -v, --verbose               Make the operation more talkative
  -w, --write-out <format>    Use output FORMAT after completion
  -X, --request <method>      Specify request method to use
-This is Ropewalk's own curl: plain HTTP/1.1 only.";
+This is Ropewalk's own curl: HTTP/1.1, with and without TLS.";
 
 fn read_file(name: &str) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
@@ -168,7 +173,7 @@ fn parse_url(text: &str) -> Result<Url, Fault> {
 fn url_fault(bad: BadUrl, text: &str) -> Fault {
     match bad {
         BadUrl::Scheme(scheme) => {
-            fault(1, format!("Protocol \"{scheme}\" not supported: this curl speaks http only"))
+            fault(1, format!("Protocol \"{scheme}\" not supported: this curl speaks http and https"))
         }
         BadUrl::Malformed if text.is_empty() => fault(3, "URL using bad/illegal format or missing URL"),
         BadUrl::Malformed => fault(3, format!("URL rejected: Malformed input to a URL function: {text}")),
@@ -210,6 +215,14 @@ fn request(
     report.connected = report.start.elapsed();
     if let Ok(peer) = stream.peer_addr() {
         note(format!("* Connected to {} ({}) port {}\n", url.host, peer.ip(), peer.port()));
+    }
+    let limit = options.connect_timeout.map_or(deadline, |connect| {
+        let own = deadline.start.elapsed() + connect.saturating_sub(begun.elapsed());
+        Deadline { limit: Some(deadline.limit.map_or(own, |all| all.min(own))), ..deadline }
+    });
+    let stream = http::secured(stream, url, &options.terms, &limit).map_err(|r| tls_fault(r, url, &limit))?;
+    if url.secure {
+        report.secured = report.start.elapsed();
     }
     let head = request_head(options, url, method, data);
     note(head.lines().map(|line| format!("> {line}\n")).collect());
@@ -267,6 +280,31 @@ fn connect_fault(error: &io::Error, url: &Url, took: Duration, deadline: Deadlin
         // curl tells only -v why: refused, no route, unreachable are one to it.
         io::ErrorKind::TimedOut => fault(28, format!("{what}: Timeout was reached")),
         _ => fault(7, format!("{what}: Could not connect to server")),
+    }
+}
+
+/// In curl's words, and what the learner can do.
+fn tls_fault(refusal: Refusal, url: &Url, deadline: &Deadline) -> Fault {
+    const REMEDY: &str = "Name its authority with --cacert FILE, or do without knowing who answers: -k.";
+    match refusal {
+        Refusal::Authorities(file) => fault(77, format!("error setting certificate file: {file}")),
+        Refusal::Certificate { file, why } => {
+            fault(58, format!("could not load PEM client certificate from {file}: {why}"))
+        }
+        Refusal::Unbelieved(why) => fault(60, format!("SSL certificate problem: {why}\n{REMEDY}")),
+        Refusal::OtherName => fault(
+            60,
+            format!(
+                "SSL: no alternative certificate subject name matches target host name '{}'\n{REMEDY}",
+                url.host
+            ),
+        ),
+        Refusal::Handshake(why) => fault(35, format!("TLS connect error: {why}")),
+        Refusal::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+            let took = deadline.start.elapsed().as_millis();
+            fault(28, format!("SSL connection timed out after {took} milliseconds"))
+        }
+        Refusal::Io(e) => fault(35, format!("TLS connect error: {}", super::reason(&e))),
     }
 }
 
@@ -401,7 +439,7 @@ mod tests {
         assert_eq!(refused.code, 7);
         assert!(refused.text.starts_with(&format!("Failed to connect to 127.0.0.1 port {port} after ")));
         assert!(refused.text.ends_with(" ms: Could not connect to server"));
-        assert_eq!(fetch("", "https://web").0.unwrap_err().code, 1);
+        assert_eq!(fetch("", "ftp://web").0.unwrap_err().code, 1);
         assert_eq!(fetch("", "http://").0.unwrap_err().code, 3);
     }
 

@@ -1,5 +1,6 @@
 //! curl's command line.
 
+use super::super::tls::Terms;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Options {
     pub user: Option<String>,
     pub agent: Option<String>,
     pub retries: u32,
+    /// `-k`, `--cacert`, `--cert`, `--key`.
+    pub terms: Terms,
     pub help: bool,
     pub version: bool,
 }
@@ -42,7 +45,7 @@ pub enum Output {
 }
 
 /// Options that take a value: letter and name.
-const WITH_VALUE: [(char, &str); 16] = [
+const WITH_VALUE: [(char, &str); 19] = [
     ('A', "user-agent"),
     ('d', "data"),
     ('\0', "data-ascii"),
@@ -59,6 +62,9 @@ const WITH_VALUE: [(char, &str); 16] = [
     ('w', "write-out"),
     ('X', "request"),
     ('\0', "retry"),
+    ('\0', "cacert"),
+    ('E', "cert"),
+    ('\0', "key"),
 ];
 
 const WITHOUT: [(char, &str); 19] = [
@@ -137,9 +143,10 @@ impl Options {
             "fail" => self.fail = true,
             "fail-with-body" => self.fail_with_body = true,
             "get" => self.get = true,
+            "insecure" => self.terms.insecure = true,
             "help" => self.help = true,
             "version" => self.version = true,
-            _ => {} // nothing to do for plain HTTP/1.1 without a progress meter
+            _ => {} // nothing to do for HTTP/1.1 without a progress meter
         }
     }
 
@@ -174,6 +181,9 @@ impl Options {
             }
             "request" => self.method = Some(value.into()),
             "retry" => self.retries = number()?,
+            "cacert" => self.terms.authorities = Some(value.into()),
+            "cert" => self.terms.certificate = Some(value.into()),
+            "key" => self.terms.key = Some(value.into()),
             "json" => {
                 for header in ["Content-Type: application/json", "Accept: application/json"] {
                     self.headers.push(header.into());
