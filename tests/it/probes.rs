@@ -123,9 +123,13 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
 
     // Liveness restarts.
     eventually(PATIENCE, || status("ill"), |s| s["restartCount"].as_i64() >= Some(1));
-    let told = events("ill");
-    assert!(told.contains("Liveness probe failed: HTTP probe failed with statuscode: 404"), "{told}");
-    assert!(told.contains("Container web failed liveness probe, will be restarted"), "{told}");
+    // An event is written after what it tells of.
+    for told in [
+        "Liveness probe failed: HTTP probe failed with statuscode: 404",
+        "Container web failed liveness probe, will be restarted",
+    ] {
+        eventually(PATIENCE, || events("ill"), |e| e.contains(told));
+    }
 
     eventually(PATIENCE, || events("deaf"), |e| e.contains("failed to connect service"));
     assert_eq!(status("deaf")["ready"], false);
@@ -138,7 +142,7 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
     let after = pod("once");
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(after["status"]["podIP"], before["status"]["podIP"]);
-    assert!(events("once").contains("Container web definition changed, will be restarted"));
+    eventually(PATIENCE, || events("once"), |e| e.contains("definition changed, will be restarted"));
     let said = k(&["exec", "once", "--", "cat", "/kept/said"]).ok();
     assert_eq!(said, "hello\nbye\nhello\n", "hooks: after each start, before the stop");
 

@@ -54,19 +54,19 @@ apiVersion: v1
 kind: Pod
 metadata: {name: polite-1, labels: {polite: 'yes'}}
 spec:
-  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 4}}}}]
+  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 8}}}}]
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: polite-2, labels: {polite: 'yes'}}
 spec:
-  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 4}}}}]
+  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 8}}}}]
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: polite-3, labels: {polite: 'yes'}}
 spec:
-  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 4}}}}]
+  containers: [{name: a, image: nginx, lifecycle: {preStop: {sleep: {seconds: 8}}}}]
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -204,16 +204,19 @@ fn hooks(w: &World) {
     w.k(&["delete", "pod", "-l", "polite=yes", "--wait=false"]);
     let running = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["running"].is_object();
     let mut looks = 0;
-    while begun.elapsed() < Duration::from_secs(2) {
+    loop {
         let text = w.k(&["get", "pods", "-l", "polite=yes", "-o", "json"]);
         let seen: Value = serde_json::from_str(&text).expect("JSON");
-        if begun.elapsed() >= Duration::from_secs(4) {
+        if begun.elapsed() >= Duration::from_secs(8) {
             break; // this look came too late to say anything
         }
         let left = seen["items"].as_array().into_iter().flatten().filter(|p| running(p)).count();
         assert_eq!(left, 3, "after {:?}: {text}", begun.elapsed());
-        w.k(&["annotate", "pod", "-l", "polite=yes", "--overwrite", &format!("looks={looks}")]);
         looks += 1;
+        if begun.elapsed() >= Duration::from_secs(2) {
+            break;
+        }
+        w.k(&["annotate", "pod", "-l", "polite=yes", "--overwrite", &format!("looks={looks}")]);
     }
     assert!(looks > 0, "nobody looked in time");
     eventually(PATIENCE, || w.k(&["get", "pods", "-l", "polite=yes", "-o", "name"]), String::is_empty);

@@ -124,9 +124,11 @@ impl World<'_> {
         let out = self.k(&["get", "pods", "-l", selector, "-o", "name"]);
         out.lines().map(|l| l.trim_start_matches("pod/").to_string()).collect()
     }
-    fn events(&self, kind: &str, name: &str) -> String {
+    /// Waits for an event of an object: it is written after what it tells of.
+    fn told(&self, kind: &str, name: &str, what: &str) {
         let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
-        self.k(&["get", "events", "--field-selector", &selector])
+        let events = || self.k(&["get", "events", "--field-selector", &selector]);
+        eventually(PATIENCE, events, |told| told.contains(what));
     }
 }
 
@@ -188,12 +190,13 @@ fn jobs(w: &World) {
     let logs = w.k(&["logs", "-l", "batch.kubernetes.io/job-completion-index=1,job-name=shares"]);
     assert_eq!(logs, "share 1 of shares-1\n");
     let held =
-        w.k(&["get", "pods", "-l", "job-name=shares", "-o", "jsonpath={.items[*].metadata.finalizers}"]);
-    assert_eq!(held, "", "nothing keeps a pod that was counted");
+        || w.k(&["get", "pods", "-l", "job-name=shares", "-o", "jsonpath={.items[*].metadata.finalizers}"]);
+    eventually(PATIENCE, held, String::is_empty); // nothing keeps a pod that was counted
     w.k(&["wait", "--for=condition=failed", "job/broken", "--timeout=60s"]);
     let failed = w.status("job/broken");
     assert_eq!(conditions(&failed), ["FailureTarget=BackoffLimitExceeded", "Failed=BackoffLimitExceeded"]);
-    assert!(w.events("Job", "broken").contains("Job has reached the specified backoff limit"));
+    w.told("Job", "broken", "Job has reached the specified backoff limit");
+    w.told("Job", "shares", "Job completed");
     eventually(PATIENCE, || w.k(&["get", "jobs", "-o", "name"]), |all| !all.contains("brief"));
     for client in clients() {
         let told = w.cluster.kubectl(&client, &["describe", "job", "shares"]).ok();
@@ -225,9 +228,8 @@ fn cron_job(w: &World) {
 fn stateful_set(w: &World) {
     w.k(&["rollout", "status", "statefulset/db", "--timeout=90s"]);
     assert_eq!(w.pod_names("app=db"), ["db-0", "db-1"]);
-    let told = w.events("StatefulSet", "db");
-    assert!(told.contains("create Claim data-db-0 Pod db-0 in StatefulSet db success"), "{told}");
-    assert!(told.contains("create Pod db-1 in StatefulSet db successful"), "{told}");
+    w.told("StatefulSet", "db", "create Claim data-db-0 Pod db-0 in StatefulSet db success");
+    w.told("StatefulSet", "db", "create Pod db-1 in StatefulSet db successful");
     let first = w.json("pod/db-0");
     assert_eq!(first["metadata"]["labels"]["apps.kubernetes.io/pod-index"], "0");
     // The name is the pod's, and so is what it wrote, whichever pod bears it.
@@ -236,8 +238,10 @@ fn stateful_set(w: &World) {
     assert!(w.k(&["exec", "db-0", "--", "cat", "/etc/hosts"]).contains(name));
     eventually(PATIENCE, || w.k(&["exec", "db-1", "--", "nslookup", name]), |out| out.contains("10.244."));
     w.k(&["delete", "pod", "db-0"]);
+    let another = || w.cluster.kubectl(&w.any, &["get", "pod", "db-0", "-o", "jsonpath={.metadata.uid}"]);
+    let uid = first["metadata"]["uid"].as_str().expect("a uid");
+    eventually(PATIENCE, another, |said| said.code == 0 && said.out != uid);
     w.k(&["wait", "--for=condition=ready", "pod/db-0", "--timeout=60s"]);
-    assert_ne!(w.json("pod/db-0")["metadata"]["uid"], first["metadata"]["uid"]);
     assert_eq!(w.k(&["exec", "db-0", "--", "cat", "/data/file"]), "kept\n");
     // Anew from the highest, as far as the partition; then all; then back.
     w.k(&[
@@ -263,11 +267,13 @@ fn stateful_set(w: &World) {
     let history = w.k(&["rollout", "history", "statefulset/db"]);
     assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
     w.k(&["rollout", "undo", "statefulset/db"]);
-    eventually(
-        PATIENCE,
-        || w.status("statefulset/db"),
-        |s| s["currentRevision"] == s["updateRevision"] && s["updatedReplicas"] == 2,
-    );
+    // What the status said of the change before counts for nothing.
+    let seen = |set: &Value| set["status"]["observedGeneration"] == set["metadata"]["generation"];
+    let done = |set: &Value| {
+        let status = &set["status"];
+        seen(set) && status["currentRevision"] == status["updateRevision"] && status["updatedReplicas"] == 2
+    };
+    eventually(PATIENCE, || w.json("statefulset/db"), done);
     assert_eq!(image("pod/db-0"), "nginx:1.26");
     for client in clients() {
         let told = w.cluster.kubectl(&client, &["describe", "statefulset", "db"]).ok();
@@ -307,8 +313,8 @@ fn autoscaler(w: &World) {
         status["currentMetrics"][0]["resource"]["current"]["averageUtilization"].as_i64() > Some(50),
         "{status}"
     );
-    let told = w.events("HorizontalPodAutoscaler", "busy");
-    assert!(told.contains("reason: cpu resource utilization (percentage of request) above target"), "{told}");
+    let why = "reason: cpu resource utilization (percentage of request) above target";
+    w.told("HorizontalPodAutoscaler", "busy", why);
     eventually(PATIENCE, || w.pod_names("app=busy"), |pods| pods.len() == 3);
     for client in clients() {
         let row = w.cluster.kubectl(&client, &["get", "hpa", "busy", "--no-headers"]).ok();
@@ -329,5 +335,5 @@ fn autoscaler(w: &World) {
     let behavior = r#"{"spec":{"behavior":{"scaleDown":{"stabilizationWindowSeconds":0}},"metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"AverageValue","averageValue":"10"}}}]}}"#;
     w.k(&["patch", "hpa", "busy", "--type=merge", "-p", behavior]);
     eventually(PATIENCE, || w.status("hpa/busy"), |s| s["desiredReplicas"] == 1);
-    assert!(w.events("HorizontalPodAutoscaler", "busy").contains("All metrics below target"));
+    w.told("HorizontalPodAutoscaler", "busy", "All metrics below target");
 }
