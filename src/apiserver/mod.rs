@@ -44,6 +44,7 @@ pub mod http;
 mod negotiate;
 pub mod onward;
 mod policy;
+mod pretty;
 mod read;
 mod remove;
 pub mod request;

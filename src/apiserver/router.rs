@@ -8,8 +8,8 @@ use super::request::Info;
 use super::user::User;
 use super::write::Part;
 use super::{
-    State, authn, connect, decode, eviction, read as reading, remove, reviews, rewind, subresources, usage,
-    watch, write,
+    State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind, subresources,
+    usage, watch, write,
 };
 use crate::api::kinds::{Catalog, Kind, KindRef};
 use crate::api::{Status, VERSION, discovery, openapi};
@@ -47,6 +47,7 @@ pub async fn serve(
             failure(&status)
         }
     };
+    answer = pretty::shown(&ctx, answer).await;
     if answer.status().as_u16() < 400 {
         ctx.answered(answer.status().as_u16(), started.elapsed(), "");
     }
@@ -189,7 +190,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     }
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
-    if let ["apis" | "openapi", _, ..] = parts.as_slice() {
+    if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that somebody has seen established is found here, too; without a leader what is known is told.
         let _ = crate::clock::timeout(super::READY_TIMEOUT, state.fresh()).await;
     }
@@ -198,7 +199,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         [] => json(200, &object!({"paths": paths(&kinds)})),
         ["livez", ..] | ["healthz", ..] => plain(200, "ok"),
         ["readyz", ..] => ready(state).await,
-        ["version"] => json(200, &version()),
+        ["version"] => typed(200, "application/json", format!("{:#}", version())),
         ["api"] => {
             group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))
         }

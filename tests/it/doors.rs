@@ -296,7 +296,12 @@ fn from_inside(door: &Door, cluster: &Cluster) {
         "curl -sS --cacert ca.crt -H \"Authorization: Bearer $(cat token)\" https://kubernetes.default.svc{maps}"
     );
     let said = inside(&authorized).ok();
-    assert!(said.contains("\"kind\":\"ConfigMapList\""), "{said:.300}");
+    assert!(
+        said.starts_with("{\n  \"kind\": \"ConfigMapList\""),
+        "for eyes, as they would be shown: {said:.300}"
+    );
+    let terse = inside(&format!("{authorized}?pretty=false")).ok();
+    assert!(terse.starts_with("{\"kind\":\"ConfigMapList\""), "{terse:.300}");
     let unknown = inside("curl -sS https://kubernetes.default.svc/version");
     assert_eq!(unknown.code, 60, "{}", unknown.err);
     assert!(
