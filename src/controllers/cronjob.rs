@@ -59,8 +59,8 @@ pub fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     };
     let created = cron.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
     let last = plan.status.last_schedule_time.as_ref().map_or(created, |t| t.0);
-    let deadline = spec.starting_deadline_seconds.map(|s| jiff::SignedDuration::from_secs(s.max(0)));
-    let earliest = deadline.map_or(last, |d| last.max(now - d));
+    let deadline = spec.starting_deadline_seconds.map(|s| Duration::from_secs(s.max(0) as u64));
+    let earliest = deadline.map_or(last, |d| last.max(clock::before(now, d)));
     let (due, missed) = most_recent(&schedule, &zone, earliest, now);
     let next = schedule.next(now, &zone);
     plan.again = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).map(|wait| wait + SLACK);

@@ -7,12 +7,12 @@ use super::pods::{self, is_available, template_hash};
 use super::revisions::{self, HASH};
 use super::workload::{self, Look, PodOwner};
 use super::{Error, Shared};
-use crate::api::nodes;
+use crate::api::nodes::{self, tolerates};
 use crate::client::{Change, Informer, Key, Outcome};
 use crate::clock;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{
-    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec, Taint,
+    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec,
     Toleration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -63,15 +63,6 @@ pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
     };
     let (schedule, execute) = (!untolerated("NoSchedule"), !untolerated("NoExecute"));
     (schedule && execute, execute)
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |s: &Option<String>| s.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    (effect.is_empty() || effect == taint.effect)
-        && (key.is_empty() || key == taint.key)
-        && (toleration.operator.as_deref() == Some("Exists")
-            || (!key.is_empty() && text(&toleration.value) == text(&taint.value)))
 }
 
 fn tolerated() -> Vec<Toleration> {

@@ -79,7 +79,8 @@ fn count(pods: &[Arc<Pod>], before: &BTreeMap<String, Time>, now: Timestamp) -> 
     for pod in pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()) {
         let name = pod.metadata.name.clone().unwrap_or_default();
         if let Some(since) = before.get(&name) {
-            let left = Duration::try_from(since.0 + DELETION_TIMEOUT - now).unwrap_or_default();
+            let until = clock::after(since.0, DELETION_TIMEOUT);
+            let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
             if left.is_zero() {
                 count.forgotten.push(pod.clone());
             } else {
