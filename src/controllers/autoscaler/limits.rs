@@ -64,8 +64,8 @@ fn bound(rules: &HPAScalingRules, past: &Past, current: i32, up: bool, now: Inst
         let done = past.sum(now, policy.period_seconds, up);
         let start = if up { current - done } else { current + done };
         match (policy.type_.as_str(), up) {
-            ("Pods", true) => start + policy.value,
-            ("Pods", false) => start - policy.value,
+            ("Pods", true) => start.saturating_add(policy.value),
+            ("Pods", false) => start.saturating_sub(policy.value),
             (_, true) => (f64::from(start) * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32,
             (_, false) => (f64::from(start) * (1.0 - f64::from(policy.value) / 100.0)) as i32,
         }
@@ -118,7 +118,7 @@ pub fn limit(
         let fast = match up {
             Some(rules) => bound(rules, past, current, true, now),
             None if behavior.is_some() => i32::MAX,
-            None => (current * 2).max(UP_LEAST),
+            None => current.saturating_mul(2).max(UP_LEAST),
         };
         let most = fast.min(spec.max_replicas);
         if steady > most {

@@ -71,8 +71,14 @@ impl Goal {
         if surge == 0 && unavailable == 0 {
             unavailable = 1; // both zero would never move
         }
+        let surge = surge.min(i32::MAX - replicas.max(0)); // so that their sum is a number of pods
         Goal { replicas, surge, unavailable: unavailable.min(replicas), recreate: false }
     }
+}
+
+/// So many replicas together, and no more than can be counted.
+pub(super) fn sum(numbers: impl Iterator<Item = i32>) -> i32 {
+    numbers.fold(0, i32::saturating_add)
 }
 
 /// One scaling of one set.
@@ -107,15 +113,14 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
     if new.wanted > goal.replicas {
         return vec![new.to(goal.replicas)];
     }
-    let total: i32 = new.wanted + old.iter().map(|s| s.wanted).sum::<i32>();
+    let total = new.wanted.saturating_add(sum(old.iter().map(|s| s.wanted)));
     let room = goal.replicas + goal.surge - total;
     let up = room.min(goal.replicas - new.wanted);
     if up > 0 {
         return vec![new.to(new.wanted + up)];
     }
     // Then the old ones: as far down as keeps enough pods available.
-    let old_wanted: i32 = old.iter().map(|s| s.wanted).sum();
-    if old_wanted == 0 {
+    if old.iter().all(|s| s.wanted == 0) {
         return vec![];
     }
     let least = goal.replicas - goal.unavailable;
@@ -147,7 +152,7 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
 
 /// Pure: a change of `spec.replicas` in the middle of a rollout is shared out over the sets in proportion to their size.
 pub fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
-    let total: i32 = sets.iter().map(|(s, _)| s.wanted).sum();
+    let total = sum(sets.iter().map(|(s, _)| s.wanted));
     let allowed = if goal.replicas > 0 { goal.replicas + goal.surge } else { 0 };
     let mut add = allowed - total;
     let mut order: Vec<&(Set, i32)> = sets.iter().collect();

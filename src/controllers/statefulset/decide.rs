@@ -54,7 +54,7 @@ fn partition(set: &StatefulSet) -> Option<i32> {
         return None;
     }
     let partition = strategy.rolling_update.and_then(|r| r.partition).unwrap_or(0);
-    Some(first(set) + partition)
+    Some(first(set).saturating_add(partition))
 }
 
 /// How many pods an update may take away at a time, at least one: a number, or so many percent, rounded down.
@@ -79,7 +79,7 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     let seconds = spec.min_ready_seconds.unwrap_or(0);
     let set_name = set.metadata.name.as_deref().unwrap_or_default();
     let start = first(set);
-    let wanted = start..start + spec.replicas.unwrap_or(1).max(0);
+    let wanted = start..start.saturating_add(spec.replicas.unwrap_or(1).max(0));
     let mut by_ordinal: BTreeMap<i32, &Arc<Pod>> = BTreeMap::new();
     for pod in mine {
         by_ordinal.extend(identity::ordinal(set_name, &name(pod)).map(|n| (n, pod)));
