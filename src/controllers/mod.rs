@@ -64,7 +64,7 @@ pub struct Config {
     pub client: Client,
     pub tap: Tap,
     pub rng: Rng,
-    /// Who stands for election, e.g. `ropewalk-control-plane`.
+    /// Who stands for election: `NODE_UUID`.
     pub identity: String,
     /// Its certificate is published to every namespace as `kube-root-ca.crt`; it signs what people and kubelets ask for.
     pub ca: Arc<Ca>,
