@@ -20,7 +20,7 @@ pub mod kubeconfig;
 mod queue;
 mod recorder;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 mod transport;
 
 pub use election::LeaderElection;

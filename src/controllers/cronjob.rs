@@ -365,6 +365,8 @@ mod tests {
         assert_eq!(plan.told[0].1, "TooManyMissedTimes");
         let late = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": 60});
         assert_eq!(look(late, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
+        let patient = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": i64::MAX});
+        assert!(look(patient, T, &[], &[], "2026-01-01T10:17:00Z").start.is_some());
         let still = json!({"schedule": "*/5 * * * *", "suspend": true});
         assert_eq!(look(still, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
     }

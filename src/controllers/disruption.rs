@@ -4,6 +4,7 @@
 //! loop only counts; the eviction of the API server spends what the status allows, and writes down whom it let go, until
 //! the pod is seen to go. Source: `pkg/controller/disruption`.
 
+use super::amount;
 use super::pods::{controller_of, ready_since};
 use super::resources::discover;
 use super::{Error, Shared, record, reference};
@@ -29,21 +30,10 @@ const ALLOWED: &str = "DisruptionAllowed";
 const UNMANAGED: &str = "As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. \
                          To account for these pods please set \".spec.minAvailable\" field of the PDB to an integer value.";
 
-/// A number, or so many percent of `total`, rounded up.
+/// Rounded up: a budget rather keeps a pod too many.
 fn scaled(amount: &IntOrString, total: i32) -> Result<i32, Error> {
-    match amount {
-        IntOrString::Int(number) => Ok(*number),
-        IntOrString::String(text) => {
-            let percent = text.strip_suffix('%').and_then(|p| p.parse::<i64>().ok());
-            let percent = percent.ok_or_else(|| {
-                Error::NotYet(
-                    "invalid value for IntOrString: invalid type: string is not a percentage".into(),
-                )
-            })?;
-            let pods = (i64::from(total) * percent + 99) / 100;
-            Ok(pods.clamp(0, i64::from(i32::MAX)) as i32)
-        }
-    }
+    let why = "invalid value for IntOrString: invalid type: string is not a percentage";
+    amount::scaled(amount, total, true).ok_or_else(|| Error::NotYet(why.into()))
 }
 
 /// Does the count come from the pods' owners, and not from the pods that are there?

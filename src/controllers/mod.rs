@@ -14,6 +14,7 @@
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
+mod amount;
 pub mod autoscaler;
 pub mod certificates;
 mod clusterrole;

@@ -333,6 +333,8 @@ mod tests {
             json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]),
         );
         assert_eq!(leaves_at(&five_minutes, &taint, now), Some(added + jiff::SignedDuration::from_secs(300)));
+        let long = pod(json!([{"operator": "Exists", "tolerationSeconds": i64::MAX}]));
+        assert_eq!(leaves_at(&long, &taint, now), Some(Timestamp::MAX));
         assert_eq!(leaves_at(&pod(json!([{"operator": "Exists"}])), &taint, now), None);
         assert_eq!(leaves_at(&pod(json!([])), &[], now), None);
     }

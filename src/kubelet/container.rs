@@ -154,6 +154,10 @@ mod tests {
         assert_eq!(resources(&spec(serde_json::json!({"name": "c"}))).cpu_shares, 2);
         assert_eq!(resource_field(&c, "limits.memory", Some("1Mi")), Ok("64".into()));
         assert_eq!(resource_field(&c, "limits.cpu", None), Ok("1".into()));
+        let all = serde_json::json!({"cpu": "8000000000000000", "memory": "8000000000000000"});
+        let greedy = spec(serde_json::json!({"name": "c", "resources": {"requests": all, "limits": all}}));
+        assert!(resources(&greedy).cpu_shares > 1 << 50);
+        assert_eq!(resource_field(&greedy, "limits.memory", None), Ok("8000000000000000".into()));
     }
 
     #[test]

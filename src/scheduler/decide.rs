@@ -387,6 +387,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_asks_for_so_much_that_it_fits_again() {
+        let half = serde_json::json!({"resources": {"requests": {"memory": "6Ei"}}});
+        let pod = serde_json::json!({"spec": {"containers": [half, half, half]}});
+        let mut pod: Pod = serde_json::from_value(pod).unwrap();
+        let mut node = NodeInfo { name: "n".into(), pods_max: 110, ..NodeInfo::default() };
+        node.allocatable = Amount { cpu: 1000, memory: 4 << 30 };
+        let decision = decide(&pod, std::slice::from_ref(&node), &vec![], &Rng::seeded(1));
+        assert!(decision.message().contains("1 Insufficient memory"), "{}", decision.message());
+        pod.spec.as_mut().unwrap().node_name = Some("n".into());
+        node.add(&pod);
+        node.add(&pod);
+        assert_eq!(node.requested.memory, i64::MAX);
+    }
+
+    #[test]
     fn taints_cordons_selectors_and_ports() {
         let out = play(
             "node cp taints=node-role.kubernetes.io/control-plane:NoSchedule\nnode w1 labels=disk:ssd\nnode w2 cordoned=1\n\

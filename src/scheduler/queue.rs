@@ -397,3 +397,86 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing;
+    use serde_json::Value;
+
+    fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn claim(volume: &str) -> PersistentVolumeClaim {
+        of(
+            json!({"metadata": {"name": "c", "namespace": "d", "uid": "c1", "resourceVersion": format!("1{}", volume.len())},
+            "spec": {"storageClassName": "late", "volumeName": volume}}),
+        )
+    }
+
+    fn pod(uid: &str) -> Pod {
+        of(json!({"metadata": {"name": "p", "namespace": "d", "uid": uid, "resourceVersion": uid},
+            "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
+    }
+
+    /// One whose API server answers nothing.
+    async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
+        let crew = Crew::new("t");
+        let client = Client::connect(testing::silent().await).unwrap();
+        let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
+        Scheduler {
+            pods: Informer::fixed([pod("1")]),
+            nodes: Informer::fixed([of(json!({"metadata": {"name": "n"}}))]),
+            claims: Informer::fixed([claims]),
+            volumes: Informer::fixed([]),
+            classes: Informer::fixed([of(late)]),
+            queue: WorkQueue::new(&crew),
+            recorder: Recorder::new(&crew, &client, NAME, ""),
+            assumed: Mutex::default(),
+            waiting: Mutex::default(),
+            news: watch::Sender::new(()),
+            config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
+            crew,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
+        let scheduler = scheduler(claim("v")).await;
+        let why = scheduler.volumes_of(&pod("1")).unwrap_err();
+        assert!(why.starts_with("1 node(s) unavailable due to one or more pvc(s)"), "{why}");
+        let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
+        scheduler.volumes.tell_of(of(volume));
+        assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
+        let scheduler = scheduler(claim("")).await;
+        let (key, claimed) = (Key::new("d", "p"), Key::new("d", "c"));
+        let bound = scheduler.bound(&claimed, &key, &pod("1"));
+        tokio::pin!(bound);
+        assert!(futures::poll!(bound.as_mut()).is_pending());
+        scheduler.news.send_replace(());
+        assert!(futures::poll!(bound.as_mut()).is_pending(), "somebody else's news");
+        scheduler.claims.tell_of(claim("v"));
+        scheduler.news.send_replace(());
+        assert_eq!(bound.await, Ok(()));
+        scheduler.claims.tell_of(claim(""));
+        scheduler.pods.tell_of(pod("2"));
+        assert_eq!(scheduler.bound(&claimed, &key, &pod("1")).await, Err("the pod is gone".into()));
+    }
+
+    #[tokio::test]
+    async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
+        let scheduler = Arc::new(scheduler(claim("v")).await);
+        let key = Key::new("d", "p");
+        let look = scheduler.schedule(key.clone(), None);
+        tokio::pin!(look);
+        // It is refused, and that is being written: nobody answers.
+        assert!(futures::poll!(look.as_mut()).is_pending());
+        scheduler.try_again(None);
+        assert_eq!(clock::timeout(Duration::from_secs(5), scheduler.queue.next()).await, Some((key, None)));
+    }
+}

@@ -192,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_may_allow_any_number() {
+        let policies = json!([{"type": "Pods", "value": i32::MAX, "periodSeconds": 60}]);
+        let spec = spec(
+            json!({"scaleUp": {"policies": policies}, "scaleDown": {"stabilizationWindowSeconds": 0, "policies": policies}}),
+        );
+        assert_eq!(limit(&spec, &mut Past::default(), 10, 15, at(0)).replicas, 15);
+        assert_eq!(limit(&spec, &mut Past::default(), 10, 3, at(0)).replicas, 3);
+    }
+
+    #[test]
     fn policies_bound_the_pace() {
         let policy = json!([{"type": "Pods", "value": 2, "periodSeconds": 60}, {"type": "Percent", "value": 10, "periodSeconds": 60}]);
         let behavior = |select: &str| {
