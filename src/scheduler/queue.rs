@@ -455,7 +455,8 @@ mod tests {
     async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
         let scheduler = scheduler(claim("")).await;
         let (key, claimed) = (Key::new("d", "p"), Key::new("d", "c"));
-        let bound = scheduler.bound(&claimed, &key, &pod("1"));
+        let first = pod("1");
+        let bound = scheduler.bound(&claimed, &key, &first);
         tokio::pin!(bound);
         assert!(futures::poll!(bound.as_mut()).is_pending());
         scheduler.news.send_replace(());
