@@ -104,6 +104,10 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
     kubelet
 }
 
+fn revision_of(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
+}
+
 /// How `describe` finds a pod's events, and a container's.
 pub fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
     ObjectReference {
@@ -200,9 +204,7 @@ impl Kubelet {
         let mut memory = self.recall(&key, &uid);
         let mut pod = (*pod).clone();
         if let Some((revision, written)) = &memory.written {
-            let cached: u64 =
-                pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0);
-            if cached < *revision {
+            if revision_of(&pod) < *revision {
                 pod.status = Some(written.clone());
             }
         }
@@ -245,17 +247,19 @@ impl Kubelet {
             return Ok(());
         }
         let start = clock::Instant::now();
-        let patch = json!({"metadata": {"uid": memory.uid}, "status": status});
+        // Conditions of others (a readiness gate, the reason of an eviction) are written back as they were seen: only over what was seen.
+        let seen = memory.written.as_ref().map_or(0, |(revision, _)| *revision).max(revision_of(pod));
+        let patch =
+            json!({"metadata": {"uid": memory.uid, "resourceVersion": seen.to_string()}, "status": status});
         let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
         match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(stored) => {
-                let revision = stored.metadata.resource_version.as_deref().and_then(|r| r.parse().ok());
                 let phase = status.phase.clone().unwrap_or_default();
-                memory.written = Some((revision.unwrap_or(0), stored.status.unwrap_or(status)));
+                memory.written = Some((revision_of(&stored), stored.status.unwrap_or(status)));
                 self.tell("status", key, start, cause, json!({"phase": phase}));
                 Ok(())
             }
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()), // gone or replaced: the watch tells
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()), // gone, replaced or changed: the watch tells
             Err(error) => Err(error.into()),
         }
     }
