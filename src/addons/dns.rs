@@ -12,12 +12,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// Seconds that an answer may be kept, as CoreDNS' kubernetes plug-in says by default.
 const TTL: u32 = 30;
 /// A resolver outside that does not answer in this time has failed.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// A TCP connection on which no question comes for this long is closed (RFC 7766 leaves the time to the server).
+const TCP_IDLE: Duration = Duration::from_secs(10);
 /// Bytes of an answer over UDP, unless the client allows more.
 const UDP_MAX: usize = 512;
 
@@ -47,6 +49,13 @@ impl Zone {
     /// From the objects as they are now.
     pub fn of(domain: &str, services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Zone {
         let mut zone = Zone { domain: domain.into(), services: BTreeMap::new() };
+        let mut by_service: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
+        for slice in slices {
+            let label = slice.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"));
+            if let (Some(namespace), Some(service)) = (&slice.metadata.namespace, label) {
+                by_service.entry((namespace, service)).or_default().push(slice);
+            }
+        }
         for service in services {
             let key = Key::of(&**service);
             let spec = service.spec.clone().unwrap_or_default();
@@ -63,11 +72,7 @@ impl Zone {
                 let number = u16::try_from(port.port).unwrap_or(0);
                 entry.ports.push((port.name.clone().unwrap_or_default(), protocol, number));
             }
-            let own = |s: &&Arc<EndpointSlice>| {
-                let label = s.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"));
-                s.metadata.namespace.as_deref() == Some(&key.namespace) && label == Some(&key.name)
-            };
-            for slice in slices.iter().filter(own) {
+            for slice in by_service.get(&(&*key.namespace, &*key.name)).into_iter().flatten() {
                 let ports: Vec<(String, u16)> = slice
                     .ports
                     .iter()
@@ -307,11 +312,7 @@ pub fn start(crew: &Crew, config: Config) {
                 let (mut stream, _) = crate::linux::tcp::accept(&tcp).await;
                 let server = tcp_server.clone();
                 tcp_crew.spawn(async move {
-                    while let Ok(length) = stream.read_u16().await {
-                        let mut bytes = vec![0; usize::from(length)];
-                        if stream.read_exact(&mut bytes).await.is_err() {
-                            return;
-                        }
+                    while let Ok(Ok(bytes)) = tokio::time::timeout(TCP_IDLE, question(&mut stream)).await {
                         let Some(reply) = server.serve(&bytes, usize::from(u16::MAX)).await else { return };
                         let length = (reply.len() as u16).to_be_bytes();
                         if stream.write_all(&[&length[..], &reply[..]].concat()).await.is_err() {
@@ -340,6 +341,12 @@ pub fn start(crew: &Crew, config: Config) {
             });
         }
     });
+}
+
+/// The next message of a TCP connection: its length, then itself.
+async fn question(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut bytes).await.map(|_| bytes)
 }
 
 struct Server {

@@ -87,6 +87,10 @@ pub fn start(crew: &Crew, config: Config) {
         let wanted: WorkQueue<Key> = WorkQueue::new(&own);
         let q = wanted.clone();
         claims.on(move |change| q.add(change.key(), change.cause()));
+        let (q, all) = (wanted.clone(), claims.clone());
+        // The claim may have been heard of before its class.
+        classes
+            .on(move |change| all.list().iter().for_each(|claim| q.add(Key::of(&**claim), change.cause())));
         let released: WorkQueue<Key> = WorkQueue::new(&own);
         let q = released.clone();
         volumes.on(move |change| q.add(change.key(), change.cause()));

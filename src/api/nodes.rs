@@ -1,7 +1,7 @@
-//! Which nodes a pod asks for: `NodeSelectorTerm`, as the scheduler and the DaemonSet controller both read it.
+//! Which nodes a pod asks for, and which it puts up with: `NodeSelectorTerm` and `Toleration`, as the scheduler and the controllers read them.
 
 use super::labels::meets;
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Taint, Toleration};
 use std::collections::BTreeMap;
 
 /// Does a node fit a term? All its requirements have to hold; a term without any fits no node. The one field a term may name is `metadata.name`.
@@ -16,6 +16,26 @@ pub fn fits(term: &NodeSelectorTerm, name: &str, labels: &BTreeMap<String, Strin
     };
     by_label.iter().all(|r| holds(r, labels.get(&r.key).map(String::as_str)))
         && by_field.iter().all(|r| r.key == "metadata.name" && holds(r, Some(name)))
+}
+
+/// Does the toleration cover the taint? (`core/v1 helper.TolerationsTolerateTaint`)
+pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let empty = |s: &Option<String>| s.as_deref().unwrap_or_default().is_empty();
+    if !empty(&toleration.effect) && toleration.effect.as_deref() != Some(&taint.effect) {
+        return false;
+    }
+    if !empty(&toleration.key) && toleration.key.as_deref() != Some(&taint.key) {
+        return false;
+    }
+    match toleration.operator.as_deref().unwrap_or("Equal") {
+        "Exists" => true,
+        "Equal" | "" => {
+            !empty(&toleration.key)
+                && toleration.value.as_deref().unwrap_or_default()
+                    == taint.value.as_deref().unwrap_or_default()
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

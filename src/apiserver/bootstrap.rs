@@ -11,13 +11,21 @@ use crate::api::kinds::Kind;
 use crate::api::value;
 use crate::api::{Status, meta};
 use crate::clock;
-use crate::etcd::api::{Compare, CompareResult, CompareTarget, PutRequest, RequestOp, TxnRequest};
+use crate::etcd::api::{
+    Compare, CompareResult, CompareTarget, KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// Objects per transaction; the store takes 128 operations.
 const BATCH: usize = 60;
 const TRIES: usize = 10;
+/// Under which every API server that runs keeps a key with its address: upstream's lease reconciler, so that the `kubernetes` service leads to
+/// all of them and to none that is gone.
+const MASTERS: &str = "/registry/masterleases/";
+const MASTERS_END: &str = "/registry/masterleases0";
+/// Seconds after which a server that says nothing counts as gone. It says so three times in that time.
+const MASTER_TTL: i64 = 30;
 
 fn namespaces() -> Vec<Value> {
     ["default", "kube-system", "kube-public", "kube-node-lease"]
@@ -50,40 +58,57 @@ fn kubernetes_service(state: &State) -> Value {
         "status": {"loadBalancer": {}}})
 }
 
-fn kubernetes_endpoints(state: &State) -> [Value; 2] {
-    let (ip, port) = (state.advertise.ip().to_string(), state.advertise.port());
+/// Says that this server is there, and answers the addresses of all that are.
+async fn masters(state: &State) -> Result<Vec<String>, Status> {
+    let lease = state.kv.lease_grant(MASTER_TTL, 0).await.map_err(status_of)?;
+    let key = Bytes::from(format!("{MASTERS}{}", state.advertise.ip()));
+    let put = PutRequest { key, lease, ..Default::default() };
+    let txn = TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() };
+    state.kv.txn(txn).await.map_err(status_of)?;
+    let all = RangeRequest {
+        key: Bytes::from_static(MASTERS.as_bytes()),
+        range_end: Bytes::from_static(MASTERS_END.as_bytes()),
+        ..Default::default()
+    };
+    let found = state.kv.range(all).await.map_err(status_of)?;
+    let address = |kv: &KeyValue| Some(std::str::from_utf8(&kv.key).ok()?.strip_prefix(MASTERS)?.to_string());
+    Ok(found.kvs.iter().filter_map(address).collect())
+}
+
+fn kubernetes_endpoints(state: &State, masters: &[String]) -> [Value; 2] {
+    let port = state.advertise.port();
+    let old: Vec<Value> = masters.iter().map(|ip| json!({"ip": ip})).collect();
+    let new: Vec<Value> =
+        masters.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
     [
         json!({"kind": "Endpoints", "apiVersion": "v1",
             "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-            "subsets": [{"addresses": [{"ip": ip}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}]}),
+            "subsets": [{"addresses": old, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}]}),
         json!({"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
             "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": "IPv4", "endpoints": [{"addresses": [ip], "conditions": {"ready": true}}],
+            "addressType": "IPv4", "endpoints": new,
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}),
     ]
 }
 
-/// Makes what is missing and brings the API server's own address up to date.
+/// Makes what is missing and brings the API servers' addresses up to date.
 pub async fn run(state: &State) -> Result<(), Status> {
     let mut wanted = namespaces();
     wanted.extend(priorities());
     wanted.extend(policy::objects());
-    wanted.extend(own(state));
     ensure(state, wanted).await
 }
 
-/// What is made again whenever somebody deletes it: the namespaces of the system and the API server's own service.
+/// What is made again whenever somebody deletes it: the namespaces of the system and the API servers' own service.
 pub async fn keep(state: &State) -> Result<(), Status> {
-    let mut wanted = namespaces();
-    wanted.extend(own(state));
-    ensure(state, wanted).await
+    ensure(state, namespaces()).await
 }
 
-fn own(state: &State) -> Vec<Value> {
-    std::iter::once(kubernetes_service(state)).chain(kubernetes_endpoints(state)).collect()
-}
-
-async fn ensure(state: &State, wanted: Vec<Value>) -> Result<(), Status> {
+/// Makes what is missing of these and of the API servers' own service, whose endpoints are brought up to date.
+async fn ensure(state: &State, mut wanted: Vec<Value>) -> Result<(), Status> {
+    let endpoints = kubernetes_endpoints(state, &masters(state).await?);
+    wanted.push(kubernetes_service(state));
+    wanted.extend(endpoints.iter().cloned());
     let mut wanted: Vec<(&'static Kind, Value)> =
         wanted.into_iter().filter_map(|o| Some((policy::kind_of(&o)?, o))).collect();
     for (kind, object) in &mut wanted {
@@ -102,8 +127,8 @@ async fn ensure(state: &State, wanted: Vec<Value>) -> Result<(), Status> {
             make(state, batch).await?;
         }
     }
-    for object in kubernetes_endpoints(state) {
-        refresh(state, &object).await?;
+    for object in &endpoints {
+        refresh(state, object).await?;
     }
     Ok(())
 }
@@ -143,7 +168,7 @@ async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<(), Status> {
     Ok(())
 }
 
-/// The advertised address may have changed since the last start.
+/// The addresses may have changed: other servers have come or gone, or this one has another since the last start.
 async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
     let Some(kind) = policy::kind_of(wanted) else { return Ok(()) };
     for _ in 0..TRIES {

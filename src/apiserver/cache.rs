@@ -1,14 +1,13 @@
 //! The watch cache: all objects in memory, fed by one watch of the store, read by lists and by thousands of watchers.
 //!
-//! Every object is kept parsed and encoded, shared by `Arc`; an event's wire form is made once, by the first watcher that
-//! sends it. One task ([`feed`]) applies the store's events in order and hands them out; nobody else writes here.
+//! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the store's events in order and hands them out; nobody else writes here.
 
 use super::definitions;
 use super::filter::Filter;
+use super::object::{Change, Event, Object};
 use super::steps::{self, Steps};
 use crate::api::kinds::{self, Catalog};
 use crate::api::meta;
-use crate::api::value;
 use crate::etcd::Storage;
 use crate::etcd::api::{self as etcd, EventType, KeyValue, Revision};
 use bytes::Bytes;
@@ -16,8 +15,8 @@ use futures::StreamExt;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
@@ -27,110 +26,10 @@ const RING_AGE: Duration = Duration::from_secs(180);
 const RING_KEPT: usize = 256;
 /// Events a watcher may lag behind. At the bound it is cut off; its client resumes from the last event it saw.
 pub const WATCH_BUFFER: usize = 2048;
+/// Watchers of one resource that may have left without anybody looking, at least.
+const CROWD_LEAST: usize = 16;
 /// Under which all objects live.
 pub const ROOT: &str = "/registry/";
-
-/// A stored object: parsed, and as the bytes that go out. `revision` is its resourceVersion.
-pub struct Object {
-    pub value: Value,
-    pub bytes: Bytes,
-    pub revision: Revision,
-    /// What of `bytes` follows kind and apiVersion, behind a comma; 0 if they do not begin with these two.
-    body: usize,
-}
-
-/// How many bytes of `{"kind":"Pod","apiVersion":"v1",…}` say what it is, up to the comma; 0 if there is none.
-fn body_of(value: &Value, bytes: &[u8]) -> usize {
-    let (kind, version) = (value::text(value, "kind"), value::text(value, "apiVersion"));
-    let said = r#"{"kind":"","apiVersion":"""#.len() + kind.len() + version.len();
-    let begins = bytes.starts_with(br#"{"kind":""#) && bytes.get(said) == Some(&b',');
-    if begins && bytes[..said].ends_with(&[version.as_bytes(), b"\""].concat()) { said } else { 0 }
-}
-
-impl Object {
-    /// From a stored value. `None` if it is no JSON object.
-    pub fn read(stored: &[u8], revision: Revision) -> Option<Object> {
-        let value: Value = serde_json::from_slice(stored).ok()?;
-        value.is_object().then(|| Object::new(value, revision))
-    }
-
-    /// Sets the resourceVersion and encodes.
-    pub fn new(mut value: Value, revision: Revision) -> Object {
-        value::put(&mut value, "metadata.resourceVersion", revision.to_string());
-        Object::encoded(value, revision)
-    }
-
-    /// One that is stored nowhere: it has no resourceVersion.
-    pub fn unwritten(value: Value) -> Object {
-        Object::encoded(value, 0)
-    }
-
-    /// One that is only passed on in here.
-    pub fn unsent(value: Value, revision: Revision) -> Object {
-        Object { value, bytes: Bytes::new(), revision, body: 0 }
-    }
-
-    fn encoded(value: Value, revision: Revision) -> Object {
-        let bytes = Bytes::from(value.to_string());
-        let body = body_of(&value, &bytes);
-        Object { value, bytes, revision, body }
-    }
-
-    /// Its bytes without kind and apiVersion, to be read after an opening brace: as an item of a typed list. `None` if they have to be made.
-    pub fn untyped(&self) -> Option<&[u8]> {
-        (self.body > 0).then(|| &self.bytes[self.body + 1..])
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    Added,
-    Modified,
-    Deleted,
-}
-
-/// What happened to one object at one revision.
-pub struct Event {
-    pub revision: Revision,
-    /// The new state; after a delete the last one, with the deletion's revision.
-    pub object: Arc<Object>,
-    pub previous: Option<Arc<Object>>,
-    pub deleted: bool,
-    at: Instant,
-    frames: [OnceLock<Bytes>; 3],
-    left: OnceLock<Arc<Object>>,
-}
-
-impl Event {
-    fn new(revision: Revision, object: Arc<Object>, previous: Option<Arc<Object>>, deleted: bool) -> Event {
-        let at = Instant::now();
-        Event { revision, object, previous, deleted, at, frames: Default::default(), left: OnceLock::new() }
-    }
-
-    /// The object that a watcher is told about: one that left a selector is shown as it was while it was in it.
-    pub fn shown(&self, change: Change) -> &Arc<Object> {
-        match (change, self.deleted, &self.previous) {
-            (Change::Deleted, false, Some(previous)) => {
-                self.left.get_or_init(|| Arc::new(Object::new(previous.value.clone(), self.revision)))
-            }
-            _ => &self.object,
-        }
-    }
-
-    /// `{"type":"ADDED","object":{…}}` and a newline; made once.
-    pub fn frame(&self, change: Change) -> Bytes {
-        self.frames[change as usize].get_or_init(|| frame(change, &self.shown(change).bytes)).clone()
-    }
-}
-
-pub fn frame(change: Change, object: &[u8]) -> Bytes {
-    let head: &[u8] = match change {
-        Change::Added => b"{\"type\":\"ADDED\",\"object\":",
-        Change::Modified => b"{\"type\":\"MODIFIED\",\"object\":",
-        Change::Deleted => b"{\"type\":\"DELETED\",\"object\":",
-    };
-    [head, object, b"}\n"].concat().into()
-}
 
 struct Watcher {
     filter: Filter,
@@ -150,6 +49,8 @@ struct Inner {
     revision: Revision,
     watchers: HashMap<u64, Watcher>,
     next_watcher: u64,
+    /// With so many watchers it is looked which of them have left: of a resource that never changes no event would tell.
+    crowd: usize,
 }
 
 impl Inner {
@@ -336,6 +237,10 @@ impl Cache {
             }
         }
         let after = after.unwrap_or(revision).max(revision);
+        if inner.watchers.len() >= inner.crowd {
+            inner.watchers.retain(|_, w| !w.queue.is_closed());
+            inner.crowd = 2 * inner.watchers.len() + CROWD_LEAST;
+        }
         let id = inner.next_watcher;
         inner.next_watcher += 1;
         inner.watchers.insert(id, Watcher { filter, after, queue });
@@ -529,6 +434,21 @@ mod tests {
         assert_eq!(cache.watch("configmaps", Filter::default(), Some(14)).err().map(|e| e.oldest), Some(15));
         let backlog = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap().backlog;
         assert_eq!((backlog.len(), backlog[0].1.revision), (RING, 16));
+    }
+
+    #[test]
+    fn watchers_of_a_resource_that_never_changes_are_forgotten_when_they_leave() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        let stay: Vec<Subscription> =
+            (0..20).map(|_| cache.watch("configmaps", Filter::default(), None).ok().unwrap()).collect();
+        for _ in 0..10_000 {
+            drop(cache.watch("configmaps", Filter::default(), None));
+        }
+        let shelf = cache.shelf("configmaps").unwrap();
+        let known = lock(&shelf).watchers.len();
+        assert!((20..100).contains(&known), "{known} watchers are remembered, of whom 20 are there");
+        drop(stay);
     }
 
     /// Somebody who hears of a definition and then asks for its kind finds it, however the two threads run.

@@ -160,7 +160,7 @@ impl Context {
     }
 
     /// Records a committed write with the object's bytes.
-    pub fn committed(&self, object: &super::cache::Object, detail: Value) {
+    pub fn committed(&self, object: &super::object::Object, detail: Value) {
         use crate::api::meta;
         let mut record = self.record("commit").revision(object.revision as u64).detail(detail);
         record =

@@ -1,7 +1,7 @@
 //! Which objects a list or watch is about.
 
-use super::cache::{Change, Event};
 use super::http::Query;
+use super::object::{Change, Event};
 use crate::api::fields::FieldSelector;
 use crate::api::kinds::Kind;
 use crate::api::labels::Selector;

@@ -42,6 +42,7 @@ mod filter;
 mod fuzz;
 pub mod http;
 mod negotiate;
+mod object;
 pub mod onward;
 mod policy;
 mod pretty;

@@ -1,7 +1,7 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
-use super::cache::Object;
 use super::http::{Answer, Query, json, json_bytes};
+use super::object::Object;
 use crate::api::kinds::Kind;
 use crate::api::table::{self, Include, Printing};
 use crate::api::{Status, value};

@@ -1,11 +1,12 @@
 //! Get and list.
 
 use super::State;
-use super::cache::{Object, ROOT};
+use super::cache::ROOT;
 use super::context::Context;
 use super::filter::Filter;
 use super::http::Answer;
 use super::negotiate::{self, ListMeta, form};
+use super::object::Object;
 use super::store::{object_key, status_of};
 use crate::api::Status;
 use crate::api::errors::Errors;

@@ -1,12 +1,12 @@
 //! Delete: at once, after a grace period, or when the last finalizer is gone.
 
 use super::State;
-use super::cache::Object;
 use super::context::Context;
 use super::decode;
 use super::filter::Filter;
 use super::http::{Answer, header, json};
 use super::negotiate::{self, ListMeta, form};
+use super::object::Object;
 use super::read;
 use super::services;
 use super::store::{Extra, Refused, object_key};
@@ -125,7 +125,7 @@ fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
 /// Pure: what `options` ask for, done to `object` at `now`.
 fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp) -> Step {
     let seconds = grace(kind, object, options.grace);
-    let until = clock::rfc3339(now + Duration::from_secs(seconds as u64));
+    let until = clock::rfc3339(clock::after(now, Duration::from_secs(seconds as u64)));
     let mut new = object.clone();
     mark_finalizers(kind, &mut new, &options.propagation);
     if meta::is_terminating(object) {
@@ -325,6 +325,8 @@ mod tests {
             Some(5)
         );
         assert_eq!(decide(kind, &first, &ask(0), now), Step::Erase);
+        let late = marked(decide(kind, &pod(), &ask(i64::MAX), now));
+        assert_eq!(text(&late, "metadata.deletionTimestamp"), clock::rfc3339(clock::Timestamp::MAX));
         let mut waiting = pod();
         value::remove(&mut waiting, "spec.nodeName");
         assert_eq!(decide(kind, &waiting, &Options::default(), now), Step::Erase);

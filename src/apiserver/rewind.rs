@@ -9,12 +9,13 @@
 //! | a Pod that still runs | it was, but with the node and the status that it has now |
 //! | a Pod that is gone or going | a new Pod of that name: new uid, no status, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
-//! | Leases, Events, mirror Pods | not touched: they belong to those who write them |
+//! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
 
 use super::State;
-use super::cache::{Object, ROOT};
+use super::cache::ROOT;
 use super::context::Context;
 use super::http::{Answer, json};
+use super::object::Object;
 use super::steps::{self, Step, Undone};
 use super::store::status_of;
 use crate::api::value::{self, text};
@@ -74,7 +75,7 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
             return None;
         }
         let put = match resource(key) {
-            "leases" | "events" => return None,
+            "leases" | "events" | "masterleases" => return None,
             "nodes" => node(then?, now)?,
             "pods" => pod(then, now, birth)?,
             _ => then.map(|kv| kv.value.clone()),

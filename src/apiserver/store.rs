@@ -1,7 +1,8 @@
 //! Writing objects: one etcd transaction each, with the revision that was read as its condition.
 
 use super::State;
-use super::cache::{Object, ROOT};
+use super::cache::ROOT;
+use super::object::Object;
 use crate::api::kinds::Kind;
 use crate::api::{Status, meta, value};
 use crate::clock;

@@ -6,6 +6,7 @@ use crate::etcd::{Kv, Storage};
 use crate::pki::{Ca, Subject, TokenKey, asking_server_config, client_config};
 use crate::rng::Rng;
 use crate::tap::Tap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -25,11 +26,16 @@ pub async fn start(dir: &Path) -> Fixture {
 
 /// One more server of a store.
 pub async fn start_on(dir: &Path, kv: Arc<dyn Storage>) -> Fixture {
+    start_at(dir, kv, "127.0.0.1:0".parse().unwrap()).await
+}
+
+/// The same at this address.
+pub async fn start_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixture {
     let ca = Ca::load_or_create(dir, "kubernetes").unwrap();
     let identity = ca.issue(&Subject::server("kube-apiserver", &["localhost", "127.0.0.1"])).unwrap();
     let (tls, clients) = asking_server_config(&identity, ca.pem()).unwrap();
     let admin = ca.issue(&Subject::client("kubernetes-admin", "system:masters")).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(on).await.unwrap();
     let address = listener.local_addr().unwrap();
     let rng = Rng::seeded(1);
     let tap = Tap::new();

@@ -109,6 +109,39 @@ fn rv(object: &Value) -> i64 {
     object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
 }
 
+#[tokio::test]
+async fn no_number_of_seconds_is_too_many_for_a_watch_or_a_grace_period() {
+    let api = Api::new().await;
+    let mut watch = api.watch(&format!("{CM}?watch=1&timeoutSeconds={}", i64::MAX)).await;
+    assert_eq!(api.post(CM, cm("a", "1")).await.0, 201);
+    assert_eq!(watch.told().await, "ADDED a 1");
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(api.post(pods, pod).await.0, 201);
+    let (code, gone) = api.delete(&format!("{pods}/p?gracePeriodSeconds={}", i64::MAX), json!({})).await;
+    assert_eq!(code, 200, "{gone}");
+}
+
+/// Several servers do not write each other out of the `kubernetes` service.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kubernetes_service_leads_to_every_api_server() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kv: Arc<dyn crate::etcd::Storage> = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let first = testing::start_on(one.path(), kv.clone()).await;
+    let free = std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
+    let second = testing::start_at(two.path(), kv, free).await;
+    for fixture in [&first, &second] {
+        let get = |path: &str| fixture.server.call(request("GET", path, "", ""), admin());
+        let read = async |path: &str| -> Value {
+            serde_json::from_slice(&get(path).await.into_body().collect().await.unwrap().to_bytes()).unwrap()
+        };
+        let old = read("/api/v1/namespaces/default/endpoints/kubernetes").await;
+        assert_eq!(old["subsets"][0]["addresses"], json!([{"ip": "127.0.0.1"}, {"ip": "127.0.0.2"}]));
+        let new = read("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes").await;
+        assert_eq!(new["endpoints"][1]["addresses"], json!(["127.0.0.2"]), "{new}");
+    }
+}
+
 /// The second server has not heard of what the first one just did, as the test gives it no time to.
 #[tokio::test]
 async fn what_a_server_remembers_never_refuses_what_another_one_allows() {

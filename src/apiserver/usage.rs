@@ -2,12 +2,12 @@
 //! A node whose kubelet does not answer is left out, as it is of a real metrics-server's answer.
 
 use super::State;
-use super::cache::Object;
 use super::connect;
 use super::context::Context;
 use super::filter::Filter;
 use super::http::Answer;
 use super::negotiate::{self, ListMeta, form};
+use super::object::Object;
 use crate::api::Status;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at, list, text};

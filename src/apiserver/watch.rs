@@ -1,11 +1,12 @@
 //! Watches: first what there is (if asked for), then every event, in order, as it comes.
 
 use super::State;
-use super::cache::{Change, Event, Subscription, frame};
+use super::cache::Subscription;
 use super::context::Context;
 use super::filter::Filter;
 use super::http::{Answer, BodyError, typed};
 use super::negotiate::{self, Form, form};
+use super::object::{Change, Event, frame};
 use crate::api::errors::Errors;
 use crate::api::kinds::KindRef;
 use crate::api::{Status, table};

@@ -247,6 +247,10 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         }
     }
     stop(&place).await?;
+    // Also what one leaves behind whose every process was killed; and one that is just being started must not lose the ground under its feet.
+    if !launch::clear_up(&place)? {
+        bail!("cluster {name:?} is still ending or just being started; try again when it is");
+    }
     wipe::wipe(&place.root).with_context(|| format!("cannot remove {}", place.root.display()))?;
     println!("cluster {name:?} is wiped");
     Ok(0)

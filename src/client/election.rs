@@ -7,12 +7,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
 use std::time::Duration;
 
+/// How a try ended that the server answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Held,
+    /// Somebody else holds it.
+    Others,
+    /// It was written meanwhile: who holds it is to be looked at again.
+    Overtaken,
+}
+
 /// A Lease that at most one holder renews. Kubernetes' times: 15 s / 10 s / 2 s.
 pub struct LeaderElection {
     pub client: Client,
     /// Name of the Lease in kube-system, e.g. `kube-scheduler`.
     pub name: String,
-    /// Who asks; stable over restarts, since a restarted holder may go on at once.
+    /// Who asks, `NODE_UUID`; stable over restarts, since a restarted holder may go on at once.
     pub identity: String,
     /// Others may take over a Lease that was not renewed for this long.
     pub lease_duration: Duration,
@@ -44,9 +54,9 @@ impl LeaderElection {
         let mut observed: Option<(Option<LeaseSpec>, clock::Instant)> = None;
         let mut impatience = Duration::from_millis(10);
         loop {
-            match self.try_acquire(&mut observed).await {
-                Ok(true) => return,
-                Ok(false) => clock::sleep(self.retry_period).await,
+            match self.answered(self.try_acquire(&mut observed)).await {
+                Ok(Tried::Held) => return,
+                Ok(Tried::Others | Tried::Overtaken) => clock::sleep(self.retry_period).await,
                 Err(error) => {
                     // No answer is not "somebody else holds it": at a cluster's start the API is only just coming.
                     tracing::debug!(lease = self.name, %error, "cannot ask for the lease");
@@ -62,9 +72,10 @@ impl LeaderElection {
         let mut renewed = clock::Instant::now();
         loop {
             clock::sleep(self.retry_period).await;
-            match self.try_acquire(&mut None).await {
-                Ok(true) => renewed = clock::Instant::now(),
-                Ok(false) => return,
+            match self.answered(self.try_acquire(&mut None)).await {
+                Ok(Tried::Held) => renewed = clock::Instant::now(),
+                Ok(Tried::Others) => return,
+                Ok(Tried::Overtaken) => tracing::debug!(lease = self.name, "the lease changed meanwhile"),
                 Err(error) => tracing::debug!(lease = self.name, %error, "cannot renew the lease"),
             }
             if renewed.elapsed() > clock::scaled(self.renew_deadline) {
@@ -86,10 +97,22 @@ impl LeaderElection {
         api.replace(&self.name, &PostParams::default(), &lease).await.map(drop)
     }
 
+    /// Half the time that a holder has for renewing it is enough for one try: a server that takes requests and does not answer must not keep
+    /// a holder at work whose Lease has run out.
+    async fn answered(
+        &self,
+        tried: impl Future<Output = Result<Tried, kube::Error>>,
+    ) -> Result<Tried, Box<dyn std::error::Error + Send + Sync>> {
+        match clock::timeout(self.renew_deadline / 2, tried).await {
+            Some(tried) => Ok(tried?),
+            None => Err("the API server does not answer".into()),
+        }
+    }
+
     async fn try_acquire(
         &self,
         observed: &mut Option<(Option<LeaseSpec>, clock::Instant)>,
-    ) -> Result<bool, kube::Error> {
+    ) -> Result<Tried, kube::Error> {
         let api = self.api();
         let now = MicroTime(clock::now());
         let fresh = |transitions: i32, acquired: MicroTime| LeaseSpec {
@@ -104,8 +127,8 @@ impl LeaderElection {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(fresh(0, now.clone())) };
             return match api.create(&PostParams::default(), &lease).await {
-                Ok(_) => Ok(true),
-                Err(error) if is_code(&error, 409) => Ok(false),
+                Ok(_) => Ok(Tried::Held),
+                Err(error) if is_code(&error, 409) => Ok(Tried::Overtaken),
                 Err(error) => Err(error),
             };
         };
@@ -118,12 +141,12 @@ impl LeaderElection {
                     let duration =
                         Duration::from_secs(spec.lease_duration_seconds.unwrap_or(15).max(1) as u64);
                     if since.elapsed() < clock::scaled(duration) {
-                        return Ok(false);
+                        return Ok(Tried::Others);
                     }
                 }
                 _ => {
                     *observed = Some((lease.spec.clone(), clock::Instant::now()));
-                    return Ok(false);
+                    return Ok(Tried::Others);
                 }
             }
         }
@@ -131,9 +154,28 @@ impl LeaderElection {
         let acquired = spec.acquire_time.filter(|_| mine).unwrap_or_else(|| now.clone());
         lease.spec = Some(fresh(transitions, acquired));
         match api.replace(&self.name, &PostParams::default(), &lease).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_code(&error, 409) => Ok(false),
+            Ok(_) => Ok(Tried::Held),
+            Err(error) if is_code(&error, 409) => Ok(Tried::Overtaken),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing;
+
+    #[tokio::test]
+    async fn a_holder_whom_the_server_does_not_answer_gives_up() {
+        let client = Client::connect(testing::silent().await).unwrap();
+        let election = LeaderElection {
+            lease_duration: Duration::from_millis(600),
+            renew_deadline: Duration::from_millis(400),
+            retry_period: Duration::from_millis(50),
+            ..LeaderElection::new(client, "test", "me")
+        };
+        let held = tokio::time::timeout(Duration::from_secs(20), election.hold()).await;
+        held.expect("it works on although nobody says that it may");
     }
 }

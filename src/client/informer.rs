@@ -131,6 +131,22 @@ where
         informer
     }
 
+    /// One that knows these objects and watches nothing.
+    #[cfg(test)]
+    pub fn fixed(objects: impl IntoIterator<Item = K>) -> Informer<K> {
+        let inner = Inner { objects: BTreeMap::new(), handlers: Vec::new() };
+        let informer =
+            Informer(Arc::new(Shared { inner: Mutex::new(inner), synced: watch::Sender::new(true) }));
+        objects.into_iter().for_each(|object| informer.tell_of(object));
+        informer
+    }
+
+    /// As if a watch had shown it.
+    #[cfg(test)]
+    pub fn tell_of(&self, object: K) {
+        self.put(Arc::new(object));
+    }
+
     fn absorb(&self, event: watcher::Event<K>, fresh: &mut Option<BTreeMap<Key, Arc<K>>>) {
         match event {
             watcher::Event::Init => *fresh = Some(BTreeMap::new()),
@@ -243,9 +259,7 @@ mod tests {
 
     #[test]
     fn a_relist_tells_what_was_missed() {
-        let inner = Inner { objects: BTreeMap::new(), handlers: Vec::new() };
-        let informer =
-            Informer(Arc::new(Shared { inner: Mutex::new(inner), synced: watch::Sender::new(false) }));
+        let informer = Informer::fixed([]);
         let log = Arc::new(Mutex::new(Vec::new()));
         let seen = log.clone();
         informer.on(move |change: &Change<ConfigMap>| {

@@ -19,6 +19,8 @@ mod informer;
 pub mod kubeconfig;
 mod queue;
 mod recorder;
+#[cfg(test)]
+pub mod testing;
 mod transport;
 
 pub use election::LeaderElection;

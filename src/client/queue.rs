@@ -20,6 +20,8 @@ struct State<K> {
     dirty: BTreeMap<K, Option<Cause>>,
     /// Keys that a worker holds.
     busy: BTreeSet<K>,
+    /// Keys that come by themselves, and when: each once, at the earliest time that was asked for.
+    delayed: BTreeMap<K, clock::Instant>,
     failures: BTreeMap<K, u32>,
 }
 
@@ -54,6 +56,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             waiting: VecDeque::new(),
             dirty: BTreeMap::new(),
             busy: BTreeSet::new(),
+            delayed: BTreeMap::new(),
             failures: BTreeMap::new(),
         };
         WorkQueue(Arc::new(Shared { state: Mutex::new(state), news: Notify::new(), crew: crew.clone() }))
@@ -77,11 +80,27 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
     }
 
-    /// Asks for a look after a (scaled) time.
+    /// Asks for a look after a (scaled) time. A key that comes earlier anyway is not put down again, as in client-go: a reconciler that always
+    /// asks for another look would have one more on its way after every change.
     pub fn add_after(&self, key: K, cause: Option<Cause>, delay: Duration) {
+        let due = clock::Instant::now() + clock::scaled(delay);
+        {
+            let mut state = self.lock();
+            if state.delayed.get(&key).is_some_and(|known| *known <= due) {
+                return;
+            }
+            state.delayed.insert(key.clone(), due);
+        }
         let queue = self.clone();
         self.0.crew.spawn(async move {
-            clock::sleep(delay).await;
+            clock::sleep_until(due).await;
+            {
+                let mut state = queue.lock();
+                if state.delayed.get(&key) != Some(&due) {
+                    return; // it came earlier
+                }
+                state.delayed.remove(&key);
+            }
             queue.add(key, cause);
         });
     }
@@ -175,6 +194,20 @@ mod tests {
         assert_eq!(queue.next().await, ("b", None)); // a is busy
         queue.done(&"a");
         assert_eq!(queue.next().await, ("a", Some(Cause::Revision(3))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_put_off_again_and_again_comes_once_at_the_earliest_time() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let start = clock::Instant::now();
+        for secs in [20, 10, 30, 10] {
+            queue.add_after("a", None, Duration::from_secs(secs));
+        }
+        assert_eq!(queue.next().await, ("a", None));
+        assert_eq!(start.elapsed().as_secs(), 10);
+        queue.done(&"a");
+        let again = clock::timeout(Duration::from_secs(60), queue.next()).await;
+        assert_eq!(again, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,6 +20,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Makes connections from some network namespace.
 pub type Dialer = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>> + Send + Sync>;
 
@@ -33,10 +35,14 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection on which nothing answers is found dead after at most ping + wait.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_WAIT: Duration = Duration::from_secs(3);
+/// A server that has taken a request and says nothing, not even the head of an answer, is given up after this: longer than any request may
+/// take there (60 s, as upstream). What follows the head, a watch or a log, may take as long as it likes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
 
 pub(super) struct Transport {
     http: Http<Connector, Body>,
     user_agent: HeaderValue,
+    answer_timeout: Duration,
 }
 
 impl Transport {
@@ -60,7 +66,7 @@ impl Transport {
             .build(connector);
         let user_agent = HeaderValue::from_str(&endpoint.user_agent)
             .unwrap_or_else(|_| HeaderValue::from_static("ropewalk"));
-        Ok(Transport { http, user_agent })
+        Ok(Transport { http, user_agent, answer_timeout: ANSWER_TIMEOUT })
     }
 
     /// The tower service that kube-rs sends its requests through.
@@ -70,8 +76,8 @@ impl Transport {
     ) -> impl tower::Service<
         Request<Body>,
         Response = Response<Incoming>,
-        Error = hyper_util::client::legacy::Error,
-        Future = BoxFuture<'static, Result<Response<Incoming>, hyper_util::client::legacy::Error>>,
+        Error = BoxError,
+        Future = BoxFuture<'static, Result<Response<Incoming>, BoxError>>,
     > + Send
     + 'static {
         let transport = self.clone();
@@ -86,8 +92,14 @@ impl Transport {
             if let Some(cause) = &cause {
                 request.headers_mut().insert(CAUSE_HEADER, cause.clone());
             }
-            Box::pin(async move { transport.http.request(request).await })
-                as BoxFuture<'static, Result<Response<Incoming>, hyper_util::client::legacy::Error>>
+            Box::pin(async move {
+                match tokio::time::timeout(transport.answer_timeout, transport.http.request(request)).await {
+                    Ok(answer) => answer.map_err(BoxError::from),
+                    Err(_) => {
+                        Err(io::Error::new(io::ErrorKind::TimedOut, "the API server does not answer").into())
+                    }
+                }
+            }) as BoxFuture<'static, Result<Response<Incoming>, BoxError>>
         })
     }
 }
@@ -159,5 +171,24 @@ impl Write for Conn {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Client, testing};
+    use super::*;
+    use k8s_openapi::api::core::v1::Node;
+
+    #[tokio::test]
+    async fn a_server_that_takes_a_request_and_says_nothing_is_given_up() {
+        let mut transport = Transport::tls(testing::silent().await).unwrap();
+        transport.answer_timeout = Duration::from_millis(200);
+        let client = Client::over(Arc::new(transport));
+        let nodes = client.cluster::<Node>();
+        let asked = tokio::time::timeout(Duration::from_secs(20), nodes.get("n")).await;
+        let error = asked.expect("it waits for ever").unwrap_err();
+        let kube::Error::Service(error) = error else { panic!("{error}") };
+        assert_eq!(error.to_string(), "the API server does not answer");
     }
 }

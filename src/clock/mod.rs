@@ -63,9 +63,22 @@ pub fn set_scale(scale: f64) {
     SCALE_MILLI.store(((scale * 1000.0) as u64).max(1), Ordering::Relaxed);
 }
 
-/// A Kubernetes duration as this process waits it out.
+/// Nothing is waited for longer: people may write any number of seconds into an object, and a time beyond the calendar is no time.
+const FAR: Duration = Duration::from_secs(10_000_000_000);
+
+/// A Kubernetes duration as this process waits it out; at most three hundred years (etcd's leases may last that long).
 pub fn scaled(duration: Duration) -> Duration {
-    duration.div_f64(scale())
+    duration.min(FAR).div_f64(scale())
+}
+
+/// The time `duration` after `at`; the last of the calendar (in the year 9999) if that is beyond it.
+pub fn after(at: Timestamp, duration: Duration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// The time `duration` before `at`, or the first of the calendar.
+pub fn before(at: Timestamp, duration: Duration) -> Timestamp {
+    at.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }
 
 /// Waits for a (scaled) duration.
@@ -93,6 +106,16 @@ mod tests {
         assert_eq!(rfc3339(at), "2026-01-02T03:04:05Z");
         assert_eq!(rfc3339_micro(at), "2026-01-02T03:04:05.123456Z");
         assert_eq!(rfc3339_nano(at), "2026-01-02T03:04:05.123456789Z");
+    }
+
+    #[test]
+    fn no_number_of_seconds_is_too_many() {
+        let at: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        assert_eq!(rfc3339(after(at, Duration::from_secs(60))), "2026-01-02T03:05:05Z");
+        assert_eq!(after(at, Duration::MAX), Timestamp::MAX);
+        assert_eq!(rfc3339(before(at, Duration::from_secs(60))), "2026-01-02T03:03:05Z");
+        assert_eq!(before(at, Duration::MAX), Timestamp::MIN);
+        assert!(Instant::now() + scaled(Duration::MAX) > Instant::now());
     }
 
     #[tokio::test(start_paused = true)]

@@ -303,7 +303,11 @@ pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), E
             tracing::info!(node = node.spec.name, "the kubelet ended and is started again");
             match start_kubelet(&world, &node) {
                 Ok(again) => {
-                    *node.kubelet.lock().unwrap_or_else(|e| e.into_inner()) = Some(again.clone());
+                    let mut place = node.kubelet.lock().unwrap_or_else(|e| e.into_inner());
+                    if place.is_none() {
+                        return again.kill(); // the node was switched off while it started
+                    }
+                    *place = Some(again.clone());
                     kubelet = again;
                 }
                 Err(error) => {

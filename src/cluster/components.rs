@@ -80,14 +80,15 @@ pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, 
         "kube-scheduler" => {
             let client = client("system:kube-scheduler", "")?;
             let rng = world.rng.fork("scheduler");
-            scheduler::start(&crew, scheduler::Config { client, tap, rng, identity: place.node });
+            let identity = candidate(world, component, &place.node);
+            scheduler::start(&crew, scheduler::Config { client, tap, rng, identity });
         }
         "kube-controller-manager" => {
             let config = controllers::Config {
                 client: client("system:kube-controller-manager", "")?,
                 tap,
                 rng: world.rng.fork("controllers"),
-                identity: place.node,
+                identity: candidate(world, component, &place.node),
                 ca: world.ca.clone(),
                 tokens: world.tokens.clone(),
             };
@@ -111,6 +112,16 @@ pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, 
         other => return Err(format!("there is no component {other:?}; there are {}", ALL.join(", "))),
     }
     Ok(crew)
+}
+
+/// Who a component is when it stands for election: `NODE_UUID`, as everywhere. Here the UUID is the same after every start, so that one that
+/// was killed goes on with its Lease instead of waiting until it runs out.
+fn candidate(world: &World, component: &str, node: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(format!("{component} {node} {}", world.ca.pem()));
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let uuid = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+    format!("{node}_{uuid}")
 }
 
 /// Runs `undo` when the component's task is gone, however it went.

@@ -6,6 +6,7 @@ use super::ready::Progress;
 use super::trouble::Trouble;
 use super::undo::Past;
 use super::{Error, Place};
+use crate::linux::tcp;
 use crate::tap;
 use crate::task::Crew;
 use futures::StreamExt;
@@ -101,7 +102,8 @@ pub struct Server {
 pub fn serve(crew: &Crew, listener: UnixListener, server: Server) {
     let (own, server) = (crew.clone(), Arc::new(server));
     crew.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+        loop {
+            let stream = tcp::accept_local(&listener).await;
             let server = server.clone();
             own.spawn(async move {
                 let _ = talk(stream, &server).await; // the other side may hang up

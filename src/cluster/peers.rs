@@ -34,6 +34,8 @@ pub const PEER_PORT: u16 = 2380;
 const QUEUE: usize = 1024;
 /// A peer that takes no connection in this time is unreachable for now.
 const DIAL_PATIENCE: Duration = Duration::from_millis(400);
+/// Whoever connects and does not say who they are in this time is sent away.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sent bytes that nobody acknowledges for this long end the connection: a new one heals faster than TCP's own patience.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Bytes read or written at a time.
@@ -117,7 +119,8 @@ impl Wires {
 async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
-    let mut tls = BufReader::with_capacity(CHUNK, acceptor.accept(stream).await?);
+    let tls = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+    let mut tls = BufReader::with_capacity(CHUNK, tls);
     loop {
         let length = tls.read_u32().await?;
         if length > MESSAGE_MAX {

@@ -5,10 +5,11 @@ use super::control::Reply;
 use super::trouble::Trouble;
 use super::world::World;
 use crate::apiserver as api;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::tap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What may be asked of the past.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, Trouble> {
     let at = match moment {
         Moment::Revision(revision) => return Ok(*revision),
         Moment::At(at) => *at,
-        Moment::Ago(seconds) => crate::clock::now() - std::time::Duration::from_secs(*seconds),
+        Moment::Ago(seconds) => clock::before(clock::now(), Duration::from_secs(*seconds)),
     };
     let records = world.tap.since(0);
     let found = records
@@ -98,6 +99,6 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, Trouble> {
         .take_while(|r| r.at <= at)
         .filter_map(|r| r.revision)
         .last();
-    let oldest = records.first().map(|r| crate::clock::rfc3339(r.at)).unwrap_or_default();
+    let oldest = records.first().map(|r| clock::rfc3339(r.at)).unwrap_or_default();
     found.map(|r| r as i64).ok_or(Trouble::TooLongAgo { oldest })
 }

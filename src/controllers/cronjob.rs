@@ -59,8 +59,8 @@ pub fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
     };
     let created = cron.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
     let last = plan.status.last_schedule_time.as_ref().map_or(created, |t| t.0);
-    let deadline = spec.starting_deadline_seconds.map(|s| jiff::SignedDuration::from_secs(s.max(0)));
-    let earliest = deadline.map_or(last, |d| last.max(now - d));
+    let deadline = spec.starting_deadline_seconds.map(|s| Duration::from_secs(s.max(0) as u64));
+    let earliest = deadline.map_or(last, |d| last.max(clock::before(now, d)));
     let (due, missed) = most_recent(&schedule, &zone, earliest, now);
     let next = schedule.next(now, &zone);
     plan.again = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).map(|wait| wait + SLACK);
@@ -365,6 +365,8 @@ mod tests {
         assert_eq!(plan.told[0].1, "TooManyMissedTimes");
         let late = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": 60});
         assert_eq!(look(late, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
+        let patient = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": i64::MAX});
+        assert!(look(patient, T, &[], &[], "2026-01-01T10:17:00Z").start.is_some());
         let still = json!({"schedule": "*/5 * * * *", "suspend": true});
         assert_eq!(look(still, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
     }

@@ -3,20 +3,20 @@
 //! [`decide`] looks at every node: should the pod run there, and does it? The pod is bound to its node by an affinity, so that the scheduler still
 //! places it. Revisions of the template are kept as ControllerRevisions for `rollout history`. Source: `pkg/controller/daemon`.
 
+use super::amount;
 use super::pods::{self, is_available, template_hash};
 use super::revisions::{self, HASH};
 use super::workload::{self, Look, PodOwner};
 use super::{Error, Shared};
-use crate::api::nodes;
+use crate::api::nodes::{self, tolerates};
 use crate::client::{Change, Informer, Key, Outcome};
 use crate::clock;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{
-    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec, Taint,
+    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodTemplateSpec,
     Toleration,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -63,15 +63,6 @@ pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
     };
     let (schedule, execute) = (!untolerated("NoSchedule"), !untolerated("NoExecute"));
     (schedule && execute, execute)
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |s: &Option<String>| s.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    (effect.is_empty() || effect == taint.effect)
-        && (key.is_empty() || key == taint.key)
-        && (toleration.operator.as_deref() == Some("Exists")
-            || (!key.is_empty() && text(&toleration.value) == text(&taint.value)))
 }
 
 fn tolerated() -> Vec<Toleration> {
@@ -227,15 +218,9 @@ impl PodOwner for DaemonSets {
 fn budget(spec: &DaemonSetSpec, nodes: &[Arc<Node>]) -> usize {
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
     let wanted = nodes.iter().filter(|n| belongs(&spec.template, n).0).count();
-    let budget = match rolling.and_then(|r| r.max_unavailable.clone()) {
-        Some(IntOrString::Int(n)) => n.max(0) as usize,
-        Some(IntOrString::String(text)) => {
-            let percent: usize = text.trim_end_matches('%').parse().unwrap_or(0);
-            (wanted * percent).div_ceil(100)
-        }
-        None => 1,
-    };
-    budget.max(1)
+    let budget = rolling.and_then(|r| r.max_unavailable.as_ref());
+    let budget = budget.and_then(|amount| amount::scaled(amount, wanted as i32, true));
+    budget.unwrap_or(1).max(1) as usize
 }
 
 /// The pod for one node.

@@ -4,6 +4,7 @@
 //! loop only counts; the eviction of the API server spends what the status allows, and writes down whom it let go, until
 //! the pod is seen to go. Source: `pkg/controller/disruption`.
 
+use super::amount;
 use super::pods::{controller_of, ready_since};
 use super::resources::discover;
 use super::{Error, Shared, record, reference};
@@ -29,21 +30,10 @@ const ALLOWED: &str = "DisruptionAllowed";
 const UNMANAGED: &str = "As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. \
                          To account for these pods please set \".spec.minAvailable\" field of the PDB to an integer value.";
 
-/// A number, or so many percent of `total`, rounded up.
+/// Rounded up: a budget rather keeps a pod too many.
 fn scaled(amount: &IntOrString, total: i32) -> Result<i32, Error> {
-    match amount {
-        IntOrString::Int(number) => Ok(*number),
-        IntOrString::String(text) => {
-            let percent = text.strip_suffix('%').and_then(|p| p.parse::<i64>().ok());
-            let percent = percent.ok_or_else(|| {
-                Error::NotYet(
-                    "invalid value for IntOrString: invalid type: string is not a percentage".into(),
-                )
-            })?;
-            let pods = (i64::from(total) * percent + 99) / 100;
-            Ok(pods.clamp(0, i64::from(i32::MAX)) as i32)
-        }
-    }
+    let why = "invalid value for IntOrString: invalid type: string is not a percentage";
+    amount::scaled(amount, total, true).ok_or_else(|| Error::NotYet(why.into()))
 }
 
 /// Does the count come from the pods' owners, and not from the pods that are there?
@@ -79,7 +69,8 @@ fn count(pods: &[Arc<Pod>], before: &BTreeMap<String, Time>, now: Timestamp) -> 
     for pod in pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()) {
         let name = pod.metadata.name.clone().unwrap_or_default();
         if let Some(since) = before.get(&name) {
-            let left = Duration::try_from(since.0 + DELETION_TIMEOUT - now).unwrap_or_default();
+            let until = clock::after(since.0, DELETION_TIMEOUT);
+            let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
             if left.is_zero() {
                 count.forgotten.push(pod.clone());
             } else {

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +25,10 @@ const PER_SLICE: usize = 100;
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
+
+/// The same on the older kind.
+const OLD_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const OLD_MANAGER: &str = "endpoint-controller";
 
 /// Endpoints that share their ports.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -186,11 +190,24 @@ pub(crate) fn start(shared: &Shared) {
             q.add(Key::new(change.key().namespace, service.clone()), change.cause());
         }
     });
+    let q = queue.clone();
+    // Also those that an earlier life of this controller left: their service may be gone.
+    shared.endpoints.on(move |change| {
+        if is_ours(change.object()) {
+            q.add(change.key(), change.cause());
+        }
+    });
     let worker = Arc::new(Worker { shared: shared.clone() });
     queue.work("endpointslice", WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }
     });
+}
+
+/// Did this controller make it?
+fn is_ours(endpoints: &Endpoints) -> bool {
+    let labels = endpoints.metadata.labels.as_ref();
+    labels.and_then(|l| l.get(OLD_MANAGED_BY)).map(String::as_str) == Some(OLD_MANAGER)
 }
 
 fn same_for_us(old: &Pod, new: &Pod) -> bool {
@@ -209,7 +226,7 @@ struct Worker {
 
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
-        let Some(service) = self.shared.services.get(&key) else { return Ok(Outcome::Done) };
+        let Some(service) = self.shared.services.get(&key) else { return self.forget(&key, &cause).await };
         let spec = service.spec.clone().unwrap_or_default();
         let selects = spec.selector.as_ref().is_some_and(|s| !s.is_empty());
         if !selects
@@ -231,6 +248,22 @@ impl Worker {
                 .emit(record.detail(json!({"ready": ready, "all": all})));
         }
         Ok(Outcome::Done)
+    }
+
+    /// The service is gone: its slices go with their owner, but nobody owns an Endpoints object.
+    async fn forget(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
+        let Some(old) = self.shared.endpoints.get(key).filter(|e| is_ours(e)) else {
+            return Ok(Outcome::Done);
+        };
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: old.metadata.uid.clone(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let api = self.shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
+        match api.delete(&key.name, &params).await {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
+            _ => Ok(Outcome::Done),
+        }
     }
 
     async fn write_slices(
@@ -338,7 +371,7 @@ impl Worker {
         let subsets = subsets(groups);
         let subsets = (!subsets.is_empty()).then_some(subsets);
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
-        labels.insert("endpoints.kubernetes.io/managed-by".into(), "endpoint-controller".into());
+        labels.insert(OLD_MANAGED_BY.into(), OLD_MANAGER.into());
         let known = self.shared.endpoints.get(key);
         let result = match &known {
             Some(known) if known.subsets == subsets && known.metadata.labels.as_ref() == Some(&labels) => {

@@ -14,6 +14,7 @@
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 
+mod amount;
 pub mod autoscaler;
 pub mod certificates;
 mod clusterrole;
@@ -64,7 +65,7 @@ pub struct Config {
     pub client: Client,
     pub tap: Tap,
     pub rng: Rng,
-    /// Who stands for election, e.g. `ropewalk-control-plane`.
+    /// Who stands for election: `NODE_UUID`.
     pub identity: String,
     /// Its certificate is published to every namespace as `kube-root-ca.crt`; it signs what people and kubelets ask for.
     pub ca: Arc<Ca>,

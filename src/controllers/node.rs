@@ -6,6 +6,7 @@
 //! Source: `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`; 50 s since Kubernetes 1.32.
 
 use super::{Error, Shared, reference};
+use crate::api::nodes::tolerates;
 use crate::client::{Key, Outcome, Recorder, WorkQueue, is_code};
 use crate::clock::{self, Timestamp};
 use crate::tap::Record;
@@ -72,7 +73,7 @@ pub fn leaves_at(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Timestam
             Some(now)
         } else {
             let seconds = matching.iter().filter_map(|t| t.toleration_seconds).min();
-            seconds.map(|s| added + jiff::SignedDuration::from_secs(s.max(0)))
+            seconds.map(|s| clock::after(added, Duration::from_secs(s.max(0) as u64)))
         };
         earliest = match (earliest, at) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -82,18 +83,6 @@ pub fn leaves_at(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Timestam
     earliest
 }
 
-/// Does the toleration cover the taint? (`core/v1 helper.TolerationsTolerateTaint`)
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |s: &Option<String>| s.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    (effect.is_empty() || effect == taint.effect)
-        && (key.is_empty() || key == taint.key)
-        && match toleration.operator.as_deref().unwrap_or("Equal") {
-            "Exists" => true,
-            _ => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-        }
-}
-
 pub(crate) fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "node-controller", "");
     // Who was seen alive, when: our clock, not the node's.
@@ -101,7 +90,9 @@ pub(crate) fn start(shared: &Shared) {
     shared.crew.spawn(async move {
         let mut seen: BTreeMap<String, (String, clock::Instant)> = BTreeMap::new();
         loop {
-            for node in all.nodes.list() {
+            let nodes = all.nodes.list();
+            seen.retain(|name, _| nodes.iter().any(|n| n.metadata.name.as_ref() == Some(name)));
+            for node in nodes {
                 if let Err(error) = check(&all, &events, &node, &mut seen).await {
                     tracing::debug!(%error, "cannot mark a node");
                 }
@@ -342,6 +333,8 @@ mod tests {
             json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]),
         );
         assert_eq!(leaves_at(&five_minutes, &taint, now), Some(added + jiff::SignedDuration::from_secs(300)));
+        let long = pod(json!([{"operator": "Exists", "tolerationSeconds": i64::MAX}]));
+        assert_eq!(leaves_at(&long, &taint, now), Some(Timestamp::MAX));
         assert_eq!(leaves_at(&pod(json!([{"operator": "Exists"}])), &taint, now), None);
         assert_eq!(leaves_at(&pod(json!([])), &[], now), None);
     }

@@ -12,6 +12,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The owner that manages an object, if any.
 pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
@@ -67,7 +68,11 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
 
 /// Ready for at least `seconds`.
 pub fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
-    ready_since(pod).is_some_and(|since| now >= since + jiff::SignedDuration::from_secs(i64::from(seconds)))
+    ready_since(pod).is_some_and(|since| now >= available_at(since, seconds))
+}
+
+fn available_at(ready_since: Timestamp, seconds: i32) -> Timestamp {
+    clock::after(ready_since, Duration::from_secs(seconds.max(0) as u64))
 }
 
 /// A pod from a template, named after its owner.
@@ -199,13 +204,13 @@ impl Hands<'_> {
             if next.is_empty() {
                 return Ok(());
             }
-            futures::future::try_join_all(next.into_iter().map(|pod| self.create(pod))).await?;
+            all_done(next.into_iter().map(|pod| self.create(pod))).await?;
             batch *= 2;
         }
     }
 
     pub async fn delete_all(&self, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
-        futures::future::try_join_all(pods.iter().map(|pod| self.delete(pod))).await.map(drop)
+        all_done(pods.iter().map(|pod| self.delete(pod))).await
     }
 
     /// Gives a pod that nobody owns an owner; false if it went or somebody else took it.
@@ -235,6 +240,12 @@ impl Hands<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Carries all of it out, then answers the first error. A request that is given up in the middle may or may not have been heard, and
+/// what was expected of it would be waited for.
+async fn all_done<E>(requests: impl Iterator<Item = impl Future<Output = Result<(), E>>>) -> Result<(), E> {
+    futures::future::join_all(requests).await.into_iter().collect()
 }
 
 fn node_of(pod: &Pod) -> &str {
@@ -308,9 +319,32 @@ pub fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
 }
 
 /// Time until a pod that is ready becomes available.
-pub fn until_available(pod: &Pod, seconds: i32) -> Option<std::time::Duration> {
+pub fn until_available(pod: &Pod, seconds: i32) -> Option<Duration> {
     let since = ready_since(pod)?;
-    let at = since + jiff::SignedDuration::from_secs(i64::from(seconds));
-    let left = (at - clock::now()).total(jiff::Unit::Second).ok()?;
-    (left > 0.0).then(|| std::time::Duration::from_secs_f64(left))
+    let left = available_at(since, seconds).duration_since(clock::now());
+    Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_error_does_not_cut_the_other_requests_off() {
+        let heard = std::sync::atomic::AtomicUsize::new(0);
+        let requests = (0..4).map(|n| {
+            let heard = &heard;
+            async move {
+                tokio::task::yield_now().await;
+                if n == 0 {
+                    return Err("forbidden");
+                }
+                tokio::task::yield_now().await;
+                heard.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }
+        });
+        assert_eq!(all_done(requests).await, Err("forbidden"));
+        assert_eq!(heard.into_inner(), 3);
+    }
 }

@@ -25,7 +25,7 @@ pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
 /// Largest request inside the program: an undo of the whole cluster is one entry of the log.
 pub const UNBOUNDED_MAX: usize = 256 << 20;
 /// Requests under way to the member's thread. More wait their turn.
-const IN_FLIGHT_MAX: usize = 8192;
+pub(super) const IN_FLIGHT_MAX: usize = 8192;
 /// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 

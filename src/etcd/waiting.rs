@@ -1,7 +1,7 @@
 //! Callers that wait for the member's thread: proposals, reads, and news of a leader.
 
 use super::api::Error;
-use super::kv::{Pending, Status};
+use super::kv::{IN_FLIGHT_MAX, Pending, Status};
 use super::machine::Outcome;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
+/// Who waits. At [`IN_FLIGHT_MAX`] those who have given up go: what they asked was lost on its way to the leader, and nobody answers it.
 #[derive(Default)]
 struct Callers {
     proposals: HashMap<u64, (Instant, Answer<Outcome>)>,
@@ -56,6 +57,9 @@ impl Waiting {
         if let Some(error) = &callers.closed {
             return Err(error.clone());
         }
+        if callers.proposals.len() >= IN_FLIGHT_MAX {
+            callers.proposals.retain(|_, (_, caller)| !caller.is_closed());
+        }
         callers.proposals.insert(id, (Instant::now(), answer));
         Ok((id, pending))
     }
@@ -65,6 +69,9 @@ impl Waiting {
         let mut callers = self.callers();
         if let Some(error) = &callers.closed {
             return Err(error.clone());
+        }
+        if callers.reads.len() >= IN_FLIGHT_MAX {
+            callers.reads.retain(|_, caller| !caller.is_closed());
         }
         callers.reads.insert(ctx, answer);
         Ok((ctx, pending))
@@ -150,5 +157,22 @@ impl Waiting {
     pub fn raise(&self, error: Error) {
         *self.alarm.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error.clone());
         self.fail_proposals(&error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_gave_up_are_forgotten() {
+        let waiting = Waiting::new(1, "a");
+        let stays = (waiting.proposal().unwrap(), waiting.read().unwrap());
+        for _ in 0..3 * IN_FLIGHT_MAX {
+            drop((waiting.proposal().unwrap(), waiting.read().unwrap()));
+        }
+        let callers = waiting.callers();
+        assert!(callers.proposals.len() <= IN_FLIGHT_MAX && callers.reads.len() <= IN_FLIGHT_MAX);
+        assert!(callers.proposals.contains_key(&stays.0.0) && callers.reads.contains_key(&stays.1.0));
     }
 }

@@ -20,7 +20,7 @@ pub fn resources(spec: &Spec) -> Resources {
     let cpu_request =
         amount(&amounts.requests, "cpu").map(|q| q.milli().max(0) as u64).or(cpu_limit).unwrap_or(0);
     Resources {
-        cpu_shares: (cpu_request * 1024 / 1000).max(2),
+        cpu_shares: (cpu_request.saturating_mul(1024) / 1000).max(2),
         cpu_limit_milli: cpu_limit.filter(|l| *l > 0),
         memory_limit: amount(&amounts.limits, "memory").map(|q| q.units().max(0) as u64).filter(|l| *l > 0),
         pids_limit: None,
@@ -40,7 +40,7 @@ pub fn resource_field(spec: &Spec, field: &str, divisor: Option<&str>) -> Result
         map.as_ref().and_then(|m| m.get(name)).and_then(|q| Quantity::parse(&q.0)).map_or(0, |q| q.milli());
     let divisor = divisor.and_then(Quantity::parse).map_or(1000, |q| q.milli());
     let divisor = if divisor == 0 { 1000 } else { divisor };
-    Ok(((value + divisor - 1) / divisor).to_string())
+    Ok(((i128::from(value) + i128::from(divisor) - 1) / i128::from(divisor)).to_string())
 }
 
 fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
@@ -154,6 +154,10 @@ mod tests {
         assert_eq!(resources(&spec(serde_json::json!({"name": "c"}))).cpu_shares, 2);
         assert_eq!(resource_field(&c, "limits.memory", Some("1Mi")), Ok("64".into()));
         assert_eq!(resource_field(&c, "limits.cpu", None), Ok("1".into()));
+        let all = serde_json::json!({"cpu": "8000000000000000", "memory": "8000000000000000"});
+        let greedy = spec(serde_json::json!({"name": "c", "resources": {"requests": all, "limits": all}}));
+        assert!(resources(&greedy).cpu_shares > 1 << 50);
+        assert_eq!(resource_field(&greedy, "limits.memory", None), Ok("8000000000000000".into()));
     }
 
     #[test]

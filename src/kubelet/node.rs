@@ -30,22 +30,17 @@ pub fn start(crew: &Crew, config: &Arc<Config>) {
     let lease_crew = crew.clone();
     crew.spawn(async move {
         let mut pause = Duration::from_millis(20);
-        let node = loop {
-            match register(&config).await {
-                Ok(node) => break node,
-                Err(error) => {
-                    tracing::debug!(node = config.node_name, %error, "cannot register yet");
-                    clock::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-            }
-        };
+        while let Err(error) = register(&config).await {
+            tracing::debug!(node = config.node_name, %error, "cannot register yet");
+            clock::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
         tracing::info!(node = config.node_name, "Successfully registered node");
         config.tap.emit(Record::new("register").object("nodes", "", &config.node_name));
         let leases = config.clone();
         lease_crew.spawn(async move {
             loop {
-                if let Err(error) = renew(&leases, &node).await {
+                if let Err(error) = renew(&leases).await {
                     tracing::debug!(node = leases.node_name, %error, "lease not renewed");
                     clock::sleep(Duration::from_millis(200)).await;
                     continue;
@@ -58,7 +53,7 @@ pub fn start(crew: &Crew, config: &Arc<Config>) {
 }
 
 /// Makes the Node object, or brings an older one up to date.
-async fn register(config: &Config) -> Result<Node, kube::Error> {
+async fn register(config: &Config) -> Result<(), kube::Error> {
     let api = config.client.cluster::<Node>();
     let node = Node {
         metadata: ObjectMeta {
@@ -84,8 +79,7 @@ async fn register(config: &Config) -> Result<Node, kube::Error> {
         }
         Err(error) => return Err(error),
     };
-    write_status(config, stored.status.as_ref()).await?;
-    Ok(stored)
+    write_status(config, stored.status.as_ref()).await
 }
 
 async fn heartbeat(config: &Config) {
@@ -227,7 +221,7 @@ async fn status(config: &Config, old: Option<&NodeStatus>) -> NodeStatus {
     }
 }
 
-async fn renew(config: &Config, node: &Node) -> Result<(), kube::Error> {
+async fn renew(config: &Config) -> Result<(), kube::Error> {
     let api = config.client.within::<Lease>("kube-node-lease");
     let now = MicroTime(clock::now());
     let spec = LeaseSpec {
@@ -242,6 +236,8 @@ async fn renew(config: &Config, node: &Node) -> Result<(), kube::Error> {
             api.replace(&config.node_name, &PostParams::default(), &lease).await.map(drop)
         }
         None => {
+            // Asked for each time: a Node that was deleted and registered again is another one, and its predecessor's leases are collected.
+            let node = config.client.cluster::<Node>().get_metadata(&config.node_name).await?;
             let owner = OwnerReference {
                 api_version: "v1".into(),
                 kind: "Node".into(),

@@ -1,29 +1,31 @@
 //! The edge of the kubelet: one pod at a time, from what is wanted to what runs.
 //!
-//! [`starting`] makes sandboxes and containers, [`pulling`] gets their images, [`ending`] ends them.
+//! [`starting`] makes sandboxes and containers, [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
 
 use super::container::Volumes;
 use super::decide::{self, Backoffs, Step, View};
 use super::prober::{Prober, Seen};
-use super::status::{self, Waiting, long_name};
+use super::status::{self, long_name};
 use super::{Config, Error, ephemeral, mirror, volumes};
 use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use crate::tap::{Cause, Record};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
+use memory::Memory;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod ending;
+mod leftovers;
+mod memory;
 mod pulling;
 mod starting;
 
@@ -31,44 +33,8 @@ mod starting;
 const WORKERS: usize = 32;
 /// Volumes that may change are looked at this often, like the kubelet's sync period.
 const REFRESH: Duration = Duration::from_secs(60);
-/// A back-off is told by an Event this often, at most.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
-
-/// A pod's labels and annotations.
-type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
-
-/// What the kubelet remembers about a pod between two looks. Losing it costs nothing but patience.
-#[derive(Default)]
-struct Memory {
-    uid: String,
-    backoffs: Backoffs,
-    waiting: Waiting,
-    /// Container → (pause, until when, the message).
-    pulls: BTreeMap<String, (Duration, Timestamp, String)>,
-    /// Container id → when it will be killed.
-    stopping: HashMap<String, clock::Instant>,
-    /// When the last container of a deleted pod has to have ended.
-    ends_by: Option<clock::Instant>,
-    /// The last status written, with the revision that wrote it.
-    written: Option<(u64, PodStatus)>,
-    /// When its volumes were looked at last, and what the pod was called then: a volume may show that.
-    refreshed: Option<(clock::Instant, Called)>,
-    /// When a back-off was last told by an Event, by container.
-    told: BTreeMap<String, clock::Instant>,
-}
-
-impl Memory {
-    /// Is it time to tell again that this container backs off? Looks come as often as anything changes; Events should not.
-    fn tell_again(&mut self, container: &str) -> bool {
-        let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
-        if due {
-            self.told.insert(container.into(), clock::Instant::now());
-        }
-        due
-    }
-}
 
 pub struct Kubelet {
     pub config: Arc<Config>,
@@ -126,6 +92,9 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
         }
         first.pods.synced().await;
         first.look_at_everything().await; // sandboxes whose pods went while nobody looked
+        if let Err(error) = first.sweep().await {
+            tracing::warn!(node = first.config.node_name, %error, "what pods left behind stays on the disk for now");
+        }
     });
     let worker = kubelet.clone();
     kubelet.queue.work("kubelet", WORKERS, move |key, cause| {
@@ -133,6 +102,10 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
         async move { kubelet.sync(key, cause).await }
     });
     kubelet
+}
+
+fn revision_of(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
 /// How `describe` finds a pod's events, and a container's.
@@ -217,18 +190,21 @@ impl Kubelet {
     async fn sync(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let pod = self.pod(&key);
         let uid = pod.as_ref().and_then(|p| p.metadata.uid.clone()).unwrap_or_default();
-        self.clear_strangers(&key, &uid).await?;
+        if !self.clear_strangers(&key, &uid).await? {
+            return Ok(Outcome::Done);
+        }
         let Some(pod) = pod else {
             let memory = self.memory.lock().unwrap_or_else(|e| e.into_inner()).remove(&key);
-            memory.iter().for_each(|m| self.prober.forget(&m.uid));
+            if let Some(memory) = memory {
+                self.prober.forget(&memory.uid);
+                self.forget_files(&key.namespace, &key.name, &memory.uid)?; // also of one that had no sandbox any more
+            }
             return Ok(Outcome::Done);
         };
         let mut memory = self.recall(&key, &uid);
         let mut pod = (*pod).clone();
         if let Some((revision, written)) = &memory.written {
-            let cached: u64 =
-                pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0);
-            if cached < *revision {
+            if revision_of(&pod) < *revision {
                 pod.status = Some(written.clone());
             }
         }
@@ -241,39 +217,6 @@ impl Kubelet {
         };
         self.remember(&key, memory);
         result
-    }
-
-    /// Ends what runs under this name for a pod that is no more.
-    async fn clear_strangers(&self, key: &Key, uid: &str) -> Result<(), Error> {
-        let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
-        let stranger =
-            |s: &&Sandbox| s.pod.namespace == key.namespace && s.pod.name == key.name && s.pod.uid != uid;
-        for sandbox in sandboxes.iter().filter(stranger) {
-            if uid.is_empty() && !self.statics.contains_key(key) {
-                self.pods.synced().await; // do not take a slow first list for an empty one
-                if self.pods.get(key).is_some() {
-                    return Ok(());
-                }
-            }
-            self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
-            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
-            let dir = self.pod_dir(&sandbox.pod.uid);
-            if dir.exists() {
-                std::fs::remove_dir_all(&dir).map_err(|cause| Error::File { path: dir, cause })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn pod_dir(&self, uid: &str) -> PathBuf {
-        self.config.dir.join("pods").join(uid)
-    }
-
-    fn log_dir(&self, pod: &Pod) -> PathBuf {
-        let part = |p: &Option<String>| p.clone().unwrap_or_default();
-        let meta = &pod.metadata;
-        let name = format!("{}_{}_{}", part(&meta.namespace), part(&meta.name), part(&meta.uid));
-        self.config.dir.join("log").join("pods").join(name)
     }
 
     fn tell(
@@ -304,17 +247,19 @@ impl Kubelet {
             return Ok(());
         }
         let start = clock::Instant::now();
-        let patch = json!({"metadata": {"uid": memory.uid}, "status": status});
+        // Conditions of others (a readiness gate, the reason of an eviction) are written back as they were seen: only over what was seen.
+        let seen = memory.written.as_ref().map_or(0, |(revision, _)| *revision).max(revision_of(pod));
+        let patch =
+            json!({"metadata": {"uid": memory.uid, "resourceVersion": seen.to_string()}, "status": status});
         let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
         match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(stored) => {
-                let revision = stored.metadata.resource_version.as_deref().and_then(|r| r.parse().ok());
                 let phase = status.phase.clone().unwrap_or_default();
-                memory.written = Some((revision.unwrap_or(0), stored.status.unwrap_or(status)));
+                memory.written = Some((revision_of(&stored), stored.status.unwrap_or(status)));
                 self.tell("status", key, start, cause, json!({"phase": phase}));
                 Ok(())
             }
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()), // gone or replaced: the watch tells
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()), // gone, replaced or changed: the watch tells
             Err(error) => Err(error.into()),
         }
     }

@@ -69,8 +69,8 @@ pub struct Birth(Arc<Children>);
 impl Birth {
     /// From now on the child's exit belongs to the returned handle.
     pub fn adopt(self, child: Child) -> io::Result<Arc<Process>> {
+        let pidfd = super::fds::async_fd(child.pidfd, Interest::READABLE)?; // one that fails here is a stranger
         self.0.known().owned.insert(child.pid);
-        let pidfd = super::fds::async_fd(child.pidfd, Interest::READABLE)?;
         let (exit, _) = watch::channel(None);
         Ok(Arc::new(Process { pid: child.pid, pidfd, exit, children: self.0.clone() }))
     }

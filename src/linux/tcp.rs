@@ -5,15 +5,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// When no connection can be taken (no descriptor is left, say) it is tried again after this time: no event tells that one became free.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
 /// The next connection. A failure (accept(2): out of descriptors, or the client has gone already) is none of the server's end.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    patiently(|| listener.accept()).await
+}
+
+/// The same for a socket in the file system.
+pub async fn accept_local(listener: &UnixListener) -> UnixStream {
+    patiently(|| listener.accept()).await.0
+}
+
+async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
     loop {
-        match listener.accept().await {
+        match accept().await {
             Ok(connection) => return connection,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");

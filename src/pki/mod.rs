@@ -130,8 +130,8 @@ impl Ca {
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key).map_err(failed)?.pem();
-        write_private(&key_path, &key.serialize_pem())?;
         write_private(&cert_path, &pem)?;
+        write_private(&key_path, &key.serialize_pem())?; // last: where there is a key, its certificate is there as well
         Ok(Ca { pem, issuer: Issuer::new(params, key) })
     }
 
@@ -192,17 +192,20 @@ fn read(path: &Path) -> Result<String, Error> {
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     static WRITES: AtomicUsize = AtomicUsize::new(0);
     let failed = |cause| Error::File { path: path.into(), cause };
-    // With a name in common, one would rename the file that another has just opened.
-    let tmp = path.with_extension(format!("tmp{}", WRITES.fetch_add(1, Ordering::Relaxed)));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&tmp)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&tmp, path).map_err(failed)
+    // With a name in common, one would rename the file that another has just opened, be it a task of this program or another program.
+    let (tmp, mut file) = loop {
+        let number = WRITES.fetch_add(1, Ordering::Relaxed);
+        let tmp = path.with_extension(format!("tmp{}-{number}", std::process::id()));
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => break (tmp.clone(), made.map_err(failed)?),
+        }
+    };
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&tmp, path)).map_err(|cause| {
+        let _ = fs::remove_file(&tmp); // it may hold a key
+        failed(cause)
+    })
 }
 
 fn chain(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {

@@ -115,8 +115,10 @@ pub fn start(crew: &Crew, config: Config) {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot write the service rules, trying again");
-                    clock::sleep(RETRY).await;
-                    continue;
+                    tokio::select! {
+                        () = clock::sleep(RETRY) => continue,
+                        () = stop.cancelled() => return Ok(()),
+                    }
                 }
             }
             tokio::select! {

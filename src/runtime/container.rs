@@ -200,8 +200,17 @@ impl Container {
             }
         };
         let oom_before = group.oom_kills();
-        let (stdin, terminal, pumps) = self.connect(started.terminal, streams)?;
         let process = started.process;
+        let (stdin, terminal, pumps) = match self.connect(started.terminal, streams) {
+            Ok(connected) => connected,
+            Err(e) => {
+                let _ = group.kill(); // with its own descriptor in case that there are no cgroups
+                let _ = process.signal(nix::libc::SIGKILL);
+                process.exit().await;
+                super::clean_up(move || group.remove()).await;
+                return Err(e);
+            }
+        };
         *self.lock() = Some(Live { process: process.clone(), group: group.clone(), stdin, terminal });
         self.status.send_modify(|status| {
             status.state = ContainerState::Running;

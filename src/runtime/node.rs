@@ -186,10 +186,10 @@ impl Runtime for NodeRuntime {
         if sandbox.state() == cri::SandboxState::NotReady {
             return Err(Error::State(format!("sandbox container {sandbox_id:?} is not running")));
         }
-        let container = Container::prepare(&self.0, self.0.new_id(), sandbox, config)?;
+        let container = Arc::new(Container::prepare(&self.0, self.0.new_id(), sandbox, config)?);
         let id = container.id.clone();
-        self.0.event(&container.sandbox, &id, EventKind::Created);
-        self.0.containers().insert(id.clone(), Arc::new(container));
+        self.0.containers().insert(id.clone(), container.clone());
+        self.0.event(&container.sandbox, &id, EventKind::Created); // who hears of it finds it
         Ok(id)
     }
 

@@ -1,9 +1,9 @@
 //! Filter and score. Pure: the same pod and nodes give the same decision, ties excepted, which come from the seed.
 
-use crate::api::nodes;
+use crate::api::nodes::{self, tolerates};
 use crate::api::quantity::Quantity;
 use crate::rng::Rng;
-use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, Taint};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,13 @@ const DEFAULT_MEMORY: i64 = 200 << 20;
 pub struct Amount {
     pub cpu: i64,
     pub memory: i64,
+}
+
+impl Amount {
+    /// Both together, and no more than can be counted: people may ask for any number.
+    fn and(self, other: Amount) -> Amount {
+        Amount { cpu: self.cpu.saturating_add(other.cpu), memory: self.memory.saturating_add(other.memory) }
+    }
 }
 
 /// A node and what is already on it.
@@ -62,10 +69,8 @@ impl NodeInfo {
     pub fn add(&mut self, pod: &Pod) {
         let (requested, nonzero) = (requests(pod, false), requests(pod, true));
         self.pods += 1;
-        self.requested.cpu += requested.cpu;
-        self.requested.memory += requested.memory;
-        self.nonzero.cpu += nonzero.cpu;
-        self.nonzero.memory += nonzero.memory;
+        self.requested = self.requested.and(requested);
+        self.nonzero = self.nonzero.and(nonzero);
         self.ports.extend(host_ports(pod));
         if let Some(owner) = controller(pod) {
             *self.siblings.entry(owner).or_default() += 1;
@@ -94,8 +99,7 @@ pub fn requests(pod: &Pod, defaults: bool) -> Amount {
     };
     let mut total = Amount::default();
     for amount in spec.containers.iter().map(of) {
-        total.cpu += amount.cpu;
-        total.memory += amount.memory;
+        total = total.and(amount);
     }
     for amount in spec.init_containers.iter().flatten().map(of) {
         total.cpu = total.cpu.max(amount.cpu);
@@ -281,26 +285,6 @@ fn filter(pod: &Pod, node: &NodeInfo, volumes: &VolumeTerms) -> Vec<Refusal> {
     vec![]
 }
 
-/// Does the toleration cover the taint? (`core/v1 helper.TolerationsTolerateTaint`)
-pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let empty = |s: &Option<String>| s.as_deref().unwrap_or_default().is_empty();
-    if !empty(&toleration.effect) && toleration.effect.as_deref() != Some(&taint.effect) {
-        return false;
-    }
-    if !empty(&toleration.key) && toleration.key.as_deref() != Some(&taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or("Equal") {
-        "Exists" => true,
-        "Equal" | "" => {
-            !empty(&toleration.key)
-                && toleration.value.as_deref().unwrap_or_default()
-                    == taint.value.as_deref().unwrap_or_default()
-        }
-        _ => false,
-    }
-}
-
 /// Does the node fit a term of an affinity?
 pub fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
     nodes::fits(term, &node.name, &node.labels)
@@ -314,8 +298,9 @@ fn score(pod: &Pod, node: &NodeInfo, siblings: &Option<(String, i64)>) -> BTreeM
         a if a <= 0 || used > a => 0,
         a => (a - used) * 100 / a,
     };
-    let cpu = free(node.allocatable.cpu, node.nonzero.cpu + asks.cpu);
-    let memory = free(node.allocatable.memory, node.nonzero.memory + asks.memory);
+    let used = node.nonzero.and(asks);
+    let cpu = free(node.allocatable.cpu, used.cpu);
+    let memory = free(node.allocatable.memory, used.memory);
     scores.insert("NodeResourcesLeastAllocated", (cpu + memory) / 2);
     if let Some((owner, most)) = siblings {
         let own = node.siblings.get(owner).copied().unwrap_or(0);
@@ -399,6 +384,21 @@ mod tests {
             "web -> n2\nbig: 0/2 nodes are available: 2 Insufficient cpu. no new claims to deallocate, preemption: 0/2 nodes are \
              available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.\n"
         );
+    }
+
+    #[test]
+    fn nobody_asks_for_so_much_that_it_fits_again() {
+        let half = serde_json::json!({"resources": {"requests": {"memory": "6Ei"}}});
+        let pod = serde_json::json!({"spec": {"containers": [half, half, half]}});
+        let mut pod: Pod = serde_json::from_value(pod).unwrap();
+        let mut node = NodeInfo { name: "n".into(), pods_max: 110, ..NodeInfo::default() };
+        node.allocatable = Amount { cpu: 1000, memory: 4 << 30 };
+        let decision = decide(&pod, std::slice::from_ref(&node), &vec![], &Rng::seeded(1));
+        assert!(decision.message().contains("1 Insufficient memory"), "{}", decision.message());
+        pod.spec.as_mut().unwrap().node_name = Some("n".into());
+        node.add(&pod);
+        node.add(&pod);
+        assert_eq!(node.requested.memory, i64::MAX);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 
 const NAME: &str = "default-scheduler";
 /// A pod that fits nowhere is looked at again after this time even if nothing seems to have changed.
@@ -32,7 +33,7 @@ pub struct Config {
     pub client: Client,
     pub tap: Tap,
     pub rng: Rng,
-    /// Who stands for election, e.g. `ropewalk-control-plane`.
+    /// Who stands for election: `NODE_UUID`.
     pub identity: String,
 }
 
@@ -48,8 +49,10 @@ struct Scheduler {
     crew: Crew,
     /// Decided, but not yet seen in the watch: pod → node.
     assumed: Mutex<BTreeMap<Key, (String, Arc<Pod>)>>,
-    /// Fit nowhere when last looked at.
+    /// Fit nowhere when last looked at, or are just being looked at.
     waiting: Mutex<BTreeSet<Key>>,
+    /// Something that a binding may be waiting for has happened: a claim has changed, a pod has gone.
+    news: watch::Sender<()>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +93,7 @@ async fn run(crew: &Crew, config: Config) {
         crew: crew.clone(),
         assumed: Mutex::default(),
         waiting: Mutex::default(),
+        news: watch::Sender::new(()),
         config,
     });
     futures::join!(
@@ -109,7 +113,14 @@ async fn run(crew: &Crew, config: Config) {
         }
     });
     let s = scheduler.clone();
-    scheduler.claims.on(move |change| s.try_again(change.cause()));
+    scheduler.claims.on(move |change| {
+        s.news.send_replace(());
+        s.try_again(change.cause());
+    });
+    let s = scheduler.clone();
+    scheduler.volumes.on(move |change| s.try_again(change.cause()));
+    let s = scheduler.clone();
+    scheduler.classes.on(move |change| s.try_again(change.cause()));
     let s = scheduler.clone();
     // One worker: a decision must see the ones before it.
     scheduler.queue.work("scheduler", 1, move |key, cause| {
@@ -157,6 +168,9 @@ impl Scheduler {
         }
         Self::lock(&self.waiting).remove(&key);
         let confirmed = Self::lock(&self.assumed).remove(&key).is_some();
+        if gone {
+            self.news.send_replace(());
+        }
         if gone || (!confirmed && !is_live(pod)) {
             self.try_again(change.cause()); // somebody left: there may be room now
         }
@@ -198,8 +212,14 @@ impl Scheduler {
             let spec = claim.spec.clone().unwrap_or_default();
             match spec.volume_name.filter(|n| !n.is_empty()) {
                 Some(name) => {
-                    let volume = self.volumes.get(&Key::new("", name));
-                    let affinity = volume.and_then(|v| v.spec.clone()?.node_affinity?.required);
+                    // Its cache may be behind that of the claims, and a volume says on which nodes it is.
+                    let volume = self.volumes.get(&Key::new("", name)).ok_or_else(|| {
+                        let nodes = self.nodes.list().len();
+                        format!(
+                            "{nodes} node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+                        )
+                    })?;
+                    let affinity = volume.spec.clone().and_then(|s| s.node_affinity?.required);
                     terms.push(affinity.map(|a| a.node_selector_terms).unwrap_or_default());
                 }
                 None => {
@@ -221,6 +241,8 @@ impl Scheduler {
         if Self::lock(&self.assumed).contains_key(&key) {
             return Ok(Outcome::Done); // on its way
         }
+        // Before the picture is taken: what changes while the decision is made brings the pod back.
+        Self::lock(&self.waiting).insert(key.clone());
         let start = clock::Instant::now();
         let nodes = self.picture();
         let (terms, open) = match self.volumes_of(&pod) {
@@ -252,11 +274,12 @@ impl Scheduler {
             return Ok(Outcome::After(FLUSH));
         };
         Self::lock(&self.assumed).insert(key.clone(), (node.clone(), pod.clone()));
+        Self::lock(&self.waiting).remove(&key);
         let scheduler = self.clone();
         self.crew.spawn(async move {
             if let Err(error) = scheduler.bind(&key, &pod, &node, open, &cause).await {
                 tracing::debug!(pod = %key, %error, "binding failed, trying again");
-                Self::lock(&scheduler.assumed).remove(&key);
+                scheduler.unassume(&key, &pod);
                 scheduler.queue.add_after(key, cause, Duration::from_secs(1));
             }
         });
@@ -277,21 +300,10 @@ impl Scheduler {
             let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
             let api = client.within::<PersistentVolumeClaim>(&claim.namespace);
             api.patch(&claim.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            let (send, mut bound) = tokio::sync::watch::channel(false);
-            let wanted = claim.clone();
-            self.claims.on(move |change| {
-                let has = change
-                    .object()
-                    .spec
-                    .as_ref()
-                    .and_then(|s| s.volume_name.as_deref())
-                    .is_some_and(|n| !n.is_empty());
-                if change.key() == wanted && has {
-                    send.send_replace(true);
-                }
-            });
-            if clock::timeout(BIND_TIMEOUT, bound.wait_for(|done| *done)).await.is_none() {
-                return Err(format!("claim {claim} was not bound in time").into());
+            match clock::timeout(BIND_TIMEOUT, self.bound(&claim, key, pod)).await {
+                Some(Ok(())) => {}
+                Some(Err(why)) => return Err(why.into()),
+                None => return Err(format!("claim {claim} was not bound in time").into()),
             }
         }
         let binding = Binding {
@@ -314,10 +326,11 @@ impl Scheduler {
             .body(body)?;
         match client.kube().request_text(request).await {
             Ok(_) => {}
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
-                Self::lock(&self.assumed).remove(key);
-                return Ok(()); // gone, or somebody else was faster: the watch tells
+            Err(error) if is_code(&error, 404) => {
+                self.unassume(key, pod);
+                return Ok(()); // the watch tells that it is gone
             }
+            // Also where somebody else was faster: the watch may have told it before this pod could be looked at again.
             Err(error) => return Err(error.into()),
         }
         let record = Record::new("bind").object("pods", &key.namespace, &key.name).cause(cause.clone());
@@ -327,6 +340,29 @@ impl Scheduler {
         Ok(())
     }
 
+    /// This pod is not on its way to a node any more. Another one of its name may be.
+    fn unassume(&self, key: &Key, pod: &Pod) {
+        let mut assumed = Self::lock(&self.assumed);
+        if assumed.get(key).is_some_and(|(_, other)| other.metadata.uid == pod.metadata.uid) {
+            assumed.remove(key);
+        }
+    }
+
+    /// Waits until the claim has a volume. Errors: the claim or the pod went.
+    async fn bound(&self, claim: &Key, key: &Key, pod: &Pod) -> Result<(), String> {
+        let mut news = self.news.subscribe();
+        loop {
+            let found = self.claims.get(claim).ok_or_else(|| format!("claim {claim} is gone"))?;
+            if found.spec.as_ref().and_then(|s| s.volume_name.as_ref()).is_some_and(|name| !name.is_empty()) {
+                return Ok(());
+            }
+            if self.pods.get(key).is_none_or(|now| now.metadata.uid != pod.metadata.uid) {
+                return Err("the pod is gone".into());
+            }
+            news.changed().await.map_err(|_| "the scheduler is gone".to_string())?;
+        }
+    }
+
     async fn refuse(
         &self,
         key: &Key,
@@ -334,7 +370,6 @@ impl Scheduler {
         message: String,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
-        Self::lock(&self.waiting).insert(key.clone());
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
         let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
         self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
@@ -360,5 +395,89 @@ impl Scheduler {
             Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing;
+    use serde_json::Value;
+
+    fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn claim(volume: &str) -> PersistentVolumeClaim {
+        of(
+            json!({"metadata": {"name": "c", "namespace": "d", "uid": "c1", "resourceVersion": format!("1{}", volume.len())},
+            "spec": {"storageClassName": "late", "volumeName": volume}}),
+        )
+    }
+
+    fn pod(uid: &str) -> Pod {
+        of(json!({"metadata": {"name": "p", "namespace": "d", "uid": uid, "resourceVersion": uid},
+            "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
+    }
+
+    /// One whose API server answers nothing.
+    async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
+        let crew = Crew::new("t");
+        let client = Client::connect(testing::silent().await).unwrap();
+        let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
+        Scheduler {
+            pods: Informer::fixed([pod("1")]),
+            nodes: Informer::fixed([of(json!({"metadata": {"name": "n"}}))]),
+            claims: Informer::fixed([claims]),
+            volumes: Informer::fixed([]),
+            classes: Informer::fixed([of(late)]),
+            queue: WorkQueue::new(&crew),
+            recorder: Recorder::new(&crew, &client, NAME, ""),
+            assumed: Mutex::default(),
+            waiting: Mutex::default(),
+            news: watch::Sender::new(()),
+            config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
+            crew,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
+        let scheduler = scheduler(claim("v")).await;
+        let why = scheduler.volumes_of(&pod("1")).unwrap_err();
+        assert!(why.starts_with("1 node(s) unavailable due to one or more pvc(s)"), "{why}");
+        let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
+        scheduler.volumes.tell_of(of(volume));
+        assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
+        let scheduler = scheduler(claim("")).await;
+        let (key, claimed) = (Key::new("d", "p"), Key::new("d", "c"));
+        let first = pod("1");
+        let bound = scheduler.bound(&claimed, &key, &first);
+        tokio::pin!(bound);
+        assert!(futures::poll!(bound.as_mut()).is_pending());
+        scheduler.news.send_replace(());
+        assert!(futures::poll!(bound.as_mut()).is_pending(), "somebody else's news");
+        scheduler.claims.tell_of(claim("v"));
+        scheduler.news.send_replace(());
+        assert_eq!(bound.await, Ok(()));
+        scheduler.claims.tell_of(claim(""));
+        scheduler.pods.tell_of(pod("2"));
+        assert_eq!(scheduler.bound(&claimed, &key, &pod("1")).await, Err("the pod is gone".into()));
+    }
+
+    #[tokio::test]
+    async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
+        let scheduler = Arc::new(scheduler(claim("v")).await);
+        let key = Key::new("d", "p");
+        let look = scheduler.schedule(key.clone(), None);
+        tokio::pin!(look);
+        // It is refused, and that is being written: nobody answers.
+        assert!(futures::poll!(look.as_mut()).is_pending());
+        scheduler.try_again(None);
+        assert_eq!(clock::timeout(Duration::from_secs(5), scheduler.queue.next()).await, Some((key, None)));
     }
 }

@@ -4,14 +4,16 @@
 //! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
 //! ## How this one works
 //! A component is a named set of tokio tasks, owned by a [`Crew`]: nothing is detached. [`Crew::stop`] asks and waits;
-//! dropping the crew aborts, which is this program's `kill -9`: every graceful path is skipped. A panic ends the crew that it
-//! happened in, never the program. Who restarts a crew, and with which back-off, is the kubelet's business, as for any container.
+//! [`Crew::kill`] aborts, which is this program's `kill -9`: every graceful path is skipped. A panic, of whichever task, is the end of the
+//! crew that it happened in, never of the program; whoever waits for that end kills what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for any container.
 //! ## Left out
 //! Memory isolation: components share an address space, so a crew cannot be killed in the middle of a poll.
 //! ## Read next
 //! `cluster`, which runs components as containers whose runtime is this module.
 
+use futures::FutureExt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,7 +34,7 @@ pub enum End {
 }
 
 struct Inner {
-    tasks: Mutex<Option<JoinSet<Result<(), String>>>>,
+    tasks: Mutex<Option<JoinSet<()>>>,
     stop: CancellationToken,
     end: watch::Sender<Option<End>>,
 }
@@ -65,7 +67,7 @@ impl Crew {
         self.inner.stop.clone()
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, Option<JoinSet<Result<(), String>>>> {
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Option<JoinSet<()>>> {
         self.inner.tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -76,10 +78,11 @@ impl Crew {
     {
         if let Some(tasks) = self.tasks().as_mut() {
             while tasks.try_join_next().is_some() {} // forget finished helpers
-            let task = task.instrument(self.span.clone());
+            let (task, crew) = (task.instrument(self.span.clone()), self.clone());
             tasks.spawn(async move {
-                task.await;
-                Ok(())
+                if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                    crew.finish(End::Panicked(panic_text(panic)));
+                }
             });
         }
     }
@@ -91,11 +94,12 @@ impl Crew {
         E: std::fmt::Display + 'static,
     {
         let crew = self.clone();
-        let handle = tokio::spawn(task_result(task).instrument(self.span.clone()));
-        let abort = handle.abort_handle();
         if let Some(tasks) = self.tasks().as_mut() {
+            let handle = tokio::spawn(task_result(task).instrument(self.span.clone()));
+            // Made out here: a kill may come before the first poll of what stands below.
+            let guard = AbortOnDrop(handle.abort_handle());
             tasks.spawn(async move {
-                let _guard = AbortOnDrop(abort);
+                let _guard = guard;
                 let end = match handle.await {
                     Ok(result) => match crew.inner.stop.is_cancelled() {
                         true => End::Stopped,
@@ -105,7 +109,6 @@ impl Crew {
                     Err(_) => End::Killed,
                 };
                 crew.finish(end);
-                Ok(())
             });
         }
     }
@@ -124,12 +127,16 @@ impl Crew {
         });
     }
 
-    /// Asks every task to end and waits until all have. Tasks watch [`Crew::token`].
+    /// Asks every task to end and waits until all have. Tasks watch [`Crew::token`]. Once the crew has ended otherwise (its main task
+    /// is through, or somebody kills it) nobody waits for the rest: helpers loop for ever, and must not work on without their main task.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         let tasks = self.tasks().take();
         if let Some(mut tasks) = tasks {
-            while tasks.join_next().await.is_some() {}
+            tokio::select! {
+                () = async { while tasks.join_next().await.is_some() {} } => {}
+                _ = self.wait() => {}
+            }
         }
         self.finish(End::Stopped);
     }
@@ -212,6 +219,69 @@ mod tests {
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
         assert!(!*graceful.lock().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_helper_is_the_end_as_well() {
+        let crew = Crew::new("t");
+        crew.spawn_main(std::future::pending::<Result<(), String>>());
+        crew.spawn(async { assert!(std::hint::black_box(false), "boom") });
+        assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+    }
+
+    #[tokio::test]
+    async fn a_kill_before_the_first_poll_leaves_no_main_task_behind() {
+        let ran = Arc::new(Mutex::new(0));
+        for killed_before in [true, false] {
+            let (crew, seen) = (Crew::new("t"), ran.clone());
+            if killed_before {
+                crew.kill();
+            }
+            crew.spawn_main(async move {
+                tokio::task::yield_now().await;
+                *seen.lock().unwrap() += 1;
+                Ok::<(), String>(())
+            });
+            crew.kill();
+        }
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*ran.lock().unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn helpers_end_with_the_main_task_and_with_a_kill() {
+        let patience = std::time::Duration::from_secs(60);
+        for killed in [false, true] {
+            let crew = Crew::new("t");
+            let (token, alive) = (crew.token(), Arc::new(()));
+            let held = alive.clone();
+            crew.spawn(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            });
+            crew.spawn_main(async move {
+                match killed {
+                    true => std::future::pending().await,
+                    false => token.cancelled().await,
+                }
+                Ok::<(), String>(())
+            });
+            let stopped = async {
+                let (stop, kill) = (crew.stop(), async {
+                    if killed {
+                        crew.kill()
+                    }
+                });
+                tokio::join!(stop, kill);
+            };
+            tokio::time::timeout(patience, stopped).await.expect("it waits for a helper that never ends");
+            assert_eq!(crew.ended(), Some(if killed { End::Killed } else { End::Stopped }));
+            while Arc::strong_count(&alive) > 1 {
+                tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Custom resources, from their definition to their end, with the built-in kubectl and with a real one.
 
-use super::support::{Cluster, Home, Kubectl, ROPEWALK, Said, capable, eventually, real_kubectl, turn};
+use super::support::{Cluster, Home, Kubectl, Said, built_in, capable, eventually, real_kubectl, turn};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -116,9 +116,7 @@ fn a_definition_makes_a_kind_like_any_other() {
     }
     let (_turn, home) = (turn(), Home::new());
     let cluster = home.up(&["--workers", "1"]);
-    let built_in =
-        Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() };
-    let mut seats = vec![Seat { cluster: &cluster, kubectl: built_in, group: "own.example.com".into() }];
+    let mut seats = vec![Seat { cluster: &cluster, kubectl: built_in(), group: "own.example.com".into() }];
     seats.extend(real_kubectl().map(|kubectl| Seat {
         cluster: &cluster,
         kubectl,

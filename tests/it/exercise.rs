@@ -1,16 +1,12 @@
 //! The exercise of the first study document, command by command, with every kubectl at hand, as root and as an ordinary user.
 
 use super::support::{
-    Cluster, Home, Kubectl, ROPEWALK, capable, eventually, http_get, real_kubectl, skip, turn,
+    Cluster, Home, Kubectl, built_in, capable, eventually, http_get, real_kubectl, skip, turn,
 };
 use regex::Regex;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn built_in() -> Kubectl {
-    Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() }
-}
 
 #[track_caller]
 fn matches(text: &str, pattern: &str) {
@@ -179,8 +175,7 @@ fn the_first_document_as_an_ordinary_user() {
     };
     let _turn = turn();
     let cluster = home.up(&[]);
-    let leading = ["kubectl", "--name", "t"].map(String::from).to_vec();
-    let kubectl = Kubectl { program: home.program().into(), leading };
+    let kubectl = Kubectl { program: home.program().into(), ..built_in() };
     exercise(&cluster, &kubectl);
 }
 

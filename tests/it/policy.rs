@@ -1,49 +1,12 @@
 //! What a cluster refuses, and in which words: budgets, quotas, limit ranges, ingresses, certificates. With the built-in kubectl and, if there
 //! is one, a real one.
 
-use super::support::{
-    Cluster, Home, Kubectl, ROPEWALK, Said, any_kubectl, capable, eventually, real_kubectl, turn,
-};
+use super::support::{Home, World, both_kubectls, built_in, capable, eventually, turn};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn built_in() -> Kubectl {
-    Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() }
-}
-
-/// The built-in one, and the real one if there is one.
-fn both() -> Vec<Kubectl> {
-    [Some(built_in()), real_kubectl()].into_iter().flatten().collect()
-}
-
-struct World<'a> {
-    cluster: &'a Cluster<'a>,
-    any: Kubectl,
-}
-
-impl World<'_> {
-    fn k(&self, line: &str) -> Said {
-        self.with(&self.any, line)
-    }
-    fn with(&self, kubectl: &Kubectl, line: &str) -> Said {
-        self.cluster.kubectl(kubectl, &line.split(' ').collect::<Vec<_>>())
-    }
-    fn object(&self, what: &str) -> Value {
-        serde_json::from_str(&self.k(&format!("get {what} -o json")).ok()).expect("JSON")
-    }
-    fn file(&self, name: &str, object: &Value) -> String {
-        let path = self.cluster.home.path().join(name);
-        std::fs::write(&path, object.to_string()).expect("a file");
-        path.to_str().expect("a path").to_string()
-    }
-    fn apply(&self, object: &Value) -> Said {
-        let file = self.file("object.json", object);
-        self.k(&format!("apply -f {file}"))
-    }
-}
 
 #[test]
 fn what_may_not_be_is_refused_in_kubernetes_words() {
@@ -51,9 +14,8 @@ fn what_may_not_be_is_refused_in_kubernetes_words() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let cluster = home.up(&["--workers", "2"]);
-    let world = World { cluster: &cluster, any: any_kubectl() };
-    world.k("create deployment web --image=nginx --replicas=2").ok(); // comes up while the others are looked at
+    let world = World::up(&home, &["--workers", "2"]);
+    world.say("create deployment web --image=nginx --replicas=2").ok(); // comes up while the others are looked at
     quotas(&world);
     limits(&world);
     networks(&world);
@@ -62,7 +24,7 @@ fn what_may_not_be_is_refused_in_kubernetes_words() {
 }
 
 fn budgets(world: &World) {
-    world.k("create pdb web --selector=app=web --min-available=2").ok();
+    world.say("create pdb web --selector=app=web --min-available=2").ok();
     let status = |name: &str| world.object(&format!("pdb {name}"))["status"].clone();
     let counted = eventually(PATIENCE, || status("web"), |s| s["currentHealthy"] == 2);
     assert_eq!((&counted["expectedPods"], &counted["disruptionsAllowed"]), (&json!(2), &json!(0)));
@@ -78,8 +40,8 @@ fn budgets(world: &World) {
         &json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}),
     );
     let raw = format!("create --raw /api/v1/namespaces/default/pods/{pod}/eviction -f {eviction}");
-    world.k(&raw).fails("Cannot evict pod as it would violate the pod's disruption budget.");
-    for kubectl in both() {
+    world.say(&raw).fails("Cannot evict pod as it would violate the pod's disruption budget.");
+    for kubectl in both_kubectls() {
         let drain = format!("drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=1s");
         let said =
             world.with(&kubectl, &drain).fails("(will retry after 5s): Cannot evict pod as it would violate");
@@ -94,8 +56,8 @@ fn budgets(world: &World) {
     assert_eq!(world.object(&format!("pod {pod}"))["metadata"]["deletionTimestamp"], Value::Null);
 
     // Half of what the Deployment wants may go: both leave their node, one after the other.
-    world.k("delete pdb web").ok();
-    world.k("create pdb half --selector=app=web --max-unavailable=50%").ok();
+    world.say("delete pdb web").ok();
+    world.say("create pdb half --selector=app=web --max-unavailable=50%").ok();
     eventually(PATIENCE, || status("half"), |s| s["disruptionsAllowed"] == 1);
     let drain = format!("drain {node} --ignore-daemonsets --delete-emptydir-data --force --timeout=60s");
     let said = world.with(&built_in(), &drain);
@@ -105,22 +67,22 @@ fn budgets(world: &World) {
     assert_eq!((&settled["expectedPods"], &settled["disruptedPods"]), (&json!(2), &Value::Null));
 
     // A pod that nobody manages cannot be a part of anything.
-    world.k("run alone --image=nginx --labels=app=alone").ok();
-    world.k("create pdb alone --selector=app=alone --max-unavailable=50%").ok();
+    world.say("run alone --image=nginx --labels=app=alone").ok();
+    world.say("create pdb alone --selector=app=alone --max-unavailable=50%").ok();
     let events =
         "get events --field-selector involvedObject.name=alone,involvedObject.kind=PodDisruptionBudget";
-    eventually(PATIENCE, || world.k(events).ok(), |e| e.contains("were found to be unmanaged"));
+    eventually(PATIENCE, || world.say(events).ok(), |e| e.contains("were found to be unmanaged"));
 }
 
 fn quotas(world: &World) {
-    world.k("create namespace tight").ok();
-    world.k("-n tight create quota small --hard=pods=2,requests.cpu=1,services.nodeports=1,count/deployments.apps=1").ok();
+    world.say("create namespace tight").ok();
+    world.say("-n tight create quota small --hard=pods=2,requests.cpu=1,services.nodeports=1,count/deployments.apps=1").ok();
     let used = || world.object("-n tight quota small")["status"]["used"].clone();
     let none =
         json!({"pods": "0", "requests.cpu": "0", "services.nodeports": "0", "count/deployments.apps": "0"});
     eventually(PATIENCE, used, |u| *u == none);
     world
-        .k("-n tight run silent --image=nginx")
+        .say("-n tight run silent --image=nginx")
         .fails("pods \"silent\" is forbidden: failed quota: small: must specify requests.cpu for: silent");
     let pod = |name: &str, cpu: &str| {
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "tight"},
@@ -140,32 +102,32 @@ fn quotas(world: &World) {
     world
         .apply(&pod("three", "100m"))
         .fails("exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2");
-    world.k("-n tight create service nodeport a --tcp=80").ok();
+    world.say("-n tight create service nodeport a --tcp=80").ok();
     world
-        .k("-n tight create service nodeport b --tcp=80")
+        .say("-n tight create service nodeport b --tcp=80")
         .fails("exceeded quota: small, requested: services.nodeports=1, used: services.nodeports=1, limited: services.nodeports=1");
-    world.k("-n tight create deployment first --image=nginx").ok();
-    world.k("-n tight create deployment second --image=nginx").fails("count/deployments.apps=1");
+    world.say("-n tight create deployment first --image=nginx").ok();
+    world.say("-n tight create deployment second --image=nginx").fails("count/deployments.apps=1");
     let events = "-n tight get events --field-selector reason=FailedCreate";
-    eventually(PATIENCE, || world.k(events).ok(), |e| e.contains("Error creating: pods \"first-"));
+    eventually(PATIENCE, || world.say(events).ok(), |e| e.contains("Error creating: pods \"first-"));
 
     // What goes is given back, and what was refused cost nothing.
-    world.k("-n tight delete deployment first --wait=true").ok();
-    world.k("-n tight delete pod one --now").ok();
-    world.k("-n tight patch service a -p {\"spec\":{\"type\":\"ClusterIP\"}}").ok();
+    world.say("-n tight delete deployment first --wait=true").ok();
+    world.say("-n tight delete pod one --now").ok();
+    world.say("-n tight patch service a -p {\"spec\":{\"type\":\"ClusterIP\"}}").ok();
     let left = json!({"pods": "1", "requests.cpu": "100m", "services.nodeports": "0", "count/deployments.apps": "0"});
     eventually(PATIENCE, used, |u| *u == left);
-    let said = world.k("-n tight create quota bad --hard=foo=1");
+    let said = world.say("-n tight create quota bad --hard=foo=1");
     said.fails("spec.hard[foo]: Invalid value: \"foo\": must be a standard resource");
 }
 
 fn limits(world: &World) {
-    world.k("create namespace bounded").ok();
+    world.say("create namespace bounded").ok();
     let bounds = json!({"type": "Container", "max": {"memory": "64Mi"}, "default": {"cpu": "200m"}, "min": {"cpu": "50m"}});
     let claim = json!({"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}});
     let range = |name: &str, limits: Value| json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": name, "namespace": "bounded"}, "spec": {"limits": limits}});
     world.apply(&range("bounds", json!([bounds, claim]))).ok();
-    world.k("-n bounded run quiet --image=busybox -- sleep 3600").ok();
+    world.say("-n bounded run quiet --image=busybox -- sleep 3600").ok();
     let quiet = world.object("-n bounded pod quiet");
     let resources = &quiet["spec"]["containers"][0]["resources"];
     assert_eq!(resources["requests"], json!({"cpu": "200m", "memory": "64Mi"}));
@@ -189,7 +151,7 @@ fn networks(world: &World) {
     let class = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "spec": {"controller": "example.com/own"},
         "metadata": {"name": "own", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}}});
     world.apply(&class).ok();
-    for (i, kubectl) in both().iter().enumerate() {
+    for (i, kubectl) in both_kubectls().iter().enumerate() {
         world.with(kubectl, &format!("create ingress site{i} --rule=a.example.com/*=web:80,tls=cert")).ok();
         let site = world.object(&format!("ingress site{i}"));
         assert_eq!(site["spec"]["ingressClassName"], "own", "the default class");
@@ -235,7 +197,7 @@ fn certificates(world: &World) {
     world
         .apply(&csr("eve", &plain, "kubernetes.io/legacy-unknown"))
         .fails("the legacy signerName is not allowed via this API version");
-    for (i, kubectl) in both().iter().enumerate() {
+    for (i, kubectl) in both_kubectls().iter().enumerate() {
         let (pem, key) = request("jane", &["dev"]);
         let name = format!("jane{i}");
         world.apply(&csr(&name, &pem, client)).ok();
@@ -263,7 +225,7 @@ fn certificates(world: &World) {
         assert_eq!(who["status"]["userInfo"]["groups"], json!(["dev", "system:authenticated"]));
         if i == 0 {
             as_jane("get pods").fails("User \"jane\" cannot list resource \"pods\"");
-            world.k("create rolebinding dev --clusterrole=view --group=dev").ok();
+            world.say("create rolebinding dev --clusterrole=view --group=dev").ok();
         }
         as_jane("get pods").ok();
         as_jane("delete pod none").fails("User \"jane\" cannot delete resource \"pods\"");
@@ -274,12 +236,12 @@ fn certificates(world: &World) {
     }
     let (pem, _) = request("bob", &[]);
     world.apply(&csr("bob", &pem, client)).ok();
-    world.k("certificate deny bob").ok();
-    let shown = world.k("get csr bob").ok();
+    world.say("certificate deny bob").ok();
+    let shown = world.say("get csr bob").ok();
     assert!(shown.contains("Denied") && shown.contains("24h"), "{shown}");
     let (wrong, _) = request("carl", &[]);
     world.apply(&csr("carl", &wrong, "kubernetes.io/kubelet-serving")).ok();
-    world.k("certificate approve carl").ok();
+    world.say("certificate approve carl").ok();
     let failed = eventually(
         PATIENCE,
         || world.object("csr carl"),

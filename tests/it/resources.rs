@@ -1,6 +1,6 @@
 //! What a container may use and what it is given: memory and its end, words without end, classes of service, volumes that follow what they show.
 
-use super::support::{Cluster, Home, Kubectl, any_kubectl, capable, eventually, turn};
+use super::support::{Home, World, capable, eventually, turn};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -105,23 +105,10 @@ spec:
     downwardAPI: {items: [{path: all, fieldRef: {fieldPath: metadata.labels}}]}
 ";
 
-struct World<'a> {
-    cluster: Cluster<'a>,
-    any: Kubectl,
-}
-
-impl World<'_> {
-    fn k(&self, args: &[&str]) -> String {
-        self.cluster.kubectl(&self.any, args).ok()
-    }
-    fn pod(&self, name: &str) -> Value {
-        serde_json::from_str(&self.k(&["get", "pod", name, "-o", "json"])).expect("JSON")
-    }
-    fn container(&self, pod: &str, name: &str) -> Value {
-        let pod = self.pod(pod);
-        let all = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
-        all.clone().find(|c| c["name"] == name).cloned().unwrap_or_default()
-    }
+fn container_status(w: &World, pod: &str, name: &str) -> Value {
+    let status = w.status(&format!("pod {pod}"));
+    let mut all = status["containerStatuses"].as_array().into_iter().flatten();
+    all.find(|c| c["name"] == name).cloned().unwrap_or_default()
 }
 
 #[test]
@@ -130,11 +117,8 @@ fn containers_get_what_they_may_have_and_see_what_changes() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let cluster = home.up(&["--workers", "1"]);
-    let w = World { any: any_kubectl(), cluster };
-    let file = home.path().join("pods.yaml");
-    std::fs::write(&file, PODS).expect("a file");
-    w.k(&["apply", "-f", file.to_str().expect("a path")]);
+    let w = World::up(&home, &["--workers", "1"]);
+    w.apply(PODS).ok();
     classes(&w);
     volumes(&w);
     memory(&w);
@@ -226,12 +210,12 @@ fn classes(w: &World) {
     for (pod, class) in
         [("guaranteed", "Guaranteed"), ("burstable", "Burstable"), ("best-effort", "BestEffort")]
     {
-        assert_eq!(w.pod(pod)["status"]["qosClass"], class, "{pod}");
+        assert_eq!(w.status(&format!("pod {pod}"))["qosClass"], class, "{pod}");
     }
     let told = w.k(&["describe", "pod", "guaranteed"]);
     assert!(told.contains("QoS Class:                   Guaranteed"), "{told}");
     assert_eq!(
-        w.pod("guaranteed")["spec"]["containers"][0]["resources"]["requests"]["memory"],
+        w.object("pod guaranteed")["spec"]["containers"][0]["resources"]["requests"]["memory"],
         "32Mi",
         "who has a limit asks for as much"
     );
@@ -241,18 +225,18 @@ fn classes(w: &World) {
 fn memory(w: &World) {
     let died = eventually(
         PATIENCE,
-        || w.container("greedy", "eats"),
+        || container_status(w, "greedy", "eats"),
         |c| c["restartCount"].as_i64() >= Some(1) && c["lastState"]["terminated"].is_object(),
     );
     let end = &died["lastState"]["terminated"];
     assert_eq!((&end["reason"], &end["exitCode"]), (&"OOMKilled".into(), &137.into()), "{died}");
-    let neighbour = w.container("greedy", "sits");
+    let neighbour = container_status(w, "greedy", "sits");
     assert_eq!((&neighbour["restartCount"], &neighbour["ready"]), (&0.into(), &true.into()), "{neighbour}");
     let shown = w.k(&["describe", "pod", "greedy"]);
     assert!(shown.contains("OOMKilled"), "{shown}");
     for (pod, container) in [("greedy", "sits"), ("guaranteed", "a"), ("best-effort", "a")] {
         assert_eq!(w.k(&["exec", pod, "-c", container, "--", "echo", "here"]).trim(), "here", "{pod}");
-        assert_eq!(w.container(pod, container)["restartCount"], 0, "{pod}");
+        assert_eq!(container_status(w, pod, container)["restartCount"], 0, "{pod}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Clusters for tests: each in a directory of its own, stopped when its test ends.
 
+use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -160,7 +161,7 @@ impl Cluster<'_> {
         self.home.path().join("clusters/t/kubeconfig")
     }
 
-    pub fn status(&self) -> serde_json::Value {
+    pub fn status(&self) -> Value {
         serde_json::from_str(&self.home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok())
             .expect("JSON")
     }
@@ -191,12 +192,84 @@ pub fn real_kubectl() -> Option<Kubectl> {
     Some(Kubectl { program: found, leading: vec![] })
 }
 
+/// Ours, for cluster `t`.
+pub fn built_in() -> Kubectl {
+    Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() }
+}
+
 /// Any kubectl: the real one, or else ours.
 pub fn any_kubectl() -> Kubectl {
-    real_kubectl().unwrap_or(Kubectl {
-        program: ROPEWALK.into(),
-        leading: ["kubectl", "--name", "t"].map(String::from).to_vec(),
-    })
+    real_kubectl().unwrap_or_else(built_in)
+}
+
+/// The kubectls to try: ours, and the real one if there is one.
+pub fn both_kubectls() -> Vec<Kubectl> {
+    std::iter::once(built_in()).chain(real_kubectl()).collect()
+}
+
+/// A cluster and somebody to ask it.
+pub struct World<'a> {
+    pub cluster: Cluster<'a>,
+    pub any: Kubectl,
+}
+
+impl World<'_> {
+    /// Starts cluster `t`.
+    pub fn up<'a>(home: &'a Home, more: &[&str]) -> World<'a> {
+        World { cluster: home.up(more), any: any_kubectl() }
+    }
+
+    /// What a command says that has to succeed.
+    #[track_caller]
+    pub fn k(&self, args: &[&str]) -> String {
+        self.cluster.kubectl(&self.any, args).ok()
+    }
+
+    /// Runs a command, given as a line of words without quotes.
+    pub fn say(&self, line: &str) -> Said {
+        self.with(&self.any, line)
+    }
+
+    pub fn with(&self, kubectl: &Kubectl, line: &str) -> Said {
+        self.cluster.kubectl(kubectl, &line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// An object, or a list, by the words after `get`.
+    #[track_caller]
+    pub fn object(&self, what: &str) -> Value {
+        serde_json::from_str(&self.say(&format!("get {what} -o json")).ok()).expect("JSON")
+    }
+
+    #[track_caller]
+    pub fn status(&self, what: &str) -> Value {
+        self.object(what)["status"].take()
+    }
+
+    #[track_caller]
+    pub fn pod_names(&self, selector: &str) -> Vec<String> {
+        let out = self.k(&["get", "pods", "-l", selector, "-o", "name"]);
+        out.lines().map(|l| l.trim_start_matches("pod/").to_string()).collect()
+    }
+
+    /// Waits for an event of an object: it is written after what it tells of.
+    #[track_caller]
+    pub fn told(&self, kind: &str, name: &str, what: &str) {
+        let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        let events = || self.k(&["get", "events", "--field-selector", &selector]);
+        eventually(Duration::from_secs(60), events, |told| told.contains(what));
+    }
+
+    /// Writes a text or JSON into a file in the cluster's home; its path.
+    pub fn file(&self, name: &str, content: impl std::fmt::Display) -> String {
+        let path = self.cluster.home.path().join(name);
+        std::fs::write(&path, content.to_string()).expect("a file");
+        path.to_str().expect("a path").to_string()
+    }
+
+    pub fn apply(&self, objects: impl std::fmt::Display) -> Said {
+        let file = self.file("objects.yaml", objects);
+        self.say(&format!("apply -f {file}"))
+    }
 }
 
 /// Asks until the answer is right; fails with the last answer.

@@ -1,8 +1,6 @@
 //! Workloads that end, that are somebody, and that grow with their load; and the figures that they grow by.
 
-use super::support::{
-    Cluster, Home, Kubectl, ROPEWALK, any_kubectl, capable, eventually, real_kubectl, turn,
-};
+use super::support::{Home, World, both_kubectls, capable, eventually, turn};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -98,50 +96,14 @@ spec:
         resources: {requests: {cpu: 20m}, limits: {cpu: 100m}}
 "#;
 
-/// The clients to try: ours, and the real one where there is one.
-fn clients() -> Vec<Kubectl> {
-    let ours =
-        Kubectl { program: ROPEWALK.into(), leading: ["kubectl", "--name", "t"].map(String::from).to_vec() };
-    std::iter::once(ours).chain(real_kubectl()).collect()
-}
-
-struct World<'a> {
-    cluster: Cluster<'a>,
-    any: Kubectl,
-}
-
-impl World<'_> {
-    fn k(&self, args: &[&str]) -> String {
-        self.cluster.kubectl(&self.any, args).ok()
-    }
-    fn json(&self, what: &str) -> Value {
-        serde_json::from_str(&self.k(&["get", what, "-o", "json"])).expect("JSON")
-    }
-    fn status(&self, what: &str) -> Value {
-        self.json(what)["status"].take()
-    }
-    fn pod_names(&self, selector: &str) -> Vec<String> {
-        let out = self.k(&["get", "pods", "-l", selector, "-o", "name"]);
-        out.lines().map(|l| l.trim_start_matches("pod/").to_string()).collect()
-    }
-    /// Waits for an event of an object: it is written after what it tells of.
-    fn told(&self, kind: &str, name: &str, what: &str) {
-        let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
-        let events = || self.k(&["get", "events", "--field-selector", &selector]);
-        eventually(PATIENCE, events, |told| told.contains(what));
-    }
-}
-
 #[test]
 fn jobs_stateful_sets_and_autoscalers_do_what_they_do_in_kubernetes() {
     if !capable() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let w = World { cluster: home.up(&["--workers", "1"]), any: any_kubectl() };
-    let file = home.path().join("workloads.yaml");
-    std::fs::write(&file, OBJECTS).expect("a file");
-    w.k(&["apply", "-f", file.to_str().expect("a path")]);
+    let w = World::up(&home, &["--workers", "1"]);
+    w.apply(OBJECTS).ok();
     w.k(&["autoscale", "deployment", "busy", "--min=1", "--max=3", "--cpu-percent=50"]);
     orphans(&w);
     jobs(&w);
@@ -198,7 +160,7 @@ fn jobs(w: &World) {
     w.told("Job", "broken", "Job has reached the specified backoff limit");
     w.told("Job", "shares", "Job completed");
     eventually(PATIENCE, || w.k(&["get", "jobs", "-o", "name"]), |all| !all.contains("brief"));
-    for client in clients() {
+    for client in both_kubectls() {
         let told = w.cluster.kubectl(&client, &["describe", "job", "shares"]).ok();
         assert!(told.contains("0 Active (0 Ready) / 3 Succeeded / 0 Failed"), "{told}");
         assert!(told.contains("Completed Indexes:  0-2") && told.contains("Job completed"), "{told}");
@@ -210,13 +172,13 @@ fn jobs(w: &World) {
 
 fn cron_job(w: &World) {
     let ran =
-        eventually(PATIENCE, || w.json("cronjob/tick"), |c| c["status"]["lastScheduleTime"].is_string());
+        eventually(PATIENCE, || w.object("cronjob/tick"), |c| c["status"]["lastScheduleTime"].is_string());
     assert!(ran["status"]["active"].is_array() || ran["status"]["lastSuccessfulTime"].is_string(), "{ran}");
     w.k(&["create", "job", "--from=cronjob/tick", "by-hand"]);
     w.k(&["wait", "--for=condition=complete", "job/by-hand", "--timeout=60s"]);
     let owned = w.k(&["get", "jobs", "-o", "jsonpath={.items[*].metadata.annotations}"]);
     assert!(owned.contains("cronjob-scheduled-timestamp") && owned.contains("+09:00"), "{owned}");
-    for client in clients() {
+    for client in both_kubectls() {
         let told = w.cluster.kubectl(&client, &["describe", "cronjob", "tick"]).ok();
         assert!(told.contains("Concurrency Policy:            Forbid"), "{told}");
     }
@@ -230,7 +192,7 @@ fn stateful_set(w: &World) {
     assert_eq!(w.pod_names("app=db"), ["db-0", "db-1"]);
     w.told("StatefulSet", "db", "create Claim data-db-0 Pod db-0 in StatefulSet db success");
     w.told("StatefulSet", "db", "create Pod db-1 in StatefulSet db successful");
-    let first = w.json("pod/db-0");
+    let first = w.object("pod/db-0");
     assert_eq!(first["metadata"]["labels"]["apps.kubernetes.io/pod-index"], "0");
     // The name is the pod's, and so is what it wrote, whichever pod bears it.
     w.k(&["exec", "db-0", "--", "sh", "-c", "echo kept > /data/file"]);
@@ -254,7 +216,8 @@ fn stateful_set(w: &World) {
     w.k(&["set", "image", "statefulset/db", "web=nginx:1.27"]);
     let told = w.k(&["rollout", "status", "statefulset/db", "--timeout=60s"]);
     assert!(told.contains("partitioned roll out complete: 1 new pods have been updated"), "{told}");
-    let image = |pod: &str| w.json(pod)["spec"]["containers"][0]["image"].as_str().unwrap_or("").to_string();
+    let image =
+        |pod: &str| w.object(pod)["spec"]["containers"][0]["image"].as_str().unwrap_or("").to_string();
     assert_eq!((image("pod/db-0").as_str(), image("pod/db-1").as_str()), ("nginx:1.26", "nginx:1.27"));
     w.k(&[
         "patch",
@@ -273,9 +236,9 @@ fn stateful_set(w: &World) {
         let status = &set["status"];
         seen(set) && status["currentRevision"] == status["updateRevision"] && status["updatedReplicas"] == 2
     };
-    eventually(PATIENCE, || w.json("statefulset/db"), done);
+    eventually(PATIENCE, || w.object("statefulset/db"), done);
     assert_eq!(image("pod/db-0"), "nginx:1.26");
-    for client in clients() {
+    for client in both_kubectls() {
         let told = w.cluster.kubectl(&client, &["describe", "statefulset", "db"]).ok();
         assert!(told.contains("2 desired | 2 total") && told.contains("Volume Claims:"), "{told}");
     }
@@ -290,7 +253,7 @@ fn stateful_set(w: &World) {
 }
 
 fn figures(w: &World) {
-    for client in clients() {
+    for client in both_kubectls() {
         let pods = || {
             w.cluster.kubectl(&client, &["top", "pods", "-l", "app=busy", "--containers", "--no-headers"]).out
         };
@@ -316,7 +279,7 @@ fn autoscaler(w: &World) {
     let why = "reason: cpu resource utilization (percentage of request) above target";
     w.told("HorizontalPodAutoscaler", "busy", why);
     eventually(PATIENCE, || w.pod_names("app=busy"), |pods| pods.len() == 3);
-    for client in clients() {
+    for client in both_kubectls() {
         let row = w.cluster.kubectl(&client, &["get", "hpa", "busy", "--no-headers"]).ok();
         assert!(row.contains("Deployment/busy") && row.contains("%/50%"), "{row}");
         let told = w.cluster.kubectl(&client, &["describe", "hpa", "busy"]).ok();

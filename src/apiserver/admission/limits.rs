@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
-fn ranges(a: &Attributes, object: &Value) -> Vec<Arc<crate::apiserver::cache::Object>> {
+fn ranges(a: &Attributes, object: &Value) -> Vec<Arc<crate::apiserver::object::Object>> {
     let prefix = format!("{}/", meta::namespace(object));
     a.state.cache.list("limitranges", &prefix).objects.into_iter().map(|(_, range)| range).collect()
 }

@@ -9,8 +9,8 @@ pub use create::{create, create_object};
 pub use patch::{patch, patched};
 pub use update::{Part, modify, update};
 
-use super::cache::Object;
 use super::context::Context;
+use super::object::Object;
 use super::store::Extra;
 use crate::api::kinds::{self, Kind};
 use crate::api::managed::{self, Manager, Shape};

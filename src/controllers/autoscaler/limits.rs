@@ -64,8 +64,8 @@ fn bound(rules: &HPAScalingRules, past: &Past, current: i32, up: bool, now: Inst
         let done = past.sum(now, policy.period_seconds, up);
         let start = if up { current - done } else { current + done };
         match (policy.type_.as_str(), up) {
-            ("Pods", true) => start + policy.value,
-            ("Pods", false) => start - policy.value,
+            ("Pods", true) => start.saturating_add(policy.value),
+            ("Pods", false) => start.saturating_sub(policy.value),
             (_, true) => (f64::from(start) * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32,
             (_, false) => (f64::from(start) * (1.0 - f64::from(policy.value) / 100.0)) as i32,
         }
@@ -118,7 +118,7 @@ pub fn limit(
         let fast = match up {
             Some(rules) => bound(rules, past, current, true, now),
             None if behavior.is_some() => i32::MAX,
-            None => (current * 2).max(UP_LEAST),
+            None => current.saturating_mul(2).max(UP_LEAST),
         };
         let most = fast.min(spec.max_replicas);
         if steady > most {
@@ -189,6 +189,16 @@ mod tests {
         assert_eq!((down.replicas, down.stabilized.unwrap().0), (20, "ScaleDownStabilized"));
         let down = limit(&spec, &mut past, 20, 1, at(15 + 301));
         assert_eq!((down.replicas, down.limited.unwrap().0), (2, "TooFewReplicas"));
+    }
+
+    #[test]
+    fn a_policy_may_allow_any_number() {
+        let policies = json!([{"type": "Pods", "value": i32::MAX, "periodSeconds": 60}]);
+        let spec = spec(
+            json!({"scaleUp": {"policies": policies}, "scaleDown": {"stabilizationWindowSeconds": 0, "policies": policies}}),
+        );
+        assert_eq!(limit(&spec, &mut Past::default(), 10, 15, at(0)).replicas, 15);
+        assert_eq!(limit(&spec, &mut Past::default(), 10, 3, at(0)).replicas, 3);
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Look<'_> {
             Some(set) => (self.refresh(set, highest + 1).await?, false),
             None => {
                 let goal = Goal::of(&self.spec);
-                let total: i32 = sets.iter().map(|s| Set::of(s).wanted).sum();
+                let total = rollout::sum(sets.iter().map(|s| Set::of(s).wanted));
                 let running = goal.recreate && self.old_pods(&sets, None);
                 let first = match goal.recreate {
                     true if running || total > 0 => 0,

@@ -1,6 +1,7 @@
 //! The rollout in numbers: how far up the new set goes now, how far down the old ones. Nothing here writes anything.
 
 use crate::clock::Timestamp;
+use crate::controllers::amount;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, ReplicaSet, ReplicaSetCondition};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -57,22 +58,22 @@ impl Goal {
             return Goal { replicas, surge: 0, unavailable: replicas, recreate: true };
         }
         let rolling = strategy.rolling_update.unwrap_or_default();
-        let amount = |value: &Option<IntOrString>, up: bool| match value {
-            Some(IntOrString::Int(n)) => *n,
-            Some(IntOrString::String(text)) => {
-                let percent: i32 = text.trim_end_matches('%').parse().unwrap_or(0);
-                let exact = i64::from(percent) * i64::from(replicas);
-                (if up { (exact + 99) / 100 } else { exact / 100 }) as i32
-            }
-            None => 0,
+        let amount = |value: &Option<IntOrString>, up: bool| {
+            value.as_ref().and_then(|value| amount::scaled(value, replicas, up)).unwrap_or(0)
         };
         let (surge, mut unavailable) =
             (amount(&rolling.max_surge, true), amount(&rolling.max_unavailable, false));
         if surge == 0 && unavailable == 0 {
             unavailable = 1; // both zero would never move
         }
+        let surge = surge.min(i32::MAX - replicas.max(0)); // so that their sum is a number of pods
         Goal { replicas, surge, unavailable: unavailable.min(replicas), recreate: false }
     }
+}
+
+/// So many replicas together, and no more than can be counted.
+pub(super) fn sum(numbers: impl Iterator<Item = i32>) -> i32 {
+    numbers.fold(0, i32::saturating_add)
 }
 
 /// One scaling of one set.
@@ -107,15 +108,14 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
     if new.wanted > goal.replicas {
         return vec![new.to(goal.replicas)];
     }
-    let total: i32 = new.wanted + old.iter().map(|s| s.wanted).sum::<i32>();
+    let total = new.wanted.saturating_add(sum(old.iter().map(|s| s.wanted)));
     let room = goal.replicas + goal.surge - total;
     let up = room.min(goal.replicas - new.wanted);
     if up > 0 {
         return vec![new.to(new.wanted + up)];
     }
     // Then the old ones: as far down as keeps enough pods available.
-    let old_wanted: i32 = old.iter().map(|s| s.wanted).sum();
-    if old_wanted == 0 {
+    if old.iter().all(|s| s.wanted == 0) {
         return vec![];
     }
     let least = goal.replicas - goal.unavailable;
@@ -147,7 +147,7 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
 
 /// Pure: a change of `spec.replicas` in the middle of a rollout is shared out over the sets in proportion to their size.
 pub fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
-    let total: i32 = sets.iter().map(|(s, _)| s.wanted).sum();
+    let total = sum(sets.iter().map(|(s, _)| s.wanted));
     let allowed = if goal.replicas > 0 { goal.replicas + goal.surge } else { 0 };
     let mut add = allowed - total;
     let mut order: Vec<&(Set, i32)> = sets.iter().collect();
@@ -228,6 +228,19 @@ mod tests {
     fn a_new_version_that_never_gets_ready_stops_the_rollout() {
         let broken = Set { available: 0, ready: 0, ..set("new", 1) };
         assert_eq!(decide(&goal(3, 1, 0), &broken, &[set("old", 3)], true), []);
+    }
+
+    #[test]
+    fn the_most_that_can_be_asked_for_is_a_number_of_pods() {
+        let spec = json!({"replicas": i32::MAX, "selector": {}, "template": {},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}});
+        let goal = Goal::of(&serde_json::from_value(spec).unwrap());
+        let up = Scaling { name: "new".into(), from: 0, to: i32::MAX - 4 };
+        assert_eq!(decide(&goal, &set("new", 0), &[set("old", 4)], true), [up]);
+        assert_eq!(
+            proportional(&goal, &[(set("a", i32::MAX), i32::MAX), (set("b", i32::MAX), i32::MAX)]).len(),
+            1
+        );
     }
 
     #[test]

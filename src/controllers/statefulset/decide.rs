@@ -4,10 +4,9 @@
 use super::identity::{self, first};
 use crate::clock::Timestamp;
 use crate::controllers::pods::{self, is_available};
-use crate::controllers::revisions;
+use crate::controllers::{amount, revisions};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,22 +53,16 @@ fn partition(set: &StatefulSet) -> Option<i32> {
         return None;
     }
     let partition = strategy.rolling_update.and_then(|r| r.partition).unwrap_or(0);
-    Some(first(set) + partition)
+    Some(first(set).saturating_add(partition))
 }
 
 /// How many pods an update may take away at a time, at least one: a number, or so many percent, rounded down.
 fn max_unavailable(set: &StatefulSet) -> i32 {
     let Some(spec) = &set.spec else { return 1 };
     let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
-    let most = match rolling.and_then(|r| r.max_unavailable.as_ref()) {
-        None => 1,
-        Some(IntOrString::Int(number)) => *number,
-        Some(IntOrString::String(text)) => {
-            let percent = text.strip_suffix('%').and_then(|p| p.parse::<i64>().ok()).unwrap_or(0);
-            (i64::from(spec.replicas.unwrap_or(1)) * percent / 100) as i32
-        }
-    };
-    most.max(1)
+    let most = rolling.and_then(|r| r.max_unavailable.as_ref());
+    let most = most.and_then(|amount| amount::scaled(amount, spec.replicas.unwrap_or(1), false));
+    most.unwrap_or(1).max(1)
 }
 
 /// Pure: the next steps for a set that has these pods.
@@ -79,7 +72,7 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     let seconds = spec.min_ready_seconds.unwrap_or(0);
     let set_name = set.metadata.name.as_deref().unwrap_or_default();
     let start = first(set);
-    let wanted = start..start + spec.replicas.unwrap_or(1).max(0);
+    let wanted = start..start.saturating_add(spec.replicas.unwrap_or(1).max(0));
     let mut by_ordinal: BTreeMap<i32, &Arc<Pod>> = BTreeMap::new();
     for pod in mine {
         by_ordinal.extend(identity::ordinal(set_name, &name(pod)).map(|n| (n, pod)));
@@ -236,6 +229,12 @@ mod tests {
         let plan = decide(&set(spec), &pods(all), REVISION, NOW.parse().unwrap());
         let made = plan.create.iter().map(|(n, new)| format!("+{n} {}", if *new { "new" } else { "old" }));
         made.chain(plan.delete.iter().map(|n| format!("-{n}"))).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn ordinals_end_where_numbers_end() {
+        let last = json!({"replicas": 3, "ordinals": {"start": i32::MAX - 1}, "updateStrategy": {"rollingUpdate": {"partition": 9}}});
+        assert_eq!(steps(last, &[]), "+2147483646 old");
     }
 
     #[test]

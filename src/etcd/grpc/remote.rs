@@ -23,11 +23,15 @@ const DIAL: Duration = Duration::from_secs(2);
 /// How long a call may take, all attempts together.
 const CALL: Duration = Duration::from_secs(6);
 
+/// Pause before a read is asked again: a server that takes connections and breaks them is not to be asked in a circle.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// A client of an etcd's servers: one connection at a time, to the next server when it breaks.
 pub struct Remote {
     endpoints: Vec<Endpoint>,
     tls: Option<Arc<rustls::ClientConfig>>,
-    channel: Mutex<Option<Channel>>,
+    /// The connection, and which one of those that were made it is.
+    channel: Mutex<(u64, Option<Channel>)>,
     /// Where the next connection goes.
     next: AtomicUsize,
     revision: AtomicI64,
@@ -43,7 +47,7 @@ impl Remote {
         let remote = Remote {
             endpoints,
             tls,
-            channel: Mutex::new(None),
+            channel: Mutex::default(),
             next: AtomicUsize::new(0),
             revision: AtomicI64::new(0),
             compacted: AtomicI64::new(0),
@@ -57,10 +61,10 @@ impl Remote {
     }
 
     /// The connection, or a new one to the first server that takes it.
-    async fn channel(&self) -> Result<Channel, ConnectError> {
+    async fn channel(&self) -> Result<(u64, Channel), ConnectError> {
         let mut kept = self.channel.lock().await;
-        if let Some(channel) = kept.as_ref() {
-            return Ok(channel.clone());
+        if let (number, Some(channel)) = &*kept {
+            return Ok((*number, channel.clone()));
         }
         let mut last = ConnectError::Endpoint(String::new());
         for _ in 0..self.endpoints.len() {
@@ -68,8 +72,8 @@ impl Remote {
             let endpoint = &self.endpoints[at];
             match tokio::time::timeout(DIAL, Channel::connect(endpoint, self.tls.clone())).await {
                 Ok(Ok(channel)) => {
-                    *kept = Some(channel.clone());
-                    return Ok(channel);
+                    *kept = (kept.0 + 1, Some(channel.clone()));
+                    return Ok((kept.0, channel));
                 }
                 Ok(Err(error)) => last = error,
                 Err(_) => {
@@ -82,10 +86,13 @@ impl Remote {
         Err(last)
     }
 
-    /// Forgets a connection that broke: the next call looks for another server.
-    async fn forget(&self) {
-        self.next.fetch_add(1, Ordering::Relaxed);
-        self.channel.lock().await.take();
+    /// Forgets a connection that broke: the next call looks for another server. Of several calls that it broke for, the others find a new one
+    /// already, which is to stay.
+    async fn forget(&self, number: u64) {
+        let mut kept = self.channel.lock().await;
+        if kept.0 == number && kept.1.take().is_some() {
+            self.next.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// One call. What only reads is asked again at another server when the connection breaks; a write is not: nobody knows what became of it.
@@ -96,13 +103,15 @@ impl Remote {
     {
         let attempts = async {
             loop {
-                let channel = self.channel().await.map_err(|e| Error::Unavailable { cause: chain(&e) })?;
+                let (number, channel) =
+                    self.channel().await.map_err(|e| Error::Unavailable { cause: chain(&e) })?;
                 match channel.unary(path, ask.clone()).await {
                     Err(status) if is_broken(&status) => {
-                        self.forget().await;
+                        self.forget(number).await;
                         if !reads {
                             return Err(self.error(&status));
                         }
+                        tokio::time::sleep(AGAIN).await;
                     }
                     other => return other.map_err(|status| self.error(&status)),
                 }
@@ -162,13 +171,13 @@ impl Storage for Remote {
         let union = Some(pb::WatchUnion::CreateRequest(create));
         // It stays open as long as the watch.
         let asks = stream::iter([pb::WatchRequest { request_union: union }]).chain(stream::pending());
-        let channel = self.channel().await.map_err(|e| Error::Unavailable { cause: chain(&e) })?;
+        let (number, channel) = self.channel().await.map_err(|e| Error::Unavailable { cause: chain(&e) })?;
         let opened = channel.stream("/etcdserverpb.Watch/Watch", asks).await;
         let answers: tonic::Streaming<pb::WatchResponse> = match opened {
             Ok(answers) => answers,
             Err(status) => {
                 if is_broken(&status) {
-                    self.forget().await;
+                    self.forget(number).await;
                 }
                 return Err(self.error(&status));
             }

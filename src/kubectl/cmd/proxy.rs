@@ -3,6 +3,7 @@
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, go_io, text};
 use crate::kubectl::wire::upstream::Upstream;
+use crate::linux::tcp;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -118,9 +119,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ctx.output.flush().await;
         let _gone = RemoveOnDrop(path);
         loop {
-            if let Ok((stream, _)) = listener.accept().await {
-                guests.spawn(serve(door.clone(), stream));
-            }
+            let stream = tcp::accept_local(&listener).await;
+            while guests.try_join_next().is_some() {} // those that have left
+            guests.spawn(serve(door.clone(), stream));
         }
     }
     let address = format!("{}:{port}", ctx.flags.text("address"));
@@ -131,9 +132,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     ctx.line(format!("Starting to serve on {shown}"));
     ctx.output.flush().await;
     loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            guests.spawn(serve(door.clone(), stream));
-        }
+        let (stream, _) = tcp::accept(&listener).await;
+        while guests.try_join_next().is_some() {}
+        guests.spawn(serve(door.clone(), stream));
     }
 }
 

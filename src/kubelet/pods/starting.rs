@@ -58,7 +58,7 @@ impl Kubelet {
             hostname,
             pod: PodId { namespace: part(&meta.namespace), name: part(&meta.name), uid: part(&meta.uid) },
             attempt,
-            log_directory: self.log_dir(pod),
+            log_directory: self.log_dir(&part(&meta.namespace), &part(&meta.name), &part(&meta.uid)),
             logs: self.config.logs,
             dns,
             host_aliases: spec

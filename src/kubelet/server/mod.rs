@@ -15,10 +15,11 @@ use crate::linux::tcp;
 use crate::pki;
 use crate::task::Crew;
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Channel, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeMap;
@@ -26,9 +27,14 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 type Body = BoxBody<Bytes, Infallible>;
 
+/// Every pod may knock; one that then says nothing is sent away.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pieces of a log on their way to whoever reads it; at the bound no more of the file is read.
+const LOG_BUFFER: usize = 16;
 /// Log bytes read at a time.
 const CHUNK: usize = 64 << 10;
 /// A followed log is looked at this often; appends to a file raise no event that is worth a watch for each reader.
@@ -55,7 +61,8 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
                 (acceptor.clone(), kubelet.clone(), meter.clone(), owner.clone());
             owner.spawn(async move {
                 let _ = socket.set_nodelay(true);
-                let Ok(stream) = acceptor.accept(socket).await else { return };
+                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket));
+                let Ok(Ok(stream)) = handshake.await else { return };
                 let user = stream.get_ref().1.peer_certificates().and_then(|c| pki::user_of(c.first()?));
                 let allowed = user.is_some_and(|(_, groups)| groups.iter().any(|g| g == "system:masters"));
                 let service = service_fn(move |request| {
@@ -330,7 +337,8 @@ async fn read_logs(
     query: &Query,
 ) -> Result<Response<Body>, Response<Body>> {
     let number = |name: &str| query.get(name).and_then(|v| v.parse::<i64>().ok());
-    let since = number("sinceSeconds").map(|s| clock::now() - jiff::SignedDuration::from_secs(s));
+    let since =
+        number("sinceSeconds").map(|s| clock::before(clock::now(), Duration::from_secs(s.max(0) as u64)));
     let options = Options {
         follow: query.flag("follow"),
         previous: query.flag("previous"),
@@ -364,7 +372,7 @@ async fn read_logs(
         };
         return Err(refuse(StatusCode::BAD_REQUEST, message));
     };
-    let (mut sender, body) = Channel::<Bytes, Infallible>::new(16);
+    let (sender, mut pieces) = mpsc::channel::<Bytes>(LOG_BUFFER);
     crew.spawn(async move {
         let (path, limits) = (&found.log_path, kubelet.config.logs);
         let Ok(mut log) = Reader::open(path, limits, options.follow, options.tail) else { return };
@@ -390,7 +398,7 @@ async fn read_logs(
                     out.extend(printer.line(line.strip_suffix(b"\n").unwrap_or(line)));
                 }
                 pending.drain(..complete);
-                if !out.is_empty() && sender.send_data(Bytes::from(out)).await.is_err() {
+                if !out.is_empty() && sender.send(Bytes::from(out)).await.is_err() {
                     return;
                 }
                 if printer.full() {
@@ -400,10 +408,14 @@ async fn read_logs(
             if !options.follow || !running {
                 return;
             }
-            clock::sleep(FOLLOW_EVERY).await;
+            tokio::select! {
+                () = clock::sleep(FOLLOW_EVERY) => {}
+                () = sender.closed() => return, // nobody follows a log that may say nothing for days
+            }
         }
     });
-    let mut response = Response::new(body.boxed());
+    let pieces = futures::stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(|piece| Ok(Frame::data(piece)));
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(pieces)));
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     Ok(response)
 }

@@ -129,7 +129,7 @@ impl V1Group {
                 must_be(&path.join("cpu.shares"), &shares.to_string())?;
             }
             if let Some(milli) = limits.cpu_milli {
-                let quota = (milli * PERIOD / 1000).max(1000);
+                let quota = (milli.saturating_mul(PERIOD) / 1000).max(1000);
                 by_crate(cpu.set_cfs_period(PERIOD), path, "cpu.cfs_period_us")?;
                 by_crate(cpu.set_cfs_quota(quota as i64), path, "cpu.cfs_quota_us")?;
                 must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;

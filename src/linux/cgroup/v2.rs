@@ -122,7 +122,7 @@ impl V2Group {
             must_be(&file("cpu.weight"), &weight)?;
         }
         if let Some(milli) = limits.cpu_milli {
-            let max = format!("{} {PERIOD}", (milli * PERIOD / 1000).max(1000));
+            let max = format!("{} {PERIOD}", (milli.saturating_mul(PERIOD) / 1000).max(1000));
             write(&file("cpu.max"), &max)?;
             must_be(&file("cpu.max"), &max)?;
         }

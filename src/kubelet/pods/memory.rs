@@ -1,0 +1,45 @@
+//! What the kubelet remembers about a pod between two looks.
+
+use crate::clock::{self, Timestamp};
+use crate::kubelet::decide::Backoffs;
+use crate::kubelet::status::Waiting;
+use k8s_openapi::api::core::v1::PodStatus;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// A back-off is told by an Event this often, at most.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// A pod's labels and annotations.
+pub type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
+
+/// What the kubelet remembers about a pod between two looks. Losing it costs nothing but patience.
+#[derive(Default)]
+pub struct Memory {
+    pub uid: String,
+    pub backoffs: Backoffs,
+    pub waiting: Waiting,
+    /// Container → (pause, until when, the message).
+    pub pulls: BTreeMap<String, (Duration, Timestamp, String)>,
+    /// Container id → when it will be killed.
+    pub stopping: HashMap<String, clock::Instant>,
+    /// When the last container of a deleted pod has to have ended.
+    pub ends_by: Option<clock::Instant>,
+    /// The last status written, with the revision that wrote it.
+    pub written: Option<(u64, PodStatus)>,
+    /// When its volumes were looked at last, and what the pod was called then: a volume may show that.
+    pub refreshed: Option<(clock::Instant, Called)>,
+    /// When a back-off was last told by an Event, by container.
+    pub told: BTreeMap<String, clock::Instant>,
+}
+
+impl Memory {
+    /// Is it time to tell again that this container backs off? Looks come as often as anything changes; Events should not.
+    pub fn tell_again(&mut self, container: &str) -> bool {
+        let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
+        if due {
+            self.told.insert(container.into(), clock::Instant::now());
+        }
+        due
+    }
+}
