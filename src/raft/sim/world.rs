@@ -9,7 +9,7 @@ use crate::raft::wal::{Wal, WalOptions};
 use crate::raft::*;
 use crate::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +95,21 @@ pub struct Tally {
     pub snapshots: usize,
 }
 
+/// Tells histories apart, quickly: nobody tries to deceive it.
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let word = chunk.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Two runs' sums. (A sum of histories has no hash.)
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, run: Tally) {
@@ -114,8 +129,8 @@ pub struct World<G: Guest> {
     guest: G,
     now: u64,
     nodes: BTreeMap<MemberId, Node<G::Machine>>,
-    net: BTreeMap<(u64, u64), Message>,
-    sent: u64,
+    /// Messages under way, by the steps until they arrive; within a step in the order in which they were sent.
+    net: VecDeque<Vec<Message>>,
     /// Messages between the two groups are lost until `heal_at`.
     group: BTreeSet<MemberId>,
     one_way: bool,
@@ -135,7 +150,7 @@ pub struct World<G: Guest> {
     votes: BTreeMap<(Term, MemberId), MemberId>,
     leaders: BTreeMap<Term, MemberId>,
     committed: BTreeMap<Index, Entry>,
-    hasher: DefaultHasher,
+    hasher: Fold,
     tally: Tally,
 }
 
@@ -148,8 +163,7 @@ impl<G: Guest> World<G> {
             guest,
             now: 0,
             nodes: BTreeMap::new(),
-            net: BTreeMap::new(),
-            sent: 0,
+            net: VecDeque::new(),
             group: BTreeSet::new(),
             one_way: false,
             heal_at: 0,
@@ -165,7 +179,7 @@ impl<G: Guest> World<G> {
             votes: BTreeMap::new(),
             leaders: BTreeMap::new(),
             committed: BTreeMap::new(),
-            hasher: DefaultHasher::new(),
+            hasher: Fold(0),
             tally: Tally::default(),
         };
         world.loss = world.chance_net.range(0, 20) as f64 / 100.0;
@@ -298,11 +312,20 @@ impl<G: Guest> World<G> {
         // a stream may be cut, but it does not repeat a proposal
         let repeat =
             !matches!(message.body, Body::MsgProp { .. }) && !self.calm && self.chance_net.chance(0.02);
-        let again = repeat.then(|| self.chance_net.range(1, 30));
-        for late in std::iter::once(0).chain(again) {
-            self.sent += 1;
-            self.net.insert((self.now + delay + late, self.sent), message.clone());
+        if repeat {
+            let late = self.chance_net.range(1, 30);
+            self.deliver(delay + late, message.clone());
         }
+        self.deliver(delay, message);
+    }
+
+    /// `delay` is at least one step.
+    fn deliver(&mut self, delay: u64, message: Message) {
+        let at = delay as usize - 1;
+        if self.net.len() <= at {
+            self.net.resize_with(at + 1, Vec::new);
+        }
+        self.net[at].push(message);
     }
 
     /// Nobody votes twice in a term, whatever happened in between.
@@ -412,6 +435,7 @@ impl<G: Guest> World<G> {
     /// One unit of time: about 10 ms.
     pub fn step(&mut self) {
         self.now += 1;
+        let due = self.net.pop_front().unwrap_or_default();
         if !self.calm {
             self.faults();
             self.operator();
@@ -422,9 +446,7 @@ impl<G: Guest> World<G> {
                 self.start(*id);
             }
         }
-        let due: Vec<_> = self.net.range(..(self.now + 1, 0)).map(|(at, _)| *at).collect();
-        for at in due {
-            let Some(message) = self.net.remove(&at) else { continue };
+        for message in due {
             if self.cut(&message) {
                 continue;
             }
@@ -437,7 +459,8 @@ impl<G: Guest> World<G> {
         }
         if self.now.is_multiple_of(2) {
             let now = self.time();
-            up(&mut self.nodes).into_values().for_each(|member| member.tick(now));
+            let live = self.nodes.values_mut().filter_map(|n| n.live.as_mut());
+            live.for_each(|live| live.member.tick(now));
         }
         self.clients();
         for id in ids {
@@ -452,10 +475,10 @@ impl<G: Guest> World<G> {
     fn check(&mut self, id: MemberId) {
         let seed = self.seed;
         let Some(live) = self.nodes.get_mut(&id).and_then(|n| n.live.as_mut()) else { return };
-        let status = live.member.core().status();
-        assert!(status.term >= live.term, "seed {seed}: member {id} went back in terms");
-        assert!(status.commit >= live.commit, "seed {seed}: member {id} went back in commits");
-        (live.term, live.commit) = (status.term, status.commit);
+        let (term, commit) = (live.member.core().term, live.member.core().commit);
+        assert!(term >= live.term, "seed {seed}: member {id} went back in terms");
+        assert!(commit >= live.commit, "seed {seed}: member {id} went back in commits");
+        (live.term, live.commit) = (term, commit);
         let witness = live.member.machine();
         let (events, fresh) = (std::mem::take(&mut witness.events), std::mem::take(&mut witness.fresh));
         let reads = std::mem::take(&mut witness.reads);
