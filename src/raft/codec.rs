@@ -2,6 +2,7 @@
 
 use super::message::{Body, ConfState, Entry, HardState, Message, Payload, SnapshotRef};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// First byte of every encoded message.
 const MESSAGE_VERSION: u8 = 1;
@@ -80,12 +81,22 @@ impl Reader {
     }
 
     pub fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        let string = self.string()?;
+        Ok(self.bytes.slice(string))
+    }
+
+    /// As [`bytes`](Reader::bytes), for those who look only.
+    fn slice(&mut self) -> Result<&[u8], DecodeError> {
+        let string = self.string()?;
+        Ok(&self.bytes[string])
+    }
+
+    /// Where the next byte string is.
+    fn string(&mut self) -> Result<Range<usize>, DecodeError> {
         let len = usize::try_from(self.u64()?).map_err(|_| DecodeError::Short)?;
         let end =
             self.at.checked_add(len).filter(|end| *end <= self.bytes.len()).ok_or(DecodeError::Short)?;
-        let out = self.bytes.slice(self.at..end);
-        self.at = end;
-        Ok(out)
+        Ok(std::mem::replace(&mut self.at, end)..end)
     }
 
     /// A count of things that take at least a byte each, so that a lie cannot ask for memory.
@@ -144,7 +155,7 @@ pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
     let payload = match r.u8()? {
         0 => Payload::Empty,
         // copied: an entry lives long and must not hold on to the buffer it came in
-        1 => Payload::Normal(Bytes::copy_from_slice(&r.bytes()?)),
+        1 => Payload::Normal(Bytes::copy_from_slice(r.slice()?)),
         2 => Payload::ConfChange(conf(r)?),
         n => return Err(DecodeError::Unknown { what: "entry type", value: n.into() }),
     };
@@ -163,7 +174,8 @@ pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
 
 /// A message as bytes: version, from, to, term, kind, fields.
 pub fn encode_message(m: &Message) -> Vec<u8> {
-    let mut out = vec![MESSAGE_VERSION];
+    let mut out = Vec::with_capacity(64 + m.body.size());
+    out.push(MESSAGE_VERSION);
     for n in [m.from, m.to, m.term] {
         put_u64(&mut out, n);
     }

@@ -2,8 +2,8 @@
 
 use super::log::Log;
 use super::message::{
-    Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload, Role,
-    SnapshotRef, Term,
+    Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload,
+    ProgressState, Role, SnapshotRef, Term,
 };
 use super::progress::Progress;
 use super::{ConfError, Core, NotLeader, Ready, Status};
@@ -284,6 +284,19 @@ impl Raft {
         self.log.term(index)
     }
 
+    fn followers(&self) -> impl Iterator<Item = (MemberId, Index, ProgressState)> {
+        self.progress.iter().map(|(id, p)| (*id, p.matched, p.state))
+    }
+
+    /// [`Core::status`] would say the same again. It is asked far more often than anything changes.
+    pub(super) fn still(&self, said: &Status) -> bool {
+        let Status { id, term, vote, role, leader, commit, last, persisted, voters, progress } = said;
+        (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
+            && (*commit, *last, *persisted) == (self.commit, self.log.last().0, self.persisted)
+            && *voters == self.conf().voters.len()
+            && progress.iter().copied().eq(self.followers())
+    }
+
     /// Who takes part, as far as this member's log says.
     pub fn conf_state(&self) -> &ConfState {
         self.conf()
@@ -476,7 +489,7 @@ impl Core for Raft {
             last: self.log.last().0,
             persisted: self.persisted,
             voters: self.conf().voters.len(),
-            progress: self.progress.iter().map(|(id, p)| (*id, p.matched, p.state)).collect(),
+            progress: self.followers().collect(),
         }
     }
 }

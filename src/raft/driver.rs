@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(25);
 /// A member alone has nobody to hear from.
 const TICK_ALONE: Duration = Duration::from_millis(100);
 /// How often a full disk is asked for room. Nobody tells when there is some.
-const ROOM_PERIOD: Duration = Duration::from_millis(250);
+pub(super) const ROOM_PERIOD: Duration = Duration::from_millis(250);
 /// Bytes written with one sync.
 const GROUP_BYTES: usize = 4 << 20;
 /// Messages from peers that may wait. More are dropped, as on a congested link; Raft sends again.
@@ -497,7 +497,7 @@ fn bytes(group: &[Write]) -> usize {
     group.iter().map(|w| w.records.size()).sum()
 }
 
-fn write_group(wal: &mut Wal, group: &[Write]) -> Result<Persisted, WalError> {
+pub(super) fn write_group(wal: &mut Wal, group: &[Write]) -> Result<Persisted, WalError> {
     let start = Instant::now();
     for snapshot in group.iter().filter_map(|w| w.snapshot.as_ref()) {
         wal.save_snapshot(snapshot)?;

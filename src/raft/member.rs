@@ -261,9 +261,9 @@ impl<M: StateMachine> Member<M> {
         let mut any = false;
         loop {
             self.begin_round();
-            let Some(ready) = self.core.ready() else { break };
+            let Some(mut ready) = self.core.ready() else { break };
             any = true;
-            ready.send.iter().for_each(|m| edge.send(m.clone()));
+            std::mem::take(&mut ready.send).into_iter().for_each(|m| edge.send(m));
             if ready.writes() {
                 self.written = ready.batch;
                 edge.write(Write {
@@ -318,17 +318,18 @@ impl<M: StateMachine> Member<M> {
     }
 
     fn tell(&mut self, now: Duration) {
+        let (core, applied) = (&self.core, self.applied);
+        if self.told.as_ref().is_some_and(|(status, at)| *at == applied && core.still(status)) {
+            return;
+        }
         let status = self.core.status();
         let before = self.told.as_ref().map(|(s, _)| (s.term, s.leader, s.role));
         if before.is_some_and(|before| before != (status.term, status.leader, status.role)) {
             // whoever was asked may not answer any more
             self.fail_round();
         }
-        let now_told = (status, self.applied);
-        if self.told.as_ref() != Some(&now_told) {
-            self.machine.status(&now_told.0, now_told.1, now);
-            self.told = Some(now_told);
-        }
+        self.machine.status(&status, applied, now);
+        self.told = Some((status, applied));
     }
 
     fn maybe_snapshot(&mut self, edge: &mut dyn Edge) {

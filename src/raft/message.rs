@@ -170,6 +170,16 @@ pub enum Body {
 }
 
 impl Body {
+    /// About how many bytes it has on the wire, beside a few numbers.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Body::MsgApp { entries, .. } => entries.iter().map(|e| e.payload.size() + 16).sum(),
+            Body::MsgSnap(snapshot) => snapshot.data.len(),
+            Body::MsgProp { data } => data.len(),
+            _ => 0,
+        }
+    }
+
     /// etcd's name of the message.
     pub fn name(&self) -> &'static str {
         match self {

@@ -43,6 +43,8 @@ pub mod member;
 #[cfg(test)]
 mod member_tests;
 pub mod message;
+#[cfg(test)]
+mod paper;
 mod progress;
 mod replication;
 mod segment;

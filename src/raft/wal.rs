@@ -113,7 +113,8 @@ pub struct Records {
 impl Records {
     /// A [`Ready`]'s part for the disk.
     pub fn of(ready: &Ready) -> Records {
-        let mut payload = Vec::new();
+        let entries: usize = ready.append.iter().map(|e| e.payload.size() + 16).sum();
+        let mut payload = Vec::with_capacity(entries + 64);
         if let Some(hard) = &ready.hard {
             segment::put_hard(&mut payload, hard);
         }
@@ -253,11 +254,11 @@ impl Wal {
             sequence += 1;
             segment::frame(&mut out, self.segment, sequence, self.synced, &batch.payload);
         }
-        let path = self.dir.join(segment_name(self.segment));
-        self.file.write_at(&out, self.offset).map_err(WalError::io("write to", &path))?;
+        let path = || self.dir.join(segment_name(self.segment));
+        self.file.write_at(&out, self.offset).map_err(|e| WalError::io("write to", &path())(e))?;
         let synced = self.file.sync();
         self.sound &= synced.is_ok();
-        synced.map_err(WalError::io("sync", &path))?;
+        synced.map_err(|e| WalError::io("sync", &path())(e))?;
         self.offset += out.len() as u64;
         (self.sequence, self.synced) = (sequence, sequence);
         for batch in batches {

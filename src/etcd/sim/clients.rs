@@ -57,6 +57,8 @@ pub struct Clients {
     pub reads: usize,
     pub writes: usize,
     pub unknown: usize,
+    /// Requests that a member refused because there was no room on its disk.
+    pub no_space: usize,
 }
 
 impl Clients {
@@ -76,6 +78,7 @@ impl Clients {
             reads: 0,
             writes: 0,
             unknown: 0,
+            no_space: 0,
         }
     }
 
@@ -159,6 +162,10 @@ impl Clients {
             }
             Poll::Ready(Err(Error::LeaseNotFound)) => {
                 client.lease = None;
+                self.unanswered(pending.records, true);
+            }
+            Poll::Ready(Err(Error::NoSpace)) => {
+                self.no_space += 1;
                 self.unanswered(pending.records, true);
             }
             Poll::Ready(Err(_)) | Poll::Pending => self.unanswered(pending.records, false),

@@ -9,6 +9,7 @@ mod linear;
 mod tests;
 mod watching;
 
+use super::api::Error;
 use super::applier::Applier;
 use super::kv::Kv;
 use super::lease::Moment;
@@ -68,6 +69,7 @@ impl Door for Inbox {
 /// A member that is up, as clients reach it.
 struct Up {
     kv: Kv,
+    waiting: Arc<Waiting>,
     inbox: Inbox,
     run: Run,
 }
@@ -114,12 +116,20 @@ impl Guest for Etcd {
         let inbox = Inbox { now: self.now.clone(), ..Inbox::default() };
         let backend = Arc::new(Member { waiting: waiting.clone(), door: inbox.clone() });
         let kv = Kv::new(shared.clone(), backend, Rng::seeded(seed), u64::MAX);
-        self.up.insert(id, Up { kv, inbox, run: (id, self.runs) });
+        self.up.insert(id, Up { kv, waiting: waiting.clone(), inbox, run: (id, self.runs) });
         Applier::new(shared, waiting, self.tap.at(&name, "etcd"), BTreeMap::from([(id, name)]), id)
     }
 
     fn ends(&mut self, id: MemberId) {
         self.up.remove(&id);
+    }
+
+    fn disk(&mut self, id: MemberId, full: bool) {
+        let Some(up) = self.up.get(&id) else { return };
+        up.waiting.set_full(full);
+        if full && self.bug == Some(Bug::RefusedUnderWay) {
+            up.waiting.fail_proposals(&Error::NoSpace);
+        }
     }
 
     fn act(&mut self, now: u64, quiet: bool, mut members: Members<'_, Applier>) {

@@ -10,6 +10,7 @@ struct Seen {
     reads: usize,
     writes: usize,
     unknown: usize,
+    no_space: usize,
     watches: usize,
     history: usize,
 }
@@ -21,6 +22,7 @@ fn run(seed: u64, members: u64, steps: u64, bug: Option<Bug>) -> (Tally, Seen) {
         reads: clients.reads,
         writes: clients.writes,
         unknown: clients.unknown,
+        no_space: clients.no_space,
         watches: watching.iter().map(|w| w.restarts).sum(),
         history: clients.records.len(),
     };
@@ -34,6 +36,7 @@ fn storm(test: &str, members: u64, default_seeds: u64) {
         seen.reads += s.reads;
         seen.writes += s.writes;
         seen.unknown += s.unknown;
+        seen.no_space += s.no_space;
         seen.watches += s.watches;
         seen.history += s.history;
     };
@@ -43,6 +46,7 @@ fn storm(test: &str, members: u64, default_seeds: u64) {
     assert!([seen.reads, seen.writes].iter().all(|n| *n as u64 > 10 * seeds), "hardly any clients: {seen:?}");
     assert!([seen.unknown, seen.watches, all.crashes].iter().all(|n| *n as u64 > seeds / 2), "fair weather");
     assert!(all.torn > 0 && all.snapshots > 0 && all.confs > 0, "fair weather: {all:?}");
+    assert!(all.full > 0 && seen.no_space > 0, "there was always room: {seen:?}, {all:?}");
 }
 
 #[test]
@@ -71,6 +75,8 @@ fn planted_bugs_are_caught() {
         (Bug::ApplyTwice, 5),
         (Bug::StaleRead, 10),
         (Bug::ExpiredLeader, 200),
+        (Bug::AckFullDisk, 100),
+        (Bug::RefusedUnderWay, 100),
     ];
     for (bug, most) in bugs {
         let after = caught_after(most, |seed| run(seed, 3, 260, Some(bug)));

@@ -60,14 +60,21 @@ fn tear(content: &mut Vec<u8>, at: usize, bytes: &[u8], rng: &Rng) {
     }
 }
 
+/// Bytes that still fit.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: usize,
+    /// Every write takes new room, as on a file system that copies on write; else only one that makes a file longer.
+    always: bool,
+}
+
 #[derive(Default)]
 struct State {
     inodes: Vec<Inode>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     pending_names: Vec<NameOp>,
-    /// New bytes that still fit.
-    room: Option<usize>,
+    room: Option<Room>,
     broken_sync: bool,
     sync_takes: Duration,
     syncs: u64,
@@ -106,7 +113,12 @@ impl SimDisk {
 
     /// From now on only `room` new bytes fit; `None` takes the limit away.
     pub fn set_room(&self, room: Option<usize>) {
-        self.lock().room = room;
+        self.lock().room = room.map(|bytes| Room { bytes, always: false });
+    }
+
+    /// From now on only `bytes` fit, also where there is a file already.
+    pub fn fill(&self, bytes: usize) {
+        self.lock().room = Some(Room { bytes, always: true });
     }
 
     /// From now on every sync fails.
@@ -168,8 +180,10 @@ impl Disk for SimDisk {
     }
     fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock();
-        if state.room.is_some_and(|room| room < len as usize) {
-            return Err(io::ErrorKind::StorageFull.into());
+        match &mut state.room {
+            Some(room) if room.bytes < len as usize => return Err(io::ErrorKind::StorageFull.into()),
+            Some(room) => room.bytes -= len as usize,
+            None => {}
         }
         let inode = state.inodes.len();
         state.inodes.push(Inode { seen: vec![0; len as usize], ..Inode::default() });
@@ -211,16 +225,25 @@ impl Disk for SimDisk {
 impl DiskFile for SimFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.0.lock();
-        let grows = (offset as usize + bytes.len()).saturating_sub(state.inodes[self.1].seen.len());
-        match &mut state.room {
-            Some(room) if *room < grows => return Err(io::ErrorKind::StorageFull.into()),
-            Some(room) => *room -= grows,
-            None => {}
+        let (at, has) = (offset as usize, state.inodes[self.1].seen.len());
+        let mut fits = bytes.len();
+        if let Some(room) = &mut state.room {
+            let free = if room.always { 0 } else { has.saturating_sub(at) };
+            if free + room.bytes < bytes.len() {
+                // what comes before the sector that needs room has been written
+                fits = ((at + free + room.bytes) / SECTOR * SECTOR).saturating_sub(at);
+            }
+            room.bytes -= fits.saturating_sub(free);
         }
-        let inode = &mut state.inodes[self.1];
-        write(&mut inode.seen, offset as usize, bytes);
-        inode.pending.push((offset as usize, bytes.to_vec()));
-        Ok(())
+        if fits > 0 {
+            let inode = &mut state.inodes[self.1];
+            write(&mut inode.seen, at, &bytes[..fits]);
+            inode.pending.push((at, bytes[..fits].to_vec()));
+        }
+        match fits == bytes.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
     fn sync(&mut self) -> io::Result<()> {
         let takes = self.0.lock().sync_takes;

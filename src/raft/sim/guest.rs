@@ -17,6 +17,8 @@ pub trait Guest {
     fn starts(&mut self, member: MemberId, seed: u64) -> Self::Machine;
     /// A member is gone, and with it whatever it had not made durable.
     fn ends(&mut self, member: MemberId);
+    /// A member's disk has no room for what it must write, or has it again.
+    fn disk(&mut self, member: MemberId, full: bool);
     /// Clients ask and hear answers, once a step. `quiet`: nobody begins anything new.
     fn act(&mut self, now: u64, quiet: bool, members: Members<'_, Self::Machine>);
     /// What a member applied, and which reads it answered, since it was last looked at.

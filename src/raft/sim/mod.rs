@@ -1,7 +1,9 @@
 //! A simulated world for members: a disk that loses power, a network that loses messages, time that only moves when
 //! told. One thread, one seed, one history. What lives on the members is a [`guest`]: numbers here, the whole store in `etcd::sim`.
 //! `ROPEWALK_SEEDS=100000 cargo test raft::sim` runs more histories, `ROPEWALK_SEEDS=1 ROPEWALK_SEED_FROM=8841` one again.
+mod checks;
 pub mod disk;
+mod faults;
 pub mod guest;
 pub mod seeds;
 mod tests;

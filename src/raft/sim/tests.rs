@@ -21,6 +21,7 @@ fn storm(test: &str, members: u64, default_seeds: u64) {
     let seen = [all.terms, acked, all.reads, all.crashes, all.confs];
     assert!(seen.iter().all(|n| *n as u64 > seeds), "the weather was too fair: {all:?}");
     assert!(all.torn > 0 && all.snapshots > 0, "no tail was torn, or no snapshot sent: {all:?}");
+    assert!(all.full as u64 > seeds, "there was always room: {all:?}");
 }
 
 #[test]
@@ -43,7 +44,9 @@ fn a_seed_is_a_history() {
 
 #[test]
 fn planted_bugs_are_caught() {
-    for (bug, most) in [(Bug::AckBeforeFsync, 10), (Bug::LostVote, 100), (Bug::ApplyTwice, 5)] {
+    for (bug, most) in
+        [(Bug::AckBeforeFsync, 10), (Bug::LostVote, 100), (Bug::AckFullDisk, 100), (Bug::ApplyTwice, 5)]
+    {
         let after = caught_after(most, |seed| run(seed, 3, 500, Some(bug)));
         eprintln!("{bug:?} was caught after {after:?} seeds");
         assert!(after.is_some(), "{most} histories with {bug:?} went unnoticed");

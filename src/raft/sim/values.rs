@@ -80,6 +80,8 @@ impl Guest for Values {
 
     fn ends(&mut self, _: MemberId) {}
 
+    fn disk(&mut self, _: MemberId, _: bool) {}
+
     fn act(&mut self, _: u64, quiet: bool, members: Members<'_, Recorder>) {
         for (id, member) in members.into_iter().filter(|_| !quiet) {
             if self.chance.chance(if member.is_leader() { 0.3 } else { 0.03 }) {

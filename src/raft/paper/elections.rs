@@ -1,0 +1,242 @@
+//! Terms (section 5.1), elections (5.2), and who may win one (5.4.1).
+
+use super::*;
+use std::collections::BTreeMap;
+
+const ROLES: [Role; 4] = [Role::Follower, Role::PreCandidate, Role::Candidate, Role::Leader];
+
+#[test]
+fn a_newer_term_is_taken_and_ends_candidacy_and_leadership_5_1() {
+    for role in ROLES {
+        let news = [
+            Body::MsgApp { index: 0, log_term: 0, entries: vec![], commit: 0 },
+            Body::MsgAppResp { index: 0, reject: true, hint_index: 0, hint_term: 0 },
+            Body::MsgVoteResp { reject: true },
+        ];
+        for body in news {
+            let mut one = One::as_(role);
+            one.hear(3, 4, body.clone());
+            assert_eq!((one.role(), one.term()), (Role::Follower, 4), "{role} that hears {body:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stale_term_is_answered_with_the_own_and_changes_nothing_5_1() {
+    let mut one = One::with(1, 3, &[1], 5, NONE);
+    one.hear(2, 5, Body::MsgHeartbeat { commit: 0, read: 0 });
+    one.says();
+    let old = Body::MsgApp { index: 1, log_term: 1, entries: vec![entry(2, 2)], commit: 2 };
+    one.hear(3, 2, old);
+    let answer = Message { from: 1, to: 3, term: 5, body: no(0, 0, 0) };
+    assert_eq!((one.says(), one.last(), one.commit()), (vec![answer], 1, 0));
+    assert_eq!(one.core.status().leader, 2);
+}
+
+fn entry(term: Term, index: Index) -> Entry {
+    Entry { term, index, payload: Payload::Empty }
+}
+
+fn no(index: Index, hint_index: Index, hint_term: Term) -> Body {
+    Body::MsgAppResp { index, reject: true, hint_index, hint_term }
+}
+
+#[test]
+fn members_start_as_followers_5_2() {
+    for (log, term, vote) in [(&[][..], 0, NONE), (&[1, 2][..], 7, 1)] {
+        let mut one = One::with(1, 3, log, term, vote);
+        assert_eq!((one.role(), one.term(), one.says()), (Role::Follower, term, vec![]));
+    }
+}
+
+#[test]
+fn a_leader_tells_everybody_in_time_that_it_leads_5_2() {
+    let mut one = One::as_(Role::Leader);
+    one.accept(2, 1);
+    one.says();
+    for round in 0..4 {
+        for _ in 1..HEARTBEAT {
+            one.tick();
+            assert_eq!(one.says(), [], "round {round}");
+        }
+        one.tick();
+        // nobody is told of more commits than it is known to have entries
+        let beat =
+            |to, commit| Message { from: 1, to, term: 1, body: Body::MsgHeartbeat { commit, read: 0 } };
+        assert_eq!(one.says(), [beat(2, 1), beat(3, 0)], "round {round}");
+        for id in [2, 3] {
+            one.hear(id, 1, Body::MsgHeartbeatResp { read: 0 });
+        }
+        one.says();
+    }
+}
+
+#[test]
+fn who_hears_no_leader_asks_for_votes_in_the_next_term_5_2() {
+    for role in [Role::Follower, Role::Candidate] {
+        let mut one = One::as_(role);
+        one.time_out();
+        // first whether it would win (dissertation, 9.6): that costs no term
+        assert_eq!((one.role(), one.term()), (Role::PreCandidate, 1));
+        let ask = |to, term, body| Message { from: 1, to, term, body };
+        let pre = Body::MsgPreVote { index: 0, log_term: 0 };
+        assert_eq!(one.says(), [ask(2, 2, pre.clone()), ask(3, 2, pre)]);
+        one.lags = true;
+        one.hear(2, 2, Body::MsgPreVoteResp { reject: false });
+        let status = one.core.status();
+        assert_eq!((status.role, status.term, status.vote), (Role::Candidate, 2, 1), "it votes for itself");
+        assert_eq!(one.says(), [], "before its own vote is durable it asks nobody");
+        one.sync();
+        let vote = Body::MsgVote { index: 0, log_term: 0, transfer: false };
+        assert_eq!(one.says(), [ask(2, 2, vote.clone()), ask(3, 2, vote)]);
+    }
+}
+
+#[test]
+fn one_round_of_votes_wins_loses_or_leaves_it_open_5_2() {
+    use Role::{Candidate, Follower, Leader};
+    let cases: [(u64, &[(MemberId, bool)], Role); 14] = [
+        (1, &[], Leader),
+        (3, &[(2, true), (3, true)], Leader),
+        (3, &[(2, true)], Leader),
+        (3, &[(2, true), (3, false)], Leader),
+        (5, &[(2, true), (3, true), (4, true), (5, true)], Leader),
+        (5, &[(2, true), (3, true)], Leader),
+        (3, &[(2, false), (3, false)], Follower),
+        (5, &[(2, false), (3, false), (4, false)], Follower),
+        (5, &[(2, true), (3, false), (4, false), (5, false)], Follower),
+        (3, &[], Candidate),
+        (5, &[(2, true)], Candidate),
+        (5, &[(2, false), (3, false)], Candidate),
+        (5, &[(2, true), (2, true)], Candidate),
+        (3, &[(9, true)], Candidate),
+    ];
+    for (members, votes, end) in cases {
+        let mut one = One::new(members);
+        one.campaign();
+        for (from, granted) in votes {
+            one.hear(*from, 1, Body::MsgVoteResp { reject: !granted });
+        }
+        assert_eq!((one.role(), one.term()), (end, 1), "{members} members, {votes:?}");
+    }
+}
+
+#[test]
+fn a_follower_votes_once_a_term_for_whoever_comes_first_5_2() {
+    for (voted, asks, refused) in
+        [(NONE, 2, false), (NONE, 3, false), (2, 2, false), (3, 3, false), (2, 3, true), (3, 2, true)]
+    {
+        let mut one = One::with(1, 3, &[], 1, voted); // as it finds it on its disk
+        one.lags = true;
+        one.hear(asks, 1, Body::MsgVote { index: 0, log_term: 0, transfer: false });
+        assert_eq!(one.says(), [], "a vote is a promise: first to the disk");
+        one.sync();
+        let answer = Message { from: 1, to: asks, term: 1, body: Body::MsgVoteResp { reject: refused } };
+        assert_eq!(one.says(), [answer], "voted for {voted}, asked by {asks}");
+    }
+}
+
+#[test]
+fn a_candidate_yields_to_a_leader_of_its_term_or_a_later_one_5_2() {
+    for (role, term, yields) in [
+        (Role::Candidate, 1, true),
+        (Role::Candidate, 2, true),
+        (Role::PreCandidate, 1, true),
+        (Role::Candidate, 0, false),
+    ] {
+        let mut one = One::as_(role);
+        one.hear(3, term, Body::MsgApp { index: 0, log_term: 0, entries: vec![], commit: 0 });
+        let end = if yields { (Role::Follower, term, 3) } else { (role, 1, NONE) };
+        assert_eq!((one.role(), one.term(), one.core.status().leader), end, "{role}, leader of term {term}");
+    }
+}
+
+/// Ticks from a fresh start in a role until the next election, many times.
+fn timeouts(role: Role, id: MemberId, rounds: u64) -> Vec<u32> {
+    let mut one = One::with(id, 5, &[], 0, NONE);
+    let other = one.others().next().expect("five members");
+    let mut taken = vec![];
+    for _ in 0..rounds {
+        match role {
+            Role::Follower => one.hear(other, one.term() + 1, Body::MsgHeartbeat { commit: 0, read: 0 }),
+            _ => one.campaign(),
+        }
+        one.says();
+        taken.push(one.time_out());
+        one.says();
+    }
+    taken
+}
+
+#[test]
+fn election_timeouts_are_drawn_from_once_to_twice_the_least_5_2() {
+    for role in [Role::Follower, Role::Candidate] {
+        let mut seen: BTreeMap<u32, u32> = BTreeMap::new();
+        for ticks in timeouts(role, 1, 1000) {
+            *seen.entry(ticks).or_default() += 1;
+        }
+        let all: Vec<u32> = (ELECTION..2 * ELECTION).collect();
+        assert_eq!(seen.keys().copied().collect::<Vec<_>>(), all, "{role}");
+        assert!(seen.values().all(|n| *n > 50), "{role}: {seen:?} of 1000");
+    }
+}
+
+#[test]
+fn two_members_seldom_lose_patience_at_once_5_2() {
+    for role in [Role::Follower, Role::Candidate] {
+        let members: Vec<Vec<u32>> = (1..=5).map(|id| timeouts(role, id, 1000)).collect();
+        let collision = |round: &usize| {
+            let ticks: Vec<u32> = members.iter().map(|m| m[*round]).collect();
+            let first = ticks.iter().min().expect("five members");
+            ticks.iter().filter(|t| *t == first).count() > 1
+        };
+        let collisions = (0..1000).filter(collision).count();
+        assert!(collisions <= 300, "{role}: {collisions} of 1000 elections begin twice");
+    }
+}
+
+#[test]
+fn a_request_for_votes_says_where_the_log_ends_5_4_1() {
+    for (log, end) in [(&[1][..], (1, 1)), (&[1, 2][..], (2, 2)), (&[1, 1, 4][..], (3, 4))] {
+        let mut one = One::new(3);
+        let term = end.1;
+        one.hear(2, term, Body::MsgApp { index: 0, log_term: 0, entries: entries(log), commit: 0 });
+        one.says();
+        one.campaign();
+        let (index, log_term) = end;
+        let asked = one.says();
+        let ask = |to| {
+            let pre = Message { from: 1, to, term: term + 1, body: Body::MsgPreVote { index, log_term } };
+            let body = Body::MsgVote { index, log_term, transfer: false };
+            [pre, Message { from: 1, to, term: term + 1, body }]
+        };
+        assert_eq!(asked, [ask(2), ask(3)].concat(), "a log of terms {log:?}");
+    }
+}
+
+#[test]
+fn a_voter_refuses_whoever_s_log_ends_before_its_own_5_4_1() {
+    // the voter's log; the last index and term of the candidate's
+    let cases: [(&[Term], Index, Term, bool); 10] = [
+        (&[1], 1, 1, false),
+        (&[1], 2, 1, false),
+        (&[1, 1], 1, 1, true),
+        (&[1], 1, 2, false),
+        (&[1], 2, 2, false),
+        (&[1, 1], 1, 2, false),
+        (&[2], 1, 1, true),
+        (&[2], 2, 1, true),
+        (&[1, 2], 1, 1, true),
+        (&[], 0, 0, false),
+    ];
+    for (log, index, log_term, reject) in cases {
+        for (body, answer) in [
+            (Body::MsgPreVote { index, log_term }, Body::MsgPreVoteResp { reject }),
+            (Body::MsgVote { index, log_term, transfer: false }, Body::MsgVoteResp { reject }),
+        ] {
+            let mut one = One::with(1, 3, log, 2, NONE);
+            one.hear(2, 3, body);
+            assert_eq!(one.tells(2), [answer], "voter {log:?}, candidate ends at {index} of term {log_term}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! How much is sent ahead of the answers: raft-rs's cases of flow control.
+
+use super::*;
+use crate::raft::progress::INFLIGHT_MAX;
+
+const WINDOW: Index = INFLIGHT_MAX as Index;
+
+/// A leader whose follower 2 keeps up, and has been sent as many messages ahead as may be. Entry 1 is the leader's first, and 2 has it.
+fn full() -> One {
+    let mut one = One::new(3);
+    one.lead();
+    one.accept(2, 1);
+    one.says();
+    for n in 0..WINDOW {
+        one.propose("a");
+        let sent = one.tells(2);
+        assert!(matches!(&sent[..], [Body::MsgApp { entries, .. }] if entries.len() == 1), "{n}: {sent:?}");
+    }
+    one
+}
+
+fn sends_nothing(one: &mut One) {
+    for _ in 0..10 {
+        one.propose("a");
+        let entries: Vec<Body> = one.tells(2).into_iter().filter(with_entries).collect();
+        assert_eq!(entries, []);
+    }
+}
+
+fn with_entries(body: &Body) -> bool {
+    matches!(body, Body::MsgApp { entries, .. } if !entries.is_empty())
+}
+
+#[test]
+fn a_full_window_lets_no_more_entries_out() {
+    sends_nothing(&mut full());
+}
+
+#[test]
+fn an_answer_moves_the_window_and_an_old_one_does_not() {
+    let mut one = full();
+    for answered in 2..WINDOW {
+        // room for one message: what piled up meanwhile, or else the next proposal
+        one.accept(2, answered);
+        one.propose("a");
+        assert_eq!(one.tells(2).iter().filter(|b| with_entries(b)).count(), 1, "after {answered}");
+        for old in [1, answered / 2, answered] {
+            one.accept(2, old);
+            one.says();
+            one.propose("a");
+            let sent: Vec<Body> = one.tells(2).into_iter().filter(with_entries).collect();
+            assert_eq!(sent, [], "after {answered}, and {old} once more");
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_many_messages_makes_room_for_as_many() {
+    let mut one = full();
+    one.accept(2, 101);
+    one.says();
+    for n in 0..100 {
+        one.propose("a");
+        assert_eq!(one.tells(2).iter().filter(|b| with_entries(b)).count(), 1, "message {n}");
+    }
+    sends_nothing(&mut one);
+}
+
+/// All answers, or all messages, were lost: raft-rs frees a place in the window at each answer to a heartbeat, this core asks where the follower stands.
+#[test]
+fn a_full_window_of_which_nothing_arrived_does_not_stay_full() {
+    for has in [1, 100, WINDOW + 1] {
+        let mut one = full();
+        one.hear(2, 1, Body::MsgHeartbeatResp { read: 0 });
+        let asked = one.tells(2);
+        let [Body::MsgApp { index, entries, .. }] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!((*index, entries.len()), (WINDOW + 1, 0), "only a question");
+        match has > WINDOW {
+            true => one.accept(2, has),
+            false => {
+                let no = Body::MsgAppResp { index: WINDOW + 1, reject: true, hint_index: has, hint_term: 1 };
+                one.hear(2, 1, no);
+                let sent = one.tells(2);
+                let [Body::MsgApp { index, entries, .. }] = &sent[..] else { panic!("{sent:?}") };
+                assert!(*index <= has && entries.last().is_some_and(|e| e.index == WINDOW + 1), "{sent:?}");
+                one.accept(2, WINDOW + 1);
+            }
+        }
+        assert_eq!(one.progress(2), (WINDOW + 1, ProgressState::Replicate));
+        one.says();
+        one.propose("a");
+        assert_eq!(one.tells(2).iter().filter(|b| with_entries(b)).count(), 1, "it had {has}");
+    }
+}
+
+#[test]
+fn who_is_not_known_to_follow_gets_one_message_at_a_time() {
+    let mut one = One::new(3);
+    one.lead();
+    assert_eq!(one.progress(2), (0, ProgressState::Probe));
+    assert_eq!(one.tells(2).iter().filter(|b| with_entries(b)).count(), 1);
+    sends_nothing(&mut one);
+    // its answer to a heartbeat says that the message was lost: it is sent again, once
+    one.hear(2, 1, Body::MsgHeartbeatResp { read: 0 });
+    assert_eq!(one.tells(2).iter().filter(|b| with_entries(b)).count(), 1);
+    sends_nothing(&mut one);
+}
+
+#[test]
+fn many_bytes_go_out_in_several_messages() {
+    let mut one = One::new(3);
+    one.lead();
+    // while nothing is known of 2, more than two messages' worth piles up
+    let large = Bytes::from(vec![7; 300 << 10]);
+    for _ in 0..8 {
+        one.core.propose(large.clone()).expect("it leads");
+    }
+    one.pump();
+    one.says();
+    one.accept(2, 1);
+    let sent = one.tells(2);
+    let sizes: Vec<usize> = sent.iter().map(Body::size).collect();
+    assert!(
+        sizes.len() >= 3 && sizes.iter().all(|bytes| *bytes <= crate::raft::core::MESSAGE_BYTES),
+        "{sizes:?}"
+    );
+    let indexes = sent.iter().flat_map(|b| match b {
+        Body::MsgApp { entries, .. } => entries.iter().map(|e| e.index).collect(),
+        _ => vec![],
+    });
+    assert!(indexes.eq(2..=9), "{sent:?}");
+}

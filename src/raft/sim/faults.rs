@@ -1,0 +1,102 @@
+//! What goes wrong in a simulated world: links, power, room on disks, and an operator who changes his mind.
+
+use super::guest::Guest;
+use super::world::{Bug, World};
+use crate::raft::member::Write;
+use crate::raft::{ConfChange, MemberId};
+
+impl<G: Guest> World<G> {
+    pub(super) fn faults(&mut self) {
+        let chance = self.chance_fault.clone();
+        if self.now >= self.heal_at && chance.chance(0.006) {
+            self.group = (1..=self.weather.members).filter(|_| chance.chance(0.4)).collect();
+            self.one_way = chance.chance(0.3);
+            self.heal_at = self.now + chance.range(20, 120);
+        }
+        let doomed: Vec<MemberId> =
+            self.doomed.extract_if(.., |_, at| *at <= self.now).map(|(id, _)| id).collect();
+        for id in doomed {
+            self.crash(id);
+            self.nodes.entry(id).and_modify(|node| node.restart_at = self.now + 1);
+        }
+        let often = matches!(self.weather.bug, Some(Bug::AckBeforeFsync | Bug::LostVote | Bug::AckFullDisk));
+        if chance.chance(if often { 0.02 } else { 0.004 }) {
+            // those who are writing have more to lose
+            let busy =
+                self.nodes.iter().filter(|(_, n)| n.live.as_ref().is_some_and(|l| !l.writing.is_empty()));
+            let busy: Vec<MemberId> = busy.map(|(id, _)| *id).collect();
+            let any = chance.range(1, self.weather.members + 1);
+            let id = busy.get(chance.range(0, 2 * busy.len() as u64) as usize).copied().unwrap_or(any);
+            self.crash(id);
+        }
+    }
+
+    /// Now and then a disk has room for a write or two only. Some file systems need room for every write, others where a file grows.
+    pub(super) fn fill_disks(&mut self) {
+        let (now, chance) = (self.now, &self.chance_room);
+        let often = matches!(self.weather.bug, Some(Bug::AckFullDisk | Bug::RefusedUnderWay));
+        for node in self.nodes.values_mut() {
+            if !self.calm && node.full_until == 0 && chance.chance(if often { 0.02 } else { 0.003 }) {
+                node.full_until = now + chance.range(10, 150);
+                let bytes = chance.range(0, 1500) as usize;
+                match chance.chance(0.5) {
+                    true => node.disk.fill(bytes),
+                    false => node.disk.set_room(Some(bytes)),
+                }
+            }
+            if node.full_until > 0 && (node.full_until <= now || self.calm) {
+                node.full_until = 0;
+                node.disk.set_room(None);
+            }
+        }
+    }
+
+    /// Somebody moves leadership about and changes who votes.
+    pub(super) fn operator(&mut self) {
+        let chance = self.chance_fault.clone();
+        for live in self.nodes.values_mut().filter_map(|n| n.live.as_mut()) {
+            if !live.member.is_leader() {
+                continue;
+            }
+            if chance.chance(0.003) {
+                live.member.transfer(chance.range(1, self.weather.members + 1));
+            }
+            if chance.chance(0.008) {
+                let who = chance.range(1, self.weather.members + 1);
+                let conf = live.member.core().conf_state();
+                let change = match conf.voters.contains(&who) {
+                    true if conf.voters.len() > 2 => Some(ConfChange::AddLearnerNode(who)),
+                    true => None,
+                    false => Some(ConfChange::AddNode(who)),
+                };
+                let accepted = change.is_some_and(|c| live.member.propose_conf(c).is_ok());
+                self.tally.confs += usize::from(accepted);
+            }
+        }
+    }
+
+    /// The program is killed, and half the time the power goes with it: then what was not synced may be gone.
+    pub(super) fn crash(&mut self, id: MemberId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(mut live) = node.live.take() else { return };
+        // what was on its way may be half on the platter
+        node.disk.break_sync();
+        let begun = self.chance_disk.range(0, live.writing.len() as u64 + 1).max(1) as usize;
+        let begun = begun.min(live.writing.len());
+        let writes: Vec<Write> = live.writing.drain(..begun).map(|(_, w)| w).collect();
+        let whole = writes.iter().take_while(|w| w.snapshot.is_none()).count();
+        if whole > 0 {
+            let _ = live.wal.append(writes[..whole].iter().map(|w| &w.records));
+        } else if let Some(snapshot) = writes.first().and_then(|w| w.snapshot.as_ref()) {
+            let _ = live.wal.save_snapshot(snapshot); // its records come after it is durable, so never
+        }
+        drop(live);
+        if self.chance_disk.chance(0.5) || self.weather.bug == Some(Bug::AckBeforeFsync) {
+            node.disk.crash(&self.chance_disk);
+        }
+        node.disk.mend_sync();
+        node.restart_at = self.now + self.chance_fault.range(5, 80);
+        self.tally.crashes += 1;
+        self.guest.ends(id);
+    }
+}
