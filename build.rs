@@ -9,7 +9,7 @@ use k8s_openapi::Resource;
 use k8s_openapi::api::*;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Status, Time};
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -103,6 +103,10 @@ fn schemas() -> Value {
     });
     let (mut generator, mut kinds) = (SchemaGenerator::new(settings), Map::new());
     TYPES.iter().for_each(|add| add(&mut generator, &mut kinds));
+    generator.subschema_for::<DeleteOptions>();
+    generator.subschema_for::<ListMeta>();
+    generator.subschema_for::<Patch>();
+    generator.subschema_for::<Status>();
     generator.subschema_for::<NodeMetrics>();
     generator.subschema_for::<PodMetrics>();
     for kind in ["NodeMetrics", "PodMetrics"] {
@@ -111,6 +115,11 @@ fn schemas() -> Value {
     }
     json!({"kinds": kinds, "schemas": generator.take_definitions(false)})
 }
+
+/// Patch is what changes an object: of which kind it is, the type of the request's content says.
+#[derive(JsonSchema)]
+#[schemars(rename = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch")]
+struct Patch {}
 
 // The group metrics.k8s.io, which k8s-openapi does not have. Shape: `k8s.io/metrics/pkg/apis/metrics/v1beta1`.
 

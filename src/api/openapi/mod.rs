@@ -1,5 +1,7 @@
 //! OpenAPI v3 documents, one a group version, made from the table of kinds when first asked for; and the stub of v2.
 
+mod paths;
+
 use super::kinds::{Catalog, Kind};
 use super::published;
 use bytes::Bytes;
@@ -69,7 +71,9 @@ pub fn document(catalog: &Catalog, path: &str, version: &str) -> Option<Bytes> {
 
 fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
     let custom = kinds.iter().any(|k| k.custom.is_some()).then_some(published::OBJECT_META);
-    let roots = kinds.iter().map(|k| k.schema_name).chain(custom);
+    let subs =
+        kinds.iter().flat_map(|k| k.subresources.iter().map(|s| published::name(s.group, s.version, s.kind)));
+    let roots = kinds.iter().map(|k| k.schema_name).chain(custom).chain(subs).chain(paths::SHARED);
     let mut schemas = published::with_parts(roots);
     for schema in schemas.values_mut() {
         finish(schema);
@@ -79,7 +83,7 @@ fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
             schemas.insert(kind.schema_name.to_string(), custom.published.clone());
         }
     }
-    let mut paths = Map::new();
+    let mut all = Map::new();
     for kind in kinds {
         let gvk = json!({"group": group, "version": version, "kind": kind.kind});
         if let Some(schema) = schemas.get_mut(kind.schema_name) {
@@ -88,12 +92,14 @@ fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
                 required.retain(|field| field != "metadata"); // Rust's structs insist on it, Kubernetes does not
             }
         }
-        self::paths(kind, &gvk, &mut paths);
+        let (name, list) = paths::list_schema(kind, &gvk);
+        schemas.insert(name, list);
+        paths::add(kind, &gvk, &mut all);
     }
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": program},
-        "paths": paths,
+        "paths": all,
         "components": {"schemas": schemas},
     })
 }
@@ -124,49 +130,5 @@ fn finish(schema: &mut Value) {
         }
         Value::Array(list) => list.iter_mut().for_each(finish),
         _ => {}
-    }
-}
-
-fn paths(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
-    let reference = json!({"$ref": format!("#/components/schemas/{}", kind.schema_name)});
-    let answer =
-        json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
-    let operation = |action: &str, parameters: &[&str]| {
-        let parameters: Vec<Value> = parameters
-            .iter()
-            .map(|p| json!({"name": p, "in": "query", "schema": {"type": "string"}}))
-            .collect();
-        json!({"x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk, "parameters": parameters, "responses": answer})
-    };
-    const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
-    let middle = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
-    let collection = format!("{}{middle}/{}", kind.root_path(), kind.plural);
-    let mut many = Map::new();
-    let mut one = Map::new();
-    for verb in kind.verbs {
-        match *verb {
-            "create" => drop(many.insert("post".into(), operation("post", WRITE))),
-            "list" => drop(many.insert(
-                "get".into(),
-                operation("list", &["labelSelector", "fieldSelector", "limit", "continue"]),
-            )),
-            "deletecollection" => {
-                drop(many.insert(
-                    "delete".into(),
-                    operation("deletecollection", &["labelSelector", "fieldSelector"]),
-                ))
-            }
-            "get" => drop(one.insert("get".into(), operation("get", &[]))),
-            "update" => drop(one.insert("put".into(), operation("put", WRITE))),
-            "patch" => drop(one.insert("patch".into(), operation("patch", WRITE))),
-            "delete" => {
-                drop(one.insert("delete".into(), operation("delete", &["dryRun", "gracePeriodSeconds"])))
-            }
-            _ => {}
-        }
-    }
-    paths.insert(collection.clone(), Value::Object(many));
-    if !one.is_empty() {
-        paths.insert(format!("{collection}/{{name}}"), Value::Object(one));
     }
 }
