@@ -110,7 +110,7 @@ where
         let informer =
             Informer(Arc::new(Shared { inner: Mutex::new(inner), synced: watch::Sender::new(false) }));
         let cache = informer.clone();
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let mut stream = watcher(api, config).boxed();
             let mut fresh: Option<BTreeMap<Key, Arc<K>>> = None;
             let mut pause = RETRY.0;

@@ -156,7 +156,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         let reconcile = Arc::new(reconcile);
         for _ in 0..workers {
             let (queue, reconcile) = (self.clone(), reconcile.clone());
-            self.0.crew.spawn(async move {
+            self.0.crew.spawn_essential(async move {
                 loop {
                     let (key, cause) = queue.next().await;
                     match reconcile(key.clone(), cause.clone()).await {

@@ -32,7 +32,7 @@ impl Recorder {
     pub fn new(crew: &Crew, client: &Client, component: &str, host: &str) -> Recorder {
         let (sender, mut notes) = mpsc::channel::<Note>(IN_FLIGHT);
         let (client, component, host) = (client.clone(), component.to_string(), host.to_string());
-        crew.spawn(async move {
+        crew.spawn_essential(async move {
             let mut seen: VecDeque<(String, String, i32)> = VecDeque::new(); // (what, event name, count)
             while let Some(note) = notes.recv().await {
                 if let Err(error) = write(&client, &component, &host, &note, &mut seen).await {

@@ -296,6 +296,7 @@ pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), E
         let mut kubelet = first;
         loop {
             kubelet.wait().await;
+            kubelet.kill(); // one that panicked still has tasks
             if node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).is_none() {
                 return; // the cluster is stopping, or the node was switched off
             }

@@ -14,6 +14,9 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
+/// A log that has grown beyond this is moved aside at the next start.
+const LOG_MAX: u64 = 10 << 20;
+
 /// What a supervisor is told to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +70,10 @@ pub async fn launch_with(
     place.make()?;
     link_tools(place)?;
     let log_path = place.log();
+    if fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_MAX) {
+        let aside = log_path.with_extension("log.1");
+        fs::rename(&log_path, &aside).map_err(|cause| Error::File { path: aside, cause })?;
+    }
     let log = fs::OpenOptions::new()
         .create(true)
         .append(true)

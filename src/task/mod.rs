@@ -4,8 +4,8 @@
 //! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
 //! ## How this one works
 //! A component is a named set of tokio tasks, owned by a [`Crew`]: nothing is detached. [`Crew::stop`] asks and waits;
-//! [`Crew::kill`] aborts, which is this program's `kill -9`: every graceful path is skipped. A panic, of whichever task, is the end of the
-//! crew that it happened in, never of the program; whoever waits for that end kills what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for any container.
+//! [`Crew::kill`] aborts, which is this program's `kill -9`: every graceful path is skipped. A panic of its main task, or of another one
+//! that it cannot do without, is the end of the crew, never of the program; whoever waits for that end kills what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for any container.
 //! ## Left out
 //! Memory isolation: components share an address space, so a crew cannot be killed in the middle of a poll.
 //! ## Read next
@@ -71,20 +71,34 @@ impl Crew {
         self.inner.tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Adds a task. It is aborted when the crew is killed; a crew that has ended takes no more.
+    /// Adds a helper. It is aborted when the crew is killed; a crew that has ended takes no more. A panic is the end of this helper alone, as of one
+    /// request to a server.
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         if let Some(tasks) = self.tasks().as_mut() {
             while tasks.try_join_next().is_some() {} // forget finished helpers
-            let (task, crew) = (task.instrument(self.span.clone()), self.clone());
-            tasks.spawn(async move {
-                if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                    crew.finish(End::Panicked(panic_text(panic)));
+            let task = AssertUnwindSafe(task).catch_unwind().map(|ended| {
+                if let Err(panic) = ended {
+                    tracing::error!(panic = panic_text(panic), "a task panicked");
                 }
             });
+            tasks.spawn(task.instrument(self.span.clone()));
         }
+    }
+
+    /// Adds a task without which the others are good for nothing, an informer or the worker of a queue: its panic is the end of the crew.
+    pub fn spawn_essential<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let crew = self.clone();
+        self.spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                crew.finish(End::Panicked(panic_text(panic)));
+            }
+        });
     }
 
     /// Adds the task whose end is the end of the crew, well or with an error.
@@ -222,10 +236,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_of_a_helper_is_the_end_as_well() {
+    async fn a_panic_of_an_essential_task_is_the_end_and_that_of_a_helper_is_not() {
         let crew = Crew::new("t");
         crew.spawn_main(std::future::pending::<Result<(), String>>());
-        crew.spawn(async { assert!(std::hint::black_box(false), "boom") });
+        crew.spawn(async { assert!(std::hint::black_box(false), "small") });
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(crew.ended(), None);
+        crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
         assert_eq!(crew.wait().await, End::Panicked("boom".into()));
     }
 

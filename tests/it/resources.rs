@@ -145,11 +145,14 @@ fn words(w: &World) {
     assert_eq!(count, LINES, "the listener was sent away");
     listener.kill().expect("it still listens");
     listener.wait().expect("its end");
-    let files = |pod: &str| -> Vec<(PathBuf, u64)> {
+    let directories = |pod: &str| -> Vec<PathBuf> {
         let logs = w.cluster.home.path().join("clusters/t/data/ropewalk-worker/log/pods");
         let all = std::fs::read_dir(logs).expect("logs").flatten().map(|e| e.path());
-        let own = all.filter(|p| p.to_string_lossy().contains(&format!("/default_{pod}_")));
-        let in_it = own.flat_map(|p| std::fs::read_dir(p.join("a")).expect("a container's logs").flatten());
+        all.filter(|p| p.to_string_lossy().contains(&format!("/default_{pod}_"))).collect()
+    };
+    let files = |pod: &str| -> Vec<(PathBuf, u64)> {
+        let own = directories(pod).into_iter();
+        let in_it = own.flat_map(|p| std::fs::read_dir(p.join("a")).into_iter().flatten().flatten());
         // one may just be moved aside
         in_it.filter_map(|e| Some((e.path(), e.metadata().ok()?.len()))).collect()
     };
@@ -178,7 +181,7 @@ fn words(w: &World) {
     }
     assert!(longest < Duration::from_secs(10), "a neighbour's answer took {longest:?}");
     w.k(&["delete", "pod", "floods", "counts", "--now", "--wait=false"]);
-    eventually(PATIENCE, || files("floods").len() + files("counts").len(), |left| *left == 0);
+    eventually(PATIENCE, || [directories("floods"), directories("counts")].concat(), Vec::is_empty);
 }
 
 /// Whoever asks to be left alone for a while before the end is, however often somebody looks at his pod meanwhile.
