@@ -17,6 +17,7 @@
 //! [`boot`], then `runtime`, which builds containers from these parts.
 
 pub mod boot;
+pub mod calls;
 pub mod cgroup;
 pub mod confine;
 pub mod fds;
