@@ -12,7 +12,9 @@ const TRIALS: &[Trial] = &[
     ("clone3", || unsafe { libc::syscall(libc::SYS_clone3, 0usize, 0usize) }),
     ("pidfd_open", || unsafe { libc::syscall(libc::SYS_pidfd_open, -1, 0) }),
     ("pidfd_send_signal", || unsafe { libc::syscall(libc::SYS_pidfd_send_signal, -1, 0, 0usize, 0) }),
-    ("waitid", || unsafe { libc::syscall(libc::SYS_waitid, libc::P_PIDFD, -1, 0usize, libc::WEXITED, 0usize) }),
+    ("waitid", || unsafe {
+        libc::syscall(libc::SYS_waitid, libc::P_PIDFD, -1, 0usize, libc::WEXITED, 0usize)
+    }),
     ("memfd_create", || unsafe { libc::syscall(libc::SYS_memfd_create, 0usize, 0) }),
     ("signalfd4", || unsafe { libc::syscall(libc::SYS_signalfd4, -1, 0usize, 0, 0) }),
     ("unshare", || unsafe { libc::syscall(libc::SYS_unshare, 0) }),
