@@ -21,6 +21,7 @@ mod runtime;
 pub mod store;
 mod world;
 
+use crate::lang::charset::{eprintln, print};
 use anyhow::Context;
 use clap::ValueEnum;
 pub use figure::{Aim, Figure};
@@ -91,7 +92,7 @@ pub fn run(wanted: &[What], runs: Option<usize>, machine: bool) -> anyhow::Resul
     }
     if machine {
         let document = if let [only] = &documents[..] { only.clone() } else { Value::Array(documents) };
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        std::println!("{}", serde_json::to_string_pretty(&document)?);
     }
     match failed.is_empty() {
         true => Ok(()),

@@ -10,13 +10,21 @@ use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Error, Place, Spec, wipe};
 use crate::etcdctl::Preset;
 use crate::lang::Lang;
+use crate::lang::charset::{eprint, eprintln, println};
+use crate::linux;
 use crate::ui::repl::{self, Options};
 use crate::ui::settings;
 use crate::ui::texts::Say;
 use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// A cluster that was asked to stop ends within this time.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to start: what the cluster was made of, changed by what the command line says.
 fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
@@ -126,9 +134,9 @@ pub async fn up(up: Up) -> anyhow::Result<i32> {
     if up.wait || !up.detach {
         wait(&place).await?;
     }
-    println!("export KUBECONFIG={}", quote(&place.kubeconfig()));
+    std::println!("export KUBECONFIG={}", quote(&place.kubeconfig()));
     if std::io::stdout().is_terminal() {
-        println!("export PATH={}:$PATH", quote(&place.home.bin()));
+        std::println!("export PATH={}:$PATH", quote(&place.home.bin()));
     }
     if up.detach {
         return Ok(0);
@@ -164,14 +172,29 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
     // One that ends by itself meanwhile answers no more; that is as good.
     let Ok(status) = control.ask(&Ask::Status).await else { return Ok(true) };
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|p| i32::try_from(p).ok());
-    let handle = supervisor.and_then(|pid| crate::linux::process::pidfd_open(pid).ok());
-    if control.ask(&Ask::Stop).await.is_ok() {
-        while control.next().await?.is_some() {}
-    }
-    if let Some(handle) = handle {
-        // Readable when the supervisor, the last to go, has ended.
-        let ended = crate::linux::fds::async_fd(handle, tokio::io::Interest::READABLE)?;
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(10), ended.readable()).await;
+    let handle = supervisor.and_then(|pid| linux::process::pidfd_open(pid).ok());
+    // Readable when the supervisor, the last to go, has ended.
+    let ended = handle.map(|fd| linux::fds::async_fd(fd, tokio::io::Interest::READABLE)).transpose()?;
+    let all = async {
+        if control.ask(&Ask::Stop).await.is_ok() {
+            while let Ok(Some(_)) = control.next().await {}
+        }
+        if let Some(ended) = &ended {
+            let _ = ended.readable().await;
+        }
+    };
+    if tokio::time::timeout(STOP_PATIENCE, all).await.is_err()
+        && let Some(ended) = &ended
+    {
+        // The kernel ends everything below it, and its janitor clears up.
+        eprintln!(
+            "cluster {:?} did not stop within {} s, and is killed",
+            place.name,
+            STOP_PATIENCE.as_secs()
+        );
+        linux::process::pidfd_send_signal(ended.get_ref().as_fd(), Signal::SIGKILL as i32)?;
+        let _ = tokio::time::timeout(STOP_PATIENCE, ended.readable()).await;
+        launch::clear_up(place)?;
     }
     Ok(true)
 }
@@ -207,7 +230,7 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
             "etcd": etcd, "pids": null})
     });
     if output == Some(Output::Json) {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        std::println!("{}", serde_json::to_string_pretty(&status)?);
         return Ok(0);
     }
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_string();
@@ -262,7 +285,7 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
         return Err(Error::NotRunning(name.into()).into());
     }
     if !merge {
-        println!("{}", place.kubeconfig().display());
+        std::println!("{}", place.kubeconfig().display());
         return Ok(0);
     }
     let home = std::env::var_os("HOME").context("HOME is not set, so there is no ~/.kube/config")?;
@@ -387,7 +410,7 @@ pub async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
 
 fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Result<()> {
     if output == Some(Output::Json) {
-        println!("{}", serde_json::to_string_pretty(faults)?);
+        std::println!("{}", serde_json::to_string_pretty(faults)?);
         return Ok(());
     }
     let faults: Vec<Broken> = serde_json::from_value(faults.clone())?;

@@ -1,6 +1,7 @@
 //! `doctor`: what this machine allows. It forks, so it runs before anything has threads.
 
 use super::args::Output;
+use crate::lang::charset::println;
 use crate::linux::probe;
 use crate::net;
 use serde_json::json;
@@ -9,7 +10,7 @@ pub fn doctor(output: Option<Output>) -> anyhow::Result<i32> {
     let found = probe::probe(net::probe::trials)?;
     let fatal = found.iter().any(probe::Capability::is_fatal);
     if output == Some(Output::Json) {
-        println!("{}", serde_json::to_string_pretty(&json!(found))?);
+        std::println!("{}", serde_json::to_string_pretty(&json!(found))?);
         return Ok(i32::from(fatal));
     }
     for c in &found {

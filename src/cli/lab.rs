@@ -6,6 +6,7 @@ use crate::lab::graded::desk::{entry, sheet};
 use crate::lab::graded::read::{self, Lab, Labs};
 use crate::lab::graded::view::{Ask, Entry, Graded, LabView, Played};
 use crate::lab::graded::{score, seal};
+use crate::lang::charset::{eprintln, print, println};
 use crate::ui::lesson::{Paper, tag};
 use crate::ui::texts::{Lang, Say};
 use crate::ui::{lab_proof, labs as front, repl, settings};
@@ -51,7 +52,7 @@ pub async fn run(
                 .unwrap_or_default();
             let graded: Graded = asked(place, lang, Ask::Grade { id, seed, learner }).await?;
             match output {
-                Some(Report::Json) => println!("{}", serde_json::to_string_pretty(&graded.record)?),
+                Some(Report::Json) => std::println!("{}", serde_json::to_string_pretty(&graded.record)?),
                 Some(Report::Csv) => print!("{}", score::csv(&graded.record)),
                 None => {
                     let view: LabView = asked(place, lang, Ask::Show).await?;
@@ -108,7 +109,7 @@ fn tell<T: serde::Serialize>(
     text: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
     match output {
-        Some(Output::Json) => println!("{}", serde_json::to_string_pretty(view)?),
+        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(view)?),
         None => print!("{}", text(view)),
     }
     Ok(())

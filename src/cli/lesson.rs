@@ -4,6 +4,7 @@ use super::args::{Lesson as Command, Output};
 use crate::cluster::{Home, Place, abroad};
 use crate::lab::format::{Lesson, Library, library};
 use crate::lab::view::{Ask, Entry, State};
+use crate::lang::charset::{eprintln, print, println};
 use crate::ui::lesson::{self as front, Paper};
 use crate::ui::proof;
 use crate::ui::prose;
@@ -115,7 +116,7 @@ async fn list(place: &Place, library: Library, lang: Lang, output: Option<Output
         None => library.lessons.iter().map(|l| entry(l, lang)).collect(),
     };
     if output == Some(Output::Json) {
-        println!("{}", serde_json::to_string_pretty(&entries)?);
+        std::println!("{}", serde_json::to_string_pretty(&entries)?);
     } else {
         print!("{}", paper(lang).list(&entries, ""));
     }
@@ -149,7 +150,7 @@ async fn show(
     let Some(id) = id else {
         let view = front::view(place, lang, Ask::Show).await?;
         match output {
-            Some(Output::Json) => println!("{}", serde_json::to_string_pretty(&view)?),
+            Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
             None => print!("{}", paper(lang).page(&view)),
         }
         return Ok(0);
@@ -170,7 +171,7 @@ async fn show(
             .collect();
         let all = json!({"id": lesson.id, "title": lesson.title.get(tag), "track": lesson.track, "languages": lesson.languages,
             "minutes": lesson.minutes, "needs": lesson.needs, "requires": lesson.requires, "intro": lesson.intro.get(tag), "steps": steps});
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        std::println!("{}", serde_json::to_string_pretty(&all)?);
         return Ok(0);
     }
     let print =
@@ -192,7 +193,7 @@ async fn show(
 async fn check(place: &Place, id: Option<String>, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
     let view = front::view(place, lang, Ask::Check { id }).await.map_err(|e| anyhow!(e.say(lang)))?;
     match output {
-        Some(Output::Json) => println!("{}", serde_json::to_string_pretty(&view)?),
+        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
         None => print!("{}", paper(lang).verdict(&view)),
     }
     Ok(if matches!(view.state, State::Done | State::Solved) { 0 } else { 1 })

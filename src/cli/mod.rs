@@ -19,6 +19,7 @@ mod undo;
 mod usage;
 mod why;
 
+use crate::lang::charset::{self, eprint, eprintln, print, println};
 use crate::ui::repl::Options;
 use args::{Args, Command};
 use clap::Parser;
@@ -45,6 +46,8 @@ pub fn run(args: Vec<OsString>) -> i32 {
         Err(error) => {
             match usage::told(&error) {
                 Some(text) => eprintln!("{text}"),
+                None if charset::ascii_only() && error.use_stderr() => eprint!("{error}"),
+                None if charset::ascii_only() => print!("{error}"),
                 None => _ = error.print(), // a closed terminal needs no text
             }
             return error.exit_code();

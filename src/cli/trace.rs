@@ -3,6 +3,7 @@
 use super::args::Picture;
 use crate::cluster::control::{Ask, Control, Trace};
 use crate::cluster::home::Home;
+use crate::lang::charset::{print, println};
 use crate::tap::Record;
 use crate::ui::prose::{self, Span};
 use crate::ui::settings;
@@ -16,7 +17,7 @@ pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow:
     let mut control = Control::connect(&place).await?;
     let answer = control.ask(&Ask::Trace { what: parse(&what) }).await?;
     if output == Some(Picture::Json) {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        std::println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(0);
     }
     let records: Vec<Record> = serde_json::from_value(answer)?;

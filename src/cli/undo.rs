@@ -4,6 +4,7 @@ use super::args::Output;
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::home::Home;
 use crate::cluster::undo::{Moment, Past};
+use crate::lang::charset::{eprintln, print, println};
 use crate::ui::settings;
 use crate::ui::texts::{Lang, Say};
 use serde_json::Value;
@@ -33,7 +34,7 @@ pub async fn run(name: &str, what: What, output: Option<Output>) -> anyhow::Resu
     };
     let told = Control::connect(&place).await?.ask(&Ask::Past { past }).await?;
     if output == Some(Output::Json) {
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        std::println!("{}", serde_json::to_string_pretty(&told)?);
         return Ok(0);
     }
     match what {

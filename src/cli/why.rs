@@ -4,6 +4,7 @@ use super::args::Output;
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::home::Home;
 use crate::lab::why::{Explanation, Question};
+use crate::lang::charset::print;
 use crate::ui::prose::{self, Span};
 use crate::ui::settings;
 use crate::ui::texts::{Lang, Say};
@@ -22,7 +23,7 @@ pub async fn why(
     let question = serde_json::to_value(Question { lang, about, namespace })?;
     let told = control.ask(&Ask::Guest { name: "why".into(), question }).await?;
     if output == Some(Output::Json) {
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        std::println!("{}", serde_json::to_string_pretty(&told)?);
         return Ok(0);
     }
     let told: Explanation = serde_json::from_value(told)?;

@@ -98,9 +98,31 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     logs::install();
     let asked = linux::signal::stop_requested().map_err(Error::Kernel)?;
     let _ = linux::fds::raise_limit(); // fewer descriptors only mean fewer connections
-    let rng = Rng::from_os();
     let zygote = Zygote::start(main.zygote)?;
-    let images = Arc::new(Images::new(&main.layers));
+    let parts = Parts {
+        zygote: zygote.clone(),
+        images: Arc::new(Images::new(&main.layers)),
+        cgroups: main.cgroups,
+        ids: main.ids,
+        writable: main.writable,
+    };
+    tokio::select! {
+        biased; // a start that needs the zygote would wait for ever for what it was to make
+        () = zygote.died() => Err(Error::Start("the zygote died; no more containers can be made".into())),
+        lived = live(main.pids, parts, asked, place, order, guests) => lived,
+    }
+}
+
+/// The cluster's life, as long as it has a zygote.
+async fn live(
+    pids: boot::Pids,
+    parts: Parts,
+    asked: impl Future<Output = &'static str>,
+    place: Place,
+    order: Order,
+    guests: Guests,
+) -> Result<(), Error> {
+    let rng = Rng::from_os();
     let api = bind_api(order.spec.api_port).await?;
     let api_port = api.local_addr().map_err(Error::Kernel)?.port();
     let socket = place.socket();
@@ -117,7 +139,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     let server = control::Server {
         keeper: Arc::new(keeper::Main {
             world: world.clone(),
-            pids: main.pids,
+            pids,
             api_url: format!("https://127.0.0.1:{api_port}"),
         }),
         progress: progress.subscribe(),
@@ -130,33 +152,29 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     control::serve(&crew, listener, server);
     let inside = world.fabric.listen(components::API_PORT).await.map_err(Error::Kernel)?;
     balancer::start(&crew, &world, vec![api, inside]);
-    let strangers = zygote.clone();
+    let strangers = parts.zygote.clone();
     crew.spawn(async move {
         if let Err(error) = strangers.reap_strangers().await {
             tracing::warn!(%error, "cannot reap processes that nobody waits for");
         }
     });
 
-    let unlimited = main.cgroups.lacks();
+    let unlimited = parts.cgroups.lacks();
     if let Some(why) = &unlimited {
         tracing::warn!(why, "limits of containers are not enforced");
     }
-    let parts = Parts {
-        zygote: zygote.clone(),
-        images,
-        cgroups: main.cgroups,
-        ids: main.ids,
-        writable: main.writable,
-    };
     for spec in world.spec.nodes() {
         let node = make_node(&world, &parts, spec).await?;
         world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node.clone());
         keep_kubelet(&world, &node)?;
     }
+    let mut asked = std::pin::pin!(asked);
     let (mut stores, mut problem) = (world.stores.subscribe(), world.problem.subscribe());
     tokio::select! {
         _ = stores.wait_for(|s| !s.is_empty()) => tell(&Word::Started { api_port, unlimited }),
         text = has_problem(&mut problem) => return Err(Error::Start(text)),
+        () = stop.cancelled() => return Err(Error::Start("asked to stop before it had begun".into())),
+        signal = &mut asked => return Err(Error::Start(format!("{signal} came before it had begun"))),
     }
 
     let client = world.client(
@@ -190,7 +208,6 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
             tracing::error!(problem = text, "the cluster ends");
             return Err(Error::Start(text));
         }
-        () = zygote.died() => return Err(Error::Start("the zygote died; no more containers can be made".into())),
     }
     let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
     crew.kill();

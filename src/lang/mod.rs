@@ -5,10 +5,13 @@
 //! ## How this one works
 //! What Ropewalk itself says to people stands in tables, each text in English and Korean side by side ([`texts`](crate::lang::texts)), so that
 //! none can be forgotten. What Kubernetes says stays as it is: people search for those words.
+//! Where the locale is not UTF-8 everything is said in ASCII, and Korean is not ([`charset`](crate::lang::charset)).
 //! ## Left out
 //! Plural forms, and particles that depend on a value's last sound: texts are worded so that they need neither.
 //! ## Read next
 //! `ui`, whose table is the largest.
+
+pub mod charset;
 
 use serde::{Deserialize, Serialize};
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub const ZYGOTE_ARGUMENT: &str = "ropewalk-zygote";
 
 /// The janitor of a supervisor that was killed a moment ago may hold the lock for this long.
-const SHORTLY: Duration = Duration::from_secs(3);
+const SHORTLY: Duration = Duration::from_secs(10);
 
 /// Where a cluster's processes meet the machine.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ pub fn supervise(
     if config.new_session {
         let _ = nix::unistd::setsid(); // fails only if we lead one already
     }
-    let cgroups = cgroup::open(&group_name(&config.lock));
+    let cgroups = cgroup::open(&group_name(&config.lock), Some(&groups_file(&config.lock)));
     let ids = user::enter()?;
     let janitor = start_janitor(&cgroups)?;
     let signals = signal::descriptor(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])
@@ -142,7 +142,7 @@ pub fn supervise(
 pub fn sweep(lock: &Path) -> Result<()> {
     // A janitor may be at it.
     let _held = Lock::take(lock, SHORTLY).during(|| format!("cannot lock {}", lock.display()))?;
-    cgroup::sweep(&group_name(lock));
+    cgroup::sweep(&group_name(lock), &groups_file(lock));
     Ok(())
 }
 
@@ -152,6 +152,11 @@ fn group_name(lock: &Path) -> String {
     let hash = path.as_os_str().as_encoded_bytes().iter();
     let hash = hash.fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
     format!("ropewalk-{hash:08x}")
+}
+
+/// Beside the lock.
+fn groups_file(lock: &Path) -> PathBuf {
+    lock.with_file_name("cgroups")
 }
 
 fn start_janitor(cgroups: &Arc<dyn cgroup::Backend>) -> Result<Child> {

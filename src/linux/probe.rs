@@ -5,7 +5,7 @@
 use super::process::{self, flags, spawn_forked};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
-use super::{Context, Error, Result, cgroup, fds, mount, namespace};
+use super::{Context, Error, Result, calls, cgroup, fds, mount, namespace};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read};
@@ -62,9 +62,13 @@ const NO_CONTAINER: &str = "no container can start";
 ///
 /// Errors: this process has threads, or cannot fork.
 pub fn probe(networks: impl FnOnce() -> Vec<Capability>) -> Result<Vec<Capability>> {
+    let (kernel, calls) = (kernel_version(), system_calls());
+    if calls.is_fatal() {
+        return Ok(vec![kernel, calls]); // not even a child can be made
+    }
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child =
-        spawn_forked(0, None, || tell(&write, &in_child(networks))).during(|| "cannot fork".into())?;
+    let child = spawn_forked(0, None, || tell(&write, &in_child(vec![kernel, calls], networks)))
+        .during(|| "cannot fork".into())?;
     drop(write);
     let mut text = String::new();
     let told = fs::File::from(read).read_to_string(&mut text);
@@ -83,8 +87,7 @@ fn tell(to: &OwnedFd, findings: &impl Serialize) -> i32 {
     i32::from(pipe.write_all(&text).is_err())
 }
 
-fn in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
-    let mut findings = vec![kernel_version()];
+fn in_child(mut findings: Vec<Capability>, networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
     let ids = user::enter();
     findings.extend(users(&ids));
     if ids.is_err() {
@@ -117,6 +120,12 @@ fn in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
         trial(flags::NEWNS, overlay),
         NO_CONTAINER,
         "sudo modprobe overlay   # rootless needs Linux 5.11",
+    ));
+    findings.push(Capability::of(
+        "pivot_root",
+        trial(flags::NEWNS, other_root),
+        NO_CONTAINER,
+        "inside a container: docker run --privileged; from an initramfs: switch_root to a real root first",
     ));
     findings.push(Capability::of(
         "seccomp filters",
@@ -179,6 +188,19 @@ fn kernel_version() -> Capability {
         None => Err(format!("{release:?} is no version")),
     };
     Capability::of("kernel", outcome, "namespaces and cgroup.kill are incomplete", "a newer kernel")
+}
+
+fn system_calls() -> Capability {
+    let outcome = match calls::missing() {
+        None => Ok(calls::names()),
+        Some((name, error)) => Err(format!("{name}: {error}")),
+    };
+    Capability::of(
+        "system calls",
+        outcome,
+        NO_CLUSTER,
+        "inside a container: docker run --privileged, or --security-opt seccomp=unconfined; else a newer kernel",
+    )
 }
 
 /// `6.1.0-13-amd64` is (6, 1).
@@ -244,8 +266,17 @@ fn overlay() -> Result<String> {
     Ok("can be mounted".into())
 }
 
+fn other_root() -> Result<String> {
+    mount::make_all_private()?;
+    let base = Path::new("/tmp");
+    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
+    mount::enter_root(base)?;
+    mount::leave_old_root()?;
+    Ok("can change the root".into())
+}
+
 fn cgroups() -> Capability {
-    let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()));
+    let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
     let limits =
         cgroup::Limits { memory: Some(64 << 20), pids: Some(100), cpu_milli: Some(500), cpu_shares: 102 };
     let text = backend.describe();

@@ -7,6 +7,7 @@ use crate::cluster::control::{Ask as Request, Control};
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Home, Place, Spec};
 use crate::lab::view::{Ask, LessonView, Proof, State};
+use crate::lang::charset::eprintln;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

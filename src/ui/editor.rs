@@ -7,6 +7,7 @@ use super::names::Names;
 use super::paste;
 use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
+use crate::lang::charset::{print, println};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;

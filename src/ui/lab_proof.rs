@@ -9,6 +9,7 @@ use crate::lab::format::EN;
 use crate::lab::graded::read::{DIRECTORY, Lab};
 use crate::lab::graded::view::{Ask, Graded, LabView};
 use crate::lab::graded::{draw, score, seal};
+use crate::lang::charset::println;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

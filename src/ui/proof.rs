@@ -6,6 +6,7 @@ use super::arena::Arena;
 use crate::lab::format::{EN, Lesson, library, sh_blocks};
 use crate::lab::reach;
 use crate::lab::view::{Ask, Proof, State};
+use crate::lang::charset::println;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use super::terminal::{self, AsFound};
 use super::texts::{Lang, Say};
 use super::{Error, settings, tui};
 use crate::cluster::{Home, Place, abroad};
+use crate::lang::charset::{self, print, println, shown};
 use crate::linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
@@ -92,11 +93,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
 
 async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let place = options.place(&home)?;
-    let lang = match (options.lang, settings::saved(&home)) {
-        (Some(asked), _) => asked,
-        (None, Some(saved)) => saved,
-        (None, None) => ask_language(&home),
-    };
+    let lang = language(&options, &home);
     let listen = |kind| tokio::signal::unix::signal(kind).map_err(Error::Signals);
     // From here on Ctrl-C is for the commands.
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -136,12 +133,10 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
 /// The terminal interface: the cluster is started, or joined, and its start watched from inside.
 async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     let place = options.place(&home)?;
-    let lang = match options.lang.or_else(|| settings::saved(&home)) {
-        Some(lang) => lang,
-        None => ask_language(&home),
-    };
+    let lang = language(&options, &home);
     let seat = seat::open(&options, place.clone(), lang).await?;
-    let setting = tui::Setting { place, lang, ascii: options.ascii, lesson: options.lesson };
+    let setting =
+        tui::Setting { place, lang, ascii: options.ascii || charset::ascii_only(), lesson: options.lesson };
     let result = tokio::spawn(tui::run(setting)).await;
     let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
     seat.leave(lang, true).await;
@@ -160,13 +155,13 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     let printer = desk.printer();
     session.watch(move |words| {
         if let Some(mut printer) = printer {
-            let _ = printer.print(words + "\n"); // the next command tells it again
+            let _ = printer.print(shown(words) + "\n"); // the next command tells it again
         }
     });
     let mut teller = desk.printer();
     session.watch_lesson(move |words| {
         if let Some(printer) = &mut teller {
-            let _ = printer.print(words); // `check` tells it again
+            let _ = printer.print(shown(words)); // `check` tells it again
         }
     });
     // After the editor, which replaces the handler of this signal with its own; ours calls it in turn.
@@ -185,6 +180,16 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     let _ = session.start_shell(); // what is wrong is told when a line needs it
     let code = editor::sit(&mut session, &mut desk);
     Ok((code, session.lang()))
+}
+
+/// At a terminal: the one asked for, else the saved one, else the learner is asked, where there is a choice.
+fn language(options: &Options, home: &Home) -> Lang {
+    let asked = options.lang.map(|lang| charset::presentable(lang, true));
+    match asked.or_else(|| settings::saved(home)) {
+        Some(lang) => lang,
+        None if charset::ascii_only() => Lang::En,
+        None => ask_language(home),
+    }
 }
 
 /// The first question, once. No answer means the language of the environment, and is not kept.

@@ -8,6 +8,7 @@ use crate::cluster::control::{Ask, Control};
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Place, Spec};
 use crate::lab::view;
+use crate::lang::charset::{eprint, eprintln, print, println};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;

@@ -13,6 +13,7 @@ use super::texts::{Lang, Say, trouble};
 use crate::cluster::Place;
 use crate::cluster::control::Control;
 use crate::lab::view::Ask;
+use crate::lang::charset::{self, eprintln, print, println};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -333,6 +334,9 @@ impl Session {
             println!("{}", self.say(Say::LangIs, &[&name]));
             return if choice.is_empty() { 0 } else { 2 };
         };
+        if charset::presentable(lang, false) != lang {
+            return 1; // it has said why
+        }
         *self.lang.lock().unwrap_or_else(PoisonError::into_inner) = lang;
         if let Err(error) = settings::save(&self.place.home, lang) {
             self.complain(&format!("{}: {error}", self.place.home.settings().display()), None, None);

@@ -2,10 +2,15 @@
 
 use super::texts::Lang;
 use crate::cluster::Home;
+use crate::lang::charset;
 use serde_json::{Value, json};
 
-/// The saved language, if one was ever chosen. A damaged file counts as none: it is asked for again.
+/// The saved language, if one was ever chosen and can be shown. A damaged file counts as none: it is asked for again.
 pub fn saved(home: &Home) -> Option<Lang> {
+    chosen(home).map(|lang| charset::presentable(lang, false))
+}
+
+fn chosen(home: &Home) -> Option<Lang> {
     serde_json::from_value(load(home)["lang"].clone()).ok()
 }
 
@@ -29,6 +34,7 @@ pub const LANG_VARIABLE: &str = "ROPEWALK_LANG";
 /// `--lang`, else the language of the REPL that asks, else the saved choice, else `LC_ALL` or `LANG`.
 pub fn language(asked: Option<Lang>, home: &Home) -> Lang {
     let of_repl = || std::env::var(LANG_VARIABLE).ok().and_then(|v| Lang::parse(&v));
+    let asked = asked.map(|lang| charset::presentable(lang, true));
     asked.or_else(of_repl).or_else(|| saved(home)).unwrap_or_else(from_environment)
 }
 

@@ -17,8 +17,10 @@ enum Where {
     Users(&'static str),
     /// A mount namespace.
     Mounts(&'static str),
+    /// A filter of system calls, which answers this one with that error: an old kernel, or a container that was locked down.
+    Call(i64, i32),
 }
-use Where::{Mounts, Users};
+use Where::{Call, Mounts, Users};
 
 /// What is taken away, for whom, and what doctor has to say: the capability, whether a cluster can do without, and a part of the remedy.
 const LACKS: &[(Where, bool, &str, bool, &str)] = &[
@@ -79,12 +81,38 @@ const LACKS: &[(Where, bool, &str, bool, &str)] = &[
         "systempaths=unconfined",
     ),
     (Mounts("umount -R /sys/fs/cgroup"), false, "cgroups", false, "systemd-run"),
+    (Call(libc::SYS_clone3, libc::ENOSYS), false, "system calls", true, "seccomp=unconfined"),
+    (Call(libc::SYS_pidfd_open, libc::ENOSYS), false, "system calls", true, "a newer kernel"),
+    (Call(libc::SYS_pidfd_send_signal, libc::ENOSYS), false, "system calls", true, "a newer kernel"),
+    (Call(libc::SYS_memfd_create, libc::ENOSYS), false, "system calls", true, "a newer kernel"),
+    (Call(libc::SYS_setns, libc::EPERM), false, "system calls", true, "seccomp=unconfined"),
+    (Call(libc::SYS_seccomp, libc::ENOSYS), false, "seccomp filters", true, "CONFIG_SECCOMP_FILTER"),
+    (Call(libc::SYS_mount, libc::EPERM), false, "pid and mount namespaces", true, "docker run --privileged"),
+    (Call(libc::SYS_pivot_root, libc::EPERM), false, "pivot_root", true, "docker run --privileged"),
 ];
+
+/// This thread, and what it starts, gets this answer to that call from now on.
+fn forbid(call: i64, error: i32) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+    let arch = TargetArch::try_from(std::env::consts::ARCH).expect("an architecture that has filters");
+    let rules = [(call, vec![])].into();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(error as u32), arch);
+    let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a filter");
+    seccompiler::apply_filter(&program).expect("it can be loaded");
+}
 
 impl Where {
     /// Runs the program where this is missing.
     fn run(&self, home: &Home, as_learner: bool, args: &[&str]) -> Said {
         let (take, place) = match self {
+            Call(call, error) => {
+                let mut command = home.command_of_ours(home.program(), args);
+                let on_a_thread = || {
+                    forbid(*call, *error);
+                    command.output().expect("the program runs").into()
+                };
+                return std::thread::scope(|scope| scope.spawn(on_a_thread).join().expect("no panic"));
+            }
             Users(take) => (take, Some(UserNamespace::new())),
             Mounts(take) => (take, None),
         };
@@ -163,6 +191,10 @@ fn a_cluster_does_without_or_is_refused_with_the_remedy() {
     let (place, as_learner, _, _, remedy) = &LACKS[0];
     let said = place.run(&refused, *as_learner, &up).fails(remedy);
     assert!(said.err.contains("ropewalk doctor"), "{}", said.err);
+    assert!(Footprint::of(&refused).left().is_empty(), "a refusal leaves nobody behind");
+
+    let said = Call(libc::SYS_clone3, libc::ENOSYS).run(&refused, false, &up).fails("ropewalk doctor");
+    assert!(said.err.contains("not implemented"), "{}", said.err);
     assert!(Footprint::of(&refused).left().is_empty(), "a refusal leaves nobody behind");
 
     // Without control groups everything runs, and whoever starts it is told what that means.

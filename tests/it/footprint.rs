@@ -110,6 +110,11 @@ fn tables() -> Option<BTreeSet<String>> {
     })
 }
 
+/// All processes of a home's clusters.
+pub fn pids(home: &Home) -> Vec<i32> {
+    Footprint::of(home).processes.into_iter().map(|(pid, _)| pid).collect()
+}
+
 /// Who calls itself `comm`.
 pub fn named(comm: &str, home: &Home) -> Vec<i32> {
     let own = Footprint::of(home).processes;

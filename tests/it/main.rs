@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that they link once. They drive the real program.
 
 mod abroad;
+mod ascii;
 mod bad_input;
 mod bench;
 mod book;
@@ -28,6 +29,7 @@ mod repl;
 mod resources;
 mod seat;
 mod shell;
+mod starts;
 mod support;
 mod towers;
 mod tui;

@@ -32,6 +32,8 @@ impl vt100::Callbacks for Answers {
 
 struct Seen {
     screen: Mutex<(vt100::Parser<Answers>, bool)>,
+    /// Every byte that came.
+    bytes: Mutex<Vec<u8>>,
     news: Condvar,
 }
 
@@ -45,26 +47,36 @@ pub struct Seat {
 
 impl Seat {
     pub fn start(home: &Home, args: &[&str], columns: u16, rows: u16) -> Seat {
+        Seat::start_in(home, args, columns, rows, &[("LANG", "C.UTF-8"), ("TERM", "xterm-256color")])
+    }
+
+    /// At a terminal of which these variables speak.
+    pub fn start_in(home: &Home, args: &[&str], columns: u16, rows: u16, env: &[(&str, &str)]) -> Seat {
         let pair =
             native_pty_system().openpty(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
         let mut command = CommandBuilder::new(ROPEWALK);
         command.args(args);
-        for (key, value) in [("LANG", "C.UTF-8"), ("SHELL", "/bin/sh"), ("TERM", "xterm-256color")] {
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().for_each(|name| command.env_remove(name));
+        for (key, value) in env.iter().chain(&[("SHELL", "/bin/sh")]) {
             command.env(key, value);
         }
         command.env("ROPEWALK_HOME", home.path());
         command.env("HOME", home.path());
-        command.env_remove("LC_ALL");
         let child = pair.slave.spawn_command(command).unwrap();
         let mut output = pair.master.try_clone_reader().unwrap();
         let keys = Arc::new(Mutex::new(pair.master.take_writer().unwrap()));
         let parser = vt100::Parser::new_with_callbacks(rows, columns, 0, Answers::default());
-        let seen = Arc::new(Seen { screen: Mutex::new((parser, false)), news: Condvar::new() });
+        let seen = Arc::new(Seen {
+            screen: Mutex::new((parser, false)),
+            bytes: Mutex::default(),
+            news: Condvar::new(),
+        });
         let (own, answer) = (seen.clone(), keys.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 8192];
             loop {
                 let n = output.read(&mut bytes).unwrap_or(0);
+                own.bytes.lock().unwrap().extend(&bytes[..n]);
                 let mut screen = own.screen.lock().unwrap();
                 screen.0.process(&bytes[..n]);
                 screen.1 = n == 0;
@@ -99,6 +111,14 @@ impl Seat {
     #[track_caller]
     pub fn sees(&self, part: &str) -> String {
         self.until(part, |_, text| text.contains(part))
+    }
+
+    /// Where something that is not ASCII came, with what was around it; `None` if nothing did.
+    pub fn foreign(&self) -> Option<String> {
+        let bytes = self.seen.bytes.lock().unwrap();
+        let at = bytes.iter().position(|byte| !byte.is_ascii())?;
+        let around = &bytes[at.saturating_sub(60)..bytes.len().min(at + 20)];
+        Some(String::from_utf8_lossy(around).into_owned())
     }
 
     pub fn press(&self, keys: &str) {

@@ -6,6 +6,7 @@
 //! Where no tree is writable there are no limits, and `describe` says why.
 
 mod find;
+mod places;
 mod v1;
 mod v2;
 
@@ -19,8 +20,8 @@ use std::time::{Duration, Instant};
 
 pub use find::{Found, find};
 
-/// Killed processes leave their group within this time.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Killed processes leave their group within this time, on a machine that has much else to do: the janitor that gave up earlier left it for good.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Limits of one container. `None` means unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,8 +79,16 @@ pub trait Group: Send + Sync {
 
 /// Chooses a backend for this process and makes the cluster's group, e.g. `ropewalk-1f2e3d4c`. A group left over from a
 /// supervisor that was killed is removed first. Never fails: without cgroups containers run without limits.
-pub fn open(name: &str) -> Arc<dyn Backend> {
-    match find() {
+///
+/// `remember` is where the places of the group are written down before it is made, so that it is found again by a start or a [`sweep`] that happens
+/// elsewhere in the trees; those of an earlier start are cleared.
+pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
+    let found = find();
+    if let Some(file) = remember {
+        places::clear(file, name);
+        places::write(file, name, &found);
+    }
+    match found {
         Found::V2 { bases } => match v2::V2::open(&bases, name) {
             Ok(backend) => Arc::new(backend),
             Err(e) => Arc::new(Nothing(e.line())),
@@ -92,16 +101,11 @@ pub fn open(name: &str) -> Arc<dyn Backend> {
     }
 }
 
-/// Removes the cluster's group wherever it is, with whatever still runs in it: for a cluster whose every process was killed.
-pub fn sweep(name: &str) {
-    let bases = match find() {
-        Found::V2 { bases } => bases,
-        Found::V1 { controllers, unified } => {
-            unified.into_iter().chain(controllers.into_iter().map(|(_, base)| base)).collect()
-        }
-        Found::Nothing { .. } => vec![],
-    };
-    bases.iter().map(|base| base.join(name)).filter(|group| group.is_dir()).for_each(|group| clear(&group));
+/// Removes the cluster's group wherever it is, or was made by what `remember` tells, with whatever still runs in it: for a cluster whose every process was
+/// killed.
+pub fn sweep(name: &str, remember: &Path) {
+    places::clear(remember, name);
+    places::of(&find(), name).iter().filter(|group| group.is_dir()).for_each(|group| clear(group));
 }
 
 struct Nothing(String);

@@ -2,6 +2,7 @@
 
 use super::{Flow, Given, Lines, Manner, Session};
 use crate::lab::view::{Ask, Entry, LessonView, Solution, State};
+use crate::lang::charset::{print, println};
 use crate::ui::lesson::{self, Paper};
 use crate::ui::terminal;
 use crate::ui::texts::Say;

@@ -9,11 +9,13 @@ use super::pty::Pty;
 use super::{feed, probe};
 use crate::cluster::Place;
 use crate::lab::view;
+use crate::lang::charset;
 use crate::ui::terminal;
 use crate::ui::texts::Lang;
 use crossterm::event as keyboard;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use std::io::{self, Stdout, Write, stdout};
 use std::time::Duration;
@@ -45,7 +47,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
     let taken = Taken::take()?;
     // Asked on the other screen: the learner's own stays as it is.
-    let answer = probe::ask()?;
+    let answer = if charset::ascii_only() { probe::Answer::default() } else { probe::ask()? };
     let look = probe::look(&answer, setting.ascii, terminal::colours());
     let (columns, rows) = terminal::size();
     let size = Size::new(columns, rows);
@@ -183,8 +185,22 @@ fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::R
         if let Some(cursor) = render(model, frame.area(), frame.buffer_mut()) {
             frame.set_cursor_position(cursor);
         }
+        if charset::ascii_only() {
+            whole_ascii(frame.buffer_mut());
+        }
     })?;
     Ok(())
+}
+
+/// Nothing else reaches a terminal that cannot show it, whoever said it: a program in the shell, an object's name.
+fn whole_ascii(buffer: &mut Buffer) {
+    for at in buffer.area.positions() {
+        let cell = &mut buffer[at];
+        if !cell.symbol().is_ascii() {
+            let sign = cell.symbol().chars().next().map_or('?', charset::cell);
+            cell.set_char(sign);
+        }
+    }
 }
 
 async fn suspend(

@@ -1,0 +1,97 @@
+//! Where the locale is not UTF-8, nothing but ASCII is written: at a terminal of any kind, in lines and in the interface, whatever the language that was
+//! chosen; and what a machine reads stays as it is.
+
+use super::seat::Seat;
+use super::support::{Home, Said, capable, turn};
+
+const C: (&str, &str) = ("LC_ALL", "C");
+
+/// A seat in English, because Korean has no ASCII, that ends well.
+fn leave(seat: Seat) {
+    seat.press("quit\r");
+    let foreign = || seat.foreign();
+    seat.until("the end", |_, text| text.contains("stays up"));
+    assert_eq!(foreign(), None);
+}
+
+#[test]
+fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let _cluster = home.up(&["--workers", "1"]);
+
+    // The interface, on a terminal that could show more, and on one that could not.
+    for term in ["xterm-256color", "vt100"] {
+        let seat = Seat::start_in(&home, &["--name", "t", "--lang", "ko"], 100, 30, &[C, ("TERM", term)]);
+        seat.sees("Guess first");
+        seat.press("map cluster\r");
+        seat.until("both nodes", |_, t| t.matches("* Ready").count() == 2 && t.contains("ropewalk>"));
+        seat.press("map raft\r");
+        seat.sees("map: raft");
+        seat.press("lang ko\r");
+        seat.sees("cannot be shown here");
+        // What a program says too: here a screen stands between.
+        seat.press("printf 'h\\303\\251l\\303\\240\\n'\r");
+        seat.sees("h?l?");
+        leave(seat);
+    }
+
+    // Lines.
+    for term in ["dumb", "vt100"] {
+        let seat = Seat::start_in(&home, &["repl", "--name", "t"], 100, 40, &[C, ("TERM", term)]);
+        seat.sees("ropewalk>");
+        for (line, seen) in [
+            ("lesson", "first-voyage"),
+            ("lesson first-voyage/04", "step 1 of"),
+            ("hint", "hint 1"),
+            ("a", "Start a pod"),
+            ("check", "Not yet"),
+            ("solve", "pod/nginx-pod created"),
+            ("lab list", "broken-selector"),
+            ("get nodes", "control-plane"),
+            ("run web --image=nginx", "pod/web created"),
+            ("status", "kubeconfig"),
+            ("why pod/web", "web"),
+            ("trace", "etcd"),
+            ("doctor", "This machine can run a cluster"),
+            ("help", "In a second terminal"),
+            ("lang ko", "cannot be shown here"),
+            ("delete pod web --now", "deleted"),
+            ("delete pod nginx-pod --now", "deleted"),
+        ] {
+            seat.press(&format!("clear\r{line}\r"));
+            seat.sees(seen);
+        }
+        leave(seat);
+    }
+
+    // A pipe.
+    let said = |args: &[&str], locale: &str| -> Said {
+        home.command(home.program()).args(args).env("LC_ALL", locale).output().expect("it runs").into()
+    };
+    for args in [
+        &["status", "--name", "t"][..],
+        &["doctor"],
+        &["lesson", "list", "--name", "t"],
+        &["lesson", "show", "first-voyage/04", "--name", "t"],
+        &["lab", "list", "--name", "t"],
+        &["trace", "--name", "t"],
+        &["undo", "--list", "--name", "t"],
+        &["kubectl", "--name", "t", "get", "pods", "-A"],
+        &["bench", "--help"],
+        &["--help"],
+        &["up", "--name", "t"],
+        &["nonsense"],
+    ] {
+        let said = said(args, "C");
+        assert!(said.out.is_ascii() && said.err.is_ascii(), "{args:?}: {said:?}");
+        assert!(said.out.len() + said.err.len() > 20, "{args:?}: {said:?}");
+    }
+    // What is asked for by name goes into a pipe, and a document is the same everywhere.
+    let korean = said(&["lesson", "show", "first-voyage/04", "--name", "t", "--lang", "ko"], "C").ok();
+    assert!(korean.contains('한') || korean.contains('를'), "{korean}");
+    let list = ["lesson", "list", "--name", "t", "-o", "json"];
+    assert_eq!(said(&list, "C").ok(), said(&list, "C.UTF-8").ok());
+}

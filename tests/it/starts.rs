@@ -1,0 +1,151 @@
+//! A start that is killed: its supervisor, main, janitor or zygote, some of them or all, at random moments of the first second. Whoever started it is told,
+//! nothing is left after the next `up` or `down`, and the next start works. `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
+
+use super::crash::{draw, seed};
+use super::footprint::{Footprint, Host, children, pids};
+use super::support::{Home, capable, eventually, skip, turn};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const UP: [&str; 7] = ["up", "--name", "t", "--workers", "0", "--detach", "--wait"];
+
+fn kill_9(victims: &[i32]) {
+    let numbers = victims.iter().map(ToString::to_string);
+    let _ = Command::new("kill").arg("-9").args(numbers).stderr(Stdio::null()).status(); // some are gone already
+}
+
+fn zygote(home: &Home) -> Option<i32> {
+    let words = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    pids(home).into_iter().find(|pid| words(pid).contains("ropewalk-zygote"))
+}
+
+/// One, two or all of them.
+fn some_of(mut victims: Vec<i32>, chance: u64) -> Vec<i32> {
+    let how = (chance >> 32) % 4;
+    if how > 0 && !victims.is_empty() {
+        let first = (chance >> 16) as usize % victims.len();
+        victims.rotate_left(first);
+        victims.truncate(1 + usize::from(how == 1));
+    }
+    victims
+}
+
+fn rounds(home: &Home, who: &str) {
+    let count = std::env::var("ROPEWALK_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(4);
+    let (seed, host) = (seed(), Host::now());
+    println!("SEED={seed}");
+    for round in 0..count {
+        let chance = draw(seed, round);
+        let mut up = home.command(home.program());
+        let mut up = up.args(UP).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        let mine =
+            |pids: Vec<i32>| pids.into_iter().filter(|pid| *pid != up.id() as i32).collect::<Vec<i32>>();
+        let victims = if round % 4 == 0 {
+            // Whoever is missed least, as soon as it is there: before there is a store.
+            eventually(PATIENCE, || zygote(home), Option::is_some).into_iter().collect()
+        } else {
+            std::thread::sleep(Duration::from_millis(chance % 1000)); // the moment
+            some_of(mine(pids(home)), chance)
+        };
+        let when = format!("{who}, SEED={seed} round {round}: {victims:?} after {} ms", chance % 1000);
+        println!("{when}");
+        kill_9(&victims);
+        eventually(PATIENCE, || up.try_wait().expect("ours"), Option::is_some);
+        if round % 2 == 0 {
+            home.ropewalk(&["down", "--name", "t"]).ok();
+            eventually(PATIENCE, || pids(home), |left| left.is_empty());
+        }
+        // The start may have survived, or be ending just now.
+        let again = || home.ropewalk(&UP);
+        let said = eventually(PATIENCE, again, |said| said.code == 0 || said.err.contains("already running"));
+        let footprint = Footprint::of(home);
+        home.ropewalk(&["down", "--name", "t"]).ok();
+        eventually(PATIENCE, || footprint.left(), |left| left.is_empty());
+        assert!(pids(home).is_empty(), "{when}: {said:?}: {:?}", pids(home));
+        assert_eq!(Host::now(), host, "{when}");
+    }
+}
+
+#[test]
+fn killed_while_it_starts() {
+    if capable() {
+        let _turn = turn();
+        rounds(&Home::new(), "this user");
+    }
+}
+
+#[test]
+fn killed_while_it_starts_for_an_ordinary_user() {
+    if !capable() {
+        return;
+    }
+    let Some(home) = Home::of_user(65_500) else {
+        return skip(
+            "whoever is not root cannot become somebody else; the other test was an ordinary user's",
+        );
+    };
+    let _turn = turn();
+    rounds(&home, "an ordinary user");
+}
+
+/// Control groups that are nobody's base but of who is put into them: one in each tree that lets us.
+struct Elsewhere(Vec<PathBuf>);
+
+impl Elsewhere {
+    fn new() -> Elsewhere {
+        let trees = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"].map(Path::new);
+        let name = format!("elsewhere-{}", std::process::id());
+        let made =
+            trees.iter().filter(|tree| tree.join("cgroup.procs").exists()).map(|tree| tree.join(&name));
+        Elsewhere(made.filter(|group| std::fs::create_dir(group).is_ok()).collect())
+    }
+
+    fn clusters(&self) -> Vec<PathBuf> {
+        let inside = self.0.iter().flat_map(|group| std::fs::read_dir(group).into_iter().flatten().flatten());
+        let found = inside.map(|entry| entry.path());
+        found
+            .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("ropewalk-")))
+            .collect()
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        for group in self.clusters().iter().chain(&self.0) {
+            let _ = std::fs::remove_dir(group); // a failure has been told
+        }
+    }
+}
+
+#[test]
+fn what_is_left_elsewhere_in_the_trees_is_found() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home, elsewhere) = (turn(), Home::new(), Elsewhere::new());
+    if elsewhere.0.is_empty() {
+        return eprintln!("skipped: no tree of cgroup v1 here in which a group can be made");
+    }
+    let enter: String =
+        elsewhere.0.iter().map(|g| format!("echo 0 >{}/cgroup.procs; ", g.display())).collect();
+    let mut up = home.command("sh");
+    up.args(["-c", &format!("{enter} exec \"$0\" \"$@\"")]).arg(home.program()).args(UP);
+    let said: super::support::Said = up.output().expect("a shell").into();
+    said.ok();
+    assert!(!elsewhere.clusters().is_empty(), "the cluster has a group where it was started");
+    // Everybody, the janitor first, who would clear up.
+    let status: serde_json::Value =
+        serde_json::from_str(&home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok()).expect("JSON");
+    let pid = |who: &str| status["pids"][who].as_i64().expect("a pid") as i32;
+    let janitor = children(pid("supervisor")).into_iter().filter(|child| *child != pid("main"));
+    let all: Vec<i32> = janitor.chain([pid("supervisor"), pid("main")]).collect();
+    assert_eq!(all.len(), 3, "{all:?}");
+    kill_9(&all);
+    eventually(PATIENCE, || pids(&home), |left| left.is_empty());
+    assert!(!elsewhere.clusters().is_empty(), "nobody was left to clear up");
+
+    home.ropewalk(&["down", "--name", "t"]).ok();
+    assert_eq!(elsewhere.clusters(), Vec::<PathBuf>::new());
+}
