@@ -115,8 +115,12 @@ async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     std::fs::write(content.join("index.html"), "bench\n")?;
     std::fs::File::create(content.join("long"))?.set_len(LONG as u64)?;
     let sandbox = world.sandbox(1, "web").await?;
-    let mount =
-        Mount { host_path: content.clone(), container_path: "/usr/share/nginx/html".into(), read_only: true };
+    let mount = Mount {
+        host_path: content.clone(),
+        sub_path: "".into(),
+        container_path: "/usr/share/nginx/html".into(),
+        read_only: true,
+    };
     let nginx = ContainerConfig {
         name: "web".into(),
         image: "nginx".into(),

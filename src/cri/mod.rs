@@ -144,6 +144,10 @@ pub struct Sandbox {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
     pub host_path: PathBuf,
+    /// A part of it, relative; empty is the whole. Made as a directory if it is not there. The real CRI has no such field: there the kubelet
+    /// binds the part to a place of its own first. Whoever can write into a volume decides what names in it lead to, so the part is looked up
+    /// when it is mounted, and never outside of `host_path`.
+    pub sub_path: PathBuf,
     pub container_path: PathBuf,
     pub read_only: bool,
 }

@@ -103,7 +103,8 @@ pub fn config(
             return Err(format!("subPath {sub:?} must not contain '..'"));
         }
         mounts.push(Mount {
-            host_path: if sub.is_empty() { path.clone() } else { path.join(sub) },
+            host_path: path.clone(),
+            sub_path: PathBuf::from(sub),
             container_path: PathBuf::from(&mount.mount_path),
             read_only: *read_only || mount.read_only.unwrap_or(false),
         });

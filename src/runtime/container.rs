@@ -231,10 +231,11 @@ impl Container {
         let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
             .into_iter()
             .filter(|(_, to)| !self.config.mounts.iter().any(|m| m.container_path == Path::new(to)))
-            .map(|(from, to)| spec::Mount { from, to: to.into(), read_only: false })
+            .map(|(from, to)| spec::Mount { from, part: PathBuf::new(), to: to.into(), read_only: false })
             .collect();
         mounts.extend(self.config.mounts.iter().map(|m| spec::Mount {
             from: m.host_path.clone(),
+            part: m.sub_path.clone(),
             to: m.container_path.clone(),
             read_only: m.read_only,
         }));

@@ -33,7 +33,7 @@ pub fn enter(container: &Container, ids: Ids) -> Result<()> {
     let sources: Vec<(Source, &Mount)> = container
         .mounts
         .iter()
-        .map(|wanted| Ok((Source::open(&wanted.from)?, wanted)))
+        .map(|wanted| Ok((Source::open(&wanted.from, &wanted.part)?, wanted)))
         .collect::<Result<_>>()?;
     overlay(&container.directory, ids)?;
     let merged = Path::new("merged");

@@ -67,6 +67,8 @@ pub struct Container {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mount {
     pub from: PathBuf,
+    /// A part of `from`, which cannot be left.
+    pub part: PathBuf,
     pub to: PathBuf,
     pub read_only: bool,
 }

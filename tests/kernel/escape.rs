@@ -126,7 +126,12 @@ pub async fn refused(w: World) -> Check {
         attempt(name, &format!("perl -e '{perl}'"));
     }
     let mut neighbour = shell("sleep 600");
-    let mount = Mount { host_path: volume.clone(), container_path: "/own".into(), read_only: false };
+    let mount = Mount {
+        host_path: volume.clone(),
+        sub_path: "".into(),
+        container_path: "/own".into(),
+        read_only: false,
+    };
     neighbour.mounts.push(mount);
     let neighbour = w.pod(0, "neighbour", neighbour).await?;
 
@@ -134,7 +139,12 @@ pub async fn refused(w: World) -> Check {
     let own = w.home.join("own");
     std::fs::create_dir_all(&own)?;
     std::fs::write(own.join("file"), "its own\n")?;
-    config.mounts.push(Mount { host_path: own, container_path: "/own".into(), read_only: false });
+    config.mounts.push(Mount {
+        host_path: own,
+        sub_path: "".into(),
+        container_path: "/own".into(),
+        read_only: false,
+    });
     let pod = w.pod(0, "prisoner", config).await?;
     ended(runtime, &pod.container).await?;
     let log = w.log_of(0, &pod.container).await?;
@@ -162,9 +172,31 @@ pub async fn refused(w: World) -> Check {
         "somebody came to the host's loopback",
     )?;
 
+    planted(&w).await?;
     bomb(&w).await?;
     let status = runtime.container_status(&neighbour.container).await?;
     ensure(status.state == ropewalk::cri::ContainerState::Running, format!("the neighbour: {status:?}"))
+}
+
+/// Who can write into a volume makes a name in it lead to the host's files, and asks for it as a part of the volume.
+async fn planted(w: &World) -> Check {
+    let trap = w.home.join("trap");
+    std::fs::create_dir_all(trap.join("real"))?;
+    std::os::unix::fs::symlink(&w.home, trap.join("absolute"))?;
+    std::os::unix::fs::symlink("..", trap.join("upwards"))?;
+    for (part, allowed) in [("real", true), ("new/part", true), ("absolute", false), ("upwards", false)] {
+        let mut config = shell("sleep 600");
+        config.mounts.push(Mount {
+            host_path: trap.clone(),
+            sub_path: part.into(),
+            container_path: "/own".into(),
+            read_only: false,
+        });
+        let name = part.replace('/', "-");
+        let started = w.pod(0, &name, config).await;
+        ensure(started.is_ok() == allowed, format!("{part} of a volume: {:?}", started.err()))?;
+    }
+    ensure(trap.join("new/part").is_dir(), "a part that was missing is made")
 }
 
 /// Processes that make processes stop at the limit, and nobody else notices.

@@ -122,6 +122,7 @@ pub async fn confined(w: World) -> Check {
     config.working_dir = Some("/srv/dir".into());
     config.mounts.push(Mount {
         host_path: volume.clone(),
+        sub_path: "".into(),
         container_path: "/volume".into(),
         read_only: false,
     });

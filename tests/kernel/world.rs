@@ -153,6 +153,7 @@ pub fn nginx() -> ContainerConfig {
 pub fn shell(script: &str) -> ContainerConfig {
     let mount = |host: &str, container: &str| Mount {
         host_path: host.into(),
+        sub_path: "".into(),
         container_path: container.into(),
         read_only: true,
     };
