@@ -54,7 +54,7 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
             ("run web --image=nginx", "pod/web created"),
             ("status", "kubeconfig"),
             ("why pod/web", "web"),
-            ("trace", "etcd"),
+            ("trace", "kube-scheduler"),
             ("doctor", "This machine can run a cluster"),
             ("help", "In a second terminal"),
             ("lang ko", "cannot be shown here"),
