@@ -17,6 +17,7 @@ const TRIALS: &[Trial] = &[
     }),
     ("memfd_create", || unsafe { libc::syscall(libc::SYS_memfd_create, 0usize, 0) }),
     ("signalfd4", || unsafe { libc::syscall(libc::SYS_signalfd4, -1, 0usize, 0, 0) }),
+    ("openat2", || unsafe { libc::syscall(libc::SYS_openat2, -1, 0usize, 0usize, 0usize) }),
     ("unshare", || unsafe { libc::syscall(libc::SYS_unshare, 0) }),
     ("setns", || unsafe { libc::syscall(libc::SYS_setns, -1, 0) }),
 ];
