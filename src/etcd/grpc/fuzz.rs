@@ -70,7 +70,8 @@ fn txn() -> pb::TxnRequest {
         target_union: Some(pb::TargetUnion::Version(0)),
         ..Default::default()
     };
-    let inner = pb::TxnRequest { success: vec![op(pb::Request::RequestPut(put()))], ..Default::default() };
+    let other = pb::PutRequest { key: "other".into(), ..put() }; // a key may be changed once
+    let inner = pb::TxnRequest { success: vec![op(pb::Request::RequestPut(other))], ..Default::default() };
     pb::TxnRequest {
         compare: vec![compare],
         success: vec![op(pb::Request::RequestRange(pb::RangeRequest { revision: 0, ..range() }))],
@@ -122,7 +123,7 @@ fn methods() -> Vec<Method> {
         method::<pb::DefragmentRequest>("etcdserverpb.Maintenance/Defragment", || vec![vec![]]),
         method::<pb::HashRequest>("etcdserverpb.Maintenance/Hash", || vec![vec![]]),
         method::<pb::HashKvRequest>("etcdserverpb.Maintenance/HashKV", || {
-            vec![pb::HashKvRequest { revision: 1 }.encode_to_vec()]
+            vec![pb::HashKvRequest { revision: 0 }.encode_to_vec()]
         }),
         method::<pb::SnapshotRequest>("etcdserverpb.Maintenance/Snapshot", || vec![vec![]]),
         method::<pb::MoveLeaderRequest>("etcdserverpb.Maintenance/MoveLeader", || {
