@@ -1,4 +1,4 @@
-//! What the store reads of its log, of other members and of files, given nonsense.
+//! What the store reads of its log, of other members, of files and of clients, given nonsense.
 
 use super::api::{Compare, CompareResult, CompareTarget, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use super::machine::{Alarm, AlarmKind, Command, Shared};
@@ -75,6 +75,7 @@ fn nonsense_is_refused() {
         vec![
             target("commands of the log", logged, commands as fn(&[u8]) -> bool),
             target("snapshots", vec![frozen.encode()], snapshots),
+            super::grpc::fuzz::target(),
             target("database files", vec![database::write(&frozen, &[], 5, 2)], databases),
         ],
     );

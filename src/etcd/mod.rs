@@ -24,8 +24,9 @@
 //! `etcdctl` is a revision like any other, and the API server's watches see it. [`database`] writes the store as etcd's own file (bbolt), which the
 //! real `etcdctl snapshot restore` turns into a member of a real etcd; `hash` is etcd's checksum over the same records. The oracle is the real etcd:
 //! `tests/it/etcd` lets both live through the same random history and compares every answer, revision, checksum and watch event. `sim` puts members and
-//! clients into the simulated world of `raft`: whatever is lost, cut off or killed there, each key's history must be linearizable, watches may miss nothing, and
-//! what was acknowledged must be there.
+//! clients into the simulated world of `raft`: whatever is lost, cut off, killed or without room there, each key's history must be linearizable, watches may miss nothing, and
+//! what was acknowledged must be there, what was refused may not. `fuzz` gives nonsense to all that reads: log, snapshots, files, and every service that answers by itself (not locks
+//! and elections: they wait for others).
 //!
 //! An answer is `Ok` only after the write is on disk. `Timeout`, `LeaderChanged` and `Stopped` mean that nobody knows: the
 //! write may still be found later, as with etcd. While the disk is full, writes get `NoSpace` and reads go on; those that were

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// A question or its answer may be lost; it is asked again after this many ticks.
 const ASK_AGAIN_TICKS: u32 = 10;
 
+/// A snapshot that could not be saved is tried again after this many ticks: a full disk does not get room by being asked all the time.
+const SNAPSHOT_AGAIN_TICKS: u32 = 40;
+
 /// The log in memory never waits for a state larger than this many bytes.
 const LOG_MAX: u64 = 64 << 20;
 
@@ -109,6 +112,8 @@ pub struct Member<M> {
     bytes: u64,
     snapshot_index: Index,
     snapshotting: bool,
+    /// Ticks until the next snapshot may be made.
+    snapshot_rest: u32,
     /// Messages that promise what is not yet durable, by the batch that they wait for.
     promises: VecDeque<(u64, Vec<Message>)>,
     /// The newest batch given to the disk, and the newest known to be durable.
@@ -146,6 +151,7 @@ impl<M: StateMachine> Member<M> {
             bytes: 0,
             snapshot_index: index,
             snapshotting: false,
+            snapshot_rest: 0,
             promises: VecDeque::new(),
             written: 0,
             durable: 0,
@@ -170,6 +176,7 @@ impl<M: StateMachine> Member<M> {
 
     pub fn tick(&mut self, now: Duration) {
         self.core.tick();
+        self.snapshot_rest = self.snapshot_rest.saturating_sub(1);
         if let Some(round) = &mut self.round {
             round.ticks += 1;
             let late = round.ticks.is_multiple_of(ASK_AGAIN_TICKS).then_some(round.ctx);
@@ -246,7 +253,10 @@ impl<M: StateMachine> Member<M> {
     /// A snapshot that this member made is durable; or making it failed.
     pub fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
         self.snapshotting = false;
-        let Some(snapshot) = snapshot else { return };
+        let Some(snapshot) = snapshot else {
+            self.snapshot_rest = SNAPSHOT_AGAIN_TICKS;
+            return;
+        };
         self.snapshot_index = self.snapshot_index.max(snapshot.index);
         // Followers that lag a little are cheaper to serve from the log.
         let alone = self.core.conf_state().voters.len() + self.core.conf_state().learners.len() == 1;
@@ -337,7 +347,7 @@ impl<M: StateMachine> Member<M> {
         // A snapshot is worth its bytes only when the log has grown by as many: then at most as much again is written, however large the state.
         let bytes = self.policy.bytes.max(self.machine.size().min(LOG_MAX));
         let due = entries >= self.policy.entries || self.bytes >= bytes;
-        if !due || self.snapshotting || entries == 0 {
+        if !due || self.snapshotting || self.snapshot_rest > 0 || entries == 0 {
             return;
         }
         if let Some(snapshot) = self.core.snapshot_ref(self.applied) {

@@ -36,6 +36,8 @@ impl StateMachine for Reads {
 struct Wire {
     sent: Vec<Message>,
     written: Vec<Persisted>,
+    /// Snapshots that were begun.
+    snapshots: Vec<SnapshotRef>,
 }
 
 impl Edge for Wire {
@@ -45,7 +47,9 @@ impl Edge for Wire {
     fn send(&mut self, message: Message) {
         self.sent.push(message);
     }
-    fn snapshot(&mut self, _: SnapshotRef, _: Capture) {}
+    fn snapshot(&mut self, snapshot: SnapshotRef, _: Capture) {
+        self.snapshots.push(snapshot);
+    }
     fn release(&mut self, _: Index) {}
 }
 
@@ -138,4 +142,35 @@ fn a_lost_question_is_asked_again_and_a_new_leader_ends_it() {
     });
     follower.pump();
     assert_eq!(follower.answered(), [(10, false)], "nobody knows whether the old leader will answer");
+}
+
+#[test]
+fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
+    let snapshot = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let stored = Stored { hard: HardState::default(), snapshot, entries: Vec::new() };
+    let config = Config { id: 1, election_ticks: 10, heartbeat_ticks: 2, seed: 1 };
+    let policy = SnapshotPolicy { entries: 1, bytes: u64::MAX };
+    let member =
+        Member::new(config, stored, Reads::default(), policy, Duration::ZERO).expect("an empty state");
+    let mut alone = Follower { member, wire: Wire::default() };
+    alone.pump();
+    let begun = |alone: &mut Follower| std::mem::take(&mut alone.wire.snapshots).len();
+    assert_eq!((begun(&mut alone), alone.member.applied()), (1, 1), "its first entry is worth one");
+    for attempt in 0..3 {
+        alone.member.snapshot_saved(None, &mut alone.wire);
+        let mut ticks = 0;
+        while begun(&mut alone) == 0 {
+            assert!(ticks < 100, "attempt {attempt}: given up");
+            alone.member.propose(ticks, Bytes::from_static(b"more"));
+            alone.member.tick(Duration::ZERO);
+            alone.pump();
+            ticks += 1;
+        }
+        assert_eq!(ticks, 40, "attempt {attempt}");
+    }
+    let saved = SnapshotRef { index: alone.member.applied(), ..SnapshotRef::default() };
+    alone.member.snapshot_saved(Some(saved), &mut alone.wire);
+    alone.member.propose(1, Bytes::from_static(b"more"));
+    alone.pump();
+    assert_eq!(begun(&mut alone), 1, "there was room: the next is made when it is due");
 }

@@ -95,6 +95,8 @@ impl Progress {
             ProgressState::Replicate if index <= self.matched => return false,
             ProgressState::Replicate => self.next = self.matched + 1,
             ProgressState::Probe if index + 1 != self.next => return false,
+            // It denies what it has confirmed: its disk has lost it. To ask again at once would be to ask for ever.
+            ProgressState::Probe if index == self.matched => return false,
             ProgressState::Probe => self.next = index.min(hint + 1).max(self.matched + 1),
             ProgressState::Snapshot(_) => return false,
         }

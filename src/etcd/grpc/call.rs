@@ -1,13 +1,13 @@
 //! From a path to a method: `/etcdserverpb.KV/Range` is [`Face::range`].
 
-use super::super::api::Error;
+use super::super::api;
 use super::super::kv::REQUEST_MAX;
 use super::Face;
 use futures::{FutureExt, Stream};
 use http::{Request, Response};
-use hyper::body::Incoming;
 use prost::Message;
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,10 +36,19 @@ const SERVICES: [&str; 8] = [
     "v3electionpb.Election",
 ];
 
-type HttpRequest = Request<Incoming>;
+/// A request's body, from a connection or from elsewhere.
+pub(super) trait Sent:
+    http_body::Body<Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + 'static
+{
+}
+impl<B: http_body::Body<Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + 'static> Sent for B {}
 
 /// One message in, one out.
-async fn unary<Q, A, F>(request: HttpRequest, face: Arc<Face>, go: fn(Arc<Face>, Q) -> F) -> Response<Body>
+async fn unary<Q, A, F>(
+    request: Request<impl Sent>,
+    face: Arc<Face>,
+    go: fn(Arc<Face>, Q) -> F,
+) -> Response<Body>
 where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
@@ -56,7 +65,7 @@ where
 
 /// One message in, many out.
 async fn answers<Q, A>(
-    request: HttpRequest,
+    request: Request<impl Sent>,
     face: Arc<Face>,
     go: fn(Arc<Face>, Q) -> Answers<A>,
 ) -> Response<Body>
@@ -73,7 +82,7 @@ where
 
 /// Many in, many out.
 async fn streams<Q, A>(
-    request: HttpRequest,
+    request: Request<impl Sent>,
     face: Arc<Face>,
     go: fn(Arc<Face>, Streaming<Q>) -> Answers<A>,
 ) -> Response<Body>
@@ -93,7 +102,10 @@ where
 
 impl Face {
     /// Answers one call, whatever becomes of it.
-    pub(super) async fn answer(self: Arc<Self>, request: HttpRequest) -> Result<Response<Body>, Infallible> {
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<impl Sent>,
+    ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path().trim_start_matches('/').to_string();
         Ok(match path.as_str() {
             "etcdserverpb.KV/Range" => unary(request, self, Face::range).await,
@@ -136,31 +148,33 @@ fn unknown(path: &str) -> Status {
 }
 
 /// etcd's code of each error. No `_` arm.
-impl From<Error> for Status {
-    fn from(error: Error) -> Status {
+impl From<api::Error> for Status {
+    fn from(error: api::Error) -> Status {
         let code = match &error {
-            Error::Compacted { .. } | Error::FutureRevision { .. } | Error::LeaseTtlTooLarge => {
-                Code::OutOfRange
+            api::Error::Compacted { .. }
+            | api::Error::FutureRevision { .. }
+            | api::Error::LeaseTtlTooLarge => Code::OutOfRange,
+            api::Error::RequestTooLarge
+            | api::Error::EmptyKey
+            | api::Error::KeyNotFound
+            | api::Error::ValueProvided
+            | api::Error::LeaseProvided
+            | api::Error::InvalidSortOption
+            | api::Error::DuplicateKey
+            | api::Error::TooManyOps => Code::InvalidArgument,
+            api::Error::LeaseNotFound | api::Error::MemberNotFound => Code::NotFound,
+            api::Error::LeaseExist | api::Error::NotLeader | api::Error::BadLeaderTransferee => {
+                Code::FailedPrecondition
             }
-            Error::RequestTooLarge
-            | Error::EmptyKey
-            | Error::KeyNotFound
-            | Error::ValueProvided
-            | Error::LeaseProvided
-            | Error::InvalidSortOption
-            | Error::DuplicateKey
-            | Error::TooManyOps => Code::InvalidArgument,
-            Error::LeaseNotFound | Error::MemberNotFound => Code::NotFound,
-            Error::LeaseExist | Error::NotLeader | Error::BadLeaderTransferee => Code::FailedPrecondition,
-            Error::NoSpace => Code::ResourceExhausted,
-            Error::Corrupt => Code::DataLoss,
-            Error::Disk { .. } => Code::Internal,
-            Error::NoLeader
-            | Error::Timeout
-            | Error::LeaderChanged
-            | Error::Stopped
-            | Error::SlowWatcher
-            | Error::Unavailable { .. } => Code::Unavailable,
+            api::Error::NoSpace => Code::ResourceExhausted,
+            api::Error::Corrupt => Code::DataLoss,
+            api::Error::Disk { .. } => Code::Internal,
+            api::Error::NoLeader
+            | api::Error::Timeout
+            | api::Error::LeaderChanged
+            | api::Error::Stopped
+            | api::Error::SlowWatcher
+            | api::Error::Unavailable { .. } => Code::Unavailable,
         };
         Status::new(code, error.to_string())
     }

@@ -8,6 +8,8 @@ mod call;
 pub mod client;
 mod cluster;
 mod convert;
+#[cfg(test)]
+pub(super) mod fuzz;
 mod kv;
 mod lease;
 mod lock;

@@ -95,7 +95,9 @@ fn who_hears_no_leader_asks_for_votes_in_the_next_term_5_2() {
 #[test]
 fn one_round_of_votes_wins_loses_or_leaves_it_open_5_2() {
     use Role::{Candidate, Follower, Leader};
-    let cases: [(u64, &[(MemberId, bool)], Role); 14] = [
+    // members, who answers how, what becomes of the candidate
+    type Case = (u64, &'static [(MemberId, bool)], Role);
+    let cases: [Case; 14] = [
         (1, &[], Leader),
         (3, &[(2, true), (3, true)], Leader),
         (3, &[(2, true)], Leader),

@@ -130,3 +130,31 @@ fn many_bytes_go_out_in_several_messages() {
     });
     assert!(indexes.eq(2..=9), "{sent:?}");
 }
+
+/// A disk that was not what it promised: nothing can be done for that follower, but the leader must not talk to it without end.
+#[test]
+fn who_denies_what_it_confirmed_is_asked_again_only_at_the_next_heartbeat() {
+    let mut one = One::new(3);
+    one.lead();
+    one.propose("a");
+    one.accept(2, 2);
+    one.says();
+    one.propose("a");
+    let no = |index| Body::MsgAppResp { index, reject: true, hint_index: 1, hint_term: 1 };
+    one.hear(2, 1, no(3));
+    let mut sent = one.tells(2);
+    for round in 0..5 {
+        assert!(
+            sent.iter().filter(|b| matches!(b, Body::MsgApp { .. })).count() <= 2,
+            "round {round}: {sent:?}"
+        );
+        for _ in 0..3 {
+            one.hear(2, 1, no(2));
+        }
+        assert_eq!(one.tells(2), [], "round {round}");
+        one.hear(2, 1, Body::MsgHeartbeatResp { read: 0 });
+        sent = one.tells(2);
+        assert!(!sent.is_empty(), "round {round}: it may have come back with another disk");
+    }
+    assert_eq!((one.progress(2), one.commit()), ((2, ProgressState::Probe), 2));
+}

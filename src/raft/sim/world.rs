@@ -111,8 +111,9 @@ pub(super) struct Fold(u64);
 
 impl Hasher for Fold {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let word = chunk.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+        let (words, rest) = bytes.as_chunks::<8>();
+        let last = rest.iter().fold(rest.len() as u64, |n, b| n << 8 | u64::from(*b));
+        for word in words.iter().map(|w| u64::from_le_bytes(*w)).chain([last]) {
             self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
         }
     }
