@@ -203,10 +203,10 @@ impl Kubelet {
         };
         let mut memory = self.recall(&key, &uid);
         let mut pod = (*pod).clone();
-        if let Some((revision, written)) = &memory.written {
-            if revision_of(&pod) < *revision {
-                pod.status = Some(written.clone());
-            }
+        if let Some((revision, written)) = &memory.written
+            && revision_of(&pod) < *revision
+        {
+            pod.status = Some(written.clone());
         }
         let result = match pod.metadata.deletion_timestamp.is_some() {
             true => self.terminate(&key, &pod, &mut memory, &cause).await,

@@ -4,28 +4,27 @@
 
 use std::io;
 
-/// A call with arguments that every kernel which has it refuses, or that ask for nothing.
-type Trial = (&'static str, fn() -> i64);
+/// A call by name and number, with arguments that every kernel which has it refuses, or that ask for nothing: descriptors are -1, sizes 0, addresses null.
+type Trial = (&'static str, libc::c_long, [libc::c_long; 5]);
 
 const TRIALS: &[Trial] = &[
-    // SAFETY (all of them): no pointer is followed. Descriptors are -1, sizes are 0, addresses are null where the kernel answers EFAULT.
-    ("clone3", || unsafe { libc::syscall(libc::SYS_clone3, 0usize, 0usize) }),
-    ("pidfd_open", || unsafe { libc::syscall(libc::SYS_pidfd_open, -1, 0) }),
-    ("pidfd_send_signal", || unsafe { libc::syscall(libc::SYS_pidfd_send_signal, -1, 0, 0usize, 0) }),
-    ("waitid", || unsafe {
-        libc::syscall(libc::SYS_waitid, libc::P_PIDFD, -1, 0usize, libc::WEXITED, 0usize)
-    }),
-    ("memfd_create", || unsafe { libc::syscall(libc::SYS_memfd_create, 0usize, 0) }),
-    ("signalfd4", || unsafe { libc::syscall(libc::SYS_signalfd4, -1, 0usize, 0, 0) }),
-    ("openat2", || unsafe { libc::syscall(libc::SYS_openat2, -1, 0usize, 0usize, 0usize) }),
-    ("unshare", || unsafe { libc::syscall(libc::SYS_unshare, 0) }),
-    ("setns", || unsafe { libc::syscall(libc::SYS_setns, -1, 0) }),
+    ("clone3", libc::SYS_clone3, [0; 5]),
+    ("pidfd_open", libc::SYS_pidfd_open, [-1, 0, 0, 0, 0]),
+    ("pidfd_send_signal", libc::SYS_pidfd_send_signal, [-1, 0, 0, 0, 0]),
+    ("waitid", libc::SYS_waitid, [libc::P_PIDFD as libc::c_long, -1, 0, libc::WEXITED as libc::c_long, 0]),
+    ("memfd_create", libc::SYS_memfd_create, [0; 5]),
+    ("signalfd4", libc::SYS_signalfd4, [-1, 0, 0, 0, 0]),
+    ("openat2", libc::SYS_openat2, [-1, 0, 0, 0, 0]),
+    ("unshare", libc::SYS_unshare, [0; 5]),
+    ("setns", libc::SYS_setns, [-1, 0, 0, 0, 0]),
 ];
 
 /// The first that is missing or refused, and the kernel's answer.
 pub fn missing() -> Option<(&'static str, io::Error)> {
-    TRIALS.iter().find_map(|(name, call)| {
-        let error = (call() < 0).then(io::Error::last_os_error)?;
+    TRIALS.iter().find_map(|(name, number, [a, b, c, d, e])| {
+        // SAFETY: none of the calls in the table follows a pointer: those that take one get null and a size of 0, and refuse it.
+        let answer = unsafe { libc::syscall(*number, *a, *b, *c, *d, *e) };
+        let error = (answer < 0).then(io::Error::last_os_error)?;
         let refused = [libc::ENOSYS, libc::EPERM, libc::EACCES];
         error.raw_os_error().is_some_and(|number| refused.contains(&number)).then_some((*name, error))
     })
@@ -33,7 +32,7 @@ pub fn missing() -> Option<(&'static str, io::Error)> {
 
 /// Their names, for people.
 pub fn names() -> String {
-    TRIALS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    TRIALS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ fn budgets(world: &World) {
     let node = pods["items"][0]["spec"]["nodeName"].as_str().expect("a node").to_string();
     let eviction = world.file(
         "eviction.json",
-        &json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}),
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}),
     );
     let raw = format!("create --raw /api/v1/namespaces/default/pods/{pod}/eviction -f {eviction}");
     world.say(&raw).fails("Cannot evict pod as it would violate the pod's disruption budget.");
@@ -89,18 +89,18 @@ fn quotas(world: &World) {
             "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "busybox",
                 "command": ["sleep", "3600"], "resources": {"requests": {"cpu": cpu}}}]}})
     };
-    world.apply(&pod("one", "400m")).ok();
+    world.apply(pod("one", "400m")).ok();
     assert_eq!(
         (&used()["pods"], &used()["requests.cpu"]),
         (&json!("1"), &json!("400m")),
         "charged with the pod"
     );
     world
-        .apply(&pod("greedy", "700m"))
+        .apply(pod("greedy", "700m"))
         .fails("exceeded quota: small, requested: requests.cpu=700m, used: requests.cpu=400m, limited: requests.cpu=1");
-    world.apply(&pod("two", "100m")).ok();
+    world.apply(pod("two", "100m")).ok();
     world
-        .apply(&pod("three", "100m"))
+        .apply(pod("three", "100m"))
         .fails("exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2");
     world.say("-n tight create service nodeport a --tcp=80").ok();
     world
@@ -126,7 +126,7 @@ fn limits(world: &World) {
     let bounds = json!({"type": "Container", "max": {"memory": "64Mi"}, "default": {"cpu": "200m"}, "min": {"cpu": "50m"}});
     let claim = json!({"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}});
     let range = |name: &str, limits: Value| json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": name, "namespace": "bounded"}, "spec": {"limits": limits}});
-    world.apply(&range("bounds", json!([bounds, claim]))).ok();
+    world.apply(range("bounds", json!([bounds, claim]))).ok();
     world.say("-n bounded run quiet --image=busybox -- sleep 3600").ok();
     let quiet = world.object("-n bounded pod quiet");
     let resources = &quiet["spec"]["containers"][0]["resources"];
@@ -144,7 +144,7 @@ fn limits(world: &World) {
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}});
     world.apply(&claim).fails("maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi");
     let crossed = json!([{"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}]);
-    world.apply(&range("crossed", crossed)).fails("min value 2 is greater than max value 1");
+    world.apply(range("crossed", crossed)).fails("min value 2 is greater than max value 1");
 }
 
 fn networks(world: &World) {
@@ -166,8 +166,8 @@ fn networks(world: &World) {
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p"},
         "spec": {"podSelector": {}, "ingress": [{"from": [from]}]}})
     };
-    world.apply(&policy(json!({"ipBlock": {"cidr": "10.0.0.0"}}))).fails("must be a valid CIDR value");
-    world.apply(&policy(json!({"podSelector": {"matchLabels": {"app": "web"}}}))).ok();
+    world.apply(policy(json!({"ipBlock": {"cidr": "10.0.0.0"}}))).fails("must be a valid CIDR value");
+    world.apply(policy(json!({"podSelector": {"matchLabels": {"app": "web"}}}))).ok();
     assert_eq!(world.object("networkpolicy p")["spec"]["policyTypes"], json!(["Ingress"]));
 }
 
@@ -191,16 +191,16 @@ fn certificates(world: &World) {
     let client = "kubernetes.io/kube-apiserver-client";
     let (masters, _) = request("eve", &["system:masters"]);
     world
-        .apply(&csr("eve", &masters, client))
+        .apply(csr("eve", &masters, client))
         .fails("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed");
     let (plain, _) = request("eve", &[]);
     world
-        .apply(&csr("eve", &plain, "kubernetes.io/legacy-unknown"))
+        .apply(csr("eve", &plain, "kubernetes.io/legacy-unknown"))
         .fails("the legacy signerName is not allowed via this API version");
     for (i, kubectl) in both_kubectls().iter().enumerate() {
         let (pem, key) = request("jane", &["dev"]);
         let name = format!("jane{i}");
-        world.apply(&csr(&name, &pem, client)).ok();
+        world.apply(csr(&name, &pem, client)).ok();
         let asked = world.object(&format!("csr {name}"));
         assert_eq!(asked["spec"]["username"], "learner");
         let said = world.with(kubectl, &format!("certificate approve {name}")).ok();
@@ -230,17 +230,17 @@ fn certificates(world: &World) {
         as_jane("get pods").ok();
         as_jane("delete pod none").fails("User \"jane\" cannot delete resource \"pods\"");
         // Who may change a request's approval may not yet decide for its signer.
-        let own = world.file("own.json", &json!([{"op": "add", "path": "/status/conditions", "value": []}]));
+        let own = world.file("own.json", json!([{"op": "add", "path": "/status/conditions", "value": []}]));
         as_jane(&format!("patch csr {name} --subresource=approval --type=json --patch-file={own}"))
             .fails("forbidden");
     }
     let (pem, _) = request("bob", &[]);
-    world.apply(&csr("bob", &pem, client)).ok();
+    world.apply(csr("bob", &pem, client)).ok();
     world.say("certificate deny bob").ok();
     let shown = world.say("get csr bob").ok();
     assert!(shown.contains("Denied") && shown.contains("24h"), "{shown}");
     let (wrong, _) = request("carl", &[]);
-    world.apply(&csr("carl", &wrong, "kubernetes.io/kubelet-serving")).ok();
+    world.apply(csr("carl", &wrong, "kubernetes.io/kubelet-serving")).ok();
     world.say("certificate approve carl").ok();
     let failed = eventually(
         PATIENCE,
