@@ -5,10 +5,10 @@
 //! ## How this one works
 //! Two different things are called time. *Timestamps* are for people and certificates: [`now`] reads the
 //! wall clock and is never scaled. *Waits* go through [`sleep`] and [`timeout`], which are tokio's timer
-//! divided by a [scale](set_scale), so a lesson can shorten a five-minute toleration and say so. Tests pause tokio's
+//! divided by a [scale](set_scale), so that a lesson may shorten a five-minute toleration and say so. Tests pause tokio's
 //! clock and pin the wall clock with [`pin`]; then timestamps follow the paused clock too.
 //! ## Left out
-//! Leap seconds and clock skew between nodes: all nodes of a cluster share one kernel.
+//! Nobody sets the scale yet: a lesson that asks for another clock says so, and runs in real time. Leap seconds and clock skew between nodes: all nodes of a cluster share one kernel.
 //! ## Read next
 //! `tap`, whose records are stamped here.
 

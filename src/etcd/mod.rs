@@ -29,7 +29,7 @@
 //! and elections: they wait for others).
 //!
 //! An answer is `Ok` only after the write is on disk. `Timeout`, `LeaderChanged` and `Stopped` mean that nobody knows: the
-//! write may still be found later, as with etcd. While the disk is full, writes get `NoSpace` and reads go on; those that were
+//! write may still be found later, as with etcd. While the disk is full, writes get `NoSpace` and reads go on (of a lone member; a leader with a full disk keeps its post, and linearizable reads at it wait for room with its own applied index); those that were
 //! under way wait, and are written when there is room again (see it: `ropewalk fault disk full`; etcd itself would end here, and says the same when its quota is used up). After `Disk` (a sync failed: nobody knows what is on the disk) the member takes no more writes until
 //! it is started again.
 //!
