@@ -42,13 +42,18 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
     for term in ["dumb", "vt100"] {
         let seat = Seat::start_in(&home, &["repl", "--name", "t"], 100, 40, &[C, ("TERM", term)]);
         seat.sees("ropewalk>");
-        for (line, seen) in [
-            ("lesson", "first-voyage"),
+        // Done once, a step has no more hints.
+        let lesson = [
             ("lesson first-voyage/04", "step 1 of"),
             ("hint", "hint 1"),
             ("a", "Start a pod"),
             ("check", "Not yet"),
             ("solve", "pod/nginx-pod created"),
+            ("delete pod nginx-pod --now", "deleted"),
+        ];
+        let lesson = lesson.into_iter().filter(|_| term == "dumb");
+        let lines = [
+            ("lesson", "first-voyage"),
             ("lab list", "broken-selector"),
             ("get nodes", "control-plane"),
             ("run web --image=nginx", "pod/web created"),
@@ -59,8 +64,8 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
             ("help", "In a second terminal"),
             ("lang ko", "cannot be shown here"),
             ("delete pod web --now", "deleted"),
-            ("delete pod nginx-pod --now", "deleted"),
-        ] {
+        ];
+        for (line, seen) in lesson.chain(lines) {
             seat.press(&format!("clear\r{line}\r"));
             seat.sees(seen);
         }

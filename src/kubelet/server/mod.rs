@@ -48,6 +48,10 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
         let listener = loop {
             match config.network.listen(address).await {
                 Ok(listener) => break listener,
+                // The one before was killed and has not let go yet.
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    clock::sleep(Duration::from_millis(20)).await;
+                }
                 Err(error) => {
                     tracing::warn!(%address, %error, "the kubelet's server cannot listen, trying again");
                     clock::sleep(Duration::from_secs(1)).await;
