@@ -34,6 +34,13 @@ pub struct Stored {
     pub entries: Vec<Entry>,
 }
 
+impl Stored {
+    /// The last index that is known, in an entry or in the snapshot.
+    pub fn end(&self) -> Index {
+        self.entries.last().map_or(self.snapshot.index, |e| e.index)
+    }
+}
+
 /// A read that waits until this member knows that it still leads.
 pub(super) struct Read {
     pub seq: u64,

@@ -280,6 +280,11 @@ impl Replay {
         Ok(())
     }
 
+    /// The index after which the log, read by itself, goes on.
+    pub fn end(&self) -> Index {
+        self.entries.last().map_or(self.snapshot.index, |e| e.index)
+    }
+
     /// Joins the log with the newest snapshot file.
     pub fn finish(mut self, file: Option<SnapshotRef>, dir: &Path) -> Result<Stored, WalError> {
         let gap = |what: String| WalError::Damaged { path: dir.into(), offset: 0, what };

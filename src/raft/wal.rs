@@ -229,7 +229,15 @@ impl Wal {
             wal.append(&[first])?;
         }
         wal.prepare();
+        let end = replay.end();
         let stored = replay.finish(snapshot, &wal.dir)?;
+        if stored.end() != end {
+            // A snapshot came, and the end of the program before the batch that refers to it: the log goes on behind the snapshot, and
+            // has to say so, or the next to read it would miss what is between.
+            let mut again = Records::default();
+            segment::put_snapshot(&mut again.payload, &stored.snapshot);
+            wal.append(&[again])?;
+        }
         Ok((wal, Recovered { stored, fresh, torn }))
     }
 

@@ -52,6 +52,30 @@ fn what_was_appended_is_found_again() {
     assert_eq!(found.stored.snapshot.conf, ConfState::of([1]));
 }
 
+/// A member that was far behind is killed after the leader's snapshot is safe and before its log says so; it goes on behind the snapshot.
+#[test]
+fn a_snapshot_that_came_just_before_the_end_is_where_the_log_goes_on() {
+    for term_of_snapshot in [1, 2] {
+        let disk = SimDisk::default();
+        let (mut wal, _) = open(&disk).unwrap();
+        wal.append(&[records(1, 1..=9, 10)]).unwrap();
+        let index = if term_of_snapshot == 1 { 20 } else { 5 }; // beyond the log, or in conflict with it
+        let data = Bytes::from_static(b"state");
+        let snapshot = SnapshotRef { index, term: term_of_snapshot, conf: ConfState::of([1]), data };
+        wal.save_snapshot(&snapshot).unwrap();
+        drop(wal);
+        let (mut wal, found) = open(&disk).unwrap();
+        assert_eq!((found.stored.snapshot.index, indexes(&found)), (index, vec![]));
+        wal.append(&[records(2, index + 1..=index + 2, 10)]).unwrap();
+        drop(wal);
+        for _ in 0..2 {
+            let (_, found) = open(&disk).unwrap();
+            assert_eq!(indexes(&found), [index + 1, index + 2]);
+            assert_eq!((found.stored.snapshot.index, found.stored.snapshot.term), (index, term_of_snapshot));
+        }
+    }
+}
+
 #[test]
 fn a_torn_tail_is_cut_and_nothing_synced_is_lost() {
     let mut torn = 0;
