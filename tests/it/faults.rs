@@ -118,6 +118,8 @@ fn silent_nodes_lose_their_pods_and_a_dead_kubelet_loses_nothing() {
         assert_eq!(pods_on(worker, "app=web").len(), 2, "spread over the workers");
     }
 
+    let fated: Vec<String> =
+        [STOPPED, CRASHED].into_iter().flat_map(|n| names(pods_on(n, "app=web"))).collect();
     let silent_since = Instant::now();
     fault(&["node", "stop", STOPPED]).ok();
     fault(&["node", "crash", CRASHED]).ok();
@@ -165,9 +167,13 @@ fn silent_nodes_lose_their_pods_and_a_dead_kubelet_loses_nothing() {
     eventually(PATIENCE, || pods_on(STEADY, "app=web").iter().filter(|p| is_ready(p)).count(), |n| *n == 6);
     let lost: Vec<String> =
         [STOPPED, CRASHED].into_iter().flat_map(|n| names(pods_on(n, "app=web"))).collect();
-    assert_eq!(lost.len(), 4, "{lost:?}: nobody may say that they have ended");
+    // Where one node was noticed before the other, a pod of the first may have found a place on the second.
+    assert!(
+        fated.len() == 4 && fated.iter().all(|p| lost.contains(p)),
+        "{lost:?}: nobody may say that they have ended"
+    );
     let table = k(&["get", "pods", "-l", "app=web"]).ok();
-    assert_eq!(table.matches("Terminating").count(), 4, "{table}");
+    assert_eq!(table.matches("Terminating").count(), lost.len(), "{table}");
     let endpoints = || {
         k(&[
             "get",
