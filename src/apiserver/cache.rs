@@ -35,7 +35,7 @@ struct Watcher {
     filter: Filter,
     /// Only what happened after this.
     after: Revision,
-    queue: mpsc::Sender<(Change, Arc<Event>)>,
+    queue: mpsc::Sender<Together>,
 }
 
 #[derive(Default)]
@@ -54,18 +54,13 @@ struct Inner {
 }
 
 impl Inner {
-    /// Remembers an event and hands it to the watchers.
-    fn tell(&mut self, event: Event) {
-        let event = Arc::new(event);
-        self.remember(event.clone());
+    /// Remembers what one revision did and hands it to the watchers, to each all at once.
+    fn tell(&mut self, events: Vec<Arc<Event>>) {
+        events.iter().for_each(|event| self.remember(event.clone()));
         self.watchers.retain(|_, w| {
-            if event.revision <= w.after {
-                return !w.queue.is_closed();
-            }
-            match w.filter.classify(&event) {
-                Some(change) => w.queue.try_send((change, event.clone())).is_ok(),
-                None => !w.queue.is_closed(),
-            }
+            let news = events.iter().filter(|event| event.revision > w.after);
+            let told: Together = news.filter_map(|e| Some((w.filter.classify(e)?, e.clone()))).collect();
+            if told.is_empty() { !w.queue.is_closed() } else { w.queue.try_send(told).is_ok() }
         });
     }
 
@@ -84,6 +79,10 @@ impl Inner {
 
 /// What one revision makes of the objects of one resource: by key, the new state or none.
 type Changes = Vec<(String, Option<Arc<Object>>)>;
+
+/// What one revision did, as far as a watcher is concerned. More than one event only after a rewind: who hears of the pod that comes back and
+/// not yet of the one that goes would take it for one too many.
+pub type Together = Vec<(Change, Arc<Event>)>;
 
 /// The objects of one resource and whoever watches them.
 type Shelf = Arc<RwLock<Inner>>;
@@ -131,7 +130,7 @@ pub struct Subscription {
     pub backlog: Vec<(Change, Arc<Event>)>,
     /// The revision up to which `initial` and `backlog` tell everything.
     pub revision: Revision,
-    pub live: mpsc::Receiver<(Change, Arc<Event>)>,
+    pub live: mpsc::Receiver<Together>,
 }
 
 /// The wanted events are no longer kept; `oldest` is the first revision that one can still start from.
@@ -251,6 +250,10 @@ impl Cache {
     fn apply(&self, resource: &str, revision: Revision, changes: Changes) {
         let Some(shelf) = self.shelf(resource) else { return };
         let inner = &mut *lock_mut(&shelf);
+        let mut events = Vec::with_capacity(changes.len());
+        let mut happened = |object, previous, deleted| {
+            events.push(Arc::new(Event::new(revision, object, previous, deleted)));
+        };
         for (key, object) in changes {
             let previous = match &object {
                 Some(object) => inner.objects.insert(key, object.clone()),
@@ -264,12 +267,13 @@ impl Cache {
             };
             if let Some(gone) = gone {
                 let last = Arc::new(Object::new(gone.value.clone(), revision));
-                inner.tell(Event::new(revision, last, Some(gone), true));
+                happened(last, Some(gone), true);
             }
             if let Some(object) = object {
-                inner.tell(Event::new(revision, object, previous, false));
+                happened(object, previous, false);
             }
         }
+        inner.tell(events);
         inner.revision = revision;
     }
 
@@ -500,6 +504,29 @@ mod tests {
     }
 
     #[test]
+    fn what_one_revision_did_is_heard_of_together() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        put(&cache, "stand-in", 11);
+        let mut watch = cache.watch("configmaps", Filter::default(), None).ok().unwrap();
+        let event = |kind, name: &str| {
+            let kv = KeyValue {
+                key: format!("{ROOT}configmaps/d/{name}").into(),
+                mod_revision: 12,
+                value: format!(r#"{{"metadata":{{"name":"{name}","namespace":"d"}}}}"#).into(),
+                ..KeyValue::default()
+            };
+            etcd::Event { kind, kv, prev_kv: None }
+        };
+        let events = vec![event(EventType::Put, "back"), event(EventType::Delete, "stand-in")];
+        cache.feed_response(etcd::WatchResponse { revision: 12, events });
+        let told = watch.live.try_recv().unwrap();
+        let told: Vec<_> = told.iter().map(|(change, e)| (*change, meta::name(&e.object.value))).collect();
+        assert_eq!(told, [(Change::Added, "back"), (Change::Deleted, "stand-in")]);
+        assert!(watch.live.try_recv().is_err());
+    }
+
+    #[test]
     fn a_slow_watcher_is_cut_off_and_the_others_go_on() {
         let cache = Cache::new();
         cache.reset(vec![], 10);
@@ -508,8 +535,8 @@ mod tests {
             put(&cache, "a", revision);
         }
         let mut last = 0;
-        while let Ok((_, event)) = slow.live.try_recv() {
-            last = event.revision;
+        while let Ok(told) = slow.live.try_recv() {
+            last = told[0].1.revision;
         }
         assert_eq!(last, 10 + WATCH_BUFFER as Revision, "everything up to the bound, then the end");
         assert!(slow.live.is_closed());

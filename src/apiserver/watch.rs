@@ -22,6 +22,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// Bytes of lines that are sent in one piece, so that who reads them has them together.
+const PIECE: usize = 64 << 10;
 /// How often a quiet watcher that wants bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a time limit ends after this and half as much at random.
@@ -149,6 +151,22 @@ impl Writer {
         frame(change, object.to_string().as_bytes())
     }
 
+    /// What waits to be sent, as much as goes into one piece.
+    fn next(&mut self) -> Option<Bytes> {
+        let first = self.out.pop_front()?;
+        let mut piece = Vec::new();
+        while let Some(line) = self.out.front()
+            && first.len().max(piece.len()) + line.len() <= PIECE
+        {
+            if piece.is_empty() {
+                piece.extend_from_slice(&first);
+            }
+            piece.extend_from_slice(line);
+            self.out.pop_front();
+        }
+        Some(if piece.is_empty() { first } else { piece.into() })
+    }
+
     fn bookmark(&mut self, revision: i64, initial_end: bool) {
         let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if initial_end {
@@ -219,15 +237,15 @@ impl Feed {
     /// Everything up to the revision reached before looking has been sent once the queue is empty.
     fn add_bookmark(&mut self) {
         let reached = self.state.cache.revision();
-        while let Ok((change, event)) = self.subscription.live.try_recv() {
-            self.writer.event(change, &event);
+        while let Ok(told) = self.subscription.live.try_recv() {
+            told.iter().for_each(|(change, event)| self.writer.event(*change, event));
         }
         self.writer.bookmark(reached.max(self.subscription.revision), false);
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(bytes) = self.writer.out.pop_front() {
+            if let Some(bytes) = self.writer.next() {
                 return Some(bytes);
             }
             if self.over {
@@ -236,7 +254,7 @@ impl Feed {
             tokio::select! {
                 biased;
                 event = self.subscription.live.recv() => match event {
-                    Some((change, event)) => self.writer.event(change, &event),
+                    Some(told) => told.iter().for_each(|(change, event)| self.writer.event(*change, event)),
                     None => self.over = true, // too slow, or the cache started anew
                 },
                 () = self.stop.cancelled() => self.over = true,

@@ -91,6 +91,8 @@ impl<K> Clone for Informer<K> {
     }
 }
 
+/// Events that are taken over in one go.
+const AT_ONCE: usize = 256;
 /// Pause after a failed list or watch; doubles up to the second value.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -111,20 +113,28 @@ where
             Informer(Arc::new(Shared { inner: Mutex::new(inner), synced: watch::Sender::new(false) }));
         let cache = informer.clone();
         crew.spawn_essential(async move {
-            let mut stream = watcher(api, config).boxed();
+            let mut stream = watcher(api, config).boxed().ready_chunks(AT_ONCE);
             let mut fresh: Option<BTreeMap<Key, Arc<K>>> = None;
             let mut pause = RETRY.0;
-            while let Some(event) = stream.next().await {
-                match event {
-                    Ok(event) => {
-                        pause = RETRY.0;
-                        cache.absorb(event, &mut fresh);
+            while let Some(events) = stream.next().await {
+                let mut failed = None;
+                {
+                    // All that has come is taken over before anybody looks: what one revision did comes in one piece.
+                    let mut inner = cache.lock();
+                    for event in events {
+                        match event {
+                            Ok(event) => {
+                                (pause, failed) = (RETRY.0, None);
+                                cache.absorb(&mut inner, event, &mut fresh);
+                            }
+                            Err(error) => failed = Some(error),
+                        }
                     }
-                    Err(error) => {
-                        tracing::debug!(kind = std::any::type_name::<K>(), %error, "watch failed, trying again");
-                        clock::sleep(pause).await;
-                        pause = (pause * 2).min(RETRY.1);
-                    }
+                }
+                if let Some(error) = failed {
+                    tracing::debug!(kind = std::any::type_name::<K>(), %error, "watch failed, trying again");
+                    clock::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY.1);
                 }
             }
         });
@@ -144,10 +154,15 @@ where
     /// As if a watch had shown it.
     #[cfg(test)]
     pub fn tell_of(&self, object: K) {
-        self.put(Arc::new(object));
+        self.lock().put(Arc::new(object));
     }
 
-    fn absorb(&self, event: watcher::Event<K>, fresh: &mut Option<BTreeMap<Key, Arc<K>>>) {
+    fn absorb(
+        &self,
+        inner: &mut Inner<K>,
+        event: watcher::Event<K>,
+        fresh: &mut Option<BTreeMap<Key, Arc<K>>>,
+    ) {
         match event {
             watcher::Event::Init => *fresh = Some(BTreeMap::new()),
             watcher::Event::InitApply(object) => {
@@ -156,43 +171,11 @@ where
             }
             watcher::Event::InitDone => {
                 let all = fresh.take().unwrap_or_default();
-                self.replace(all);
+                inner.replace(all);
                 self.0.synced.send_replace(true);
             }
-            watcher::Event::Apply(object) => self.put(Arc::new(object)),
-            watcher::Event::Delete(object) => self.remove(Arc::new(object)),
-        }
-    }
-
-    fn replace(&self, all: BTreeMap<Key, Arc<K>>) {
-        let gone: Vec<Arc<K>> = {
-            let inner = self.lock();
-            inner.objects.iter().filter(|(key, _)| !all.contains_key(*key)).map(|(_, o)| o.clone()).collect()
-        };
-        gone.into_iter().for_each(|object| self.remove(object));
-        all.into_values().for_each(|object| self.put(object));
-    }
-
-    fn put(&self, new: Arc<K>) {
-        let mut inner = self.lock();
-        let old = inner.objects.insert(Key::of(&*new), new.clone());
-        let change = match old {
-            Some(old) if old.meta().resource_version == new.meta().resource_version => return,
-            // Deleted and made again between two looks: two lives, not one change.
-            Some(old) if old.meta().uid != new.meta().uid => {
-                inner.tell(&Change::Deleted(old));
-                Change::Added(new)
-            }
-            Some(old) => Change::Updated { old, new },
-            None => Change::Added(new),
-        };
-        inner.tell(&change);
-    }
-
-    fn remove(&self, last: Arc<K>) {
-        let mut inner = self.lock();
-        if inner.objects.remove(&Key::of(&*last)).is_some() {
-            inner.tell(&Change::Deleted(last));
+            watcher::Event::Apply(object) => inner.put(Arc::new(object)),
+            watcher::Event::Delete(object) => inner.remove(Arc::new(object)),
         }
     }
 
@@ -237,9 +220,41 @@ where
     }
 }
 
-impl<K> Inner<K> {
+impl<K> Inner<K>
+where
+    K: kube::Resource + Clone,
+    K::DynamicType: Default,
+{
     fn tell(&self, change: &Change<K>) {
         self.handlers.iter().for_each(|handler| handler(change));
+    }
+
+    fn replace(&mut self, all: BTreeMap<Key, Arc<K>>) {
+        let gone: Vec<Arc<K>> =
+            self.objects.iter().filter(|(key, _)| !all.contains_key(*key)).map(|(_, o)| o.clone()).collect();
+        gone.into_iter().for_each(|object| self.remove(object));
+        all.into_values().for_each(|object| self.put(object));
+    }
+
+    fn put(&mut self, new: Arc<K>) {
+        let old = self.objects.insert(Key::of(&*new), new.clone());
+        let change = match old {
+            Some(old) if old.meta().resource_version == new.meta().resource_version => return,
+            // Deleted and made again between two looks: two lives, not one change.
+            Some(old) if old.meta().uid != new.meta().uid => {
+                self.tell(&Change::Deleted(old));
+                Change::Added(new)
+            }
+            Some(old) => Change::Updated { old, new },
+            None => Change::Added(new),
+        };
+        self.tell(&change);
+    }
+
+    fn remove(&mut self, last: Arc<K>) {
+        if self.objects.remove(&Key::of(&*last)).is_some() {
+            self.tell(&Change::Deleted(last));
+        }
     }
 }
 
@@ -272,14 +287,16 @@ mod tests {
         });
         let mut fresh = None;
         let mut list = |maps: Vec<ConfigMap>| {
-            informer.absorb(watcher::Event::Init, &mut fresh);
-            maps.into_iter().for_each(|m| informer.absorb(watcher::Event::InitApply(m), &mut fresh));
-            informer.absorb(watcher::Event::InitDone, &mut fresh);
+            informer.absorb(&mut informer.lock(), watcher::Event::Init, &mut fresh);
+            maps.into_iter().for_each(|m| {
+                informer.absorb(&mut informer.lock(), watcher::Event::InitApply(m), &mut fresh)
+            });
+            informer.absorb(&mut informer.lock(), watcher::Event::InitDone, &mut fresh);
         };
         list(vec![map("a", "1", "1"), map("b", "2", "2"), map("c", "3", "3")]);
         // a unchanged, b replaced by another object of the same name, c gone, d new
         list(vec![map("a", "1", "1"), map("b", "9", "9"), map("d", "4", "8")]);
-        informer.absorb(watcher::Event::Apply(map("a", "1", "10")), &mut None);
+        informer.absorb(&mut informer.lock(), watcher::Event::Apply(map("a", "1", "10")), &mut None);
         assert_eq!(*log.lock().unwrap(), ["+a", "+b", "+c", "-c", "-b", "+b", "+d", "~a"]);
         assert_eq!(informer.within("d").len(), 3);
     }
