@@ -102,6 +102,7 @@ pub fn supervise(
         let _ = nix::unistd::setsid(); // fails only if we lead one already
     }
     let cgroups = cgroup::open(&group_name(&config.lock), Some(&groups_file(&config.lock)));
+    let removal = Removal(&cgroups);
     let ids = user::enter()?;
     let janitor = start_janitor(&cgroups)?;
     let signals = signal::descriptor(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])
@@ -128,12 +129,21 @@ pub fn supervise(
     })
     .during(|| "cannot make a PID namespace".into())?;
     let exit = watch(&child, &signals, &ours);
-    cgroups.destroy();
+    drop(removal);
     drop(lock);
     // The janitor sees nothing left to do; it would end by itself, but so nobody sees it after us.
     let _ = process::pidfd_send_signal(janitor.pidfd.as_fd(), libc::SIGKILL);
     let _ = process::wait_pidfd(janitor.pidfd.as_fd(), true);
     Ok(exit?.code())
+}
+
+/// Removes the cluster's control groups however its supervisor ends, also if it is refused before there is a janitor.
+struct Removal<'a>(&'a Arc<dyn cgroup::Backend>);
+
+impl Drop for Removal<'_> {
+    fn drop(&mut self) {
+        self.0.destroy();
+    }
 }
 
 /// Removes what a cluster left behind whose every process was killed, the janitor too: its control groups. All else went with the processes.
