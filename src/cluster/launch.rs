@@ -16,6 +16,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 /// A log that has grown beyond this is moved aside at the next start.
 const LOG_MAX: u64 = 10 << 20;
+/// Lines that are quoted of a start that failed.
+const LAST_WORDS: usize = 3;
 
 /// What a supervisor is told to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,6 +81,7 @@ pub async fn launch_with(
         .append(true)
         .open(&log_path)
         .map_err(|cause| Error::File { path: log_path.clone(), cause })?;
+    let begun = log.metadata().map_or(0, |log| log.len());
     let order = Order { home: place.home.path().into(), spec: spec.clone(), attached };
     let order = serde_json::to_string(&order).unwrap_or_default();
     let mut child = Command::new("/proc/self/exe")
@@ -109,10 +112,18 @@ pub async fn launch_with(
         }
     }
     let _ = child.wait().await;
-    let tail = fs::read_to_string(&log_path).unwrap_or_default();
-    let last: Vec<&str> = tail.lines().rev().take(3).collect();
-    let last: Vec<&str> = last.into_iter().rev().collect();
-    Err(Error::Start(format!("its processes ended; the end of {}:\n{}", log_path.display(), last.join("\n"))))
+    let last = last_words(&log_path, begun);
+    let last = if last.is_empty() { String::new() } else { format!("; its last words:\n{last}") };
+    Err(Error::Start(format!("its processes ended (log: {}){last}", log_path.display())))
+}
+
+/// The last lines of what was written since the log was `begun` bytes long: earlier ones tell of another run.
+fn last_words(log: &Path, begun: u64) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let new = text.get(begun as usize..).unwrap_or_default();
+    let new = String::from_utf8_lossy(new);
+    let lines: Vec<&str> = new.lines().collect();
+    lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
 }
 
 /// Clears up after a cluster that does not run. Nothing is left of one that ended in any way but with every process killed at once.
@@ -252,6 +263,18 @@ pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_start_is_not_explained_by_an_earlier_run() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let earlier = "asked to stop\n";
+        fs::write(log.path(), earlier).unwrap();
+        assert_eq!(last_words(log.path(), earlier.len() as u64), "");
+        fs::write(log.path(), format!("{earlier}one\ntwo\nthree\nfour\n")).unwrap();
+        assert_eq!(last_words(log.path(), earlier.len() as u64), "two\nthree\nfour");
+        fs::write(log.path(), "short").unwrap(); // somebody emptied it
+        assert_eq!(last_words(log.path(), earlier.len() as u64), "");
+    }
 
     #[test]
     fn a_restart_renews_certificates_and_leaves_the_learners_contexts_alone() {
