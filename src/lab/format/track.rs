@@ -1,5 +1,6 @@
 //! From text to a lesson that can be played, or to what is wrong with it.
 
+use super::file::plain;
 use super::raw::{self, Checks};
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
 use crate::lab::cel::{self, Expr, Template, Use};
@@ -16,11 +17,11 @@ pub const VIEWS: &[&str] = &["cluster", "control-plane", "raft", "scheduling", "
 /// Reads a lesson: its English file, and the files of further languages by name of the language. Lists every fault that is found.
 pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Lesson, Vec<Fault>> {
     let mut faults = Vec::new();
-    let mut lesson = english(text, file, &mut faults).map_err(|fault| vec![fault])?;
+    let mut lesson = english(&plain(text), file, &mut faults).map_err(|fault| vec![fault])?;
     for (lang, text, file) in others {
         // Against an English text that is broken itself, differences mean nothing.
         if OTHERS.contains(lang) && faults.is_empty() {
-            match translate(&mut lesson, lang, text, file, &mut faults) {
+            match translate(&mut lesson, lang, &plain(text), file, &mut faults) {
                 Ok(()) => lesson.languages.push((*lang).into()),
                 Err(fault) => faults.push(fault),
             }
@@ -363,6 +364,16 @@ mod tests {
             ),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
         );
+    }
+
+    #[test]
+    fn a_lesson_saved_on_windows_is_the_same_lesson() {
+        let windows = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let (here, there) = (read(LESSON, KOREAN).unwrap(), read(&windows(LESSON), &windows(KOREAN)).unwrap());
+        assert_eq!(format!("{here:?}"), format!("{there:?}"));
+        let slip = LESSON.replacen("    hold: 1s", "    hodl: 1s", 1);
+        let told = read(&windows(&slip), KOREAN).unwrap_err();
+        assert_eq!(told, ["lesson.md:28: unknown key \"hodl\"; did you mean \"hold\"?"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub use parse::parse;
 
 use super::draw::{self, Choices};
 use crate::lab::cel::Expr;
-use crate::lab::format::{Fault, OTHERS, Text};
+use crate::lab::format::{Fault, OTHERS, Text, file};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -127,7 +127,7 @@ impl Labs {
         };
         let mut labs = Labs::default();
         for dir in BUILT_IN.dirs() {
-            labs.add(|name| text(dir, name));
+            labs.add(|name| Ok(text(dir, name)));
         }
         labs.sorted()
     }
@@ -135,29 +135,39 @@ impl Labs {
     /// From a directory laid out as `NAME/lab.md`.
     pub fn read(directory: &Path) -> Labs {
         let mut labs = Labs::default();
-        for dir in std::fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.path()) {
+        let fault = |what: String| Fault { file: directory.into(), line: 1, what };
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(e) => return Labs { faults: vec![fault(format!("cannot be looked into: {e}"))], ..labs },
+        };
+        for dir in entries.flatten().map(|e| e.path()).filter(|path| path.is_dir()) {
             labs.add(|name| {
                 let path = dir.join(name);
-                std::fs::read_to_string(&path).ok().map(|text| (path, text))
+                Ok(file::text(&path)?.map(|text| (path, text)))
             });
         }
         if labs.labs.is_empty() && labs.faults.is_empty() {
-            labs.faults.push(Fault {
-                file: directory.into(),
-                line: 1,
-                what: "there are no labs here".into(),
-            });
+            labs.faults.push(fault("there are no labs here".into()));
         }
         labs.sorted()
     }
 
-    fn add(&mut self, text: impl Fn(&str) -> Option<(PathBuf, String)>) {
-        let Some((file, english)) = text("lab.md") else { return };
-        let others: Vec<(&str, (PathBuf, String))> =
-            OTHERS.iter().filter_map(|lang| Some((*lang, text(&format!("lab.{lang}.md"))?))).collect();
-        match parse(&english, &file, &others) {
-            Ok(lab) => self.labs.push(lab),
-            Err(faults) => self.faults.extend(faults),
+    fn add(&mut self, text: impl Fn(&str) -> Result<Option<(PathBuf, String)>, Fault>) {
+        let read = || {
+            let Some((file, english)) = text("lab.md")? else { return Ok(None) };
+            let mut others = Vec::new();
+            for lang in OTHERS {
+                others.extend(text(&format!("lab.{lang}.md"))?.map(|found| (*lang, found)));
+            }
+            Ok(Some((file, english, others)))
+        };
+        match read() {
+            Ok(None) => {} // not a lab's directory
+            Ok(Some((file, english, others))) => match parse(&english, &file, &others) {
+                Ok(lab) => self.labs.push(lab),
+                Err(faults) => self.faults.extend(faults),
+            },
+            Err(fault) => self.faults.push(fault),
         }
     }
 
@@ -181,5 +191,23 @@ mod tests {
         assert_eq!(labs.faults, []);
         assert!(labs.labs.iter().all(|l| l.languages == ["en", "ko"] && l.wrong.len() >= 3));
         assert!(labs.labs.iter().all(|l| l.tasks.iter().map(|t| t.weight).sum::<u32>() == 100));
+    }
+
+    #[test]
+    fn a_lab_that_cannot_be_read_is_told_of() {
+        let root = tempfile::tempdir().unwrap();
+        let told = |root: &Path| Labs::read(root).faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(told(root.path())[0].contains("there are no labs here"));
+        assert!(told(&root.path().join("none"))[0].contains("cannot be looked into"));
+        let lab = root.path().join("broken-selector");
+        std::fs::create_dir(&lab).unwrap();
+        std::fs::write(lab.join("lab.md"), include_str!("../../../labs/broken-selector/lab.md")).unwrap();
+        assert_eq!(told(root.path()), Vec::<String>::new());
+        // A translation that is there and cannot be read is not a lab without one.
+        std::fs::write(lab.join("lab.ko.md"), b"---\nid: \xff\n").unwrap();
+        let faults = told(root.path());
+        assert!(faults.len() == 1 && faults[0].contains("lab.ko.md:2: is not UTF-8"), "{faults:?}");
+        std::fs::write(lab.join("lab.md"), b"\xff").unwrap();
+        assert!(told(root.path())[0].contains("lab.md:1: is not UTF-8"));
     }
 }

@@ -4,6 +4,7 @@ use super::written;
 use super::{Also, Hint, Lab, Task, Wrong};
 use crate::lab::cel::{Expr, Template, Use};
 use crate::lab::format::{EN, Fault, Text};
+use crate::lab::format::file::plain;
 use crate::lab::format::{prose, raw};
 use crate::lab::graded::draw::{self, Choice, Choices};
 use crate::lab::graded::seal::sha256;
@@ -75,7 +76,8 @@ fn choices(written: &Map<String, Value>, on: &mut On<'_>) -> Choices {
 }
 
 /// Reads a lab and its other languages.
-pub fn parse(text: &str, file: &Path, others: &[(&str, (PathBuf, String))]) -> Result<Lab, Vec<Fault>> {
+pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) -> Result<Lab, Vec<Fault>> {
+    let text = &plain(source);
     let mut on = On { text, file, faults: vec![] };
     let (front, first, body, _) = prose::split(text, file).map_err(|f| vec![f])?;
     let raw: written::Lab = raw::read(front, file, first).map_err(|f| vec![f])?;
@@ -189,12 +191,12 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, (PathBuf, String))]) -> R
         remember: Text::new(raw.remember.as_deref().unwrap_or_default()),
         intro: Text::new(intro),
         languages: vec![EN.into()],
-        content: sha256(text.as_bytes()),
+        content: sha256(source.as_bytes()),
         file: file.into(),
     };
     let mut faults = on.faults;
     for (lang, (path, text)) in others {
-        faults.extend(translate(&mut lab, lang, text, path, &sample));
+        faults.extend(translate(&mut lab, lang, &plain(text), path, &sample));
     }
     if faults.is_empty() { Ok(lab) } else { Err(faults) }
 }
