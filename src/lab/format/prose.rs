@@ -20,7 +20,8 @@ pub fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str,
     let fence = |line: &str| line.trim_end() == "---";
     let mut lines = text.split_inclusive('\n');
     let opening = lines.next().filter(|l| fence(l));
-    let opening = opening.ok_or_else(|| fault("the file has to begin with a line ---, and its front matter"))?;
+    let opening =
+        opening.ok_or_else(|| fault("the file has to begin with a line ---, and its front matter"))?;
     let mut front = 0;
     for (at, line) in lines.enumerate() {
         if fence(line) {

@@ -19,6 +19,7 @@ use crate::cluster::guest::{Host, Room};
 use crate::cluster::undo::{Moment, Past};
 use crate::lab::TEACHER;
 use crate::lab::cel::{Expr, value};
+use crate::lab::reach;
 use crate::lab::recorder::Recorder;
 use crate::lab::run::Teacher;
 use serde_json::{Map, Value, json};
@@ -275,18 +276,8 @@ impl Desk {
     }
 
     fn lacks(&self, lab: &Lab) -> Option<String> {
-        let spec = self.host.offers();
-        let met = |need: &&String| {
-            let at_least = |name: &str, have: u8| {
-                let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
-                Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
-            };
-            need.as_str() == "kernel"
-                || at_least("workers", spec.workers)
-                    .or_else(|| at_least("control-planes", spec.control_planes))
-                    .unwrap_or(false)
-        };
-        lab.requires.iter().find(|n| !met(n)).cloned()
+        let offers = self.host.offers();
+        lab.requires.iter().find(|need| !reach::met(need, &offers)).cloned()
     }
 
     /// The cluster as it was before the open lab.

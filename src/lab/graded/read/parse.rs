@@ -3,19 +3,29 @@
 use super::written;
 use super::{Also, Hint, Lab, Task, Wrong};
 use crate::lab::cel::{Expr, Template, Use};
-use crate::lab::format::{EN, Fault, Text};
 use crate::lab::format::file::plain;
+use crate::lab::format::{EN, Fault, Text};
 use crate::lab::format::{prose, raw};
 use crate::lab::graded::draw::{self, Choice, Choices};
 use crate::lab::graded::seal::sha256;
+use crate::lab::reach;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a task has to be true at grading, and how long the judge waits for it.
 const HOLD: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(6);
+/// The ends of a range are no further apart.
+const WIDTH_MAX: u64 = 1_000_000_000;
+/// All tasks of a lab together weigh no more.
+const WEIGHT_MAX: u64 = 10_000;
+/// From the first steps to what takes experience.
+const LEVELS: RangeInclusive<u8> = 1..=4;
+/// Minutes that a lab may have.
+const MINUTES: RangeInclusive<u32> = 1..=24 * 60;
 
 /// Notes what is wrong, and on which line.
 struct On<'a> {
@@ -56,7 +66,10 @@ fn choices(written: &Map<String, Value>, on: &mut On<'_>) -> Choices {
             Some(("pick", Some(list))) if !list.is_empty() => Some(Choice::Pick(list.clone())),
             Some(("range", Some(ends))) => {
                 match (ends.first().and_then(Value::as_i64), ends.get(1).and_then(Value::as_i64)) {
-                    (Some(low), Some(high)) if low <= high && ends.len() == 2 => {
+                    // Wider than anybody needs, and no sum of its ends is too big for its type.
+                    (Some(low), Some(high))
+                        if low <= high && high.abs_diff(low) <= WIDTH_MAX && ends.len() == 2 =>
+                    {
                         Some(Choice::Range(low, high))
                     }
                     _ => None,
@@ -68,7 +81,7 @@ fn choices(written: &Map<String, Value>, on: &mut On<'_>) -> Choices {
             Some(choice) => all.push((key.clone(), choice)),
             None => on.fault(
                 &format!("{key}:"),
-                format!("{key}: write {{pick: [A, B]}} or {{range: [LOW, HIGH]}}"),
+                format!("{key}: write {{pick: [A, B]}} or {{range: [LOW, HIGH]}}, at most {WIDTH_MAX} apart"),
             ),
         }
     }
@@ -92,10 +105,30 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
             ),
         );
     }
+    if !LEVELS.contains(&raw.level) {
+        on.fault(
+            "level:",
+            format!("levels go from {} to {}, not {}", LEVELS.start(), LEVELS.end(), raw.level),
+        );
+    }
+    if !MINUTES.contains(&raw.minutes) {
+        let (least, most) = (MINUTES.start(), MINUTES.end());
+        on.fault("minutes:", format!("a lab has from {least} to {most} minutes, not {}", raw.minutes));
+    }
+    for odd in raw.requires.iter().filter_map(|need| reach::odd_requirement(need)) {
+        on.fault("requires:", odd);
+    }
     let choices = choices(&raw.variants, &mut on);
     let mut derived = Vec::new();
     for (key, source) in &raw.derive {
-        let source = source.as_str().unwrap_or_default();
+        let near = format!("{key}:");
+        if raw.variants.contains_key(key) {
+            on.fault(&near, format!("{key} is drawn and derived; call one of the two something else"));
+        }
+        let Some(source) = source.as_str() else {
+            on.fault(&near, format!("{key}: write an expression, in quotes"));
+            continue;
+        };
         if let Some(expr) = on.expr(source, Use::Check) {
             derived.push((key.clone(), expr));
         }
@@ -131,6 +164,9 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
             raw::Checks::One(is) => vec![(String::new(), is)],
             raw::Checks::Each(all) => all.into_iter().map(|c| (c.that, c.is)).collect(),
         };
+        if written.is_empty() {
+            on.fault(&format!("id: {}", task.id), format!("task {:?} checks nothing", task.id));
+        }
         let checks: Vec<(String, Expr)> =
             written.into_iter().filter_map(|(that, is)| Some((that, on.expr(&is, Use::Check)?))).collect();
         tasks.push(Task {
@@ -145,8 +181,12 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
             debrief: Text::new(task.debrief.as_deref().unwrap_or_default()),
         });
     }
-    if tasks.iter().map(|t| t.weight).sum::<u32>() == 0 {
-        on.fault("tasks:", "the tasks of a lab weigh something".into());
+    let weight: u64 = tasks.iter().map(|t| u64::from(t.weight)).sum();
+    if !(1..=WEIGHT_MAX).contains(&weight) {
+        on.fault("tasks:", format!("the tasks weigh {weight} together; write from 1 to {WEIGHT_MAX}"));
+    }
+    if Lab::lines(&solution, &sample).is_empty() {
+        on.fault("solution:", "there is no solution".into());
     }
     for wrong in &raw.wrong {
         if let Some(odd) = wrong.red.iter().find(|id| tasks.iter().all(|t| t.id != **id)) {
@@ -155,17 +195,22 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
         if wrong.red.is_empty() && wrong.score_max.is_none() {
             on.fault(&wrong.why, "say which tasks stay red (red) or what it may earn (score_max)".into());
         }
+        if wrong.score_max.is_some_and(|most| u64::from(most) >= weight) {
+            on.fault(&wrong.why, format!("a wrong answer earns less than all {weight} points"));
+        }
     }
     let mut hints: Vec<Hint> = Vec::new();
     for (at, hint) in raw.hints.into_iter().enumerate() {
         on.text(&hint.say, &sample, true);
+        if let Some(what) = raw::odd_tier(hint.tier) {
+            on.fault(&hint.say, what);
+        }
+        let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
+        if hints.iter().any(|h| h.id == id) {
+            on.fault(&format!("id: {id}"), format!("two hints are called {id:?}"));
+        }
         let when = hint.when.and_then(|w| on.expr(&w, Use::Check));
-        hints.push(Hint {
-            id: hint.id.unwrap_or_else(|| (at + 1).to_string()),
-            tier: hint.tier,
-            when,
-            say: Text::new(&hint.say),
-        });
+        hints.push(Hint { id, tier: hint.tier, when, say: Text::new(&hint.say) });
     }
     let mut lab = Lab {
         id: raw.id,
@@ -278,6 +323,24 @@ mod tests {
         assert!(broken("{pick: [value, key]}", "{pik: [value, key]}").contains("{pick: [A, B]}"));
         assert!(broken("red: [traffic, durable]", "red: [trafic]").contains("there is no task \"trafic\""));
         assert!(broken("id: broken-selector", "id: other").contains("in the directory"));
+        let all = LAB.find("    check: 'objects(\"EndpointSlice\"").expect("a check");
+        let checked = LAB[all..].lines().next().expect("a line");
+        assert!(broken(checked, "    check: []").contains("task \"all\" checks nothing"));
+        for weight in ["4294967295", "10000"] {
+            assert!(broken("weight: 40", &format!("weight: {weight}")).contains("weigh"));
+        }
+        for range in
+            ["[8999, 8001]", "[-9223372036854775808, 9223372036854775807]", "[1, 18446744073709551615]"]
+        {
+            assert!(broken("[8001, 8999]", range).contains("{range: [LOW, HIGH]}"), "{range}");
+        }
+        assert!(broken("level: 1", "level: 5").contains("levels go from 1 to 4"));
+        assert!(broken("minutes: 10", "minutes: 0").contains("from 1 to 1440 minutes"));
+        assert!(broken("minutes: 10", "requires: [kernle]\nminutes: 10").contains("\"kernle\""));
+        assert!(broken("id: where, tier: 1", "id: where, tier: 0").contains("tiers are 1"));
+        assert!(broken("id: what, tier: 2", "id: where, tier: 2").contains("two hints are called \"where\""));
+        assert!(broken("score_max: 90", "score_max: 100").contains("less than all 100 points"));
+        assert!(broken("  bad: 'v", "  app: 'v").contains("app is drawn and derived"));
         assert!(read(LAB, &KOREAN.replace("  same:", "  sane:")).unwrap_err()[0].contains("in English"));
         assert!(
             read(LAB, &KOREAN.replace("{{app}}", "{{ap}}")).unwrap_err()[0]
