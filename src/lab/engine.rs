@@ -61,8 +61,10 @@ pub struct Engine {
     pub asking: HashSet<Probe>,
     pub open: Option<Open>,
     pub solving: bool,
-    /// What could not be kept.
+    /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is kept.
     pub trouble: Option<String>,
+    /// When, and why, what there is to keep could not be written.
+    pub unkept: Option<(Instant, String)>,
 }
 
 /// What the world has to be asked after a judgement.
