@@ -131,10 +131,8 @@ impl Desk {
         rest.sort_by_key(|h| h.tier);
         let sayable = rest.into_iter().find(|h| self.hint_text(&current, &h.id, lang).is_some());
         let hint = sayable.ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
-        if let Some(open) = &mut self.book().open {
-            open.hints.push(hint.id.clone());
-        }
-        self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
+        let noted = self.note(|open| open.hints.push(hint.id.clone()));
+        noted.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         Ok(json!(self.view(&current, lang)))
     }

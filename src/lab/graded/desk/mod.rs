@@ -136,6 +136,17 @@ impl Desk {
         })
     }
 
+    /// Notes something about the open lab; what cannot be written down is not noted. Errors: as of `save`.
+    fn note(&self, change: impl FnOnce(&mut Open)) -> Result<(), String> {
+        let before = {
+            let mut book = self.book();
+            let before = book.open.clone();
+            book.open.as_mut().map(change);
+            before
+        };
+        self.save().inspect_err(|_| self.book().open = before)
+    }
+
     /// Where nobody waits for the answer, the log tells; it is tried again.
     fn save_or_say(&self) {
         if let Err(why) = self.save() {
@@ -201,10 +212,7 @@ impl Desk {
             Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang),
             Ask::Solve { id, seed } => {
                 let current = self.named(id.as_deref(), seed, lang)?;
-                if let Some(open) = &mut self.book().open {
-                    open.solve = true;
-                }
-                self.save().map_err(not_kept)?; // else a restart would forget that the lines were given away
+                self.note(|open| open.solve = true).map_err(not_kept)?; // else a restart would forget that the lines were given away
                 self.world.know().solving = true;
                 Ok(json!(Played {
                     lines: current.lines(&Lab::lines(&current.lab.solution, &current.variant))

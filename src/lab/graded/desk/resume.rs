@@ -29,9 +29,6 @@ impl Desk {
 
     /// Notes from where the judge's own doings are taken back, should nobody be left to do it. Errors: it cannot be written down.
     pub(super) fn disturbed(&self, before: Option<i64>) -> Result<(), String> {
-        if let Some(open) = &mut self.book().open {
-            open.disturbed = before;
-        }
-        self.save()
+        self.note(|open| open.disturbed = before)
     }
 }
