@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Open, qualified};
 use super::format::{EN, Lesson, Library, OTHERS};
-use super::judge::{Memory, Outcome};
+use super::judge::{self, Memory, Outcome};
 use super::progress::{self, Progress};
 use super::recorder::Recorder;
 use super::run::Teacher;
@@ -447,7 +447,7 @@ impl Actor {
             let since = noted.since;
             self.engine.recorder.resume_step(&self.host.tap().since(0), since);
         }
-        let held = self.engine.progress.step(&lesson.id, &this.id).held.clone();
+        let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
         self.engine.solving = false;
         self.engine.open = Some(Open {
             lesson,

@@ -54,6 +54,10 @@ fn standard() -> impl Iterator<Item = &'static str> {
     crate::api::cel::FUNCTIONS.iter().chain(MORE).copied()
 }
 
+/// No expression of a lesson is longer, in bytes, and none has so many inside each other: whoever walks through one has a stack that ends.
+const LENGTH_MAX: usize = 4_000;
+const DEPTH_MAX: usize = 200;
+
 static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// A compiled expression.
@@ -89,6 +93,12 @@ const PROBES: &[&str] = &["http", "exec", "logs", "can", "store", "members"];
 impl Expr {
     /// Compiles; `bound` are further names that will have values.
     pub fn compile(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
+        if source.len() > LENGTH_MAX {
+            return Err(Error::Syntax(format!(
+                "an expression has at most {LENGTH_MAX} bytes, not {}",
+                source.len()
+            )));
+        }
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
         let mut seen = Seen::default();
@@ -114,7 +124,7 @@ impl Expr {
         for kind in &seen.kinds {
             facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
         }
-        let Seen { functions, variables, kinds, namespaces, fields, strings, compared } = seen;
+        let Seen { functions, variables, kinds, namespaces, fields, strings, compared, .. } = seen;
         let program = Arc::new(program);
         let source = source.into();
         Ok(Expr { source, program, kinds, namespaces, fields, strings, compared, functions, variables })
@@ -178,6 +188,8 @@ struct Seen {
     fields: BTreeSet<String>,
     strings: BTreeSet<String>,
     compared: BTreeSet<(String, bool, String)>,
+    /// How many nodes are around the present one.
+    depth: usize,
 }
 
 impl Seen {
@@ -200,6 +212,16 @@ impl Seen {
 
     /// `inner` are the names that the macros around this node bind.
     fn walk(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
+        if self.depth == DEPTH_MAX {
+            return Err(Error::Syntax(format!("more than {DEPTH_MAX} expressions stand inside each other")));
+        }
+        self.depth += 1;
+        self.look(node, inner)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn look(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
         match node {
             Node::Call(call) => {
                 self.functions.insert(call.func_name.clone());
@@ -314,6 +336,25 @@ mod tests {
         assert_eq!(check("typed.exists(t, t == 'x')").unwrap_err(), Error::HintsOnly("typed"));
         assert!(Expr::compile("typed.exists(t, t == 'x')", Use::Hint, &[]).is_ok());
         assert!(Expr::compile("c.revision > 0", Use::Beat, &["c"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_long_is_refused_before_a_stack_ends() {
+        assert!(check(&["true"; 100].join(" && ")).is_ok());
+        for (begin, middle, end) in [
+            ("1", "+1", ""),
+            ("v", ".b", ""),
+            ("v", "[0]", ""),
+            ("", "(", "1"),
+            ("", "!", "true"),
+            ("", "[", ""),
+            ("", "size(", "v"),
+        ] {
+            for n in [300, 700, 1_900, 100_000] {
+                let told = check(&format!("{begin}{}{end}", middle.repeat(n)));
+                assert!(matches!(told, Err(Error::Syntax(_))), "{middle} {n} times: {told:?}");
+            }
+        }
     }
 
     #[test]

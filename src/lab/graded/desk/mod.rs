@@ -319,9 +319,10 @@ impl Desk {
     /// The cluster as it was before the open lab.
     async fn put_back(&self, lang: &str) -> Result<(), String> {
         let Some(open) = self.book().open.clone() else { return Ok(()) };
-        self.world.know().recording = false;
         let back = self.host.past(Past::Rewind { to: Moment::Revision(open.base) }).await;
         back.map_err(|why| words::say(lang, Word::NoReset, &[&open.lab, &why]))?;
+        // Only now: as long as it is open, what the learner does is seen.
+        self.world.know().recording = false;
         self.book().open = None;
         self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))
     }
