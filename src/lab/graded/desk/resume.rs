@@ -17,7 +17,12 @@ impl Desk {
             let lab = &current.lab;
             let failed = |why: String| words::say(lang, Word::NoTakeUp, &[&lab.id, &why]);
             if let Some(before) = current.open.disturbed {
-                self.host.past(Past::Rewind { to: Moment::Revision(before) }).await.map_err(failed)?;
+                // The judge's own way back, which is none of the learner's.
+                self.world.know().quiet = true;
+                let back = self.host.past(Past::Rewind { to: Moment::Revision(before) }).await;
+                self.world.read(self.host.tap());
+                self.world.know().quiet = false;
+                back.map_err(failed)?;
                 self.disturbed(None).map_err(failed)?;
             }
             let kinds: BTreeSet<String> = lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect();
