@@ -72,9 +72,8 @@ pub(super) fn sweep() {
         let name = home.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let ended = Home::at(&home.path())
-                .cluster("main")
-                .is_ok_and(|p| matches!(launch::clear_up(&p), Ok(true)));
+            let ended =
+                Home::at(home.path()).cluster("main").is_ok_and(|p| matches!(launch::clear_up(&p), Ok(true)));
             if ended {
                 let _ = std::fs::remove_dir_all(home.path()); // the next proof tries again
             }
