@@ -466,6 +466,7 @@ impl Actor {
         for kind in self.engine.kinds() {
             self.watch(&kind);
         }
-        self.engine.recall_hints();
+        let facts = self.engine.facts();
+        self.engine.recall_hints(&facts);
     }
 }
