@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Status, Time};
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -121,12 +122,12 @@ fn schemas() -> Value {
 #[schemars(rename = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch")]
 struct Patch {}
 
-// The group metrics.k8s.io, which k8s-openapi does not have. Shape: `k8s.io/metrics/pkg/apis/metrics/v1beta1`.
+// The group metrics.k8s.io, which k8s-openapi does not have. Shape: `k8s.io/metrics/pkg/apis/metrics/v1beta1`. Like its types, these could be written
+// as JSON; what is asked of them here is their schema.
 
 /// NodeMetrics sets resource usage metrics of a node.
-#[derive(JsonSchema)]
-#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", rename_all = "camelCase")]
-#[allow(dead_code)] // its shape is what matters
+#[derive(JsonSchema, Serialize)]
+#[serde(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", rename_all = "camelCase")]
 struct NodeMetrics {
     api_version: Option<String>,
     kind: Option<String>,
@@ -140,9 +141,8 @@ struct NodeMetrics {
 }
 
 /// PodMetrics sets resource usage metrics of a pod.
-#[derive(JsonSchema)]
-#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", rename_all = "camelCase")]
-#[allow(dead_code)] // its shape is what matters
+#[derive(JsonSchema, Serialize)]
+#[serde(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", rename_all = "camelCase")]
 struct PodMetrics {
     api_version: Option<String>,
     kind: Option<String>,
@@ -156,9 +156,8 @@ struct PodMetrics {
 }
 
 /// ContainerMetrics sets resource usage metrics of a container.
-#[derive(JsonSchema)]
-#[schemars(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", rename_all = "camelCase")]
-#[allow(dead_code)] // its shape is what matters
+#[derive(JsonSchema, Serialize)]
+#[serde(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", rename_all = "camelCase")]
 struct ContainerMetrics {
     name: String,
     /// `cpu` in cores and `memory` in bytes.

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Open, qualified};
 use super::format::{EN, Lesson, Library, OTHERS};
-use super::judge::{Memory, Outcome};
+use super::judge::{self, Memory, Outcome};
 use super::progress::{self, Progress};
 use super::recorder::Recorder;
 use super::run::Teacher;
@@ -31,6 +31,9 @@ pub type Asked = (Question, oneshot::Sender<Reply>);
 
 /// `check` waits this long for watches and the network to catch up, beside `hold`.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Progress that could not be kept is tried again after this time: a disk that is full tells nobody when it no longer is.
+const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// Somebody who wants a verdict.
 struct Waiter {
@@ -86,6 +89,7 @@ pub async fn run(
         open: None,
         solving: false,
         trouble,
+        unkept: None,
     };
     let mut records = host.tap().subscribe();
     let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
@@ -202,15 +206,13 @@ impl Actor {
                 let _ = answers.send((probe, answer)); // the engine may have ended
             });
         }
-        if save {
+        let again = |unkept: &Option<(Instant, String)>| unkept.as_ref().map(|(at, _)| *at + KEEP_AGAIN);
+        if save || again(&self.engine.unkept).is_some_and(|at| at <= Instant::now()) {
             self.save();
         }
+        let again = again(&self.engine.unkept);
         self.publish();
-        let next = self.answer_waiters();
-        match (needs.wake, next) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [needs.wake, self.answer_waiters(), again].into_iter().flatten().min()
     }
 
     fn watch(&mut self, kind: &str) {
@@ -234,8 +236,10 @@ impl Actor {
             return; // a file that could not be read is not overwritten
         }
         self.engine.progress.format = progress::FORMAT;
-        if let Err(error) = self.engine.progress.save(&self.engine.path) {
-            tracing::error!(error = crate::cluster::chain(&error), "progress cannot be kept");
+        let kept = self.engine.progress.save(&self.engine.path);
+        self.engine.unkept = kept.err().map(|error| (Instant::now(), crate::cluster::chain(&error)));
+        if let Some((_, why)) = &self.engine.unkept {
+            tracing::error!(error = why, "progress cannot be kept");
         }
     }
 
@@ -443,7 +447,7 @@ impl Actor {
             let since = noted.since;
             self.engine.recorder.resume_step(&self.host.tap().since(0), since);
         }
-        let held = self.engine.progress.step(&lesson.id, &this.id).held.clone();
+        let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
         self.engine.solving = false;
         self.engine.open = Some(Open {
             lesson,
@@ -462,6 +466,7 @@ impl Actor {
         for kind in self.engine.kinds() {
             self.watch(&kind);
         }
-        self.engine.recall_hints();
+        let facts = self.engine.facts();
+        self.engine.recall_hints(&facts);
     }
 }

@@ -61,8 +61,10 @@ pub struct Engine {
     pub asking: HashSet<Probe>,
     pub open: Option<Open>,
     pub solving: bool,
-    /// What could not be kept.
+    /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is kept.
     pub trouble: Option<String>,
+    /// When, and why, what there is to keep could not be written.
+    pub unkept: Option<(Instant, String)>,
 }
 
 /// What the world has to be asked after a judgement.
@@ -226,6 +228,7 @@ impl Engine {
         }
         let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
         open.hints_left = fitting(step, seen, &facts).len();
+        let silent = open.hints.len() < seen.len();
         if let Some(at) = open.done_at {
             let over = now.duration_since(at) >= GROWS;
             save |= self.tell_debrief(&facts);
@@ -233,6 +236,9 @@ impl Engine {
                 (true, Some(open)) => open.done_at = None,
                 _ => needs.wake = earlier(needs.wake, Some(at + GROWS)),
             }
+        }
+        if silent {
+            self.recall_hints(&facts);
         }
         self.see_to(facts.take_wanted(), now, &mut needs);
         (needs, save)
@@ -299,13 +305,12 @@ impl Engine {
         true
     }
 
-    /// Hints of an earlier sitting, as they would be said now.
-    pub fn recall_hints(&mut self) {
-        let facts = self.facts();
+    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what nobody has told yet is missing, until `settle` looks again.
+    pub fn recall_hints(&mut self, facts: &Arc<Facts>) {
         let Some((open, step)) = self.current() else { return };
         let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
         let find = |id: &String| {
-            step.hints.iter().find(|h| h.id == *id).and_then(|h| render(h, &open.lesson, &facts))
+            step.hints.iter().find(|h| h.id == *id).and_then(|h| render(h, &open.lesson, facts))
         };
         let hints = ids.iter().filter_map(find).collect();
         if let Some(open) = &mut self.open {
@@ -352,4 +357,63 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 /// The qualified plural of a kind's name.
 pub fn qualified(kind: &str) -> Option<String> {
     super::cel::facts::kind(kind).map(kinds::Kind::qualified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::cel::facts::Object;
+    use serde_json::json;
+    use std::path::Path;
+
+    #[test]
+    fn a_hint_of_an_earlier_sitting_is_said_again_as_soon_as_it_can_be() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let lesson = Arc::new(library.lessons[0].clone());
+        let mut progress = Progress::default();
+        progress.step(&lesson.id, "run").hints = vec!["help".into(), "pull".into()];
+        let open = Open {
+            lesson,
+            step: 0,
+            typed: vec![],
+            memory: Memory::default(),
+            outcome: Outcome::default(),
+            lost: false,
+            notices: vec![],
+            acted: None,
+            late: false,
+            hints: vec![],
+            hints_left: 0,
+            done_at: None,
+        };
+        let mut engine = Engine {
+            library,
+            progress,
+            path: PathBuf::new(),
+            offers: Offers { own: true, workers: 1, control_planes: 1 },
+            recorder: Recorder::default(),
+            objects: HashMap::new(),
+            seen: HashMap::new(),
+            answers: HashMap::new(),
+            asking: HashSet::new(),
+            open: Some(open),
+            solving: false,
+            trouble: None,
+            unkept: None,
+        };
+        let said = |engine: &Engine| -> Vec<String> {
+            let hints = &engine.open.as_ref().unwrap().hints;
+            hints.iter().map(|h| h["en"].say.clone()).collect()
+        };
+        engine.settle();
+        assert_eq!(said(&engine).len(), 1, "no watch has told of the pod yet");
+        let pod = json!({"kind": "Pod", "metadata": {"name": "nginx-pod", "namespace": "default"},
+            "spec": {"containers": [{"image": "ngnix"}]}});
+        let key = ("default".to_string(), "nginx-pod".to_string());
+        let objects = [(key, Object::new(pod))].into();
+        engine.told(Told::All { kind: "pods".into(), objects, revision: 7 });
+        engine.settle();
+        let said = said(&engine);
+        assert!(said.len() == 2 && said[1].contains("There is no image ngnix"), "{said:?}");
+    }
 }

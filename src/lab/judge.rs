@@ -27,6 +27,14 @@ pub struct Outcome {
     pub wake: Option<Instant>,
 }
 
+/// What an earlier sitting noted, as far as it can be of these checks: a lesson may have been rewritten since. What is asked of the present is not noted.
+pub fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
+    match held.len() == checks.len() {
+        true => checks.iter().zip(held).map(|(check, held)| *held && !check.is.is_level()).collect(),
+        false => vec![],
+    }
+}
+
 /// Which checks are true by these facts, in order. Those that need the network are asked only when the others are met.
 pub fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
     let held = |at: usize| memory.held.get(at).copied().unwrap_or_default();
@@ -108,6 +116,18 @@ mod tests {
         assert_eq!(play.at(100, [true, false]), (false, [Holding, Met], true)); // the refusal stays seen
         assert_eq!(play.at(1099, [true, false]), (false, [Holding, Met], true));
         assert_eq!(play.at(1100, [true, false]), (true, [Met, Met], false));
+    }
+
+    #[test]
+    fn what_was_noted_of_a_lesson_since_rewritten_is_noted_no_longer() {
+        assert_eq!(fitting(&[false, true], &checks()), [false, true]);
+        assert_eq!(
+            fitting(&[true, true], &checks()),
+            [false, true],
+            "the first one was of the past, and is of the present now"
+        );
+        assert_eq!(fitting(&[true], &checks()), Vec::<bool>::new());
+        assert_eq!(fitting(&[], &checks()), Vec::<bool>::new());
     }
 
     #[test]

@@ -18,13 +18,28 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(5);
 const BODY_MAX: usize = 1 << 20;
 
+const LATE: &str = "no answer in time";
+
+/// There is no answer, and why: an expression that asks for it fails, so that what could not be seen is taken neither for a yes nor for a no.
+fn none(why: &str) -> Value {
+    value::map([("error", value::text(why))])
+}
+
+/// A log that cannot be had is not an empty one.
+fn logs(ran: &run::Ran) -> Value {
+    match ran.code {
+        0 => value::text(&ran.stdout),
+        _ => none(ran.stderr.trim()),
+    }
+}
+
 /// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer, too.
 pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path, room: &Room) -> Value {
     match probe {
         Probe::Inside(what) => {
             let asked = tokio::time::timeout(LIMIT, host.inside(what)).await;
-            let answer = asked.unwrap_or_else(|_| Err("no answer in time".into()));
-            answer.map_or_else(|why| value::map([("error", value::text(&why))]), |a| value::of_json(&a))
+            let answer = asked.unwrap_or_else(|_| Err(LATE.into()));
+            answer.map_or_else(|why| none(&why), |a| value::of_json(&a))
         }
         Probe::Http { url, .. } => http(url).await,
         Probe::Exec { target, command, .. } => {
@@ -41,7 +56,7 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
         Probe::Logs { target } => {
             let mut words: Vec<String> = ["kubectl", "logs"].map(String::from).into();
             words.extend(pod(target, room));
-            value::text(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await.stdout)
+            logs(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await)
         }
         Probe::Can { user, verb, resource, namespace } => {
             let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
@@ -65,7 +80,13 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
             };
             let api: Api<SubjectAccessReview> = client.all();
             let asked = tokio::time::timeout(LIMIT, api.create(&PostParams::default(), &review)).await;
-            Value::Bool(matches!(asked, Ok(Ok(answer)) if answer.status.as_ref().is_some_and(|s| s.allowed)))
+            match asked {
+                Ok(Ok(answer)) => answer
+                    .status
+                    .map_or_else(|| none("a review without a verdict"), |status| Value::Bool(status.allowed)),
+                Ok(Err(error)) => none(&crate::cluster::chain(&error)),
+                Err(_) => none(LATE),
+            }
         }
     }
 }
@@ -156,6 +177,18 @@ mod tests {
         let refused = http(&format!("http://127.0.0.1:{port}/")).await;
         assert_eq!(int_field(&refused, "status"), 0);
         assert!(str_field(&refused, "error").contains("refused"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_had_is_not_an_empty_one() {
+        let ran = |code, stdout: &str, stderr: &str| {
+            logs(&run::Ran { code, stdout: stdout.into(), stderr: stderr.into() })
+        };
+        assert_eq!(ran(0, "", ""), value::text(""));
+        assert_eq!(ran(0, "a\n", ""), value::text("a\n"));
+        assert_eq!(str_field(&ran(1, "", "pods \"x\" not found\n"), "error"), "pods \"x\" not found");
+        // What was read until the time was over may lack the line that matters.
+        assert_ne!(str_field(&ran(124, "a\n", "gave up after 5 s\n"), "error"), "");
     }
 
     #[test]

@@ -66,16 +66,44 @@ pub fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Opti
     (!denied.is_empty()).then(|| Need::Right(denied.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
-fn met(need: &str, offers: &Offers) -> bool {
-    let at_least = |name: &str, have: u8| {
-        let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
-        Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
-    };
-    need == "kernel"
-        || (need == "fault" && offers.own)
-        || at_least("workers", offers.workers)
-            .or_else(|| at_least("control-planes", offers.control_planes))
-            .unwrap_or(false)
+/// Does a cluster have what stands under `requires:`?
+pub fn met(need: &str, offers: &Offers) -> bool {
+    match requirement(need) {
+        Some(Required::Kernel) => true,
+        Some(Required::Fault) => offers.own,
+        Some(Required::Workers(n)) => offers.workers >= n,
+        Some(Required::ControlPlanes(n)) => offers.control_planes >= n,
+        None => false,
+    }
+}
+
+/// What may stand under `requires:`.
+enum Required {
+    Kernel,
+    Fault,
+    /// `workers>=2`
+    Workers(u8),
+    /// `control-planes>=3`; `=` says the same.
+    ControlPlanes(u8),
+}
+
+fn requirement(need: &str) -> Option<Required> {
+    let at_least = |name: &str| need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']).parse().ok();
+    match need {
+        "kernel" => Some(Required::Kernel),
+        "fault" => Some(Required::Fault),
+        _ => at_least("workers")
+            .map(Required::Workers)
+            .or_else(|| at_least("control-planes").map(Required::ControlPlanes)),
+    }
+}
+
+/// What is wrong with a requirement that no cluster could ever meet.
+pub fn odd_requirement(need: &str) -> Option<String> {
+    let odd = requirement(need).is_none();
+    odd.then(|| {
+        format!("nothing is called {need:?}; there are kernel, fault, workers>=N and control-planes>=N")
+    })
 }
 
 fn checks(step: &Step) -> impl Iterator<Item = &Expr> {

@@ -7,7 +7,7 @@ use crate::api::kinds;
 use crate::cluster::guest::Room;
 use crate::tap::{Cause, Record};
 use cel::Value;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Versions that are kept of all objects together, and of one. At the bound the oldest go: a history then begins later, with the oldest
@@ -164,6 +164,50 @@ impl Recorder {
         let revision = part("resourceVersion").parse().unwrap_or_default();
         let at = meta["creationTimestamp"].as_str().and_then(|t| t.parse().ok());
         self.add(key, told(revision, at, "ADDED", "", value::of_json(json)));
+    }
+
+    /// What nobody was there to see: of the objects of a kind, those that there were `then`, and what they have become `now`, at this revision. In between
+    /// there may have been more. What is known of later revisions stays.
+    pub fn gap(&mut self, plural: &str, then: &[serde_json::Value], now: &[serde_json::Value], at: i64) {
+        let part =
+            |o: &serde_json::Value, key: &str| o["metadata"][key].as_str().unwrap_or_default().to_string();
+        let key = |o: &serde_json::Value| (plural.to_string(), part(o, "namespace"), part(o, "name"));
+        let revision = |o: &serde_json::Value| part(o, "resourceVersion").parse::<i64>().unwrap_or_default();
+        let version = |o: &serde_json::Value, revision: i64, verb: &str| {
+            told(revision, None, verb, "", value::of_json(o))
+        };
+        let mut seen: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
+        for was in then {
+            seen.insert(key(was), vec![version(was, revision(was), "ADDED")]);
+        }
+        let mut left: BTreeMap<Key, &serde_json::Value> = then.iter().map(|o| (key(o), o)).collect();
+        for is in now {
+            let was = left.remove(&key(is));
+            let versions = seen.entry(key(is)).or_default();
+            match was {
+                Some(was) if part(was, "uid") == part(is, "uid") => {
+                    if revision(was) != revision(is) {
+                        versions.push(version(is, revision(is), "MODIFIED"));
+                    }
+                }
+                was => {
+                    // A name that is there again was given up before.
+                    let gone = was.map(|was| version(was, revision(is) - 1, "DELETED"));
+                    versions.extend(gone.into_iter().chain([version(is, revision(is), "ADDED")]));
+                }
+            }
+        }
+        for (key, was) in left {
+            seen.entry(key).or_default().push(version(was, at, "DELETED"));
+        }
+        let known = Arc::make_mut(&mut self.versions);
+        for (key, mut versions) in seen {
+            let later = known.get(&key).map_or(&[][..], |all| all.as_slice());
+            versions.extend(later.iter().filter(|v| value::int_field(v, "revision") > at).cloned());
+            self.order.retain(|k| *k != key);
+            (0..versions.len()).for_each(|_| self.order.push_front(key.clone()));
+            known.insert(key, Arc::new(versions));
+        }
     }
 
     fn version(&mut self, record: &Record) {
@@ -388,6 +432,34 @@ mod tests {
         assert_eq!(told, [(5, "learner"), (8, "learner"), (9, "")]);
         assert_eq!(str_field(value::at(&versions[0], "object.metadata").unwrap(), "namespace"), "default");
         assert_eq!(str_field(&recorder.trace[1], "object"), "Pod/default/p");
+    }
+
+    #[test]
+    fn what_happened_unseen_is_told_by_what_was_and_what_is() {
+        let pod = |name: &str, uid: &str, revision: i64| json!({"metadata": {"namespace": "d", "name": name, "uid": uid, "resourceVersion": revision.to_string()}});
+        let mut recorder = Recorder::default();
+        // The watch was faster, and the tap has told of a later change.
+        for name in ["same", "changed", "replaced", "new"] {
+            recorder.found("pods", &pod(name, "x", 30));
+        }
+        let key = |name: &str| ("pods".to_string(), "d".to_string(), name.to_string());
+        recorder.add(key("changed"), told(41, None, "MODIFIED", "learner", Value::Null));
+        let then =
+            [pod("same", "1", 5), pod("changed", "2", 6), pod("replaced", "3", 7), pod("gone", "4", 8)];
+        let now =
+            [pod("same", "1", 5), pod("changed", "2", 20), pod("replaced", "9", 30), pod("new", "5", 35)];
+        recorder.gap("pods", &then, &now, 40);
+        let of = |name: &str| -> Vec<String> {
+            let all = &recorder.versions[&key(name)];
+            all.iter().map(|v| format!("{}{}", str_field(v, "verb"), int_field(v, "revision"))).collect()
+        };
+        assert_eq!(of("same"), ["ADDED5"]);
+        assert_eq!(of("changed"), ["ADDED6", "MODIFIED20", "MODIFIED41"]);
+        assert_eq!(of("replaced"), ["ADDED7", "DELETED29", "ADDED30"]);
+        assert_eq!(of("gone"), ["ADDED8", "DELETED40"]);
+        assert_eq!(of("new"), ["ADDED35"]);
+        let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
+        assert_eq!(recorder.order.len(), kept);
     }
 
     #[test]

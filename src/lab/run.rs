@@ -33,13 +33,16 @@ pub struct Teacher {
 
 impl Teacher {
     /// Runs lines in order, in a room, and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
+    /// Where one of them needs a shell, none is run: half a way leads nowhere.
     pub async fn play(&self, lines: &[String], room: &Room) -> Result<(), Error> {
-        for (line, input) in commands(lines) {
+        let all = commands(lines);
+        if let Some((line, _)) = all.iter().find(|(line, _)| !is_plain(may_fail(line).0)) {
+            return Err(Error::Shell { line: line.clone() });
+        }
+        for (line, input) in all {
             let line = reach::line(&line, room);
-            let (text, may_fail) =
-                line.strip_prefix('-').map_or((line.as_str(), false), |rest| (rest.trim_start(), true));
+            let (text, may_fail) = may_fail(&line);
             match self.line(text, input).await {
-                Err(_) if !is_plain(text) => return Err(Error::Shell { line }),
                 Err(why) if !may_fail => return Err(Error::Line { line, why }),
                 _ => {}
             }
@@ -66,17 +69,40 @@ impl Teacher {
     /// `fault …`, through the same door as everybody.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
         let fault = Fault::parse(words.get(1..).unwrap_or_default())?;
-        let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
-        control.ask(&Ask::Fault { fault }).await.map(drop).map_err(|e| e.to_string())
+        let asked = async {
+            let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
+            control.ask(&Ask::Fault { fault }).await.map(drop).map_err(|e| e.to_string())
+        };
+        let late = |_| Err(format!("gave up after {} s", LINE_MAX.as_secs()));
+        tokio::time::timeout(LINE_MAX, asked).await.unwrap_or_else(late)
     }
 }
 
-/// Nothing in it only a shell could do.
+/// The line without a `-` before it, and whether there was one.
+fn may_fail(line: &str) -> (&str, bool) {
+    line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
+}
+
+/// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for what a shell puts into double ones.
 fn is_plain(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
-    let known =
-        ["fault", "k", "kubectl"].contains(&word) || table::root().children().any(|v| v.name() == word);
-    known && !line.contains(['|', '>', '<', ';', '$', '`'])
+    let known = word.is_empty()
+        || ["fault", "k", "kubectl"].contains(&word)
+        || table::root().children().any(|v| v.name() == word);
+    let (mut quote, mut escaped) = (None, false);
+    for c in line.chars() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some('\''), c) => quote = (c != '\'').then_some('\''),
+            (_, '\\') => escaped = true,
+            (_, '$' | '`') => return false,
+            (Some(own), c) => quote = (c != own).then_some(own),
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '|' | '>' | '<' | ';' | '&') => return false,
+            (None, _) => {}
+        }
+    }
+    known
 }
 
 /// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need nothing of ours.
@@ -150,6 +176,49 @@ mod tests {
         let manifest = ["kubectl apply -f -", "kind: Pod", "."];
         let all: Vec<String> = lines.iter().chain(&manifest).map(ToString::to_string).collect();
         assert_eq!(playable(&all), ["kubectl delete svc web", "kubectl apply -f -", "kind: Pod", "."]);
+    }
+
+    #[test]
+    fn what_only_a_shell_can_do_is_seen_before_anything_is_done() {
+        for line in
+            ["kubectl get pods", "k get po", "get pods", "fault heal", "", "kubectl get -o jsonpath={.a}"]
+        {
+            assert!(is_plain(line), "{line}");
+        }
+        for line in [
+            r#"kubectl patch svc a -p '{"a": "$b|c;d<e>&`"}'"#,
+            r#"kubectl get pods -o "jsonpath={.items[?(@.a>1)]}""#,
+            r"kubectl get pods -l a\>b",
+            r#"kubectl run a --image=busybox -- sh -c 'while :; do date > /tmp/x; done'"#,
+        ] {
+            assert!(is_plain(line), "{line}");
+        }
+        for line in [
+            "kubectl get pods | head",
+            "kubectl delete pod a > /dev/null",
+            "kubectl delete pod a; kubectl delete pod b",
+            "kubectl delete pod a && true",
+            "kubectl delete pod $POD",
+            r#"kubectl delete pod "$POD""#,
+            "kubectl delete pod `cat name`",
+            "POD=a kubectl get pods",
+            "curl localhost",
+        ] {
+            assert!(!is_plain(line), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn half_a_way_is_not_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = crate::cluster::Home::at(dir.path()).cluster("none").unwrap();
+        let teacher = Teacher { place, kubeconfig: dir.path().join("none") };
+        let lines = ["kubectl get pods", "-curl localhost"].map(String::from);
+        // Without a cluster the first line would have failed by itself.
+        let error = teacher.play(&lines, &Room::default()).await.unwrap_err();
+        assert!(matches!(&error, Error::Shell { line } if line == "-curl localhost"), "{error}");
+        let error = teacher.play(&lines[..1], &Room::default()).await.unwrap_err();
+        assert!(matches!(error, Error::Line { .. }), "{error}");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Engine {
         if let Some(fault) = self.library.faults.first() {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }
-        if let Some(trouble) = &self.trouble {
+        if let Some(trouble) = self.trouble.as_ref().or(self.unkept.as_ref().map(|(_, why)| why)) {
             told.push(words::say(lang, Word::Progress, &[trouble]));
         }
         told

@@ -1,12 +1,13 @@
 //! Whom a server's clients say that they are.
 
+use super::signatures::proof_of_the_key;
 use super::{Error, Identity, chain, provider, roots, user_of};
 use crate::clock::{self, Timestamp};
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::DistinguishedName;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use std::sync::Arc;
 
 /// The owner of a certificate that one of the authority's is.
@@ -49,7 +50,7 @@ pub fn asking_server_config(
     let (certs, key) = chain(identity)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(Arc::new(Later(verifier.clone())))
+        .with_client_cert_verifier(Arc::new(Later { judge: verifier.clone(), provider: provider() }))
         .with_single_cert(certs, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((Arc::new(config), Clients(verifier)))
@@ -57,14 +58,17 @@ pub fn asking_server_config(
 
 /// Asks for a certificate and for the proof that its key is there, and for nothing else.
 #[derive(Debug)]
-struct Later(Arc<dyn ClientCertVerifier>);
+struct Later {
+    judge: Arc<dyn ClientCertVerifier>,
+    provider: Arc<CryptoProvider>,
+}
 
 impl ClientCertVerifier for Later {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.judge.root_hint_subjects()
     }
     fn verify_client_cert(
         &self,
@@ -74,25 +78,7 @@ impl ClientCertVerifier for Later {
     ) -> Result<ClientCertVerified, rustls::Error> {
         Ok(ClientCertVerified::assertion())
     }
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
+    proof_of_the_key!(provider);
 }
 
 #[cfg(test)]

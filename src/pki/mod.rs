@@ -14,6 +14,7 @@
 mod clients;
 mod foreign;
 mod request;
+mod signatures;
 mod token;
 
 pub use clients::{Client, Clients, asking_server_config};

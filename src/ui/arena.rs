@@ -9,12 +9,15 @@ use crate::cluster::{Home, Place, Spec};
 use crate::lab::view::{Ask, LessonView, Proof, State};
 use crate::lang::charset::eprintln;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// A cluster that is not ready by then will not be.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -22,6 +25,61 @@ const START_MAX: Duration = Duration::from_secs(60);
 const PROOF_MAX: Duration = Duration::from_secs(20);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Homes are called `rw-PID-NUMBER`, in the directory for temporary files.
+const PREFIX: &str = "rw-";
+const STOPPED: &str = "interrupted";
+
+/// Whether the proof shall end before it is through: on Ctrl-C, SIGTERM, or with its terminal. Every cluster is then ended and cleared away as after its last case.
+#[derive(Clone, Default)]
+pub(super) struct Stop(CancellationToken);
+
+impl Stop {
+    pub(super) fn wanted(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Does the work and hears meanwhile whether to stop, which the work has to heed.
+    pub(super) async fn heard_during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut signals: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+            .into_iter()
+            .filter_map(|kind| signal(kind).ok())
+            .collect();
+        let heard = async {
+            let _ = futures::future::select_all(signals.iter_mut().map(|s| Box::pin(s.recv()))).await; // which one does not matter
+            eprintln!("ropewalk: {STOPPED}; ending the clusters");
+            self.0.cancel();
+            std::future::pending::<T>().await
+        };
+        tokio::select! { done = work => done, never = heard => never }
+    }
+
+    /// What the work comes to, or that it was broken off.
+    pub(super) async fn or<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        tokio::select! {
+            biased;
+            () = self.0.cancelled() => Err(STOPPED.into()),
+            done = work => done,
+        }
+    }
+}
+
+/// Clears away what proofs left that were killed: their clusters have ended with them.
+pub(super) fn sweep() {
+    let own = nix::unistd::geteuid().as_raw();
+    let homes = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for home in homes.filter(|h| h.metadata().is_ok_and(|m| m.is_dir() && m.uid() == own)) {
+        let name = home.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let ended =
+                Home::at(home.path()).cluster("main").is_ok_and(|p| matches!(launch::clear_up(&p), Ok(true)));
+            if ended {
+                let _ = std::fs::remove_dir_all(home.path()); // the next proof tries again
+            }
+        }
+    }
+}
 
 /// A cluster for one case, in a home of its own. It ends with this process, however that ends.
 pub(super) struct Arena {
@@ -38,40 +96,50 @@ enum Stands {
 static ARENAS: AtomicUsize = AtomicUsize::new(0);
 
 impl Arena {
-    pub(super) async fn open(variables: &[(&str, &OsStr)]) -> Result<Arena, String> {
+    /// Errors: it does not start, or `stop` was wanted before it was ready.
+    pub(super) async fn open(variables: &[(&str, &OsStr)], stop: &Stop) -> Result<Arena, String> {
+        if stop.0.is_cancelled() {
+            return Err(STOPPED.into());
+        }
         let number = ARENAS.fetch_add(1, Ordering::Relaxed);
-        let home = std::env::temp_dir().join(format!("rw-{}-{number}", std::process::id()));
+        let home = std::env::temp_dir().join(format!("{PREFIX}{}-{number}", std::process::id()));
         let place = Home::at(&home).cluster("main").map_err(|e| e.to_string())?;
         let spec = Spec::new("main");
-        let started = async {
-            let launched = launch::launch_with(&place, &spec, true, variables)
-                .await
-                .map_err(|e| crate::cluster::chain(&e))?;
-            let mut control = Control::connect(&place).await.map_err(|e| e.to_string())?;
-            let mut progress = control.ask(&Request::Wait).await.map_err(|e| e.to_string())?;
-            while progress["ready"] != true {
-                let next = control.next().await.map_err(|e| e.to_string())?;
-                progress = next.ok_or("the cluster ended while it started")?;
-            }
-            Ok(launched)
-        };
-        let started: Result<Launched, String> = timeout(START_MAX, started)
-            .await
-            .unwrap_or_else(|_| Err("the cluster did not become ready".into()));
-        match started {
-            Ok(launched) => Ok(Arena { place, home, stands: Stands::Launched(launched) }),
-            Err(error) => {
+        let late = || "the cluster did not become ready".to_string();
+        let launched = match timeout(START_MAX, launch::launch_with(&place, &spec, true, variables)).await {
+            Ok(Ok(launched)) => launched,
+            failed => {
                 let _ = std::fs::remove_dir_all(&home);
-                Err(error)
+                return Err(failed
+                    .map_or_else(|_| late(), |f| f.err().map_or_else(late, |e| crate::cluster::chain(&e))));
+            }
+        };
+        let arena = Arena { place, home, stands: Stands::Launched(launched) };
+        let ready = async { timeout(START_MAX, arena.ready()).await.unwrap_or_else(|_| Err(late())) };
+        match stop.or(ready).await {
+            Ok(()) => Ok(arena),
+            Err(why) => {
+                arena.close().await;
+                Err(why)
             }
         }
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
+        let mut progress = control.ask(&Request::Wait).await.map_err(|e| e.to_string())?;
+        while progress["ready"] != true {
+            let next = control.next().await.map_err(|e| e.to_string())?;
+            progress = next.ok_or("the cluster ended while it started")?;
+        }
+        Ok(())
     }
 
     /// On somebody else's cluster, with namespaces that nobody else has.
     pub(super) async fn abroad(kubeconfig: &Path) -> Result<Arena, String> {
         let number = ARENAS.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
-        let home = std::env::temp_dir().join(format!("rw-{name}"));
+        let home = std::env::temp_dir().join(format!("{PREFIX}{name}"));
         let place = abroad::place(&Home::at(&home), kubeconfig).map_err(|e| crate::cluster::chain(&e))?;
         let prefix = format!("{}-test-{name}", abroad::PREFIX);
         match Abroad::open(&place, kubeconfig, &prefix, crate::lab::guests_abroad).await {

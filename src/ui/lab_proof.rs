@@ -2,7 +2,7 @@
 //! has a cluster of its own, on which the lab is started anew for every answer. All lines are typed into a real REPL, as the learner would.
 
 use super::Error;
-use super::arena::Arena;
+use super::arena::{self, Arena, Stop};
 use super::labs as front;
 use super::texts::Lang;
 use crate::lab::format::EN;
@@ -129,18 +129,29 @@ pub async fn prove(
     }
     // The longest first, or the last of them would be waited for alone.
     all.sort_by_key(|plan| std::cmp::Reverse(plan.kinds.len()));
+    arena::sweep();
+    let stop = Stop::default();
     let mut played = futures::stream::iter(all)
-        .map(|plan| async { (plan.lab.clone(), play(plan, directory.as_deref()).await) })
+        .map(|plan| async { (plan.lab.clone(), play(plan, directory.as_deref(), &stop).await) })
         .buffer_unordered(jobs.max(1));
-    while let Some((lab, outcomes)) = played.next().await {
-        let Some(account) = open.get_mut(&lab.id) else { continue };
-        account.outcomes.extend(outcomes);
-        account.left -= 1;
-        if account.left == 0 {
-            sound &= account.report(&lab, began.elapsed());
+    let told = async {
+        while let Some((lab, outcomes)) = played.next().await {
+            if stop.wanted() {
+                sound = false;
+                continue; // half a proof is none, and its clusters end now
+            }
+            let Some(account) = open.get_mut(&lab.id) else { continue };
+            account.outcomes.extend(outcomes);
+            account.left -= 1;
+            if account.left == 0 {
+                sound &= account.report(&lab, began.elapsed());
+            }
         }
+    };
+    stop.heard_during(told).await;
+    if !stop.wanted() {
+        println!("{total} plays in {:.0} s", began.elapsed().as_secs_f64());
     }
-    println!("{total} plays in {:.0} s", began.elapsed().as_secs_f64());
     Ok(sound)
 }
 
@@ -187,15 +198,15 @@ impl Account {
 }
 
 /// Everything that is played with one seed, one after the other; what is wrong.
-async fn play(plan: Plan, directory: Option<&Path>) -> Vec<Outcome> {
+async fn play(plan: Plan, directory: Option<&Path>, stop: &Stop) -> Vec<Outcome> {
     let variables: Vec<_> = directory.iter().map(|d| (DIRECTORY, d.as_os_str())).collect();
-    let arena = match Arena::open(&variables).await {
+    let arena = match Arena::open(&variables, stop).await {
         Ok(arena) => arena,
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };
     let mut outcomes = Vec::new();
     for kind in &plan.kinds {
-        let outcome = answer(&plan, *kind, &arena).await;
+        let outcome = stop.or(answer(&plan, *kind, &arena)).await;
         let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
         outcomes.push((Some(*kind), outcome.map_err(named)));
     }

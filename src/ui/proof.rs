@@ -2,7 +2,7 @@
 //! into a real REPL, as the learner would.
 
 use super::Error;
-use super::arena::Arena;
+use super::arena::{self, Arena, Stop};
 use crate::lab::format::{EN, Lesson, library, sh_blocks};
 use crate::lab::reach;
 use crate::lab::view::{Ask, Proof, State};
@@ -71,13 +71,15 @@ pub async fn prove(
     let total = cases.len();
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
+    arena::sweep();
+    let stop = Stop::default();
     let mut running = futures::stream::iter(cases)
         .map(|case| {
-            let (directory, ground) = (directory.clone(), ground.clone());
+            let (directory, ground, stop) = (directory.clone(), ground.clone(), stop.clone());
             async move {
                 let began = Instant::now();
                 let mut found = Found::default();
-                if let Err(fault) = try_case(&case, &ground, directory.as_deref(), &mut found).await {
+                if let Err(fault) = try_case(&case, &ground, directory.as_deref(), &stop, &mut found).await {
                     found.faults.push(fault);
                 }
                 found.took = began.elapsed();
@@ -90,16 +92,25 @@ pub async fn prove(
         left.insert(lesson.id.clone(), self::cases(lesson, &ground).len());
     }
     let mut sound = true;
-    while let Some((case, result)) = running.next().await {
-        let id = case.lesson.id.clone();
-        found.entry(id.clone()).or_default().push((case.kind, result));
-        let count = left.entry(id.clone()).or_default();
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            sound &= report(&case.lesson, &ground, found.remove(&id).unwrap_or_default());
+    let told = async {
+        while let Some((case, result)) = running.next().await {
+            if stop.wanted() {
+                sound = false;
+                continue; // half a proof is none, and its clusters end now
+            }
+            let id = case.lesson.id.clone();
+            found.entry(id.clone()).or_default().push((case.kind, result));
+            let count = left.entry(id.clone()).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                sound &= report(&case.lesson, &ground, found.remove(&id).unwrap_or_default());
+            }
         }
+    };
+    stop.heard_during(told).await;
+    if !stop.wanted() {
+        println!("{total} cases in {:.0} s", began.elapsed().as_secs_f64());
     }
-    println!("{total} cases in {:.0} s", began.elapsed().as_secs_f64());
     Ok(sound)
 }
 
@@ -171,14 +182,15 @@ async fn try_case(
     case: &Case,
     ground: &Where,
     directory: Option<&Path>,
+    stop: &Stop,
     found: &mut Found,
 ) -> Result<(), String> {
     let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
     let arena = match ground {
-        Where::Home => Arena::open(&variables).await?,
+        Where::Home => Arena::open(&variables, stop).await?,
         Where::Abroad(kubeconfig) => Arena::abroad(kubeconfig).await?,
     };
-    let outcome = play(case, &arena, found).await;
+    let outcome = stop.or(play(case, &arena, found)).await;
     arena.close().await;
     outcome
 }

@@ -1,7 +1,11 @@
 //! A graded lab from end to end, as a class would use it: started from a seed, half done, graded, mended, graded, the record forged, reset.
 
-use super::support::{Home, Said, any_kubectl, capable, turn};
+use super::support::{Home, Said, any_kubectl, capable, eventually, kill_9, turn};
 use serde_json::Value;
+use std::process::Stdio;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
@@ -124,4 +128,96 @@ fn a_lab_is_started_graded_mended_and_reset() {
     k(&["get", "configmap", "report", "-n", ns]).fails("not found");
     let csv = lab(&["grade", "-o", "csv"]);
     assert_eq!((csv.code, csv.out.lines().count()), (1, 6), "{}", csv.out);
+}
+
+/// The process ends in the middle of a lab, and in the middle of a grade; somebody lends the judge a hand; nothing can be written down.
+#[test]
+fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let up = ["--workers", "1"];
+    let cluster = home.up(&up);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let lab =
+        |args: &[&str]| -> Said { home.ropewalk(&[&["lab", "--name", "t", "--lang", "en"], args].concat()) };
+    let grade = || json(&lab(&["grade", "-o", "json"]));
+    let of = |record: &Value, id: &str| {
+        record["tasks"].as_array().into_iter().flatten().find(|t| t["id"] == id).cloned().unwrap_or_default()
+    };
+    let dir = home.path().join("clusters/t");
+    let book = || -> Value {
+        serde_json::from_slice(&std::fs::read(dir.join("labs.json")).expect("a book")).expect("JSON")
+    };
+
+    // Made anew instead of mended: all but one task.
+    lab(&["start", "wrong-image", "--seed", "7"]).ok();
+    let variant = grade()["variant"].clone();
+    let (app, ns) = (variant["app"].as_str().expect("an app"), variant["ns"].as_str().expect("a namespace"));
+    let replicas = format!("--replicas={}", variant["count"]);
+    k(&["delete", "deploy", app, "-n", ns]).ok();
+    k(&["create", "deployment", app, "-n", ns, "--image=nginx:1.27", &replicas]).ok();
+    k(&["label", "namespace", ns, "a=b"]).ok();
+    home.ropewalk(&["undo", "--name", "t"]).ok();
+    k(&["wait", "-n", ns, &format!("deploy/{app}"), "--for=condition=Available", "--timeout=60s"]).ok();
+    let before = grade();
+    assert_eq!((&before["score"], &before["used"]["undo"]), (&80.into(), &1.into()), "{before}");
+
+    // After a restart the Deployment is still not the one that was there, and what was undone stays counted.
+    home.ropewalk(&["down", "--name", "t"]).ok();
+    let again = || home.ropewalk(&[&["up", "--name", "t", "--detach", "--wait"], &up[..]].concat());
+    again().ok();
+    k(&["label", "namespace", ns, "a=c"]).ok();
+    home.ropewalk(&["undo", "--name", "t"]).ok();
+    let after = eventually(PATIENCE, grade, |r| r["score"] == 80);
+    assert_eq!(
+        (&of(&after, "same")["verdict"], &after["used"]["undo"]),
+        (&"red".into(), &2.into()),
+        "{after}"
+    );
+
+    // Killed while the judge has taken the pods away: it is taken back by whoever starts next.
+    let mut command = home.command(home.program());
+    let judge = command.args(["lab", "grade", "--name", "t"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut judge = judge.spawn().expect("it runs");
+    eventually(PATIENCE, || book()["open"]["disturbed"].clone(), Value::is_number);
+    kill_9(&[cluster.pid("main"), cluster.pid("supervisor")]);
+    judge.wait().expect("ours");
+    eventually(PATIENCE, again, |said| said.code == 0);
+    eventually(PATIENCE, || book()["open"]["disturbed"].clone(), Value::is_null);
+    let third = eventually(PATIENCE, grade, |r| r["score"] == 80);
+    assert_eq!(third["used"]["undo"], 2, "the judge's own way back is nobody's undo: {third}");
+
+    // Whoever mends while the judge looks whether it mends itself proves nothing.
+    let mended = std::thread::scope(|scope| {
+        let graded = scope.spawn(grade);
+        let mut number = 0;
+        while !graded.is_finished() {
+            number += 1;
+            k(&["label", "--overwrite", "namespace", ns, &format!("n=x{number}")]);
+        }
+        graded.join().expect("a grade")
+    });
+    let durable = of(&mended, "durable");
+    assert_eq!(durable["verdict"], "red", "{mended}");
+    assert!(durable["unmet"].as_str().is_some_and(|why| why.contains("changed by hand")), "{durable}");
+    eventually(PATIENCE, grade, |r| r["score"] == 80);
+
+    // What cannot be written down is not given away; and whoever learns is told.
+    let blocks = ["labs.json.new", "lessons.json.new"].map(|name| dir.join(name));
+    blocks.iter().for_each(|block| std::fs::create_dir(block).expect("a directory"));
+    lab(&["hint"]).fails("cannot be written down");
+    lab(&["solve"]).fails("cannot be written down");
+    let lesson = |args: &[&str]| -> Value {
+        json(&home.ropewalk(&[&["lesson", "--name", "t", "--lang", "en"], args, &["-o", "json"]].concat()))
+    };
+    let told = |view: &Value| view["notices"].to_string().contains("cannot be kept");
+    assert!(told(&lesson(&["check", "first-voyage/01"])));
+    blocks.iter().for_each(|block| std::fs::remove_dir(block).expect("it is empty"));
+    eventually(PATIENCE, || lesson(&["show"]), |view| !told(view));
+    let kept = std::fs::read_to_string(dir.join("lessons.json")).expect("progress");
+    assert!(kept.contains("first-voyage/01"), "{kept}");
+    lab(&["hint"]).ok();
 }

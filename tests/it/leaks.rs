@@ -2,10 +2,10 @@
 //! Every end is tried once, by turns as this user and as an ordinary one; `ROPEWALK_PODS=100` asks for so many pods, and for every end as both.
 
 use super::footprint::{Footprint, Host, children, named};
-use super::support::{Cluster, Home, any_kubectl, capable, eventually, http_get, kill, skip, turn};
+use super::support::{Cluster, Home, any_kubectl, capable, eventually, http_get, kill, kill_9, skip, turn};
 use serde_json::Value;
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A hundred pods take a while to start; an end never does.
@@ -90,18 +90,16 @@ impl Running<'_> {
         }
     }
 
-    /// One command for all: whoever is the last may have gone with the first.
     fn kill_all(&self, who: &[&str]) {
-        let pids: Vec<String> = who.iter().map(|of| self.pid(of).to_string()).collect();
-        let _ = Command::new("kill").arg("-9").args(pids).stderr(Stdio::null()).status();
+        kill_9(&who.iter().map(|of| self.pid(of)).collect::<Vec<i32>>());
     }
 
     fn containers_first(&self) {
         let zygote = self.pid("zygote");
         let containers = children(self.pid("main")).into_iter().filter(|pid| *pid != zygote);
-        let pids: Vec<String> = containers.map(|pid| pid.to_string()).collect();
-        assert!(!pids.is_empty(), "there are containers");
-        let _ = Command::new("kill").arg("-9").args(pids).stderr(Stdio::null()).status();
+        let containers: Vec<i32> = containers.collect();
+        assert!(!containers.is_empty(), "there are containers");
+        kill_9(&containers);
         self.home.ropewalk(&["down", "--name", "t"]).ok();
     }
 

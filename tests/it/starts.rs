@@ -3,18 +3,13 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, capable, eventually, skip, turn};
+use super::support::{Home, capable, eventually, kill_9, skip, turn};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const UP: [&str; 7] = ["up", "--name", "t", "--workers", "0", "--detach", "--wait"];
-
-fn kill_9(victims: &[i32]) {
-    let numbers = victims.iter().map(ToString::to_string);
-    let _ = Command::new("kill").arg("-9").args(numbers).stderr(Stdio::null()).status(); // some are gone already
-}
 
 fn zygote(home: &Home) -> Option<i32> {
     let words = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();

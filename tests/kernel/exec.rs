@@ -1,6 +1,6 @@
 //! Sessions.
 
-use crate::world::{Check, World, ended, ensure, shell};
+use crate::world::{Check, World, ended, ensure, eventually, shell};
 use ropewalk::cri::{ExecRequest, Runtime, Size};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,13 +63,10 @@ pub async fn sessions(w: World) -> Check {
     };
     ensure(running("sleep [9]8").await?, "it runs")?;
     drop(session);
-    for _ in 0..100 {
-        if !running("sleep [9]8").await? {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    ensure(!running("sleep [9]8").await?, "it was killed")?;
+    eventually(Duration::from_secs(5), async || {
+        Ok(if running("sleep [9]8").await? { Err("it lives on".into()) } else { Ok(()) })
+    })
+    .await?;
     // A program that is not there.
     let mut absent = request("", false, false);
     absent.command = vec!["nope".into()];

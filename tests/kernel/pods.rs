@@ -182,11 +182,7 @@ pub async fn limits(w: World) -> Check {
     config.resources.cpu_shares = 102;
     config.resources.pids_limit = Some(50);
     let pod = w.pod(0, "busy", config).await?;
-    let start = Instant::now();
-    while !w.log_of(0, &pod.container).await?.contains("counted") {
-        ensure(start.elapsed() < Duration::from_secs(20), "it never counted")?;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    w.logged(0, &pod.container, "counted").await?;
     let stats = runtime.container_stats(&pod.container).await?;
     ensure(stats.cpu_usage >= Duration::from_millis(10), format!("{stats:?}"))?;
     ensure(stats.memory_working_set > 100_000, format!("{stats:?}"))?;
@@ -253,9 +249,7 @@ pub async fn stopping(w: World) -> Check {
     ensure((status.exit_code, status.reason.as_str()) == (137, "Error"), format!("{status:?}"))?;
     let polite = shell("trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.05; done");
     let pod = w.pod(0, "polite", polite).await?;
-    while !w.log_of(0, &pod.container).await?.contains("ready") {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    w.logged(0, &pod.container, "ready").await?;
     runtime.stop_container(&pod.container, Duration::from_secs(10)).await?;
     let status = runtime.container_status(&pod.container).await?;
     ensure((status.exit_code, status.state) == (3, ContainerState::Exited), format!("{status:?}"))?;

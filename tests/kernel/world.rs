@@ -138,6 +138,15 @@ impl World {
         let status = self.nodes[node].runtime.container_status(container).await?;
         Ok(std::fs::read_to_string(status.log_path)?)
     }
+
+    /// Waits until a container has said something.
+    pub async fn logged(&self, node: usize, container: &str, what: &str) -> Check {
+        eventually(Duration::from_secs(20), async || {
+            let log = self.log_of(node, container).await?;
+            Ok(if log.contains(what) { Ok(()) } else { Err(format!("{what:?} is not in the log: {log}")) })
+        })
+        .await
+    }
 }
 
 pub fn nginx() -> ContainerConfig {
@@ -198,11 +207,23 @@ pub async fn get(mut stream: TcpStream, path: &str) -> Check<String> {
 /// Dials until somebody answers: a server that was just started needs a moment.
 pub async fn dial(node: &dyn NodeNetwork, to: impl Into<SocketAddr>) -> Check<TcpStream> {
     let to = to.into();
-    let until = tokio::time::Instant::now() + Duration::from_secs(5);
+    eventually(Duration::from_secs(5), async || {
+        let dialled = tokio::time::timeout(Duration::from_secs(2), node.dial(to)).await?;
+        Ok(dialled.map_err(|e| format!("{to}: {e}")))
+    })
+    .await
+}
+
+/// Looks until there is what is looked for, where no event tells of it. Errors: what was missing when the time was over, or why nobody could look.
+pub async fn eventually<T>(
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Check<Result<T, String>>,
+) -> Check<T> {
+    let until = tokio::time::Instant::now() + patience;
     loop {
-        match tokio::time::timeout(Duration::from_secs(2), node.dial(to)).await? {
-            Ok(stream) => return Ok(stream),
-            Err(e) if tokio::time::Instant::now() > until => return Err(format!("{to}: {e}").into()),
+        match look().await? {
+            Ok(found) => return Ok(found),
+            Err(missing) if tokio::time::Instant::now() > until => return Err(missing.into()),
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }

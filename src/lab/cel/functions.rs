@@ -64,10 +64,13 @@ pub const TABLE: &[Function] = &[
         let nth = facts.nth(format!("{target} {command}"));
         facts.probe(Probe::Exec { target, command, nth })
     }),
-    of("logs", 1..=1, |facts, args| facts.probe(Probe::Logs { target: word(args, 0)?.into() })),
+    of("logs", 1..=1, |facts, args| {
+        facts.probe(Probe::Logs { target: word(args, 0)?.into() }).and_then(no_error)
+    }),
     of("can", 4..=4, |facts, args| {
         let part = |n| word(args, n).map(String::from);
-        facts.probe(Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? })
+        let probe = Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? };
+        facts.probe(probe).and_then(no_error)
     }),
     of("store", 1..=1, |facts, args| {
         facts.probe(Probe::Inside(Inside::Key(word(args, 0)?.into()))).and_then(no_error)
@@ -384,6 +387,29 @@ mod tests {
         }
         let backwards = format!("after({change}, hop('deployment-controller','scale','Deployment'))");
         assert!(eval(&backwards, &facts).is_err());
+    }
+
+    #[test]
+    fn what_could_not_be_asked_is_neither_so_nor_not_so() {
+        let silent = value::map([("error", value::text("connection refused"))]);
+        let can = Probe::Can {
+            user: "eve".into(),
+            verb: "get".into(),
+            resource: "secrets".into(),
+            namespace: "d".into(),
+        };
+        let told = |answer: Value, log: Value| {
+            let answers = [(can.clone(), answer), (Probe::Logs { target: "d/web".into() }, log)];
+            let facts = Arc::new(Facts { answers: answers.into(), ..Facts::default() });
+            [
+                "can('eve','get','secrets','d')",
+                "!can('eve','get','secrets','d')",
+                "!logs('d/web').contains('x')",
+            ]
+            .map(|source| Expr::compile(source, Use::Check, &[]).unwrap().holds(&facts))
+        };
+        assert_eq!(told(Value::Bool(false), value::text("")), [false, true, true]);
+        assert_eq!(told(silent.clone(), silent), [false, false, false]);
     }
 
     #[test]

@@ -54,6 +54,12 @@ fn standard() -> impl Iterator<Item = &'static str> {
     crate::api::cel::FUNCTIONS.iter().chain(MORE).copied()
 }
 
+/// No expression of a lesson is longer, in bytes, and none has so many inside each other.
+const LENGTH_MAX: usize = 4_000;
+const DEPTH_MAX: usize = 100;
+/// The parser calls itself for every bracket and every link of a chain, and takes up to 20 kB for each: 100 brackets are more than a task's stack.
+const STACK: usize = 64 << 20;
+
 static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// A compiled expression.
@@ -89,6 +95,24 @@ const PROBES: &[&str] = &["http", "exec", "logs", "can", "store", "members"];
 impl Expr {
     /// Compiles; `bound` are further names that will have values.
     pub fn compile(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
+        if source.len() > LENGTH_MAX {
+            return Err(Error::Syntax(format!(
+                "an expression has at most {LENGTH_MAX} bytes, not {}",
+                source.len()
+            )));
+        }
+        std::thread::scope(|scope| {
+            let reader = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
+            let reader = reader.spawn_scoped(scope, || Expr::read(source, place, bound));
+            let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
+            match reader {
+                Ok(reader) => reader.join().unwrap_or_else(|_| failed("the parser gave up")),
+                Err(error) => failed(&error.to_string()),
+            }
+        })
+    }
+
+    fn read(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
         let mut seen = Seen::default();
@@ -114,7 +138,7 @@ impl Expr {
         for kind in &seen.kinds {
             facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
         }
-        let Seen { functions, variables, kinds, namespaces, fields, strings, compared } = seen;
+        let Seen { functions, variables, kinds, namespaces, fields, strings, compared, .. } = seen;
         let program = Arc::new(program);
         let source = source.into();
         Ok(Expr { source, program, kinds, namespaces, fields, strings, compared, functions, variables })
@@ -178,6 +202,8 @@ struct Seen {
     fields: BTreeSet<String>,
     strings: BTreeSet<String>,
     compared: BTreeSet<(String, bool, String)>,
+    /// How many nodes are around the present one.
+    depth: usize,
 }
 
 impl Seen {
@@ -200,6 +226,16 @@ impl Seen {
 
     /// `inner` are the names that the macros around this node bind.
     fn walk(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
+        if self.depth == DEPTH_MAX {
+            return Err(Error::Syntax(format!("more than {DEPTH_MAX} expressions stand inside each other")));
+        }
+        self.depth += 1;
+        self.look(node, inner)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn look(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
         match node {
             Node::Call(call) => {
                 self.functions.insert(call.func_name.clone());
@@ -314,6 +350,24 @@ mod tests {
         assert_eq!(check("typed.exists(t, t == 'x')").unwrap_err(), Error::HintsOnly("typed"));
         assert!(Expr::compile("typed.exists(t, t == 'x')", Use::Hint, &[]).is_ok());
         assert!(Expr::compile("c.revision > 0", Use::Beat, &["c"]).is_ok());
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_long_is_refused_before_a_stack_ends() {
+        assert!(check(&["true"; 100].join(" && ")).is_ok());
+        for (begin, middle, end) in [
+            ("1", "+1", ""),
+            ("v", ".b", ""),
+            ("v", "[0]", ""),
+            ("", "(", "1"),
+            ("", "[", ""),
+            ("", "size(", "v"),
+        ] {
+            for n in [150, 300, 700, 1_900, 100_000] {
+                let told = check(&format!("{begin}{}{end}", middle.repeat(n)));
+                assert!(matches!(told, Err(Error::Syntax(_))), "{middle} {n} times: {told:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! All lessons: those in the binary, or those in a directory.
 
 use super::super::debrief;
-use super::{Beats, Fault, Lesson, OTHERS, beats, parse};
+use super::{Beats, Fault, Lesson, OTHERS, beats, file, parse};
 use include_dir::{Dir, include_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,10 @@ impl Library {
     pub fn read(directory: &Path) -> Library {
         let mut files = BTreeMap::new();
         let mut faults = Vec::new();
-        walk(directory, 0, &mut |file| match std::fs::read_to_string(file) {
-            Ok(text) => _ = files.insert(file.to_path_buf(), text),
-            Err(error) => faults.push(Fault { file: file.into(), line: 1, what: error.to_string() }),
+        walk(directory, 0, &mut |found| match found.and_then(|path| Ok((file::text(&path)?, path))) {
+            Ok((Some(text), path)) => _ = files.insert(path, text),
+            Ok((None, _)) => {} // it has just gone
+            Err(fault) => faults.push(fault),
         });
         if files.is_empty() && faults.is_empty() {
             faults.push(Fault { file: directory.into(), line: 1, what: "there are no lessons here".into() });
@@ -149,13 +150,20 @@ fn gather(dir: &Dir<'_>, into: &mut BTreeMap<PathBuf, String>) {
     dir.dirs().for_each(|d| gather(d, into));
 }
 
-fn walk(directory: &Path, depth: usize, found: &mut impl FnMut(&Path)) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
+/// Every file that may be a lesson's, and every directory that cannot be looked into.
+fn walk(directory: &Path, depth: usize, found: &mut impl FnMut(Result<PathBuf, Fault>)) {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) => {
+            let what = format!("cannot be looked into: {e}");
+            return found(Err(Fault { file: directory.into(), line: 1, what }));
+        }
+    };
     for path in entries.flatten().map(|e| e.path()) {
         if path.is_dir() && depth < 4 {
             walk(&path, depth + 1, found);
         } else if path.extension().is_some_and(|e| e == "md" || e == "yaml") {
-            found(&path);
+            found(Ok(path));
         }
     }
 }

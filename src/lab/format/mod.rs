@@ -1,6 +1,7 @@
 //! Lessons as files: what machines read and English in `lesson.md`, further languages beside it, texts only.
 
 mod beats;
+pub(in crate::lab) mod file;
 pub mod library;
 pub(in crate::lab) mod prose;
 pub(in crate::lab) mod raw;

@@ -16,14 +16,21 @@ pub struct Section {
 
 /// Front matter, the line it begins on, the rest, and the line that begins on.
 pub fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str, usize), Fault> {
-    let fault = |line, what: &str| Fault { file: file.into(), line, what: what.into() };
-    let rest = text.strip_prefix("---\n").ok_or_else(|| fault(1, "a lesson begins with a line ---"))?;
-    let end = rest
-        .find("\n---\n")
-        .ok_or_else(|| fault(1, "the front matter does not end: a line --- is missing"))?;
-    let front = &rest[..end + 1];
-    let body = &rest[end + 5..];
-    Ok((front, 2, body, 3 + front.lines().count()))
+    let fault = |what: &str| Fault { file: file.into(), line: 1, what: what.into() };
+    let fence = |line: &str| line.trim_end() == "---";
+    let mut lines = text.split_inclusive('\n');
+    let opening = lines.next().filter(|l| fence(l));
+    let opening =
+        opening.ok_or_else(|| fault("the file has to begin with a line ---, and its front matter"))?;
+    let mut front = 0;
+    for (at, line) in lines.enumerate() {
+        if fence(line) {
+            let rest = &text[opening.len()..];
+            return Ok((&rest[..front], 2, &rest[front + line.len()..], at + 3));
+        }
+        front += line.len();
+    }
+    Err(fault("the front matter does not end: a line --- is missing"))
 }
 
 /// The introduction (without the `# Title` line) and the sections. `first` is the line that `text` begins on.
@@ -89,4 +96,20 @@ pub fn sh_blocks(markdown: &str) -> Vec<Vec<String>> {
         .filter(shell)
         .map(|(_, text)| text.lines().map(String::from).collect())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn front_matter_ends_at_its_own_line_wherever_that_stands() {
+        let read = |text| split(text, Path::new("f")).map_err(|f| f.what);
+        assert_eq!(read("---\na: 1\nb: 2\n---\n# T\n"), Ok(("a: 1\nb: 2\n", 2, "# T\n", 5)));
+        assert_eq!(read("--- \na: ' ---'\n---"), Ok(("a: ' ---'\n", 2, "", 4)));
+        assert_eq!(read("---\n---\nx"), Ok(("", 2, "x", 3)));
+        assert!(read("---\na: 1\n----\n").unwrap_err().contains("does not end"));
+        assert!(read("").unwrap_err().contains("has to begin"));
+        assert!(read("# A lesson\n---\n").unwrap_err().contains("has to begin"));
+    }
 }

@@ -196,8 +196,16 @@ impl<'de> Deserialize<'de> for Checks {
     }
 }
 
-/// `500ms`, `3s`, `2m`.
+/// What is wrong with a hint's tier, if anything is.
+pub fn odd_tier(tier: u8) -> Option<String> {
+    let known = (1..=3).contains(&tier);
+    (!known).then(|| format!("tiers are 1 where to look, 2 what is wrong, 3 the command; not {tier}"))
+}
+
+/// `500ms`, `3s`, `2m`; at most an hour, which is longer than anybody waits before a screen.
 pub struct Span(pub Duration);
+
+const SPAN_MAX: Duration = Duration::from_secs(3600);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
@@ -217,8 +225,11 @@ impl<'de> Deserialize<'de> for Span {
                     _ => f64::NAN,
                 };
                 let span = Duration::try_from_secs_f64(number.unwrap_or(f64::NAN) * scale);
-                span.map(Span)
-                    .map_err(|_| E::custom(format!("{text:?} is no duration; write 500ms, 3s or 2m")))
+                match span {
+                    Ok(span) if span <= SPAN_MAX => Ok(Span(span)),
+                    Ok(_) => Err(E::custom(format!("{text:?} is too long; write at most 60m"))),
+                    Err(_) => Err(E::custom(format!("{text:?} is no duration; write 500ms, 3s or 2m"))),
+                }
             }
         }
         from.deserialize_str(Text)

@@ -1,5 +1,6 @@
 //! From text to a lesson that can be played, or to what is wrong with it.
 
+use super::file::plain;
 use super::raw::{self, Checks};
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
 use crate::lab::cel::{self, Expr, Template, Use};
@@ -16,11 +17,11 @@ pub const VIEWS: &[&str] = &["cluster", "control-plane", "raft", "scheduling", "
 /// Reads a lesson: its English file, and the files of further languages by name of the language. Lists every fault that is found.
 pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Lesson, Vec<Fault>> {
     let mut faults = Vec::new();
-    let mut lesson = english(text, file, &mut faults).map_err(|fault| vec![fault])?;
+    let mut lesson = english(&plain(text), file, &mut faults).map_err(|fault| vec![fault])?;
     for (lang, text, file) in others {
         // Against an English text that is broken itself, differences mean nothing.
         if OTHERS.contains(lang) && faults.is_empty() {
-            match translate(&mut lesson, lang, text, file, &mut faults) {
+            match translate(&mut lesson, lang, &plain(text), file, &mut faults) {
                 Ok(()) => lesson.languages.push((*lang).into()),
                 Err(fault) => faults.push(fault),
             }
@@ -87,6 +88,13 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     if raw.steps.is_empty() {
         on.fault("steps:", "a lesson has at least one step".into());
     }
+    let requires = raw.requires.iter().chain(raw.steps.iter().flat_map(|s| &s.requires));
+    for odd in requires.filter_map(|need| reach::odd_requirement(need)) {
+        on.fault("requires:", odd);
+    }
+    if !(raw.clock.scale.is_finite() && raw.clock.scale > 0.0) {
+        on.fault("clock:", format!("a clock runs ×0.2, ×1 or ×20, not ×{}", raw.clock.scale));
+    }
     for view in raw.steps.iter().filter_map(|s| s.view.as_ref()).chain([&raw.view]) {
         if !VIEWS.contains(&view.as_str()) {
             on.fault(
@@ -150,11 +158,8 @@ fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: &str) -> Step {
     });
     let mut hints = Vec::new();
     for (at, hint) in step.hints.into_iter().enumerate() {
-        if !(1..=3).contains(&hint.tier) {
-            on.fault(
-                &hint.say,
-                format!("tiers are 1 where to look, 2 what is wrong, 3 the command; not {}", hint.tier),
-            );
+        if let Some(what) = raw::odd_tier(hint.tier) {
+            on.fault(&hint.say, what);
         }
         let mut say = Templates::default();
         if let Some(template) = on.template(&hint.say) {
@@ -356,6 +361,15 @@ mod tests {
             broken("within: 20s", "within: 20"),
             ["lesson.md:29: steps[0].within: \"20\" is no duration; write 500ms, 3s or 2m"]
         );
+        for endless in ["9999999999999999999s", "61m"] {
+            let told = broken("within: 20s", &format!("within: {endless}"));
+            assert_eq!(
+                told,
+                [format!("lesson.md:29: steps[0].within: {endless:?} is too long; write at most 60m")]
+            );
+        }
+        assert!(broken("requires: []", "requires: [wrokers>=2]")[0].contains("there are kernel, fault"));
+        assert!(broken("clock: {scale: 1}", "clock: {scale: .nan}")[0].contains("not ×NaN"));
         assert_eq!(
             broken(
                 "'ready(object(\"Pod\",\"default\",\"nginx-pod\"))'\n    hold",
@@ -363,6 +377,17 @@ mod tests {
             ),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
         );
+    }
+
+    #[test]
+    fn a_lesson_saved_on_windows_is_the_same_lesson() {
+        let windows = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let (here, there) =
+            (read(LESSON, KOREAN).unwrap(), read(&windows(LESSON), &windows(KOREAN)).unwrap());
+        assert_eq!(format!("{here:?}"), format!("{there:?}"));
+        let slip = LESSON.replacen("    hold: 1s", "    hodl: 1s", 1);
+        let told = read(&windows(&slip), KOREAN).unwrap_err();
+        assert_eq!(told, ["lesson.md:28: unknown key \"hodl\"; did you mean \"hold\"?"]);
     }
 
     #[test]

@@ -34,8 +34,15 @@ pub struct Open {
     pub hints: Vec<String>,
     pub solve: bool,
     pub undo: u32,
-    /// When the learner last wrote something.
-    pub changed: Option<Timestamp>,
+    /// When the learner last wrote something: milliseconds from the start.
+    #[serde(default)]
+    pub changed_ms: Option<u64>,
+    /// How long it had been open when this was written.
+    #[serde(default)]
+    pub ran_ms: u64,
+    /// Store revision before the judge disturbed what it has not taken back yet.
+    #[serde(default)]
+    pub disturbed: Option<i64>,
     /// Since when each green task is green: milliseconds from the start, revision.
     pub green: BTreeMap<String, (u64, i64)>,
     pub chain: Chain,
@@ -44,11 +51,6 @@ pub struct Open {
 impl Open {
     pub fn used(&self) -> Used {
         Used { hints: self.hints.len() as u32, undo: self.undo, solve: self.solve }
-    }
-
-    /// Milliseconds from the start.
-    pub fn ms(&self, at: Timestamp) -> u64 {
-        (at.as_millisecond() - self.started.as_millisecond()).max(0).unsigned_abs()
     }
 }
 
@@ -74,9 +76,8 @@ impl Book {
 
     /// Notes a grade if it is better than those before; a played solution is no grade of the learner's.
     pub fn note(&mut self, lab: &str, grade: Best, solved: bool) {
-        let best = self.best.entry(lab.into()).or_default();
-        if !solved && (grade.score > best.score || best.max == 0) {
-            *best = grade;
+        if !solved && self.best.get(lab).is_none_or(|best| grade.score > best.score || best.max == 0) {
+            self.best.insert(lab.into(), grade);
         }
     }
 }
@@ -94,9 +95,11 @@ mod tests {
         book.note("a", grade(90), false);
         book.note("a", grade(40), false);
         book.note("a", grade(100), true);
+        book.note("played", grade(100), true);
         book.save(&path).unwrap();
         let read = Book::load(&path).unwrap();
         assert_eq!((read.best["a"].score, read.best["a"].passed), (90, false));
+        assert!(!read.best.contains_key("played"), "what was only played has no grade, not even none");
         std::fs::write(&path, r#"{"format": 7}"#).unwrap();
         assert!(matches!(Book::load(&path), Err(Error::Newer { found: 7, .. })));
     }

@@ -12,8 +12,8 @@
 //! ## What a signature is worth
 //! It shows that a record was edited. It does not show that a learner did the work: the key lies on the learner's machine.
 //! ## Left out
-//! After the cluster's process was restarted in the middle of a lab, `history` begins with what is found then, and the hash chain goes on without the
-//! records of the restart.
+//! After the cluster's process was restarted in the middle of a lab, `history` knows what was there when the clock started (the store keeps that) and
+//! what has become of it, and no version in between; `trace` begins anew, and the hash chain goes on without the records of the restart.
 //! ## Read next
 //! `cli::lab` and `ui::labs`, which prove labs.
 
@@ -24,6 +24,7 @@ pub mod guest;
 pub mod read;
 pub mod score;
 pub mod seal;
+pub mod stopwatch;
 pub mod view;
 mod words;
 pub mod world;

@@ -10,6 +10,10 @@ texts! {
     OtherOpen: "the open lab is {} with seed {}", "열려 있는 실습은 {} (시드 {}) 입니다";
     NotSetUp: "the lab {} was not set up to the end; start it again", "{} 실습이 끝까지 준비되지 않았습니다. 다시 시작하세요";
     Lacks: "this cluster cannot do this lab: it needs {}", "이 클러스터에서는 이 실습을 할 수 없습니다. 필요한 것: {}";
+    Gone: "the open lab {} is not among the labs here, or cannot be read; `ropewalk lab list` says what is wrong with it", "열려 있는 {} 실습이 목록에 없거나 읽을 수 없습니다. `ropewalk lab list`로 원인을 확인하세요";
+    NotKept: "this cannot be written down, and so it is not done: {}", "기록할 수 없어서 실행하지 않았습니다: {}";
+    NoTakeUp: "the lab {} cannot go on after the restart yet: {}; ask again, or start it anew", "재시작한 뒤 {} 실습을 아직 이어 갈 수 없습니다: {}. 다시 시도하거나 실습을 새로 시작하세요";
+    Meddled: "something was changed by hand while the judge looked whether it heals by itself; that was taken back, grade once more", "스스로 복구되는지 채점하는 동안 손으로 바꾼 것이 있어 되돌렸습니다. 다시 채점하세요";
     SetupFailed: "the lab could not be set up: {}", "실습을 준비하지 못했습니다: {}";
     NotReady: "the lab was set up, but what it is about does not show; start it again", "실습을 준비했지만 고장이 나타나지 않습니다. 다시 시작하세요";
     NoReset: "the cluster cannot be put back to what it was before the lab {}: {}; `ropewalk reset` begins anew", "클러스터를 {} 실습 이전으로 되돌릴 수 없습니다: {}. `ropewalk reset`으로 처음부터 시작할 수 있습니다";

@@ -2,7 +2,9 @@
 //! judges takes a snapshot and asks for what is missing.
 
 use super::seal::Chain;
+use super::stopwatch::Stopwatch;
 use crate::client::Client;
+use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use crate::clock;
 use crate::cluster::guest::{Host, Room};
 use crate::lab::cel::facts::{self, Objects};
@@ -12,7 +14,7 @@ use crate::lab::watch::{self, Told};
 use crate::lab::{TEACHER, probe};
 use crate::tap;
 use crate::task::Crew;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,10 +42,17 @@ pub struct Known {
     /// The solution is being played.
     pub solving: bool,
     pub chain: Chain,
-    /// When the learner last wrote something.
-    pub changed: Option<clock::Timestamp>,
-    /// Revisions of journeys into the past.
+    /// Since when the lab has been open.
+    pub watch: Option<Stopwatch>,
+    /// When the learner last wrote something: milliseconds from the start.
+    pub changed_ms: Option<u64>,
+    /// The learner wrote something while the judge was at work.
+    pub meddled: bool,
+    /// Revisions of journeys into the past, and how many there were before this process.
     pub journeys: BTreeSet<i64>,
+    pub journeys_before: u32,
+    /// Of all this something has not been written down yet.
+    pub unsaved: bool,
     /// Counts what was asked, so that an answer to an older question is not taken for a newer one's.
     era: u64,
 }
@@ -82,15 +91,28 @@ impl Known {
         self.chain.add(&json!(record));
         let journey = ["undo", "redo", "rewind"].iter().any(|verb| !record.detail[*verb].is_null());
         if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
-            self.journeys.insert(revision as i64);
+            self.unsaved |= self.journeys.insert(revision as i64);
         }
-        if by_learner(record) || (journey && !self.quiet) {
-            self.changed = Some(record.at);
+        let learner = by_learner(record);
+        if learner || (journey && !self.quiet) {
+            self.changed_ms = self.watch.map(|w| w.ms());
+            self.unsaved = true;
         }
+        self.meddled |= learner && self.quiet;
         match self.quiet {
             true => self.recorder.skip(record),
             false => self.recorder.take(record, Some(self.solving)),
         }
+    }
+
+    /// The clock starts now; what was done so far is nobody's story.
+    pub fn begin(&mut self, watch: Option<Stopwatch>) {
+        self.watch = watch;
+        self.chain = Chain::default();
+        self.changed_ms = None;
+        self.journeys.clear();
+        self.journeys_before = 0;
+        self.meddled = false;
     }
 
     /// Versions of what is there now, after everything was forgotten.
@@ -240,6 +262,31 @@ impl World {
                 world.changed.send_modify(|n| *n += 1);
             });
         }
+    }
+
+    /// Of these kinds, what was there at a revision and what has become of it: for a process that was not there to see it.
+    pub async fn recall_since(&self, kinds: BTreeSet<String>, revision: i64) -> Result<(), String> {
+        let said = |e: crate::client::kube::Error| crate::cluster::chain(&e);
+        for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
+            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+            let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
+            let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
+            let then = api.list(&exact).await.map_err(said)?;
+            let now = api.list(&ListParams::default()).await.map_err(said)?;
+            let at = now.metadata.resource_version.as_ref().and_then(|r| r.parse().ok()).unwrap_or_default();
+            let json = |all: Vec<DynamicObject>| -> Vec<Value> {
+                let whole = |object: DynamicObject| {
+                    let mut object = serde_json::to_value(object).unwrap_or_default();
+                    object["kind"] = kind.kind.into(); // items of a list come without
+                    object["apiVersion"] = kind.api_version().into();
+                    object
+                };
+                all.into_iter().map(whole).collect()
+            };
+            self.know().recorder.gap(kind.plural, &json(then.items), &json(now.items), at);
+        }
+        Ok(())
     }
 
     /// Is it true now? `None`: it cannot be told yet, or its evaluation fails.

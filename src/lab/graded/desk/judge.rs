@@ -1,7 +1,7 @@
 //! Grading: each task is asked and has to hold; what must be disturbed to be known is disturbed, judged, and taken back.
 
 use super::{Current, Desk, chain_text, exprs};
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 use crate::cluster::guest::Room;
 use crate::cluster::undo::{Moment, Past};
 use crate::lab::cel::{Template, Use};
@@ -10,6 +10,7 @@ use crate::lab::graded::book::Best;
 use crate::lab::graded::read::Task;
 use crate::lab::graded::score::{self, About, Found};
 use crate::lab::graded::seal::Key;
+use crate::lab::graded::stopwatch::Stopwatch;
 use crate::lab::graded::view::Graded;
 use crate::lab::graded::words::{self, Word};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ const RECOVERY_MAX: Duration = Duration::from_secs(25);
 impl Desk {
     pub(super) async fn grade(&self, current: Current, learner: String, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
-        let ended = clock::now();
+        let ended = self.ms();
         let frame = current.frame();
         let lab = &current.lab;
         let mut found: BTreeMap<String, Found> = BTreeMap::new();
@@ -33,7 +34,7 @@ impl Desk {
         });
         let judged = futures::future::join_all(judged).await;
         *self.seen() = still.iter().zip(&judged).map(|(t, v)| (t.id.clone(), v.is_ok())).collect();
-        self.note_green(&current);
+        self.note_green();
         let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
         for (task, verdict) in still.iter().zip(judged) {
             let since = green.get(&task.id).copied();
@@ -52,10 +53,11 @@ impl Desk {
             found.insert(task.id.clone(), told);
         }
         let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
-        self.save();
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        self.save().map_err(not_kept)?;
         let open = self.book().open.clone().unwrap_or(current.open.clone());
         let limit_ms = u64::from(lab.minutes) * 60_000;
-        score::in_time(&mut all, limit_ms, open.changed.map(|at| open.ms(at)));
+        score::in_time(&mut all, limit_ms, open.changed_ms);
         let mut drawn = current.variant.clone();
         drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
         let about = About {
@@ -64,7 +66,8 @@ impl Desk {
             variant: drawn,
             learner,
             started: millis(open.started),
-            ended: millis(ended),
+            // By the calendar of the start, so that the two belong together even if somebody has set the clock since.
+            ended: millis(Stopwatch::taken_up(open.started, ended).calendar(ended)),
             limit_s: u64::from(lab.minutes) * 60,
             used: open.used(),
             content: lab.content.clone(),
@@ -77,7 +80,7 @@ impl Desk {
         let (points, max) = score::points(&all);
         let best = Best { score: points, max, passed: record["passed"] == true, seed: open.seed };
         self.book().note(&lab.id, best, open.solve);
-        self.save();
+        self.save().map_err(not_kept)?;
         let file = self.keep(&lab.id, open.seed, &record)?;
         let mut debrief = Vec::new();
         for task in &lab.tasks {
@@ -100,7 +103,7 @@ impl Desk {
         verdict: Result<(), usize>,
         since: Option<(u64, i64)>,
     ) -> Found {
-        let now = (current.open.ms(clock::now()), self.world.know().recorder.revision);
+        let now = (self.ms(), self.world.know().recorder.revision);
         let (at_ms, revision) = since.unwrap_or(now);
         let unmet = match verdict {
             Ok(()) => String::new(),
@@ -133,13 +136,20 @@ impl Desk {
         }
         let before = self.revision().await?;
         world.read(self.host.tap());
-        world.know().quiet = true;
+        self.disturbed(Some(before))?;
+        {
+            let mut known = world.know();
+            (known.quiet, known.meddled) = (true, false);
+        }
         let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
         world.forget_answers();
         let verdict = match &played {
             Ok(()) => world.settled(&exprs(task), &frame, task.hold, task.within).await,
             Err(_) => Err(0),
         };
+        // Whether it heals by itself cannot be seen while somebody lends a hand.
+        world.read(self.host.tap());
+        let meddled = world.know().meddled;
         let back = self.host.past(Past::Rewind { to: Moment::Revision(before) }).await;
         world.forget_answers();
         // What was green before is green again before anybody goes on.
@@ -149,8 +159,12 @@ impl Desk {
         world.read(self.host.tap());
         world.know().quiet = false;
         back?;
+        self.disturbed(None)?;
         played.map_err(|e| chain_text(&e))?;
-        Ok(verdict)
+        match meddled {
+            true => Err(words::say(EN, Word::Meddled, &[])),
+            false => Ok(verdict),
+        }
     }
 
     /// Keeps a record in the cluster's directory.

@@ -3,6 +3,7 @@
 use super::{Current, Desk, NETWORK_EVERY, exprs};
 use crate::clock;
 use crate::lab::cel::{Expr, Template, Use};
+use crate::lab::format::EN;
 use crate::lab::graded::read::Task;
 use crate::lab::graded::words::{self, Word};
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ impl Desk {
         });
         let found = futures::future::join_all(looked).await;
         *self.seen() = found.into_iter().collect();
-        self.note_green(&current);
+        self.note_green();
         Ok(json!(self.view(&current, lang)))
     }
 
@@ -48,14 +49,14 @@ impl Desk {
             together || exprs(task).iter().all(|e| self.world.truth(e, &frame, NETWORK_EVERY) == Some(true))
         };
         *self.seen() = still.iter().map(|task| (task.id.clone(), green(task))).collect();
-        self.note_green(&current);
+        self.note_green();
         Ok(json!(self.view(&current, lang)))
     }
 
     /// Brings the times at which tasks became green up to date with what was seen.
-    pub(super) fn note_green(&self, current: &Current) {
+    pub(super) fn note_green(&self) {
         let revision = self.world.know().recorder.revision;
-        let at = current.open.ms(clock::now());
+        let at = self.ms();
         let mut changed = false;
         if let Some(open) = &mut self.book().open {
             for (task, green) in self.seen().iter() {
@@ -69,7 +70,7 @@ impl Desk {
             }
         }
         if changed {
-            self.save();
+            self.save_or_say();
         }
     }
 
@@ -81,7 +82,15 @@ impl Desk {
             let _ = tokio::time::timeout(Duration::from_secs(1), follow.changed()).await; // either is a reason to look
             clock::sleep(Duration::from_millis(200)).await;
             follow.mark_unchanged();
+            // What the learner did outlives this process, also where it turned nothing green.
+            if self.world.know().unsaved {
+                self.save_or_say();
+            }
             let Ok(_turn) = self.turn.try_lock() else { continue };
+            if let Err(why) = self.take_up(EN).await {
+                tracing::debug!(why, "the open lab waits");
+                continue;
+            }
             let Some(current) = self.current() else { continue };
             let frame = current.frame();
             let mut truths = BTreeMap::new();
@@ -104,7 +113,7 @@ impl Desk {
                 network = Instant::now();
             }
             self.seen().extend(truths);
-            self.note_green(&current);
+            self.note_green();
         }
     }
 
@@ -122,10 +131,8 @@ impl Desk {
         rest.sort_by_key(|h| h.tier);
         let sayable = rest.into_iter().find(|h| self.hint_text(&current, &h.id, lang).is_some());
         let hint = sayable.ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
-        if let Some(open) = &mut self.book().open {
-            open.hints.push(hint.id.clone());
-        }
-        self.save();
+        let noted = self.note(|open| open.hints.push(hint.id.clone()));
+        noted.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         Ok(json!(self.view(&current, lang)))
     }

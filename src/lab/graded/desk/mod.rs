@@ -3,6 +3,7 @@
 mod judge;
 mod look;
 mod paper;
+mod resume;
 
 pub use paper::{entry, sheet};
 
@@ -11,6 +12,7 @@ use super::book::{Book, Open};
 use super::draw;
 use super::read::{Lab, Labs, Task};
 use super::seal::{self, Chain};
+use super::stopwatch::Stopwatch;
 use super::view::{Ask, Played};
 use super::words::{self, Word};
 use super::world::{Frame, World};
@@ -19,11 +21,13 @@ use crate::cluster::guest::{Host, Room};
 use crate::cluster::undo::{Moment, Past};
 use crate::lab::TEACHER;
 use crate::lab::cel::{Expr, value};
+use crate::lab::reach;
 use crate::lab::recorder::Recorder;
 use crate::lab::run::Teacher;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +48,8 @@ pub struct Desk {
     turn: tokio::sync::Mutex<()>,
     /// What `check` saw last, by task.
     seen: Mutex<BTreeMap<String, bool>>,
+    /// What an earlier process has left open is as it was.
+    taken_up: AtomicBool,
 }
 
 /// The open lab with its values.
@@ -87,8 +93,10 @@ impl Desk {
         if let Some(open) = &book.open {
             let mut known = world.know();
             known.recording = true;
+            known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
             known.chain = open.chain.clone();
-            known.changed = open.changed;
+            known.changed_ms = open.changed_ms;
+            known.journeys_before = open.undo;
         }
         Ok(Desk {
             world,
@@ -99,6 +107,7 @@ impl Desk {
             path,
             turn: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
+            taken_up: AtomicBool::new(false),
         })
     }
 
@@ -110,17 +119,44 @@ impl Desk {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn save(&self) {
+    /// Errors: nothing can be written down, e.g. because the disk is full.
+    fn save(&self) -> Result<(), String> {
         let mut book = self.book();
         if let Some(open) = &mut book.open {
-            let known = self.world.know();
+            let mut known = self.world.know();
             open.chain = known.chain.clone();
-            open.changed = known.changed;
-            open.undo = open.undo.max(known.journeys.len() as u32);
+            open.changed_ms = known.changed_ms;
+            open.undo = known.journeys_before + known.journeys.len() as u32;
+            open.ran_ms = known.watch.map_or(0, |w| w.ms());
+            known.unsaved = false;
         }
-        if let Err(error) = book.save(&self.path) {
-            tracing::error!(error = chain_text(&error), "labs cannot be kept");
+        book.save(&self.path).map_err(|error| {
+            self.world.know().unsaved = true;
+            chain_text(&error)
+        })
+    }
+
+    /// Notes something about the open lab; what cannot be written down is not noted. Errors: as of `save`.
+    fn note(&self, change: impl FnOnce(&mut Open)) -> Result<(), String> {
+        let before = {
+            let mut book = self.book();
+            let before = book.open.clone();
+            book.open.as_mut().map(change);
+            before
+        };
+        self.save().inspect_err(|_| self.book().open = before)
+    }
+
+    /// Where nobody waits for the answer, the log tells; it is tried again.
+    fn save_or_say(&self) {
+        if let Err(why) = self.save() {
+            tracing::error!(error = why, "labs cannot be kept");
         }
+    }
+
+    /// Milliseconds since the open lab's clock started.
+    fn ms(&self) -> u64 {
+        self.world.know().watch.map_or(0, |w| w.ms())
     }
 
     /// The open lab, if its clock runs.
@@ -136,6 +172,7 @@ impl Desk {
         let Some(current) = self.current() else {
             let half = self.book().open.as_ref().map(|o| o.lab.clone());
             return Err(match (half, id) {
+                (Some(half), _) if self.labs.get(&half).is_none() => words::say(lang, Word::Gone, &[&half]),
                 (Some(half), _) => words::say(lang, Word::NotSetUp, &[&half]),
                 (None, Some(id)) if self.labs.get(id).is_none() => words::say(lang, Word::NoSuchLab, &[id]),
                 _ => words::say(lang, Word::NoneOpen, &[]),
@@ -159,6 +196,10 @@ impl Desk {
         let patience = Duration::from_secs(10); // of those who only look
         let turn = tokio::time::timeout(patience, self.turn.lock());
         let _turn = turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))?;
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        if !matches!(ask, Ask::Start { .. } | Ask::Solved) {
+            self.take_up(lang).await?;
+        }
         match ask {
             Ask::Start { id, seed } => self.start(&id, seed, lang).await,
             Ask::Check { id, seed } => self.check(self.named(id.as_deref(), seed, lang)?, lang).await,
@@ -171,11 +212,8 @@ impl Desk {
             Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang),
             Ask::Solve { id, seed } => {
                 let current = self.named(id.as_deref(), seed, lang)?;
-                if let Some(open) = &mut self.book().open {
-                    open.solve = true;
-                }
+                self.note(|open| open.solve = true).map_err(not_kept)?; // else a restart would forget that the lines were given away
                 self.world.know().solving = true;
-                self.save();
                 Ok(json!(Played {
                     lines: current.lines(&Lab::lines(&current.lab.solution, &current.variant))
                 }))
@@ -214,14 +252,18 @@ impl Desk {
             hints: vec![],
             solve: false,
             undo: 0,
-            changed: None,
+            changed_ms: None,
+            ran_ms: 0,
+            disturbed: None,
             green: BTreeMap::new(),
             chain: Chain::default(),
         };
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.book().open = Some(open.clone());
+        self.taken_up.store(true, Ordering::Relaxed);
         self.seen().clear();
         self.listen();
-        self.save();
+        self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
         let filled = |lines: &[String]| lines.iter().map(|l| fill(l, &variant)).collect::<Vec<_>>();
         let set_up = self.teacher.play(&filled(&Lab::lines(&lab.setup, &variant)), &Room::default()).await;
         set_up.map_err(|e| words::say(lang, Word::SetupFailed, &[&chain_text(&e)]))?;
@@ -232,16 +274,13 @@ impl Desk {
         }
         world.forget_answers();
         world.read(self.host.tap());
+        open.started = clock::now();
         {
-            // The clock starts: what was done so far is nobody's story.
             let mut known = world.know();
             known.recorder.begin_step();
-            known.chain = Chain::default();
-            known.changed = None;
-            known.journeys.clear();
+            known.begin(Some(Stopwatch::taken_up(open.started, 0)));
             open.began = known.recorder.revision.max(base);
         }
-        open.started = clock::now();
         let mut current = Current { lab: Arc::new(lab.clone()), variant, open };
         let frame = current.frame();
         for task in lab.tasks.iter().filter(|t| t.probe.is_empty()) {
@@ -255,7 +294,7 @@ impl Desk {
             }
         }
         self.book().open = Some(current.open.clone());
-        self.save();
+        self.save().map_err(not_kept)?;
         Ok(json!(self.view(&current, lang)))
     }
 
@@ -268,36 +307,24 @@ impl Desk {
         known.recording = true;
         known.quiet = false;
         known.solving = false;
-        known.chain = Chain::default();
-        known.changed = None;
-        known.journeys.clear();
+        known.begin(None);
         known.recall();
     }
 
     fn lacks(&self, lab: &Lab) -> Option<String> {
-        let spec = self.host.offers();
-        let met = |need: &&String| {
-            let at_least = |name: &str, have: u8| {
-                let rest = need.strip_prefix(name)?.trim_start_matches(['>', '=', ' ']);
-                Some(rest.parse::<u8>().is_ok_and(|n| have >= n))
-            };
-            need.as_str() == "kernel"
-                || at_least("workers", spec.workers)
-                    .or_else(|| at_least("control-planes", spec.control_planes))
-                    .unwrap_or(false)
-        };
-        lab.requires.iter().find(|n| !met(n)).cloned()
+        let offers = self.host.offers();
+        lab.requires.iter().find(|need| !reach::met(need, &offers)).cloned()
     }
 
     /// The cluster as it was before the open lab.
     async fn put_back(&self, lang: &str) -> Result<(), String> {
         let Some(open) = self.book().open.clone() else { return Ok(()) };
-        self.world.know().recording = false;
         let back = self.host.past(Past::Rewind { to: Moment::Revision(open.base) }).await;
         back.map_err(|why| words::say(lang, Word::NoReset, &[&open.lab, &why]))?;
+        // Only now: as long as it is open, what the learner does is seen.
+        self.world.know().recording = false;
         self.book().open = None;
-        self.save();
-        Ok(())
+        self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))
     }
 
     /// The store's newest revision.

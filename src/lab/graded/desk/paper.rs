@@ -23,7 +23,7 @@ impl Desk {
     pub(super) fn view(&self, current: &Current, lang: &str) -> LabView {
         let (lab, open) = (&current.lab, &current.open);
         let limit = i64::from(lab.minutes) * 60;
-        let ran = clock::now().as_second() - open.started.as_second();
+        let ran = (self.ms() / 1000) as i64;
         let seen = self.seen();
         let blank = sheet(lab, open.seed, lang);
         LabView {
