@@ -73,7 +73,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 match ctx.api().await?.get(&info.path(), &[]).await {
                     Ok(_) => {}
                     Err(fail) if fail.is_not_found() && ignore => continue,
-                    Err(fail @ Fail::Api(_)) => {
+                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                         failures.push(fail);
                         continue;
                     }
@@ -84,7 +84,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             match ctx.api().await?.delete(&info.path(), &[], &body).await {
                 Ok(status) => answer = status,
                 Err(fail) if fail.is_not_found() && ignore => continue,
-                Err(fail @ Fail::Api(_)) => {
+                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                     failures.push(builder::about(fail, "deleting", &info.source));
                     continue;
                 }

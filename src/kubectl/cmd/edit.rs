@@ -6,6 +6,7 @@ use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::print::{formats, json, yaml};
 use crate::kubectl::wire::api::{MERGE_PATCH, STRATEGIC_PATCH, encoded};
@@ -203,7 +204,7 @@ async fn create(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
 }
 
 async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
-    let text = json::compact(&builder::sorted(edited)) + "\n";
+    let text = json::compact(&files::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
     let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;

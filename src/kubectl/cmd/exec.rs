@@ -2,9 +2,10 @@
 
 use crate::api::labels::Selector;
 use crate::api::value;
-use crate::kubectl::builder::{self, Info, Options};
+use crate::kubectl::builder::{Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::wire::stream::{self, Given};
 use serde_json::Value;
@@ -58,7 +59,7 @@ pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
 
 /// The pod that the one object of a manifest means.
 async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
-    let (infos, failures) = builder::from_files(ctx, files, Options::default()).await?;
+    let (infos, failures) = files::read(ctx, files, Options::default()).await?;
     Fail::join(failures)?;
     match infos.as_slice() {
         [one] => pod_of(ctx, &format!("{}/{}", one.resource.qualified(), one.name)).await,

@@ -88,7 +88,10 @@ fn subresource(ctx: &Ctx) -> String {
 async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value, Fail> {
     let path = format!("{}{}", info.path(), subresource(ctx));
     let answer = ctx.api().await?.get_as(&path, &[], accept).await;
-    answer.map_err(|fail| if info.source.is_empty() { fail } else { builder::about(fail, "retrieving", "") })
+    match answer {
+        Err(fail) => Err(info.lost(ctx, fail).await),
+        found => found,
+    }
 }
 
 /// One page after another.
@@ -129,7 +132,7 @@ async fn tables(ctx: &Ctx, asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec
             found.extend(all.into_iter().map(|t| (resource.clone(), t)));
             Ok(())
         }
-        Err(fail @ Fail::Api(_)) => {
+        Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
             if !(ctx.flags.is("ignore-not-found") && fail.is_not_found()) {
                 failures.push(fail);
             }
@@ -262,7 +265,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
                 match fetch(ctx, &info, JSON).await {
                     Ok(object) => found.push(object),
                     Err(fail) if fail.is_not_found() && ignore => {}
-                    Err(fail @ Fail::Api(_)) => failures.push(fail),
+                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
                     Err(other) => return Err(other),
                 }
             }

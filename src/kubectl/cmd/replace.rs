@@ -3,9 +3,10 @@
 use super::common::{DryRun, Teller, annotate_last_applied, validation};
 use super::delete::wait_gone;
 use crate::api::value;
-use crate::kubectl::builder::{self, Options, about};
+use crate::kubectl::builder::{Options, about};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use serde_json::json;
 
@@ -35,7 +36,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("--grace-period must have --force specified");
     }
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
-    let (infos, mut failures) = builder::from_files(ctx, &files, options).await?;
+    let (infos, mut failures) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to replace");
@@ -85,7 +86,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         match outcome {
             Ok(object) => teller.tell(ctx, &object, "replaced", true)?,
-            Err(fail @ Fail::Api(_)) => failures.push(about(fail, "replacing", &info.source)),
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                failures.push(about(fail, "replacing", &info.source))
+            }
             Err(other) => return Err(other),
         }
     }

@@ -1,10 +1,11 @@
 //! create -f
 
 use super::super::common::{DryRun, Teller, annotate_last_applied, validation};
-use crate::kubectl::builder::{self, Options, about};
+use crate::kubectl::builder::{Options, about};
 use crate::kubectl::cmd::edit;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
@@ -26,7 +27,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return self::raw(ctx, raw, &files).await;
     }
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
-    let (infos, mut failures) = builder::from_files(ctx, &files, options).await?;
+    let (infos, mut failures) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to create");
