@@ -151,13 +151,10 @@ fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
 }
 
 async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
-    ctx.line(
-        "You are about to delete the following ".to_string() + &infos.len().to_string() + " resource(s):",
-    );
+    ctx.line(format!("You are about to delete the following {} resource(s):", infos.len()));
     infos.iter().for_each(|i| ctx.line(i.named()));
-    ctx.out("Do you want to continue? (y/N): ");
-    let answer = ctx.read_stdin().await?;
-    let yes = answer.first().is_some_and(|c| c.eq_ignore_ascii_case(&b'y'));
+    ctx.out("Do you want to continue? (y/n): ");
+    let yes = ctx.read_word().await?.eq_ignore_ascii_case("y");
     if !yes {
         ctx.line("deletion is cancelled");
     }
