@@ -39,22 +39,9 @@ pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
     let Some(selector) = selector_of(&info) else {
         return text(format!("cannot attach to {}: selector is not defined", quote(&info.resource.kind)));
     };
-    let resource = ctx.resource("pods").await?;
-    let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
-    let list =
-        ctx.api().await?.get(&path, &[("labelSelector", &selector.to_string()), ("limit", "500")]).await?;
-    let mut pods = super::get::items_of(&list, &resource);
-    super::logs::sort_active_first(&mut pods);
-    match pods.into_iter().next() {
-        Some(pod) => Ok(Info {
-            namespace: value::text(&pod, "metadata.namespace").into(),
-            name: value::text(&pod, "metadata.name").into(),
-            resource,
-            object: pod,
-            source: String::new(),
-        }),
-        None => text("timed out waiting for the condition"),
-    }
+    let pods = ctx.resource("pods").await?;
+    let (first, _) = super::logs::first_pod(ctx, &pods, &info.namespace, &selector).await?;
+    Ok(first)
 }
 
 /// The pod that the one object of a manifest means.
@@ -177,7 +164,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return ctx
             .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
     }
-    if pod.is_none() && files.is_empty() {
+    if pod.is_none_or(|pod| pod.is_empty()) && files.is_empty() {
         return text("pod, type/name or --filename must be specified");
     }
     if command.is_empty() {
