@@ -145,12 +145,14 @@ impl Discovery {
             Some((name, group)) => (name, Some(group)),
             None => (word.as_str(), None),
         };
-        // A group may be shortened to its first part: deployments.app… is not, but `foo.example` of `example.com` is.
-        let fits = |r: &&Arc<Resource>| {
-            group.is_none_or(|g| r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}."))))
+        // A group may be shortened (`storageclasses.storage`), unless there is one of exactly that name.
+        let exactly = |r: &Resource| group.is_none_or(|g| r.group == g);
+        let begins = |r: &Resource| group.is_some_and(|g| !g.is_empty() && r.group.starts_with(g));
+        let of = |fits: &dyn Fn(&Resource) -> bool| {
+            let candidates = || self.resources.iter().filter(|r| fits(r));
+            candidates().find(|r| named(r, name)).or_else(|| candidates().find(|r| short(r, name))).cloned()
         };
-        let candidates = || self.resources.iter().filter(fits);
-        candidates().find(|r| named(r, name)).or_else(|| candidates().find(|r| short(r, name))).cloned()
+        of(&exactly).or_else(|| of(&begins))
     }
 
     /// The resource of a manifest's kind.
@@ -225,6 +227,8 @@ mod tests {
             ("deployment.v1.apps", Some("deployments.apps")),
             ("ev", Some("events")),
             ("events.events.k8s.io", Some("events.events.k8s.io")),
+            ("deployments.app", Some("deployments.apps")),
+            ("ev.events", Some("events.events.k8s.io")),
             ("nope", None),
             ("pods.apps", None),
         ] {
