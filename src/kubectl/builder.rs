@@ -1,7 +1,7 @@
 //! What a command speaks of: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects to visit.
 
 use super::ctx::Ctx;
-use super::error::{Fail, Refusal, text};
+use super::error::{Fail, text};
 use super::files;
 use super::gostr::quote;
 use super::wire::discovery::Resource;
@@ -94,6 +94,8 @@ pub struct Options {
     pub local: bool,
     /// Files are validated before they are decoded.
     pub validated: bool,
+    /// `--selector` of this verb says something else than which objects are meant.
+    pub other_selector: bool,
 }
 
 /// Reads files (`-f`), or arguments.
@@ -150,7 +152,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         for arg in &args {
             pairs.push(type_and_name(arg)?);
         }
-        if let Some(mistake) = unselectable(ctx) {
+        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
             return text(mistake);
         }
         let mut infos = vec![];
@@ -163,7 +165,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         return Ok(Asked::Objects(infos));
     }
     let mut resources: Vec<Arc<Resource>> = vec![];
-    for word in args[0].split(',').filter(|w| !w.is_empty()) {
+    for word in args[0].split(',') {
         let category = ctx.discovery().await?.category(word);
         if category.is_empty() {
             resources.push(ctx.resource(word).await?);
@@ -173,7 +175,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
     }
     let names = &args[1..];
     if !names.is_empty() {
-        if let Some(mistake) = unselectable(ctx) {
+        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
             return text(mistake);
         }
         if options.all_namespaces {
@@ -262,15 +264,10 @@ pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), 
 /// All objects of a listing that match the selectors.
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
     let path = paths::collection(&listing.resource, &listing.namespace);
-    let mut query = vec![("limit", "500")];
-    query.extend(selectors(ctx));
-    let list =
-        all_pages(ctx, &path, &query).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
+    let mut list =
+        whole(ctx, &path, &selectors(ctx)).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
     let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
-    let items = match list {
-        Value::Array(items) => items,
-        _ => vec![],
-    };
+    let items = taken(&mut list);
     let info = |mut object: Value| {
         value::put(&mut object, "apiVersion", api_version.as_str());
         value::put(&mut object, "kind", kind.as_str());
@@ -285,23 +282,44 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
     Ok(items.into_iter().map(info).collect())
 }
 
-/// The items of all pages.
-async fn all_pages(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
-    let mut items: Vec<Value> = vec![];
-    let mut token = String::new();
-    loop {
+/// The items of a list, which has none from then on.
+fn taken(list: &mut Value) -> Vec<Value> {
+    match list.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => vec![],
+    }
+}
+
+/// So many objects are asked for at a time.
+const PAGE: &str = "500";
+
+/// A list with the items of all its pages.
+pub async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
+    let api = ctx.api().await?;
+    let page = |token: String| async move {
         let mut query = query.to_vec();
+        query.push(("limit", PAGE));
         if !token.is_empty() {
             query.push(("continue", token.as_str()));
         }
-        let mut page = ctx.api().await?.get(path, &query).await?;
-        if let Some(Value::Array(more)) = page.get_mut("items") {
-            items.append(more);
-        }
-        token = value::text(&page, "metadata.continue").to_string();
+        api.get(path, &query).await
+    };
+    let mut list = page(String::new()).await?;
+    loop {
+        let token = value::text(&list, "metadata.continue").to_string();
         if token.is_empty() {
-            return Ok(Value::Array(items));
+            return Ok(list);
         }
+        let mut next = match page(token).await {
+            Ok(next) => next,
+            // The server no longer knows where it was: then everything at once, as client-go does.
+            Err(fail) if fail.code() == Some(410) => return api.get(path, query).await,
+            Err(fail) => return Err(fail),
+        };
+        let mut items = taken(&mut list);
+        items.append(&mut taken(&mut next));
+        value::put(&mut next, "items", items);
+        list = next;
     }
 }
 
@@ -353,10 +371,4 @@ pub fn about(fail: Fail, doing: &str, source: &str) -> Fail {
         }
         other => other,
     }
-}
-
-/// `pods "x" not found`, made up where no request was made.
-pub fn not_found(info: &Info) -> Fail {
-    let message = format!("{} {} not found", info.resource.qualified(), quote(&info.name));
-    Fail::Api(Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null })
 }
