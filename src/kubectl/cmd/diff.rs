@@ -45,8 +45,15 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     }
     let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
     Fail::join(failures)?;
+    let selector = match ctx.flags.text("selector") {
+        "" => None,
+        given => Some(crate::api::labels::Selector::parse(given).map_err(Fail::Text)?),
+    };
+    let meant = |info: &&Info| {
+        selector.as_ref().is_none_or(|s| s.matches(value::at(&info.object, "metadata.labels")))
+    };
     let mut pairs = vec![];
-    for info in &infos {
+    for info in infos.iter().filter(meant) {
         pairs.push(pair(ctx, info).await?);
     }
     pairs.sort_by(|a, b| a.name.cmp(&b.name));

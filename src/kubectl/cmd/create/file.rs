@@ -1,6 +1,6 @@
 //! create -f
 
-use super::super::common::{DryRun, Teller, annotate_last_applied, validation};
+use super::super::common::{DryRun, Teller, annotate_last_applied, send_raw, validation};
 use crate::kubectl::builder::{Options, about};
 use crate::kubectl::cmd::edit;
 use crate::kubectl::ctx::Ctx;
@@ -24,7 +24,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let teller = Teller::of(ctx, dry_run)?;
     let raw = ctx.flags.text("raw");
     if !raw.is_empty() {
-        return self::raw(ctx, raw, &files).await;
+        return send_raw(ctx, http::Method::POST, raw, &files).await;
     }
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
     let (infos, mut failures) = files::read(ctx, &files, options).await?;
@@ -65,13 +65,4 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         teller.tell(ctx, &info.object, "created", true)?;
     }
     Fail::join(failures)
-}
-
-async fn raw(ctx: &Ctx, path: &str, files: &[String]) -> Result<(), Fail> {
-    let [file] = files else { return text("--raw can only use a single local file or stdin") };
-    let body = if file == "-" { ctx.read_stdin().await? } else { std::fs::read(ctx.path(file))? };
-    let body = Some(("", bytes::Bytes::from(body)));
-    let answer = ctx.api().await?.bytes(http::Method::POST, path, &[], "application/json, */*", body).await?;
-    ctx.output.bytes(&answer);
-    Ok(())
 }
