@@ -63,7 +63,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 return fail("debugging a node is not implemented in ropewalk's built-in kubectl");
             }
             _ => {
-                let gvk = format!("{}, Kind={}", info.resource.api_version(), info.resource.kind);
+                let (r, kind) = (&info.resource, &info.resource.kind);
+                let gvk = format!("{}/{}, Kind={kind}", r.group, r.version);
                 return fail(format!("{} not supported by debug", quote(&gvk)));
             }
         }

@@ -37,7 +37,8 @@ pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
         return Ok(info);
     }
     let Some(selector) = selector_of(&info) else {
-        return text(format!("cannot attach to {}: selector is not defined", quote(&info.resource.kind)));
+        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
+        return text(format!("cannot attach to {kind}: selector for {kind} not implemented"));
     };
     let pods = ctx.resource("pods").await?;
     let (first, _) = super::logs::first_pod(ctx, &pods, &info.namespace, &selector).await?;
@@ -257,7 +258,10 @@ pub async fn attach(ctx: &Ctx) -> Result<(), Fail> {
     }
     let session =
         Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
-    let container = container_of(ctx, &info.object, session.quiet)?;
+    let container = container_of(ctx, &info.object, session.quiet).map_err(|fail| match fail {
+        Fail::Text(why) => Fail::Text(format!("cannot attach to the container: {why}")),
+        other => other,
+    })?;
     attach_to(ctx, &info, &container, session).await?;
     if session.stdin
         && session.tty

@@ -155,7 +155,8 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
         return Ok(vec![info]);
     }
     let Some(selector) = selector_of(&info) else {
-        return text(format!("cannot get the logs from {}", info.resource.kind));
+        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
+        return text(format!("cannot get the logs from {kind}: selector for {kind} not implemented"));
     };
     if ctx.flags.is("all-pods") {
         return list(ctx, &pods, &namespace, &selector.to_string()).await;

@@ -27,8 +27,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
         return ctx.usage("--port must be set when exposing a service");
     }
-    if image.is_empty()
-        || image.contains(char::is_whitespace)
+    if image.is_empty() {
+        return text("--image is required");
+    }
+    if image.contains(char::is_whitespace)
         || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/'))
     {
         return text(format!("Invalid image name {}: invalid reference format", quote(&image)));

@@ -198,13 +198,16 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Resu
     }
     let left = deadline.saturating_duration_since(Instant::now()).max(AT_ONCE);
     let uid = value::text(&info.object, "metadata.uid").to_string();
-    until(ctx, info, left, |object| match goal {
+    let done = |object: &Value| match goal {
         Goal::Delete => Ok(object.is_null() || value::text(object, "metadata.uid") != uid),
         // It may come again.
         _ if object.is_null() && !matches!(goal, Goal::Create) => Ok(false),
         goal => goal.met(object),
-    })
-    .await?;
+    };
+    // What was just read counts, however short the time.
+    if !done(&info.object)? {
+        until(ctx, info, left, done).await?;
+    }
     Ok(true)
 }
 

@@ -128,6 +128,9 @@ impl Discovery {
 
     /// The resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`, `deploy.v1.apps`.
     pub fn find(&self, word: &str) -> Option<Arc<Resource>> {
+        if word.is_empty() {
+            return None; // some resources have no singular name
+        }
         let word = word.to_lowercase();
         let named = |r: &&Arc<Resource>, name: &str| {
             r.plural == name || r.singular == name || r.kind.to_lowercase() == name
@@ -230,6 +233,7 @@ mod tests {
             ("deployments.app", Some("deployments.apps")),
             ("ev.events", Some("events.events.k8s.io")),
             ("nope", None),
+            ("", None),
             ("pods.apps", None),
         ] {
             assert_eq!(find(word).as_deref(), want, "{word}");
