@@ -106,11 +106,18 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
             other => return Err(format!("time: unknown unit {} in duration {}", quote(other), quote(text))),
         };
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if fraction.contains('.') {
+            return Err(invalid());
+        }
         let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
-        total += whole * scale;
-        if !fraction.is_empty() {
-            let digits: i128 = fraction.parse().map_err(|_| invalid())?;
-            total += digits * scale / 10i128.pow(fraction.len().min(30) as u32);
+        // Digits beyond these are less than a nanosecond of the longest unit.
+        let fraction = &fraction[..fraction.len().min(18)];
+        let digits: i128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| invalid())? };
+        let part = digits * scale / 10i128.pow(fraction.len() as u32);
+        total = whole.checked_mul(scale).and_then(|w| total.checked_add(w + part)).unwrap_or(i128::MAX);
+        // Go counts in 64 bits.
+        if total > i64::MAX as i128 {
+            return Err(invalid());
         }
         rest = tail;
     }

@@ -1,14 +1,13 @@
 //! What a command speaks of: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects to visit.
 
 use super::ctx::Ctx;
-use super::error::{Fail, Refusal, go_io, text};
+use super::error::{Fail, text};
+use super::files;
 use super::gostr::quote;
-use super::manifest;
 use super::wire::discovery::Resource;
 use super::wire::paths;
 use crate::api::value;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
@@ -47,8 +46,23 @@ impl Info {
 
     /// Reads the object again.
     pub async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
-        self.object = ctx.api().await?.get(&self.path(), &[]).await?;
+        match ctx.api().await?.get(&self.path(), &[]).await {
+            Ok(object) => self.object = object,
+            Err(fail) => return Err(self.lost(ctx, fail).await),
+        }
         Ok(())
+    }
+
+    /// An object that is not there: perhaps its namespace is not there either, which then is what there is to tell.
+    pub async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
+        if !fail.is_not_found() || matches!(self.namespace.as_str(), "" | "default") {
+            return fail;
+        }
+        let Ok(api) = ctx.api().await else { return fail };
+        match api.get(&format!("/api/v1/namespaces/{}", paths::segment(&self.namespace)), &[]).await {
+            Err(nowhere) if nowhere.is_not_found() => nowhere,
+            _ => fail,
+        }
     }
 }
 
@@ -80,18 +94,20 @@ pub struct Options {
     pub local: bool,
     /// Files are validated before they are decoded.
     pub validated: bool,
+    /// `--selector` of this verb says something else than which objects are meant.
+    pub other_selector: bool,
 }
 
 /// Reads files (`-f`), or arguments.
 pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
-    let files = ctx.flags.list("filename");
-    if !files.is_empty() || !ctx.flags.text("kustomize").is_empty() {
+    let named = ctx.flags.list("filename");
+    if !named.is_empty() || !ctx.flags.text("kustomize").is_empty() {
         if !args.is_empty() {
             return text(
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
             );
         }
-        let (infos, failures) = from_files(ctx, &files, options).await?;
+        let (infos, failures) = files::read(ctx, &named, options).await?;
         Fail::join(failures)?;
         return Ok(Asked::Objects(infos));
     }
@@ -136,7 +152,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         for arg in &args {
             pairs.push(type_and_name(arg)?);
         }
-        if let Some(mistake) = unselectable(ctx) {
+        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
             return text(mistake);
         }
         let mut infos = vec![];
@@ -149,7 +165,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
         return Ok(Asked::Objects(infos));
     }
     let mut resources: Vec<Arc<Resource>> = vec![];
-    for word in args[0].split(',').filter(|w| !w.is_empty()) {
+    for word in args[0].split(',') {
         let category = ctx.discovery().await?.category(word);
         if category.is_empty() {
             resources.push(ctx.resource(word).await?);
@@ -159,7 +175,7 @@ async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<As
     }
     let names = &args[1..];
     if !names.is_empty() {
-        if let Some(mistake) = unselectable(ctx) {
+        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
             return text(mistake);
         }
         if options.all_namespaces {
@@ -227,7 +243,7 @@ pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), 
             for mut info in infos {
                 match info.fetch(ctx).await {
                     Ok(()) => found.push(info),
-                    Err(fail @ Fail::Api(_)) => failures.push(fail),
+                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
                     Err(other) => return Err(other),
                 }
             }
@@ -248,15 +264,10 @@ pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), 
 /// All objects of a listing that match the selectors.
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
     let path = paths::collection(&listing.resource, &listing.namespace);
-    let mut query = vec![("limit", "500")];
-    query.extend(selectors(ctx));
-    let list =
-        all_pages(ctx, &path, &query).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
+    let mut list =
+        whole(ctx, &path, &selectors(ctx)).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
     let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
-    let items = match list {
-        Value::Array(items) => items,
-        _ => vec![],
-    };
+    let items = taken(&mut list);
     let info = |mut object: Value| {
         value::put(&mut object, "apiVersion", api_version.as_str());
         value::put(&mut object, "kind", kind.as_str());
@@ -271,23 +282,44 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
     Ok(items.into_iter().map(info).collect())
 }
 
-/// The items of all pages.
-async fn all_pages(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
-    let mut items: Vec<Value> = vec![];
-    let mut token = String::new();
-    loop {
+/// The items of a list, which has none from then on.
+fn taken(list: &mut Value) -> Vec<Value> {
+    match list.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => vec![],
+    }
+}
+
+/// So many objects are asked for at a time.
+const PAGE: &str = "500";
+
+/// A list with the items of all its pages.
+pub async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
+    let api = ctx.api().await?;
+    let page = |token: String| async move {
         let mut query = query.to_vec();
+        query.push(("limit", PAGE));
         if !token.is_empty() {
             query.push(("continue", token.as_str()));
         }
-        let mut page = ctx.api().await?.get(path, &query).await?;
-        if let Some(Value::Array(more)) = page.get_mut("items") {
-            items.append(more);
-        }
-        token = value::text(&page, "metadata.continue").to_string();
+        api.get(path, &query).await
+    };
+    let mut list = page(String::new()).await?;
+    loop {
+        let token = value::text(&list, "metadata.continue").to_string();
         if token.is_empty() {
-            return Ok(Value::Array(items));
+            return Ok(list);
         }
+        let mut next = match page(token).await {
+            Ok(next) => next,
+            // The server no longer knows where it was: then everything at once, as client-go does.
+            Err(fail) if fail.code() == Some(410) => return api.get(path, query).await,
+            Err(fail) => return Err(fail),
+        };
+        let mut items = taken(&mut list);
+        items.append(&mut taken(&mut next));
+        value::put(&mut next, "items", items);
+        list = next;
     }
 }
 
@@ -328,205 +360,15 @@ pub fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
     found
 }
 
-/// A file's name and content.
-struct Source {
-    name: String,
-    text: Vec<u8>,
-}
-
-/// Objects of manifests, with resource and namespace found for each; what could not be read stands beside them.
-pub async fn from_files(
-    ctx: &Ctx,
-    files: &[String],
-    options: Options,
-) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
-    let (mut infos, mut failures) = (vec![], vec![]);
-    for source in sources(ctx, files).await? {
-        let documents = match manifest::documents(&source.text) {
-            Ok(documents) => documents,
-            Err(why) => {
-                failures.push(Fail::Text(format!("error parsing {}: {why}", source.name)));
-                continue;
-            }
-        };
-        for document in documents {
-            match flatten(ctx, sorted(document), &source.name, options, &mut infos).await {
-                Ok(()) => {}
-                Err(fail @ Fail::Text(_)) => failures.push(fail),
-                Err(other) => return Err(other),
-            }
-        }
-    }
-    Ok((infos, failures))
-}
-
-/// Keys in alphabetical order, as a Go map is encoded.
-pub fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
-            pairs.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(pairs.into_iter().map(|(k, v)| (k, sorted(v))).collect())
-        }
-        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
-        other => other,
-    }
-}
-
-async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
-    let mut found = vec![];
-    let folder = ctx.flags.text("kustomize");
-    if !folder.is_empty() {
-        if !files.is_empty() {
-            return text("only one of -f or -k can be specified");
-        }
-        let built = super::kustomize::build(&ctx.path(folder), folder).await?;
-        built.warnings.iter().for_each(|warning| ctx.note(warning));
-        found.push(Source { name: folder.into(), text: built.to_yaml().into_bytes() });
-    }
-    for file in files {
-        if file == "-" {
-            found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
-        } else if file.starts_with("http://") || file.starts_with("https://") {
-            found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
-        } else {
-            let path = ctx.path(file);
-            if !path.exists() {
-                return text(format!("the path {} does not exist", quote(file)));
-            }
-            let mut names: Vec<(PathBuf, String)> = vec![];
-            walk(&path, Path::new(file), ctx.flags.is("recursive"), &mut names)?;
-            for (path, name) in names {
-                let text =
-                    std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
-                found.push(Source { name, text });
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
-    if !path.is_dir() {
-        found.push((path.into(), shown.display().to_string()));
-        return Ok(());
-    }
-    let mut entries: Vec<_> = std::fs::read_dir(path)?.flatten().map(|e| e.file_name()).collect();
-    entries.sort();
-    for entry in entries {
-        let (path, shown) = (path.join(&entry), shown.join(&entry));
-        if path.is_dir() {
-            if deep {
-                walk(&path, &shown, deep, found)?;
-            }
-        } else if matches!(path.extension().and_then(|e| e.to_str()), Some("json" | "yaml" | "yml")) {
-            found.push((path, shown.display().to_string()));
-        }
-    }
-    Ok(())
-}
-
-/// Lists become their items.
-async fn flatten(
-    ctx: &Ctx,
-    document: Value,
-    source: &str,
-    options: Options,
-    into: &mut Vec<Info>,
-) -> Result<(), Fail> {
-    let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
-    let invalid = |why: &str| {
-        text(format!(
-            "error validating {}: error validating data: {why}; if you choose to ignore these errors, turn validation off with --validate=false",
-            quote(source)
-        ))
-    };
-    let undecodable = |what: &str| {
-        let shown = super::print::json::compact(&document);
-        text(format!("unable to decode {}: Object '{what}' is missing in '{shown}'", quote(source)))
-    };
-    if !document.is_object() {
-        if options.validated {
-            return invalid("invalid object to validate");
-        }
-        let found = match &document {
-            Value::Array(_) => "array",
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            _ => "bool",
-        };
-        return text(format!(
-            "unable to decode {}: json: cannot unmarshal {found} into Go value of type unstructured.detector",
-            quote(source)
-        ));
-    }
-    if kind.is_empty() {
-        return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
-    }
-    if api_version.is_empty() {
-        return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
-    }
-    if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
-        for item in value::list(&document, "items") {
-            Box::pin(flatten(ctx, item.clone(), source, options, into)).await?;
-        }
-        return Ok(());
-    }
-    let name = value::text(&document, "metadata.name").to_string();
-    let (default, enforced) = ctx.namespace()?;
-    if options.local {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let (group, version, plural) = (group.into(), version.into(), kind.to_lowercase());
-        let resource = Resource { kind: kind.into(), group, version, plural, ..Resource::default() };
-        let namespace = value::text(&document, "metadata.namespace").to_string();
-        let (resource, source) = (Arc::new(resource), source.to_string());
-        into.push(Info { resource, namespace, name, object: document, source });
-        return Ok(());
-    }
-    let resource = match ctx.discovery().await?.of_kind(api_version, kind) {
-        Some(resource) => resource,
-        None => {
-            let namespace = value::text(&document, "metadata.namespace");
-            return text(format!(
-                "resource mapping not found for name: {} namespace: {} from {}: no matches for kind {} in version {}\nensure CRDs are installed first",
-                quote(&name),
-                quote(namespace),
-                quote(source),
-                quote(kind),
-                quote(api_version)
-            ));
-        }
-    };
-    let mut document = document;
-    let mut namespace = value::text(&document, "metadata.namespace").to_string();
-    if !resource.namespaced {
-        namespace = String::new();
-    } else if namespace.is_empty() {
-        namespace = default;
-        value::put(&mut document, "metadata.namespace", namespace.as_str());
-    } else if enforced && namespace != default {
-        return text(format!(
-            "the namespace from the provided object {0} does not match the namespace {1}. You must pass '--namespace={namespace}' to perform this operation.",
-            quote(&namespace),
-            quote(&default)
-        ));
-    }
-    into.push(Info { resource, namespace, name, object: document, source: source.to_string() });
-    Ok(())
-}
-
 /// A refused request about an object from a file: `error when creating "x.yaml": …`.
 pub fn about(fail: Fail, doing: &str, source: &str) -> Fail {
     match fail {
         Fail::Api(refusal) if refusal.reason != "Invalid" && !source.is_empty() => {
             Fail::Api(refusal.prefixed(&format!("error when {doing} {}: ", quote(source))))
         }
+        Fail::Text(why) if !source.is_empty() => {
+            Fail::Text(format!("error when {doing} {}: {why}", quote(source)))
+        }
         other => other,
     }
-}
-
-/// `pods "x" not found`, made up where no request was made.
-pub fn not_found(info: &Info) -> Fail {
-    let message = format!("{} {} not found", info.resource.qualified(), quote(&info.name));
-    Fail::Api(Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null })
 }

@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 type Input = Box<dyn AsyncRead + Send + Unpin>;
 
+/// A longer answer to a question is none.
+const WORD_MAX: usize = 64;
+
 pub struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
@@ -94,8 +97,8 @@ impl Ctx {
                     "" | "0" => None,
                     limit => {
                         let limit = match limit.parse::<i64>() {
-                            Ok(secs) => super::gostr::Nanos::secs(secs),
-                            Err(_) => super::gostr::parse_duration(limit).map_err(|_| {
+                            Ok(secs) if secs >= 0 => super::gostr::Nanos::secs(secs),
+                            _ => super::gostr::parse_duration(limit).map_err(|_| {
                                 Fail::Text("Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a corresponding time unit (e.g. 1s | 2m | 3h)".into())
                             })?,
                         };
@@ -142,6 +145,22 @@ impl Ctx {
             stdin.read_to_end(&mut bytes).await?;
         }
         Ok(bytes)
+    }
+
+    /// The first word on standard input, read no further than its end, as an answer to a question.
+    pub async fn read_word(&self) -> Result<String, Fail> {
+        self.output.flush().await;
+        let (mut word, mut byte) = (vec![], [0]);
+        if let Some(stdin) = self.stdin.lock().await.as_mut() {
+            while word.len() < WORD_MAX && stdin.read(&mut byte).await? == 1 {
+                match byte[0].is_ascii_whitespace() {
+                    true if word.is_empty() => {}
+                    true => break,
+                    false => word.push(byte[0]),
+                }
+            }
+        }
+        Ok(String::from_utf8_lossy(&word).into_owned())
     }
 
     /// Standard input itself, for a stream; `None` if it was taken before.

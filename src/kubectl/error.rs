@@ -24,6 +24,12 @@ impl Refusal {
         }
     }
 
+    /// `pods "x" not found`, made up where the server said it in another way.
+    pub fn not_found(resource: &str, name: &str) -> Refusal {
+        let message = format!("{resource} {} not found", quote(name));
+        Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null }
+    }
+
     /// The same with something before its message.
     pub fn prefixed(mut self, prefix: &str) -> Refusal {
         self.message = format!("{prefix}{}", self.message);

@@ -39,7 +39,7 @@ pub fn flags(flags: &[Flag]) -> String {
         let default = match flag.kind {
             Kind::Text => format!("'{}'", flag.default),
             Kind::List | Kind::Array => "[]".to_string(),
-            Kind::Bool | Kind::Int | Kind::Duration => flag.default.to_string(),
+            Kind::Bool | Kind::Int | Kind::Int32 | Kind::Duration => flag.default.to_string(),
         };
         let short = if flag.short.is_empty() { String::new() } else { format!("-{}, ", flag.short) };
         out.push_str(&format!("    {short}--{}={default}:\n\t{}.\n\n", flag.name, flag.help));

@@ -7,8 +7,8 @@
 //! ## How this one works
 //! [`table`] is the one table of verbs and flags; parsing ([`parse`]), help, completion and dispatch derive from it. A verb is an
 //! async function over a [`ctx::Ctx`]: the flags, the streams, and on demand the kubeconfig, a connection
-//! ([`wire::api::Api`]) and the server's list of resources ([`wire::discovery`]). [`builder`] turns `deploy/web`, `-l app=web` or
-//! `-f x.yaml` into objects; [`print`](mod@print) turns objects into text. [`merge`] computes the patches of `apply`; [`describe`] tells all
+//! ([`wire::api::Api`]) and the server's list of resources ([`wire::discovery`]). [`builder`] turns `deploy/web` or `-l app=web`
+//! into objects, [`files`] does so with `-f x.yaml`; [`print`](mod@print) turns objects into text. [`merge`] computes the patches of `apply`; [`describe`] tells all
 //! about one object. Streams are handed in ([`Io`]), so the REPL runs a command in its own process and can cancel it.
 //! The oracle is kubectl 1.33: `tests/it/kubectl.rs` runs both against one cluster and compares every byte.
 //! ## Left out
@@ -23,6 +23,7 @@ pub mod complete;
 pub mod ctx;
 pub mod describe;
 pub mod error;
+pub mod files;
 pub mod help;
 pub mod kept;
 pub mod kustomize;

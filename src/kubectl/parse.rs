@@ -38,7 +38,7 @@ impl Flags {
     }
 
     pub fn int(&self, name: &str) -> i64 {
-        self.text(name).parse().unwrap_or(0)
+        parse_int(self.text(name), i64::BITS).unwrap_or(0)
     }
 
     pub fn duration(&self, name: &str) -> Duration {
@@ -93,6 +93,35 @@ fn parse_bool(text: &str) -> Option<bool> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
+    }
+}
+
+/// A number as Go's `strconv.ParseInt` reads one with base 0: `12`, `-3`, `0x1f`, `0o17`, `017`, `0b1`, `1_000`. The error is its reason.
+fn parse_int(text: &str, bits: u32) -> Result<i64, &'static str> {
+    let (negative, rest) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
+    };
+    let lower = rest.to_ascii_lowercase();
+    let (radix, digits) = match lower.get(..2) {
+        Some("0x") => (16, &lower[2..]),
+        Some("0o") => (8, &lower[2..]),
+        Some("0b") => (2, &lower[2..]),
+        _ if lower.len() > 1 && lower.starts_with('0') => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    // An underscore stands between digits, or between a prefix and digits; a plain decimal number has none.
+    let plain = digits.replace('_', "");
+    let spaced = !digits.contains("__") && !digits.ends_with('_') && (radix != 10 || !digits.contains('_'));
+    if plain.is_empty() || !spaced || !plain.chars().all(|c| c.is_digit(radix)) {
+        return Err("invalid syntax");
+    }
+    let size = u64::from_str_radix(&plain, radix).map_err(|_| "value out of range")?;
+    let most = 1u64 << (bits - 1);
+    match negative {
+        true if size <= most => Ok((size as i64).wrapping_neg()),
+        false if size < most => Ok(size as i64),
+        _ => Err("value out of range"),
     }
 }
 
@@ -243,7 +272,7 @@ fn read(words: &[String], parsed: &mut Parsed) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads `it`, `nkube-system` or `o=yaml` after a single dash; returns where to go on.
+/// Reads `it`, `nkube-system` or `o=yaml` after a single dash; returns where to go on. Mistakes name what is left of the word.
 fn short(letters: &str, words: &[String], mut at: usize, parsed: &mut Parsed) -> Result<usize, String> {
     for (i, letter) in letters.char_indices() {
         let rest = &letters[i + letter.len_utf8()..];
@@ -252,7 +281,7 @@ fn short(letters: &str, words: &[String], mut at: usize, parsed: &mut Parsed) ->
                 parsed.help = true;
                 continue;
             }
-            return Err(format!("unknown shorthand flag: '{letter}' in -{letters}"));
+            return Err(format!("unknown shorthand flag: '{letter}' in -{}", &letters[i..]));
         };
         if let Some(value) = rest.strip_prefix('=') {
             give(parsed, flag, value.to_string())?;
@@ -268,7 +297,7 @@ fn short(letters: &str, words: &[String], mut at: usize, parsed: &mut Parsed) ->
             at += 1;
             words[at - 1].clone()
         } else {
-            return Err(format!("flag needs an argument: '{letter}' in -{letters}"));
+            return Err(format!("flag needs an argument: '{letter}' in -{}", &letters[i..]));
         };
         give(parsed, flag, value)?;
         return Ok(at);
@@ -289,8 +318,11 @@ fn give(parsed: &mut Parsed, flag: &'static Flag, value: String) -> Result<(), S
         Kind::Bool if parse_bool(&value).is_none() => {
             return invalid(format!("strconv.ParseBool: parsing {quoted}: invalid syntax"));
         }
-        Kind::Int if value.parse::<i64>().is_err() => {
-            return invalid(format!("strconv.ParseInt: parsing {quoted}: invalid syntax"));
+        Kind::Int | Kind::Int32 => {
+            let bits = if flag.kind == Kind::Int32 { i32::BITS } else { i64::BITS };
+            if let Err(why) = parse_int(&value, bits) {
+                return invalid(format!("strconv.ParseInt: parsing {quoted}: {why}"));
+            }
         }
         Kind::Duration => {
             if let Err(why) = super::gostr::parse_duration(&value) {
@@ -330,6 +362,31 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        for (text, want) in [
+            ("12", Ok(12)),
+            ("-3", Ok(-3)),
+            ("+5", Ok(5)),
+            ("0", Ok(0)),
+            ("0x1F", Ok(31)),
+            ("017", Ok(15)),
+            ("0b1_0", Ok(2)),
+            ("-9223372036854775808", Ok(i64::MIN)),
+            ("9223372036854775808", Err("value out of range")),
+            ("99999999999999999999999", Err("value out of range")),
+            ("08", Err("invalid syntax")),
+            ("1_000", Err("invalid syntax")),
+            ("", Err("invalid syntax")),
+            ("--1", Err("invalid syntax")),
+            ("é1", Err("invalid syntax")),
+        ] {
+            assert_eq!(parse_int(text, i64::BITS), want, "{text}");
+        }
+        assert_eq!(parse_int("2147483648", i32::BITS), Err("value out of range"));
+        assert_eq!(parse_int("-2147483648", i32::BITS), Ok(-2147483648));
+    }
+
+    #[test]
     fn mistakes_are_told_in_kubectls_words() {
         let told = |line: &str| parse(&words(line)).err().map(|f| f.told().0).unwrap_or_default();
         assert_eq!(told("get --foo"), "error: unknown flag: --foo\nSee 'kubectl get --help' for usage.\n");
@@ -337,6 +394,8 @@ mod tests {
             told("get -z"),
             "error: unknown shorthand flag: 'z' in -z\nSee 'kubectl get --help' for usage.\n"
         );
+        assert!(told("get -Az").starts_with("error: unknown shorthand flag: 'z' in -z\n"));
+        assert!(told("get -An").starts_with("error: flag needs an argument: 'n' in -n\n"));
         assert_eq!(
             told("scale --replicas=x deploy/x"),
             "error: invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nSee 'kubectl scale --help' for usage.\n"

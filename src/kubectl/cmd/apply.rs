@@ -3,9 +3,10 @@
 use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, validation};
 use super::prune;
 use crate::api::{kinds, value};
-use crate::kubectl::builder::{self, Info, Options, about};
+use crate::kubectl::builder::{Info, Options, about};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::merge;
 use crate::kubectl::print::{formats, json};
@@ -39,7 +40,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let teller = Teller::of(ctx, dry_run)?;
     let format = formats::of(ctx, false)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
-    let (infos, mut failures) = builder::from_files(ctx, &files, options).await?;
+    let (infos, mut failures) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to apply");
@@ -83,7 +84,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let shown = match done.as_slice() {
             [one] => one.clone(),
             _ => {
-                let items: Vec<Value> = done.iter().cloned().map(builder::sorted).collect();
+                let items: Vec<Value> = done.iter().cloned().map(files::sorted).collect();
                 json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
             }
         };
@@ -124,7 +125,7 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
     }
     let mut modified = info.object.clone();
     annotate_last_applied(&mut modified, true);
-    modified = builder::sorted(modified);
+    modified = files::sorted(modified);
     let current = match ctx.api().await?.get(&info.path(), &[]).await {
         Ok(current) => current,
         Err(fail) if fail.is_not_found() => return create(ctx, info, modified, dry_run).await,

@@ -2,7 +2,8 @@
 
 use crate::kubectl::builder::Info;
 use crate::kubectl::ctx::Ctx;
-use crate::kubectl::error::{Fail, text};
+use crate::kubectl::error::{Fail, go_io, text};
+use crate::kubectl::gostr::quote;
 use crate::kubectl::print::formats::{self, Format};
 use crate::kubectl::print::json;
 use crate::kubectl::wire::api::{STRATEGIC_PATCH, encoded};
@@ -70,8 +71,28 @@ pub fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
         "" | "true" | "strict" => "Strict",
         "warn" => "Warn",
         "ignore" | "false" => "Ignore",
-        other => return text(format!("invalid - validate option \"{other}\"")),
+        other => {
+            return text(format!(
+                "invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)",
+                quote(other)
+            ));
+        }
     })
+}
+
+/// `--raw`: sends one file (or standard input) as it is and prints the answer as it is.
+pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, files: &[String]) -> Result<(), Fail> {
+    let [file] = files else { return text("--raw can only use a single local file or stdin") };
+    let body = match file.as_str() {
+        "-" => ctx.read_stdin().await?,
+        file => {
+            std::fs::read(ctx.path(file)).map_err(|e| Fail::Text(format!("open {file}: {}", go_io(&e))))?
+        }
+    };
+    let body = Some(("", bytes::Bytes::from(body)));
+    let answer = ctx.api().await?.bytes(method, path, &[], "application/json, */*", body).await?;
+    ctx.output.bytes(&answer);
+    Ok(())
 }
 
 /// Prints objects as `-o` says, else `KIND/NAME OPERATION`.

@@ -28,7 +28,10 @@ fn place(ctx: &Ctx, word: &str) -> Result<Place, Fail> {
         [namespace, pod] => (namespace.to_string(), pod.to_string()),
         _ => return text("filespec must match the canonical format: [[namespace/]pod:]file/path"),
     };
-    if pod.is_empty() || path.is_empty() {
+    if path.is_empty() && !pod.is_empty() {
+        return text("filepath can not be empty");
+    }
+    if pod.is_empty() {
         return text("filespec must match the canonical format: [[namespace/]pod:]file/path");
     }
     Ok(Place { namespace, pod, path: path.into() })

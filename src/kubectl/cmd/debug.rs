@@ -5,7 +5,7 @@ use super::wait::until;
 use crate::api::value::{self, at, list, text};
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
-use crate::kubectl::error::{Fail, text as fail};
+use crate::kubectl::error::{Fail, Refusal, text as fail};
 use crate::kubectl::gostr::quote;
 use crate::kubectl::wire::api::{STRATEGIC_PATCH, encoded};
 use crate::rng::Rng;
@@ -63,7 +63,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 return fail("debugging a node is not implemented in ropewalk's built-in kubectl");
             }
             _ => {
-                let gvk = format!("{}, Kind={}", info.resource.api_version(), info.resource.kind);
+                let (r, kind) = (&info.resource, &info.resource.kind);
+                let gvk = format!("{}/{}, Kind={kind}", r.group, r.version);
                 return fail(format!("{} not supported by debug", quote(&gvk)));
             }
         }
@@ -120,7 +121,11 @@ impl Asked<'_> {
         if !self.attach || container.is_empty() {
             return Ok(());
         }
+        let name = info.name.clone();
         let runs = |pod: &Value| {
+            if pod.is_null() {
+                return Err(Fail::Api(Refusal::not_found("pods", &name)));
+            }
             let state = state_of(pod, &container);
             Ok(state.is_some_and(|s| !at(s, "running").is_null() || !at(s, "terminated").is_null()))
         };

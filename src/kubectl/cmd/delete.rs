@@ -73,7 +73,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 match ctx.api().await?.get(&info.path(), &[]).await {
                     Ok(_) => {}
                     Err(fail) if fail.is_not_found() && ignore => continue,
-                    Err(fail @ Fail::Api(_)) => {
+                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                         failures.push(fail);
                         continue;
                     }
@@ -84,7 +84,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             match ctx.api().await?.delete(&info.path(), &[], &body).await {
                 Ok(status) => answer = status,
                 Err(fail) if fail.is_not_found() && ignore => continue,
-                Err(fail @ Fail::Api(_)) => {
+                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                     failures.push(builder::about(fail, "deleting", &info.source));
                     continue;
                 }
@@ -151,13 +151,10 @@ fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
 }
 
 async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
-    ctx.line(
-        "You are about to delete the following ".to_string() + &infos.len().to_string() + " resource(s):",
-    );
+    ctx.line(format!("You are about to delete the following {} resource(s):", infos.len()));
     infos.iter().for_each(|i| ctx.line(i.named()));
-    ctx.out("Do you want to continue? (y/N): ");
-    let answer = ctx.read_stdin().await?;
-    let yes = answer.first().is_some_and(|c| c.eq_ignore_ascii_case(&b'y'));
+    ctx.out("Do you want to continue? (y/n): ");
+    let yes = ctx.read_word().await?.eq_ignore_ascii_case("y");
     if !yes {
         ctx.line("deletion is cancelled");
     }

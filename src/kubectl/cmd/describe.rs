@@ -54,7 +54,7 @@ async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
     let (namespace, _) = ctx.namespace()?;
     let namespace = if resource.namespaced { namespace } else { String::new() };
     let path = paths::collection(&resource, &namespace);
-    let list = ctx.api().await?.get(&path, &[("limit", "500")]).await?;
+    let list = builder::whole(ctx, &path, &[]).await?;
     let mut found = false;
     for object in super::get::items_of(&list, &resource) {
         let name = crate::api::value::text(&object, "metadata.name").to_string();

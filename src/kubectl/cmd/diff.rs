@@ -3,9 +3,10 @@
 use super::apply::patch_between;
 use super::common::LAST_APPLIED;
 use crate::api::value;
-use crate::kubectl::builder::{self, Info, Options};
+use crate::kubectl::builder::{Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::Fail;
+use crate::kubectl::files;
 use crate::kubectl::merge;
 use crate::kubectl::print::{json, yaml};
 use crate::kubectl::wire::api::{APPLY_PATCH, encoded};
@@ -42,10 +43,17 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
         return Err(Fail::Text("must specify one of -f and -k".into()));
     }
-    let (infos, failures) = builder::from_files(ctx, &files, Options::default()).await?;
+    let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
     Fail::join(failures)?;
+    let selector = match ctx.flags.text("selector") {
+        "" => None,
+        given => Some(crate::api::labels::Selector::parse(given).map_err(Fail::Text)?),
+    };
+    let meant = |info: &&Info| {
+        selector.as_ref().is_none_or(|s| s.matches(value::at(&info.object, "metadata.labels")))
+    };
     let mut pairs = vec![];
-    for info in &infos {
+    for info in infos.iter().filter(meant) {
         pairs.push(pair(ctx, info).await?);
     }
     pairs.sort_by(|a, b| a.name.cmp(&b.name));

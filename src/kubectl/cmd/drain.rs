@@ -112,11 +112,11 @@ struct Plan {
 
 async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
     let selector = format!("spec.nodeName={node}");
-    let mut query = vec![("fieldSelector", selector.as_str()), ("limit", "500")];
+    let mut query = vec![("fieldSelector", selector.as_str())];
     if !ctx.flags.text("pod-selector").is_empty() {
         query.push(("labelSelector", ctx.flags.text("pod-selector")));
     }
-    let list = ctx.api().await?.get("/api/v1/pods", &query).await?;
+    let list = crate::kubectl::builder::whole(ctx, "/api/v1/pods", &query).await?;
     let mut told: Vec<(Verdict, Vec<String>)> = vec![];
     let mut evict = vec![];
     for pod in value::list(&list, "items") {

@@ -6,6 +6,7 @@ use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::print::{formats, json, yaml};
 use crate::kubectl::wire::api::{MERGE_PATCH, STRATEGIC_PATCH, encoded};
@@ -81,14 +82,9 @@ pub async fn edit(ctx: &Ctx, infos: Vec<Info>, as_json: bool, mode: Mode) -> Res
     let extension = if as_json { "json" } else { "yaml" };
     let path = std::env::temp_dir()
         .join(format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32));
-    let outcome = session(ctx, &infos, &path, as_json, mode).await;
-    match outcome {
-        Ok(()) => {
-            let _ = std::fs::remove_file(&path); // it may never have been written
-            Ok(())
-        }
-        Err(fail) => Err(fail),
-    }
+    session(ctx, &infos, &path, as_json, mode).await?;
+    let _ = std::fs::remove_file(&path); // it may never have been written
+    Ok(())
 }
 
 fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
@@ -109,9 +105,27 @@ fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
     if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
 }
 
-/// Lines that are no comments.
-fn meant(text: &str) -> String {
-    text.lines().filter(|l| !l.trim_start().starts_with('#')).map(|l| format!("{l}\n")).collect()
+/// What a text says: its documents, to compare. Only a parser knows which lines are comments (one that starts with `#` may be a
+/// line of a script in a ConfigMap); what cannot be parsed is compared without the lines that look like some.
+fn meant(text: &str) -> Result<Vec<Value>, String> {
+    manifest::documents(text.as_bytes()).map_err(|_| {
+        let plain = |line: &&str| {
+            let line = line.trim_start();
+            !line.starts_with('#') || line.starts_with("#!")
+        };
+        text.lines().filter(plain).collect()
+    })
+}
+
+/// Are there only comments?
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// Without the comments that we wrote before it.
+fn without_head(text: &str) -> &str {
+    let head: usize = text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum();
+    &text[head..]
 }
 
 /// Edits until it is saved, given up, or cannot be.
@@ -129,8 +143,7 @@ async fn session(ctx: &Ctx, infos: &[Info], path: &Path, as_json: bool, mode: Mo
         write(path, if as_json && reason.is_empty() { &content } else { &text_of })?;
         editor(ctx, path).await?;
         let edited = std::fs::read_to_string(path)?;
-        let body = meant(&edited);
-        if meant(&content) == body && !reason.is_empty() {
+        if meant(&content) == meant(&edited) && !reason.is_empty() {
             ctx.note(format!(
                 "A copy of your changes has been stored to {}",
                 quote(&path.display().to_string())
@@ -138,16 +151,16 @@ async fn session(ctx: &Ctx, infos: &[Info], path: &Path, as_json: bool, mode: Mo
             ctx.output.err("error: Edit cancelled, no valid changes were saved.\n");
             return Err(Fail::Exit(1));
         }
-        if body == meant(&original) {
+        if meant(&edited) == meant(&original) {
             ctx.note("Edit cancelled, no changes made.");
             return Ok(());
         }
-        if body.trim().is_empty() {
+        if is_blank(&edited) {
             ctx.note("Edit cancelled, saved file was empty.");
             return Ok(());
         }
-        content = body.clone();
-        let failed = match manifest::documents(body.as_bytes()) {
+        content = without_head(&edited).to_string();
+        let failed = match manifest::documents(edited.as_bytes()) {
             Err(why) => vec![Fail::Text(why)],
             Ok(documents) => save(ctx, infos, documents, mode).await?,
         };
@@ -203,7 +216,7 @@ async fn create(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
 }
 
 async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
-    let text = json::compact(&builder::sorted(edited)) + "\n";
+    let text = json::compact(&files::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
     let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
@@ -262,4 +275,20 @@ async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
 
 fn resolved(ctx: &Ctx, program: &str) -> PathBuf {
     if program.contains('/') { ctx.path(program) } else { program.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_script_is_no_comment() {
+        let script = "data:\n  run: |\n    # a remark\n    echo hi\n";
+        let bare = "data:\n  run: |\n    echo hi\n";
+        assert_ne!(meant(script), meant(bare));
+        assert_eq!(meant(&format!("{HEADER}{script}# the end\n")), meant(script));
+        assert_eq!(without_head(&format!("{HEADER}{script}")), script);
+        assert_eq!(meant("# a\nx: [\n"), meant("x: [\n"));
+        assert!(is_blank(HEADER) && !is_blank(script));
+    }
 }

@@ -8,13 +8,13 @@ use crate::kubectl::error::{Fail, text};
 use crate::kubectl::print::formats;
 use crate::kubectl::print::tab::Remembering;
 use crate::kubectl::wire::api::JSON;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let format = formats::of(ctx, false)?;
     let types = ctx.flags.list("types");
-    if let Some(odd) = types.iter().find(|t| !["normal", "warning"].contains(&t.to_lowercase().as_str())) {
-        let _ = odd;
+    if types.iter().any(|t| !["normal", "warning"].contains(&t.to_lowercase().as_str())) {
         return text("valid --types are Normal or Warning");
     }
     let all = ctx.flags.is("all-namespaces");
@@ -34,11 +34,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             )
         }
     };
-    let mut query = vec![("limit", "500")];
+    let mut query: Vec<(&str, &str)> = vec![];
     if !selector.is_empty() {
         query.push(("fieldSelector", &selector));
     }
-    let list = ctx.api().await?.get(&path, &query).await?;
+    let list = crate::kubectl::builder::whole(ctx, &path, &query).await?;
     let wanted =
         |e: &Value| types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case(value::text(e, "type")));
     let mut events: Vec<Value> = value::list(&list, "items").iter().filter(|e| wanted(e)).cloned().collect();
@@ -98,13 +98,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// When it was last seen.
-fn time_of(event: &Value) -> String {
-    let part = |path: &str| value::text(event, path).to_string();
-    [part("series.lastObservedTime"), part("lastTimestamp"), part("eventTime")]
-        .into_iter()
-        .find(|t| !t.is_empty())
-        .unwrap_or_default()
+/// When it was last seen; some times have fractions of a second, so they are not compared as text.
+fn time_of(event: &Value) -> Option<Timestamp> {
+    let told = ["series.lastObservedTime", "lastTimestamp", "eventTime"].map(|path| value::text(event, path));
+    told.iter().find(|t| !t.is_empty())?.parse().ok()
 }
 
 fn row(event: &Value, all: bool) -> Vec<String> {

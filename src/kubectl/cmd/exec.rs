@@ -2,9 +2,10 @@
 
 use crate::api::labels::Selector;
 use crate::api::value;
-use crate::kubectl::builder::{self, Info, Options};
+use crate::kubectl::builder::{Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::wire::stream::{self, Given};
 use serde_json::Value;
@@ -36,29 +37,17 @@ pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
         return Ok(info);
     }
     let Some(selector) = selector_of(&info) else {
-        return text(format!("cannot attach to {}: selector is not defined", quote(&info.resource.kind)));
+        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
+        return text(format!("cannot attach to {kind}: selector for {kind} not implemented"));
     };
-    let resource = ctx.resource("pods").await?;
-    let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
-    let list =
-        ctx.api().await?.get(&path, &[("labelSelector", &selector.to_string()), ("limit", "500")]).await?;
-    let mut pods = super::get::items_of(&list, &resource);
-    super::logs::sort_active_first(&mut pods);
-    match pods.into_iter().next() {
-        Some(pod) => Ok(Info {
-            namespace: value::text(&pod, "metadata.namespace").into(),
-            name: value::text(&pod, "metadata.name").into(),
-            resource,
-            object: pod,
-            source: String::new(),
-        }),
-        None => text("timed out waiting for the condition"),
-    }
+    let pods = ctx.resource("pods").await?;
+    let (first, _) = super::logs::first_pod(ctx, &pods, &info.namespace, &selector).await?;
+    Ok(first)
 }
 
 /// The pod that the one object of a manifest means.
 async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
-    let (infos, failures) = builder::from_files(ctx, files, Options::default()).await?;
+    let (infos, failures) = files::read(ctx, files, Options::default()).await?;
     Fail::join(failures)?;
     match infos.as_slice() {
         [one] => pod_of(ctx, &format!("{}/{}", one.resource.qualified(), one.name)).await,
@@ -176,7 +165,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return ctx
             .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
     }
-    if pod.is_none() && files.is_empty() {
+    if pod.is_none_or(|pod| pod.is_empty()) && files.is_empty() {
         return text("pod, type/name or --filename must be specified");
     }
     if command.is_empty() {
@@ -269,7 +258,10 @@ pub async fn attach(ctx: &Ctx) -> Result<(), Fail> {
     }
     let session =
         Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
-    let container = container_of(ctx, &info.object, session.quiet)?;
+    let container = container_of(ctx, &info.object, session.quiet).map_err(|fail| match fail {
+        Fail::Text(why) => Fail::Text(format!("cannot attach to the container: {why}")),
+        other => other,
+    })?;
     attach_to(ctx, &info, &container, session).await?;
     if session.stdin
         && session.tty

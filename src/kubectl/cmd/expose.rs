@@ -2,7 +2,6 @@
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced};
 use super::run::overridden;
-use crate::api::labels::Selector;
 use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -13,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
-    let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
+    let asked = builder::ask(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
     Fail::join(failures)?;
     for info in infos {
@@ -55,16 +54,7 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     };
     let labels = match ctx.flags.text("labels") {
         "" => value::at(&info.object, "metadata.labels").clone(),
-        given => {
-            let mut map = Map::new();
-            for pair in given.split(',') {
-                let Some((key, text_of)) = pair.split_once('=') else {
-                    return text(format!("unexpected label spec: {pair}"));
-                };
-                map.insert(key.into(), text_of.into());
-            }
-            map.into()
-        }
+        given => labels_of(given)?.into(),
     };
     let ports = ports(ctx, info)?;
     let mut spec = Map::new();
@@ -107,14 +97,19 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     )
 }
 
+/// `a=b,c=d`
+fn labels_of(given: &str) -> Result<Map<String, Value>, Fail> {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((key, text_of)) => Ok((key.to_string(), text_of.into())),
+        None => text(format!("unexpected label spec: {pair}")),
+    };
+    given.split(',').map(pair).collect()
+}
+
 fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     let given = ctx.flags.text("selector");
     if !given.is_empty() {
-        let parsed = Selector::parse(given).map_err(Fail::Text)?;
-        let pair = |r: &crate::api::labels::Requirement| {
-            (r.key.clone(), r.values.first().cloned().unwrap_or_default().into())
-        };
-        return Ok(parsed.0.iter().map(pair).collect::<Map<String, Value>>().into());
+        return Ok(labels_of(given)?.into());
     }
     let object = &info.object;
     let missing =
@@ -147,7 +142,7 @@ fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     };
     let given = ctx.flags.text("port");
     let wanted: Vec<String> = match given {
-        "" if known.is_empty() => return ctx.usage("couldn't find port via --port flag or introspection"),
+        "" if known.is_empty() => return text("couldn't find port via --port flag or introspection"),
         "" => {
             let mut each: Vec<String> = vec![];
             for (port, _) in &known {

@@ -31,7 +31,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
     if ctx.flags.is("output-watch-events") && !watching {
-        return ctx.usage("--output-watch-events option can only be used with --watch or --watch-only");
+        return text("--output-watch-events option can only be used with --watch or --watch-only");
     }
     let options =
         Options { all_by_type: true, all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
@@ -50,7 +50,13 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 
 async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
-        return ctx.usage("arguments may not be passed when --raw is specified");
+        return text("arguments may not be passed when --raw is specified");
+    }
+    if !path.starts_with('/') {
+        return text(format!(
+            "--raw must be a valid URL path: parse {}: invalid URI for request",
+            quote(path)
+        ));
     }
     let api = ctx.api().await?;
     let (path, query) = path.split_once('?').map_or((path, String::new()), |(p, q)| (p, format!("?{q}")));
@@ -58,7 +64,8 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
         api.send(http::Method::GET, &format!("{path}{query}"), &[], "application/json, */*", None).await?;
     let mut body = response.into_body();
     use http_body_util::BodyExt;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| crate::kubectl::wire::http::fail_of(api.target(), &e))?;
         if let Some(data) = frame.data_ref() {
             ctx.output.bytes(data);
             ctx.output.flush().await;
@@ -88,7 +95,10 @@ fn subresource(ctx: &Ctx) -> String {
 async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value, Fail> {
     let path = format!("{}{}", info.path(), subresource(ctx));
     let answer = ctx.api().await?.get_as(&path, &[], accept).await;
-    answer.map_err(|fail| if info.source.is_empty() { fail } else { builder::about(fail, "retrieving", "") })
+    match answer {
+        Err(fail) => Err(info.lost(ctx, fail).await),
+        found => found,
+    }
 }
 
 /// One page after another.
@@ -129,7 +139,7 @@ async fn tables(ctx: &Ctx, asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec
             found.extend(all.into_iter().map(|t| (resource.clone(), t)));
             Ok(())
         }
-        Err(fail @ Fail::Api(_)) => {
+        Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
             if !(ctx.flags.is("ignore-not-found") && fail.is_not_found()) {
                 failures.push(fail);
             }
@@ -262,7 +272,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
                 match fetch(ctx, &info, JSON).await {
                     Ok(object) => found.push(object),
                     Err(fail) if fail.is_not_found() && ignore => {}
-                    Err(fail @ Fail::Api(_)) => failures.push(fail),
+                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
                     Err(other) => return Err(other),
                 }
             }
@@ -336,12 +346,7 @@ async fn watch(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fa
                 Err(one.clone()),
                 None,
             ),
-            many => {
-                return text(format!(
-                    "watch is only supported on individual resources and resource collections - {} resources were found",
-                    many.len()
-                ));
-            }
+            _ => return text("you may only specify a single resource type"),
         },
     };
     let accept = if format.is_some() { JSON } else { TABLE };

@@ -101,6 +101,9 @@ fn skew(ctx: &Ctx, all: &Value) -> Result<(), Fail> {
 }
 
 pub async fn api_versions(ctx: &Ctx) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+    }
     let mut versions = ctx.discovery().await?.group_versions.clone();
     versions.sort();
     versions.iter().for_each(|v| ctx.line(v));

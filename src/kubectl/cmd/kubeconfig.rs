@@ -213,12 +213,17 @@ pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
 }
 
 /// Changes one file and writes it back.
-pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), Fail> {
+pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(), Fail>) -> Result<(), Fail> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    // A link stays one, and who may read the file stays as it was.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let path = path.as_path();
+    let mode = std::fs::metadata(path).map_or(0o600, |m| m.permissions().mode() & 0o777);
     let mut config = match std::fs::read(path) {
         Ok(bytes) => manifest::parse_yaml(&bytes).map_err(Fail::Text)?,
-        Err(_) => Value::Null,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
+        Err(error) => return text(format!("open {}: {}", path.display(), go_io(&error))),
     };
     if !config.is_object() {
         config = json!({});
@@ -236,14 +241,14 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) -> Result<()
             value::put(&mut config, key, default);
         }
     }
-    change(&mut config);
+    change(&mut config)?;
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
     // Written beside and moved over, so that a crash leaves the old file or the new one.
-    let beside = path.with_extension("tmp");
-    let mut file =
-        std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    let beside = path.with_file_name(format!(".kubeconfig-{}", uuid::Uuid::new_v4().simple()));
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.write_all(yaml::to_string(&config).as_bytes())?;
     file.sync_all()?;
     Ok(std::fs::rename(&beside, path)?)
@@ -290,7 +295,10 @@ pub async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
         parsed.is_some_and(|c| !value::text(&c, "current-context").is_empty())
     };
     let path = home_of(&files, files.files.iter().find(holds).map(PathBuf::as_path));
-    rewrite(&path, |config| value::put(config, "current-context", name.as_str()))?;
+    rewrite(&path, |config| {
+        value::put(config, "current-context", name.as_str());
+        Ok(())
+    })?;
     ctx.line(format!("Switched to context {}.", quote(&name)));
     Ok(())
 }
@@ -317,6 +325,7 @@ pub async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
                 context.insert(key.into(), ctx.flags.text(key).into());
             }
         }
+        Ok(())
     })?;
     ctx.line(format!("Context {} {}.", quote(&name), if known.is_some() { "modified" } else { "created" }));
     Ok(())
@@ -335,7 +344,8 @@ fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, plain: &[&str], paths: &[&str
         let path = ctx.path(ctx.flags.text(key));
         if ctx.flags.is("embed-certs") {
             let bytes = std::fs::read(&path).map_err(|e| {
-                Fail::Text(format!("could not read {key} data from {}: {}", path.display(), go_io(&e)))
+                let (path, why) = (path.display(), go_io(&e));
+                Fail::Text(format!("could not stat {key} file {path}: stat {path}: {why}"))
             })?;
             entry.shift_remove(*key);
             entry.insert(
@@ -354,17 +364,11 @@ pub async fn set_cluster(ctx: &Ctx) -> Result<(), Fail> {
     let name = named(ctx, "NAME")?;
     let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     let path = home_of(&files, Kubeconfig::find(&files.clusters, &name).map(|e| e.file.as_path()));
-    let mut outcome = Ok(());
     rewrite(&path, |config| {
         let cluster = entry(config, "clusters", "cluster", &name);
-        outcome = fill(
-            ctx,
-            cluster,
-            &["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"],
-            &["certificate-authority"],
-        );
+        let plain = ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"];
+        fill(ctx, cluster, &plain, &["certificate-authority"])
     })?;
-    outcome?;
     ctx.line(format!("Cluster {} set.", quote(&name)));
     Ok(())
 }
@@ -378,12 +382,10 @@ pub async fn set_credentials(ctx: &Ctx) -> Result<(), Fail> {
         }
     }
     let path = home_of(&files, Kubeconfig::find(&files.users, &name).map(|e| e.file.as_path()));
-    let mut outcome = Ok(());
     rewrite(&path, |config| {
         let user = entry(config, "users", "user", &name);
-        outcome = fill(ctx, user, &["token", "username", "password"], &["client-certificate", "client-key"]);
+        fill(ctx, user, &["token", "username", "password"], &["client-certificate", "client-key"])
     })?;
-    outcome?;
     ctx.line(format!("User {} set.", quote(&name)));
     Ok(())
 }
@@ -407,6 +409,7 @@ fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
         if let Some(Value::Array(entries)) = config.get_mut(list) {
             entries.retain(|e| value::text(e, "name") != name);
         }
+        Ok(())
     })?;
     ctx.line(format!("deleted {what} {name} from {}", found.file.display()));
     Ok(())
@@ -450,6 +453,7 @@ pub async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
         if value::text(config, "current-context") == old {
             value::put(config, "current-context", new.as_str());
         }
+        Ok(())
     })?;
     ctx.line(format!("Context {} renamed to {}.", quote(old), quote(new)));
     Ok(())

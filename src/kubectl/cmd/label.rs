@@ -62,7 +62,12 @@ fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
         }
     }
     if let Some((key, _)) = wanted.set.iter().find(|(k, _)| wanted.remove.contains(k)) {
-        return text(format!("cannot modify and remove the same {}: {key}", notes.one));
+        return text(match notes.field {
+            "labels" => "can not both modify and remove a label in the same command".to_string(),
+            _ => format!(
+                "can not both modify and remove the following annotation(s) in the same command: {key}"
+            ),
+        });
     }
     Ok(wanted)
 }
@@ -99,8 +104,7 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
     let many = infos.len() > 1;
     for mut info in infos {
         match one(ctx, &mut info, &wanted, &notes, dry_run).await {
-            Ok(operation) if list => {
-                let _ = operation;
+            Ok(_) if list => {
                 if many {
                     ctx.line(format!(
                         "Listing {} for {}.{}/{}:",

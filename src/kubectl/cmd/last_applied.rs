@@ -5,6 +5,7 @@ use crate::api::value;
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::print::{json, yaml};
 use crate::kubectl::wire::api::{MERGE_PATCH, encoded};
@@ -43,7 +44,7 @@ pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
     if files.is_empty() {
         return text("must specify one of -f and -k");
     }
-    let (infos, failures) = builder::from_files(ctx, &files, Options::default()).await?;
+    let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
     Fail::join(failures)?;
     let mut changes = vec![];
     for mut info in infos {

@@ -1,17 +1,24 @@
 //! logs: what containers wrote.
 
 use super::exec::{container_of, selector_of};
+use crate::api::labels::Selector;
 use crate::api::value;
-use crate::kubectl::builder::Info;
+use crate::kubectl::builder::{Info, whole};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
-use crate::kubectl::gostr::quote;
+use crate::kubectl::gostr::{self, quote};
+use crate::kubectl::wire::api::JSON;
+use crate::kubectl::wire::config::Target;
 use crate::kubectl::wire::discovery::Resource;
+use crate::kubectl::wire::http::fail_of;
+use crate::kubectl::wire::paths;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// So many logs may be followed at once (`--max-log-requests`).
+/// The pause before a watch that the server ended is begun again.
+const AGAIN: Duration = Duration::from_millis(200);
 const EXPECTED: &str = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command";
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
@@ -24,25 +31,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ([one, container], _) => (Some(one.clone()), Some(container.clone())),
         _ => return ctx.usage(EXPECTED),
     };
-    if ctx.flags.is("follow") && ctx.flags.int("tail") < -1 {
-        return text("--tail must be greater than or equal to -1");
-    }
-    if ctx.flags.changed("since") && ctx.flags.changed("since-time") {
-        return text("at most one of `sinceTime` or `sinceSeconds` may be specified");
-    }
-    if ctx.flags.is("all-containers") && !ctx.flags.text("container").is_empty() {
-        return text("--all-containers=true should not be specified with container name container").map_err(
-            |f: Fail| match f {
-                Fail::Text(_) => Fail::Text(format!(
-                    "--all-containers=true should not be specified with container name {}",
-                    ctx.flags.text("container")
-                )),
-                other => other,
-            },
-        );
-    }
+    check(ctx, container_word.as_deref())?;
     let pods = pods(ctx, word.as_deref()).await?;
-    let many = word.is_none() || pods.len() > 1;
     let mut sources: Vec<(Info, String)> = vec![];
     for pod in pods {
         if ctx.flags.is("all-containers") {
@@ -51,10 +41,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
                     sources.push((pod.clone(), value::text(container, "name").to_string()));
                 }
             }
-        } else if let Some(name) = &container_word {
-            sources.push((pod, name.clone()));
         } else {
-            sources.push((pod.clone(), named_container(ctx, &pod)?));
+            let container = named_container(ctx, &pod, container_word.as_deref())?;
+            sources.push((pod, container));
         }
     }
     let limit = ctx.flags.int("max-log-requests").max(1) as usize;
@@ -64,29 +53,73 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             sources.len()
         ));
     }
+    let ignore = ctx.flags.is("ignore-errors");
+    let told = |fail: Fail| match ignore {
+        true => {
+            ctx.line(format!("error: {}", fail.message()));
+            Ok(())
+        }
+        false => Err(fail),
+    };
     if ctx.flags.is("follow") && sources.len() > 1 {
-        let all = sources.iter().map(|(pod, container)| stream(ctx, pod, container, many));
-        let outcomes = futures::future::join_all(all).await;
-        return outcomes.into_iter().collect();
+        // The first that fails ends them all, as kubectl's common pipe does.
+        let all = sources
+            .iter()
+            .map(|(pod, container)| async { stream(ctx, pod, container, true).await.or_else(told) });
+        return futures::future::try_join_all(all).await.map(drop);
     }
     for (pod, container) in &sources {
-        let outcome = stream(ctx, pod, container, many).await;
-        if let Err(fail) = outcome {
-            if !ctx.flags.is("ignore-errors") {
-                return Err(fail);
-            }
-            ctx.line(format!("error: {}", fail.message()));
-        }
+        stream(ctx, pod, container, false).await.or_else(told)?;
     }
     Ok(())
 }
 
-fn named_container(ctx: &Ctx, pod: &Info) -> Result<String, Fail> {
-    match container_of(ctx, &pod.object, false) {
-        Err(Fail::Text(why)) if why.starts_with("container ") && why.contains("not found in pod") => {
-            text(format!("container {} is not valid for pod {}", ctx.flags.text("container"), pod.name))
-        }
-        other => other,
+/// Flags that cannot be meant so.
+fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
+    let nanos = |flag: &str| gostr::parse_duration(ctx.flags.text(flag)).map_or(0, |n| n.0);
+    let named = ctx.flags.text("container");
+    if container_word.is_some() && !named.is_empty() {
+        return text("only one of -c or an inline [CONTAINER] arg is allowed");
+    }
+    let since_time = ctx.flags.text("since-time");
+    if !since_time.is_empty() && nanos("since") != 0 {
+        return text("at most one of `sinceTime` or `sinceSeconds` may be specified");
+    }
+    if !since_time.is_empty() && since_time.parse::<jiff::Timestamp>().is_err() {
+        const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
+        // Go says where the two part; a year that is none is by far the commonest.
+        let quoted = quote(since_time);
+        return text(format!(
+            "parsing time {quoted} as {}: cannot parse {quoted} as \"2006\"",
+            quote(LAYOUT)
+        ));
+    }
+    let container = container_word.unwrap_or(named);
+    if ctx.flags.is("all-containers") && !container.is_empty() {
+        return text(format!(
+            "--all-containers=true should not be specified with container name {container}"
+        ));
+    }
+    if nanos("since") < 0 {
+        return text("--since must be greater than 0");
+    }
+    if ctx.flags.int("limit-bytes") < 0 {
+        return text("--limit-bytes must be greater than 0");
+    }
+    if ctx.flags.int("tail") < -1 {
+        return text("--tail must be greater than or equal to -1");
+    }
+    Ok(())
+}
+
+fn named_container(ctx: &Ctx, pod: &Info, inline: Option<&str>) -> Result<String, Fail> {
+    let named = inline.unwrap_or(ctx.flags.text("container"));
+    let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let mut all = lists.iter().flat_map(|list| value::list(&pod.object, list));
+    match named {
+        "" => container_of(ctx, &pod.object, false),
+        named if all.any(|c| value::text(c, "name") == named) => Ok(named.to_string()),
+        named => text(format!("container {named} is not valid for pod {}", pod.name)),
     }
 }
 
@@ -122,28 +155,66 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
         return Ok(vec![info]);
     }
     let Some(selector) = selector_of(&info) else {
-        return text(format!("cannot get the logs from {}", info.resource.kind));
+        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
+        return text(format!("cannot get the logs from {kind}: selector for {kind} not implemented"));
     };
-    let found = list(ctx, &pods, &namespace, &selector.to_string()).await?;
     if ctx.flags.is("all-pods") {
-        return Ok(found);
+        return list(ctx, &pods, &namespace, &selector.to_string()).await;
     }
-    let count = found.len();
-    match found.into_iter().next() {
-        None => text("timed out waiting for the condition"),
-        Some(first) => {
-            if count > 1 {
-                ctx.note(format!("Found {count} pods, using pod/{}", first.name));
+    let (first, count) = first_pod(ctx, &pods, &namespace, &selector).await?;
+    if count > 1 {
+        ctx.note(format!("Found {count} pods, using pod/{}", first.name));
+    }
+    Ok(vec![first])
+}
+
+/// The pod that a selector means, of how many: one that runs before one that does not. Where there is none yet, one is waited
+/// for as long as `--pod-running-timeout` says.
+pub async fn first_pod(
+    ctx: &Ctx,
+    pods: &Arc<Resource>,
+    namespace: &str,
+    selector: &Selector,
+) -> Result<(Info, usize), Fail> {
+    let path = paths::collection(pods, namespace);
+    let selector = selector.to_string();
+    let info = |object: Value| Info {
+        resource: pods.clone(),
+        namespace: namespace.to_string(),
+        name: value::text(&object, "metadata.name").into(),
+        object,
+        source: String::new(),
+    };
+    let appearing = async {
+        loop {
+            let list = whole(ctx, &path, &[("labelSelector", &selector)]).await?;
+            let mut found = super::get::items_of(&list, pods);
+            sort_active_first(&mut found);
+            let count = found.len();
+            if let Some(first) = found.into_iter().next() {
+                return Ok((info(first), count));
             }
-            Ok(vec![first])
+            let version = value::text(&list, "metadata.resourceVersion").to_string();
+            let query =
+                [("labelSelector", selector.as_str()), ("resourceVersion", &version), ("watch", "true")];
+            let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
+            while let Some(event) = events.next().await {
+                if matches!(value::text(&event, "type"), "ADDED" | "MODIFIED") {
+                    return Ok((info(value::at(&event, "object").clone()), 1));
+                }
+            }
+            tokio::time::sleep(AGAIN).await; // the server ended the watch
         }
+    };
+    let limit = ctx.flags.duration("pod-running-timeout");
+    match tokio::time::timeout(limit.max(AGAIN), appearing).await {
+        Ok(found) => found,
+        Err(_) => text("timed out waiting for the condition"),
     }
 }
 
 async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) -> Result<Vec<Info>, Fail> {
-    let path = format!("/api/v1/namespaces/{namespace}/pods");
-    let query = [("labelSelector", selector), ("limit", "500")];
-    let list = ctx.api().await?.get(&path, &query).await?;
+    let list = whole(ctx, &paths::collection(pods, namespace), &[("labelSelector", selector)]).await?;
     let mut items = super::get::items_of(&list, pods);
     if items.is_empty() && !ctx.flags.text("selector").is_empty() {
         ctx.note(format!("No resources found in {namespace} namespace."));
@@ -187,10 +258,11 @@ pub async fn print_one(ctx: &Ctx, pod: &Info, container: &str, follow: bool) -> 
     if follow {
         query.push(("follow", "true"));
     }
-    copy(ctx, pod, &query, "").await
+    copy(ctx, pod, &query, "", false).await
 }
 
-async fn stream(ctx: &Ctx, pod: &Info, container: &str, many: bool) -> Result<(), Fail> {
+/// `beside`: other logs are written at the same time, so only whole lines are.
+async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<(), Fail> {
     let mut tail = ctx.flags.int("tail");
     if tail == -1 && !ctx.flags.text("selector").is_empty() && !ctx.flags.changed("tail") {
         tail = 10;
@@ -216,29 +288,36 @@ async fn stream(ctx: &Ctx, pod: &Info, container: &str, many: bool) -> Result<()
     if bytes != "0" {
         query.push(("limitBytes", &bytes));
     }
-    let _ = many;
     let prefix =
         if ctx.flags.is("prefix") { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
-    copy(ctx, pod, &query, &prefix).await
+    copy(ctx, pod, &query, &prefix, beside).await
 }
 
-async fn copy(ctx: &Ctx, pod: &Info, query: &[(&str, &str)], prefix: &str) -> Result<(), Fail> {
+async fn copy(
+    ctx: &Ctx,
+    pod: &Info,
+    query: &[(&str, &str)],
+    prefix: &str,
+    whole_lines: bool,
+) -> Result<(), Fail> {
     let path = format!("{}/log", pod.path());
-    let response =
-        ctx.api().await?.send(http::Method::GET, &path, query, "application/json, */*", None).await?;
+    paths::checked(&path).map_err(Fail::Text)?;
+    let api = ctx.api().await?;
+    let response = api.send(http::Method::GET, &path, query, "application/json, */*", None).await?;
     let mut body = response.into_body();
     let mut rest: Vec<u8> = vec![];
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { break };
+        let frame = frame.map_err(|e| broken(api.target(), &e))?;
         let Some(data) = frame.data_ref() else { continue };
-        if prefix.is_empty() {
+        if prefix.is_empty() && !whole_lines {
             ctx.output.bytes(data);
         } else {
             rest.extend_from_slice(data);
-            while let Some(end) = rest.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = rest.drain(..=end).collect();
-                ctx.output.bytes(&[prefix.as_bytes(), &line].concat());
+            let end = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            for line in rest[..end].split_inclusive(|b| *b == b'\n') {
+                ctx.output.bytes(&[prefix.as_bytes(), line].concat());
             }
+            rest.drain(..end);
         }
         ctx.output.flush().await;
     }
@@ -246,4 +325,9 @@ async fn copy(ctx: &Ctx, pod: &Info, query: &[(&str, &str)], prefix: &str) -> Re
         ctx.output.bytes(&[prefix.as_bytes(), &rest].concat());
     }
     Ok(())
+}
+
+/// A log that broke off is told plainly; that it was to be connected to does not matter any more.
+fn broken(target: &Target, error: &hyper::Error) -> Fail {
+    Fail::Text(fail_of(target, error).message())
 }

@@ -1,13 +1,16 @@
 //! port-forward: local ports that lead into a pod.
 
 use super::exec::pod_of;
+use super::wait::until;
 use crate::api::value;
 use crate::kubectl::builder::{Info, type_and_name};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
 use crate::kubectl::wire::stream;
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 const PROTOCOL: &str = "v4.channel.k8s.io";
@@ -54,29 +57,51 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     ctx.output.flush().await;
     let serving =
         listeners.into_iter().map(|(listener, local, remote)| serve(ctx, &pod, listener, local, remote));
-    futures::future::try_join_all(serving).await.map(drop)
+    let uid = value::text(&pod.object, "metadata.uid").to_string();
+    let mut watched = pod.clone();
+    let gone = until(ctx, &mut watched, Duration::ZERO, |now| {
+        let ended = matches!(value::text(now, "status.phase"), "Succeeded" | "Failed");
+        Ok(ended || value::text(now, "metadata.uid") != uid)
+    });
+    tokio::select! {
+        served = futures::future::try_join_all(serving) => served.map(drop),
+        // A server that is away for a moment does not end what runs; a pod that is gone does.
+        () = async { match gone.await { Ok(()) => {}, Err(_) => std::future::pending().await } } => {
+            text("lost connection to pod")
+        }
+    }
 }
 
 /// `8080:80`, `:80`, `80`, `8080:http`
 fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
     let (local, remote) = given.split_once(':').unwrap_or((given, given));
-    let number = |word: &str| -> Result<u16, Fail> {
+    let number = |word: &str, which: &str| -> Result<u16, Fail> {
         word.parse::<u16>().map_err(|_| {
+            let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+            let why = if digits { "value out of range" } else { "invalid syntax" };
             Fail::Text(format!(
-                "error parsing remote port '{word}': strconv.ParseUint: parsing {}: invalid syntax",
-                crate::kubectl::gostr::quote(word)
+                "error parsing {which} port '{word}': strconv.ParseUint: parsing {}: {why}",
+                quote(word)
             ))
         })
     };
-    let remote_port = match service.is_null() {
-        true => container_port(pod, remote).map_or_else(|| number(remote), Ok)?,
-        false => of_service(service, pod, remote).map_or_else(|| number(remote), Ok)?,
+    let local_number = match (given.contains(':'), local) {
+        (true, "") => Some(0),
+        (true, word) => Some(number(word, "local")?),
+        (false, _) => None,
     };
-    let local_port = match (given.contains(':'), local) {
-        (true, "") => 0,
-        (true, word) => number(word)?,
-        (false, word) => word.parse().unwrap_or(remote_port),
+    let named = match service.is_null() {
+        true => container_port(pod, remote),
+        false => of_service(service, pod, remote),
     };
+    let remote_port = match named {
+        Some(port) => port,
+        None if remote.starts_with(|c: char| c.is_ascii_alphabetic()) && service.is_null() => {
+            return text(format!("Pod '{}' does not have a named port '{remote}'", pod.name));
+        }
+        None => number(remote, "remote")?,
+    };
+    let local_port = local_number.unwrap_or_else(|| local.parse().unwrap_or(remote_port));
     if remote_port == 0 {
         return text("remote port must be > 0");
     }

@@ -120,6 +120,14 @@ fn file_of(files: &Kubeconfig, place: &Place) -> std::path::PathBuf {
     home_of(files, found)
 }
 
+/// A change that cannot fail.
+fn done(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Value) -> Result<(), Fail> {
+    |config| {
+        change(config);
+        Ok(())
+    }
+}
+
 pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
     let [path, given] = ctx.args.as_slice() else {
         return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
@@ -144,21 +152,24 @@ pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
         }
     };
     let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
-    rewrite(&file_of(&files, &place), |config| match &place {
-        Place::CurrentContext => value::put(config, "current-context", new),
-        Place::Colors => value::put(config, "preferences.colors", new),
-        Place::Entry(list, key, name, field) => {
-            let entry = super::kubeconfig::entry(config, list, key, name);
-            if *key == "context" {
-                for needed in ["cluster", "user"] {
-                    entry.entry(needed).or_insert("".into());
+    rewrite(
+        &file_of(&files, &place),
+        done(|config| match &place {
+            Place::CurrentContext => value::put(config, "current-context", new),
+            Place::Colors => value::put(config, "preferences.colors", new),
+            Place::Entry(list, key, name, field) => {
+                let entry = super::kubeconfig::entry(config, list, key, name);
+                if *key == "context" {
+                    for needed in ["cluster", "user"] {
+                        entry.entry(needed).or_insert("".into());
+                    }
+                }
+                if let Some((field, _)) = field {
+                    entry.insert(stored(field).into(), new);
                 }
             }
-            if let Some((field, _)) = field {
-                entry.insert(stored(field).into(), new);
-            }
-        }
-    })?;
+        }),
+    )?;
     ctx.line(format!("Property {} set.", quote(path)));
     Ok(())
 }
@@ -180,24 +191,27 @@ pub async fn unset(ctx: &Ctx) -> Result<(), Fail> {
     {
         return text(format!("current map key `{name}` is invalid"));
     }
-    rewrite(&file_of(&files, &place), |config| match &place {
-        Place::CurrentContext => value::put(config, "current-context", ""),
-        Place::Colors => drop(value::remove(config, "preferences.colors")),
-        Place::Entry(list, _, name, None) if name.is_empty() => value::put(config, list, Value::Null),
-        Place::Entry(list, _, name, None) => {
-            if let Some(Value::Array(entries)) = config.get_mut(*list) {
-                entries.retain(|e| value::text(e, "name") != name);
+    rewrite(
+        &file_of(&files, &place),
+        done(|config| match &place {
+            Place::CurrentContext => value::put(config, "current-context", ""),
+            Place::Colors => drop(value::remove(config, "preferences.colors")),
+            Place::Entry(list, _, name, None) if name.is_empty() => value::put(config, list, Value::Null),
+            Place::Entry(list, _, name, None) => {
+                if let Some(Value::Array(entries)) = config.get_mut(*list) {
+                    entries.retain(|e| value::text(e, "name") != name);
+                }
             }
-        }
-        Place::Entry(list, key, name, Some((field, _))) => {
-            let entry = super::kubeconfig::entry(config, list, key, name);
-            // A context always says its cluster and user, be it nothing.
-            match *key == "context" && ["cluster", "user"].contains(field) {
-                true => drop(entry.insert(field.to_string(), "".into())),
-                false => drop(entry.shift_remove(stored(field))),
+            Place::Entry(list, key, name, Some((field, _))) => {
+                let entry = super::kubeconfig::entry(config, list, key, name);
+                // A context always says its cluster and user, be it nothing.
+                match *key == "context" && ["cluster", "user"].contains(field) {
+                    true => drop(entry.insert(field.to_string(), "".into())),
+                    false => drop(entry.shift_remove(stored(field))),
+                }
             }
-        }
-    })?;
+        }),
+    )?;
     ctx.line(format!("Property {} unset.", quote(path)));
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! replace: a whole object in place of another.
 
-use super::common::{DryRun, Teller, annotate_last_applied, validation};
+use super::common::{DryRun, Teller, annotate_last_applied, send_raw, validation};
 use super::delete::wait_gone;
 use crate::api::value;
-use crate::kubectl::builder::{self, Options, about};
+use crate::kubectl::builder::{Options, about};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use serde_json::json;
 
@@ -20,25 +21,20 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let raw = ctx.flags.text("raw");
-    if let (false, [file]) = (raw.is_empty(), files.as_slice()) {
-        let body = if file == "-" { ctx.read_stdin().await? } else { std::fs::read(ctx.path(file))? };
-        let answer = ctx
-            .api()
-            .await?
-            .bytes(http::Method::PUT, raw, &[], "application/json, */*", Some(("", body.into())))
-            .await?;
-        ctx.output.bytes(&answer);
-        return Ok(());
+    if !raw.is_empty() {
+        return send_raw(ctx, http::Method::PUT, raw, &files).await;
     }
     let force = ctx.flags.is("force");
     if ctx.flags.int("grace-period") >= 0 && !force {
         return text("--grace-period must have --force specified");
     }
+    if !ctx.flags.duration("timeout").is_zero() && !force {
+        return text("--timeout must have --force specified");
+    }
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
-    let (infos, mut failures) = builder::from_files(ctx, &files, options).await?;
+    let (infos, mut failures) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
-        Fail::join(failures)?;
-        return text("no objects passed to replace");
+        return Fail::join(failures);
     }
     let mut query =
         vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
@@ -85,7 +81,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         match outcome {
             Ok(object) => teller.tell(ctx, &object, "replaced", true)?,
-            Err(fail @ Fail::Api(_)) => failures.push(about(fail, "replacing", &info.source)),
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                failures.push(about(fail, "replacing", &info.source))
+            }
             Err(other) => return Err(other),
         }
     }

@@ -7,6 +7,7 @@ use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::describe;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 use crate::kubectl::gostr::quote;
 use crate::kubectl::print::{formats, tab};
 use crate::kubectl::wire::api::{JSON_PATCH, STRATEGIC_PATCH, encoded};
@@ -402,7 +403,7 @@ fn same_template(a: &Value, b: &Value) -> bool {
             labels.remove("pod-template-hash");
         }
         value::remove(&mut template, "$patch");
-        builder::sorted(template)
+        files::sorted(template)
     };
     plain(a) == plain(b)
 }

@@ -6,7 +6,7 @@ use super::wait::until;
 use crate::api::{patch, strategic, value};
 use crate::kubectl::builder::Info;
 use crate::kubectl::ctx::Ctx;
-use crate::kubectl::error::{Fail, text};
+use crate::kubectl::error::{Fail, Refusal, text};
 use crate::kubectl::gostr::quote;
 use serde_json::{Map, Value, json};
 
@@ -27,8 +27,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
         return ctx.usage("--port must be set when exposing a service");
     }
-    if image.is_empty()
-        || image.contains(char::is_whitespace)
+    if image.is_empty() {
+        return text("--image is required");
+    }
+    if image.contains(char::is_whitespace)
         || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/'))
     {
         return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
@@ -195,7 +197,12 @@ async fn attached(ctx: &Ctx, pod: &Value, remove: bool) -> Result<(), Fail> {
 
 async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
     let limit = ctx.flags.duration("pod-running-timeout");
+    let name = info.name.clone();
+    let gone = || Err(Fail::Api(Refusal::not_found("pods", &name)));
     let started = |pod: &Value| {
+        if pod.is_null() {
+            return gone();
+        }
         let ready = value::list(pod, "status.conditions")
             .iter()
             .any(|c| c["type"] == "Ready" && c["status"] == "True");
@@ -206,7 +213,9 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
         Fail::Text(_) => Fail::Text("timed out waiting for the condition".into()),
         other => other,
     })?;
-    let container = value::text(&value::list(&info.object, "spec.containers")[0], "name").to_string();
+    let container =
+        value::list(&info.object, "spec.containers").first().map_or("", |c| value::text(c, "name"));
+    let container = container.to_string();
     if ended(&info.object) {
         super::logs::print_one(ctx, info, &container, true).await?;
     } else {
@@ -224,7 +233,8 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
     if ctx.flags.is("leave-stdin-open") || ctx.flags.text("restart") == "Always" {
         return Ok(());
     }
-    until(ctx, info, std::time::Duration::ZERO, |pod| Ok(ended(pod))).await?;
+    let over = |pod: &Value| if pod.is_null() { gone() } else { Ok(ended(pod)) };
+    until(ctx, info, std::time::Duration::ZERO, over).await?;
     if value::text(&info.object, "status.phase") != "Failed" {
         return Ok(());
     }

@@ -105,11 +105,14 @@ pub(super) async fn each(
             match strategic_patch(ctx, &info, dry_run, &patch).await {
                 Ok(object) => info.object = object,
                 Err(Fail::Api(refusal)) => {
-                    failures.push(Fail::Text(format!(
-                        "failed to patch {} to pod template: {}",
-                        operation.split(' ').next().unwrap_or(""),
-                        refusal.message
-                    )));
+                    // Every verb has its own words here.
+                    let what = match operation {
+                        "image updated" => "image update to pod template:",
+                        "env updated" => "env update to pod template:",
+                        "serviceaccount updated" => "ServiceAccountName",
+                        _ => "resources update to pod template",
+                    };
+                    failures.push(Fail::Text(format!("failed to patch {what} {}", refusal.message)));
                     continue;
                 }
                 Err(fail) => return Err(fail),

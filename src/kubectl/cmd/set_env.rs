@@ -7,6 +7,7 @@ use crate::api::value;
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr::quote;
 use serde_json::{Map, Value, json};
 
 /// Does `--containers` (a name, or `*` as a wildcard) mean this container?
@@ -34,52 +35,85 @@ pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
             None => remove.push(pair.trim_end_matches('-').into()),
         }
     }
-    if ctx.flags.is("list") {
-        return list(ctx, &resources).await;
+    for key in set.iter().map(|(key, _)| key) {
+        if !is_variable(key) {
+            return text(format!("{} is not a valid key name: {VARIABLE}", quote(key)));
+        }
     }
     if !ctx.flags.text("from").is_empty() {
         set.extend(imported(ctx).await?);
     }
+    if ctx.flags.is("list") {
+        return list(ctx, &resources, &set).await;
+    }
     let pattern = ctx.flags.text("containers");
     let overwrite = ctx.flags.is("overwrite");
-    each(ctx, &resources, "env updated", |_, spec| {
-        let mut containers = vec![];
-        for container in value::list(spec, "containers") {
-            let name = value::text(container, "name");
-            if !chosen(pattern, name) {
-                continue;
-            }
-            let old = value::list(container, "env");
-            let mut changed: Vec<Value> = vec![];
-            for (key, given) in &set {
-                let there = old.iter().find(|e| value::text(e, "name") == key);
-                let same =
-                    |e: &&Value| ["value", "valueFrom"].iter().all(|field| e.get(field) == given.get(field));
-                if there.filter(same).is_some() {
-                    continue;
-                }
-                if there.is_some() && !overwrite {
-                    return text(format!(
-                        "'{key}' already has a value ({}), and --overwrite is false",
-                        value::text(there.unwrap_or(&Value::Null), "value")
-                    ));
-                }
-                changed.push(
-                    json!({"name": key, "value": given.get("value"), "valueFrom": given.get("valueFrom")}),
-                );
-            }
-            for key in &remove {
-                if old.iter().any(|e| value::text(e, "name") == key) {
-                    changed.push(json!({"$patch": "delete", "name": key}));
+    each(ctx, &resources, "env updated", |info, spec| {
+        let mut patch = Map::new();
+        let mut any = false;
+        for field in CONTAINERS {
+            let mut changed = vec![];
+            for container in
+                value::list(spec, field).iter().filter(|c| chosen(pattern, value::text(c, "name")))
+            {
+                any = true;
+                let env = changes_of(value::list(container, "env"), &set, &remove, overwrite)?;
+                if !env.is_empty() {
+                    changed.push(json!({"name": value::text(container, "name"), "env": env}));
                 }
             }
             if !changed.is_empty() {
-                containers.push(json!({"name": name, "env": changed}));
+                patch.insert(field.into(), changed.into());
             }
         }
-        Ok((!containers.is_empty()).then(|| json!({"containers": containers})))
+        if !any {
+            let (kind, name) = (&info.resource.kind, &info.name);
+            ctx.note(format!(
+                "Warning: {kind}/{name} does not have any containers matching {}",
+                quote(pattern)
+            ));
+        }
+        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
     })
     .await
+}
+
+/// Where a pod spec has containers, in the order in which they are told of.
+const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
+
+const VARIABLE: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
+
+fn is_variable(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(fits)
+}
+
+/// The patch of a container's variables.
+fn changes_of(
+    old: &[Value],
+    set: &[(String, Value)],
+    remove: &[String],
+    overwrite: bool,
+) -> Result<Vec<Value>, Fail> {
+    let mut changed = vec![];
+    for (key, given) in set {
+        let there = old.iter().find(|e| value::text(e, "name") == key);
+        let same = |e: &&Value| ["value", "valueFrom"].iter().all(|field| e.get(field) == given.get(field));
+        match there {
+            Some(_) if there.filter(same).is_some() => {}
+            Some(there) if !overwrite => {
+                return text(format!(
+                    "'{key}' already has a value ({}), and --overwrite is false",
+                    value::text(there, "value")
+                ));
+            }
+            _ => changed
+                .push(json!({"name": key, "value": given.get("value"), "valueFrom": given.get("valueFrom")})),
+        }
+    }
+    let there = |key: &&String| old.iter().any(|e| value::text(e, "name") == *key);
+    changed.extend(remove.iter().filter(there).map(|key| json!({"$patch": "delete", "name": key})));
+    Ok(changed)
 }
 
 /// `--from`: a variable for each key of a ConfigMap or a Secret, by reference.
@@ -117,30 +151,35 @@ fn variable(key: &str) -> String {
     key.chars().map(fit).collect()
 }
 
-async fn list(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {
+/// Tells the variables that containers have, and those that `more` would add.
+async fn list(ctx: &Ctx, resources: &[String], more: &[(String, Value)]) -> Result<(), Fail> {
     let (infos, failures) = asked(ctx, resources, DryRun::No).await?;
     for info in infos {
-        let spec = spec_path(&info.resource.kind).unwrap_or_default();
-        let containers = value::list(&info.object, &format!("{spec}.containers"));
-        for container in
-            containers.iter().filter(|c| chosen(ctx.flags.text("containers"), value::text(c, "name")))
-        {
-            ctx.line(format!(
-                "# {} {}, container {}",
-                info.resource.kind,
-                info.name,
-                value::text(container, "name")
-            ));
-            for variable in value::list(container, "env") {
+        let spec = value::at(&info.object, spec_path(&info.resource.kind).unwrap_or_default());
+        let containers = CONTAINERS.iter().flat_map(|field| value::list(spec, field));
+        for container in containers.filter(|c| chosen(ctx.flags.text("containers"), value::text(c, "name"))) {
+            let name = value::text(container, "name");
+            ctx.line(format!("# {} {}, container {name}", info.resource.kind, info.name));
+            let old = value::list(container, "env");
+            let fresh = |key: &str| more.iter().rfind(|(k, _)| k == key).map(|(_, given)| given);
+            for variable in old {
                 let name = value::text(variable, "name");
-                match variable.get("valueFrom") {
-                    None => ctx.line(format!("{name}={}", value::text(variable, "value"))),
-                    Some(from) => ctx.line(format!("# {name} from {}", source(from))),
-                }
+                tell(ctx, name, fresh(name).unwrap_or(variable));
+            }
+            for (key, given) in more.iter().filter(|(k, _)| !old.iter().any(|e| value::text(e, "name") == k))
+            {
+                tell(ctx, key, given);
             }
         }
     }
     Fail::join(failures)
+}
+
+fn tell(ctx: &Ctx, name: &str, variable: &Value) {
+    match variable.get("valueFrom") {
+        None => ctx.line(format!("{name}={}", value::text(variable, "value"))),
+        Some(from) => ctx.line(format!("# {name} from {}", source(from))),
+    }
 }
 
 fn source(from: &Value) -> String {
@@ -184,15 +223,21 @@ pub async fn resources(ctx: &Ctx) -> Result<(), Fail> {
     }
     let pattern = ctx.flags.text("containers");
     each(ctx, &ctx.args, "resource requirements updated", |_, spec| {
-        let containers: Vec<Value> = value::list(spec, "containers")
-            .iter()
-            .filter(|c| chosen(pattern, value::text(c, "name")))
-            .map(|c| json!({"name": value::text(c, "name"), "resources": wanted}))
-            .collect();
-        if containers.is_empty() {
+        let mut patch = Map::new();
+        for field in CONTAINERS {
+            let chosen: Vec<Value> = value::list(spec, field)
+                .iter()
+                .filter(|c| chosen(pattern, value::text(c, "name")))
+                .map(|c| json!({"name": value::text(c, "name"), "resources": wanted}))
+                .collect();
+            if !chosen.is_empty() {
+                patch.insert(field.into(), chosen.into());
+            }
+        }
+        if patch.is_empty() {
             return text(format!("error: unable to find container named {pattern}"));
         }
-        Ok(Some(json!({"containers": containers})))
+        Ok(Some(Value::Object(patch)))
     })
     .await
 }

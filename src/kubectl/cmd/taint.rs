@@ -56,6 +56,9 @@ fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
             return ctx.usage(format!("invalid taint effect: {effect}, unsupported taint effect"));
         }
     }
+    if let Some(problem) = names::qualified_name(key).into_iter().next() {
+        return ctx.usage(format!("invalid taint spec: {word}, {problem}"));
+    }
     Ok((Taint { key: key.into(), value: given.into(), effect: effect.into() }, remove))
 }
 
@@ -86,6 +89,27 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 taint.key, taint.value, taint.effect
             ));
         }
+    }
+    let shown = |t: &Taint| match (t.value.as_str(), t.effect.as_str()) {
+        ("", "") => format!("{}=", t.key),
+        ("", effect) => format!("{}={effect}", t.key),
+        (value_of, effect) => format!("{}={value_of}:{effect}", t.key),
+    };
+    let both: Vec<String> = changes
+        .iter()
+        .filter(|(t, remove)| {
+            *remove
+                && changes.iter().any(|(new, gone)| {
+                    !gone && new.key == t.key && (t.effect.is_empty() || new.effect == t.effect)
+                })
+        })
+        .map(|(t, _)| shown(t))
+        .collect();
+    if !both.is_empty() {
+        return text(format!(
+            "can not both modify and remove the following taint(s) in the same command: {}",
+            both.join(",")
+        ));
     }
     let resource = ctx.resource(kind).await?;
     if resource.plural != "nodes" {

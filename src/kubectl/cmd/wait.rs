@@ -1,6 +1,5 @@
 //! wait, and waiting for objects in other verbs.
 
-use super::common::DryRun;
 use crate::api::value;
 use crate::kubectl::builder::{self, Asked, Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -11,9 +10,16 @@ use crate::kubectl::print::jsonpath::{self, JsonPath};
 use crate::kubectl::wire::api::JSON;
 use serde_json::Value;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// "Forever" of kubectl: a week.
 const FOREVER: Duration = Duration::from_secs(168 * 3600);
+/// Time for one look, which a time limit of zero still allows.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// How often it is asked whether an object has come to be.
+const POLL: Duration = Duration::from_millis(500);
+/// The pause before a watch that the server ended at once is begun again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Watches one object from where it was last read until `done` says so; the last state is kept in `info`.
 /// `limit` zero: no limit. A deletion is told to `done` as null.
@@ -56,6 +62,7 @@ async fn watch(ctx: &Ctx, info: &mut Info, done: impl Fn(&Value) -> Result<bool,
             ("timeoutSeconds", "400"),
             ("watch", "true"),
         ];
+        let begun = Instant::now();
         let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
         while let Some(event) = events.next().await {
             let object = value::at(&event, "object");
@@ -75,6 +82,9 @@ async fn watch(ctx: &Ctx, info: &mut Info, done: impl Fn(&Value) -> Result<bool,
                     }
                 }
             }
+        }
+        if begun.elapsed() < AGAIN {
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }
@@ -123,7 +133,6 @@ impl Goal {
         Ok(match self {
             Goal::Delete => object.is_null(),
             Goal::Create => !object.is_null(),
-            _ if object.is_null() => return text(""),
             Goal::Condition(name, status) => {
                 let generation = value::int(object, "metadata.generation");
                 value::list(object, "status.conditions").iter().any(|c| {
@@ -139,8 +148,11 @@ impl Goal {
                     path.find(object).map_err(Fail::Text)?.into_iter().flatten().collect();
                 match (found.as_slice(), wanted) {
                     ([], _) => false,
-                    (_, None) => true,
-                    ([one], Some(wanted)) => jsonpath::text_of(one) == *wanted,
+                    ([_], None) => true,
+                    ([Value::Object(_) | Value::Array(_)], Some(_)) => {
+                        return text("jsonpath leads to a nested object or list which is not supported");
+                    }
+                    ([one], Some(wanted)) => jsonpath::text_of(one).trim() == wanted.trim(),
                     _ => return text("given jsonpath expression matches more than one value"),
                 }
             }
@@ -152,93 +164,65 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let goal = goal(ctx)?;
     let format = formats::of(ctx, false)?;
     let limit = match ctx.flags.text("timeout") {
-        "0" | "0s" => Duration::from_millis(1),
         text if text.starts_with('-') => FOREVER,
-        _ => ctx.flags.duration("timeout"),
+        _ => ctx.flags.duration("timeout").max(AT_ONCE),
     };
     let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
-    let deadline = tokio::time::Instant::now() + limit;
-    let mut infos = match asked {
-        Asked::Objects(infos) => {
-            let mut found = vec![];
-            for mut info in infos {
-                match fetch(ctx, &mut info, &goal, deadline).await {
-                    Ok(true) => found.push(info),
-                    Ok(false) => {
-                        told(ctx, &format, &info, &goal)?;
-                        return Ok(());
-                    }
-                    Err(fail) => return Err(fail),
-                }
-            }
-            found
-        }
-        lists => {
-            let (found, failures) = builder::objects(ctx, lists).await?;
-            Fail::join(failures)?;
-            found
-        }
+    let deadline = Instant::now() + limit;
+    let (infos, mut failures) = match asked {
+        Asked::Objects(infos) => (infos, vec![]),
+        lists => builder::objects(ctx, lists).await?,
     };
-    if infos.is_empty() {
-        return match goal {
-            Goal::Delete => Ok(()),
-            _ => text("no matching resources found"),
-        };
+    if infos.is_empty() && failures.is_empty() && !matches!(goal, Goal::Delete) {
+        return text("no matching resources found");
     }
-    let mut failures = vec![];
-    for info in &mut infos {
-        let left =
-            deadline.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(1));
-        let uid = value::text(&info.object, "metadata.uid").to_string();
-        let name = info.plural_named();
-        let met = until(ctx, info, left, |object| match &goal {
-            Goal::Delete => Ok(object.is_null() || value::text(object, "metadata.uid") != uid),
-            goal => match goal.met(object) {
-                Err(Fail::Text(why)) if why.is_empty() => Err(crate::kubectl::error::Fail::Text(format!(
-                    "{name} condition is not met for a deleted object"
-                ))),
-                other => other,
+    for mut info in infos {
+        match one(ctx, &mut info, &goal, deadline).await {
+            Ok(true) => match &format {
+                Some(format) if !info.object.is_null() => ctx.out(format.print(&info.object, true)?),
+                _ => ctx.line(format!("{} condition met", info.named())),
             },
-        })
-        .await;
-        match met {
-            Ok(()) => told(ctx, &format, info, &goal)?,
-            Err(fail) => failures.push(fail),
+            Ok(false) => {}
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
         }
     }
     Fail::join(failures)
 }
 
+/// Waits for one object; `Ok(false)`: it was gone before anybody waited, of which nothing is told.
+async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Result<bool, Fail> {
+    if info.object.is_null() && !fetch(ctx, info, goal, deadline).await? {
+        return Ok(false);
+    }
+    let left = deadline.saturating_duration_since(Instant::now()).max(AT_ONCE);
+    let uid = value::text(&info.object, "metadata.uid").to_string();
+    let done = |object: &Value| match goal {
+        Goal::Delete => Ok(object.is_null() || value::text(object, "metadata.uid") != uid),
+        // It may come again.
+        _ if object.is_null() && !matches!(goal, Goal::Create) => Ok(false),
+        goal => goal.met(object),
+    };
+    // What was just read counts, however short the time.
+    if !done(&info.object)? {
+        until(ctx, info, left, done).await?;
+    }
+    Ok(true)
+}
+
 /// Reads the object; `Ok(false)`: it is not there, and that is what was waited for.
-async fn fetch(
-    ctx: &Ctx,
-    info: &mut Info,
-    goal: &Goal,
-    deadline: tokio::time::Instant,
-) -> Result<bool, Fail> {
+async fn fetch(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Result<bool, Fail> {
     loop {
         match info.fetch(ctx).await {
             Ok(()) => return Ok(true),
             Err(fail) if fail.is_not_found() => match goal {
                 Goal::Delete => return Ok(false),
-                Goal::Create if tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
+                Goal::Create if Instant::now() < deadline => tokio::time::sleep(POLL).await,
                 Goal::Create => return text("timed out waiting for the condition"),
                 _ => return Err(fail),
             },
             Err(other) => return Err(other),
         }
     }
-}
-
-fn told(ctx: &Ctx, format: &Option<formats::Format>, info: &Info, goal: &Goal) -> Result<(), Fail> {
-    match (format, goal) {
-        (Some(format), _) if !info.object.is_null() => ctx.out(format.print(&info.object, true)?),
-        (_, Goal::Delete) => {}
-        _ => ctx.line(format!("{} condition met", info.named())),
-    }
-    let _ = DryRun::No;
-    Ok(())
 }

@@ -32,7 +32,7 @@ pub async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fa
     }
     let list = async |plural: &str| -> Result<Vec<Value>, Fail> {
         let path = format!("/api/v1/namespaces/{}/{plural}", info.name);
-        match ctx.api().await?.get(&path, &[("limit", "500")]).await {
+        match crate::kubectl::builder::whole(ctx, &path, &[]).await {
             Ok(list) => Ok(value::list(&list, "items").to_vec()),
             Err(Fail::Api(_)) => Ok(vec![]), // a server without quotas
             Err(other) => Err(other),

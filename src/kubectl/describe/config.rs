@@ -53,7 +53,7 @@ pub async fn service_account(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<
     let account = &info.object;
     text.meta(account);
     let path = format!("/api/v1/namespaces/{}/secrets", info.namespace);
-    let secrets = match ctx.api().await?.get(&path, &[("limit", "500")]).await {
+    let secrets = match crate::kubectl::builder::whole(ctx, &path, &[]).await {
         Ok(list) => Some(value::list(&list, "items").to_vec()),
         Err(Fail::Api(_)) => None,
         Err(other) => return Err(other),

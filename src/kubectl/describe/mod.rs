@@ -115,7 +115,7 @@ pub async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Resu
         "" => "/api/v1/events".to_string(),
         namespace => format!("/api/v1/namespaces/{namespace}/events"),
     };
-    match ctx.api().await?.get(&path, &[("fieldSelector", selector), ("limit", "500")]).await {
+    match crate::kubectl::builder::whole(ctx, &path, &[("fieldSelector", selector)]).await {
         Ok(list) => Ok(value::list(&list, "items").to_vec()),
         Err(Fail::Api(_)) => Ok(vec![]),
         Err(other) => Err(other),
@@ -126,7 +126,7 @@ pub async fn events_matching(ctx: &Ctx, namespace: &str, selector: &str) -> Resu
 pub async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Result<Vec<Value>, Fail> {
     let path = format!("/apis/apps/v1/namespaces/{}/{plural}", info.namespace);
     let selector = crate::api::labels::Selector::of(selector).map_or(String::new(), |s| s.to_string());
-    let list = ctx.api().await?.get(&path, &[("labelSelector", &selector), ("limit", "500")]).await?;
+    let list = crate::kubectl::builder::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
     Ok(value::list(&list, "items").to_vec())
 }
 

@@ -85,8 +85,7 @@ pub async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: bool) ->
         text.field(0, "ProviderID", part("spec.providerID"));
     }
     let selector = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", info.name);
-    let pods =
-        ctx.api().await?.get("/api/v1/pods", &[("fieldSelector", &selector), ("limit", "500")]).await?;
+    let pods = crate::kubectl::builder::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await?;
     usage(text, n, value::list(&pods, "items"));
     if show_events {
         let about =

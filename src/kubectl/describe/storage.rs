@@ -61,7 +61,7 @@ pub async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> 
         text.field(1, "Name", value::text(source, "name"));
     }
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
-    let pods = ctx.api().await?.get(&path, &[("limit", "500")]).await?;
+    let pods = crate::kubectl::builder::whole(ctx, &path, &[]).await?;
     let users: Vec<&str> = value::list(&pods, "items")
         .iter()
         .filter(|p| {

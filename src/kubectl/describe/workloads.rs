@@ -80,7 +80,7 @@ pub async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), F
 pub async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let path = format!("/apis/apps/v1/namespaces/{}/replicasets", info.namespace);
     let list =
-        ctx.api().await?.get(&path, &[("labelSelector", &selector(&info.object)), ("limit", "500")]).await?;
+        crate::kubectl::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = |rs: &&Value| {
         value::list(rs, "metadata.ownerReferences")
@@ -115,7 +115,7 @@ pub fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
 pub async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
     let list =
-        ctx.api().await?.get(&path, &[("labelSelector", &selector(&info.object)), ("limit", "500")]).await?;
+        crate::kubectl::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = value::list(&list, "items")
         .iter()

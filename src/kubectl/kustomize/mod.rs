@@ -24,8 +24,8 @@ mod target;
 pub use generate::hash;
 
 use crate::api::value;
-use crate::kubectl::builder::sorted;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files::sorted;
 use crate::kubectl::print::yaml;
 use crate::kubectl::wire;
 use load::Kustomization;

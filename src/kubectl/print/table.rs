@@ -1,8 +1,10 @@
 //! Server-side tables (`metav1.Table`) as rows of text.
 
+use crate::api::quantity::Quantity;
 use crate::api::value;
 use crate::kubectl::gostr;
 use serde_json::Value;
+use std::cmp::Ordering;
 
 /// What `get` was asked to show beside the server's columns.
 #[derive(Clone, Default)]
@@ -123,7 +125,10 @@ pub fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
             gostr::quote(&format!("{{{}}}", dotted(expression)))
         ));
     }
-    keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
+    // Quantities or words, but not both: an order in which `1k` > `500` > `2a` > `1k` is none.
+    let text = |key: &Option<Value>| key.as_ref().and_then(Value::as_str).map(Quantity::parse);
+    let quantities = keyed.iter().filter_map(|(key, _)| text(key)).all(|q| q.is_some());
+    keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), quantities));
     for (slot, (_, row)) in rows.iter_mut().zip(keyed) {
         *slot = row;
     }
@@ -135,23 +140,22 @@ fn dotted(expression: &str) -> String {
     format!(".{inner}")
 }
 
-fn compare(a: Option<&Value>, b: Option<&Value>) -> std::cmp::Ordering {
-    use crate::api::quantity::Quantity;
-    use std::cmp::Ordering;
+fn compare(a: Option<&Value>, b: Option<&Value>, quantities: bool) -> Ordering {
     match (a, b) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Less,
-        (Some(_), None) => Ordering::Greater,
-        (Some(Value::String(a)), Some(Value::String(b))) => match (Quantity::parse(a), Quantity::parse(b)) {
-            (Some(x), Some(y)) => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
-            _ => natural(a, b),
-        },
-        (Some(a), Some(b)) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
+        (Some(Value::String(a)), Some(Value::String(b))) if quantities => {
+            Quantity::parse(a).partial_cmp(&Quantity::parse(b)).unwrap_or(Ordering::Equal)
+        }
+        (Some(Value::String(a)), Some(Value::String(b))) => natural(a, b),
+        (Some(a), Some(b)) => {
+            let number = |v: &Value| v.as_f64().unwrap_or(f64::NEG_INFINITY);
+            a.is_string().cmp(&b.is_string()).then(number(a).total_cmp(&number(b)))
+        }
+        (a, b) => a.is_some().cmp(&b.is_some()),
     }
 }
 
 /// `web-2` before `web-10` (sortorder.NaturalLess).
-fn natural(a: &str, b: &str) -> std::cmp::Ordering {
+fn natural(a: &str, b: &str) -> Ordering {
     let (mut x, mut y) = (a.as_bytes(), b.as_bytes());
     while let (Some(p), Some(q)) = (x.first(), y.first()) {
         if p.is_ascii_digit() && q.is_ascii_digit() {
@@ -171,4 +175,28 @@ fn natural(a: &str, b: &str) -> std::cmp::Ordering {
         }
     }
     x.len().cmp(&y.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_that_look_like_quantities_are_sorted_all_the_same() {
+        let names = |rows: &[Value]| -> Vec<String> {
+            rows.iter().map(|r| value::text(r, "metadata.name").to_string()).collect()
+        };
+        // Many, so that a sort that wants an order notices that there is none.
+        let row = |name: String| json!({"metadata": {"name": name}});
+        let mut rows: Vec<Value> = (0..60)
+            .map(|i| row([format!("{i}k"), format!("{}", i * 37), format!("{i}a")][i % 3].clone()))
+            .collect();
+        sort(&mut rows, ".metadata.name").unwrap();
+        let sorted = names(&rows);
+        assert!(sorted.windows(2).all(|w| natural(&w[0], &w[1]).is_le()), "{sorted:?}");
+        let mut rows: Vec<Value> = ["1k", "500", "2"].map(|n| row(n.into())).into();
+        sort(&mut rows, ".metadata.name").unwrap();
+        assert_eq!(names(&rows), ["2", "500", "1k"]);
+    }
 }

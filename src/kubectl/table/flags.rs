@@ -199,7 +199,7 @@ pub const COPY_TO: Flag = flag("copy-to", "", Text, "", "", "Create a copy of th
 pub const CPU_PERCENT: Flag = flag(
     "cpu-percent",
     "",
-    Int,
+    Int32,
     "-1",
     "",
     "The target average CPU utilization (represented as a percent of requested CPU) over all the pods",
@@ -666,7 +666,7 @@ pub const MATCH_SERVER_VERSION: Flag =
 pub const MAX: Flag = flag(
     "max",
     "",
-    Int,
+    Int32,
     "-1",
     "",
     "The upper limit for the number of pods that can be set by the autoscaler",
@@ -692,7 +692,7 @@ pub const MERGE: Flag =
 pub const MIN: Flag = flag(
     "min",
     "",
-    Int,
+    Int32,
     "-1",
     "",
     "The lower limit for the number of pods that can be set by the autoscaler",
@@ -862,7 +862,7 @@ pub const POD_RUNNING_TIMEOUT_2: Flag = flag(
 );
 pub const POD_SELECTOR: Flag =
     flag("pod-selector", "", Text, "", "", "Label selector to filter pods on the node");
-pub const PORT: Flag = flag("port", "", Int, "-1", "", "The containerPort that this deployment exposes");
+pub const PORT: Flag = flag("port", "", Int32, "-1", "", "The containerPort that this deployment exposes");
 pub const PORT_2: Flag = flag("port", "", Text, "", "", "The port that the service should serve on");
 pub const PORT_3: Flag = flag("port", "p", Int, "8001", "", "The port on which to run the proxy");
 pub const PREEMPTION_POLICY: Flag = flag(
@@ -960,7 +960,7 @@ pub const REMOVE_EXTRA_SUBJECTS: Flag = flag(
 );
 pub const REPLACE: Flag =
     flag("replace", "", Bool, "false", "true", "When used with '--copy-to', delete the original Pod");
-pub const REPLICAS: Flag = flag("replicas", "r", Int, "1", "", "Number of replicas to create");
+pub const REPLICAS: Flag = flag("replicas", "r", Int32, "1", "", "Number of replicas to create");
 pub const REPLICAS_2: Flag = flag("replicas", "", Int, "0", "", "The new desired number of replicas");
 pub const REQUEST_TIMEOUT: Flag = flag(
     "request-timeout",
@@ -1240,7 +1240,7 @@ pub const VALIDATE: Flag = flag(
     "strict",
     "Must be one of: strict (or true), warn, ignore (or false)",
 );
-pub const VALUE: Flag = flag("value", "", Int, "0", "", "the value of this priority class");
+pub const VALUE: Flag = flag("value", "", Int32, "0", "", "the value of this priority class");
 pub const VERB: Flag =
     flag("verb", "", List, "", "", "Verb that applies to the resources contained in the rule");
 pub const VERBS: Flag =

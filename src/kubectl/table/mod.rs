@@ -12,6 +12,8 @@ use futures::future::BoxFuture;
 pub enum Kind {
     Bool,
     Int,
+    /// A number of 32 bits.
+    Int32,
     /// `5s`, `2m`, `1h30m`
     Duration,
     Text,

@@ -165,6 +165,7 @@ impl Api {
         accept: &str,
         body: Option<(&str, Bytes)>,
     ) -> Result<Value, Fail> {
+        super::paths::checked(path).map_err(Fail::Text)?;
         let bytes = self.bytes(method, path, query, accept, body).await?;
         serde_json::from_slice(&bytes)
             .map_err(|e| Fail::Text(format!("the server's answer to {path} cannot be read: {e}")))

@@ -221,6 +221,13 @@ impl Target {
         target.plugin = Plugin::of(&user, &cluster)?;
         target.authorization = authorization(flags, &user)?;
         target.impersonate(flags, &user.value);
+        let whom = |(name, _): &(String, String)| name == "Impersonate-User";
+        if !target.impersonate.is_empty() && !target.impersonate.iter().any(whom) {
+            return text(format!(
+                "requesting uid, groups or user-extra for {} without impersonating a user",
+                user.name
+            ));
+        }
         Ok(target)
     }
 
@@ -249,11 +256,23 @@ impl Target {
         if !name.is_empty() {
             self.impersonate.push(("Impersonate-User".into(), name.into()));
         }
-        if !flags.global("as-uid").is_empty() {
-            self.impersonate.push(("Impersonate-Uid".into(), flags.global("as-uid").into()));
+        let uid = match flags.global("as-uid") {
+            "" => value::text(user, "as-uid"),
+            named => named,
+        };
+        if !uid.is_empty() {
+            self.impersonate.push(("Impersonate-Uid".into(), uid.into()));
         }
-        for group in flags.list("as-group") {
-            self.impersonate.push(("Impersonate-Group".into(), group));
+        let mut groups = flags.list("as-group");
+        if groups.is_empty() {
+            let known = value::list(user, "as-groups").iter();
+            groups = known.filter_map(|g| g.as_str().map(String::from)).collect();
+        }
+        self.impersonate.extend(groups.into_iter().map(|group| ("Impersonate-Group".into(), group)));
+        for (key, values) in value::map(user, "as-user-extra").into_iter().flatten() {
+            for text in values.as_array().into_iter().flatten().filter_map(|v| v.as_str()) {
+                self.impersonate.push((format!("Impersonate-Extra-{key}"), text.into()));
+            }
         }
     }
 
@@ -296,7 +315,8 @@ fn authorization(flags: &Flags, user: &Entry) -> Result<Option<String>, Fail> {
         token if !token.is_empty() => token,
         _ => match value::text(&user.value, "tokenFile") {
             "" => String::new(),
-            path => std::fs::read_to_string(path)
+            // As of every file that a kubeconfig names: from where it stands itself.
+            path => std::fs::read_to_string(user.file.parent().unwrap_or(Path::new("/")).join(path))
                 .map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))?
                 .trim()
                 .to_string(),
@@ -357,5 +377,29 @@ mod tests {
         assert_eq!((two.authorization.as_deref(), two.namespace.as_str()), (Some("Bearer t"), "default"));
         assert!(of("get po --context=no").unwrap_err().message().ends_with("context: no"));
         assert_eq!(of("get po -s localhost:9").unwrap().url(), "http://localhost:9");
+    }
+
+    #[test]
+    fn an_entry_may_act_as_somebody_and_keep_its_token_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("token"), "secret\n").unwrap();
+        let config = dir.path().join("config");
+        std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {user: u}}\nusers:\n- {name: u, user: {tokenFile: token, as: jane, as-groups: [dev, ops], as-user-extra: {why: [test]}}}\n- {name: v, user: {as-groups: [dev]}}\n").unwrap();
+        let env = Env { kubeconfig: Some(config), ..Env::default() };
+        let of = |line: &str| Target::of(&env, &flags(line), &Kubeconfig::load(&env, &flags(line)).unwrap());
+        let target = of("get po").unwrap();
+        assert_eq!(target.authorization.as_deref(), Some("Bearer secret"));
+        let told: Vec<String> = target.impersonate.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        assert_eq!(
+            told,
+            [
+                "Impersonate-User=jane",
+                "Impersonate-Group=dev",
+                "Impersonate-Group=ops",
+                "Impersonate-Extra-why=test"
+            ]
+        );
+        let nobody = of("get po --user=v").unwrap_err().message();
+        assert_eq!(nobody, "requesting uid, groups or user-extra for v without impersonating a user");
     }
 }

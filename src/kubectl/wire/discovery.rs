@@ -128,6 +128,9 @@ impl Discovery {
 
     /// The resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`, `deploy.v1.apps`.
     pub fn find(&self, word: &str) -> Option<Arc<Resource>> {
+        if word.is_empty() {
+            return None; // some resources have no singular name
+        }
         let word = word.to_lowercase();
         let named = |r: &&Arc<Resource>, name: &str| {
             r.plural == name || r.singular == name || r.kind.to_lowercase() == name
@@ -145,12 +148,14 @@ impl Discovery {
             Some((name, group)) => (name, Some(group)),
             None => (word.as_str(), None),
         };
-        // A group may be shortened to its first part: deployments.app… is not, but `foo.example` of `example.com` is.
-        let fits = |r: &&Arc<Resource>| {
-            group.is_none_or(|g| r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}."))))
+        // A group may be shortened (`storageclasses.storage`), unless there is one of exactly that name.
+        let exactly = |r: &Resource| group.is_none_or(|g| r.group == g);
+        let begins = |r: &Resource| group.is_some_and(|g| !g.is_empty() && r.group.starts_with(g));
+        let of = |fits: &dyn Fn(&Resource) -> bool| {
+            let candidates = || self.resources.iter().filter(|r| fits(r));
+            candidates().find(|r| named(r, name)).or_else(|| candidates().find(|r| short(r, name))).cloned()
         };
-        let candidates = || self.resources.iter().filter(fits);
-        candidates().find(|r| named(r, name)).or_else(|| candidates().find(|r| short(r, name))).cloned()
+        of(&exactly).or_else(|| of(&begins))
     }
 
     /// The resource of a manifest's kind.
@@ -225,7 +230,10 @@ mod tests {
             ("deployment.v1.apps", Some("deployments.apps")),
             ("ev", Some("events")),
             ("events.events.k8s.io", Some("events.events.k8s.io")),
+            ("deployments.app", Some("deployments.apps")),
+            ("ev.events", Some("events.events.k8s.io")),
             ("nope", None),
+            ("", None),
             ("pods.apps", None),
         ] {
             assert_eq!(find(word).as_deref(), want, "{word}");

@@ -24,6 +24,9 @@ use tokio_rustls::TlsConnector;
 /// A server that accepts no connection in this time is given up (client-go's).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A server that does not finish TLS's greeting in this time is given up too (client-go's).
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
@@ -66,7 +69,11 @@ impl Dial {
             self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
         let name = rustls::pki_types::ServerName::try_from(name)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let stream = TlsConnector::from(tls.clone()).connect(name, tcp).await.map_err(tls_error)?;
+        let greeting = TlsConnector::from(tls.clone()).connect(name, tcp);
+        let stream = tokio::time::timeout(TLS_TIMEOUT, greeting)
+            .await
+            .map_err(|_| io::Error::other("net/http: TLS handshake timeout"))?
+            .map_err(tls_error)?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Box::new(stream), h2))
     }

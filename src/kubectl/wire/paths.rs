@@ -10,7 +10,7 @@ pub fn collection(resource: &Resource, namespace: &str) -> String {
     };
     match (resource.namespaced, namespace) {
         (true, namespace) if !namespace.is_empty() => {
-            format!("{root}/namespaces/{namespace}/{}", resource.plural)
+            format!("{root}/namespaces/{}/{}", segment(namespace), resource.plural)
         }
         _ => format!("{root}/{}", resource.plural),
     }
@@ -27,6 +27,34 @@ pub fn segment(name: &str) -> String {
     const SAFE: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
     utf8_percent_encode(name, SAFE).to_string()
+}
+
+/// Refuses a path in which a name is missing (it would mean the whole collection: `delete pod ""`), or is none that a
+/// server takes. The error is kubectl's.
+pub fn checked(path: &str) -> Result<(), String> {
+    for (i, part) in path.trim_start_matches('/').split('/').enumerate() {
+        let name = percent_encoding::percent_decode_str(part).decode_utf8_lossy();
+        let wrong: Vec<String> = match name.as_ref() {
+            "" => return Err("resource name may not be empty".into()),
+            "." | ".." => vec![format!("may not be '{name}'")],
+            _ => ['/', '%']
+                .iter()
+                .filter(|c| name.contains(**c))
+                .map(|c| format!("may not contain '{c}'"))
+                .collect(),
+        };
+        if !wrong.is_empty() {
+            let namespace =
+                path.split('/').nth(i) == Some("namespaces") && path.split('/').nth(i + 2).is_some();
+            let what = if namespace { "namespace" } else { "resource name" };
+            return Err(format!(
+                "invalid {what} {}: [{}]",
+                crate::kubectl::gostr::quote(&name),
+                wrong.join(" ")
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The resource (`deployments.apps`) and name that a path speaks of.
@@ -53,7 +81,24 @@ pub fn resource_of(path: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::resource_of;
+    use super::{checked, resource_of};
+
+    #[test]
+    fn a_path_without_a_name_is_refused() {
+        let told = |path| checked(path).err().unwrap_or_default();
+        assert_eq!(told("/api/v1/namespaces/default/pods/"), "resource name may not be empty");
+        assert_eq!(told("/api/v1/namespaces/default/pods//log"), "resource name may not be empty");
+        assert_eq!(told("/api/v1/nodes/.."), "invalid resource name \"..\": [may not be '..']");
+        assert_eq!(
+            told("/api/v1/namespaces/d/pods/a%2Fb%25"),
+            "invalid resource name \"a/b%\": [may not contain '/' may not contain '%']"
+        );
+        assert_eq!(
+            told("/api/v1/namespaces/a%2Fb/pods/p"),
+            "invalid namespace \"a/b\": [may not contain '/']"
+        );
+        assert_eq!(told("/apis/apps/v1/namespaces/default/deployments/web/scale"), "");
+    }
 
     #[test]
     fn paths_tell_what_they_speak_of() {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -21,6 +22,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The server is asked for a sign of life this often.
 const PING_EVERY: Duration = Duration::from_secs(5);
+/// A server that has not even answered the pings for so long is gone (client-go's).
+const SILENCE: Duration = Duration::from_secs(61);
 const CHUNK: usize = 32 << 10;
 
 const STDIN: u8 = 0;
@@ -101,7 +104,7 @@ pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Resu
     if let Some(sizes) = &mut sizes {
         let (columns, rows) = *sizes.borrow_and_update();
         if given.redraw {
-            sink.send(resized((columns + 1, rows + 1))).await.map_err(lost)?;
+            sink.send(resized((columns.saturating_add(1), rows.saturating_add(1)))).await.map_err(lost)?;
         }
         sink.send(resized((columns, rows))).await.map_err(lost)?;
     }
@@ -109,6 +112,7 @@ pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Resu
     let mut buffer = vec![0u8; CHUNK];
     let mut status: Option<Value> = None;
     let mut ping = tokio::time::interval(PING_EVERY);
+    let mut heard = Instant::now();
     loop {
         let reading = async {
             match &mut stdin {
@@ -123,7 +127,7 @@ pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Resu
             }
         };
         tokio::select! {
-            message = source.next() => match message {
+            message = source.next() => { heard = Instant::now(); match message {
                 Some(Ok(Message::Binary(bytes))) if !bytes.is_empty() => match (bytes[0], &bytes[1..]) {
                     (STDOUT, text) => { output.bytes(text); output.flush().await; }
                     (STDERR, text) => { output.err_bytes(text); output.flush().await; }
@@ -135,7 +139,10 @@ pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Resu
                 None => break,
                 Some(Err(_)) if status.is_some() => break,
                 Some(Err(error)) => return Err(lost(error)),
-            },
+            } },
+            () = tokio::time::sleep_until(heard + SILENCE) => {
+                return text("error reading from error stream: i/o timeout");
+            }
             read = reading => match read {
                 Ok(0) | Err(_) => {
                     stdin = None;
@@ -170,10 +177,7 @@ fn ended(status: Option<Value>) -> Result<(), Fail> {
                 None => text("error stream protocol error: no ExitCode cause given"),
             }
         }
-        "Failure" => match value::text(&status, "reason") {
-            "" => text(value::text(&status, "message")),
-            _ => text(value::text(&status, "message")),
-        },
+        "Failure" => text(value::text(&status, "message")),
         _ => text("error stream protocol error: unknown error"),
     }
 }

@@ -1,10 +1,11 @@
 //! create -f
 
-use super::super::common::{DryRun, Teller, annotate_last_applied, validation};
-use crate::kubectl::builder::{self, Options, about};
+use super::super::common::{DryRun, Teller, annotate_last_applied, send_raw, validation};
+use crate::kubectl::builder::{Options, about};
 use crate::kubectl::cmd::edit;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::files;
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
@@ -23,10 +24,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let teller = Teller::of(ctx, dry_run)?;
     let raw = ctx.flags.text("raw");
     if !raw.is_empty() {
-        return self::raw(ctx, raw, &files).await;
+        return send_raw(ctx, http::Method::POST, raw, &files).await;
     }
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
-    let (infos, mut failures) = builder::from_files(ctx, &files, options).await?;
+    let (infos, mut failures) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to create");
@@ -64,13 +65,4 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         teller.tell(ctx, &info.object, "created", true)?;
     }
     Fail::join(failures)
-}
-
-async fn raw(ctx: &Ctx, path: &str, files: &[String]) -> Result<(), Fail> {
-    let [file] = files else { return text("--raw can only use a single local file or stdin") };
-    let body = if file == "-" { ctx.read_stdin().await? } else { std::fs::read(ctx.path(file))? };
-    let body = Some(("", bytes::Bytes::from(body)));
-    let answer = ctx.api().await?.bytes(http::Method::POST, path, &[], "application/json, */*", body).await?;
-    ctx.output.bytes(&answer);
-    Ok(())
 }

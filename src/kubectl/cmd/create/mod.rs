@@ -9,6 +9,7 @@ pub mod simple;
 pub mod workloads;
 
 use super::common::{DryRun, Teller, annotate_last_applied, validation};
+use crate::api::value;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use serde_json::Value;
@@ -18,6 +19,9 @@ use serde_json::Value;
 async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
+    if value::empty(&object, "metadata.name") {
+        return text("name must be specified");
+    }
     if ctx.flags.is("save-config") {
         annotate_last_applied(&mut object, false);
     }

@@ -2,10 +2,11 @@
 
 use super::super::common::{enforced, metadata, one_name};
 use super::{submit, within};
-use crate::api::labels::Selector;
+use crate::api::labels::{Op, Requirement, Selector};
 use crate::api::value;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::gostr;
 use crate::kubectl::print::formats;
 use serde_json::{Map, Value, json};
 
@@ -73,17 +74,12 @@ pub async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
     let mut spec = Map::new();
     match (min, max) {
         ("", "") => return text("one of min-available or max-unavailable must be specified"),
-        (min, "") => spec.insert("minAvailable".into(), int_or_string(min)),
-        ("", max) => spec.insert("maxUnavailable".into(), int_or_string(max)),
+        (min, "") => spec.insert("minAvailable".into(), int_or_percent(min, "min-available")?),
+        ("", max) => spec.insert("maxUnavailable".into(), int_or_percent(max, "max-unavailable")?),
         _ => return text("min-available and max-unavailable cannot be both specified"),
     };
     let parsed = Selector::parse(selector).map_err(Fail::Text)?;
-    let labels: Map<String, Value> = parsed
-        .0
-        .iter()
-        .map(|r| (r.key.clone(), r.values.first().cloned().unwrap_or_default().into()))
-        .collect();
-    spec.insert("selector".into(), json!({"matchLabels": labels}));
+    spec.insert("selector".into(), label_selector(&parsed));
     let order = ["minAvailable", "selector", "maxUnavailable"];
     let spec: Map<String, Value> =
         order.iter().filter_map(|k| Some((k.to_string(), spec.get(*k)?.clone()))).collect();
@@ -94,16 +90,63 @@ pub async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
         .await
 }
 
-fn int_or_string(text: &str) -> Value {
-    text.parse::<i64>().map_or_else(|_| text.into(), Value::from)
+/// A `metav1.LabelSelector`: what says exactly one value as `matchLabels`, the rest as expressions.
+fn label_selector(selector: &Selector) -> Value {
+    let (mut labels, mut expressions) = (Map::new(), vec![]);
+    for Requirement { key, op, values } in &selector.0 {
+        let operator = match (op, values.as_slice()) {
+            (Op::In, [one]) => {
+                labels.insert(key.clone(), one.as_str().into());
+                continue;
+            }
+            (Op::In, _) => "In",
+            (Op::NotIn, _) => "NotIn",
+            (Op::Exists, _) => "Exists",
+            (Op::DoesNotExist, _) => "DoesNotExist",
+            (Op::GreaterThan, _) => "Gt",
+            (Op::LessThan, _) => "Lt",
+        };
+        let mut expression = json!({"key": key, "operator": operator});
+        if !values.is_empty() {
+            value::put(&mut expression, "values", json!(values));
+        }
+        expressions.push(expression);
+    }
+    let mut made = json!({});
+    if !labels.is_empty() {
+        value::put(&mut made, "matchLabels", labels);
+    }
+    if !expressions.is_empty() {
+        value::put(&mut made, "matchExpressions", expressions);
+    }
+    made
+}
+
+/// `3` or `50%`
+fn int_or_percent(text_of: &str, flag: &str) -> Result<Value, Fail> {
+    let digits = text_of.strip_suffix('%').unwrap_or(text_of);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return text(format!("invalid format specified for {flag}"));
+    }
+    Ok(text_of.parse::<i32>().map_or_else(|_| text_of.into(), Value::from))
 }
 
 pub async fn token(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
+    if name.is_empty() {
+        return text("service account name is required");
+    }
     let format = formats::of(ctx, false)?;
     let mut spec = Map::new();
     let audiences = ctx.flags.list("audience");
     spec.insert("audiences".into(), if audiences.is_empty() { Value::Null } else { json!(audiences) });
+    let duration = gostr::parse_duration(ctx.flags.text("duration")).map_or(0, |d| d.0);
+    if duration < 0 {
+        return text("--duration must be greater than or equal to 0");
+    }
+    if duration % gostr::Nanos::secs(1).0 != 0 {
+        return text("--duration cannot be expressed in units less than seconds");
+    }
     let seconds = ctx.flags.duration("duration").as_secs();
     spec.insert("expirationSeconds".into(), if seconds == 0 { Value::Null } else { seconds.into() });
     let kind = ctx.flags.text("bound-object-kind");

@@ -6,6 +6,7 @@ use crate::api::value;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::quote;
+use crate::rng::Rng;
 use serde_json::{Value, json};
 
 pub async fn deployment(ctx: &Ctx) -> Result<(), Fail> {
@@ -16,8 +17,8 @@ pub async fn deployment(ctx: &Ctx) -> Result<(), Fail> {
         return text("cannot specify multiple --image options and command");
     }
     let mut containers = vec![];
-    for (i, image) in images.iter().enumerate() {
-        let mut container = json!({"name": container_name(image, i, images.len()), "image": image});
+    for image in &images {
+        let mut container = json!({"name": container_name(image), "image": image});
         if !command.is_empty() {
             value::put(&mut container, "command", json!(command));
         }
@@ -55,20 +56,14 @@ fn deployment_name(ctx: &Ctx) -> Result<String, Fail> {
     one_name(ctx)
 }
 
-/// `nginx` of `registry/nginx:1.27`; several get a random end.
-fn container_name(image: &str, index: usize, count: usize) -> String {
+/// `nginx` of `registry/nginx:1.27`. A name that has to be changed to be a label gets a random end, for another may become the same.
+fn container_name(image: &str) -> String {
     let base = image.rsplit('/').next().unwrap_or(image);
     let base = base.split([':', '@']).next().unwrap_or(base);
-    let clean: String =
-        base.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
-    if count == 1 {
-        return clean;
+    match base.contains(['_', '.']) {
+        true => format!("{}-{}", base.replace(['_', '.'], "-"), Rng::from_os().name_suffix(5)),
+        false => base.to_string(),
     }
-    let _ = index;
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    let letters: Vec<char> = "bcdfghjklmnpqrstvwxz2456789".chars().collect();
-    let end: String = random.bytes().take(5).map(|b| letters[b as usize % letters.len()]).collect();
-    format!("{clean}-{end}")
 }
 
 fn pod_template(name: &str, image: &str, command: &[String], restart: &str) -> Value {

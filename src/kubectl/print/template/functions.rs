@@ -44,6 +44,31 @@ fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
     }
 }
 
+/// `x[1:2]` of a string (by bytes) or a list.
+fn slice(of: &Value, ends: &[Value]) -> Result<Value, String> {
+    let length = match of {
+        Value::String(s) => s.len(),
+        Value::Array(a) => a.len(),
+        _ => return Err("error calling slice: slice of untyped nil".into()),
+    };
+    let at = |i: usize, default: usize| match ends.get(i) {
+        None => Ok(default),
+        Some(end) => end
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok())
+            .filter(|n| *n <= length)
+            .ok_or(format!("error calling slice: index out of range: {}", printed(end))),
+    };
+    let (from, to) = (at(0, 0)?, at(1, length)?);
+    if from > to {
+        return Err(format!("error calling slice: invalid slice index: {from} > {to}"));
+    }
+    Ok(match of {
+        Value::Array(list) => list[from..to].into(),
+        other => String::from_utf8_lossy(&printed(other).as_bytes()[from..to]).into_owned().into(),
+    })
+}
+
 pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
     let first =
         || args.first().ok_or_else(|| format!("wrong number of args for {word}: want at least 1 got 0"));
@@ -85,7 +110,7 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             }
             here
         }
-        "slice" => return Err("slice is not implemented".into()),
+        "slice" => slice(first()?, &args[1..])?,
         "exists" => {
             let mut here = first()?.clone();
             for key in &args[1..] {
@@ -115,6 +140,13 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
     })
 }
 
+/// Wider is nothing that anybody means; Go has a limit too.
+const WIDTH_MAX: usize = 10_000;
+
+fn size(digits: &str) -> Option<usize> {
+    digits.parse().ok().filter(|width| *width <= WIDTH_MAX)
+}
+
 /// `%s %d %v %q %-10s %05d`
 fn formatted(format: &str, args: &[Value]) -> String {
     let (mut out, mut args, mut chars) = (String::new(), args.iter(), format.chars().peekable());
@@ -140,12 +172,12 @@ fn formatted(format: &str, args: &[Value]) -> String {
             'q' => gostr::quote(&printed(arg)),
             'f' => format!(
                 "{:.*}",
-                spec.split_once('.').and_then(|(_, p)| p.parse().ok()).unwrap_or(6),
+                spec.split_once('.').and_then(|(_, p)| size(p)).unwrap_or(6),
                 arg.as_f64().unwrap_or(0.0)
             ),
             _ => printed(arg),
         };
-        let width: usize = spec.split('.').next().unwrap_or("").trim_matches(['-', '+']).parse().unwrap_or(0);
+        let width = size(spec.split('.').next().unwrap_or("").trim_matches(['-', '+'])).unwrap_or(0);
         let zero = spec.starts_with('0') && verb == 'd';
         let pad = width.saturating_sub(text.chars().count());
         match (spec.starts_with('-'), zero) {

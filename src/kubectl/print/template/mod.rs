@@ -13,10 +13,12 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 enum Node {
     Text(String),
-    /// A pipeline whose value is printed; with a variable it is kept instead.
-    Print(Option<String>, Pipe),
-    If(Pipe, Vec<Node>, Vec<Node>),
-    With(Pipe, Vec<Node>, Vec<Node>),
+    Print(Pipe),
+    /// A pipeline whose value is kept: in a new variable of this block, or (`false`) in the one that is there.
+    Keep(String, bool, Pipe),
+    /// With `{{if $x := …}}` the value is a variable of both branches.
+    If(Option<String>, Pipe, Vec<Node>, Vec<Node>),
+    With(Option<String>, Pipe, Vec<Node>, Vec<Node>),
     /// key variable, value variable
     Range(Option<String>, Option<String>, Pipe, Vec<Node>, Vec<Node>),
     Break,
@@ -109,6 +111,12 @@ mod tests {
             ("a {{- /* note */ -}} b {{- \"c\" -}} d", "abcd"),
             ("{{range .items}}{{- .name -}}{{end}}", "ab"),
             ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
+            ("{{$x := 1}}{{range .items}}{{$x := 2}}{{end}}{{$x}}", "1"),
+            ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),
+            ("{{with $y := .secret}}{{$y}}{{end}}{{if $z := .items}}{{len $z}}{{end}}", "aGk=2"),
+            ("{{.nothing.below.it}}", "<no value>"),
+            ("{{slice .secret 1 3}}{{slice .secret 3}}", "Gk="),
+            ("{{printf \"%99999999999999999999d|%.99999999f\" 1 1.5}}", "1|1.500000"),
         ] {
             let parsed = Template::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));
             assert_eq!(parsed.print(&object).unwrap(), want, "{template}");

@@ -76,8 +76,10 @@ pub(super) fn block(tokens: &mut Tokens) -> Result<(Vec<Node>, String), String> 
             "continue" => nodes.push(Node::Continue),
             "if" | "with" | "range" => nodes.push(control(word, rest, tokens)?),
             _ => {
-                let (var, pipe) = assigned(&action)?;
-                nodes.push(Node::Print(var, pipe));
+                nodes.push(match assigned(&action)? {
+                    (Some((name, new)), pipe) => Node::Keep(name, new, pipe),
+                    (None, pipe) => Node::Print(pipe),
+                });
             }
         }
     }
@@ -102,8 +104,14 @@ fn control(word: &str, rest: &str, tokens: &mut Tokens) -> Result<Node, String> 
         None => return Err("template: output:1: unexpected EOF".into()),
     };
     Ok(match word {
-        "if" => Node::If(assigned(rest)?.1, body, otherwise),
-        "with" => Node::With(assigned(rest)?.1, body, otherwise),
+        "if" | "with" => {
+            let (var, pipe) = assigned(rest)?;
+            let var = var.map(|(name, _)| name);
+            match word {
+                "if" => Node::If(var, pipe, body, otherwise),
+                _ => Node::With(var, pipe, body, otherwise),
+            }
+        }
         _ => {
             let (names, text) = match rest.split_once(":=") {
                 Some((names, text)) if rest.starts_with('$') => (names, text),
@@ -117,12 +125,16 @@ fn control(word: &str, rest: &str, tokens: &mut Tokens) -> Result<Node, String> 
     })
 }
 
-fn assigned(text: &str) -> Result<(Option<String>, Pipe), String> {
+/// The variable that an action gives a value to, and whether it is a new one (`:=`).
+type Assigned = Option<(String, bool)>;
+
+fn assigned(text: &str) -> Result<(Assigned, Pipe), String> {
     if text.starts_with('$')
         && let Some((name, value)) = text.split_once('=')
         && name.trim_end_matches(':').trim().chars().skip(1).all(char::is_alphanumeric)
     {
-        return Ok((Some(name.trim_end_matches(':').trim().to_string()), pipe(value)?));
+        let new = name.ends_with(':');
+        return Ok((Some((name.trim_end_matches(':').trim().to_string(), new)), pipe(value)?));
     }
     Ok((None, pipe(text)?))
 }

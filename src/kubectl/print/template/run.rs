@@ -40,23 +40,28 @@ impl<'a> Run<'a> {
             Node::Text(text) => self.out.push_str(text),
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
-            Node::Print(var, pipe) => {
+            Node::Print(pipe) => {
                 let value = self.pipe(pipe, dot)?;
-                match var {
-                    None => self.out.push_str(&printed(&value)),
-                    Some(name) => match self.vars.iter_mut().rev().find(|(n, _)| n == name) {
-                        Some(known) => known.1 = value,
-                        None => self.vars.push((name.clone(), value)),
-                    },
+                self.out.push_str(&printed(&value));
+            }
+            Node::Keep(name, new, pipe) => {
+                let value = self.pipe(pipe, dot)?;
+                match self.vars.iter_mut().rev().find(|(n, _)| n == name).filter(|_| !new) {
+                    Some(known) => known.1 = value,
+                    None => self.vars.push((name.clone(), value)),
                 }
             }
-            Node::If(pipe, yes, no) => {
-                let branch = if truth(&self.pipe(pipe, dot)?) { yes } else { no };
-                return self.nodes(branch, dot);
-            }
-            Node::With(pipe, yes, no) => {
+            Node::If(var, pipe, yes, no) | Node::With(var, pipe, yes, no) => {
                 let value = self.pipe(pipe, dot)?;
-                return if truth(&value) { self.nodes(yes, &value) } else { self.nodes(no, dot) };
+                let depth = self.vars.len();
+                self.vars.extend(var.iter().map(|name| (name.clone(), value.clone())));
+                let flow = match (truth(&value), node) {
+                    (true, Node::With(..)) => self.nodes(yes, &value),
+                    (true, _) => self.nodes(yes, dot),
+                    (false, _) => self.nodes(no, dot),
+                };
+                self.vars.truncate(depth);
+                return flow;
             }
             Node::Range(key, name, pipe, body, otherwise) => {
                 let value = self.pipe(pipe, dot)?;
@@ -124,7 +129,7 @@ fn dig(value: &Value, path: &[String]) -> Result<Value, String> {
     for field in path {
         here = match here {
             Value::Object(map) => map.get(field).unwrap_or(&Value::Null),
-            Value::Null => return Err(format!("nil data; no entry for key {}", gostr::quote(field))),
+            Value::Null => return Ok(Value::Null),
             other => return Err(format!("can't evaluate field {field} in type {}", kind_of(other))),
         };
     }

@@ -1,6 +1,11 @@
-//! The table of commands and options.
+//! The table of commands and options: those of the program, and in rooms of their own those of lessons and labs, and of faults.
+
+mod fault;
+mod learn;
 
 use clap::{Parser, Subcommand, ValueEnum};
+pub use fault::{DiskState, Fault, NodeAct};
+pub use learn::{Lab, Lesson, Report};
 
 /// A whole, real Kubernetes cluster in one program, to learn with.
 #[derive(Parser, Debug)]
@@ -329,138 +334,6 @@ etcd and crun are used where they are on PATH.")]
     },
 }
 
-#[derive(Subcommand, Debug)]
-pub enum Lesson {
-    /// All lessons, and how far you are
-    List {
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// A lesson's text
-    Show {
-        /// e.g. first-voyage/04; without it the open one
-        id: Option<String>,
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// Judge a lesson's current step: exit code 0 if it is done, 1 if not
-    Check {
-        id: Option<String>,
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// Play the solution of a lesson's current step
-    Solve {
-        id: Option<String>,
-        /// Every step to the end
-        #[arg(long)]
-        all: bool,
-    },
-    /// Prove lessons on clusters of their own: red at the start and after each wrong answer, green after the solution and each other way
-    Test {
-        ids: Vec<String>,
-        /// All there are
-        #[arg(long)]
-        all: bool,
-        /// Clusters side by side
-        #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
-        jobs: u8,
-        /// Only read them: format, expressions, languages
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Delete the namespaces that lessons made on the cluster behind --kubeconfig
-    Leave,
-    /// Write a template: TRACK/NN-name
-    New { id: String },
-}
-
-/// Forms of a grade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Report {
-    Json,
-    Csv,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum Lab {
-    /// All labs, and your best grades
-    List {
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// What a lab asks for; without an id the open one
-    Show {
-        id: Option<String>,
-        /// Draw names and fault from this seed [default: the open lab's, else 1]
-        #[arg(long)]
-        seed: Option<u64>,
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// Break it, and start the clock. What an earlier start left is put back first
-    Start {
-        id: String,
-        /// Draw names and fault from this seed [default: by chance]
-        #[arg(long)]
-        seed: Option<u64>,
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// How the tasks stand, without disturbing anything: exit code 0 if all that can be seen is right
-    Check {
-        id: Option<String>,
-        #[arg(long)]
-        seed: Option<u64>,
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// Grade: exit code 0 only at full marks. May be repeated
-    Grade {
-        id: Option<String>,
-        #[arg(long)]
-        seed: Option<u64>,
-        /// json: the signed record; csv: a line a task
-        #[arg(short, long, value_enum)]
-        output: Option<Report>,
-        /// Whose grade it is [default: $ROPEWALK_LEARNER, else $USER]
-        #[arg(long)]
-        learner: Option<String>,
-    },
-    /// The next hint; the record counts them
-    Hint { id: Option<String> },
-    /// Play the solution; such a lab does not count as passed
-    Solve {
-        id: Option<String>,
-        #[arg(long)]
-        seed: Option<u64>,
-    },
-    /// Is this record as it was signed? Exit code 0 only then. Key order and white space do not matter
-    Verify {
-        /// A record of `lab grade -o json`; - reads standard input
-        file: std::path::PathBuf,
-        /// It has to be signed with the key of this fingerprint (sha256:…)
-        #[arg(long)]
-        key: Option<String>,
-    },
-    /// Prove labs on clusters of their own: red at the start and after each wrong answer, full marks after the solution and each other way
-    Test {
-        ids: Vec<String>,
-        /// All there are
-        #[arg(long)]
-        all: bool,
-        /// Clusters side by side
-        #[arg(short, long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
-        jobs: u8,
-        /// Only read them: format, expressions, languages
-        #[arg(long)]
-        dry_run: bool,
-        /// Only cases whose name contains this
-        #[arg(long, value_name = "TEXT")]
-        only: Option<String>,
-    },
-}
-
 #[derive(clap::Args, Debug)]
 pub struct Up {
     /// Name of the cluster
@@ -496,65 +369,6 @@ pub struct Up {
     /// Return only when every node is Ready and kube-system runs
     #[arg(long)]
     pub wait: bool,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum Fault {
-    /// End a component without asking it; it is started again and counted
-    Kill {
-        /// COMPONENT or COMPONENT/NODE
-        target: String,
-    },
-    /// What is broken now
-    List {
-        #[arg(short, long, value_enum)]
-        output: Option<Output>,
-    },
-    /// Lose everything between two nodes
-    Cut { a: String, b: String },
-    /// Leave a store no room on its disk: it takes no writes, and reads go on
-    Disk {
-        #[arg(value_enum)]
-        state: DiskState,
-        /// A control plane; every one if none is named
-        node: Option<String>,
-    },
-    /// Mend every link, and make room on every disk
-    Heal,
-    /// Delay what two nodes send (needs the kernel's netem)
-    Slow {
-        a: String,
-        b: String,
-        /// Milliseconds
-        millis: u64,
-    },
-    /// Lose a share of the packets between two nodes
-    Loss {
-        a: String,
-        b: String,
-        /// Percent, e.g. 20 or 0.5
-        percent: f64,
-    },
-    /// Switch a node off, on, or pull its plug
-    Node {
-        #[arg(value_enum)]
-        act: NodeAct,
-        node: String,
-    },
-}
-
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiskState {
-    Full,
-}
-
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeAct {
-    /// Properly: pods and components are asked to end
-    Stop,
-    Start,
-    /// At once, as when the power fails
-    Crash,
 }
 
 fn range(text: &str) -> Result<(u16, u16), String> {

@@ -1,0 +1,136 @@
+//! The commands of lessons and labs.
+
+use super::Output;
+use clap::{Subcommand, ValueEnum};
+
+#[derive(Subcommand, Debug)]
+pub enum Lesson {
+    /// All lessons, and how far you are
+    List {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// A lesson's text
+    Show {
+        /// e.g. first-voyage/04; without it the open one
+        id: Option<String>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Judge a lesson's current step: exit code 0 if it is done, 1 if not
+    Check {
+        id: Option<String>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Play the solution of a lesson's current step
+    Solve {
+        id: Option<String>,
+        /// Every step to the end
+        #[arg(long)]
+        all: bool,
+    },
+    /// Prove lessons on clusters of their own: red at the start and after each wrong answer, green after the solution and each other way
+    Test {
+        ids: Vec<String>,
+        /// All there are
+        #[arg(long)]
+        all: bool,
+        /// Clusters side by side
+        #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+        jobs: u8,
+        /// Only read them: format, expressions, languages
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Delete the namespaces that lessons made on the cluster behind --kubeconfig
+    Leave,
+    /// Write a template: TRACK/NN-name
+    New { id: String },
+}
+
+/// Forms of a grade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    Json,
+    Csv,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Lab {
+    /// All labs, and your best grades
+    List {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// What a lab asks for; without an id the open one
+    Show {
+        id: Option<String>,
+        /// Draw names and fault from this seed [default: the open lab's, else 1]
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Break it, and start the clock. What an earlier start left is put back first
+    Start {
+        id: String,
+        /// Draw names and fault from this seed [default: by chance]
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// How the tasks stand, without disturbing anything: exit code 0 if all that can be seen is right
+    Check {
+        id: Option<String>,
+        #[arg(long)]
+        seed: Option<u64>,
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
+    /// Grade: exit code 0 only at full marks. May be repeated
+    Grade {
+        id: Option<String>,
+        #[arg(long)]
+        seed: Option<u64>,
+        /// json: the signed record; csv: a line a task
+        #[arg(short, long, value_enum)]
+        output: Option<Report>,
+        /// Whose grade it is [default: $ROPEWALK_LEARNER, else $USER]
+        #[arg(long)]
+        learner: Option<String>,
+    },
+    /// The next hint; the record counts them
+    Hint { id: Option<String> },
+    /// Play the solution; such a lab does not count as passed
+    Solve {
+        id: Option<String>,
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Is this record as it was signed? Exit code 0 only then. Key order and white space do not matter
+    Verify {
+        /// A record of `lab grade -o json`; - reads standard input
+        file: std::path::PathBuf,
+        /// It has to be signed with the key of this fingerprint (sha256:…)
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Prove labs on clusters of their own: red at the start and after each wrong answer, full marks after the solution and each other way
+    Test {
+        ids: Vec<String>,
+        /// All there are
+        #[arg(long)]
+        all: bool,
+        /// Clusters side by side
+        #[arg(short, long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+        jobs: u8,
+        /// Only read them: format, expressions, languages
+        #[arg(long)]
+        dry_run: bool,
+        /// Only cases whose name contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
+}
