@@ -143,7 +143,11 @@ fn every_size_can_be_drawn() {
     for (width, height) in [
         (1, 1),
         (2, 3),
+        (4, 4),
         (10, 5),
+        (13, 8),
+        (20, 5),
+        (30, 8),
         (33, 9),
         (79, 24),
         (80, 24),
@@ -161,6 +165,7 @@ fn every_size_can_be_drawn() {
                     (model.focus, model.zoom) = (focus, zoom);
                     tell(&mut model, Event::Resize(Size::new(width, height)));
                     tell(&mut model, Event::Lesson(Box::new(done(Lang::Ko))));
+                    model.view = *view; // the lesson has brought its own
                     for line in text(&screen(&model)).lines() {
                         assert!(line.width() <= usize::from(width), "{width}x{height} {view:?}: {line:?}");
                     }
