@@ -137,6 +137,20 @@ fn ascii_is_ascii_but_for_what_programs_print() {
     }
 }
 
+/// However little room there is, the line at the foot of the map is one sentence.
+#[test]
+fn a_small_map_is_not_drawn_over_its_foot() {
+    for height in 6..16 {
+        let mut model = midway(model(40, height, Lang::En, RICH), View::Cluster);
+        all(&mut model, "nodes", vec![node("ropewalk-control-plane", true, true), node("w", false, true)]);
+        all(&mut model, "pods", vec![]);
+        model.focus = Pane::Map;
+        let shown = text(&screen(&model));
+        let foot = shown.lines().rev().nth(2).expect("above the frame");
+        assert!(foot.starts_with("│ ▶ ") && !foot.contains("Ready"), "{height}: {shown}");
+    }
+}
+
 /// Whatever the size, nothing panics, and every line is as wide as the screen at most: no syllable is cut or pushed over the edge.
 #[test]
 fn every_size_can_be_drawn() {
