@@ -184,13 +184,17 @@ pub fn classify(text: &str, cluster: &str) -> Line {
 
 /// `a` to `d`, also as the same keys give them with a Korean layout on.
 fn letter(word: &str) -> Option<char> {
-    match word {
-        "a" | "A" | "ㅁ" => Some('a'),
-        "b" | "B" | "ㅠ" => Some('b'),
-        "c" | "C" | "ㅊ" => Some('c'),
-        "d" | "D" | "ㅇ" => Some('d'),
-        _ => None,
-    }
+    let mut chars = word.chars();
+    let (Some(c), None) = (chars.next(), chars.next()) else { return None };
+    let c = latin_key(c).unwrap_or(c).to_ascii_lowercase();
+    ('a'..='d').contains(&c).then_some(c)
+}
+
+/// The letter on the key that gives this one with a Korean layout on.
+pub fn latin_key(c: char) -> Option<char> {
+    let keys = keys_of(c)?;
+    let mut keys = keys.chars();
+    keys.next().filter(|_| keys.next().is_none())
 }
 
 /// A lesson's word that was typed with a Korean keyboard layout on: the layout puts letters together to syllables, which are taken apart again.
