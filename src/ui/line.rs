@@ -38,8 +38,6 @@ pub const WORDS: &[&str] = &[
 ];
 /// Words of lessons.
 pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
-/// Words that are still to come.
-pub const LATER: &[&str] = &["watch"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +59,8 @@ pub enum Line {
     Clear,
     Quit,
     Exit(Option<String>),
-    Later(String),
+    /// `watch`, and not what.
+    Watch,
     /// For the learner's shell.
     Shell(String),
 }
@@ -177,7 +176,7 @@ pub fn classify(text: &str, cluster: &str) -> Line {
             Some(letter) => Line::Letter(letter, text.into()),
             None => Line::Shell(text.into()),
         },
-        later if LATER.contains(&later) => Line::Later(later.into()),
+        "watch" => Line::Watch,
         _ => Line::Shell(text.into()),
     }
 }
@@ -434,7 +433,7 @@ mod tests {
         assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
         assert_eq!(of("undo 2"), own(&["undo", "--name", "main", "2"]));
         assert_eq!(of("lab start x --seed 7"), own(&["lab", "--name", "main", "start", "x", "--seed", "7"]));
-        assert_eq!(of("watch"), Line::Later("watch".into()));
+        assert_eq!(of("watch"), Line::Watch);
         assert_eq!(of("help get"), Line::Help(vec!["get".into()]));
         for nothing in ["", "   ", "# a remark"] {
             assert_eq!(of(nothing), Line::Empty);

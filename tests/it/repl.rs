@@ -261,3 +261,51 @@ fn without_a_terminal() {
     let played = feed(&home, &["repl", "--name", "t", &file.display().to_string()], "").ok();
     assert_eq!(played, "configmap/here created\nconfigmap/here\n");
 }
+
+/// What else happens to learners at the prompt.
+#[test]
+fn nobody_waits_in_vain() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let _down = Down(&home);
+    home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
+    let mut seat = Terminal::start(&home, &["repl", "--name", "t", "--lang", "en"]);
+    seat.expect(PROMPT);
+
+    // Tab completes what is there since `cd`, without a command of kubectl in between.
+    seat.line("mkdir -p fruit && cd fruit && echo sweet > pomegranate");
+    seat.press("cat pom\t");
+    seat.expect("pomegranate");
+    assert!(seat.line("").contains("sweet\r\n"));
+
+    // A question that nobody answers is given up.
+    let status: serde_json::Value =
+        serde_json::from_str(&home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok()).unwrap();
+    let main = status["pids"]["main"].as_i64().unwrap() as i32;
+    super::support::kill(main, nix::libc::SIGSTOP);
+    seat.enter("check");
+    seat.press("\x03");
+    seat.expect(PROMPT);
+    super::support::kill(main, nix::libc::SIGCONT);
+    assert!(seat.line("echo $?").contains("130\r\n"));
+
+    // A cluster that is back tells of lessons again.
+    home.ropewalk(&["down", "--name", "t"]);
+    seat.expect("ropewalk up --name t --detach --wait");
+    seat.line("ropewalk up --name t --detach --wait");
+    assert!(seat.line("get nodes").contains("is back"));
+    seat.line("lesson first-voyage/04");
+    seat.line("a");
+    seat.line("run nginx-pod --image=nginx");
+    seat.expect("Done.");
+
+    // Of a cluster that has ended nobody says that it goes on.
+    home.ropewalk(&["down", "--name", "t"]);
+    seat.expect("ropewalk up --name t --detach --wait");
+    seat.press("quit\r");
+    seat.expect("cluster t has ended\r\n");
+    assert_eq!(seat.end(), 0);
+}
