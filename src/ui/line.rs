@@ -16,7 +16,7 @@ fn is_bare_verb(word: &str) -> bool {
 
 /// Does a line that begins with a shadowed verb make no sense to the shell's command of that name, but to kubectl's? `set image …` would set
 /// bash's own arguments and say nothing, `exec web -- ls` would end the shell.
-fn meant_for_kubectl(words: &[String]) -> bool {
+pub fn meant_for_kubectl(words: &[String]) -> bool {
     let second = words.get(1).map_or("", String::as_str);
     let has = |word: &str| words.iter().any(|w| w == word);
     match words.first().map_or("", String::as_str) {
