@@ -111,7 +111,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     );
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
     session.in_pane = options.in_pane;
-    let column = session.column.clone();
+    let (column, hush) = (session.column.clone(), session.hush());
     let sitting = tokio::task::spawn_blocking(move || converse(session));
     let (result, lang) = tokio::select! {
         done = sitting => match done {
@@ -122,6 +122,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         _ = terminate.recv() => (Ok(128 + 15), lang),
         _ = hang_up.recv() => (Ok(128 + 1), lang),
     };
+    hush();
     let signalled = matches!(result, Ok(code) if ended_by_signal(code));
     if column.full_screen() {
         terminal::leave_full_screen();

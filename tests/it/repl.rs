@@ -213,7 +213,13 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
     seat.expect(PROMPT);
     assert_eq!(state(&home), "running");
     seat.press("exit 3\r");
+    seat.expect("stopping cluster");
+    let seen = seat.seen.clone();
     assert_eq!(seat.end(), 3);
+    // Its end is no news to whoever asked for it.
+    let text = seen.text.lock().unwrap();
+    let text = seen.news.wait_timeout_while(text, PATIENCE, |text| !text.1).unwrap().0;
+    assert!(!text.0.contains("has ended"), "{}", text.0);
     assert_eq!(state(&home), "stopped");
 }
 

@@ -72,6 +72,12 @@ impl Session {
         self.news.open().voice = Some(Box::new(voice));
     }
 
+    /// Ends all news: whoever takes leave knows that the cluster ends.
+    pub fn hush(&self) -> impl FnOnce() + Send + use<> {
+        let news = self.news.clone();
+        move || news.open().voice = None
+    }
+
     /// Is there a cluster to talk to? If it has ended, says so, unless it is back.
     pub(super) fn alive(&mut self) -> bool {
         if !self.dead.load(Ordering::Acquire) {

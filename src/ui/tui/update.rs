@@ -20,7 +20,7 @@ const NOTCH: isize = 3;
 const WIPE_LINE: &str = "\x05\x15";
 
 /// As if SIGHUP had ended it.
-const HUNG_UP: i32 = 128 + 1;
+pub const HUNG_UP: i32 = 128 + 1;
 
 /// Takes in an event. The second part of the answer: does the screen look different now?
 pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {

@@ -3,7 +3,7 @@
 use super::super::event::{Effect, Event};
 use super::super::model::Model;
 use super::super::render::render;
-use super::super::update::update;
+use super::super::update::{HUNG_UP, update};
 use super::super::words::Word;
 use super::guard::{self, Taken};
 use super::pty::Pty;
@@ -110,7 +110,11 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
             }
             () = tokio::time::sleep_until(frame), if dirty => {
                 model.now = opened.elapsed();
-                draw(&mut screen, &model)?;
+                match draw(&mut screen, &model) {
+                    // The terminal went a moment ago, and nobody has told so yet.
+                    Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => break HUNG_UP,
+                    done => done?,
+                }
                 (drawn, dirty) = (Instant::now(), false);
                 continue;
             }
