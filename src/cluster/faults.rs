@@ -245,12 +245,16 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
     }
     match killed.is_empty() {
         true => {
-            let known = std::iter::once("kubelet").chain(components::ALL.iter().copied());
-            let known = known.map(String::from).collect();
+            let known = killable().map(String::from).collect();
             Err(Trouble::NoSuchComponent { component: component.into(), known }.into())
         }
         false => Ok(json!({ "killed": killed })),
     }
+}
+
+/// What `fault kill` takes.
+pub fn killable() -> impl Iterator<Item = &'static str> {
+    std::iter::once("kubelet").chain(components::ALL)
 }
 
 async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error> {

@@ -2,19 +2,31 @@
 
 use super::line::{self, WORDS, bare_verbs};
 use super::names::Names;
+use super::tui::model::View;
 use crate::api::kinds::{self, Kind};
+use crate::cluster::faults::killable;
 use crate::etcdctl::table::VERBS;
 use crate::kubectl::complete;
+use crate::lab::format::Library;
+use crate::lab::graded::read::Labs;
 use std::sync::Arc;
 
 /// Where names come from; a test has its own.
 pub trait Source {
     fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String>;
+    fn lessons(&self) -> Vec<String>;
+    fn labs(&self) -> Vec<String>;
 }
 
 impl Source for Arc<Names> {
     fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
         self.of(kind, namespace)
+    }
+    fn lessons(&self) -> Vec<String> {
+        Library::load().lessons.into_iter().map(|lesson| lesson.id).collect()
+    }
+    fn labs(&self) -> Vec<String> {
+        Labs::load().labs.into_iter().map(|lab| lab.id).collect()
     }
 }
 
@@ -27,17 +39,6 @@ pub enum Offer {
     #[default]
     Files,
 }
-
-const COMPONENTS: &[&str] = &[
-    "coredns",
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-proxy",
-    "kube-scheduler",
-    "kubelet",
-    "storage-provisioner",
-];
 
 /// What fits after `text`, the line up to the cursor.
 pub fn offer(text: &str, source: &dyn Source) -> Offer {
@@ -57,10 +58,12 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
             Some(found) => found,
             None => return Offer::Files,
         },
-        Some(verb) if bare_verbs().any(|v| v == verb) => match kubectl(before, last, source) {
-            Some(found) => found,
-            None => return Offer::Files,
-        },
+        Some(verb) if bare_verbs().any(|v| v == verb) || line::meant_for_kubectl(before) => {
+            match kubectl(before, last, source) {
+                Some(found) => found,
+                None => return Offer::Files,
+            }
+        }
         Some("etcdctl") => {
             let typed = before[1..].join(" ");
             let verbs = VERBS.iter().map(|v| v.name.split(' '));
@@ -72,16 +75,27 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
         }
         Some("fault") => match before.get(1).map(String::as_str) {
             None => owned(&["cut", "disk", "heal", "kill", "list", "loss", "node", "slow"]),
-            Some("kill") => owned(COMPONENTS),
+            Some("kill") => killable().map(String::from).collect(),
             Some("disk") if before.len() == 2 => owned(&["full"]),
             Some("node") if before.len() == 2 => owned(&["crash", "start", "stop"]),
             Some("cut" | "disk" | "loss" | "slow" | "node") => names_of("nodes", source),
             Some(_) => vec![],
         },
-        Some("lang") => vec!["en".into(), "ko".into()],
+        Some("lang") => owned(&["en", "ko"]),
+        Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
+        Some("lesson" | "solve" | "check") => source.lessons(),
+        Some("lab") => match before.get(1).map(String::as_str) {
+            None => owned(&["check", "grade", "hint", "list", "show", "solve", "start"]),
+            Some("check" | "grade" | "hint" | "show" | "solve" | "start") if before.len() == 2 => {
+                source.labs()
+            }
+            Some(_) => vec![],
+        },
+        Some("back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
+        Some("undo") => owned(&["--list"]),
         Some("help") => bare_verbs().map(String::from).collect(),
         Some("status" | "trace" | "doctor") if last.starts_with('-') => vec!["-o".into()],
-        Some("trace") => match object(last, source) {
+        Some("trace" | "why") => match object(last, source) {
             Some(found) => found,
             None => {
                 kinds::all().iter().filter(|k| k.is_stored()).map(|k| format!("{}/", k.singular)).collect()
@@ -140,6 +154,12 @@ mod tests {
         fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
             vec![format!("{}-{}", kind.singular, namespace.unwrap_or("here")), "web".into()]
         }
+        fn lessons(&self) -> Vec<String> {
+            owned(&["first-voyage/04", "first-voyage/05"])
+        }
+        fn labs(&self) -> Vec<String> {
+            owned(&["broken-selector"])
+        }
     }
 
     fn words(text: &str) -> Vec<String> {
@@ -169,6 +189,20 @@ mod tests {
         assert_eq!(words("fault kill kube-s"), ["kube-scheduler"]);
         assert_eq!(words("fault node s"), ["start", "stop"]);
         assert_eq!(words("k set image deployment w"), ["web"]);
-        assert_eq!(words("set image deployment w"), ["FILES"]); // the shell's set
+        // What the line says decides whose word it is, as when it is run.
+        assert_eq!(words("set image deployment w"), ["web"]);
+        assert_eq!(words("exec -it w"), ["web"]);
+        assert_eq!(words("set w"), ["FILES"]);
+        assert_eq!(words("exec w"), ["FILES"]);
+    }
+
+    #[test]
+    fn words_of_this_place_have_what_follows_them() {
+        assert_eq!(words("map s"), ["scheduling"]);
+        assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05"]);
+        assert_eq!(words("lab s"), ["show", "solve", "start"]);
+        assert_eq!(words("lab start "), ["broken-selector"]);
+        assert_eq!(words("why pod/w"), ["pod/web"]);
+        assert_eq!(words("next "), Vec::<String>::new());
     }
 }

@@ -8,6 +8,7 @@ use super::paste;
 use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
 use crate::lang::charset::{print, println};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
@@ -18,7 +19,9 @@ use rustyline::{
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Lines that are remembered.
 const HISTORY_MAX: usize = 5000;
@@ -92,6 +95,54 @@ impl rustyline::ConditionalEventHandler for AskFrame {
     }
 }
 
+/// Ctrl-Z. rustyline's own way takes the terminal again before it has stopped, when another thread gets the signal: the shell then sets it as
+/// shells do, and who comes back types into a terminal that edits nothing.
+struct Pause {
+    continued: Mutex<Signal>,
+    /// The terminal as whoever started this program had it.
+    found: Mutex<Termios>,
+}
+
+impl Pause {
+    fn new() -> Option<Pause> {
+        let continued = signal(SignalKind::from_raw(nix::libc::SIGCONT)).ok()?;
+        Some(Pause { continued: Mutex::new(continued), found: Mutex::new(tcgetattr(std::io::stdin()).ok()?) })
+    }
+
+    fn pause(&self) -> std::io::Result<()> {
+        let mut out = std::io::stdout();
+        let ours = tcgetattr(std::io::stdin())?;
+        std::io::Write::write_all(&mut out, b"\x1b[?2004l\r\n")?;
+        std::io::Write::flush(&mut out)?;
+        tcsetattr(
+            std::io::stdin(),
+            SetArg::TCSADRAIN,
+            &self.found.lock().unwrap_or_else(PoisonError::into_inner),
+        )?;
+        let mut continued = self.continued.lock().unwrap_or_else(PoisonError::into_inner);
+        Handle::current().block_on(terminal::pause(&mut continued))?;
+        tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &ours)?;
+        std::io::Write::write_all(&mut out, b"\x1b[?2004h")?;
+        std::io::Write::flush(&mut out)
+    }
+}
+
+impl rustyline::ConditionalEventHandler for Pause {
+    fn handle(
+        &self,
+        _: &rustyline::Event,
+        _: rustyline::RepeatCount,
+        _: bool,
+        _: &rustyline::EventContext<'_>,
+    ) -> Option<rustyline::Cmd> {
+        // In the pane, and wherever no shell started this, nobody could let it go on.
+        if terminal::can_go_on() {
+            let _ = self.pause(); // the terminal may be gone
+        }
+        Some(rustyline::Cmd::Repaint)
+    }
+}
+
 pub struct Desk {
     editor: Editor<Seated, DefaultHistory>,
     history: PathBuf,
@@ -117,6 +168,12 @@ impl Desk {
         if session.in_pane {
             let key = rustyline::KeyEvent::new('?', rustyline::Modifiers::NONE);
             editor.bind_sequence(key, rustyline::EventHandler::Conditional(Box::new(AskFrame)));
+        }
+        if let Some(pause) = Pause::new() {
+            editor.bind_sequence(
+                rustyline::KeyEvent::ctrl('Z'),
+                rustyline::EventHandler::Conditional(Box::new(pause)),
+            );
         }
         editor.set_helper(Some(Seated { names, files: FilenameCompleter::new(), pasting: Cell::new(false) }));
         let history = session.place.home.path().join("history");
@@ -217,6 +274,7 @@ impl Lines for Desk {
 /// Reads and runs lines until someone leaves; the exit code.
 pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
     loop {
+        session.forget_interrupts();
         let text = match desk.command() {
             Given::Text(text) => text,
             Given::Cut => {

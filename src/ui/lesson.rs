@@ -13,7 +13,8 @@ pub fn tag(lang: Lang) -> &'static str {
     if lang == Lang::Ko { "ko" } else { "en" }
 }
 
-fn asked(lang: Lang, ask: Ask) -> control::Ask {
+/// A question as the control socket takes it.
+pub fn asked(lang: Lang, ask: Ask) -> control::Ask {
     let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
     control::Ask::Guest { name: NAME.into(), question }
 }

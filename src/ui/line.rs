@@ -16,7 +16,7 @@ fn is_bare_verb(word: &str) -> bool {
 
 /// Does a line that begins with a shadowed verb make no sense to the shell's command of that name, but to kubectl's? `set image …` would set
 /// bash's own arguments and say nothing, `exec web -- ls` would end the shell.
-fn meant_for_kubectl(words: &[String]) -> bool {
+pub fn meant_for_kubectl(words: &[String]) -> bool {
     let second = words.get(1).map_or("", String::as_str);
     let has = |word: &str| words.iter().any(|w| w == word);
     match words.first().map_or("", String::as_str) {
@@ -38,8 +38,6 @@ pub const WORDS: &[&str] = &[
 ];
 /// Words of lessons.
 pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
-/// Words that are still to come.
-pub const LATER: &[&str] = &["watch"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +59,8 @@ pub enum Line {
     Clear,
     Quit,
     Exit(Option<String>),
-    Later(String),
+    /// `watch`, and not what.
+    Watch,
     /// For the learner's shell.
     Shell(String),
 }
@@ -177,20 +176,24 @@ pub fn classify(text: &str, cluster: &str) -> Line {
             Some(letter) => Line::Letter(letter, text.into()),
             None => Line::Shell(text.into()),
         },
-        later if LATER.contains(&later) => Line::Later(later.into()),
+        "watch" => Line::Watch,
         _ => Line::Shell(text.into()),
     }
 }
 
 /// `a` to `d`, also as the same keys give them with a Korean layout on.
 fn letter(word: &str) -> Option<char> {
-    match word {
-        "a" | "A" | "ㅁ" => Some('a'),
-        "b" | "B" | "ㅠ" => Some('b'),
-        "c" | "C" | "ㅊ" => Some('c'),
-        "d" | "D" | "ㅇ" => Some('d'),
-        _ => None,
-    }
+    let mut chars = word.chars();
+    let (Some(c), None) = (chars.next(), chars.next()) else { return None };
+    let c = latin_key(c).unwrap_or(c).to_ascii_lowercase();
+    ('a'..='d').contains(&c).then_some(c)
+}
+
+/// The letter on the key that gives this one with a Korean layout on.
+pub fn latin_key(c: char) -> Option<char> {
+    let keys = keys_of(c)?;
+    let mut keys = keys.chars();
+    keys.next().filter(|_| keys.next().is_none())
 }
 
 /// A lesson's word that was typed with a Korean keyboard layout on: the layout puts letters together to syllables, which are taken apart again.
@@ -430,7 +433,7 @@ mod tests {
         assert_eq!(of("exit 3"), Line::Exit(Some("3".into())));
         assert_eq!(of("undo 2"), own(&["undo", "--name", "main", "2"]));
         assert_eq!(of("lab start x --seed 7"), own(&["lab", "--name", "main", "start", "x", "--seed", "7"]));
-        assert_eq!(of("watch"), Line::Later("watch".into()));
+        assert_eq!(of("watch"), Line::Watch);
         assert_eq!(of("help get"), Line::Help(vec!["get".into()]));
         for nothing in ["", "   ", "# a remark"] {
             assert_eq!(of(nothing), Line::Empty);

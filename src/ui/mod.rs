@@ -71,6 +71,6 @@ pub enum Error {
     Interface(#[source] std::io::Error),
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
-    #[error("the REPL ended unexpectedly; the terminal and the cluster were put in order")]
+    #[error("the session ended unexpectedly; the terminal and the cluster were put in order")]
     Panicked,
 }

@@ -59,8 +59,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let given = !options.lines.is_empty() || options.file.is_some();
     if !given && terminal::is_terminal() {
         let _as_found = AsFound::keep();
-        let dumb = std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty());
-        return match options.plain || dumb {
+        return match options.plain || terminal::dumb() {
             true => at_terminal(options, home).await,
             false => in_interface(options, home).await,
         };
@@ -112,7 +111,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     );
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
     session.in_pane = options.in_pane;
-    let column = session.column.clone();
+    let (column, hush) = (session.column.clone(), session.hush());
     let sitting = tokio::task::spawn_blocking(move || converse(session));
     let (result, lang) = tokio::select! {
         done = sitting => match done {
@@ -123,10 +122,12 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         _ = terminate.recv() => (Ok(128 + 15), lang),
         _ = hang_up.recv() => (Ok(128 + 1), lang),
     };
+    hush();
+    let signalled = matches!(result, Ok(code) if ended_by_signal(code));
     if column.full_screen() {
         terminal::leave_full_screen();
     }
-    seat.leave(lang, !options.in_pane).await;
+    seat.leave(lang, !options.in_pane && !signalled).await;
     result
 }
 
@@ -139,7 +140,8 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
         tui::Setting { place, lang, ascii: options.ascii || charset::ascii_only(), lesson: options.lesson };
     let result = tokio::spawn(tui::run(setting)).await;
     let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
-    seat.leave(lang, true).await;
+    let signalled = matches!(result, Ok(Ok(code)) if ended_by_signal(code));
+    seat.leave(lang, !signalled).await;
     match result {
         Ok(Ok(code)) => Ok(code),
         Ok(Err(error)) => Err(Error::Interface(error)),
@@ -147,23 +149,23 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     }
 }
 
+/// Whom a signal ends takes no leave: perhaps nobody is there to answer, and nothing to print on.
+fn ended_by_signal(code: i32) -> bool {
+    matches!(code, 129 | 143)
+}
+
 /// On a thread of its own: the editor and the shell block.
 fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
     let mut desk = Desk::new(&session, names)?;
-    let printer = desk.printer();
-    session.watch(move |words| {
-        if let Some(mut printer) = printer {
-            let _ = printer.print(shown(words) + "\n"); // the next command tells it again
-        }
+    let mut printer = desk.printer();
+    session.speak_through(move |words| match &mut printer {
+        Some(printer) => drop(printer.print(shown(words))), // a terminal that is gone hears nothing
+        None => print!("\n{words}"), // on a dumb terminal: behind the prompt that stands there
     });
-    let mut teller = desk.printer();
-    session.watch_lesson(move |words| {
-        if let Some(printer) = &mut teller {
-            let _ = printer.print(shown(words)); // `check` tells it again
-        }
-    });
+    session.watch();
+    session.watch_lesson();
     // After the editor, which replaces the handler of this signal with its own; ours calls it in turn.
     let resizer = session.resizer.clone();
     let mut resized = {

@@ -2,7 +2,9 @@
 
 use super::Error;
 use super::repl::Options;
+use super::terminal;
 use super::texts::{Lang, Say};
+use super::tui::text::cut;
 use crate::cluster::abroad::{self, Abroad};
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::launch::{self, Launched};
@@ -16,6 +18,8 @@ use tokio::time::Instant;
 
 /// A cluster that does not end by itself in this time is left to its supervisor.
 const END_PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever takes leave waits this long to hear whether the cluster is still there.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How often the running time on the progress line is renewed.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -48,7 +52,10 @@ pub async fn take(
         biased;
         nodes = wait(&place, lang, what) => nodes?,
         () = cut => {
-            eprintln!("\r\x1b[K{}", lang.say(Say::WaitCut, &[]));
+            if std::io::stderr().is_terminal() {
+                on_one_line("");
+            }
+            eprintln!("{}", lang.say(Say::WaitCut, &[]));
             Spec::load(&place)?.map_or(0, |s| s.nodes().len())
         }
     };
@@ -107,19 +114,26 @@ async fn wait(place: &Place, lang: Lang, what: Say) -> Result<usize, Error> {
     loop {
         if value["ready"] == true {
             if terminal {
-                eprint!("\r\x1b[K");
+                on_one_line("");
             }
             return Ok(value["nodes"].as_u64().unwrap_or_default() as usize);
         }
         if terminal {
-            eprint!("\r\x1b[K{}", progress(lang, &lang.say(what, &[]), &value, began.elapsed()));
-            let _ = std::io::stderr().flush();
+            on_one_line(&progress(lang, &lang.say(what, &[]), &value, began.elapsed()));
         }
         tokio::select! {
             next = control.next() => value = next?.ok_or_else(|| Error::Ended(place.log()))?,
             _ = tick.tick() => {}
         }
     }
+}
+
+/// Draws over what stands on the cursor's line, with no more than a carriage return, and never over its end: a line that wraps cannot be
+/// drawn over.
+fn on_one_line(words: &str) {
+    let room = usize::from(terminal::size().0).saturating_sub(1);
+    eprint!("\r{}\r{}", " ".repeat(room), cut(words, room, ""));
+    let _ = std::io::stderr().flush(); // a closed terminal needs no progress
 }
 
 fn progress(lang: Lang, what: &str, value: &Value, since: Duration) -> String {
@@ -150,19 +164,22 @@ impl Seat {
 
     /// Ends the cluster if it was started for this session, and returns when its processes are gone. What was made abroad may be given up.
     pub async fn leave(self, lang: Lang, talk: bool) {
-        let mut launched = match self.stands {
-            Stands::Launched(launched) => launched,
-            Stands::Abroad(abroad) => return part(&self.place, &abroad, lang, talk).await,
-            Stands::Joined => {
-                if talk {
-                    println!("{}", lang.say(Say::StaysUp, &[&self.place.name, &self.place.name]));
-                }
-                return;
+        // One that does not answer is there.
+        let asked = tokio::time::timeout(ANSWER_MAX, Control::connect(&self.place)).await;
+        let runs = !matches!(asked, Ok(Err(_)));
+        let tell = |say, with: &[&str]| {
+            if talk {
+                println!("{}", lang.say(say, with));
             }
         };
-        if talk {
-            println!("{}", lang.say(Say::Stopping, &[&self.place.name]));
-        }
+        let name = self.place.name.as_str();
+        let mut launched = match self.stands {
+            Stands::Abroad(abroad) => return part(&self.place, &abroad, lang, talk).await,
+            Stands::Joined if runs => return tell(Say::StaysUp, &[name, name]),
+            Stands::Joined => return tell(Say::ClusterEnded, &[name]),
+            Stands::Launched(launched) => launched,
+        };
+        tell(if runs { Say::Stopping } else { Say::ClusterEnded }, &[name]);
         drop(launched.leash.take()); // what an attached cluster lives by
         let _ = tokio::time::timeout(END_PATIENCE, launched.child.wait()).await;
     }

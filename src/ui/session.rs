@@ -2,25 +2,33 @@
 
 use super::column::Column;
 use super::commands::{self, Input};
-use super::dialect::Dialect;
 use super::lesson::Paper;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
 use super::settings;
-use super::shell::{Ran, Setting, Shell};
+use super::shell::Shell;
+use super::terminal;
 use super::texts::{Lang, Say, trouble};
 use crate::cluster::Place;
-use crate::cluster::control::Control;
 use crate::lab::view::Ask;
 use crate::lang::charset::{self, eprintln, print, println};
+use futures::FutureExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod lessons;
+mod news;
+mod shell;
+
+use news::News;
+
+/// The exit code of what Ctrl-C ended: 128 and the signal's number.
+pub const CUT: i32 = 130;
 
 /// What follows a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,19 +85,15 @@ pub struct Session {
     explained_shell: bool,
     /// The interface around it hears what it says to the frame.
     pub in_pane: bool,
-    /// News that wait until the program that has the terminal ends.
-    news: Arc<Mutex<News>>,
-}
-
-/// Words that come by themselves. They would stand in the middle of an editor, or behind the prompt of a shell in a container.
-#[derive(Default)]
-struct News {
-    waits: bool,
-    kept: String,
+    news: Arc<News>,
+    /// Ctrl-C since the line was read; at a terminal.
+    interrupt: Option<Signal>,
 }
 
 impl Session {
     pub fn new(place: Place, lang: Lang, manner: Manner, handle: Handle) -> Session {
+        let column: Arc<Column> = Arc::default();
+        let at_terminal = manner == Manner::Terminal;
         Session {
             place,
             lang: Arc::new(Mutex::new(lang)),
@@ -100,11 +104,13 @@ impl Session {
             cwd: None,
             resizer: Arc::default(),
             dead: Arc::default(),
-            column: Arc::default(),
+            news: Arc::new(News::new(column.clone())),
+            column,
             explained_paste: false,
             explained_shell: false,
             in_pane: false,
-            news: Arc::default(),
+            // Without it Ctrl-C ends the program, as it does every other.
+            interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
         }
     }
 
@@ -122,9 +128,16 @@ impl Session {
         self.last
     }
 
+    /// A new line is about to be read: what was pressed before does not concern it.
+    pub fn forget_interrupts(&mut self) {
+        if let Some(interrupt) = &mut self.interrupt {
+            while interrupt.recv().now_or_never().flatten().is_some() {}
+        }
+    }
+
     /// Ctrl-C on an empty hand.
     pub fn interrupted(&mut self) {
-        self.last = 130;
+        self.last = CUT;
     }
 
     /// What was typed ahead while the shell worked.
@@ -146,10 +159,8 @@ impl Session {
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             // Without a terminal there is none to take.
             Line::Foreground(text) if self.manner == Manner::Terminal => {
-                self.news.lock().unwrap_or_else(PoisonError::into_inner).waits = true;
+                self.news.hold();
                 self.last = self.in_shell(&text, false);
-                let news = std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner));
-                print!("{}", news.kept);
             }
             Line::Foreground(text) => self.last = self.kubectl(&line::cut(&text).words[1..], lines),
             Line::Own(args) => self.last = self.own(&args),
@@ -165,20 +176,15 @@ impl Session {
                 }
             }
             Line::Clear => {
-                if self.manner == Manner::Terminal {
+                if self.manner == Manner::Terminal && !terminal::dumb() {
                     print!("\x1b[H\x1b[2J\x1b[3J");
                     let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it
                 }
                 self.last = 0;
             }
-            Line::Later(word) => {
-                let what = self.say(Say::Later, &[&word]);
-                self.complain(
-                    &what,
-                    Some(&self.say(Say::LaterWhy, &[])),
-                    Some(&self.say(Say::LaterTry, &[])),
-                );
-                self.last = 1;
+            Line::Watch => {
+                self.complain(&self.say(Say::WatchWhat, &[]), None, Some(&self.say(Say::WatchTry, &[])));
+                self.last = 2;
             }
         }
         Flow::Next
@@ -209,7 +215,7 @@ impl Session {
         };
         // `-c` lines come from the command line, so there standard input is the manifest.
         if paste::reads_stdin(args) && self.manner != Manner::Script {
-            let Some(text) = self.collect(lines) else { return 130 };
+            let Some(text) = self.collect(lines) else { return CUT };
             input = Input::Text(text);
         }
         if !self.alive() {
@@ -345,192 +351,5 @@ impl Session {
         println!("{}", lang.say(Say::LangSet, &[]));
         self.tell_frame(&["lang", if lang == Lang::Ko { "ko" } else { "en" }]);
         0
-    }
-
-    /// Is there a cluster to talk to? If it has ended, says so, unless it is back.
-    fn alive(&mut self) -> bool {
-        if !self.dead.load(Ordering::Acquire) {
-            return true;
-        }
-        if self.handle.block_on(Control::connect(&self.place)).is_ok() {
-            self.watch(|_| {});
-            eprintln!("{}", self.say(Say::ClusterBack, &[&self.place.name]));
-            return true;
-        }
-        eprintln!("{}", obituary(self.lang(), &self.place));
-        false
-    }
-
-    /// Notices the cluster's end: its control socket closes. `tell` gets the words for it.
-    pub fn watch(&self, tell: impl FnOnce(String) + Send + 'static) {
-        self.dead.store(false, Ordering::Release);
-        let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
-        self.handle.spawn(async move {
-            if let Ok(mut control) = Control::connect(&place).await {
-                while let Ok(Some(_)) = control.next().await {}
-            }
-            dead.store(true, Ordering::Release);
-            let lang = *lang.lock().unwrap_or_else(PoisonError::into_inner);
-            tell(obituary(lang, &place));
-        });
-    }
-
-    /// Relative paths mean the same to kubectl as to the shell.
-    fn follow_shell(&self) {
-        if let Some(cwd) = &self.cwd {
-            let _ = std::env::set_current_dir(cwd); // a removed directory is the learner's own doing
-        }
-    }
-
-    fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
-        let ran = match self.shell() {
-            Ok(shell) => shell,
-            Err(error) => return self.shell_failed(&error),
-        };
-        let ran = ran.0.run(text, ran.1);
-        if let Some(cwd) = self.shell.as_ref().and_then(Shell::cwd) {
-            self.cwd = Some(cwd);
-        }
-        match ran {
-            Ok(Ran::Code(code)) => {
-                if code == 127 && suggest {
-                    self.suggest(text);
-                }
-                code
-            }
-            Ok(Ran::Ended(code)) => {
-                self.shell = None;
-                if self.manner == Manner::Terminal {
-                    eprintln!("{}", self.say(Say::ShellEnded, &[&code.to_string()]));
-                }
-                code
-            }
-            Err(error) => {
-                self.shell = None;
-                self.shell_failed(&error)
-            }
-        }
-    }
-
-    fn shell_failed(&self, error: &std::io::Error) -> i32 {
-        let (shell, ..) = choose_shell(std::env::var_os("SHELL").map(PathBuf::from), commands::is_program);
-        let what = self.say(Say::ShellBroken, &[&error.to_string()]);
-        let tip = self.say(Say::ShellBrokenTry, &[&shell.display().to_string()]);
-        self.complain(&what, None, Some(&tip));
-        126
-    }
-
-    /// A word that nobody knows: perhaps a slip.
-    fn suggest(&self, text: &str) {
-        let words = line::cut(text).words;
-        let Some(slip) = words.first() else { return };
-        if let Some(meant) = line::did_you_mean(slip) {
-            let mut fixed = vec![meant.to_string()];
-            fixed.extend_from_slice(&words[1..]);
-            eprintln!("{}", self.say(Say::DidYouMean, &[&fixed.join(" ")]));
-        }
-    }
-
-    /// The shell, started if there is none, and the code that `$?` is to be in it.
-    fn shell(&mut self) -> std::io::Result<(&mut Shell, i32)> {
-        if self.shell.is_none() {
-            self.start_shell()?;
-        }
-        match &mut self.shell {
-            Some(shell) => Ok((shell, self.last)),
-            None => Err(std::io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    /// Starts the learner's shell, so that the first line does not wait for its start files.
-    pub fn start_shell(&mut self) -> std::io::Result<()> {
-        let asked = std::env::var_os("SHELL").map(PathBuf::from);
-        let (shell, dialect, foreign) = choose_shell(asked, commands::is_program);
-        let program = std::env::current_exe()?;
-        let setting = Setting {
-            shell,
-            dialect,
-            kubeconfig: self.place.kubeconfig(),
-            bin: self.place.home.bin(),
-            spare: stand_ins(&self.place, &program),
-            program,
-            cwd: self.cwd.clone(),
-            column: self.column.clone(),
-            terminal: self.manner == Manner::Terminal,
-            stdin: matches!(self.manner, Manner::Script | Manner::File),
-        };
-        let started = Shell::start(&setting)?;
-        if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_shell, true) {
-            if let Some(foreign) = foreign {
-                let names = [foreign.display().to_string(), setting.shell.display().to_string()];
-                eprintln!("{}", self.say(Say::ForeignShell, &[&names[0], &names[1]]));
-            }
-            if started.plain {
-                eprintln!("{}", self.say(Say::PlainShell, &[]));
-            }
-        }
-        *self.resizer.lock().unwrap_or_else(PoisonError::into_inner) = started.resizer();
-        self.shell = Some(started);
-        Ok(())
-    }
-}
-
-/// What is said when the cluster has ended underneath.
-fn obituary(lang: Lang, place: &Place) -> String {
-    trouble(
-        lang,
-        &lang.say(Say::ClusterEnded, &[&place.name]),
-        Some(&lang.say(Say::ClusterEndedWhy, &[&place.log().display().to_string()])),
-        Some(&lang.say(Say::ClusterEndedTry, &[&place.name])),
-    )
-}
-
-/// The learner's shell if it can be driven, else bash or sh; and the one that could not.
-fn choose_shell(
-    asked: Option<PathBuf>,
-    exists: impl Fn(&Path) -> bool,
-) -> (PathBuf, Dialect, Option<PathBuf>) {
-    let asked = asked.filter(|s| s.is_absolute() && exists(s));
-    if let Some(shell) = &asked
-        && let Some(dialect) = Dialect::of(shell)
-    {
-        return (shell.clone(), dialect, None);
-    }
-    let bash = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"].map(PathBuf::from);
-    match bash.into_iter().find(|b| exists(b)) {
-        Some(bash) => (bash, Dialect::Bash, asked),
-        None => ("/bin/sh".into(), Dialect::Posix, asked),
-    }
-}
-
-/// A directory for the end of PATH, with programs that a machine may lack: this one under other names.
-fn stand_ins(place: &Place, program: &Path) -> PathBuf {
-    let dir = place.home.bin().join("stand-ins");
-    let link = dir.join("curl");
-    if std::fs::read_link(&link).ok().as_deref() != Some(program) {
-        // Without it only a machine that has no curl misses something.
-        let _ = std::fs::create_dir_all(&dir);
-        let _ = std::fs::remove_file(&link);
-        let _ = std::os::unix::fs::symlink(program, &link);
-    }
-    dir
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_learners_shell_is_used_if_it_can_be() {
-        let choose = |asked: &str, there: &[&str]| {
-            choose_shell(Some(asked.into()), |p| there.iter().any(|t| Path::new(t) == p))
-        };
-        assert_eq!(choose("/bin/zsh", &["/bin/zsh"]), ("/bin/zsh".into(), Dialect::Zsh, None));
-        assert_eq!(
-            choose("/usr/bin/fish", &["/usr/bin/fish", "/bin/bash"]),
-            ("/bin/bash".into(), Dialect::Bash, Some("/usr/bin/fish".into()))
-        );
-        assert_eq!(choose("/no/zsh", &[]), ("/bin/sh".into(), Dialect::Posix, None));
-        assert_eq!(choose("zsh", &["zsh"]), ("/bin/sh".into(), Dialect::Posix, None));
     }
 }

@@ -1,20 +1,25 @@
 //! The learner's own terminal: raw while a program runs on it, and left as it was found.
 
 use crate::linux::pty;
+use futures::FutureExt;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use tokio::signal::unix::Signal;
 
 /// Standard input and output are a terminal.
 pub fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// Colours are wanted: a terminal, and nobody said no.
+/// A terminal that knows no sequences, or of which nothing is known: they would stand on it as they are.
+pub fn dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty())
+}
+
+/// Colours are wanted: a terminal that knows them, and nobody said no.
 pub fn colours() -> bool {
-    io::stdout().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-        && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !dumb()
 }
 
 /// (columns, rows); 80 by 24 where nobody knows.
@@ -38,11 +43,41 @@ impl Drop for AsFound {
     fn drop(&mut self) {
         let Some(found) = &self.0 else { return };
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, found); // nothing better can be done at the end
-        if io::stdout().is_terminal() {
+        if io::stdout().is_terminal() && !dumb() {
             let mut out = io::stdout();
             let _ = out.write_all(b"\x1b[?2004l\x1b[?25h").and_then(|()| out.flush()); // no bracketed paste, a cursor
         }
     }
+}
+
+/// Is there somebody who could let this program go on? The kernel's rule for an orphaned process group, in which Ctrl-Z stops nothing: the
+/// parent of somebody in it must belong to the same session and to another group, as the shell does that started it as a job.
+/// Source: setpgid(2), POSIX 3.264.
+pub fn can_go_on() -> bool {
+    use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid};
+    let (group, session) = (getpgrp(), getsid(None));
+    let mut parent = getppid();
+    while getpgid(Some(parent)) == Ok(group) {
+        // `PID (NAME) STATE PPID …`, and a name may have spaces and brackets.
+        let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default();
+        let ppid = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+        match ppid.and_then(|p| p.parse().ok()) {
+            Some(next) if next > 0 => parent = Pid::from_raw(next),
+            _ => return false,
+        }
+    }
+    // A parent outside of this PID namespace has the number 0, which would mean ourselves.
+    parent.as_raw() > 0 && session.is_ok() && getsid(Some(parent)) == session
+}
+
+/// Stops this program and whoever belongs to its job, as Ctrl-Z does; returns when it goes on.
+pub async fn pause(continued: &mut Signal) -> io::Result<()> {
+    while continued.recv().now_or_never().flatten().is_some() {} // of an earlier time
+    // SIGSTOP cannot be caught, so this is the one way that stops whoever listens for SIGTSTP.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), nix::sys::signal::Signal::SIGSTOP)?;
+    // Another thread may have taken the signal: this one would run on for a moment, and draw.
+    continued.recv().await;
+    Ok(())
 }
 
 /// What a full-screen program would have sent at its end, had it been let: the usual screen, no mouse, the usual keys.

@@ -160,13 +160,8 @@ texts! {
     // -- errors: what happened, why, what to try
     Why: "why", "이유";
     Try: "try", "해 보기";
-    Later:
-        "`{}` is not there yet",
-        "`{}` 명령은 아직 없습니다";
-    LaterWhy:
-        "it belongs to the lessons and labs, which come with a later version",
-        "강의와 실습에 속한 명령이며 이후 버전에서 제공됩니다";
-    LaterTry: "`help` shows what works today", "지금 쓸 수 있는 명령은 `help`로 볼 수 있습니다";
+    WatchWhat: "`watch` needs something to watch", "`watch` 뒤에 지켜볼 명령이 필요합니다";
+    WatchTry: "`get pods -w`, or `watch kubectl get pods`", "`get pods -w` 또는 `watch kubectl get pods`";
     Nested: "you are in Ropewalk already", "이미 Ropewalk 안에 있습니다";
     NoMap: "the map is part of the terminal interface", "그림은 터미널 인터페이스에서 볼 수 있습니다";
     NoMapTry: "ropewalk --name {}", "ropewalk --name {}";

@@ -213,7 +213,13 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
     seat.expect(PROMPT);
     assert_eq!(state(&home), "running");
     seat.press("exit 3\r");
+    seat.expect("stopping cluster");
+    let seen = seat.seen.clone();
     assert_eq!(seat.end(), 3);
+    // Its end is no news to whoever asked for it.
+    let text = seen.text.lock().unwrap();
+    let text = seen.news.wait_timeout_while(text, PATIENCE, |text| !text.1).unwrap().0;
+    assert!(!text.0.contains("has ended"), "{}", text.0);
     assert_eq!(state(&home), "stopped");
 }
 
@@ -260,4 +266,52 @@ fn without_a_terminal() {
     .unwrap();
     let played = feed(&home, &["repl", "--name", "t", &file.display().to_string()], "").ok();
     assert_eq!(played, "configmap/here created\nconfigmap/here\n");
+}
+
+/// What else happens to learners at the prompt.
+#[test]
+fn nobody_waits_in_vain() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let _down = Down(&home);
+    home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
+    let mut seat = Terminal::start(&home, &["repl", "--name", "t", "--lang", "en"]);
+    seat.expect(PROMPT);
+
+    // Tab completes what is there since `cd`, without a command of kubectl in between.
+    seat.line("mkdir -p fruit && cd fruit && echo sweet > pomegranate");
+    seat.press("cat pom\t");
+    seat.expect("pomegranate");
+    assert!(seat.line("").contains("sweet\r\n"));
+
+    // A question that nobody answers is given up.
+    let status: serde_json::Value =
+        serde_json::from_str(&home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok()).unwrap();
+    let main = status["pids"]["main"].as_i64().unwrap() as i32;
+    super::support::kill(main, nix::libc::SIGSTOP);
+    seat.enter("check");
+    seat.press("\x03");
+    seat.expect(PROMPT);
+    super::support::kill(main, nix::libc::SIGCONT);
+    assert!(seat.line("echo $?").contains("130\r\n"));
+
+    // A cluster that is back tells of lessons again.
+    home.ropewalk(&["down", "--name", "t"]);
+    seat.expect("ropewalk up --name t --detach --wait");
+    seat.line("ropewalk up --name t --detach --wait");
+    assert!(seat.line("get nodes").contains("is back"));
+    seat.line("lesson first-voyage/04");
+    seat.line("a");
+    seat.line("run nginx-pod --image=nginx");
+    seat.expect("Done.");
+
+    // Of a cluster that has ended nobody says that it goes on.
+    home.ropewalk(&["down", "--name", "t"]);
+    seat.expect("ropewalk up --name t --detach --wait");
+    seat.press("quit\r");
+    seat.expect("cluster t has ended\r\n");
+    assert_eq!(seat.end(), 0);
 }

@@ -132,6 +132,21 @@ impl Seat {
         self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
     }
 
+    /// The terminal itself, as the program's parent has it.
+    pub fn terminal(&self) -> std::fs::File {
+        use std::os::unix::fs::OpenOptionsExt;
+        let name = self.master.tty_name().expect("a name");
+        let flags = nix::libc::O_NOCTTY;
+        std::fs::File::options().read(true).write(true).custom_flags(flags).open(name).expect("a terminal")
+    }
+
+    /// The first sequence for a terminal that came, with what is around it; `None` if none did.
+    pub fn sequence(&self) -> Option<String> {
+        let bytes = self.seen.bytes.lock().unwrap();
+        let at = bytes.iter().position(|byte| *byte == 0x1b)?;
+        Some(String::from_utf8_lossy(&bytes[at.saturating_sub(60)..bytes.len().min(at + 20)]).into_owned())
+    }
+
     pub fn pid(&self) -> i32 {
         self.child.process_id().unwrap() as i32
     }

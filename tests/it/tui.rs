@@ -93,6 +93,23 @@ fn signals_find_the_terminal_given_back() {
     // The language changes everywhere at once.
     seat.press("lang en\r");
     seat.sees("map: cluster");
+    // Whoever stops it, and however the terminal looks then: it takes it again.
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    kill(seat.pid(), nix::libc::SIGSTOP);
+    super::support::eventually(PATIENCE, state, |s| s.contains(") T "));
+    let mut terminal = seat.terminal();
+    let mut settings = tcgetattr(&terminal).unwrap();
+    settings.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO;
+    tcsetattr(&terminal, SetArg::TCSANOW, &settings).unwrap();
+    std::io::Write::write_all(&mut terminal, b"\x1b[?1049l").unwrap();
+    seat.until("the usual screen", |screen, _| !screen.alternate_screen());
+    kill(seat.pid(), nix::libc::SIGCONT);
+    seat.until("the interface again", |screen, t| screen.alternate_screen() && t.contains("map: cluster"));
+    assert!(!tcgetattr(&terminal).unwrap().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO));
+    drop(terminal);
+    // It was not started by a shell: nobody would let it go on.
+    seat.press("\x1dz");
+    seat.sees("nobody could wake");
     kill(seat.pid(), nix::libc::SIGTERM);
     assert_eq!(seat.end(), 143);
     nothing_is_left(&home);
@@ -137,5 +154,40 @@ fn every_key_arrives() {
     seat.until("the whole paste", line("5000".into()));
     seat.press("quit\r");
     assert_eq!(seat.end(), 0);
+    nothing_is_left(&home);
+}
+
+/// A terminal that is nobody's controlling terminal sends no signal when it goes.
+#[test]
+fn the_end_of_the_terminal_is_noticed_without_a_signal() {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let size = portable_pty::PtySize { rows: 24, cols: 80, ..portable_pty::PtySize::default() };
+    let pair = portable_pty::native_pty_system().openpty(size).unwrap();
+    let name = pair.master.tty_name().expect("a name");
+    let open = || {
+        let flags = nix::libc::O_NOCTTY;
+        std::fs::File::options().read(true).write(true).custom_flags(flags).open(&name).unwrap()
+    };
+    let mut command = home.command("setsid");
+    command.args(["--wait", super::support::ROPEWALK, "--name", "t", "--lang", "en"]);
+    command.env("TERM", "xterm").env("SHELL", "/bin/sh");
+    let mut child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
+    drop(command); // it holds the terminal, too
+    let mut seen = Vec::new();
+    let mut reader = pair.master.try_clone_reader().unwrap();
+    while !String::from_utf8_lossy(&seen).contains("ropewalk>") {
+        let mut bytes = [0; 4096];
+        let n = reader.read(&mut bytes).unwrap();
+        seen.extend_from_slice(&bytes[..n]);
+    }
+    drop((reader, pair));
+    let ended = super::support::eventually(PATIENCE, || child.try_wait().unwrap(), Option::is_some);
+    assert_eq!(ended.and_then(|status| status.code()), Some(129));
     nothing_is_left(&home);
 }

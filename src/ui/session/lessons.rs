@@ -1,6 +1,7 @@
 //! The session's words of lessons.
 
-use super::{Flow, Given, Lines, Manner, Session};
+use super::{CUT, Flow, Given, Lines, Manner, Session};
+use crate::cluster::Error;
 use crate::lab::view::{Ask, Entry, LessonView, Solution, State};
 use crate::lang::charset::{print, println};
 use crate::ui::lesson::{self, Paper};
@@ -9,20 +10,59 @@ use crate::ui::texts::Say;
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    /// Ctrl-C: whoever asked does not wait any longer.
+    Cut,
+    Refused(Error),
+}
+
 impl Session {
-    pub(super) fn ask(&self, ask: Ask) -> Result<serde_json::Value, crate::cluster::Error> {
-        self.handle.block_on(lesson::ask(&self.place, self.lang(), ask))
+    /// Waits for an answer, until Ctrl-C.
+    fn await_answer<T>(&mut self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Unanswered> {
+        let interrupt = &mut self.interrupt;
+        let cut = async {
+            match interrupt {
+                Some(interrupt) => drop(interrupt.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        self.handle.block_on(async {
+            tokio::select! {
+                answer = answer => answer.map_err(Unanswered::Refused),
+                () = cut => Err(Unanswered::Cut),
+            }
+        })
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Unanswered> {
+        let place = self.place.clone();
+        self.await_answer(lesson::ask(&place, self.lang(), ask))
+    }
+
+    /// Says why there is no answer; the exit code.
+    fn unanswered(&self, why: &Unanswered) -> i32 {
+        match why {
+            Unanswered::Cut => {
+                self.column.saw(b"^C"); // which the terminal has shown
+                CUT
+            }
+            Unanswered::Refused(error) => {
+                self.complain(&error.say(self.lang()), None, None);
+                1
+            }
+        }
     }
 
     fn paper(&self) -> Paper {
         let terminal = self.manner == Manner::Terminal;
-        let width = if terminal { usize::from(terminal::size().0) } else { Paper::WIDEST };
+        let width = if terminal { width() } else { Paper::WIDEST };
         let colour = terminal && terminal::colours();
-        Paper { lang: self.lang(), width: width.min(Paper::WIDEST), colour, beside: self.in_pane }
+        Paper { lang: self.lang(), width, colour, beside: self.in_pane }
     }
 
     /// Does the open step wait for the answer to its question?
-    pub(super) fn waits_for_letter(&self) -> bool {
+    pub(super) fn waits_for_letter(&mut self) -> bool {
         let view = self.ask(Ask::Show).ok().and_then(|v| serde_json::from_value::<LessonView>(v).ok());
         view.is_some_and(|v| v.state == State::Open && v.predict.is_some_and(|p| p.chosen.is_none()))
     }
@@ -32,17 +72,13 @@ impl Session {
         if !self.alive() {
             return 1;
         }
-        match self.ask(ask).and_then(|v| {
-            serde_json::from_value::<LessonView>(v).map_err(|e| crate::cluster::Error::Control(e.to_string()))
-        }) {
+        let place = self.place.clone();
+        match self.await_answer(lesson::view(&place, self.lang(), ask)) {
             Ok(view) => {
                 print!("{}", part(&self.paper(), &view));
                 0
             }
-            Err(error) => {
-                self.complain(&error.say(self.lang()), None, None);
-                1
-            }
+            Err(why) => self.unanswered(&why),
         }
     }
 
@@ -84,10 +120,7 @@ impl Session {
                 print!("{}", self.paper().list(&entries, &open.id));
                 0
             }
-            Err(error) => {
-                self.complain(&error.say(self.lang()), None, None);
-                1
-            }
+            Err(why) => self.unanswered(&why),
         }
     }
 
@@ -98,10 +131,7 @@ impl Session {
         }
         let solution = match self.ask(Ask::Solve { id }) {
             Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),
-            Err(error) => {
-                self.complain(&error.say(self.lang()), None, None);
-                return 1;
-            }
+            Err(why) => return self.unanswered(&why),
         };
         let mut played = Played { rest: solution.lines.into(), under: lines };
         while let Some(line) = played.rest.pop_front() {
@@ -109,9 +139,16 @@ impl Session {
             if let Flow::Leave(code) = self.run(&line, &mut played) {
                 return code;
             }
+            if self.last == CUT {
+                break; // the rest of a solution that was cut off is not played
+            }
         }
         let _ = self.ask(Ask::Solved); // else the learner's next acts count as the solution's
-        match self.handle.block_on(lesson::until_green(&self.place, self.lang())) {
+        if self.last == CUT {
+            return CUT;
+        }
+        let place = self.place.clone();
+        match self.await_answer(lesson::until_green(&place, self.lang())) {
             Ok(Some(view)) => {
                 // At a terminal the one who watches says it.
                 if self.manner != Manner::Terminal {
@@ -123,37 +160,28 @@ impl Session {
                 self.complain(&self.say(Say::LessonStuck, &[]), None, None);
                 1
             }
-            Err(error) => {
-                self.complain(&error.say(self.lang()), None, None);
-                1
-            }
+            Err(why) => self.unanswered(&why),
         }
     }
 
-    /// Says what the engine finds out by itself. `tell` gets the words for it.
-    pub fn watch_lesson(&self, mut tell: impl FnMut(String) + Send + 'static) {
+    /// Says what the engine finds out by itself, until the cluster ends.
+    pub fn watch_lesson(&self) {
         let (place, lang, paper) = (self.place.clone(), self.lang.clone(), self.paper());
         let news = self.news.clone();
-        let mut tell = move |words: String| {
-            let mut news = news.lock().unwrap_or_else(PoisonError::into_inner);
-            match news.waits {
-                true => news.kept.push_str(&words),
-                false => tell(words),
-            }
-        };
         self.handle.spawn(async move {
             loop {
                 let now = || *lang.lock().unwrap_or_else(PoisonError::into_inner);
                 let spoken = now();
                 let Ok((mut control, mut before)) = lesson::follow(&place, spoken).await else { return };
-                let paper = Paper { lang: spoken, ..paper };
                 while let Ok(Some(value)) = control.next().await {
                     if now() != spoken {
                         break; // follow again in the other language
                     }
                     let view: LessonView = serde_json::from_value(value).unwrap_or_default();
+                    // The window may be narrower than it was.
+                    let paper = Paper { lang: spoken, width: width(), ..paper };
                     if let Some(words) = lesson::news(&paper, &before, &view) {
-                        tell(words);
+                        news.tell(words);
                     }
                     before = view;
                 }
@@ -163,6 +191,11 @@ impl Session {
             }
         });
     }
+}
+
+/// Of a line on the learner's terminal, as wide as is pleasant to read.
+fn width() -> usize {
+    usize::from(terminal::size().0).min(Paper::WIDEST)
 }
 
 /// Lines of a solution, before those of whoever types.

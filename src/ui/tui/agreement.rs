@@ -144,7 +144,9 @@ impl Agreement {
         match record.verb.as_str() {
             "append" => {
                 let last = number("last");
-                for index in (last + 1).saturating_sub(number("batch"))..=last {
+                // Of a batch that is longer than what is kept, only its end.
+                let batch = number("batch").min(LOG as u64);
+                for index in last.saturating_add(1).saturating_sub(batch)..=last {
                     member.log.insert(index, term);
                 }
             }

@@ -1,9 +1,11 @@
 //! The live objects as the map knows them: a few fields of each, kept up to date by watches.
 
-use crate::api::table::pods::summary;
-use crate::api::value::{at, flag, int, list, pairs, text};
+mod read;
+
+use crate::api::value::text;
+use read::{deployment, happened, node, pod, replicaset, service, slice};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The kinds that are watched: plural, group, version, kind.
 pub const WATCHED: &[(&str, &str, &str, &str)] = &[
@@ -184,7 +186,7 @@ impl Cluster {
             Change::Put { resource, object } => self.put(&resource, &object),
             Change::Gone { resource, namespace, name } => self.remove(&resource, &(namespace, name)),
             Change::All { resource, objects } => {
-                let there: Vec<Key> = objects.iter().map(key).collect();
+                let there: BTreeSet<Key> = objects.iter().map(key).collect();
                 let gone: Vec<Key> =
                     self.keys(&resource).into_iter().filter(|k| !there.contains(k)).collect();
                 gone.iter().for_each(|key| {
@@ -248,6 +250,7 @@ impl Cluster {
             "leases" => place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string()),
             "events" => {
                 if self.events.len() >= EVENTS_MAX
+                    && !self.events.contains_key(&key)
                     && let Some(oldest) =
                         self.events.iter().min_by_key(|(_, e)| e.revision).map(|(k, _)| k.clone())
                 {
@@ -310,195 +313,26 @@ fn revision(object: &Value) -> u64 {
     text(object, "metadata.resourceVersion").parse().unwrap_or_default()
 }
 
-fn owner(object: &Value) -> String {
-    let refs = list(object, "metadata.ownerReferences");
-    refs.iter().find(|o| flag(o, "controller")).map_or(String::new(), |o| text(o, "name").to_string())
-}
-
-fn map_of(object: &Value, path: &str) -> BTreeMap<String, String> {
-    pairs(object, path).map(|(k, v)| (k.to_string(), v.to_string())).collect()
-}
-
-fn condition(object: &Value, kind: &str) -> bool {
-    list(object, "status.conditions").iter().any(|c| text(c, "type") == kind && text(c, "status") == "True")
-}
-
-/// A field of the first container of a pod or a template.
-fn first<'a>(object: &'a Value, containers: &str, path: &str) -> &'a Value {
-    list(object, containers).first().map_or(&Value::Null, |c| at(c, path))
-}
-
-fn image(object: &Value, containers: &str) -> String {
-    first(object, containers, "image").as_str().unwrap_or_default().into()
-}
-
-fn node(object: &Value) -> Node {
-    let labels = at(object, "metadata.labels");
-    Node {
-        name: text(object, "metadata.name").into(),
-        control_plane: labels.get("node-role.kubernetes.io/control-plane").is_some(),
-        ready: condition(object, "Ready"),
-        cordoned: flag(object, "spec.unschedulable"),
-    }
-}
-
-/// A number or a text, as people write it.
-fn written(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
-}
-
-fn pod(object: &Value) -> Pod {
-    let summary = summary(object);
-    let node = text(object, "spec.nodeName").to_string();
-    let stand = match (summary.status.as_str(), text(object, "status.phase")) {
-        _ if !text(object, "metadata.deletionTimestamp").is_empty() => Stand::Leaving,
-        (_, "Succeeded") => Stand::Done,
-        (_, "Failed") => Stand::Failed,
-        ("ContainerCreating" | "PodInitializing", _) => Stand::Starting,
-        (_, "Running") if condition(object, "Ready") => Stand::Ready,
-        (status, _) if status.ends_with("BackOff") || status.contains("Err") || status.contains("Error") => {
-            Stand::Failed
-        }
-        _ if node.is_empty() => Stand::Waiting,
-        _ => Stand::Starting,
-    };
-    let requests = first(object, "spec.containers", "resources.requests");
-    let asks = ["cpu", "memory"].iter().filter(|k| !requests[**k].is_null());
-    Pod {
-        namespace: text(object, "metadata.namespace").into(),
-        name: text(object, "metadata.name").into(),
-        stand,
-        ready: (summary.ready, summary.total),
-        restarts: summary.restarts,
-        status: if stand == Stand::Leaving { "Terminating".into() } else { summary.status },
-        owner: owner(object),
-        labels: map_of(object, "metadata.labels"),
-        image: image(object, "spec.containers"),
-        ip: text(object, "status.podIP").into(),
-        revision: revision(object),
-        asks: asks.map(|k| format!("{k} {}", written(&requests[*k]))).collect::<Vec<_>>().join("  "),
-        selector: pairs(object, "spec.nodeSelector")
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect::<Vec<_>>()
-            .join(","),
-        node,
-    }
-}
-
-fn service(object: &Value) -> Service {
-    let port = |p: &Value| {
-        (
-            int(p, "port").unwrap_or_default(),
-            written(at(p, "targetPort")),
-            int(p, "nodePort").filter(|n| *n > 0),
-        )
-    };
-    Service {
-        namespace: text(object, "metadata.namespace").into(),
-        name: text(object, "metadata.name").into(),
-        kind: text(object, "spec.type").into(),
-        ip: text(object, "spec.clusterIP").into(),
-        ports: list(object, "spec.ports").iter().map(port).collect(),
-        selector: map_of(object, "spec.selector"),
-        revision: revision(object),
-    }
-}
-
-fn slice(object: &Value) -> Slice {
-    let endpoint = |e: &Value| Endpoint {
-        ip: at(e, "addresses")[0].as_str().unwrap_or_default().into(),
-        node: text(e, "nodeName").into(),
-        pod: text(e, "targetRef.name").into(),
-        ready: at(e, "conditions.ready") != &Value::Bool(false),
-    };
-    Slice {
-        service: at(object, "metadata.labels")["kubernetes.io/service-name"]
-            .as_str()
-            .unwrap_or_default()
-            .into(),
-        endpoints: list(object, "endpoints").iter().map(endpoint).collect(),
-        ports: list(object, "ports").iter().filter_map(|p| int(p, "port")).collect(),
-    }
-}
-
-fn deployment(object: &Value) -> Deployment {
-    let count = |path: &str| int(object, path).unwrap_or_default();
-    Deployment {
-        namespace: text(object, "metadata.namespace").into(),
-        name: text(object, "metadata.name").into(),
-        wanted: count("spec.replicas"),
-        ready: count("status.readyReplicas"),
-        available: count("status.availableReplicas"),
-        updated: count("status.updatedReplicas"),
-        image: image(object, "spec.template.spec.containers"),
-        surge: written(at(object, "spec.strategy.rollingUpdate.maxSurge")),
-        unavailable: written(at(object, "spec.strategy.rollingUpdate.maxUnavailable")),
-        revision: revision(object),
-    }
-}
-
-fn replicaset(object: &Value) -> ReplicaSet {
-    let annotations = at(object, "metadata.annotations");
-    ReplicaSet {
-        namespace: text(object, "metadata.namespace").into(),
-        name: text(object, "metadata.name").into(),
-        owner: owner(object),
-        wanted: int(object, "spec.replicas").unwrap_or_default(),
-        ready: int(object, "status.readyReplicas").unwrap_or_default(),
-        image: image(object, "spec.template.spec.containers"),
-        number: annotations["deployment.kubernetes.io/revision"]
-            .as_str()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or_default(),
-    }
-}
-
-fn happened(object: &Value) -> Happened {
-    let about = at(object, "involvedObject");
-    Happened {
-        about: (text(about, "namespace").into(), text(about, "name").into()),
-        kind: text(about, "kind").into(),
-        reason: text(object, "reason").into(),
-        message: text(object, "message").into(),
-        warning: text(object, "type") == "Warning",
-        revision: revision(object),
-        count: int(object, "count").unwrap_or(1).max(1),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn put(cluster: &mut Cluster, resource: &str, object: Value) -> bool {
-        cluster.absorb(Change::Put { resource: resource.into(), object })
+    #[test]
+    fn an_event_that_comes_again_takes_no_others_place() {
+        let mut cluster = Cluster::default();
+        let event = |n: usize, rv: usize| json!({"metadata": {"name": format!("e{n}"), "resourceVersion": rv.to_string()}});
+        for n in 0..EVENTS_MAX + 5 {
+            put(&mut cluster, "events", event(n, n + 1));
+        }
+        assert_eq!(cluster.events.len(), EVENTS_MAX);
+        put(&mut cluster, "events", event(100, 1000));
+        assert_eq!(cluster.events.len(), EVENTS_MAX);
+        assert!(cluster.events.contains_key(&(String::new(), "e5".into())), "the oldest stays");
     }
 
-    #[test]
-    fn a_pod_goes_through_its_stands() {
-        let pod = |spec: Value, status: Value, deleted: bool| {
-            let mut object =
-                json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec, "status": status});
-            object["spec"]["containers"] = json!([{"name": "c", "image": "nginx"}]);
-            if deleted {
-                object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-            }
-            super::pod(&object).stand
-        };
-        let on = json!({"nodeName": "n"});
-        let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
-            "containerStatuses": [{"name": "c", "ready": true, "state": {"running": {}}}]});
-        let waiting = |reason: &str| json!({"phase": "Pending", "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": reason}}}]});
-        assert_eq!(pod(json!({}), json!({"phase": "Pending"}), false), Stand::Waiting);
-        assert_eq!(pod(on.clone(), waiting("ContainerCreating"), false), Stand::Starting);
-        assert_eq!(pod(on.clone(), waiting("ImagePullBackOff"), false), Stand::Failed);
-        assert_eq!(pod(on.clone(), waiting("CreateContainerConfigError"), false), Stand::Failed);
-        assert_eq!(pod(on.clone(), ready.clone(), false), Stand::Ready);
-        assert_eq!(pod(on.clone(), ready, true), Stand::Leaving);
-        assert_eq!(pod(on, json!({"phase": "Succeeded"}), false), Stand::Done);
+    fn put(cluster: &mut Cluster, resource: &str, object: Value) -> bool {
+        cluster.absorb(Change::Put { resource: resource.into(), object })
     }
 
     #[test]

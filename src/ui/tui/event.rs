@@ -19,6 +19,8 @@ pub enum Event {
     Shell(Vec<u8>),
     /// The shell has ended with this code.
     ShellEnded(i32),
+    /// The learner's terminal is gone.
+    Gone,
     /// The time that [`Model::due`](super::model::Model::due) named has come.
     Tick,
     Objects(Change),

@@ -138,12 +138,13 @@ impl Flow {
     }
 
     fn take(&mut self, record: &Record) -> bool {
+        // A pod that crashes again and again is the same command's doing for hours: what is not drawn is not remembered either.
+        if self.hops.len() >= HOPS_MAX || undrawn(record) {
+            return false;
+        }
         if let Some(request) = &record.request {
             self.requests.insert(request.id.clone());
             self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));
-        }
-        if self.hops.len() >= HOPS_MAX {
-            return false;
         }
         let Some(hop) = self.hop(record) else { return false };
         self.hops.push(hop);
@@ -151,10 +152,6 @@ impl Flow {
     }
 
     fn hop(&self, record: &Record) -> Option<Hop> {
-        let resource = record.object.as_ref().map_or("", |o| o.resource.as_str());
-        if matches!(resource, "events" | "leases") {
-            return None; // told by everybody about everything
-        }
         let (from, to, did) = match &record.request {
             Some(request) if request.session == self.session => {
                 // kubectl looks up what the server can do before it asks: those requests name no object.
@@ -197,6 +194,11 @@ impl Flow {
         }
         Some(hop)
     }
+}
+
+/// Told by everybody about everything: no hop of a command.
+fn undrawn(record: &Record) -> bool {
+    record.object.as_ref().is_some_and(|o| matches!(o.resource.as_str(), "events" | "leases"))
 }
 
 /// Who sent a request: `kubelet/v1.35`, by `system:node:worker`.
@@ -451,5 +453,42 @@ impl Traffic {
         let to = here.map_or(last, |h| h.saturating_add_signed(by).min(last));
         self.play.session = Some(self.flows[to].session.clone());
         self.replay(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tap::Request;
+    use serde_json::json;
+
+    fn record(verb: &str, resource: &str, revision: u64, cause: Option<Cause>, request: Request) -> Record {
+        let made = Record::new(verb).object(resource, "default", "web").revision(revision).cause(cause);
+        Record { request: Some(request), ..made.detail(json!({"verb": "update"})) }
+    }
+
+    /// A pod that crashes and is started again, for hours, is the doing of the command that made it.
+    #[test]
+    fn what_one_command_leads_to_is_remembered_within_bounds() {
+        let mut traffic = Traffic::new();
+        let opened = Timestamp::UNIX_EPOCH;
+        let learner =
+            Request { id: "r0".into(), session: "s".into(), user: "learner".into(), ..Request::default() };
+        traffic.absorb(record("commit", "pods", 2, None, learner), Duration::ZERO, opened);
+        assert_eq!(traffic.flows.len(), 1);
+        for n in 2..5_000u64 {
+            let resource = if n % 3 == 0 { "events" } else { "pods" };
+            let request = Request {
+                id: format!("r{n}"),
+                user_agent: "kubelet/v1".into(),
+                user: "system:node:w".into(),
+                ..Request::default()
+            };
+            let cause = Some(Cause::Revision(n - u64::from(n % 3 == 1)));
+            traffic.absorb(record("answer", resource, n + 1, cause, request), Duration::ZERO, opened);
+        }
+        let flow = &traffic.flows[0];
+        assert!(flow.hops.len() > 10, "the chain is followed: {}", flow.hops.len());
+        assert!(flow.requests.len() <= HOPS_MAX + 1 && flow.revisions.len() <= HOPS_MAX + 1);
     }
 }

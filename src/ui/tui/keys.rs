@@ -1,5 +1,6 @@
 //! A key or a mouse's move, as the bytes that a terminal sends for it.
 
+use crate::ui::line;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use tui_term::vt100::{MouseProtocolEncoding, MouseProtocolMode};
 
@@ -56,6 +57,14 @@ pub fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
         _ => return vec![],
     };
     if alt { [&[0x1b], plain.as_slice()].concat() } else { plain }
+}
+
+/// A key of the frame, pressed with a Korean layout on, as the letter that stands on it.
+pub fn latin(key: KeyEvent) -> KeyEvent {
+    match key.code {
+        KeyCode::Char(c) => KeyEvent { code: KeyCode::Char(line::latin_key(c).unwrap_or(c)), ..key },
+        _ => key,
+    }
 }
 
 /// A paste, as the program in the pane wants it.

@@ -5,8 +5,9 @@ use super::flow::Traffic;
 use super::layout::{self, Panes};
 use super::look::Look;
 use super::terminal::Emulator;
+use super::words::Word;
 use crate::clock::Timestamp;
-use crate::lab::view::{Entry, LessonView, State};
+use crate::lab::view::{Entry, LessonView, Predict, State};
 use crate::ui::texts::Lang;
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
@@ -128,6 +129,8 @@ pub struct Model {
     pub overlay: Option<Overlay>,
     /// The prefix key was pressed; the next key is for the frame.
     pub prefix: bool,
+    /// Why the last key did nothing, until the next one.
+    pub notice: Option<Word>,
     pub view: View,
     /// The learner chose the view: it stays until the next step.
     pub chosen: bool,
@@ -157,6 +160,7 @@ impl Model {
             zoom: false,
             overlay: None,
             prefix: false,
+            notice: None,
             view: View::Cluster,
             chosen: false,
             subject: 0,
@@ -187,12 +191,14 @@ impl Model {
 
     /// A question waits for its answer, and the learner has not asked for a diagram meanwhile.
     fn ponders(&self) -> bool {
-        let asked = |v: &LessonView| {
-            v.state == State::Open
-                && v.task.is_empty()
-                && v.predict.as_ref().is_some_and(|p| p.chosen.is_none())
-        };
-        !self.chosen && self.lesson.view.as_ref().is_some_and(asked)
+        let no_task = self.lesson.view.as_ref().is_some_and(|v| v.task.is_empty());
+        !self.chosen && no_task && self.question().is_some()
+    }
+
+    /// The question that waits for its answer. Whoever has done the step without guessing is not asked any more.
+    pub fn question(&self) -> Option<&Predict> {
+        let view = self.lesson.view.as_ref().filter(|v| v.state == State::Open && !v.id.is_empty())?;
+        view.predict.as_ref().filter(|p| p.chosen.is_none())
     }
 
     /// Every node is Ready and kube-system runs.

@@ -18,7 +18,6 @@ pub enum Wish {
     Help,
     View(String),
     Lang(Lang),
-    Time,
 }
 
 /// What programs said that is not text.
@@ -64,7 +63,6 @@ impl vt100::Callbacks for Asides {
         let words: Vec<&str> = params.iter().filter_map(|p| std::str::from_utf8(p).ok()).collect();
         self.wishes.extend(match words.as_slice() {
             [TELL, "help"] => Some(Wish::Help),
-            [TELL, "time"] => Some(Wish::Time),
             [TELL, "view", name] => Some(Wish::View((*name).into())),
             [TELL, "lang", lang] => Lang::parse(lang).map(Wish::Lang),
             _ => None,

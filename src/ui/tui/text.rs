@@ -55,6 +55,21 @@ pub fn fit(text: &str, room: usize, ellipsis: &str) -> String {
     out
 }
 
+/// Breaks a line whose spaces have a meaning: at a space where there is one. `rest` stands before the further lines.
+pub fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
+    let room = room.max(cells(rest) + 4);
+    let (mut out, mut left) = (Vec::new(), line.to_string());
+    while cells(&left) > room {
+        let fits = cut(&left, room, "");
+        let indent = fits.len() - fits.trim_start().len();
+        let at = fits.rfind(' ').filter(|at| *at > indent).unwrap_or(fits.len());
+        out.push(left[..at].trim_end().to_string());
+        left = format!("{rest}{}", left[at..].trim_start());
+    }
+    out.push(left);
+    out
+}
+
 /// A styled piece of a paragraph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
@@ -177,6 +192,20 @@ mod tests {
         let lines = plain(&wrap(&korean, 16, "", ""));
         assert!(lines.iter().all(|l| cells(l) <= 16) && lines.len() > 2, "{lines:?}");
         assert_eq!(lines.join(" "), korean[0].text);
+    }
+
+    #[test]
+    fn a_folded_line_keeps_its_spaces_and_loses_nothing() {
+        assert_eq!(fold("F1   help   F2   more", 14, "  "), ["F1   help", "  F2   more"]);
+        assert_eq!(fold("short", 14, "  "), ["short"]);
+        for room in 0..40 {
+            let line =
+                "  마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다averylongwordindeed";
+            let folded = fold(line, room, "   ");
+            assert!(folded.iter().all(|l| cells(l) <= room.max(7)), "{room}: {folded:?}");
+            let bare = |text: &str| text.replace(' ', "");
+            assert_eq!(bare(&folded.concat()), bare(line), "{room}");
+        }
     }
 
     #[test]

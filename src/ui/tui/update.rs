@@ -4,7 +4,7 @@ use super::event::{Effect, Event};
 use super::keys;
 use super::layout;
 use super::model::{Model, Overlay, Pane, Scroll, View};
-use super::render::scrolled;
+use super::render::{self, scrolled};
 use super::terminal::Wish;
 use crate::lab::view::{Ask, LessonView};
 use crate::tap::Record;
@@ -15,6 +15,12 @@ use ratatui::layout::Rect;
 
 /// Lines that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
+
+/// To the end of the line and away with it: Ctrl-E, Ctrl-U.
+const WIPE_LINE: &str = "\x05\x15";
+
+/// As if SIGHUP had ended it.
+pub const HUNG_UP: i32 = 128 + 1;
 
 /// Takes in an event. The second part of the answer: does the screen look different now?
 pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
@@ -34,6 +40,7 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Resize(size) => model.size = size,
         Event::Shell(bytes) => hear(model, &bytes, &mut effects),
         Event::ShellEnded(code) => effects.push(Effect::Quit(code)),
+        Event::Gone => effects.push(Effect::Quit(HUNG_UP)),
         Event::Tick => {
             // Only asked for when something moves, so there is always something new to see.
             model.traffic.tick(model.now);
@@ -48,10 +55,11 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Lost(count) => model.traffic.lost += count,
         Event::Status(status) => {
-            model.ended = status.is_none() && model.status.is_some();
-            if status.is_some() {
-                model.status = status;
-            }
+            // Who asks in vain again and again tells nothing new.
+            let ended = status.is_none() && model.status.is_some();
+            changed = ended != model.ended || status.is_some() && status != model.status;
+            model.ended = ended;
+            model.status = status.or(model.status.take());
         }
         Event::Lesson(view) => learn(model, *view),
         Event::Lessons(list) => {
@@ -90,7 +98,6 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
     for wish in asides.wishes {
         match wish {
             Wish::Help => model.overlay = Some(Overlay::Help(0)),
-            Wish::Time => model.overlay = Some(Overlay::Time(0)),
             Wish::View(name) => {
                 if let Some(view) = View::named(&name) {
                     show(model, view);
@@ -144,10 +151,11 @@ fn ask(model: &mut Model, ask: &Ask, effects: &mut Vec<Effect>) {
 }
 
 fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
+    model.notice = None;
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let prefix = control && matches!(key.code, KeyCode::Char(']' | '5'));
     if std::mem::take(&mut model.prefix) {
-        return prefixed(model, key, prefix, effects);
+        return prefixed(model, keys::latin(key), prefix, effects);
     }
     if prefix {
         model.prefix = true;
@@ -163,12 +171,12 @@ fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         return turn(model, -1);
     }
     if model.overlay.is_some() {
-        return over(model, key, effects);
+        return over(model, keys::latin(key), effects);
     }
     match model.focus {
         Pane::Shell => in_shell(model, key, effects),
-        Pane::Lesson => in_lesson(model, key, effects),
-        Pane::Map => in_map(model, key),
+        Pane::Lesson => in_lesson(model, keys::latin(key), effects),
+        Pane::Map => in_map(model, keys::latin(key)),
     }
 }
 
@@ -254,9 +262,11 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::Esc => model.focus = Pane::Shell,
         KeyCode::Tab => turn(model, 1),
         KeyCode::BackTab => turn(model, -1),
-        KeyCode::Up if !open => lesson.marked = lesson.marked.saturating_sub(1),
-        KeyCode::Down if !open => {
-            lesson.marked = (lesson.marked + 1).min(lesson.list.len().saturating_sub(1))
+        KeyCode::Up | KeyCode::Down if !open => {
+            let by = if key.code == KeyCode::Up { -1 } else { 1 };
+            let last = lesson.list.len().saturating_sub(1);
+            lesson.marked = lesson.marked.saturating_add_signed(by).min(last);
+            model.lesson.scroll = render::in_sight(model);
         }
         KeyCode::Enter if !open => {
             if let Some(entry) = lesson.list.get(lesson.marked) {
@@ -272,9 +282,7 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::End => model.lesson.scroll = scrolled(model, isize::MAX),
         KeyCode::Char(letter) if open && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
             let letter = letter.to_ascii_lowercase();
-            let predict =
-                lesson.view.as_ref().and_then(|v| v.predict.as_ref()).filter(|p| p.chosen.is_none());
-            if let Some(predict) = predict {
+            if let Some(predict) = model.question() {
                 // While a question waits, letters are answers and nothing else.
                 if predict.choices.iter().any(|(c, _)| *c == letter.to_string()) {
                     ask(model, &Ask::Predict { choice: letter.to_string() }, effects);
@@ -312,8 +320,12 @@ fn in_map(model: &mut Model, key: KeyEvent) {
         KeyCode::Right => model.traffic.step(1, now),
         KeyCode::Up if model.subjects() == 0 => model.traffic.choose(-1, now),
         KeyCode::Down if model.subjects() == 0 => model.traffic.choose(1, now),
-        KeyCode::Up => model.subject = model.subject.saturating_sub(1),
-        KeyCode::Down => model.subject = (model.subject + 1).min(model.subjects().saturating_sub(1)),
+        KeyCode::Up | KeyCode::Down => {
+            // What it was about may be gone: from the last that is there.
+            let last = model.subjects().saturating_sub(1);
+            let by = if key.code == KeyCode::Up { -1 } else { 1 };
+            model.subject = model.subject.min(last).saturating_add_signed(by).min(last);
+        }
         KeyCode::Char('+') => model.traffic.play.slower = (model.traffic.play.slower / 2).max(10),
         KeyCode::Char('-') => model.traffic.play.slower = (model.traffic.play.slower * 2).min(1000),
         KeyCode::Char(c @ '1'..='7') => show(model, View::ALL[c as usize - '1' as usize]),
@@ -323,12 +335,9 @@ fn in_map(model: &mut Model, key: KeyEvent) {
 
 fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
     let Some(overlay) = model.overlay else { return };
-    let steps = super::map::steps(&model.traffic).len();
-    let (at, last) = match overlay {
-        Overlay::Help(at) => (at, usize::MAX),
-        Overlay::Views(at) => (at, View::ALL.len() - 1),
-        Overlay::Time(at) => (at, steps.saturating_sub(1)),
-    };
+    let last = render::last(model, overlay);
+    let (Overlay::Help(at) | Overlay::Views(at) | Overlay::Time(at)) = overlay;
+    let at = at.min(last);
     let at = match key.code {
         KeyCode::Up => at.saturating_sub(1),
         KeyCode::Down => at.saturating_add(1).min(last),
@@ -344,12 +353,16 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
             model.overlay = None;
             match overlay {
                 Overlay::Help(_) => {}
-                Overlay::Views(at) => show(model, View::ALL[at.min(last)]),
-                Overlay::Time(at) => {
-                    // The word is put on the line, not run: the learner sees it, and presses Enter.
+                Overlay::Views(_) => show(model, View::ALL[at]),
+                Overlay::Time(_) => {
+                    // The word is put on the line, instead of what stands there, and not run: the learner sees it, and presses Enter.
                     if let Some(step) = super::map::steps(&model.traffic).get(at) {
+                        let line = format!("{WIPE_LINE}rewind {}", step.before);
                         model.focus = Pane::Shell;
-                        effects.push(Effect::Type(format!("rewind {}", step.before).into_bytes()));
+                        effects.push(match model.shell.screen().alternate_screen() {
+                            true => Effect::Bell, // an editor would take it for its own
+                            false => Effect::Type(line.into_bytes()),
+                        });
                     }
                 }
             }
@@ -377,7 +390,8 @@ fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> boo
         _ => 0,
     };
     if let Some(overlay) = model.overlay {
-        let moved = |at: usize| at.saturating_add_signed(-wheel);
+        let last = render::last(model, overlay);
+        let moved = |at: usize| at.min(last).saturating_add_signed(-wheel).min(last);
         match (overlay, mouse.kind) {
             (_, MouseEventKind::Down(_)) => model.overlay = None,
             (Overlay::Help(at), _) => model.overlay = Some(Overlay::Help(moved(at))),
@@ -388,8 +402,9 @@ fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> boo
     let Some(pane) = panes.at(mouse.column, mouse.row) else {
         if mouse.kind == MouseEventKind::Down(MouseButton::Left)
             && panes.tabs.contains((mouse.column, mouse.row).into())
+            && let Some(pane) = render::tab_at(model, mouse.column)
         {
-            turn(model, 1);
+            model.focus = pane;
             return true;
         }
         return false;

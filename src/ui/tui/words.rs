@@ -15,6 +15,7 @@ texts! { pub enum Word {
     FootPredict: "answer with a letter: {}   Esc to the shell", "글자로 답하세요: {}   Esc 셸로";
     FootMap: "Space play/pause  ← → step  ↑↓ other  1-7 view  + - speed  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-7 그림  + - 속도  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
+    CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
     StatusNodes: "{} nodes", "노드 {}개";
     StatusPods: "{} pods", "파드 {}개";
     StatusRevision: "revision {}", "리비전 {}";
@@ -24,15 +25,12 @@ texts! { pub enum Word {
     StatusWaiting: "waiting for the cluster, {} s", "클러스터를 기다리는 중, {}초";
     StatusEnded: "the cluster has ended", "클러스터가 종료되었습니다";
     StatusLost: "{} records lost", "기록 {}건을 놓침";
-    TooSmall: "too small", "화면이 너무 작습니다";
     // -- lesson
-    LessonStep: "{} · {}/{}", "{} · {}/{}";
     LessonAbsentTitle: "No lesson is open", "열린 강의가 없습니다";
     LessonAbsent:
         "The cluster, the map and the shell are yours all the same. Type a command in the shell, for example `kubectl get nodes`, and watch the map.\n\n(No lessons: {})",
         "클러스터, 그림, 셸은 그대로 쓸 수 있습니다. 셸에 `kubectl get nodes` 같은 명령을 입력하고 그림을 보세요.\n\n(강의가 없는 이유: {})";
     LessonWaiting: "Waiting for the lessons, {} s", "강의를 기다리는 중, {}초";
-    LessonList: "Lessons", "강의 목록";
     LessonListHint: "F6 moves here, ↑↓ choose, Enter opens. Or type `lesson {}` in the shell.", "F6으로 이 창에 온 뒤 ↑↓로 고르고 Enter로 엽니다. 셸에서 `lesson {}`을 입력해도 됩니다.";
     LessonNone: "There are no lessons here yet.", "아직 강의가 없습니다.";
     PredictAsk: "Guess first: type {} and Enter", "먼저 예측해 보세요: {} 중 하나와 Enter";
@@ -71,15 +69,12 @@ texts! { pub enum Word {
     NodeNotReady: "NotReady", "NotReady";
     Cordoned: "cordoned", "스케줄 중지";
     System: "system {}", "시스템 {}";
-    MorePods: "+{} more", "+{}개 더";
     MoreNodes: "+{} more nodes", "노드 {}개 더";
     NoNodeYet: "no node yet:", "노드 배정 전:";
     MapWaiting: "waiting for the API server, {} s", "API 서버를 기다리는 중, {}초";
     Quiet: "Run a command: its path lights up.", "명령을 실행하면 길이 표시됩니다.";
     Finish: "done after {}", "{} 만에 끝";
     Paused: "paused", "멈춤";
-    Watch: "watch", "watch";
-    Nothing: "nothing to do", "할 일 없음";
     NoDecision: "No pod has been scheduled yet. Run one: kubectl run web --image=nginx", "아직 스케줄링된 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
     NoService: "There is no Service yet. Make one: kubectl expose pod web --port=80", "아직 서비스가 없습니다. 만들어 보세요: kubectl expose pod web --port=80";
     NoRollout: "There is no Deployment yet. Make one: kubectl create deployment web --image=nginx", "아직 디플로이먼트가 없습니다. 만들어 보세요: kubectl create deployment web --image=nginx";
@@ -148,7 +143,6 @@ texts! { pub enum Word {
     TimeTitle: "time: what was done, newest first", "시간: 지금까지 한 일, 최근 것부터";
     TimeNone: "Nothing was changed yet.", "아직 바뀐 것이 없습니다.";
     TimeHint: "Enter puts `rewind` to just before it on the line   Esc back", "Enter: 그 직전으로 가는 `rewind`를 줄에 적습니다   Esc 닫기";
-    TimeWrites: "{} writes", "쓰기 {}번";
     // -- help
     HelpTitle: "help", "도움말";
     Help:

@@ -8,8 +8,9 @@ use crate::client::kube::runtime::watcher;
 use crate::client::{Client, is_code, kubeconfig};
 use crate::cluster::Place;
 use crate::cluster::control::{Ask, Control};
-use crate::lab::view::{self, Entry, LessonView, Question};
+use crate::lab::view::{self, Entry, LessonView};
 use crate::tap::Record;
+use crate::ui::lesson;
 use crate::ui::texts::Lang;
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -21,15 +22,6 @@ use tokio::task::JoinSet;
 const AGAIN: Duration = Duration::from_millis(500);
 /// Records told at once.
 const BATCH: usize = 500;
-/// The guest who teaches.
-const TEACHER: &str = "lesson";
-
-fn code(lang: Lang) -> String {
-    match lang {
-        Lang::En => "en".into(),
-        Lang::Ko => "ko".into(),
-    }
-}
 
 /// Starts everything that tells of the cluster. Ends when the set is dropped.
 pub fn start(place: &Place, tell: &Sender<Event>) -> JoinSet<()> {
@@ -125,7 +117,8 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
     let plural = resource.plural.clone();
     let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
     loop {
-        if let Some(client) = client(&place) {
+        // Where no cluster runs there is nobody to ask, eight kinds over.
+        if let (Ok(_), Some(client)) = (Control::connect(&place).await, client(&place)) {
             let api: Api<DynamicObject> = Api::all_with(client.kube(), &resource);
             let mut stream = watcher(api, watcher::Config::default()).boxed();
             let mut fresh = Vec::new();
@@ -165,7 +158,7 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
 }
 
 /// Follows the lesson, in a language.
-pub async fn lesson(place: Place, lang: Lang, tell: Sender<Event>) {
+pub async fn follow(place: Place, lang: Lang, tell: Sender<Event>) {
     let mut welcomed = false;
     loop {
         if let Ok(mut control) = Control::connect(&place).await {
@@ -227,8 +220,7 @@ async fn ask_teacher(
     lang: Lang,
     ask: view::Ask,
 ) -> Result<Option<Value>, crate::cluster::Error> {
-    let question = serde_json::to_value(Question { lang: code(lang), ask }).unwrap_or_default();
-    control.ask(&Ask::Guest { name: TEACHER.into(), question }).await.map(Some)
+    control.ask(&lesson::asked(lang, ask)).await.map(Some)
 }
 
 /// One question to the teacher.

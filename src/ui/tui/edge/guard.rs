@@ -1,11 +1,11 @@
 //! The learner's terminal, taken for the interface and given back as it was found: at the end, at a panic, at a signal.
 
+use crate::ui::terminal::pause;
 use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
 };
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
-use futures::FutureExt;
 use std::io::{self, Write, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,14 +64,16 @@ fn give_back() {
     let _ = stdout().flush();
 }
 
+/// Takes the terminal anew, whatever has become of it: somebody else stopped this program and lets it go on.
+pub fn retake() -> io::Result<()> {
+    give_back();
+    enter()
+}
+
 /// Gives the terminal back and stops this program, as Ctrl-Z does; returns when it goes on.
 pub async fn suspend(continued: &mut Signal) -> io::Result<()> {
-    while continued.recv().now_or_never().is_some() {} // of an earlier time
     give_back();
-    // SIGSTOP cannot be caught, so this is the one way that stops whoever listens for SIGTSTP.
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), nix::sys::signal::Signal::SIGSTOP)?;
-    // Another thread may have taken the signal: this one would run on for a moment, and draw.
-    continued.recv().await;
+    pause(continued).await?;
     enter()
 }
 

@@ -38,7 +38,11 @@ pub fn ask() -> io::Result<Answer> {
         let input = stdin();
         let mut wanted = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        if poll(&mut wanted, timeout)? > 0 {
+        let answered = match poll(&mut wanted, timeout) {
+            Err(nix::errno::Errno::EINTR) => continue, // a child has ended, the window has changed
+            answered => answered? > 0,
+        };
+        if answered {
             let mut bytes = [0; 256];
             match nix::unistd::read(input.as_fd(), &mut bytes)? {
                 0 => return Ok(answer),

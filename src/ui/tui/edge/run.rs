@@ -3,23 +3,26 @@
 use super::super::event::{Effect, Event};
 use super::super::model::Model;
 use super::super::render::render;
-use super::super::update::update;
+use super::super::update::{HUNG_UP, update};
+use super::super::words::Word;
 use super::guard::{self, Taken};
 use super::pty::Pty;
 use super::{feed, probe};
 use crate::cluster::Place;
 use crate::lab::view;
 use crate::lang::charset;
-use crate::ui::terminal;
 use crate::ui::texts::Lang;
+use crate::ui::{lesson, terminal};
 use crossterm::event as keyboard;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use std::io::{self, Stdout, Write, stdout};
+use std::os::fd::AsFd;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -55,7 +58,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     let mut model = Model::new(&setting.place.name, setting.lang, look, size, crate::clock::now());
     let (shell_rows, shell_columns) = model.shell.size();
     let mut args = vec!["repl".to_string(), "--in-pane".into(), "--name".into(), setting.place.name.clone()];
-    args.extend(["--lang".to_string(), lang_code(setting.lang).into()]);
+    args.extend(["--lang".to_string(), lesson::tag(setting.lang).into()]);
     let mut pty = Pty::start(&args, shell_rows, shell_columns)?;
     if !answer.typed.is_empty() {
         pty.type_in(answer.typed);
@@ -63,25 +66,18 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     let (tell, mut told) = mpsc::channel(PENDING);
     let keys = tell.clone();
     // Blocks on the keyboard: a thread of its own, which ends with the program.
-    std::thread::Builder::new().name("keyboard".into()).spawn(move || {
-        while let Ok(event) = keyboard::read() {
-            let event = match event {
-                keyboard::Event::Key(key) => Event::Key(key),
-                keyboard::Event::Mouse(mouse) => Event::Mouse(mouse),
-                keyboard::Event::Paste(text) => Event::Paste(text),
-                keyboard::Event::Resize(columns, rows) => Event::Resize(Size::new(columns, rows)),
-                keyboard::Event::FocusGained | keyboard::Event::FocusLost => continue,
-            };
-            if keys.blocking_send(event).is_err() {
-                return;
-            }
-        }
+    std::thread::Builder::new().name("keyboard".into()).spawn(move || read_keys(&keys))?;
+    let gone = tell.clone();
+    std::thread::Builder::new().name("terminal-end".into()).spawn(move || {
+        await_end_of_terminal();
+        let _ = gone.blocking_send(Event::Gone); // the interface may have ended
     })?;
-    let _feeds = feed::start(&setting.place, &tell);
-    let mut follow = tokio::spawn(feed::lesson(setting.place.clone(), setting.lang, tell.clone()));
+    // Every task of the interface: they end with it, and it with one that panics, for the panic has given the terminal back.
+    let mut tasks = feed::start(&setting.place, &tell);
+    let mut follow = tasks.spawn(feed::follow(setting.place.clone(), setting.lang, tell.clone()));
     if let Some(id) = setting.lesson.clone() {
         let ask = view::Ask::Open { id };
-        tokio::spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
+        tasks.spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
     }
     let mut screen = Terminal::new(CrosstermBackend::new(stdout()))?;
     draw(&mut screen, &model)?;
@@ -95,13 +91,30 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
             _ = terminated.recv() => break 128 + 15,
             _ = hung_up.recv() => break 128 + 1,
             _ = stopped.recv() => {
-                suspend(&mut screen, &mut model, opened, &mut continued).await?;
+                guard::suspend(&mut continued).await?;
+                anew(&mut screen, &mut model, opened)?;
                 dirty = true;
                 continue;
             }
+            _ = continued.recv() => {
+                guard::retake()?;
+                anew(&mut screen, &mut model, opened)?;
+                dirty = true;
+                continue;
+            }
+            Some(ended) = tasks.join_next() => {
+                match ended {
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    _ => continue,
+                }
+            }
             () = tokio::time::sleep_until(frame), if dirty => {
                 model.now = opened.elapsed();
-                draw(&mut screen, &model)?;
+                match draw(&mut screen, &model) {
+                    // The terminal went a moment ago, and nobody has told so yet.
+                    Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => break HUNG_UP,
+                    done => done?,
+                }
                 (drawn, dirty) = (Instant::now(), false);
                 continue;
             }
@@ -132,16 +145,23 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
                 Effect::Size(rows, columns) => pty.resize(rows, columns),
                 Effect::Ask(question) => {
                     if let Some(ask) = question.ask() {
-                        tokio::spawn(feed::question(setting.place.clone(), model.lang, ask, tell.clone()));
+                        tasks.spawn(feed::question(setting.place.clone(), model.lang, ask, tell.clone()));
                     }
                 }
                 Effect::Speak(lang) => {
                     follow.abort();
-                    follow = tokio::spawn(feed::lesson(setting.place.clone(), lang, tell.clone()));
+                    follow = tasks.spawn(feed::follow(setting.place.clone(), lang, tell.clone()));
                 }
                 Effect::Bell => out(b"\x07"),
                 Effect::Copy(bytes) => out(&bytes),
-                Effect::Suspend => suspend(&mut screen, &mut model, opened, &mut continued).await?,
+                Effect::Suspend if terminal::can_go_on() => {
+                    guard::suspend(&mut continued).await?;
+                    anew(&mut screen, &mut model, opened)?;
+                }
+                Effect::Suspend => {
+                    model.notice = Some(Word::CannotSuspend);
+                    out(b"\x07");
+                }
                 Effect::Quit(code) => quit = Some(code),
             }
         }
@@ -149,17 +169,33 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
             break code;
         }
     };
-    follow.abort();
     drop(pty);
     drop(taken);
     Ok(code)
 }
 
-fn lang_code(lang: Lang) -> &'static str {
-    match lang {
-        Lang::En => "en",
-        Lang::Ko => "ko",
+fn read_keys(tell: &mpsc::Sender<Event>) {
+    while let Ok(event) = keyboard::read() {
+        let event = match event {
+            keyboard::Event::Key(key) => Event::Key(key),
+            keyboard::Event::Mouse(mouse) => Event::Mouse(mouse),
+            keyboard::Event::Paste(text) => Event::Paste(text),
+            keyboard::Event::Resize(columns, rows) => Event::Resize(Size::new(columns, rows)),
+            keyboard::Event::FocusGained | keyboard::Event::FocusLost => continue,
+        };
+        if tell.blocking_send(event).is_err() {
+            return;
+        }
     }
+}
+
+/// Returns when the learner's terminal is gone. SIGHUP reaches only those whose controlling terminal it was, and crossterm reads what is gone
+/// over and over.
+fn await_end_of_terminal() {
+    let input = io::stdin();
+    // Nothing is asked for: the end of a terminal is told all the same.
+    let mut end = [PollFd::new(input.as_fd(), PollFlags::empty())];
+    while poll(&mut end, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
 }
 
 /// Opens the lesson that was asked for, as soon as there is somebody to ask.
@@ -203,13 +239,12 @@ fn whole_ascii(buffer: &mut Buffer) {
     }
 }
 
-async fn suspend(
+/// The terminal is ours again after a pause.
+fn anew(
     screen: &mut Terminal<CrosstermBackend<Stdout>>,
     model: &mut Model,
     opened: Instant,
-    continued: &mut Signal,
 ) -> io::Result<()> {
-    guard::suspend(continued).await?;
     // The window may have another size now, and holds whatever the learner's shell left there.
     let (columns, rows) = terminal::size();
     model.now = opened.elapsed();

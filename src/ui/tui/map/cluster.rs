@@ -203,10 +203,15 @@ fn column(
     foot: usize,
     roomy: bool,
 ) {
-    let tone = if works(model, node) { Tone::Lit } else { Tone::Strong };
-    canvas.put_in(x, y, width, short(&node.name), tone);
-    let (state, tone) = node_state(canvas, node);
-    canvas.put_in(x, y + 1, width, &state, tone);
+    // What stands at the foot is not drawn over, however little room there is.
+    if y < foot {
+        let tone = if works(model, node) { Tone::Lit } else { Tone::Strong };
+        canvas.put_in(x, y, width, short(&node.name), tone);
+    }
+    if y + 1 < foot {
+        let (state, tone) = node_state(canvas, node);
+        canvas.put_in(x, y + 1, width, &state, tone);
+    }
     y += 2;
     if roomy {
         let line = canvas.sign(Sign::Line).repeat(width.saturating_sub(1));

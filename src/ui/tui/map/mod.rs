@@ -49,7 +49,8 @@ impl Canvas<'_> {
         if y >= self.height() || room == 0 {
             return x;
         }
-        let text = cut(text, room, self.look.sign(Sign::Ellipsis));
+        // An Event's message may have several lines.
+        let text = cut(&text.replace(char::is_control, " "), room, self.look.sign(Sign::Ellipsis));
         let (px, py) = (self.area.x + x as u16, self.area.y + y as u16);
         self.buffer.set_string(px, py, &text, self.look.tone(tone));
         x + cells(&text)
@@ -119,6 +120,7 @@ pub fn steps(traffic: &Traffic) -> Vec<Step<'_>> {
 pub fn corner(model: &Model) -> String {
     let play = &model.traffic.play;
     match model.view {
+        _ if model.ended => model.lang.say(Word::StatusEnded, &[]),
         View::Cluster | View::ControlPlane if model.traffic.moving() => {
             let sign = model.look.sign(if play.playing { Sign::Play } else { Sign::Pause });
             format!("{sign} 1/{}", play.slower)

@@ -23,7 +23,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let verdicts = record.detail["verdicts"].as_array().cloned().unwrap_or_default();
     let names =
         verdicts.iter().filter_map(|v| v["node"].as_str()).map(|n| cells(short(n))).max().unwrap_or(4);
-    let first = names.clamp(4, canvas.width() / 3) + 2;
+    let first = names.min(canvas.width() / 3).max(4) + 2;
     let wide = canvas.width() >= 60;
     let score = if wide { canvas.width() * 62 / 100 } else { canvas.width().saturating_sub(6) };
     let heads = [Word::Node, Word::Filter, Word::Score].map(|w| model.lang.say(w, &[]));
@@ -47,7 +47,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         match refused {
             Some(refused) => {
                 let text = format!("{} {}", canvas.sign(Sign::Unmet), reason(refused, wide));
-                canvas.put_in(1 + first, y, canvas.width() - first - 1, &text, Tone::Bad);
+                canvas.put(1 + first, y, &text, Tone::Bad);
             }
             None => {
                 let text = format!("{} {}", canvas.sign(Sign::Met), canvas.word(Word::Fits, &[]));

@@ -14,12 +14,8 @@ pub fn tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
         return;
     }
     let mut x = area.x;
-    for (pane, word) in
-        [(Pane::Shell, Word::PaneShell), (Pane::Lesson, Word::PaneLesson), (Pane::Map, Word::PaneMap)]
-    {
+    for (pane, text) in tab_texts(model) {
         let here = model.focus == pane;
-        let name = model.lang.say(word, &[]);
-        let text = if here { format!("[{name}] ") } else { format!(" {name}  ") };
         let text = cut(&text, usize::from(area.right().saturating_sub(x)), "");
         buffer.set_string(x, area.y, &text, model.look.tone(if here { Tone::Title } else { Tone::Dim }));
         x += cells(&text) as u16;
@@ -30,9 +26,29 @@ pub fn tabs(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+fn tab_texts(model: &Model) -> [(Pane, String); 3] {
+    let tabs = [(Pane::Shell, Word::PaneShell), (Pane::Lesson, Word::PaneLesson), (Pane::Map, Word::PaneMap)];
+    tabs.map(|(pane, word)| {
+        let name = model.lang.say(word, &[]);
+        (pane, if model.focus == pane { format!("[{name}] ") } else { format!(" {name}  ") })
+    })
+}
+
+/// The pane whose name stands at this cell of the line of names.
+pub fn tab_at(model: &Model, x: u16) -> Option<Pane> {
+    let mut end = 0;
+    tab_texts(model).into_iter().find_map(|(pane, text)| {
+        end += cells(&text);
+        (usize::from(x) < end).then_some(pane)
+    })
+}
+
 /// The keys that work here and now.
 fn keys(model: &Model) -> String {
     let lang = model.lang;
+    if let Some(notice) = model.notice {
+        return lang.say(notice, &[]);
+    }
     if model.prefix {
         return lang.say(Word::FootPrefix, &[]);
     }
@@ -41,8 +57,7 @@ fn keys(model: &Model) -> String {
         Pane::Map => lang.say(Word::FootMap, &[]),
         Pane::Lesson => {
             let view = model.lesson.view.as_ref().filter(|v| !v.id.is_empty());
-            let waiting = view.and_then(|v| v.predict.as_ref()).filter(|p| p.chosen.is_none());
-            match (view, waiting) {
+            match (view, model.question()) {
                 (_, Some(predict)) => {
                     let letters: Vec<&str> = predict.choices.iter().map(|(c, _)| c.as_str()).collect();
                     lang.say(Word::FootPredict, &[&letters.join(" ")])
@@ -90,7 +105,11 @@ pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
     let room = usize::from(area.width).saturating_sub(1);
     if area.height >= 1 {
         let tone = if model.prefix { Tone::Lit } else { Tone::Plain };
+        // With one line only, what matters most stands in it.
+        let ended = model.ended && area.height == 1;
+        let tone = if ended { Tone::Bad } else { tone };
         let keys = match model.look.ascii {
+            _ if ended => format!("{}  {}", model.lang.say(Word::StatusEnded, &[]), keys(model)),
             true => keys(model).replace("↑↓", "Up/Dn").replace("← →", "<- ->"),
             false => keys(model),
         };

@@ -6,7 +6,7 @@ use super::super::markdown;
 use super::super::model::{Model, Pane, Scroll};
 use super::super::text::{Piece, cells, wrap};
 use super::super::words::Word;
-use crate::lab::view::{LessonView, Predict, State, Verdict};
+use crate::lab::view::{Entry, LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -89,6 +89,16 @@ pub fn scrolled(model: &Model, by: isize) -> Scroll {
     Scroll::To(sheet.first(model.lesson.scroll).saturating_add_signed(by).min(sheet.last()))
 }
 
+/// Where the list of lessons has to be scrolled to for its marked line to be seen.
+pub fn in_sight(model: &Model) -> Scroll {
+    let area = inside(model.panes().lesson);
+    let room = usize::from(area.width).saturating_sub(2);
+    let sheet = Sheet::of(model, area);
+    let (from, to) = listed(model, room, model.lesson.marked);
+    let first = sheet.first(model.lesson.scroll);
+    Scroll::To(first.max(to.saturating_sub(sheet.rows)).min(if model.lesson.marked == 0 { 0 } else { from }))
+}
+
 /// Draws into the pane's frame: on its lower edge it is said how to read on.
 pub fn render(model: &Model, frame: Rect, buffer: &mut Buffer) {
     let area = inside(frame);
@@ -139,25 +149,7 @@ fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
         let first = &model.lesson.list[0].id;
         out.extend(text(&lang.say(Word::LessonListHint, &[first]), look, Tone::Dim, room, "", ""));
         out.push(Line::default());
-        for (at, entry) in model.lesson.list.iter().enumerate() {
-            let marked = at == model.lesson.marked && model.focus == Pane::Lesson;
-            let mark = if marked { look.sign(Sign::Pick) } else { " " };
-            let done = match entry.done {
-                0 => String::new(),
-                n if n >= entry.steps => format!(" {}", look.sign(Sign::Done)),
-                n => format!(" {n}/{}", entry.steps),
-            };
-            let number = entry.id.rsplit('/').next().unwrap_or_default();
-            let tone = if marked { Tone::Strong } else { Tone::Plain };
-            out.extend(text(
-                &format!("{number} {}{done}", entry.title),
-                look,
-                tone,
-                room,
-                &format!("{mark} "),
-                "     ",
-            ));
-        }
+        out.extend(model.lesson.list.iter().enumerate().flat_map(|(at, e)| entry(model, room, at, e)));
         return out;
     }
     out.extend(text(&lang.say(Word::LessonAbsentTitle, &[]), look, Tone::Title, room, "", ""));
@@ -171,6 +163,30 @@ fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
         }
     }
     out
+}
+
+/// A lesson of the list.
+fn entry(model: &Model, room: usize, at: usize, entry: &Entry) -> Vec<Line<'static>> {
+    let look = model.look;
+    let marked = at == model.lesson.marked && model.focus == Pane::Lesson;
+    let mark = if marked { look.sign(Sign::Pick) } else { " " };
+    let done = match entry.done {
+        0 => String::new(),
+        n if n >= entry.steps => format!(" {}", look.sign(Sign::Done)),
+        n => format!(" {n}/{}", entry.steps),
+    };
+    let number = entry.id.rsplit('/').next().unwrap_or_default();
+    let tone = if marked { Tone::Strong } else { Tone::Plain };
+    let words = format!("{number} {}{done}", entry.title);
+    text(&words, look, tone, room, &format!("{mark} "), "     ")
+}
+
+/// The lines that a lesson of the list takes: its first, and the one behind its last.
+fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
+    let size = |(at, e): (usize, &Entry)| entry(model, room, at, e).len();
+    let all = nothing_open(model, room).len();
+    let from = all - model.lesson.list.iter().enumerate().skip(at).map(size).sum::<usize>();
+    (from, from + model.lesson.list.iter().enumerate().skip(at).take(1).map(size).sum::<usize>())
 }
 
 /// What is read: prose, and after success what happened.

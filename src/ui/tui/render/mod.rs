@@ -5,7 +5,9 @@ mod lesson;
 mod overlay;
 mod shell;
 
-pub use lesson::{scrolled, title};
+pub use bars::tab_at;
+pub use lesson::{in_sight, scrolled, title};
+pub use overlay::last;
 
 use super::layout;
 use super::look::{Look, Tone};
@@ -13,6 +15,7 @@ use super::map;
 use super::model::{Model, Pane};
 use super::text::{cells, cut};
 use super::words::{Word, view_name};
+use crate::lang::charset;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::widgets::{Block, Clear, Widget};
@@ -53,20 +56,7 @@ fn narrow(buffer: &mut Buffer, programs: Rect) {
         if sign.is_ascii() || sign.width() == sign.width_cjk() && sign != '▸' {
             continue;
         }
-        let plain = match sign {
-            '→' | '▸' | '▶' => '>',
-            '←' => '<',
-            '↑' => '^',
-            '↓' => 'v',
-            '·' | '–' | '—' | '•' => '-',
-            '“' | '”' => '"',
-            '‘' | '’' => '\'',
-            '…' => '~',
-            '✓' => '+',
-            '↻' => 'r',
-            _ => '?',
-        };
-        cell.set_char(plain);
+        cell.set_char(charset::cell(sign));
     }
 }
 

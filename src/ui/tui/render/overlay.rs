@@ -3,7 +3,7 @@
 use super::super::look::{Sign, Tone};
 use super::super::map::{self, Canvas};
 use super::super::model::{Model, Overlay, View};
-use super::super::text::cells;
+use super::super::text::{cells, fold};
 use super::super::words::{Word, view_name};
 use super::{boxed, over};
 use crate::ui::tui::layout::inside;
@@ -23,15 +23,37 @@ fn canvas<'a>(model: &Model, area: Rect, buffer: &'a mut Buffer) -> Canvas<'a> {
     Canvas { buffer, area, look: model.look, lang: model.lang }
 }
 
-fn help(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
+/// The frame, and a cell beside it, on both sides.
+const HELP_EDGES: usize = 4;
+
+/// The last place in it that the keys can go to.
+pub fn last(model: &Model, overlay: Overlay) -> usize {
+    match overlay {
+        Overlay::Help(_) => {
+            let rows = usize::from(model.size.height.saturating_sub(2));
+            help_lines(model, model.size.width).len().saturating_sub(rows)
+        }
+        Overlay::Views(_) => View::ALL.len() - 1,
+        Overlay::Time(_) => map::steps(&model.traffic).len().saturating_sub(1),
+    }
+}
+
+/// On a screen of this width. Where it is less than the help is wide, lines are folded.
+fn help_lines(model: &Model, width: u16) -> Vec<String> {
     let look = model.look;
     let signs = [Sign::Ready, Sign::Starting, Sign::Leaving, Sign::Failed, Sign::Waiting, Sign::Leader];
-    let mut text = model.lang.say(Word::Help, &signs.map(|s| look.sign(s)));
-    if look.ascii {
-        text = text.replace("↑↓", "Up/Down").replace('←', "<-").replace('→', "->").replace('…', "..");
-    }
-    let lines: Vec<&str> = text.lines().collect();
-    let width = lines.iter().map(|l| cells(l)).max().unwrap_or(0) as u16 + 4;
+    let text = model.lang.say(Word::Help, &signs.map(|s| look.sign(s)));
+    let text = match look.ascii {
+        true => text.replace("↑↓", "Up/Down").replace('←', "<-").replace('→', "->").replace('…', ".."),
+        false => text,
+    };
+    text.lines().flat_map(|line| fold(line, usize::from(width).saturating_sub(HELP_EDGES), "     ")).collect()
+}
+
+fn help(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
+    let look = model.look;
+    let lines = help_lines(model, area.width);
+    let width = (lines.iter().map(|l| cells(l)).max().unwrap_or(0) + HELP_EDGES) as u16;
     let place = over(area, width, lines.len() as u16 + 2, buffer);
     let rows = usize::from(inside(place).height);
     let first = at.min(lines.len().saturating_sub(rows));

@@ -81,6 +81,11 @@ fn lesson_keys_ask_the_engine_and_a_waiting_question_takes_the_letters() {
     assert_eq!(press(&mut model, KeyCode::Char('b')), asks(&Ask::Predict { choice: "b".into() }));
     assert_eq!(press(&mut model, KeyCode::Char('d')), []);
     assert_eq!(press(&mut model, KeyCode::Char('n')), []);
+    // Whoever has done it without guessing goes on.
+    let done = LessonView { state: State::Done, ..asking(Lang::En) };
+    tell(&mut model, Event::Lesson(Box::new(done)));
+    assert!(text(&screen(&model)).contains("n next"));
+    assert_eq!(press(&mut model, KeyCode::Char('n')), asks(&Ask::Next));
     press(&mut model, KeyCode::Esc);
     assert_eq!(model.focus, Pane::Shell);
 }
@@ -187,8 +192,134 @@ fn the_time_view_writes_the_word_and_does_not_run_it() {
     let mut model = fresh();
     press(&mut model, KeyCode::F(4));
     let typed = press(&mut model, KeyCode::Enter);
-    assert_eq!(typed, [Effect::Type(b"rewind 859".to_vec())]);
+    // What stood on the line goes first.
+    assert_eq!(typed, [Effect::Type(b"\x05\x15rewind 859".to_vec())]);
     assert_eq!(model.focus, Pane::Shell);
+    // An editor would take it for its own.
+    tell(&mut model, Event::Shell(b"\x1b[?1049h".to_vec()));
+    press(&mut model, KeyCode::F(4));
+    assert_eq!(press(&mut model, KeyCode::Enter), [Effect::Bell]);
+}
+
+#[test]
+fn scrolling_ends_where_the_text_does() {
+    let mut model = model(60, 16, Lang::En, Look::default());
+    press(&mut model, KeyCode::F(1));
+    for _ in 0..100 {
+        press(&mut model, KeyCode::Down);
+    }
+    let end = text(&screen(&model));
+    assert!(end.contains("at first"), "{end}");
+    press(&mut model, KeyCode::Up);
+    assert_ne!(text(&screen(&model)), end, "the first press back is seen");
+    for _ in 0..100 {
+        mouse(&mut model, MouseEventKind::ScrollDown, 30, 8);
+    }
+    assert_eq!(text(&screen(&model)), end);
+}
+
+#[test]
+fn the_marked_lesson_stays_in_sight() {
+    use crate::lab::view::Entry;
+    for lang in [Lang::En, Lang::Ko] {
+        let mut model = model(80, 24, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        let entry = |n: usize| Entry {
+            id: format!("t/{n:02}"),
+            title: "긴 제목 and more of it ".repeat(3),
+            ..Entry::default()
+        };
+        tell(&mut model, Event::Lessons((0..30).map(entry).collect()));
+        press(&mut model, KeyCode::F(6));
+        for code in [KeyCode::Down, KeyCode::Up] {
+            for _ in 0..30 {
+                press(&mut model, code);
+                let (marked, shown) = (model.lesson.marked, text(&screen(&model)));
+                assert!(shown.contains(&format!("▶ {marked:02} ")), "{marked} in\n{shown}");
+            }
+        }
+        assert!(text(&screen(&model)).contains("F6"), "back at the top, what stands above it is seen too");
+    }
+}
+
+#[test]
+fn what_a_view_is_about_may_vanish() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    press(&mut model, KeyCode::F(6));
+    press(&mut model, KeyCode::Char('7'));
+    for _ in 0..9 {
+        press(&mut model, KeyCode::Down);
+    }
+    assert_eq!(model.subject, 4, "the last of the learner's five pods");
+    let two = ["web2", "web3"].map(|name| pod("default", name, "ropewalk-worker", "Running", 900));
+    all(&mut model, "pods", two.to_vec());
+    press(&mut model, KeyCode::Up);
+    assert_eq!(model.subject, 0, "one up from the last that is left");
+}
+
+#[test]
+fn a_click_on_a_name_chooses_that_pane() {
+    for lang in [Lang::En, Lang::Ko] {
+        let mut model = model(60, 16, lang, Look::default());
+        for (name, pane) in
+            [("그림", Pane::Map), ("강의", Pane::Lesson), ("셸", Pane::Shell), ("그림", Pane::Map)]
+        {
+            let name = match (lang, pane) {
+                (Lang::Ko, _) => name,
+                (_, Pane::Map) => "map",
+                (_, Pane::Lesson) => "lesson",
+                _ => "shell",
+            };
+            let shown = text(&screen(&model));
+            let line = shown.lines().next().expect("names");
+            use unicode_width::UnicodeWidthStr;
+            let x = line[..line.find(name).expect("its name")].width() as u16;
+            mouse(&mut model, MouseEventKind::Down(MouseButton::Left), x, 0);
+            assert_eq!(model.focus, pane, "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_frames_keys_work_with_a_korean_layout_on() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(press(&mut model, KeyCode::Char('ㅜ')), asks(&Ask::Next));
+    tell(&mut model, Event::Lesson(Box::new(asking(Lang::Ko))));
+    assert_eq!(press(&mut model, KeyCode::Char('ㅠ')), asks(&Ask::Predict { choice: "b".into() }));
+    press(&mut model, KeyCode::F(1));
+    press(&mut model, KeyCode::Char('ㅂ'));
+    assert_eq!(model.overlay, None);
+    control(&mut model, ']');
+    assert_eq!(press(&mut model, KeyCode::Char('ㅋ')), [Effect::Suspend]);
+    press(&mut model, KeyCode::Esc);
+    assert_eq!(
+        press(&mut model, KeyCode::Char('ㅜ')),
+        [Effect::Type("ㅜ".into())],
+        "the shell gets what was typed"
+    );
+}
+
+#[test]
+fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
+    for (width, height, lang, words) in
+        [(80, 24, Lang::En, "the cluster has ended"), (30, 8, Lang::Ko, "클러스터가 종료되었습니다")]
+    {
+        let mut model = model(width, height, lang, Look::default());
+        model.focus = Pane::Map;
+        assert!(!text(&screen(&model)).contains(words));
+        assert!(update(&mut model, Event::Status(None)).1);
+        let shown = text(&screen(&model));
+        assert!(shown.contains(words), "{shown}");
+        assert!(
+            shown.lines().next().is_some_and(|l| l.contains(words)) || height < 24,
+            "the map is of the past: {shown}"
+        );
+        assert!(!update(&mut model, Event::Status(None)).1, "nothing new: nothing to draw");
+        assert!(update(&mut model, Event::Status(Some(json!({"state": "running"})))).1);
+        assert!(!text(&screen(&model)).contains(words));
+    }
 }
 
 #[test]

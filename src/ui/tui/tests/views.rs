@@ -137,13 +137,31 @@ fn ascii_is_ascii_but_for_what_programs_print() {
     }
 }
 
+/// However little room there is, the line at the foot of the map is one sentence.
+#[test]
+fn a_small_map_is_not_drawn_over_its_foot() {
+    for height in 6..16 {
+        let mut model = midway(model(40, height, Lang::En, RICH), View::Cluster);
+        all(&mut model, "nodes", vec![node("ropewalk-control-plane", true, true), node("w", false, true)]);
+        all(&mut model, "pods", vec![]);
+        model.focus = Pane::Map;
+        let shown = text(&screen(&model));
+        let foot = shown.lines().rev().nth(2).expect("above the frame");
+        assert!(foot.starts_with("│ ▶ ") && !foot.contains("Ready"), "{height}: {shown}");
+    }
+}
+
 /// Whatever the size, nothing panics, and every line is as wide as the screen at most: no syllable is cut or pushed over the edge.
 #[test]
 fn every_size_can_be_drawn() {
     for (width, height) in [
         (1, 1),
         (2, 3),
+        (4, 4),
         (10, 5),
+        (13, 8),
+        (20, 5),
+        (30, 8),
         (33, 9),
         (79, 24),
         (80, 24),
@@ -161,6 +179,7 @@ fn every_size_can_be_drawn() {
                     (model.focus, model.zoom) = (focus, zoom);
                     tell(&mut model, Event::Resize(Size::new(width, height)));
                     tell(&mut model, Event::Lesson(Box::new(done(Lang::Ko))));
+                    model.view = *view; // the lesson has brought its own
                     for line in text(&screen(&model)).lines() {
                         assert!(line.width() <= usize::from(width), "{width}x{height} {view:?}: {line:?}");
                     }

@@ -1,0 +1,147 @@
+//! Words that come by themselves: the cluster has ended, a step is done.
+
+use super::Session;
+use crate::cluster::Place;
+use crate::cluster::control::Control;
+use crate::lang::charset::{eprintln, print, println};
+use crate::ui::column::Column;
+use crate::ui::texts::{Lang, Say, trouble};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type Voice = Box<dyn FnMut(String) + Send>;
+
+/// News on their way to whoever sits there. They would stand in the middle of an editor, or behind the prompt of a shell in a container: there
+/// they wait until the program that has the terminal ends.
+pub(super) struct News {
+    column: Arc<Column>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Without one nobody listens: lines come from a file or a pipe.
+    voice: Option<Voice>,
+    /// A program has the terminal to itself.
+    held: bool,
+    kept: String,
+}
+
+impl News {
+    pub fn new(column: Arc<Column>) -> News {
+        News { column, state: Mutex::default() }
+    }
+
+    fn open(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says it, now or when the terminal is free.
+    pub fn tell(&self, words: String) {
+        let mut state = self.open();
+        if state.held || !state.kept.is_empty() || self.column.full_screen() {
+            return state.kept.push_str(&words);
+        }
+        if let Some(voice) = &mut state.voice {
+            voice(words);
+        }
+    }
+
+    /// From now on they wait.
+    pub fn hold(&self) {
+        self.open().held = true;
+    }
+
+    /// The terminal is free again: what has waited is said.
+    pub fn release(&self) {
+        let mut state = self.open();
+        state.held = false;
+        if state.kept.is_empty() {
+            return;
+        }
+        if self.column.take_inside() {
+            println!();
+        }
+        print!("{}", std::mem::take(&mut state.kept));
+    }
+}
+
+impl Session {
+    /// Who tells news to whoever sits there.
+    pub fn speak_through(&self, voice: impl FnMut(String) + Send + 'static) {
+        self.news.open().voice = Some(Box::new(voice));
+    }
+
+    /// Ends all news: whoever takes leave knows that the cluster ends.
+    pub fn hush(&self) -> impl FnOnce() + Send + use<> {
+        let news = self.news.clone();
+        move || news.open().voice = None
+    }
+
+    /// Is there a cluster to talk to? If it has ended, says so, unless it is back.
+    pub(super) fn alive(&mut self) -> bool {
+        if !self.dead.load(Ordering::Acquire) {
+            return true;
+        }
+        if self.handle.block_on(Control::connect(&self.place)).is_ok() {
+            self.watch();
+            self.watch_lesson();
+            eprintln!("{}", self.say(Say::ClusterBack, &[&self.place.name]));
+            return true;
+        }
+        eprintln!("{}", obituary(self.lang(), &self.place));
+        false
+    }
+
+    /// Notices the cluster's end: its control socket closes.
+    pub fn watch(&self) {
+        self.dead.store(false, Ordering::Release);
+        let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
+        let news = self.news.clone();
+        self.handle.spawn(async move {
+            if let Ok(mut control) = Control::connect(&place).await {
+                while let Ok(Some(_)) = control.next().await {}
+            }
+            dead.store(true, Ordering::Release);
+            let lang = *lang.lock().unwrap_or_else(PoisonError::into_inner);
+            news.tell(obituary(lang, &place) + "\n");
+        });
+    }
+}
+
+/// What is said when the cluster has ended underneath.
+fn obituary(lang: Lang, place: &Place) -> String {
+    trouble(
+        lang,
+        &lang.say(Say::ClusterEnded, &[&place.name]),
+        Some(&lang.say(Say::ClusterEndedWhy, &[&place.log().display().to_string()])),
+        Some(&lang.say(Say::ClusterEndedTry, &[&place.name])),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_wait_for_an_editor_and_come_at_once_otherwise() {
+        let column = Arc::new(Column::default());
+        let news = News::new(column.clone());
+        news.tell("to nobody".into());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let own = heard.clone();
+        news.open().voice = Some(Box::new(move |words| own.lock().unwrap().push(words)));
+        news.tell("first".into());
+        column.saw(b"\x1b[?1049h");
+        news.tell("second".into());
+        column.saw(b"\x1b[?1049l");
+        news.hold();
+        news.tell("third".into());
+        assert_eq!(*heard.lock().unwrap(), ["first"]);
+        assert_eq!(news.open().kept, "secondthird");
+        news.release();
+        assert_eq!(news.open().kept, "");
+        news.tell("fourth".into());
+        assert_eq!(*heard.lock().unwrap(), ["first", "fourth"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! The session's shell: which it is, and lines in it.
+
+use super::{Manner, Session};
+use crate::cluster::Place;
+use crate::lang::charset::eprintln;
+use crate::ui::commands;
+use crate::ui::dialect::Dialect;
+use crate::ui::line;
+use crate::ui::shell::{Ran, Setting, Shell};
+use crate::ui::texts::Say;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+impl Session {
+    /// Relative paths mean the same to kubectl as to the shell.
+    pub(super) fn follow_shell(&self) {
+        if let Some(cwd) = &self.cwd {
+            let _ = std::env::set_current_dir(cwd); // a removed directory is the learner's own doing
+        }
+    }
+
+    pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
+        let ran = match self.shell() {
+            Ok(shell) => shell,
+            Err(error) => return self.shell_failed(&error),
+        };
+        let ran = ran.0.run(text, ran.1);
+        if let Some(cwd) = self.shell.as_ref().and_then(Shell::cwd) {
+            self.cwd = Some(cwd);
+            self.follow_shell(); // Tab completes names of files that are there
+        }
+        self.news.release();
+        match ran {
+            Ok(Ran::Code(code)) => {
+                if code == 127 && suggest {
+                    self.suggest(text);
+                }
+                code
+            }
+            Ok(Ran::Ended(code)) => {
+                self.shell = None;
+                if self.manner == Manner::Terminal {
+                    eprintln!("{}", self.say(Say::ShellEnded, &[&code.to_string()]));
+                }
+                code
+            }
+            Err(error) => {
+                self.shell = None;
+                self.shell_failed(&error)
+            }
+        }
+    }
+
+    fn shell_failed(&self, error: &std::io::Error) -> i32 {
+        let (shell, ..) = choose_shell(std::env::var_os("SHELL").map(PathBuf::from), commands::is_program);
+        let what = self.say(Say::ShellBroken, &[&error.to_string()]);
+        let tip = self.say(Say::ShellBrokenTry, &[&shell.display().to_string()]);
+        self.complain(&what, None, Some(&tip));
+        126
+    }
+
+    /// A word that nobody knows: perhaps a slip.
+    fn suggest(&self, text: &str) {
+        let words = line::cut(text).words;
+        let Some(slip) = words.first() else { return };
+        if let Some(meant) = line::did_you_mean(slip) {
+            let mut fixed = vec![meant.to_string()];
+            fixed.extend_from_slice(&words[1..]);
+            eprintln!("{}", self.say(Say::DidYouMean, &[&fixed.join(" ")]));
+        }
+    }
+
+    /// The shell, started if there is none, and the code that `$?` is to be in it.
+    fn shell(&mut self) -> std::io::Result<(&mut Shell, i32)> {
+        if self.shell.is_none() {
+            self.start_shell()?;
+        }
+        match &mut self.shell {
+            Some(shell) => Ok((shell, self.last)),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Starts the learner's shell, so that the first line does not wait for its start files.
+    pub fn start_shell(&mut self) -> std::io::Result<()> {
+        let asked = std::env::var_os("SHELL").map(PathBuf::from);
+        let (shell, dialect, foreign) = choose_shell(asked, commands::is_program);
+        let program = std::env::current_exe()?;
+        let setting = Setting {
+            shell,
+            dialect,
+            kubeconfig: self.place.kubeconfig(),
+            bin: self.place.home.bin(),
+            spare: stand_ins(&self.place, &program),
+            program,
+            cwd: self.cwd.clone(),
+            column: self.column.clone(),
+            terminal: self.manner == Manner::Terminal,
+            stdin: matches!(self.manner, Manner::Script | Manner::File),
+        };
+        let started = Shell::start(&setting)?;
+        if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_shell, true) {
+            if let Some(foreign) = foreign {
+                let names = [foreign.display().to_string(), setting.shell.display().to_string()];
+                eprintln!("{}", self.say(Say::ForeignShell, &[&names[0], &names[1]]));
+            }
+            if started.plain {
+                eprintln!("{}", self.say(Say::PlainShell, &[]));
+            }
+        }
+        *self.resizer.lock().unwrap_or_else(PoisonError::into_inner) = started.resizer();
+        self.shell = Some(started);
+        Ok(())
+    }
+}
+
+/// The learner's shell if it can be driven, else bash or sh; and the one that could not.
+fn choose_shell(
+    asked: Option<PathBuf>,
+    exists: impl Fn(&Path) -> bool,
+) -> (PathBuf, Dialect, Option<PathBuf>) {
+    let asked = asked.filter(|s| s.is_absolute() && exists(s));
+    if let Some(shell) = &asked
+        && let Some(dialect) = Dialect::of(shell)
+    {
+        return (shell.clone(), dialect, None);
+    }
+    let bash = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"].map(PathBuf::from);
+    match bash.into_iter().find(|b| exists(b)) {
+        Some(bash) => (bash, Dialect::Bash, asked),
+        None => ("/bin/sh".into(), Dialect::Posix, asked),
+    }
+}
+
+/// A directory for the end of PATH, with programs that a machine may lack: this one under other names.
+fn stand_ins(place: &Place, program: &Path) -> PathBuf {
+    let dir = place.home.bin().join("stand-ins");
+    let link = dir.join("curl");
+    if std::fs::read_link(&link).ok().as_deref() != Some(program) {
+        // Without it only a machine that has no curl misses something.
+        let _ = std::fs::create_dir_all(&dir);
+        let _ = std::fs::remove_file(&link);
+        let _ = std::os::unix::fs::symlink(program, &link);
+    }
+    dir
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learners_shell_is_used_if_it_can_be() {
+        let choose = |asked: &str, there: &[&str]| {
+            choose_shell(Some(asked.into()), |p| there.iter().any(|t| Path::new(t) == p))
+        };
+        assert_eq!(choose("/bin/zsh", &["/bin/zsh"]), ("/bin/zsh".into(), Dialect::Zsh, None));
+        assert_eq!(
+            choose("/usr/bin/fish", &["/usr/bin/fish", "/bin/bash"]),
+            ("/bin/bash".into(), Dialect::Bash, Some("/usr/bin/fish".into()))
+        );
+        assert_eq!(choose("/no/zsh", &[]), ("/bin/sh".into(), Dialect::Posix, None));
+        assert_eq!(choose("zsh", &["zsh"]), ("/bin/sh".into(), Dialect::Posix, None));
+    }
+}

@@ -1,0 +1,195 @@
+//! The few fields of an object that the map shows.
+
+use super::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
+use crate::api::table::pods::summary;
+use crate::api::value::{at, flag, int, list, pairs, text};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+fn owner(object: &Value) -> String {
+    let refs = list(object, "metadata.ownerReferences");
+    refs.iter().find(|o| flag(o, "controller")).map_or(String::new(), |o| text(o, "name").to_string())
+}
+
+fn map_of(object: &Value, path: &str) -> BTreeMap<String, String> {
+    pairs(object, path).map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+fn condition(object: &Value, kind: &str) -> bool {
+    list(object, "status.conditions").iter().any(|c| text(c, "type") == kind && text(c, "status") == "True")
+}
+
+/// A field of the first container of a pod or a template.
+fn first<'a>(object: &'a Value, containers: &str, path: &str) -> &'a Value {
+    list(object, containers).first().map_or(&Value::Null, |c| at(c, path))
+}
+
+fn image(object: &Value, containers: &str) -> String {
+    first(object, containers, "image").as_str().unwrap_or_default().into()
+}
+
+pub(super) fn node(object: &Value) -> Node {
+    let labels = at(object, "metadata.labels");
+    Node {
+        name: text(object, "metadata.name").into(),
+        control_plane: labels.get("node-role.kubernetes.io/control-plane").is_some(),
+        ready: condition(object, "Ready"),
+        cordoned: flag(object, "spec.unschedulable"),
+    }
+}
+
+/// A number or a text, as people write it.
+fn written(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
+}
+
+pub(super) fn pod(object: &Value) -> Pod {
+    let summary = summary(object);
+    let node = text(object, "spec.nodeName").to_string();
+    let stand = match (summary.status.as_str(), text(object, "status.phase")) {
+        _ if !text(object, "metadata.deletionTimestamp").is_empty() => Stand::Leaving,
+        (_, "Succeeded") => Stand::Done,
+        (_, "Failed") => Stand::Failed,
+        ("ContainerCreating" | "PodInitializing", _) => Stand::Starting,
+        (_, "Running") if condition(object, "Ready") => Stand::Ready,
+        (status, _) if status.ends_with("BackOff") || status.contains("Err") || status.contains("Error") => {
+            Stand::Failed
+        }
+        _ if node.is_empty() => Stand::Waiting,
+        _ => Stand::Starting,
+    };
+    let requests = first(object, "spec.containers", "resources.requests");
+    let asks = ["cpu", "memory"].iter().filter(|k| !requests[**k].is_null());
+    Pod {
+        namespace: text(object, "metadata.namespace").into(),
+        name: text(object, "metadata.name").into(),
+        stand,
+        ready: (summary.ready, summary.total),
+        restarts: summary.restarts,
+        status: if stand == Stand::Leaving { "Terminating".into() } else { summary.status },
+        owner: owner(object),
+        labels: map_of(object, "metadata.labels"),
+        image: image(object, "spec.containers"),
+        ip: text(object, "status.podIP").into(),
+        revision: revision(object),
+        asks: asks.map(|k| format!("{k} {}", written(&requests[*k]))).collect::<Vec<_>>().join("  "),
+        selector: pairs(object, "spec.nodeSelector")
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect::<Vec<_>>()
+            .join(","),
+        node,
+    }
+}
+
+pub(super) fn service(object: &Value) -> Service {
+    let port = |p: &Value| {
+        (
+            int(p, "port").unwrap_or_default(),
+            written(at(p, "targetPort")),
+            int(p, "nodePort").filter(|n| *n > 0),
+        )
+    };
+    Service {
+        namespace: text(object, "metadata.namespace").into(),
+        name: text(object, "metadata.name").into(),
+        kind: text(object, "spec.type").into(),
+        ip: text(object, "spec.clusterIP").into(),
+        ports: list(object, "spec.ports").iter().map(port).collect(),
+        selector: map_of(object, "spec.selector"),
+        revision: revision(object),
+    }
+}
+
+pub(super) fn slice(object: &Value) -> Slice {
+    let endpoint = |e: &Value| Endpoint {
+        ip: at(e, "addresses")[0].as_str().unwrap_or_default().into(),
+        node: text(e, "nodeName").into(),
+        pod: text(e, "targetRef.name").into(),
+        ready: at(e, "conditions.ready") != &Value::Bool(false),
+    };
+    Slice {
+        service: at(object, "metadata.labels")["kubernetes.io/service-name"]
+            .as_str()
+            .unwrap_or_default()
+            .into(),
+        endpoints: list(object, "endpoints").iter().map(endpoint).collect(),
+        ports: list(object, "ports").iter().filter_map(|p| int(p, "port")).collect(),
+    }
+}
+
+pub(super) fn deployment(object: &Value) -> Deployment {
+    let count = |path: &str| int(object, path).unwrap_or_default();
+    Deployment {
+        namespace: text(object, "metadata.namespace").into(),
+        name: text(object, "metadata.name").into(),
+        wanted: count("spec.replicas"),
+        ready: count("status.readyReplicas"),
+        available: count("status.availableReplicas"),
+        updated: count("status.updatedReplicas"),
+        image: image(object, "spec.template.spec.containers"),
+        surge: written(at(object, "spec.strategy.rollingUpdate.maxSurge")),
+        unavailable: written(at(object, "spec.strategy.rollingUpdate.maxUnavailable")),
+        revision: revision(object),
+    }
+}
+
+pub(super) fn replicaset(object: &Value) -> ReplicaSet {
+    let annotations = at(object, "metadata.annotations");
+    ReplicaSet {
+        namespace: text(object, "metadata.namespace").into(),
+        name: text(object, "metadata.name").into(),
+        owner: owner(object),
+        wanted: int(object, "spec.replicas").unwrap_or_default(),
+        ready: int(object, "status.readyReplicas").unwrap_or_default(),
+        image: image(object, "spec.template.spec.containers"),
+        number: annotations["deployment.kubernetes.io/revision"]
+            .as_str()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or_default(),
+    }
+}
+
+pub(super) fn happened(object: &Value) -> Happened {
+    let about = at(object, "involvedObject");
+    Happened {
+        about: (text(about, "namespace").into(), text(about, "name").into()),
+        kind: text(about, "kind").into(),
+        reason: text(object, "reason").into(),
+        message: text(object, "message").into(),
+        warning: text(object, "type") == "Warning",
+        revision: revision(object),
+        count: int(object, "count").unwrap_or(1).max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_goes_through_its_stands() {
+        let stand = |spec: Value, status: Value, deleted: bool| {
+            let mut object =
+                json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec, "status": status});
+            object["spec"]["containers"] = json!([{"name": "c", "image": "nginx"}]);
+            if deleted {
+                object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            super::pod(&object).stand
+        };
+        let on = json!({"nodeName": "n"});
+        let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "c", "ready": true, "state": {"running": {}}}]});
+        let waiting = |reason: &str| json!({"phase": "Pending", "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": reason}}}]});
+        assert_eq!(stand(json!({}), json!({"phase": "Pending"}), false), Stand::Waiting);
+        assert_eq!(stand(on.clone(), waiting("ContainerCreating"), false), Stand::Starting);
+        assert_eq!(stand(on.clone(), waiting("ImagePullBackOff"), false), Stand::Failed);
+        assert_eq!(stand(on.clone(), waiting("CreateContainerConfigError"), false), Stand::Failed);
+        assert_eq!(stand(on.clone(), ready.clone(), false), Stand::Ready);
+        assert_eq!(stand(on.clone(), ready, true), Stand::Leaving);
+        assert_eq!(stand(on, json!({"phase": "Succeeded"}), false), Stand::Done);
+    }
+}
