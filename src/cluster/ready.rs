@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, watch};
 
+/// What the kubelet writes on the pods that it shows for its static ones.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// How far a start has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,6 +97,8 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
     let nodes_ready = ready_nodes.len();
     let pods_running = pods.iter().filter(|p| pod_ready(p)).count();
     let listed = pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
+    let mirrors =
+        pods.iter().filter(|p| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)).count();
     let store = !world.stores.borrow().is_empty();
     Progress {
         store,
@@ -103,11 +108,12 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
         nodes: wanted.len(),
         pods_running,
         pods: expected,
-        // A learner may have removed an addon: then what is there must run.
+        // A learner may have removed an addon: then what is there must run. The components' pods are always shown, though late ones by kubelets that
+        // could not ask yet.
         ready: api
             && nodes_ready >= wanted.len()
-            && pods_running > 0
             && pods_running >= listed
-            && listed >= control_planes * each + wanted.len(),
+            && mirrors >= control_planes * each
+            && listed - mirrors.min(listed) >= wanted.len(),
     }
 }
