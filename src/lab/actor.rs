@@ -41,8 +41,13 @@ struct Waiter {
     reply: oneshot::Sender<Reply>,
     /// Revisions that the watches have to have told.
     needs: HashMap<String, i64>,
+    /// What a foreign server had when this was asked, by kind: its own writes pass no tap that could tell how far they are. `None`: not answered yet.
+    looks: Option<Looks>,
+    number: u64,
     deadline: Instant,
 }
+
+type Looks = HashMap<String, watch::Look>;
 
 pub struct Actor {
     engine: Engine,
@@ -59,6 +64,9 @@ pub struct Actor {
     told: mpsc::UnboundedSender<(u64, Told)>,
     answers: mpsc::UnboundedSender<(Probe, Value)>,
     waiters: Vec<Waiter>,
+    /// Counts those who ever waited.
+    asked: u64,
+    looked: mpsc::UnboundedSender<(u64, Looks)>,
 }
 
 /// Runs until the crew ends.
@@ -70,6 +78,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let (told, mut tidings) = mpsc::unbounded_channel();
     let (answers, mut answered) = mpsc::unbounded_channel();
+    let (looked, mut looks) = mpsc::unbounded_channel();
     let path = host.place().root.join("lessons.json");
     let (progress, trouble) = match Progress::load(&path) {
         Ok(progress) => (progress, None),
@@ -107,6 +116,8 @@ pub async fn run(
         told,
         answers,
         waiters: vec![],
+        asked: 0,
+        looked,
     };
     actor.read_tap();
     actor.resume().await;
@@ -124,6 +135,11 @@ pub async fn run(
             Some((probe, answer)) = answered.recv() => {
                 actor.engine.asking.remove(&probe);
                 actor.engine.answers.insert(probe, (Instant::now(), answer));
+            }
+            Some((number, found)) = looks.recv() => {
+                if let Some(waiter) = actor.waiters.iter_mut().find(|w| w.number == number) {
+                    waiter.looks = Some(found);
+                }
             }
             record = records.recv() => match record {
                 Ok(record) if record.seq <= actor.engine.recorder.seq => continue,
@@ -274,7 +290,8 @@ impl Actor {
                 .any(|k| !self.engine.objects.contains_key(&k));
         let mut rest = Vec::new();
         for waiter in std::mem::take(&mut self.waiters) {
-            if waiter.deadline > now && (busy || !self.engine.caught_up(&waiter.needs)) {
+            let shown = waiter.looks.as_ref().is_some_and(|looks| self.engine.shows(looks));
+            if waiter.deadline > now && (busy || !shown || !self.engine.caught_up(&waiter.needs)) {
                 rest.push(waiter);
                 continue;
             }
@@ -288,6 +305,23 @@ impl Actor {
         self.waiters.iter().map(|w| w.deadline).min()
     }
 
+    /// Asks a foreign server what it has; at home everything is told by the tap.
+    fn look(&self) -> Option<Looks> {
+        if self.engine.offers.own {
+            return Some(Looks::new());
+        }
+        let (kinds, room) = (self.engine.kinds(), self.engine.recorder.room.clone());
+        let watched = |k: &String| qualified(k).is_some_and(|name| self.watched.contains(&name));
+        let kinds: Vec<String> = kinds.into_iter().filter(watched).collect();
+        let (client, number, looked) = (self.client.clone(), self.asked, self.looked.clone());
+        self.crew.spawn(async move {
+            let found = kinds.iter().map(|kind| watch::look(&client, kind, &room));
+            let found = futures::future::join_all(found).await;
+            let _ = looked.send((number, found.into_iter().flatten().collect())); // the engine may have ended
+        });
+        None
+    }
+
     async fn question(&mut self, question: Question, reply: oneshot::Sender<Reply>) {
         self.read_tap();
         let lang = question.lang;
@@ -299,7 +333,10 @@ impl Actor {
             self.engine.answers.clear(); // what was answered before the learner acted proves nothing
             let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| crate::clock::scaled(s.hold));
             let needs = self.engine.recorder.of_plural.clone();
-            self.waiters.push(Waiter { lang, reply, needs, deadline: Instant::now() + hold + PATIENCE });
+            let deadline = Instant::now() + hold + PATIENCE;
+            self.asked += 1;
+            let (number, looks) = (self.asked, self.look());
+            self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline });
             return;
         }
         let answer = match self.answer(question.ask, &lang).await {

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::reach::{self, Need};
 use super::recorder::Recorder;
 use super::view::{Hint, State};
-use super::watch::Told;
+use super::watch::{Look, Told};
 use super::words::Word;
 use crate::api::kinds;
 use crate::clock;
@@ -139,9 +139,7 @@ impl Engine {
     pub fn record(&mut self, record: &crate::tap::Record) {
         self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
         let learners = record.request.as_ref().is_some_and(|r| {
-            crate::tap::is_person(&r.user)
-                && record.verb == "answer"
-                && !matches!(r.verb.as_str(), "watch" | "get" | "list")
+            r.is_persons() && record.verb == "answer" && !matches!(r.verb.as_str(), "watch" | "get" | "list")
         });
         if learners {
             self.acted();
@@ -285,6 +283,16 @@ impl Engine {
         self.objects.keys().all(|kind| {
             let plural = kind.split('.').next().unwrap_or_default();
             with.get(plural).is_none_or(|wanted| self.seen.get(plural).is_some_and(|seen| seen >= wanted))
+        })
+    }
+
+    /// Have the watches told what a look at the server found?
+    pub fn shows(&self, looks: &HashMap<String, Look>) -> bool {
+        looks.iter().all(|(kind, look)| {
+            let seen = self.seen.get(kind.split('.').next().unwrap_or_default());
+            self.objects
+                .get(kind)
+                .is_some_and(|objects| look.is_known(seen.copied().unwrap_or_default(), objects))
         })
     }
 

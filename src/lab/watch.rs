@@ -1,14 +1,15 @@
 //! Live objects of one kind, told to the engine as they change.
 
 use super::cel::facts::{self, Object};
+use crate::api::kinds::Kind;
 use crate::client::Client;
-use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use crate::client::kube::runtime::watcher;
 use crate::clock;
 use crate::cluster::guest::{How, Room, Seen};
 use crate::task::Crew;
 use futures::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What a watch says. `kind` is the qualified plural.
@@ -35,6 +36,53 @@ pub enum Told {
 /// Pause after a failed list or watch; doubles up to the second value.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// What a server has of a kind at one moment.
+pub struct Look {
+    /// Revision of the newest of them.
+    pub newest: i64,
+    /// Revision at which it was asked.
+    pub at: i64,
+    pub there: BTreeSet<(String, String)>,
+}
+
+impl Look {
+    /// Has a watch told everything that this look saw? `seen` is the newest revision that it told of.
+    pub fn is_known(&self, seen: i64, objects: &BTreeMap<(String, String), Object>) -> bool {
+        let revision = |o: &Object| number(o.json["metadata"]["resourceVersion"].as_str());
+        // One that was not there has been made since; else its end has not been heard of yet.
+        let heard = |(key, o): (_, &Object)| self.there.contains(key) || revision(o) > self.at;
+        seen >= self.newest && objects.iter().all(heard)
+    }
+}
+
+fn number(revision: Option<&str>) -> i64 {
+    revision.and_then(|r| r.parse().ok()).unwrap_or_default()
+}
+
+/// Asks what there is of a kind in a room right now. A watch may be behind that, and tells nobody by how much.
+pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
+    let known = facts::kind(name)?;
+    let list = api(client, known, room).list_metadata(&ListParams::default()).await;
+    let list = list.inspect_err(|error| tracing::debug!(name, %error, "cannot be looked at")).ok()?;
+    let at = number(list.metadata.resource_version.as_deref());
+    let mut look = Look { newest: 0, at, there: BTreeSet::new() };
+    for object in list.items {
+        look.newest = look.newest.max(number(object.metadata.resource_version.as_deref()));
+        let namespace = object.metadata.namespace.unwrap_or_default();
+        look.there.insert((room.told(&namespace).to_string(), object.metadata.name.unwrap_or_default()));
+    }
+    Some((known.qualified(), look))
+}
+
+fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {
+    let gvk = GroupVersionKind::gvk(known.group, known.version, known.kind);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, known.plural);
+    match &room.namespace {
+        Some(own) if known.namespaced => Api::namespaced_with(client.kube(), own, &resource),
+        _ => Api::all_with(client.kube(), &resource),
+    }
+}
+
 /// Watches a kind in a room. `saw` hears of every version as it came, `tell` of what there is as lessons know it; the watch ends when that
 /// answers false. False if there is no such kind.
 pub fn start(
@@ -46,12 +94,7 @@ pub fn start(
     tell: impl Fn(Told) -> bool + Send + 'static,
 ) -> bool {
     let Some(known) = facts::kind(name) else { return false };
-    let gvk = GroupVersionKind::gvk(known.group, known.version, known.kind);
-    let resource = ApiResource::from_gvk_with_plural(&gvk, known.plural);
-    let api: Api<DynamicObject> = match &room.namespace {
-        Some(own) if known.namespaced => Api::namespaced_with(client.kube(), own, &resource),
-        _ => Api::all_with(client.kube(), &resource),
-    };
+    let api = api(client, known, room);
     let (kind, version, qualified) = (known.kind, known.api_version(), known.qualified());
     let (plural, room) = (known.plural, room.clone());
     crew.spawn(async move {
@@ -107,4 +150,26 @@ pub fn start(
         }
     });
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_watch_that_is_behind_a_look_is_found_out() {
+        let key = |name: &str| ("d".to_string(), name.to_string());
+        let objects = |all: &[(&str, i64)]| -> BTreeMap<_, _> {
+            let object = |at: &i64| Object::new(json!({"metadata": {"resourceVersion": at.to_string()}}));
+            all.iter().map(|(name, at)| (key(name), object(at))).collect()
+        };
+        let look = Look { newest: 7, at: 9, there: [key("a"), key("b")].into() };
+        assert!(look.is_known(7, &objects(&[("a", 5), ("b", 7)])));
+        assert!(!look.is_known(6, &objects(&[("a", 5), ("b", 6)])), "the newest version has not been told");
+        assert!(!look.is_known(8, &objects(&[("a", 5), ("b", 7), ("gone", 8)])), "nor that one is gone");
+        assert!(look.is_known(12, &objects(&[("a", 5), ("b", 11), ("made since", 12)])));
+        assert!(look.is_known(12, &objects(&[("b", 7)])), "one that has gone since");
+        assert!(Look { newest: 0, at: 9, there: BTreeSet::new() }.is_known(0, &objects(&[])));
+    }
 }
