@@ -31,7 +31,7 @@ fn end_with_the_reader() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let said = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
-        if said.starts_with("failed printing to stdout") {
+        if said.starts_with("failed printing to std") {
             std::process::exit(141);
         }
         others(panic);
