@@ -187,6 +187,7 @@ pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<U
         may("authentication.k8s.io", "userextras", &key, "", &value)?;
         user.extra.entry(key).or_default().push(value);
     }
+    user.impersonator = caller.name;
     Ok(user)
 }
 

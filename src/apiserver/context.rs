@@ -45,6 +45,7 @@ impl Context {
         let request = tap::Request {
             id,
             user: user.name.clone(),
+            impersonator: user.impersonator.clone(),
             user_agent: header(&headers, "user-agent").to_string(),
             session: header(&headers, "kubectl-session").to_string(),
             command: header(&headers, "kubectl-command").to_string(),

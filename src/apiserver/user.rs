@@ -14,6 +14,8 @@ pub struct User {
     pub uid: String,
     pub groups: Vec<String>,
     pub extra: BTreeMap<String, Vec<String>>,
+    /// Who authenticated, where that is another: whoever impersonates this user (`--as`). Empty otherwise.
+    pub impersonator: String,
 }
 
 impl User {
@@ -43,7 +45,7 @@ impl User {
 
     /// Somebody whose acts can be undone: neither a component nor the cluster's own keeper nor the teacher.
     pub fn is_person(&self) -> bool {
-        crate::tap::is_person(&self.name)
+        crate::tap::is_person(crate::tap::actor(&self.name, &self.impersonator))
     }
 
     /// The node whose kubelet this is.

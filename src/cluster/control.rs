@@ -200,7 +200,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
             let chain = match what {
                 Trace::Last => {
                     let kubectl = |r: &&Arc<tap::Record>| {
-                        r.request.as_ref().is_some_and(|q| tap::is_person(&q.user) && !q.session.is_empty())
+                        r.request.as_ref().is_some_and(|q| q.is_persons() && !q.session.is_empty())
                     };
                     let Some(last) = records.iter().rev().find(kubectl) else {
                         return Reply::Trouble(Trouble::NothingTraced);

@@ -278,7 +278,7 @@ impl Recorder {
             None => value::text(""),
         };
         let user = request.map_or("", |r| r.user.as_str());
-        let learner = crate::tap::is_person(user);
+        let learner = request.is_some_and(crate::tap::Request::is_persons);
         let by_component = match user {
             "system:kube-scheduler" => "kube-scheduler",
             user if user.starts_with("system:node:") => "kubelet",
@@ -300,6 +300,7 @@ impl Recorder {
             ),
             ("detail", if record.detail.is_null() { value::empty() } else { value::of_json(&record.detail) }),
             ("user", value::text(user)),
+            ("impersonator", value::text(request.map_or("", |r| r.impersonator.as_str()))),
             ("code", Value::Int(request.map_or(0, |r| r.code.into()))),
             ("dry_run", Value::Bool(request.is_some_and(|r| r.dry_run))),
             ("request", value::text(request.map_or("", |r| r.id.as_str()))),

@@ -15,7 +15,7 @@
 
 mod who;
 
-pub use who::{KEEPER, LEARNER, TEACHER, is_person};
+pub use who::{KEEPER, LEARNER, TEACHER, actor, is_person};
 
 use crate::clock::{self, Timestamp};
 use bytes::Bytes;
@@ -87,6 +87,9 @@ impl ObjectRef {
 pub struct Request {
     pub id: String,
     pub user: String,
+    /// Who let themselves be taken for `user` (`--as`); empty: `user` speaks for itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub impersonator: String,
     pub user_agent: String,
     /// The `Kubectl-Session` header: one kubectl command, possibly several requests.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -102,6 +105,13 @@ pub struct Request {
     pub subresource: String,
     pub code: u16,
     pub dry_run: bool,
+}
+
+impl Request {
+    /// Is it a person's doing? Who asks under another name has still asked.
+    pub fn is_persons(&self) -> bool {
+        is_person(actor(&self.user, &self.impersonator))
+    }
 }
 
 /// One hop.

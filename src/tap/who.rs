@@ -13,9 +13,24 @@ pub fn is_person(user: &str) -> bool {
     !user.is_empty() && !user.starts_with("system:") && user != TEACHER && user != KEEPER
 }
 
+/// Whose doing a request is: the impersonator's, if there is one.
+pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
+    if impersonator.is_empty() { user } else { impersonator }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_another_name_has_still_acted() {
+        let request = |user: &str, impersonator: &str| {
+            let (user, impersonator) = (user.into(), impersonator.into());
+            crate::tap::Request { user, impersonator, ..crate::tap::Request::default() }
+        };
+        assert!(request(TEACHER, LEARNER).is_persons() && request("system:node:n", "jane").is_persons());
+        assert!(!request("jane", TEACHER).is_persons() && !request(TEACHER, "").is_persons());
+    }
 
     #[test]
     fn components_the_keeper_and_the_teacher_are_no_persons() {

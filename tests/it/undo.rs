@@ -98,6 +98,14 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     let said = undo(&["undo"]).ok();
     assert!(said.contains("undone: kubectl create configmap"), "{said}");
     k(&["get", "configmap", "new"]).fails("not found");
+
+    // Who acts under another name has still acted.
+    for name in ["teacher", "system:node:ropewalk-worker"] {
+        k(&["create", "configmap", "borrowed", "--as", name, "--as-group", "system:masters"]).ok();
+        let said = undo(&["undo"]).ok();
+        assert!(said.contains("undone: kubectl create configmap"), "{name}: {said}");
+        k(&["get", "configmap", "borrowed"]).fails("not found");
+    }
     let nodes = k(&["get", "nodes"]).ok();
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
 }

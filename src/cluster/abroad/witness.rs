@@ -88,7 +88,10 @@ impl Witness {
     pub fn asked(&self, user: &str, info: &Info, query: &Query, headers: &HeaderMap) -> Asked {
         let header =
             |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();
-        let user = Some(header("impersonate-user")).filter(|u| !u.is_empty()).unwrap_or(user.to_string());
+        let (user, impersonator) = match header("impersonate-user") {
+            other if other.is_empty() => (user.to_string(), other),
+            other => (other, user.to_string()),
+        };
         let object = info
             .is_resource
             .then(|| ObjectRef::new(info.resource.as_str(), info.object_namespace(), info.name.as_str()));
@@ -96,6 +99,7 @@ impl Witness {
         let request = Request {
             id: self.rng.uuid(),
             user,
+            impersonator,
             user_agent: header("user-agent"),
             session: header("kubectl-session"),
             command: header("kubectl-command"),

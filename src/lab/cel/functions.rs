@@ -181,7 +181,7 @@ fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
 fn learners<'a>(facts: &'a Facts, verbs: &'a str, object: &'a str) -> impl Iterator<Item = Value> + 'a {
     let fits = move |t: &&Value| {
         let own = str_field(t, "object");
-        crate::tap::is_person(str_field(t, "user"))
+        crate::tap::is_person(crate::tap::actor(str_field(t, "user"), str_field(t, "impersonator")))
             && verbs.split(' ').any(|v| v == str_field(t, "verb"))
             && about(own.strip_suffix("/scale").unwrap_or(own), object)
             && happened(t)

@@ -79,7 +79,7 @@ pub struct World {
 fn by_learner(record: &tap::Record) -> bool {
     record.verb == "commit"
         && record.body.is_some()
-        && record.request.as_ref().is_some_and(|r| tap::is_person(&r.user))
+        && record.request.as_ref().is_some_and(tap::Request::is_persons)
 }
 
 impl Known {

@@ -103,7 +103,7 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
         let at = crate::clock::rfc3339(record.at);
         let revision = record.revision.unwrap_or_default().to_string();
         reader.line(out, Word::WasDeleted, &[name, who, &at, &revision]);
-        if crate::tap::is_person(who) {
+        if record.request.as_ref().is_some_and(crate::tap::Request::is_persons) {
             out.tips.push("undo".into());
         }
         return;

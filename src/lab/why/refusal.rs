@@ -5,14 +5,13 @@ use super::explain::{Reader, near, object};
 use super::facts::kind;
 use super::texts::Word;
 use crate::api::meta;
-use crate::tap::{Record, is_person};
+use crate::tap::Record;
 use std::sync::Arc;
 
 /// The last kubectl command of a person.
 pub fn last(reader: &Reader, namespace: &str) -> Explanation {
     let records = &reader.facts.records;
-    let own =
-        |r: &&Arc<Record>| r.request.as_ref().is_some_and(|q| is_person(&q.user) && !q.session.is_empty());
+    let own = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|q| q.is_persons() && !q.session.is_empty());
     let mut out = Explanation::default();
     let Some(newest) = records.iter().rev().find(own) else {
         reader.fine(&mut out, Word::NoCommand, &[]);

@@ -296,7 +296,7 @@ impl Traffic {
         if changed.is_none()
             && let Some(request) = &record.request
             && !request.session.is_empty()
-            && crate::tap::is_person(&request.user)
+            && request.is_persons()
         {
             let micros = i64::try_from(record.took_us).unwrap_or_default();
             let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
