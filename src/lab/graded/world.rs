@@ -115,14 +115,6 @@ impl Known {
         self.meddled = false;
     }
 
-    /// Versions of what is there now, after everything was forgotten.
-    pub fn recall(&mut self) {
-        for (kind, objects) in &self.objects {
-            let plural = kind.split('.').next().unwrap_or_default();
-            objects.values().for_each(|o| self.recorder.found(plural, &o.json));
-        }
-    }
-
     fn told(&mut self, told: Told) {
         let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
         match told {
@@ -264,7 +256,8 @@ impl World {
         }
     }
 
-    /// Of these kinds, what was there at a revision and what has become of it: for a process that was not there to see it.
+    /// Of these kinds, what was there at a revision and what has become of it, from the store itself: for whoever was not there to see it, or has only
+    /// watches that may be behind.
     pub async fn recall_since(&self, kinds: BTreeSet<String>, revision: i64) -> Result<(), String> {
         let said = |e: crate::client::kube::Error| crate::cluster::chain(&e);
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {

@@ -25,7 +25,7 @@ use crate::lab::reach;
 use crate::lab::recorder::Recorder;
 use crate::lab::run::Teacher;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -241,7 +241,8 @@ impl Desk {
         self.put_back(lang).await?;
         let world = &self.world;
         world.forget_answers();
-        world.watch(lab.exprs().flat_map(|e| e.kinds.iter().cloned()));
+        let kinds: BTreeSet<String> = lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect();
+        world.watch(kinds.iter().cloned());
         let base = self.revision().await?;
         let mut open = Open {
             lab: lab.id.clone(),
@@ -264,9 +265,12 @@ impl Desk {
         self.seen().clear();
         self.listen();
         self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
+        // What the watches know may be of before the way back.
+        let setup_failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
+        self.world.recall_since(kinds, base).await.map_err(setup_failed)?;
         let filled = |lines: &[String]| lines.iter().map(|l| fill(l, &variant)).collect::<Vec<_>>();
         let set_up = self.teacher.play(&filled(&Lab::lines(&lab.setup, &variant)), &Room::default()).await;
-        set_up.map_err(|e| words::say(lang, Word::SetupFailed, &[&chain_text(&e)]))?;
+        set_up.map_err(|e| setup_failed(chain_text(&e)))?;
         let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
         let symptom: Vec<&Expr> = lab.ready_when.iter().collect();
         if world.settled(&symptom, &frame, SYMPTOM_HOLD, SYMPTOM_MAX).await.is_err() {
@@ -308,7 +312,6 @@ impl Desk {
         known.quiet = false;
         known.solving = false;
         known.begin(None);
-        known.recall();
     }
 
     fn lacks(&self, lab: &Lab) -> Option<String> {
