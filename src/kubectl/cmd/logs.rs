@@ -178,13 +178,6 @@ pub async fn first_pod(
 ) -> Result<(Info, usize), Fail> {
     let path = paths::collection(pods, namespace);
     let selector = selector.to_string();
-    let info = |object: Value| Info {
-        resource: pods.clone(),
-        namespace: namespace.to_string(),
-        name: value::text(&object, "metadata.name").into(),
-        object,
-        source: String::new(),
-    };
     let appearing = async {
         loop {
             let list = whole(ctx, &path, &[("labelSelector", &selector)]).await?;
@@ -192,7 +185,7 @@ pub async fn first_pod(
             sort_active_first(&mut found);
             let count = found.len();
             if let Some(first) = found.into_iter().next() {
-                return Ok((info(first), count));
+                return Ok((info(pods, namespace, first), count));
             }
             let version = value::text(&list, "metadata.resourceVersion").to_string();
             let query =
@@ -200,7 +193,7 @@ pub async fn first_pod(
             let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
             while let Some(event) = events.next().await {
                 if matches!(value::text(&event, "type"), "ADDED" | "MODIFIED") {
-                    return Ok((info(value::at(&event, "object").clone()), 1));
+                    return Ok((info(pods, namespace, value::at(&event, "object").clone()), 1));
                 }
             }
             tokio::time::sleep(AGAIN).await; // the server ended the watch
@@ -213,6 +206,16 @@ pub async fn first_pod(
     }
 }
 
+fn info(pods: &Arc<Resource>, namespace: &str, object: Value) -> Info {
+    Info {
+        resource: pods.clone(),
+        namespace: namespace.to_string(),
+        name: value::text(&object, "metadata.name").into(),
+        object,
+        source: String::new(),
+    }
+}
+
 async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) -> Result<Vec<Info>, Fail> {
     let list = whole(ctx, &paths::collection(pods, namespace), &[("labelSelector", selector)]).await?;
     let mut items = super::get::items_of(&list, pods);
@@ -222,14 +225,7 @@ async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) 
     if ctx.flags.text("selector").is_empty() {
         sort_active_first(&mut items);
     }
-    let info = |object: Value| Info {
-        resource: pods.clone(),
-        namespace: namespace.to_string(),
-        name: value::text(&object, "metadata.name").into(),
-        object,
-        source: String::new(),
-    };
-    Ok(items.into_iter().map(info).collect())
+    Ok(items.into_iter().map(|object| info(pods, namespace, object)).collect())
 }
 
 /// Scheduled before not, running before pending, ready before not, longer ready first (`podutils.ByLogging`, reversed).
