@@ -1,8 +1,7 @@
 //! The engine's loop: takes what the tap, the watches and people say, one after the other, and tells everyone who follows what is to be seen now.
 
-use super::engine::{Engine, Open, qualified};
+use super::engine::{Engine, qualified};
 use super::format::{EN, Lesson, Library, OTHERS};
-use super::judge::{self, Memory, Outcome};
 use super::progress::{self, Progress};
 use super::recorder::Recorder;
 use super::run::Teacher;
@@ -23,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
+mod open;
 mod steps;
 
 /// What is to be seen, by language.
@@ -355,7 +355,14 @@ impl Actor {
         match ask {
             Ask::Show | Ask::Follow | Ask::Check { .. } => Ok(None),
             Ask::List => Ok(Some(json!(self.engine.list(lang)))),
-            Ask::Open { id } => self.open_named(Some(&id), lang).await.map(|()| None),
+            Ask::Open { id } => {
+                let named = self.engine.library.find(&id, self.track().as_deref()).map(|l| l.id.clone());
+                let open = self.engine.open.as_ref().map(|o| o.lesson.id.clone());
+                if open.is_some_and(|open| Some(&open) == named.as_ref() && self.wants_setup(&open)) {
+                    self.engine.open = None; // it is opened once more, and its setup tried again
+                }
+                self.open_named(Some(&id), lang).await.map(|()| None)
+            }
             Ask::Next => self.next(lang).await.map(|()| None),
             Ask::Back => self.back(lang).map(|()| None),
             Ask::Goto { step } => self.goto(&step, lang).await.map(|()| None),
@@ -408,102 +415,5 @@ impl Actor {
             }
             Ask::Prove => Ok(Some(json!(self.engine.proof()))),
         }
-    }
-
-    fn opened(&self, lang: &str) -> Result<(Arc<Lesson>, usize), String> {
-        let open = self.engine.open.as_ref().ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?;
-        Ok((open.lesson.clone(), open.step))
-    }
-
-    /// Opens the lesson that was named, where it was left; none named is the open one.
-    async fn open_named(&mut self, id: Option<&str>, lang: &str) -> Result<(), String> {
-        let Some(id) = id else { return self.opened(lang).map(drop) };
-        let track = self.engine.open.as_ref().map(|o| o.lesson.track.clone());
-        let Some(lesson) = self.engine.library.find(id, track.as_deref()).cloned() else {
-            let broken = self.engine.library.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
-            return Err(match broken {
-                Some(fault) => fault.to_string(),
-                None => words::say(lang, Word::NoSuchLesson, &[id]),
-            });
-        };
-        if self.engine.open.as_ref().is_some_and(|o| o.lesson.id == lesson.id) {
-            return Ok(());
-        }
-        self.move_in(&lesson, true).await?;
-        let at = self.engine.progress.lesson(&lesson.id).step.clone();
-        let step = lesson.step(&at).unwrap_or(0);
-        self.enter(Arc::new(lesson), step).await;
-        Ok(())
-    }
-
-    /// Opens a step; what has to be done once before it is done now.
-    async fn enter(&mut self, lesson: Arc<Lesson>, step: usize) {
-        let mut notices = Vec::new();
-        let noted = self.engine.progress.lesson(&lesson.id);
-        if !noted.set_up {
-            noted.set_up = true;
-            let own = self.engine.recorder.room.namespace.clone();
-            notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace])));
-            if let Err(error) = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await {
-                notices.push((Word::SetupFailed, vec![error.to_string()]));
-            }
-            self.host.catch_up().await;
-            self.read_tap();
-            self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
-        }
-        let this = &lesson.steps[step];
-        let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
-        if fresh && self.engine.lacks(&lesson, this).is_none() {
-            for line in &this.faults {
-                match self.teacher.play(std::slice::from_ref(line), &self.engine.recorder.room).await {
-                    Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
-                    Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
-                }
-            }
-        }
-        self.host.catch_up().await;
-        self.read_tap();
-        self.show(lesson, step);
-        self.save();
-        if let Some(open) = &mut self.engine.open {
-            open.notices.extend(notices);
-        }
-    }
-
-    /// Puts a step on the screen: a new one begins now, an old one goes on.
-    fn show(&mut self, lesson: Arc<Lesson>, step: usize) {
-        let revision = self.engine.recorder.revision;
-        let this = &lesson.steps[step];
-        self.engine.progress.open = Some(lesson.id.clone());
-        self.engine.progress.lesson(&lesson.id).step = this.id.clone();
-        let noted = self.engine.progress.step(&lesson.id, &this.id);
-        if noted.since == 0 {
-            noted.since = revision;
-            self.engine.recorder.begin_step();
-        } else {
-            let since = noted.since;
-            self.engine.recorder.resume_step(&self.host.tap().since(0), since);
-        }
-        let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
-        self.engine.solving = false;
-        self.engine.open = Some(Open {
-            lesson,
-            step,
-            typed: vec![],
-            memory: Memory { held, since: None },
-            outcome: Outcome::default(),
-            lost: false,
-            notices: vec![],
-            acted: None,
-            late: false,
-            hints: vec![],
-            hints_left: 0,
-            done_at: None,
-        });
-        for kind in self.engine.kinds() {
-            self.watch(&kind);
-        }
-        let facts = self.engine.facts();
-        self.engine.recall_hints(&facts);
     }
 }

@@ -27,7 +27,7 @@ pub struct Lesson {
     pub step: String,
     /// Store revision when it was opened for the first time.
     pub began: i64,
-    /// The setup lines have been run.
+    /// The setup lines have been run, to the last one.
     pub set_up: bool,
     pub steps: BTreeMap<String, Step>,
 }

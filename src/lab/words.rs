@@ -32,7 +32,7 @@ texts! {
     RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
-    SetupFailed: "The setup of this lesson failed: {}", "강의 준비에 실패했습니다: {}";
+    SetupFailed: "The setup of this lesson failed: {}. As long as no step is done, `lesson {}` tries it again.", "강의 준비에 실패했습니다: {}. 아직 끝낸 단계가 없으면 `lesson {}`로 다시 시도할 수 있습니다.";
     NoRewind: "The step begins with the objects as they are now: what they were when it began is no longer kept.", "이 단계는 지금 있는 오브젝트 그대로 시작합니다. 시작할 때의 상태는 더 이상 보관되어 있지 않습니다.";
     NotPlayed: "Not played, because your shell is needed: {}. Go back with `goto {}`; there `solve` plays it, `next` goes on.", "셸이 필요해서 대신 실행하지 못한 단계: {}. `goto {}`로 돌아가 `solve`를 입력하면 실행되고, `next`로 넘어갑니다.";
     Played: "Earlier steps played for you: {}", "앞 단계를 대신 실행했습니다: {}";

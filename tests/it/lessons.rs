@@ -1,6 +1,6 @@
 //! Every lesson is proved on clusters of its own: red at the start and after each wrong answer, green after the solution and each other way.
 
-use super::support::{Home, capable, turn};
+use super::support::{Home, Said, capable, turn};
 
 #[test]
 fn every_lesson_is_sound() {
@@ -70,4 +70,68 @@ fn checks_see_the_inside() {
     let said =
         home.ropewalk(&["lesson", "test", "probe/01", "--lessons", lessons.to_str().expect("UTF-8")]).ok();
     assert_eq!(said.lines().filter(|l| l.trim_start().starts_with('✓')).count(), 1, "{said}");
+}
+
+const PREPARED: &str = r#"---
+id: probe/02
+title: Prepared
+track: probe
+order: 2
+minutes: 5
+setup:
+  - kubectl label configmap ground seen=yes --overwrite
+steps:
+  - id: one
+    task: Make a ConfigMap named `one`.
+    check: [{that: it is there, is: 'object("ConfigMap","default","one") != {}'}]
+    solution: ["kubectl create configmap one"]
+  - id: two
+    task: Make a ConfigMap named `two`.
+    check: [{that: it is there, is: 'object("ConfigMap","default","two") != {}'}]
+    solution: ["kubectl create configmap two"]
+---
+# Prepared
+
+It needs ground.
+
+## One {#one}
+
+## Two {#two}
+"#;
+
+/// A setup that could not be done is done when the lesson is asked for again, but not over what the learner has made by then.
+#[test]
+fn a_setup_that_failed_is_tried_again() {
+    if !capable() {
+        return;
+    }
+    let _turn = turn();
+    let session = |lines: &[&str]| {
+        let home = Home::new();
+        let lessons = home.path().join("lessons");
+        let directory = lessons.join("probe/02-prepared");
+        std::fs::create_dir_all(&directory).expect("a directory");
+        std::fs::write(directory.join("lesson.md"), PREPARED).expect("a file");
+        let lines = lines.iter().flat_map(|line| ["-c", line]);
+        let args: Vec<&str> = ["repl", "--lang", "en"].into_iter().chain(lines).collect();
+        let mut command = home.command_of_ours(home.program(), &args);
+        let said = command.env("ROPEWALK_LESSONS", &lessons).output().expect("the program runs");
+        Said::from(said).ok()
+    };
+    let label = "get configmap ground -o jsonpath=label:{.metadata.labels.seen}.";
+
+    let again = session(&["lesson probe/02", "create configmap ground", label, "lesson probe/02", label]);
+    assert_eq!(again.matches("The setup of this lesson failed").count(), 1, "{again}");
+    assert!(
+        again.split_whitespace().collect::<Vec<_>>().join(" ").contains("lesson probe/02 tries it again"),
+        "{again}"
+    );
+    assert!(
+        again.find("label:.").expect("not at first") < again.find("label:yes.").expect("then"),
+        "{again}"
+    );
+
+    let lines = ["create configmap one", "check", "create configmap ground", "lesson probe/02", label];
+    let late = session(&[&["lesson probe/02"], lines.as_slice()].concat());
+    assert!(late.contains("label:."), "{late}");
 }

@@ -1,0 +1,127 @@
+//! How a lesson and its steps are opened: what has to be there is set up, what has to be broken is broken.
+
+use super::Actor;
+use crate::lab::engine::Open;
+use crate::lab::format::Lesson;
+use crate::lab::judge::{self, Memory, Outcome};
+use crate::lab::view::State;
+use crate::lab::words::{self, Word};
+use std::sync::Arc;
+
+impl Actor {
+    pub(super) fn opened(&self, lang: &str) -> Result<(Arc<Lesson>, usize), String> {
+        let open = self.engine.open.as_ref().ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?;
+        Ok((open.lesson.clone(), open.step))
+    }
+
+    /// Opens the lesson that was named, where it was left; none named is the open one.
+    pub(super) async fn open_named(&mut self, id: Option<&str>, lang: &str) -> Result<(), String> {
+        let Some(id) = id else { return self.opened(lang).map(drop) };
+        let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {
+            let broken = self.engine.library.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
+            return Err(match broken {
+                Some(fault) => fault.to_string(),
+                None => words::say(lang, Word::NoSuchLesson, &[id]),
+            });
+        };
+        if self.engine.open.as_ref().is_some_and(|o| o.lesson.id == lesson.id) {
+            return Ok(());
+        }
+        self.move_in(&lesson, true).await?;
+        let notices = if self.wants_setup(&lesson.id) { self.set_up(&lesson).await } else { vec![] };
+        let at = self.engine.progress.lesson(&lesson.id).step.clone();
+        let step = lesson.step(&at).unwrap_or(0);
+        self.enter(Arc::new(lesson), step).await;
+        if let Some(open) = &mut self.engine.open {
+            open.notices.splice(0..0, notices);
+        }
+        Ok(())
+    }
+
+    /// The track of the open lesson: a number alone means one of its lessons.
+    pub(super) fn track(&self) -> Option<String> {
+        self.engine.open.as_ref().map(|o| o.lesson.track.clone())
+    }
+
+    /// A lesson's setup has not been run to its end. It may still be, as long as no step is done: later it would undo what the learner has made.
+    pub(super) fn wants_setup(&mut self, id: &str) -> bool {
+        let noted = self.engine.progress.lesson(id);
+        !noted.set_up && noted.steps.values().all(|step| step.state == State::Open)
+    }
+
+    async fn set_up(&mut self, lesson: &Lesson) -> Vec<(Word, Vec<String>)> {
+        let mut notices = Vec::new();
+        let own = self.engine.recorder.room.namespace.clone();
+        if self.engine.progress.lesson(&lesson.id).began == 0 {
+            notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace])));
+        }
+        let played = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await;
+        self.engine.progress.lesson(&lesson.id).set_up = played.is_ok();
+        if let Err(error) = played {
+            notices.push((Word::SetupFailed, vec![error.to_string(), lesson.id.clone()]));
+        }
+        self.host.catch_up().await;
+        self.read_tap();
+        self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
+        notices
+    }
+
+    /// Opens a step; what has to be broken for it is broken now.
+    pub(super) async fn enter(&mut self, lesson: Arc<Lesson>, step: usize) {
+        let mut notices = Vec::new();
+        let this = &lesson.steps[step];
+        let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
+        if fresh && self.engine.lacks(&lesson, this).is_none() {
+            for line in &this.faults {
+                match self.teacher.play(std::slice::from_ref(line), &self.engine.recorder.room).await {
+                    Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
+                    Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
+                }
+            }
+        }
+        self.host.catch_up().await;
+        self.read_tap();
+        self.show(lesson, step);
+        self.save();
+        if let Some(open) = &mut self.engine.open {
+            open.notices.extend(notices);
+        }
+    }
+
+    /// Puts a step on the screen: a new one begins now, an old one goes on.
+    pub(super) fn show(&mut self, lesson: Arc<Lesson>, step: usize) {
+        let revision = self.engine.recorder.revision;
+        let this = &lesson.steps[step];
+        self.engine.progress.open = Some(lesson.id.clone());
+        self.engine.progress.lesson(&lesson.id).step = this.id.clone();
+        let noted = self.engine.progress.step(&lesson.id, &this.id);
+        if noted.since == 0 {
+            noted.since = revision;
+            self.engine.recorder.begin_step();
+        } else {
+            let since = noted.since;
+            self.engine.recorder.resume_step(&self.host.tap().since(0), since);
+        }
+        let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
+        self.engine.solving = false;
+        self.engine.open = Some(Open {
+            lesson,
+            step,
+            typed: vec![],
+            memory: Memory { held, since: None },
+            outcome: Outcome::default(),
+            lost: false,
+            notices: vec![],
+            acted: None,
+            late: false,
+            hints: vec![],
+            hints_left: 0,
+            done_at: None,
+        });
+        for kind in self.engine.kinds() {
+            self.watch(&kind);
+        }
+        let facts = self.engine.facts();
+        self.engine.recall_hints(&facts);
+    }
+}
