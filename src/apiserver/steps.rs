@@ -24,6 +24,8 @@ const STEPS: &str = "/ropewalk/steps/";
 pub const UNDONE: &str = "/ropewalk/undone";
 /// Steps that are kept. At the bound the oldest is forgotten: it cannot be undone any more.
 const STEPS_MAX: usize = 500;
+/// Of which one write forgets no more than these: a transaction has its bounds.
+const FORGOTTEN_AT_ONCE: usize = 16;
 
 /// What somebody did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -140,11 +142,10 @@ impl Steps {
         if inner.at.contains_key(&id) {
             return;
         }
-        if inner.steps.len() >= STEPS_MAX
-            && let Some(oldest) = inner.steps.values().find(|s| !inner.hidden(&s.id))
-        {
-            extra.release.push(key(&oldest.id));
-        }
+        // Who writes at the same time counts the same steps and forgets the same one: what is too much then goes with the next writes.
+        let over = (inner.steps.len() + 1).saturating_sub(STEPS_MAX).min(FORGOTTEN_AT_ONCE);
+        let oldest = inner.steps.values().filter(|s| !inner.hidden(&s.id)).take(over);
+        extra.release.extend(oldest.map(|s| key(&s.id)));
         let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
         let command = if request.command.is_empty() { agent } else { &request.command };
         let place = match meta::namespace(object) {
@@ -171,6 +172,7 @@ pub fn undone_value(undone: &[Undone]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apiserver::user::User;
 
     fn see(steps: &Steps, id: &str, first: Revision) {
         let value = serde_json::to_vec(&Step { id: id.into(), ..Step::default() }).unwrap();
@@ -198,5 +200,30 @@ mod tests {
         assert_eq!(ids(&steps), ["a", "b"]);
         steps.see(&KeyValue { key: key("a").into(), ..KeyValue::default() }, true);
         assert_eq!((ids(&steps), steps.keep_from()), (vec!["b".into()], Some(19)));
+    }
+
+    /// Many who write at the same time forget the same step; those after them make up for it.
+    #[test]
+    fn steps_that_are_too_many_are_forgotten() {
+        let steps = Steps::default();
+        let (first, most) = (1000, STEPS_MAX as Revision + 40);
+        (0..most).for_each(|n| see(&steps, &format!("s{n}"), first + n));
+        let kind = crate::api::kinds::stored("pods").expect("a kind");
+        let mut writes = 0;
+        while steps.done().len() > STEPS_MAX {
+            let (info, query, headers) = Default::default();
+            let (user, tap) = (User::new("learner", &[]), crate::tap::Tap::new());
+            let ctx = Context::new(format!("w{writes}"), user, info, query, headers, tap);
+            let mut extra = Extra::default();
+            steps.note(&ctx, kind, &Value::Null, &mut extra);
+            assert!(extra.release.len() <= FORGOTTEN_AT_ONCE, "{}", extra.release.len());
+            for gone in extra.release {
+                steps.see(&KeyValue { key: gone.into(), ..KeyValue::default() }, true);
+            }
+            see(&steps, &format!("w{writes}"), first + most + writes);
+            writes += 1;
+        }
+        assert_eq!((writes, steps.find("s42"), steps.done().len()), (3, None, STEPS_MAX));
+        assert_eq!(steps.keep_from(), Some(first + 43 - 1));
     }
 }
