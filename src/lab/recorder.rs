@@ -3,10 +3,12 @@
 
 use super::cel::facts::Versions;
 use super::cel::value;
+use super::cel::version::Version;
 use crate::api::kinds;
 use crate::cluster::guest::Room;
 use crate::tap::{Cause, Record};
 use cel::Value;
+use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -117,17 +119,17 @@ impl Recorder {
     fn note(&mut self, record: &Record) {
         if let (Some(request), Some(body)) = (&record.request, &record.body)
             && record.verb == "commit"
-            && let Ok(json) = serde_json::from_slice(body)
+            && let Ok(head) = serde_json::from_slice(body)
         {
-            self.wrote(&request.id, record.revision.unwrap_or_default() as i64, &json);
+            self.wrote(&request.id, record.revision.unwrap_or_default() as i64, head);
         }
     }
 
-    fn wrote(&mut self, request: &str, revision: i64, json: &serde_json::Value) {
+    fn wrote(&mut self, request: &str, revision: i64, head: Head) {
         if self.written.len() == REQUESTS_MAX {
             self.written.pop_front();
         }
-        self.written.push_back((request.to_string(), revision, controller(json)));
+        self.written.push_back((request.to_string(), revision, head.controller()));
     }
 
     /// An answer that names the version it made tells who wrote it, whether that version was seen already or is still to come.
@@ -146,10 +148,10 @@ impl Recorder {
         let key = (object.resource.clone(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);
         if let Some(of_one) = versions.get_mut(&key)
-            && let Some(at) = of_one.iter().rposition(|v| value::int_field(v, "revision") == revision)
+            && let Some(at) = of_one.iter().rposition(|v| v.revision == revision)
         {
             let of_one = Arc::make_mut(of_one);
-            of_one[at] = value::with(&of_one[at], "user", value::text(&request.user));
+            of_one[at] = Arc::new(of_one[at].by(&request.user));
         }
     }
 
@@ -163,7 +165,7 @@ impl Recorder {
         }
         let revision = part("resourceVersion").parse().unwrap_or_default();
         let at = meta["creationTimestamp"].as_str().and_then(|t| t.parse().ok());
-        self.add(key, told(revision, at, "ADDED", "", value::of_json(json)));
+        self.add(key, Version::new(revision, at, "ADDED", json.to_string().into()));
     }
 
     /// What nobody was there to see: of the objects of a kind, those that there were `then`, and what they have become `now`, at this revision. In between
@@ -173,10 +175,10 @@ impl Recorder {
             |o: &serde_json::Value, key: &str| o["metadata"][key].as_str().unwrap_or_default().to_string();
         let key = |o: &serde_json::Value| (plural.to_string(), part(o, "namespace"), part(o, "name"));
         let revision = |o: &serde_json::Value| part(o, "resourceVersion").parse::<i64>().unwrap_or_default();
-        let version = |o: &serde_json::Value, revision: i64, verb: &str| {
-            told(revision, None, verb, "", value::of_json(o))
+        let version = |o: &serde_json::Value, revision: i64, verb: &'static str| {
+            Arc::new(Version::new(revision, None, verb, o.to_string().into()))
         };
-        let mut seen: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
+        let mut seen: BTreeMap<Key, Vec<Arc<Version>>> = BTreeMap::new();
         for was in then {
             seen.insert(key(was), vec![version(was, revision(was), "ADDED")]);
         }
@@ -203,7 +205,7 @@ impl Recorder {
         let known = Arc::make_mut(&mut self.versions);
         for (key, mut versions) in seen {
             let later = known.get(&key).map_or(&[][..], |all| all.as_slice());
-            versions.extend(later.iter().filter(|v| value::int_field(v, "revision") > at).cloned());
+            versions.extend(later.iter().filter(|v| v.revision > at).cloned());
             self.order.retain(|k| *k != key);
             (0..versions.len()).for_each(|_| self.order.push_front(key.clone()));
             known.insert(key, Arc::new(versions));
@@ -212,8 +214,14 @@ impl Recorder {
 
     fn version(&mut self, record: &Record) {
         let (Some(object), Some(body)) = (&record.object, &record.body) else { return };
-        let Ok(mut json) = serde_json::from_slice::<serde_json::Value>(body) else { return };
-        self.room.retell(&mut json);
+        let Ok(head) = serde_json::from_slice::<Head>(body) else { return };
+        let mut body = body.clone();
+        if self.room != Room::default()
+            && let Ok(mut json) = serde_json::from_slice(&body)
+        {
+            self.room.retell(&mut json);
+            body = json.to_string().into();
+        }
         let verb = match (record.detail["created"] == true, record.detail["deleted"] == true) {
             (true, _) => "ADDED",
             (_, true) => "DELETED",
@@ -223,17 +231,17 @@ impl Recorder {
         let writer = || self.writers.iter().rfind(|(made, _)| *made == revision).map(|(_, user)| user);
         let user = record.request.as_ref().map(|r| &r.user).or_else(writer).cloned().unwrap_or_default();
         if let Some(request) = &record.request {
-            self.wrote(&request.id, revision, &json);
+            self.wrote(&request.id, revision, head);
         }
         let namespace = self.room.told(&object.namespace).to_string();
         let key = (object.resource.clone(), namespace, object.name.clone());
-        self.add(key, told(revision, Some(record.at), verb, &user, value::of_json(&json)));
+        self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
     }
 
-    fn add(&mut self, key: Key, version: Value) {
+    fn add(&mut self, key: Key, version: Version) {
         let versions = Arc::make_mut(&mut self.versions);
         let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
-        of_one.push(version);
+        of_one.push(Arc::new(version));
         let most = if key.0 == "leases" { VERSIONS_OF_HEARTBEATS } else { VERSIONS_OF_ONE };
         if of_one.len() > most {
             of_one.remove(0);
@@ -312,25 +320,35 @@ impl Recorder {
     }
 }
 
-fn told(revision: i64, at: Option<jiff::Timestamp>, verb: &str, user: &str, object: Value) -> Value {
-    value::map([
-        ("revision", Value::Int(revision)),
-        ("at", at.map_or(Value::Null, value::time)),
-        ("verb", value::text(verb)),
-        ("user", value::text(user)),
-        ("object", object),
-    ])
+/// Of an object, what tells which controller made it. The rest is not read before an expression asks for it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Head {
+    metadata: Metadata,
 }
 
-/// Which controller makes such an object: `replicaset-controller` for a ReplicaSet's pod.
-fn controller(json: &serde_json::Value) -> String {
-    let owners = json["metadata"]["ownerReferences"].as_array();
-    let owner =
-        owners.and_then(|all| all.iter().find(|o| o["controller"] == true)).and_then(|o| o["kind"].as_str());
-    match owner {
-        None => String::new(),
-        Some("ReplicationController") => "replication-controller".into(),
-        Some(kind) => format!("{}-controller", kind.to_lowercase()),
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    owner_references: Option<Vec<Owner>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Owner {
+    kind: String,
+    controller: Option<bool>,
+}
+
+impl Head {
+    /// Which controller makes such an object: `replicaset-controller` for a ReplicaSet's pod.
+    fn controller(&self) -> String {
+        let owners = self.metadata.owner_references.as_deref().unwrap_or_default();
+        match owners.iter().find(|o| o.controller == Some(true)).map(|o| o.kind.as_str()) {
+            None => String::new(),
+            Some("ReplicationController") => "replication-controller".into(),
+            Some(kind) => format!("{}-controller", kind.to_lowercase()),
+        }
     }
 }
 
@@ -386,7 +404,7 @@ mod tests {
         let mut recorder = Recorder::default();
         tap.since(0).iter().for_each(|r| recorder.take(r, Some(true)));
         let versions = &recorder.versions[&("pods".into(), "d".into(), "p".into())];
-        assert_eq!(versions.iter().map(|v| str_field(v, "verb")).collect::<Vec<_>>(), ["ADDED", "DELETED"]);
+        assert_eq!(versions.iter().map(|v| v.verb).collect::<Vec<_>>(), ["ADDED", "DELETED"]);
         assert_eq!((recorder.revision, recorder.of_plural["pods"]), (9, 9));
         let answer = &recorder.trace[1];
         assert_eq!(
@@ -428,10 +446,12 @@ mod tests {
         let mut recorder = Recorder { room, ..Recorder::default() };
         tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
         let versions = &recorder.versions[&("pods".into(), "default".into(), "p".into())];
-        let told: Vec<_> =
-            versions.iter().map(|v| (int_field(v, "revision"), str_field(v, "user"))).collect();
+        let told: Vec<_> = versions.iter().map(|v| (v.revision, str_field(v.value(), "user"))).collect();
         assert_eq!(told, [(5, "learner"), (8, "learner"), (9, "")]);
-        assert_eq!(str_field(value::at(&versions[0], "object.metadata").unwrap(), "namespace"), "default");
+        assert_eq!(
+            str_field(value::at(versions[0].value(), "object.metadata").unwrap(), "namespace"),
+            "default"
+        );
         assert_eq!(str_field(&recorder.trace[1], "object"), "Pod/default/p");
     }
 
@@ -444,7 +464,7 @@ mod tests {
             recorder.found("pods", &pod(name, "x", 30));
         }
         let key = |name: &str| ("pods".to_string(), "d".to_string(), name.to_string());
-        recorder.add(key("changed"), told(41, None, "MODIFIED", "learner", Value::Null));
+        recorder.add(key("changed"), Version::new(41, None, "MODIFIED", "null".into()));
         let then =
             [pod("same", "1", 5), pod("changed", "2", 6), pod("replaced", "3", 7), pod("gone", "4", 8)];
         let now =
@@ -452,7 +472,7 @@ mod tests {
         recorder.gap("pods", &then, &now, 40);
         let of = |name: &str| -> Vec<String> {
             let all = &recorder.versions[&key(name)];
-            all.iter().map(|v| format!("{}{}", str_field(v, "verb"), int_field(v, "revision"))).collect()
+            all.iter().map(|v| format!("{}{}", v.verb, v.revision)).collect()
         };
         assert_eq!(of("same"), ["ADDED5"]);
         assert_eq!(of("changed"), ["ADDED6", "MODIFIED20", "MODIFIED41"]);
@@ -478,13 +498,12 @@ mod tests {
         let mut recorder = Recorder::default();
         for n in 0..VERSIONS_MAX + 50 {
             let key = ("pods".to_string(), String::new(), format!("p{}", n % 100));
-            recorder.add(key, told(n as i64, None, "MODIFIED", "", Value::Null));
+            recorder.add(key, Version::new(n as i64, None, "MODIFIED", "null".into()));
         }
         let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
         assert_eq!(kept, VERSIONS_MAX);
-        let newest = recorder.versions[&("pods".into(), String::new(), "p49".into())]
-            .last()
-            .map(|v| int_field(v, "revision"));
+        let newest =
+            recorder.versions[&("pods".into(), String::new(), "p49".into())].last().map(|v| v.revision);
         assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
     }
 }

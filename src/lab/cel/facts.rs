@@ -1,6 +1,7 @@
 //! What an evaluation may know: a snapshot, cheap to take, that never changes.
 
 use super::value::{self, int_field, str_field};
+use super::version::Version;
 use crate::api::kinds::{self, Kind};
 use crate::api::labels::Selector;
 use crate::cluster::guest::Inside;
@@ -27,7 +28,7 @@ impl Object {
 /// Live objects of one kind by (namespace, name).
 pub type Objects = Arc<BTreeMap<(String, String), Object>>;
 /// Versions of objects by (plural, namespace, name), each list oldest first.
-pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Value>>>;
+pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Version>>>>;
 
 /// Something that has to be asked over the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -226,15 +227,13 @@ impl Facts {
 }
 
 /// One object's versions after a revision, preceded by the one that was current then.
-fn since(versions: &[Value], began: i64) -> Vec<Value> {
-    let later = versions.partition_point(|v| int_field(v, "revision") <= began);
+fn since(versions: &[Arc<Version>], began: i64) -> Vec<Value> {
+    let later = versions.partition_point(|v| v.revision <= began);
     let mut told = Vec::new();
-    if let Some(was) = versions[..later].last()
-        && str_field(was, "verb") != "DELETED"
-    {
-        told.push(value::with(was, "verb", value::text("WAS")));
+    if let Some(was) = versions[..later].last().filter(|was| was.verb != "DELETED") {
+        told.push(value::with(was.value(), "verb", value::text("WAS")));
     }
-    told.extend_from_slice(&versions[later..]);
+    told.extend(versions[later..].iter().map(|v| v.value().clone()));
     told
 }
 
@@ -242,8 +241,8 @@ fn since(versions: &[Value], began: i64) -> Vec<Value> {
 mod tests {
     use super::*;
 
-    fn version(revision: i64, verb: &str) -> Value {
-        value::map([("revision", Value::Int(revision)), ("verb", value::text(verb))])
+    fn version(revision: i64, verb: &'static str) -> Arc<Version> {
+        Arc::new(Version::new(revision, None, verb, "{}".into()))
     }
 
     #[test]

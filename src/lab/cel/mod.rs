@@ -7,6 +7,7 @@ pub mod facts;
 mod functions;
 pub mod text;
 pub mod value;
+pub mod version;
 
 pub use facts::{Facts, Probe};
 pub use text::Template;

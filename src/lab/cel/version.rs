@@ -1,0 +1,46 @@
+//! One version of an object, as `history` tells it.
+
+use super::value;
+use bytes::Bytes;
+use cel::Value;
+use std::sync::OnceLock;
+
+/// What somebody wrote. It is kept as the store's own bytes, since few versions are ever asked for: as a value of expressions each takes ten times the room.
+#[derive(Debug, Default)]
+pub struct Version {
+    pub revision: i64,
+    pub at: Option<jiff::Timestamp>,
+    /// `ADDED`, `MODIFIED`, `DELETED`.
+    pub verb: &'static str,
+    /// Who wrote it; empty where nobody told.
+    pub user: String,
+    /// The object's JSON.
+    pub body: Bytes,
+    seen: OnceLock<Value>,
+}
+
+impl Version {
+    pub fn new(revision: i64, at: Option<jiff::Timestamp>, verb: &'static str, body: Bytes) -> Version {
+        Version { revision, at, verb, body, ..Version::default() }
+    }
+
+    /// The same, written by this user.
+    pub fn by(&self, user: &str) -> Version {
+        let body = self.body.clone();
+        Version { user: user.to_string(), ..Version::new(self.revision, self.at, self.verb, body) }
+    }
+
+    /// What expressions see. The object of a version that is no JSON is `null`.
+    pub fn value(&self) -> &Value {
+        self.seen.get_or_init(|| {
+            let object = serde_json::from_slice(&self.body).map_or(Value::Null, |json| value::of_json(&json));
+            value::map([
+                ("revision", Value::Int(self.revision)),
+                ("at", self.at.map_or(Value::Null, value::time)),
+                ("verb", value::text(self.verb)),
+                ("user", value::text(&self.user)),
+                ("object", object),
+            ])
+        })
+    }
+}
