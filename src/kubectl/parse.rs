@@ -110,9 +110,10 @@ fn parse_int(text: &str, bits: u32) -> Result<i64, &'static str> {
         _ if lower.len() > 1 && lower.starts_with('0') => (8, &lower[1..]),
         _ => (10, lower.as_str()),
     };
-    // An underscore stands between digits, or between a prefix and digits; a plain decimal number has none.
+    // An underscore stands between digits, or between a prefix and digits.
     let plain = digits.replace('_', "");
-    let spaced = !digits.contains("__") && !digits.ends_with('_') && (radix != 10 || !digits.contains('_'));
+    let spaced =
+        !digits.contains("__") && !digits.ends_with('_') && (radix != 10 || !digits.starts_with('_'));
     if plain.is_empty() || !spaced || !plain.chars().all(|c| c.is_digit(radix)) {
         return Err("invalid syntax");
     }
@@ -375,7 +376,11 @@ mod tests {
             ("9223372036854775808", Err("value out of range")),
             ("99999999999999999999999", Err("value out of range")),
             ("08", Err("invalid syntax")),
-            ("1_000", Err("invalid syntax")),
+            ("1_000", Ok(1000)),
+            ("0_7", Ok(7)),
+            ("_1", Err("invalid syntax")),
+            ("1_", Err("invalid syntax")),
+            ("1__0", Err("invalid syntax")),
             ("", Err("invalid syntax")),
             ("--1", Err("invalid syntax")),
             ("é1", Err("invalid syntax")),
@@ -400,6 +405,11 @@ mod tests {
             told("scale --replicas=x deploy/x"),
             "error: invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nSee 'kubectl scale --help' for usage.\n"
         );
+        assert!(
+            told("create priorityclass high --value=2147483648")
+                .contains("strconv.ParseInt: parsing \"2147483648\": value out of range")
+        );
+        assert_eq!(told("create priorityclass high --value=-2147483648"), "");
         assert!(
             told("gett")
                 .starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n")

@@ -35,9 +35,9 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The last index that is known, in an entry or in the snapshot.
-    pub fn end(&self) -> Index {
-        self.entries.last().map_or(self.snapshot.index, |e| e.index)
+    /// Index and term of the last entry that is known, by itself or by the snapshot.
+    pub fn end(&self) -> (Index, Term) {
+        self.entries.last().map_or((self.snapshot.index, self.snapshot.term), |e| (e.index, e.term))
     }
 }
 

@@ -10,7 +10,7 @@
 
 use super::codec::{self, DecodeError, Reader};
 use super::core::Stored;
-use super::message::{Entry, HardState, Index, SnapshotRef};
+use super::message::{Entry, HardState, Index, SnapshotRef, Term};
 use super::snapfile;
 use super::wal::WalError;
 use bytes::Bytes;
@@ -280,9 +280,9 @@ impl Replay {
         Ok(())
     }
 
-    /// The index after which the log, read by itself, goes on.
-    pub fn end(&self) -> Index {
-        self.entries.last().map_or(self.snapshot.index, |e| e.index)
+    /// Index and term of the entry after which the log, read by itself, goes on.
+    pub fn end(&self) -> (Index, Term) {
+        self.entries.last().map_or((self.snapshot.index, self.snapshot.term), |e| (e.index, e.term))
     }
 
     /// Joins the log with the newest snapshot file.

@@ -233,7 +233,8 @@ impl Wal {
         let stored = replay.finish(snapshot, &wal.dir)?;
         if stored.end() != end {
             // A snapshot came, and the end of the program before the batch that refers to it: the log goes on behind the snapshot, and
-            // has to say so, or the next to read it would miss what is between.
+            // has to say so, or the next to read it would miss what is between. One that ends at the same index in another term ends elsewhere, too:
+            // what follows would be thrown away with the entry that the snapshot does not agree with.
             let mut again = Records::default();
             segment::put_snapshot(&mut again.payload, &stored.snapshot);
             wal.append(&[again])?;

@@ -55,11 +55,11 @@ fn what_was_appended_is_found_again() {
 /// A member that was far behind is killed after the leader's snapshot is safe and before its log says so; it goes on behind the snapshot.
 #[test]
 fn a_snapshot_that_came_just_before_the_end_is_where_the_log_goes_on() {
-    for term_of_snapshot in [1, 2] {
+    // Beyond the log, in conflict with what stands in it, and with its very last entry.
+    for (index, term_of_snapshot) in [(20, 1), (5, 2), (9, 2)] {
         let disk = SimDisk::default();
         let (mut wal, _) = open(&disk).unwrap();
         wal.append(&[records(1, 1..=9, 10)]).unwrap();
-        let index = if term_of_snapshot == 1 { 20 } else { 5 }; // beyond the log, or in conflict with it
         let data = Bytes::from_static(b"state");
         let snapshot = SnapshotRef { index, term: term_of_snapshot, conf: ConfState::of([1]), data };
         wal.save_snapshot(&snapshot).unwrap();

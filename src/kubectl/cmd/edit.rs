@@ -289,6 +289,7 @@ mod tests {
         assert_eq!(meant(&format!("{HEADER}{script}# the end\n")), meant(script));
         assert_eq!(without_head(&format!("{HEADER}{script}")), script);
         assert_eq!(meant("# a\nx: [\n"), meant("x: [\n"));
+        assert_ne!(meant("#!/bin/sh\nx: [\n"), meant("x: [\n"));
         assert!(is_blank(HEADER) && !is_blank(script));
     }
 }

@@ -384,7 +384,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), "secret\n").unwrap();
         let config = dir.path().join("config");
-        std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {user: u}}\nusers:\n- {name: u, user: {tokenFile: token, as: jane, as-groups: [dev, ops], as-user-extra: {why: [test]}}}\n- {name: v, user: {as-groups: [dev]}}\n").unwrap();
+        std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {user: u}}\nusers:\n- {name: u, user: {tokenFile: token, as: jane, as-uid: \"7\", as-groups: [dev, ops], as-user-extra: {why: [test]}}}\n- {name: v, user: {as-groups: [dev]}}\n").unwrap();
         let env = Env { kubeconfig: Some(config), ..Env::default() };
         let of = |line: &str| Target::of(&env, &flags(line), &Kubeconfig::load(&env, &flags(line)).unwrap());
         let target = of("get po").unwrap();
@@ -394,6 +394,7 @@ mod tests {
             told,
             [
                 "Impersonate-User=jane",
+                "Impersonate-Uid=7",
                 "Impersonate-Group=dev",
                 "Impersonate-Group=ops",
                 "Impersonate-Extra-why=test"

@@ -81,7 +81,16 @@ pub fn resource_of(path: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{checked, resource_of};
+    use super::{checked, object, resource_of};
+    use crate::kubectl::wire::discovery::Resource;
+
+    #[test]
+    fn a_name_is_one_segment_of_a_path() {
+        let pods =
+            Resource { version: "v1".into(), plural: "pods".into(), namespaced: true, ..Resource::default() };
+        assert_eq!(object(&pods, "d", "system:a"), "/api/v1/namespaces/d/pods/system:a");
+        assert_eq!(object(&pods, "a/b", "p?q"), "/api/v1/namespaces/a%2Fb/pods/p%3Fq");
+    }
 
     #[test]
     fn a_path_without_a_name_is_refused() {

@@ -107,6 +107,7 @@ mod tests {
         let read = |text| split(text, Path::new("f")).map_err(|f| f.what);
         assert_eq!(read("---\na: 1\nb: 2\n---\n# T\n"), Ok(("a: 1\nb: 2\n", 2, "# T\n", 5)));
         assert_eq!(read("--- \na: ' ---'\n---"), Ok(("a: ' ---'\n", 2, "", 4)));
+        assert_eq!(read("---\na: |\n  ---\n---\n"), Ok(("a: |\n  ---\n", 2, "", 5)));
         assert_eq!(read("---\n---\nx"), Ok(("", 2, "x", 3)));
         assert!(read("---\na: 1\n----\n").unwrap_err().contains("does not end"));
         assert!(read("").unwrap_err().contains("has to begin"));

@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(watch.at(calendar(900), kernel(90)), 900_000, "the machine slept");
         assert_eq!(watch.calendar(1_500), "2026-01-02T03:04:06.5Z".parse().unwrap());
         // The process is another one, and the calendar says that it is before the start.
-        let again = Stopwatch { before: Duration::from_millis(90_000), ..watch };
+        let again = Stopwatch { since: watch.since, ..Stopwatch::taken_up(started, 90_000) };
         assert_eq!(again.at(started, kernel(5)), 95_000);
     }
 }

@@ -135,13 +135,16 @@ mod tests {
         column.saw(b"\x1b[?1049h");
         news.tell("second".into());
         column.saw(b"\x1b[?1049l");
-        news.hold();
-        news.tell("third".into());
-        assert_eq!(*heard.lock().unwrap(), ["first"]);
-        assert_eq!(news.open().kept, "secondthird");
+        news.tell("third, not before it".into());
+        assert_eq!(news.open().kept, "secondthird, not before it");
         news.release();
         assert_eq!(news.open().kept, "");
+        news.hold();
         news.tell("fourth".into());
-        assert_eq!(*heard.lock().unwrap(), ["first", "fourth"]);
+        assert_eq!(*heard.lock().unwrap(), ["first"]);
+        assert_eq!(news.open().kept, "fourth");
+        news.release();
+        news.tell("fifth".into());
+        assert_eq!(*heard.lock().unwrap(), ["first", "fifth"]);
     }
 }

@@ -22,7 +22,11 @@ impl Session {
     pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
         let ran = match self.shell() {
             Ok(shell) => shell,
-            Err(error) => return self.shell_failed(&error),
+            Err(error) => {
+                let code = self.shell_failed(&error);
+                self.news.release(); // nothing has the terminal
+                return code;
+            }
         };
         let ran = ran.0.run(text, ran.1);
         if let Some(cwd) = self.shell.as_ref().and_then(Shell::cwd) {

@@ -325,10 +325,13 @@ mod tests {
         for n in 0..EVENTS_MAX + 5 {
             put(&mut cluster, "events", event(n, n + 1));
         }
+        let there =
+            |cluster: &Cluster, n: usize| cluster.events.contains_key(&(String::new(), format!("e{n}")));
         assert_eq!(cluster.events.len(), EVENTS_MAX);
+        assert!(!there(&cluster, 4) && there(&cluster, EVENTS_MAX), "the oldest have gone, not the newest");
         put(&mut cluster, "events", event(100, 1000));
         assert_eq!(cluster.events.len(), EVENTS_MAX);
-        assert!(cluster.events.contains_key(&(String::new(), "e5".into())), "the oldest stays");
+        assert!(there(&cluster, 5), "the oldest stays");
     }
 
     fn put(cluster: &mut Cluster, resource: &str, object: Value) -> bool {

@@ -316,6 +316,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lab_saved_on_windows_is_the_same_lab() {
+        let windows = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let (here, there) = (read(LAB, KOREAN).unwrap(), read(&windows(LAB), &windows(KOREAN)).unwrap());
+        let there = Lab { content: here.content.clone(), ..there }; // that is the hash of the file as it lies there
+        assert_eq!(format!("{here:?}"), format!("{there:?}"));
+    }
+
+    #[test]
     fn slips_are_told_with_file_line_and_what_was_meant() {
         assert!(broken("minutes:", "minuts:").contains("did you mean \"minutes\"?"));
         assert!(broken("weight: 40", "wieght: 40").contains("did you mean \"weight\"?"));
@@ -338,6 +346,7 @@ mod tests {
         assert!(broken("minutes: 10", "minutes: 0").contains("from 1 to 1440 minutes"));
         assert!(broken("minutes: 10", "requires: [kernle]\nminutes: 10").contains("\"kernle\""));
         assert!(broken("id: where, tier: 1", "id: where, tier: 0").contains("tiers are 1"));
+        assert!(broken("id: durable", "id: traffic").contains("two tasks are called \"traffic\""));
         assert!(broken("id: what, tier: 2", "id: where, tier: 2").contains("two hints are called \"where\""));
         assert!(broken("score_max: 90", "score_max: 100").contains("less than all 100 points"));
         assert!(broken("  bad: 'v", "  app: 'v").contains("app is drawn and derived"));

@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(stand(on.clone(), waiting("ContainerCreating"), false), Stand::Starting);
         assert_eq!(stand(on.clone(), waiting("ImagePullBackOff"), false), Stand::Failed);
         assert_eq!(stand(on.clone(), waiting("CreateContainerConfigError"), false), Stand::Failed);
+        assert_eq!(stand(on.clone(), json!({"phase": "Running"}), false), Stand::Starting);
         assert_eq!(stand(on.clone(), ready.clone(), false), Stand::Ready);
         assert_eq!(stand(on.clone(), ready, true), Stand::Leaving);
         assert_eq!(stand(on, json!({"phase": "Succeeded"}), false), Stand::Done);

@@ -216,6 +216,8 @@ fn scrolling_ends_where_the_text_does() {
         mouse(&mut model, MouseEventKind::ScrollDown, 30, 8);
     }
     assert_eq!(text(&screen(&model)), end);
+    mouse(&mut model, MouseEventKind::ScrollUp, 30, 8);
+    assert_ne!(text(&screen(&model)), end, "the first notch back, too");
 }
 
 #[test]
@@ -274,8 +276,8 @@ fn a_click_on_a_name_chooses_that_pane() {
             let shown = text(&screen(&model));
             let line = shown.lines().next().expect("names");
             use unicode_width::UnicodeWidthStr;
-            let x = line[..line.find(name).expect("its name")].width() as u16;
-            mouse(&mut model, MouseEventKind::Down(MouseButton::Left), x, 0);
+            let end = line[..line.find(name).expect("its name")].width() + name.width();
+            mouse(&mut model, MouseEventKind::Down(MouseButton::Left), end as u16 - 1, 0);
             assert_eq!(model.focus, pane, "{line}");
         }
     }
