@@ -298,14 +298,15 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says.
+/// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no server works without one.
 pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    if !place.kubeconfig().exists() {
+    let mut env = crate::kubectl::Env::of_process();
+    if place.kubeconfig().exists() {
+        env.kubeconfig = Some(place.kubeconfig());
+    } else if crate::kubectl::asks_a_server(&words) {
         return Err(Error::NotRunning(name.into()).into());
     }
-    let mut env = crate::kubectl::Env::of_process();
-    env.kubeconfig = Some(place.kubeconfig());
     let args = std::iter::once("kubectl".to_string()).chain(words).collect();
     Ok(crate::kubectl::stdio::on_stdio(args, env).await)
 }

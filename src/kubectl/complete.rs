@@ -140,11 +140,13 @@ fn words_of(
     namespace: &str,
     live: &dyn Fn(&str, &str) -> Vec<String>,
 ) -> Vec<Candidate> {
-    let children: Vec<Candidate> = verb
-        .children()
-        .filter(|c| args.is_empty() && c.path != "options")
-        .map(|c| candidate(c.name(), c.short))
-        .collect();
+    if verb.path == "help" {
+        let about = args.iter().try_fold(table::root(), |verb, word| verb.child(word));
+        let verbs = about.into_iter().flat_map(Verb::listed);
+        return verbs.map(|c| candidate(c.name(), c.short)).collect();
+    }
+    let children: Vec<Candidate> =
+        verb.listed().filter(|_| args.is_empty()).map(|c| candidate(c.name(), c.short)).collect();
     if !children.is_empty() {
         return children;
     }
@@ -209,6 +211,9 @@ mod tests {
     fn verbs_kinds_names_and_flags() {
         assert_eq!(texts("kubectl des"), ["describe"]);
         assert_eq!(texts("rollout st"), ["status"]);
+        assert_eq!(texts("kubectl help rollout st"), ["status"]);
+        assert_eq!(texts("kubectl help des"), ["describe"]);
+        assert!(texts("kubectl help get ").is_empty());
         assert_eq!(texts("k get deplo"), ["deploy", "deployments"]);
         assert_eq!(texts("get po "), ["web-1", "web-2"]);
         assert_eq!(texts("delete pod web-1 "), ["web-2"]);

@@ -5,7 +5,7 @@ use super::table::{Flag, Kind, Verb};
 /// The help text of a verb.
 pub fn of(verb: &Verb) -> String {
     let mut out = format!("{}.\n", verb.short);
-    let children: Vec<&Verb> = verb.children().filter(|c| c.path != "options").collect();
+    let children: Vec<&Verb> = verb.listed().collect();
     if !children.is_empty() {
         out.push_str("\nAvailable Commands:\n");
         let width = children.iter().map(|c| c.name().len()).max().unwrap_or(0) + 3;

@@ -120,6 +120,17 @@ pub async fn run(args: Vec<String>, io: Io, env: Env) -> i32 {
     code
 }
 
+/// Verbs that work on files, or on nothing.
+const LOCAL: &[&str] = &["", "help", "options", "completion", "kustomize", "plugin list"];
+
+/// Help, a complaint about the command line and what works on files alone need no server.
+pub fn asks_a_server(words: &[String]) -> bool {
+    let Ok(parsed) = parse::parse(words) else { return false };
+    let verb = parsed.verb.path;
+    let own_version = verb == "version" && parsed.flags.is("client");
+    !(parsed.help || own_version || LOCAL.contains(&verb))
+}
+
 async fn command(
     args: &[String],
     streams: ctx::Streams,

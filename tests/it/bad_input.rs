@@ -20,6 +20,16 @@ fn wrong_command_lines_are_usage_errors() {
     home.ropewalk(&["fault", "kill", "etcd"]).fails("is not running");
     home.ropewalk(&["trace"]).fails("is not running");
     home.ropewalk(&["kubeconfig"]).fails("is not running");
+    // kubectl's commands want one, its help does not.
+    for line in ["get pods", "cluster-info", "config view", "version", "create cm x --dry-run=client"] {
+        let words: Vec<&str> = ["kubectl"].into_iter().chain(line.split(' ')).collect();
+        home.ropewalk(&words).fails("is not running");
+    }
+    for line in ["help rollout status", "rollout status --help", "version --client", "options"] {
+        let words: Vec<&str> = ["kubectl"].into_iter().chain(line.split(' ')).collect();
+        assert!(!home.ropewalk(&words).ok().is_empty(), "{line}");
+    }
+    home.ropewalk(&["kubectl", "gett", "pods"]).fails("unknown command \"gett\"");
     home.ropewalk(&["reset", "--yes"]).ok();
     home.ropewalk(&["down"]).ok();
     let status: serde_json::Value =

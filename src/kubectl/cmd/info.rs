@@ -1,4 +1,4 @@
-//! version, api-resources, api-versions, cluster-info, options, completion; and what is not there.
+//! version, api-resources, api-versions, cluster-info, help, options, completion; and what is not there.
 
 use crate::api::value;
 use crate::kubectl::ctx::{Ctx, Streams};
@@ -33,6 +33,24 @@ pub async fn missing(ctx: &Ctx) -> Result<(), Fail> {
         "\"{}\" is not implemented in ropewalk's built-in kubectl; a real kubectl works with this cluster's kubeconfig",
         ctx.verb.command_path()
     ))
+}
+
+/// `help rollout status` is `rollout status --help`. A word that is no command's is told, and no failure.
+pub async fn help(ctx: &Ctx) -> Result<(), Fail> {
+    let mut verb = table::root();
+    for word in &ctx.args {
+        match verb.child(word) {
+            Some(child) => verb = child,
+            None if verb.path.is_empty() => {
+                let topic = ctx.args.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+                ctx.output.err(&format!("Unknown help topic [{topic}]\n{}", help::of(verb)));
+                return Ok(());
+            }
+            None => break,
+        }
+    }
+    ctx.out(help::of(verb));
+    Ok(())
 }
 
 pub async fn options(ctx: &Ctx) -> Result<(), Fail> {

@@ -84,6 +84,11 @@ impl Verb {
         })
     }
 
+    /// Those that kubectl names where it lists its commands.
+    pub fn listed(&self) -> impl Iterator<Item = &'static Verb> {
+        self.children().filter(|v| !["help", "options"].contains(&v.path))
+    }
+
     pub fn child(&self, word: &str) -> Option<&'static Verb> {
         self.children().find(|v| v.name() == word || v.aliases.contains(&word))
     }

@@ -142,5 +142,6 @@ pub(super) const TREE: &[Verb] = &[
     Verb { path: "plugin", aliases: &[], short: "Provides utilities for interacting with plugins", usage: "plugin [flags] [options]", flags: &[], required: &[], run: |c| Box::pin(info::group(c)) },
     Verb { path: "plugin list", aliases: &[], short: "List all visible plugin executables on a user's PATH", usage: "plugin list [flags] [options]", flags: &[NAME_ONLY], required: &[], run: |c| Box::pin(plugin::list(c)) },
     Verb { path: "version", aliases: &[], short: "Print the client and server version information", usage: "version [flags] [options]", flags: &[CLIENT, OUTPUT], required: &[], run: |c| Box::pin(info::version(c)) },
+    Verb { path: "help", aliases: &[], short: "Help about any command", usage: "help [command] [flags] [options]", flags: &[], required: &[], run: |c| Box::pin(info::help(c)) },
     Verb { path: "options", aliases: &[], short: "The following options can be passed to any command:", usage: "", flags: &[], required: &[], run: |c| Box::pin(info::options(c)) },
 ];
