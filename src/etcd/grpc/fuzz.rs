@@ -24,7 +24,7 @@ use tonic::{Code, Status};
 /// Added to the method's number.
 const RAW: u8 = 0x80;
 /// No request of these waits for anything but the disk.
-const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 const ME: &str = "n1";
 
 struct Method {
@@ -136,16 +136,16 @@ fn methods() -> Vec<Method> {
 }
 
 /// A member that is alone; what was asked of it is still there when the next input comes.
-struct One {
-    face: Arc<Face>,
-    runtime: Runtime,
+pub(super) struct One {
+    pub(super) face: Arc<Face>,
+    pub(super) runtime: Runtime,
     _server: Server,
     _crew: Crew,
     _members: watch::Sender<Vec<pb::Member>>,
 }
 
 impl One {
-    fn start() -> One {
+    pub(super) fn start() -> One {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let options = WalOptions { segment_bytes: 64 << 10, prepare: false };
         let disk = Arc::new(SimDisk::default());
@@ -181,7 +181,7 @@ thread_local! {
     static ONE: One = One::start();
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
     [&[0], &(message.len() as u32).to_be_bytes()[..], message].concat()
 }
 

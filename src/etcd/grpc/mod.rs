@@ -18,6 +18,8 @@ mod queue;
 mod remote;
 mod serve;
 mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 pub use remote::Remote;
 pub use serve::serve;

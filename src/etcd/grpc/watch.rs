@@ -42,16 +42,26 @@ struct Session {
     face: Arc<Face>,
     out: Out,
     watches: BTreeMap<i64, Watching>,
-    /// Each ends with its watch's number.
-    tasks: JoinSet<i64>,
+    tasks: JoinSet<Ended>,
     next: i64,
+    /// Questions about the progress of all watches that wait for a round.
+    asked: usize,
+    /// The watches are being asked.
+    asking: bool,
+}
+
+/// What a task of a session was.
+enum Ended {
+    Watch(i64),
+    Round,
 }
 
 impl Face {
     pub(super) fn watch(self: Arc<Self>, asks: Streaming<pb::WatchRequest>) -> Answers<pb::WatchResponse> {
         let (out, answers) = mpsc::channel(QUEUE);
         let (crew, watches) = (self.crew.clone(), BTreeMap::new());
-        let session = Session { face: self, out, watches, tasks: JoinSet::new(), next: 0 };
+        let tasks = JoinSet::new();
+        let session = Session { face: self, out, watches, tasks, next: 0, asked: 0, asking: false };
         crew.spawn(session.run(asks));
         Box::pin(stream::unfold(answers, |mut answers| async move {
             answers.recv().await.map(|answer| (answer, answers))
@@ -67,11 +77,14 @@ impl Session {
                     Ok(Some(ask)) => self.take(ask.request_union).await,
                     Ok(None) | Err(_) => return,
                 },
-                Some(ended) = self.tasks.join_next() => {
-                    if let Ok(id) = ended {
-                        self.watches.remove(&id);
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(Ended::Watch(id)) => drop(self.watches.remove(&id)),
+                    Ok(Ended::Round) => {
+                        self.asking = false;
+                        self.round().await;
                     }
-                }
+                    Err(_) => return, // a task panicked: the client comes again
+                },
                 () = self.out.closed() => return,
             }
         }
@@ -85,7 +98,10 @@ impl Session {
                     watch.cancel.cancel();
                 }
             }
-            Some(pb::WatchUnion::ProgressRequest(_)) => self.progress().await,
+            Some(pb::WatchUnion::ProgressRequest(_)) => {
+                self.asked += 1;
+                self.round().await;
+            }
             None => {}
         }
     }
@@ -149,11 +165,17 @@ impl Session {
             receipts: VecDeque::new(),
         };
         self.watches.insert(id, Watching { cancel, questions });
-        self.tasks.spawn(follow.run(watcher));
+        self.tasks.spawn(async move { Ended::Watch(follow.run(watcher).await) });
     }
 
-    /// Answers when every watch has handed over all that had happened when this was asked.
-    async fn progress(&mut self) {
+    /// Answers what was asked when every watch has handed over all that had happened by now. What is asked meanwhile waits for the next round: with
+    /// many watches and a client that asks without end, each question would else be asked of all of them.
+    async fn round(&mut self) {
+        if self.asking || self.asked == 0 {
+            return;
+        }
+        self.asking = true;
+        let asked = std::mem::take(&mut self.asked);
         let revision = self.face.kv.revision();
         let (receipt, mut back) = mpsc::channel::<()>(1);
         for watch in self.watches.values() {
@@ -163,9 +185,12 @@ impl Session {
         let (out, header) = (self.out.clone(), self.face.header(revision));
         self.tasks.spawn(async move {
             back.recv().await; // ends when the last receipt is dropped
-            let answer = pb::WatchResponse { header, watch_id: ALL, ..Default::default() };
-            let _ = out.send(Ok(answer)).await; // the client may be gone
-            ALL
+            for _ in 0..asked {
+                let answer =
+                    pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() };
+                let _ = out.send(Ok(answer)).await; // the client may be gone
+            }
+            Ended::Round
         });
     }
 }

@@ -1,0 +1,86 @@
+//! The stream of watches, as a client sees it.
+
+use super::fuzz::{One, PATIENCE, framed};
+use crate::etcd::pb;
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::channel::Channel;
+use http_body_util::{BodyExt, Full};
+use prost::Message;
+use std::convert::Infallible;
+
+/// A client that has many watches and asks all of them how far they are, again and again, is answered as often, and after all that had happened: here every
+/// watch has told of the key that was put before.
+#[test]
+fn questions_about_progress_are_answered_as_often_as_they_are_asked() {
+    const EACH: usize = 3000;
+    let one = One::start();
+    let ask = |union| framed(&pb::WatchRequest { request_union: Some(union) }.encode_to_vec());
+    let create = pb::WatchCreateRequest { key: "key".into(), ..Default::default() };
+    let put = pb::PutRequest { key: "key".into(), value: "1".into(), ..Default::default() };
+    let asks = [
+        ask(pb::WatchUnion::CreateRequest(create)).repeat(EACH),
+        ask(pb::WatchUnion::ProgressRequest(Default::default())).repeat(EACH),
+    ];
+    let face = one.face.clone();
+    let told = async move {
+        let (mut mouth, body) = Channel::<Bytes, Infallible>::new(4);
+        let request =
+            http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
+        let answer = face.clone().answer(request.body(body).expect("a request")).await.expect("an answer");
+        let (mut answers, mut buffer, mut told) = (answer.into_body(), BytesMut::new(), Told::default());
+        let mut asks = asks.into_iter();
+        mouth.send_data(asks.next().expect("watches").into()).await.expect("sent");
+        while told.progress < EACH {
+            let frame = answers.frame().await.expect("an open stream").expect("a frame");
+            buffer.extend_from_slice(&frame.into_data().expect("no end"));
+            while let Some(response) = next_of(&mut buffer) {
+                told.take(&response);
+                if told.created == EACH && asks.len() > 0 {
+                    let body = Full::new(Bytes::from(framed(&put.encode_to_vec())));
+                    let path = http::Request::post("/etcdserverpb.KV/Put")
+                        .header("content-type", "application/grpc");
+                    face.clone().answer(path.body(body).expect("a request")).await.expect("put");
+                    mouth.send_data(asks.next().expect("questions").into()).await.expect("sent");
+                }
+            }
+        }
+        told
+    };
+    // A hundred times what it takes; were every question asked of every watch, it would be nine million times that a watch is woken.
+    let told = one.runtime.block_on(async { tokio::time::timeout(PATIENCE * 5, told).await });
+    let told = told.expect("answers in time");
+    assert_eq!((told.created, told.events_before, told.progress), (EACH, EACH, EACH));
+}
+
+/// What a stream of watches told.
+#[derive(Default)]
+struct Told {
+    created: usize,
+    events: usize,
+    /// Events before the first answer about progress.
+    events_before: usize,
+    progress: usize,
+}
+
+impl Told {
+    fn take(&mut self, response: &pb::WatchResponse) {
+        self.created += usize::from(response.created);
+        self.events += response.events.len();
+        if response.watch_id == -1 {
+            self.progress += 1;
+            if self.progress == 1 {
+                self.events_before = self.events;
+            }
+        }
+    }
+}
+
+/// The next message of a stream, when all of it is there.
+fn next_of(buffer: &mut BytesMut) -> Option<pb::WatchResponse> {
+    let length = u32::from_be_bytes(buffer.get(1..5)?.try_into().ok()?) as usize;
+    if buffer.len() < 5 + length {
+        return None;
+    }
+    buffer.advance(5);
+    Some(pb::WatchResponse::decode(buffer.split_to(length)).expect("a response"))
+}
