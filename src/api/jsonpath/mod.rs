@@ -5,6 +5,7 @@ mod parse;
 use super::{gojson, gostr};
 use parse::Parser;
 use serde_json::Value;
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,12 @@ enum Node {
     Literal(Value),
     Range(Vec<Node>, Vec<Vec<Node>>),
 }
+
+/// Values that a template may come to, for each one of the object: a hundred actions over all of it are ten times less. Only `..` behind `..` comes to
+/// more, and multiplies with each.
+const VALUES_EACH: u64 = 1000;
+/// The same for the smallest object.
+const VALUES_LEAST: u64 = 10_000;
 
 /// A template that was understood.
 #[derive(Clone, Debug)]
@@ -59,7 +66,8 @@ impl JsonPath {
     /// What each action finds.
     pub fn find<'a>(&'a self, object: &'a Value) -> Result<Vec<Vec<Value>>, String> {
         let mut found = vec![];
-        self.block(&self.root, object, &mut found)?;
+        let left = Cell::new(VALUES_EACH.saturating_mul(size(object)).saturating_add(VALUES_LEAST));
+        Walk { strict: self.strict, left: &left }.block(&self.root, object, &mut found)?;
         Ok(found)
     }
 
@@ -85,6 +93,23 @@ impl JsonPath {
             out.push_str(&texts.join(" "));
         }
         Ok(out)
+    }
+}
+
+/// One evaluation of a template.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    strict: bool,
+    /// Values that it may still come to.
+    left: &'a Cell<u64>,
+}
+
+impl Walk<'_> {
+    /// Takes note of values that were found.
+    fn spend(&self, found: usize) -> Result<(), String> {
+        let left = self.left.get().checked_sub(found as u64);
+        self.left.set(left.ok_or("it leads to too many values")?);
+        Ok(())
     }
 
     fn block(&self, actions: &[Vec<Node>], here: &Value, out: &mut Vec<Vec<Value>>) -> Result<(), String> {
@@ -128,9 +153,16 @@ impl JsonPath {
                 }
             }
             Node::Wildcard => values.iter().for_each(|v| found.extend(children(v))),
-            Node::Recursive => values.iter().for_each(|v| deep(v, &mut found)),
+            Node::Recursive => {
+                for value in &values {
+                    let before = found.len();
+                    deep(value, &mut found);
+                    self.spend(found.len() - before)?;
+                }
+            }
             Node::Union(paths) => {
                 for path in paths {
+                    self.spend(values.len())?;
                     found.extend(self.walk(path, values.clone(), root)?);
                 }
             }
@@ -151,11 +183,12 @@ impl JsonPath {
             }
             Node::Range(..) => {}
         }
+        self.spend(found.len() + 1)?;
         Ok(found)
     }
 
     fn holds(&self, left: &[Node], op: &str, right: &[Node], item: &Value) -> Result<bool, String> {
-        let lenient = JsonPath { strict: false, ..self.clone() };
+        let lenient = Walk { strict: false, ..*self };
         let left = lenient.walk(left, vec![item.clone()], item)?;
         if op == "exists" {
             return Ok(!left.is_empty());
@@ -232,6 +265,15 @@ fn children(value: &Value) -> Vec<Value> {
             keys.into_iter().map(|k| map[k].clone()).collect()
         }
         _ => vec![],
+    }
+}
+
+/// How many values are in it, itself among them.
+fn size(value: &Value) -> u64 {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(size).sum::<u64>(),
+        Value::Object(map) => 1 + map.values().map(size).sum::<u64>(),
+        _ => 1,
     }
 }
 
@@ -320,5 +362,20 @@ mod tests {
             assert_eq!(relaxed(path).unwrap().print(&object, false).unwrap(), "1", "{path}");
         }
         assert!(relaxed("{.a}{.b}").is_err());
+    }
+
+    #[test]
+    fn a_path_that_multiplies_ends_with_an_error() {
+        let object = json!({"a": {"b": {"c": [{"d": 1}, {"e": {"f": [1, 2, 3]}}]}}});
+        let all = JsonPath::parse("{..}").unwrap().find(&object).unwrap();
+        assert_eq!(all[0].len() as u64, size(&object));
+        let nested = (0..30).fold(json!(1), |inner, _| json!({"a": inner}));
+        for (template, object) in [
+            ("{.a".to_string() + &"..".repeat(200) + "}", &object),
+            ("{".to_string() + &"['a','a']".repeat(30) + "}", &nested),
+        ] {
+            let told = JsonPath::parse(&template).unwrap().find(object);
+            assert!(told.is_err_and(|e| e.contains("too many values")), "{template}");
+        }
     }
 }
