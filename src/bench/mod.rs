@@ -13,6 +13,11 @@
 //! `localhost` carries half of what loopback carries; the aim is 0.7. A byte passes TCP twice there, on loopback and on a node's cable; between the
 //! two, splice(2) hands pages on and copies nothing. A profile shows the kernel's TCP, its copies and its wakeups, and nothing of this program among the
 //! forty most expensive functions: where client and server share two processors, twice the work is half the figure.
+//!
+//! A Pod's creation by one of 32 clients that never rest takes 23 ms in the middle and 50 to 67 at the 99th percentile; the aim is 25. 1 400 pods a second,
+//! written to three disks and decoded by three watch caches, keep two processors busy with nothing to spare: half of the time is the kernel's (TCP between the
+//! nodes, wakeups, fresh memory), a sixth is reading JSON into the caches, a tenth is memory's own bookkeeping, a tenth the clients. Another allocator was tried
+//! and changed nothing beyond the noise.
 //! ## Left out
 //! The API under many clients, which takes minutes: `cargo bench --bench towers`.
 //! ## Read next
