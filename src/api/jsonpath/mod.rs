@@ -365,6 +365,12 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_index_is_one_that_is_not_there() {
+        let told = JsonPath::parse("{.a[9223372036854775807]}").unwrap().find(&json!({"a": [1, 2]}));
+        assert_eq!(told.unwrap_err(), "array index out of bounds: index 9223372036854775807, length 2");
+    }
+
+    #[test]
     fn a_path_that_multiplies_ends_with_an_error() {
         let object = json!({"a": {"b": {"c": [{"d": 1}, {"e": {"f": [1, 2, 3]}}]}}});
         let all = JsonPath::parse("{..}").unwrap().find(&object).unwrap();

@@ -271,7 +271,7 @@ fn bracketed(inside: &str) -> Result<Node, String> {
         })
         .collect::<Result<_, _>>()?;
     match numbers.as_slice() {
-        [Some(index)] => Ok(Node::Slice(Some(*index), Some(index + 1), true, None)),
+        [Some(index)] => Ok(Node::Slice(Some(*index), Some(index.wrapping_add(1)), true, None)),
         [start, end] => Ok(Node::Slice(*start, *end, false, None)),
         [start, end, step] => Ok(Node::Slice(*start, *end, false, *step)),
         _ => Err(bad()),
