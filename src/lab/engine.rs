@@ -47,6 +47,26 @@ pub struct Open {
     pub done_at: Option<Instant>,
 }
 
+impl Open {
+    /// A step of which nothing has been said or judged yet.
+    pub fn new(lesson: Arc<Lesson>, step: usize, memory: Memory) -> Open {
+        Open {
+            lesson,
+            step,
+            typed: vec![],
+            memory,
+            outcome: Outcome::default(),
+            lost: false,
+            notices: vec![],
+            acted: None,
+            late: false,
+            hints: vec![],
+            hints_left: 0,
+            done_at: None,
+        }
+    }
+}
+
 pub struct Engine {
     pub library: Library,
     pub progress: Progress,
@@ -380,20 +400,7 @@ mod tests {
         let lesson = Arc::new(library.lessons[0].clone());
         let mut progress = Progress::default();
         progress.step(&lesson.id, "run").hints = vec!["help".into(), "pull".into()];
-        let open = Open {
-            lesson,
-            step: 0,
-            typed: vec![],
-            memory: Memory::default(),
-            outcome: Outcome::default(),
-            lost: false,
-            notices: vec![],
-            acted: None,
-            late: false,
-            hints: vec![],
-            hints_left: 0,
-            done_at: None,
-        };
+        let open = Open::new(lesson, 0, Memory::default());
         let mut engine = Engine {
             library,
             progress,

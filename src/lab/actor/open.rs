@@ -3,7 +3,7 @@
 use super::Actor;
 use crate::lab::engine::Open;
 use crate::lab::format::Lesson;
-use crate::lab::judge::{self, Memory, Outcome};
+use crate::lab::judge::{self, Memory};
 use crate::lab::view::State;
 use crate::lab::words::{self, Word};
 use std::sync::Arc;
@@ -52,8 +52,10 @@ impl Actor {
     async fn set_up(&mut self, lesson: &Lesson) -> Vec<(Word, Vec<String>)> {
         let mut notices = Vec::new();
         let own = self.engine.recorder.room.namespace.clone();
-        if self.engine.progress.lesson(&lesson.id).began == 0 {
-            notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace])));
+        match self.engine.progress.lesson(&lesson.id).began {
+            0 => notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace]))),
+            // Tried once more: the steps begin behind it, or its acts would count as what happened in them.
+            _ => self.engine.progress.anew(&lesson.id),
         }
         let played = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await;
         self.engine.progress.lesson(&lesson.id).set_up = played.is_ok();
@@ -104,20 +106,7 @@ impl Actor {
         }
         let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
         self.engine.solving = false;
-        self.engine.open = Some(Open {
-            lesson,
-            step,
-            typed: vec![],
-            memory: Memory { held, since: None },
-            outcome: Outcome::default(),
-            lost: false,
-            notices: vec![],
-            acted: None,
-            late: false,
-            hints: vec![],
-            hints_left: 0,
-            done_at: None,
-        });
+        self.engine.open = Some(Open::new(lesson, step, Memory { held, since: None }));
         for kind in self.engine.kinds() {
             self.watch(&kind);
         }
