@@ -1,7 +1,7 @@
 //! Nonsense from a seed: what reads input of others is given bent input for a while. It may refuse, in its own words; it may not panic, and not think for long.
 //!
 //! A room keeps a table of [`Target`]s and calls [`all`]. Each seed is a history of its own: it begins with the examples, and bends what was bent before if
-//! that was accepted. `ROPEWALK_FUZZ_SECONDS=300` makes a long run of every target; a failure prints what to say to see it again, and the input.
+//! that was accepted. `ROPEWALK_FUZZ_SECONDS=300` makes a long run of every target, with `ROPEWALK_FUZZ_TARGET=YAML` of one; a failure prints what to say to see it again, and the input.
 
 use super::Rng;
 use serde_json::{Map, Value, json};
@@ -60,7 +60,10 @@ pub fn budget(default: Duration) -> Duration {
 
 /// Bends what every target of the table reads. Fails after the last one, with all that was found.
 pub fn all(test: &str, targets: Vec<Target>) {
-    let found: Vec<String> = targets.into_iter().filter_map(|target| run(test, &Arc::new(target))).collect();
+    let only = std::env::var("ROPEWALK_FUZZ_TARGET").ok();
+    let chosen = |target: &Target| only.as_deref().is_none_or(|name| name == target.name);
+    let found: Vec<String> =
+        targets.into_iter().filter(chosen).filter_map(|target| run(test, &Arc::new(target))).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
