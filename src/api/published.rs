@@ -1,4 +1,4 @@
-//! The schemas that Kubernetes publishes for its types, as `build.rs` made and packed them.
+//! The schemas that Kubernetes publishes for its types, as `scripts/schemas` made and packed them.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 /// What a custom kind consists of besides its own schema.
 pub const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schemas.json.gz"));
+const PACKED: &[u8] = include_bytes!("schemas.json.gz");
 
 #[derive(Deserialize)]
 struct Published {
@@ -19,7 +19,7 @@ struct Published {
 
 static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let unpacked = flate2::read::GzDecoder::new(PACKED);
-    serde_json::from_reader(std::io::BufReader::new(unpacked)).expect("build.rs packs what is read here")
+    serde_json::from_reader(std::io::BufReader::new(unpacked)).expect("scripts/schemas packs what is read here")
 });
 
 /// All of them, by name: `io.k8s.api.core.v1.Pod`.
@@ -27,7 +27,7 @@ pub fn schemas() -> &'static Map<String, Value> {
     &PUBLISHED.schemas
 }
 
-/// The name of a kind's schema; empty if build.rs has not heard of the kind.
+/// The name of a kind's schema; empty if scripts/schemas does not list the kind.
 pub fn name(group: &str, version: &str, kind: &str) -> &'static str {
     PUBLISHED.kinds.get(&format!("{group}/{version}/{kind}")).map(String::as_str).unwrap_or_default()
 }
@@ -66,11 +66,20 @@ mod tests {
     #[test]
     fn every_kind_and_every_reference_is_known() {
         for kind in kinds::all() {
-            assert!(schemas().contains_key(kind.schema_name), "{}: name it in build.rs", kind.kind);
+            assert!(schemas().contains_key(kind.schema_name), "{}: name it in scripts/schemas/src/main.rs", kind.kind);
         }
         let mut named = Vec::new();
         schemas().values().for_each(|s| references(s, &mut named));
         assert!(named.len() > schemas().len() && named.iter().all(|n| schemas().contains_key(*n)));
+    }
+
+    #[test]
+    fn the_schemas_are_those_of_the_k8s_openapi_in_use() {
+        let lock = include_str!("../../Cargo.lock");
+        let (_, after) = lock.split_once("name = \"k8s-openapi\"\nversion = \"").unwrap();
+        let in_use = after.split('"').next().unwrap();
+        let packed: Value = serde_json::from_reader(flate2::read::GzDecoder::new(PACKED)).unwrap();
+        assert_eq!(packed["madeWith"], in_use, "run scripts/schemas/make");
     }
 
     #[test]

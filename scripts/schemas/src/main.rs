@@ -1,0 +1,169 @@
+//! Writes the published schemas of the API, compressed, to the file that the program carries: `src/api/schemas.json.gz`.
+//!
+//! k8s-openapi makes the schemas with several megabytes of generated code. Compiling that code in every build cost two
+//! processor minutes, so the result is kept in the repository. Run `scripts/schemas/make` after a change of k8s-openapi's
+//! version or of `TYPES`; The tests of `src/api/published.rs` fail when
+//! a version or a kind is missing.
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use k8s_openapi::Resource;
+use k8s_openapi::api::*;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Status, Time};
+use schemars::JsonSchema;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// `published(generator, kinds)` for each of these types.
+macro_rules! types {
+    ($($type:path),* $(,)?) => {
+        const TYPES: &[fn(&mut SchemaGenerator, &mut Map<String, Value>)] = &[$(published::<$type>),*];
+    };
+}
+
+// Every kind that src/api/kinds/table.rs names, and what is sent to subresources. What these consist of follows by itself.
+types![
+    apiextensions::v1::CustomResourceDefinition,
+    apps::v1::ControllerRevision,
+    apps::v1::DaemonSet,
+    apps::v1::Deployment,
+    apps::v1::ReplicaSet,
+    apps::v1::StatefulSet,
+    authentication::v1::SelfSubjectReview,
+    authentication::v1::TokenRequest,
+    authentication::v1::TokenReview,
+    authorization::v1::LocalSubjectAccessReview,
+    authorization::v1::SelfSubjectAccessReview,
+    authorization::v1::SelfSubjectRulesReview,
+    authorization::v1::SubjectAccessReview,
+    autoscaling::v1::HorizontalPodAutoscaler,
+    autoscaling::v1::Scale,
+    autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::CronJob,
+    batch::v1::Job,
+    certificates::v1::CertificateSigningRequest,
+    coordination::v1::Lease,
+    core::v1::Binding,
+    core::v1::ConfigMap,
+    core::v1::Endpoints,
+    core::v1::Event,
+    core::v1::LimitRange,
+    core::v1::Namespace,
+    core::v1::Node,
+    core::v1::PersistentVolume,
+    core::v1::PersistentVolumeClaim,
+    core::v1::Pod,
+    core::v1::ReplicationController,
+    core::v1::ResourceQuota,
+    core::v1::Secret,
+    core::v1::Service,
+    core::v1::ServiceAccount,
+    discovery::v1::EndpointSlice,
+    events::v1::Event,
+    networking::v1::Ingress,
+    networking::v1::IngressClass,
+    networking::v1::NetworkPolicy,
+    policy::v1::Eviction,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::ClusterRole,
+    rbac::v1::ClusterRoleBinding,
+    rbac::v1::Role,
+    rbac::v1::RoleBinding,
+    scheduling::v1::PriorityClass,
+    storage::v1::StorageClass,
+];
+
+fn published<T: Resource + JsonSchema>(generator: &mut SchemaGenerator, kinds: &mut Map<String, Value>) {
+    generator.subschema_for::<T>();
+    kinds.insert(format!("{}/{}/{}", T::GROUP, T::VERSION, T::KIND), json!(T::schema_name()));
+}
+
+fn main() {
+    let to = std::env::args_os().nth(1).expect("usage: schemas FILE");
+    let file = std::fs::File::create(Path::new(&to)).expect("the file can be written");
+    let mut file = GzEncoder::new(file, Compression::best());
+    file.write_all(schemas().to_string().as_bytes()).expect("the file can be written");
+    file.finish().expect("the file can be written");
+}
+
+/// `madeWith`: k8s-openapi's version. `kinds`: group/version/kind → name of its schema. `schemas`: name → schema; references fit an OpenAPI document.
+fn schemas() -> Value {
+    let settings = SchemaSettings::draft07().with(|s| {
+        s.definitions_path = "/components/schemas".into();
+        s.meta_schema = None;
+        s.transforms.clear();
+    });
+    let (mut generator, mut kinds) = (SchemaGenerator::new(settings), Map::new());
+    TYPES.iter().for_each(|add| add(&mut generator, &mut kinds));
+    generator.subschema_for::<DeleteOptions>();
+    generator.subschema_for::<ListMeta>();
+    generator.subschema_for::<Patch>();
+    generator.subschema_for::<Status>();
+    generator.subschema_for::<NodeMetrics>();
+    generator.subschema_for::<PodMetrics>();
+    for kind in ["NodeMetrics", "PodMetrics"] {
+        let name = format!("io.k8s.metrics.pkg.apis.metrics.v1beta1.{kind}");
+        kinds.insert(format!("metrics.k8s.io/v1beta1/{kind}"), name.into());
+    }
+    let lock = include_str!("../Cargo.lock");
+    json!({"madeWith": version_of("k8s-openapi", lock), "kinds": kinds, "schemas": generator.take_definitions(false)})
+}
+
+/// Returns the version of a package in a lock file.
+fn version_of<'a>(package: &str, lock: &'a str) -> Option<&'a str> {
+    let (_, after) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
+    after.split_once('"').map(|(version, _)| version)
+}
+
+/// Patch is what changes an object: of which kind it is, the type of the request's content says.
+#[derive(JsonSchema)]
+#[schemars(rename = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch")]
+struct Patch {}
+
+// The group metrics.k8s.io, which k8s-openapi does not have. Shape: `k8s.io/metrics/pkg/apis/metrics/v1beta1`. Like its types, these could be written
+// as JSON; what is asked of them here is their schema.
+
+/// NodeMetrics sets resource usage metrics of a node.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", rename_all = "camelCase")]
+struct NodeMetrics {
+    api_version: Option<String>,
+    kind: Option<String>,
+    metadata: Option<ObjectMeta>,
+    /// The end of the interval in which the use was counted.
+    timestamp: Time,
+    /// How long the interval was, e.g. `10.5s`.
+    window: String,
+    /// `cpu` in cores and `memory` in bytes.
+    usage: BTreeMap<String, Quantity>,
+}
+
+/// PodMetrics sets resource usage metrics of a pod.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", rename_all = "camelCase")]
+struct PodMetrics {
+    api_version: Option<String>,
+    kind: Option<String>,
+    metadata: Option<ObjectMeta>,
+    /// The end of the interval in which the use was counted.
+    timestamp: Time,
+    /// How long the interval was, e.g. `10.5s`.
+    window: String,
+    /// The containers that run.
+    containers: Vec<ContainerMetrics>,
+}
+
+/// ContainerMetrics sets resource usage metrics of a container.
+#[derive(JsonSchema, Serialize)]
+#[serde(rename = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", rename_all = "camelCase")]
+struct ContainerMetrics {
+    name: String,
+    /// `cpu` in cores and `memory` in bytes.
+    usage: BTreeMap<String, Quantity>,
+}
