@@ -22,3 +22,38 @@ fn the_book_is_complete_and_up_to_date() {
     let check = std::process::Command::new(root.join("scripts/book")).arg("--check").output().expect("bash");
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
 }
+
+/// The threat model promises what tests hold: each test that the page names in a table's last column exists.
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("book/src/threats.md")).expect("the page");
+    let mut code = String::new();
+    for folder in ["src", "tests"] {
+        read_all(&root.join(folder), &mut code);
+    }
+    let (mut named, mut rows) = (0, 0);
+    for line in page.lines().filter(|l| l.starts_with("| ")) {
+        let mut cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let Some(tests) = cells.pop().filter(|_| cells.len() >= 2) else { continue };
+        rows += 1;
+        for test in tests.split('`').skip(1).step_by(2) {
+            let name = test.rsplit("::").next().unwrap_or(test);
+            let known = code.contains(&format!("fn {name}(")) || code.contains(&format!("\"{name}\""));
+            assert!(known, "threats.md names the test {test}, which does not exist:\n{line}");
+            named += 1;
+        }
+    }
+    assert!(rows > 40 && named > 40, "the tables were not read: {rows} rows, {named} tests");
+}
+
+fn read_all(folder: &Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the project").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read_all(&path, code);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            code.push_str(&std::fs::read_to_string(&path).expect("source in UTF-8"));
+        }
+    }
+}

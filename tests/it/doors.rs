@@ -48,6 +48,19 @@ impl Door {
         path: &str,
         body: &str,
     ) -> std::io::Result<(u16, String)> {
+        self.ask_with(who, token, "", method, path, body)
+    }
+
+    /// The same with further header lines, each ended by `\r\n`.
+    fn ask_with(
+        &self,
+        who: Option<&Identity>,
+        token: &str,
+        more: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
         let tls = client_config(who, &self.ca, &[]).expect("TLS");
         let name = server_name("localhost").expect("a name");
         let tcp = TcpStream::connect(self.address)?;
@@ -58,7 +71,7 @@ impl Door {
             if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{bearer}Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{bearer}{more}Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes())?;
         // It may say no before it has heard everything.
@@ -107,11 +120,25 @@ fn nobody_gets_in_without_a_key() {
 
     let pki = home.path().join("clusters/t/pki");
     strangers(&door, &pki);
+    web_pages(&door);
     tokens(&door, &cluster, &pki);
     from_inside(&door, &cluster);
     too_much(&door, &admin);
     stores(&cluster, &door);
     files(home.path());
+}
+
+/// A page in the learner's browser can send requests, but no answer may let it read one, and no preflight may let it write.
+fn web_pages(door: &Door) {
+    let page = "Origin: https://elsewhere.example\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n";
+    for (method, path) in
+        [("GET", "/version"), ("GET", "/api/v1/secrets"), ("OPTIONS", "/api/v1/namespaces/default/pods")]
+    {
+        let (code, answer) = door.ask_with(None, "", page, method, path, "").expect("an answer");
+        let head = answer.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+        assert!(!head.contains("access-control-allow"), "{method} {path}: {head}");
+        assert!(path == "/version" || matches!(code, 401 | 403), "{method} {path}: {code}");
+    }
 }
 
 /// Nobody, and certificates of somebody else's authority and of other times.
