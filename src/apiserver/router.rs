@@ -89,13 +89,18 @@ async fn route(
         return page(state, ctx, request.method()).await;
     }
     let Some(kind) = state.kind(&ctx.info).await else { return Ok(not_found_page()) };
-    if kind.namespaced
-        && ctx.info.namespace.is_empty()
-        && !matches!(ctx.info.verb.as_str(), "list" | "watch" | "deletecollection")
-    {
-        return Ok(not_found_page());
+    if kind.namespaced && ctx.info.namespace.is_empty() {
+        match ctx.info.verb.as_str() {
+            "list" | "watch" => {}
+            // The path without a namespace is served, but only for reading.
+            "create" | "deletecollection" if kind.verbs.contains(&"list") => {
+                return Err(Status::method_not_allowed());
+            }
+            _ => return Ok(not_found_page()),
+        }
     }
-    if !kind.namespaced && !ctx.info.namespace.is_empty() && ctx.info.resource != "namespaces" {
+    // Rights in a namespace were asked for: they must not reach an object outside of it, be it another namespace (CVE-2019-11247).
+    if !kind.namespaced && ctx.info.in_namespace {
         return Ok(not_found_page());
     }
     if !kind.deprecated.is_empty() {
