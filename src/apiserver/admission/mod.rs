@@ -19,6 +19,7 @@ mod pods;
 mod quota;
 
 use super::State;
+use super::authz;
 use super::context::Context;
 use super::definitions;
 use super::store::Extra;
@@ -136,8 +137,18 @@ fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
     Ok(())
 }
 
+/// PUT and server-side apply create an object that does not exist yet: their user needs the right to create as well.
+fn may_create(a: &Attributes) -> Result<(), Status> {
+    if a.old.is_some() || !matches!(a.ctx.info.verb.as_str(), "update" | "patch") {
+        return Ok(());
+    }
+    let create = authz::Attributes { verb: "create", ..authz::Attributes::of(&a.ctx.info) };
+    a.state.authorize(&a.ctx.user, &create).map_err(|reason| create.forbidden(&a.ctx.user, &reason))
+}
+
 /// All that is added to a new object. Answers what was done, for the trace.
 pub async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
+    may_create(a)?;
     let mut told = serde_json::Map::new();
     for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
         if let Value::Object(done) = mutate(a, object).await? {
