@@ -6,7 +6,7 @@
 //! etcd; the watch of etcd fills a cache, from which lists and watches are answered.
 //! ## How this one works
 //! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
-//! each. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
+//! each. `tokens` remembers which signatures were good. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
 //! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other; it may therefore begin from what this
 //! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (quotas, limits, classes) is
 //! remembered too: another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
@@ -61,6 +61,7 @@ mod subresources;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod usage;
 mod user;
 mod watch;
@@ -131,6 +132,7 @@ pub(crate) struct State {
     tls: Arc<rustls::ServerConfig>,
     clients: Clients,
     tokens: Arc<TokenKey>,
+    verified: tokens::Verified,
     service_cidr: Cidr,
     node_ports: (u16, u16),
     kubelet_tls: Arc<rustls::ClientConfig>,
@@ -165,6 +167,7 @@ impl Server {
             tls: config.tls,
             clients: config.clients,
             tokens: config.tokens,
+            verified: tokens::Verified::new(),
             service_cidr: config.service_cidr,
             node_ports: config.node_ports,
             kubelet_tls: config.kubelet_tls,
