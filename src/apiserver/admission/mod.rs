@@ -12,6 +12,7 @@
 //! ## Read next
 //! `limits` and `quota`; then `api::quota`, which knows what an object costs.
 
+mod addresses;
 mod certificates;
 mod classes;
 mod limits;
@@ -62,6 +63,9 @@ const POD: (&str, &str) = ("", "Pod");
 const REQUEST: (&str, &str) = ("certificates.k8s.io", "CertificateSigningRequest");
 const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
 const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
+const SERVICE: (&str, &str) = ("", "Service");
+const ENDPOINTS: (&str, &str) = ("", "Endpoints");
+const SLICE: (&str, &str) = ("discovery.k8s.io", "EndpointSlice");
 
 fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
     Box::pin(std::future::ready(result))
@@ -72,7 +76,7 @@ static PLUGINS: &[Plugin] = &[
     // LimitRanger
     Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
     // ServiceAccount
-    Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: None },
+    Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // Priority
     Plugin { kinds: &[POD], mutate: Some(|a, o| done(pods::priority(a, o))), validate: None },
     // DefaultTolerationSeconds
@@ -89,6 +93,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
+    // Addresses (upstream: validation, and DenyServiceExternalIPs)
+    Plugin { kinds: &[SERVICE, ENDPOINTS, SLICE], mutate: None, validate: Some(addresses::check) },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];
