@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a verified signature is remembered, as upstream's `--authentication-token-webhook-cache` for service accounts.
+/// How long a verified signature is remembered: upstream's `TokenSuccessCacheTTL`.
 const KEPT: Duration = Duration::from_secs(10);
 /// Verified tokens that are remembered. At the bound all are forgotten: each then costs one more check.
 const KEPT_MAX: usize = 4096;
