@@ -255,7 +255,7 @@ impl http_body::Body for Kept {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
 

@@ -891,7 +891,7 @@ async fn rights_in_a_namespace_reach_no_object_outside_of_it() {
     for (method, path) in [
         ("GET", format!("{within}/namespaces/other")),
         ("GET", format!("{within}/namespaces")),
-        ("GET", format!("/api/v1/watch/namespaces/default/namespaces")),
+        ("GET", "/api/v1/watch/namespaces/default/namespaces".into()),
         ("DELETE", format!("{within}/namespaces/other")),
         ("PUT", format!("{within}/namespaces/other/finalize")),
         ("GET", format!("{within}/nodes")),

@@ -113,7 +113,7 @@ impl Server {
     async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
         let admin = Upstream::of(kubeconfig).map_err(|e| anyhow!("{}: {e}", kubeconfig.display()))?;
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
-        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim().to_string());
+        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
         let files = Kubeconfig::load(&env, &Flags::default()).map_err(told)?;
         let target = Target::of(&env, &Flags::default(), &files).map_err(told)?;
         let namespace = format!("ropewalk-bench-{number}");
@@ -158,7 +158,7 @@ impl Server {
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim().to_string());
+        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
         let (io, h2) = Dial::new(self.target.clone(), &["h2"]).map_err(told)?.connect().await?;
         ensure!(h2, "{} does not speak HTTP/2", self.target.host);
         let (sender, connection) =
