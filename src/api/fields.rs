@@ -51,6 +51,20 @@ impl FieldSelector {
     }
 }
 
+/// The name that `metadata.name=` requires, for authorization, which does not know a kind's other fields. `None` if the selector requires
+/// none, cannot be read, or requires what is no name (as upstream's `path.IsValidPathSegmentName`).
+pub fn required_name(text: &str) -> Option<String> {
+    let mut name = None;
+    for part in split(text).into_iter().filter(|p| !p.is_empty()) {
+        let (field, operator, value) = term(part)?;
+        let value = unescape(value).ok()?;
+        if field == "metadata.name" && operator != "!=" && name.is_none() {
+            name = Some(value);
+        }
+    }
+    name.filter(|n| !n.is_empty() && n != "." && n != ".." && !n.contains(['/', '%']))
+}
+
 /// A field as text; a path may list alternatives: `source.component|reportingComponent`.
 fn found<'a>(object: &'a Value, path: &str) -> std::borrow::Cow<'a, str> {
     for path in path.split('|') {

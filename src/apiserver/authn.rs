@@ -3,9 +3,10 @@
 use super::State;
 use super::authz::Attributes;
 use super::http::header;
+use super::tokens;
 use super::user::{AUTHENTICATED, User};
+use crate::api::Status;
 use crate::api::value::{at, list, text};
-use crate::api::{Status, meta};
 use crate::clock::{self, Timestamp};
 use crate::pki;
 use base64::Engine as _;
@@ -75,7 +76,7 @@ fn websocket_token(headers: &HeaderMap) -> Option<String> {
 
 /// The service account that a token speaks for, and the audiences that it may speak to out of those wanted (none: ours).
 pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), String> {
-    let claims = state.tokens.verify(token).map_err(|e| e.to_string())?;
+    let claims = state.verified.claims(&state.tokens, token)?;
     let audiences: Vec<String> = match at(&claims, "aud") {
         Value::String(s) => vec![s.clone()],
         other => other.as_array().into_iter().flatten().filter_map(Value::as_str).map(String::from).collect(),
@@ -89,10 +90,7 @@ pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<
     let own = claims.get("kubernetes.io").unwrap_or(&Value::Null);
     let (namespace, name, uid) =
         (text(own, "namespace"), text(own, "serviceaccount.name"), text(own, "serviceaccount.uid"));
-    let account = state.cache.get("serviceaccounts", &format!("{namespace}/{name}"));
-    if account.is_none_or(|a| meta::uid(&a.value) != uid) {
-        return Err("service account token has been invalidated".to_string());
-    }
+    tokens::check_bound(state, own)?;
     let mut user = User::service_account(namespace, name);
     user.uid = uid.to_string();
     let mut extra = |key: &str, value: &str| {
@@ -102,10 +100,6 @@ pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<
     };
     let pod = text(own, "pod.name");
     if !pod.is_empty() {
-        let found = state.cache.get("pods", &format!("{namespace}/{pod}"));
-        if found.is_none_or(|p| meta::uid(&p.value) != text(own, "pod.uid")) {
-            return Err("pod that the token is bound to no longer exists".to_string());
-        }
         extra("pod-name", pod);
         extra("pod-uid", text(own, "pod.uid"));
     }
@@ -196,7 +190,7 @@ pub fn is_subject(subjects: &[Value], user: &User, namespace: &str) -> bool {
     subjects.iter().any(|s| {
         let name = text(s, "name");
         match text(s, "kind") {
-            "User" => name == user.name || name == "*",
+            "User" => name == user.name, // `*` is a name as any other: everybody is a group
             "Group" => user.is_in(name),
             "ServiceAccount" => {
                 let of = match text(s, "namespace") {

@@ -150,6 +150,8 @@ fn kubelet(state: &State, node: &str) -> Result<SocketAddr, Status> {
 
 type Stream = TlsStream<tokio::net::TcpStream>;
 
+/// Connects to a node's kubelet, and to nothing else. The address is an object's field, which a user may write (CVE-2022-3294), and the
+/// server there would see this server's own certificate, `system:masters`: it must show the certificate of that node's kubelet.
 async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Status> {
     let failed = |e: &dyn std::fmt::Display| {
         Status::new(502, "", format!("error dialing backend: dial tcp {to}: {e} (node {node})"))
@@ -158,7 +160,14 @@ async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Statu
         let tcp = (state.dial)(to).await.map_err(|e| failed(&e))?;
         let _ = tcp.set_nodelay(true);
         let name = pki::server_name(&to.ip().to_string()).map_err(|e| failed(&e))?;
-        TlsConnector::from(state.kubelet_tls.clone()).connect(name, tcp).await.map_err(|e| failed(&e))
+        let tls = TlsConnector::from(state.kubelet_tls.clone());
+        let stream = tls.connect(name, tcp).await.map_err(|e| failed(&e))?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
+        let user = certificate.and_then(|c| pki::user_of(c)).map_or(String::new(), |(name, _)| name);
+        if user != format!("system:node:{node}") {
+            return Err(failed(&format!("tls: the certificate is for {user:?}, not for the node's kubelet")));
+        }
+        Ok(stream)
     };
     match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
         Ok(done) => done,
@@ -210,6 +219,11 @@ async fn forward(
     let answer = sender.send_request(passed).await.map_err(broken)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return onward::join(client, answer, "the kubelet", NOT_PASSED, state.stop.clone());
+    }
+    // A client would follow it with its own credentials (CVE-2020-8559, CVE-2022-3172).
+    if answer.status().is_redirection() && answer.headers().contains_key(header::LOCATION) {
+        let why = "the backend attempted to redirect this request, which is not permitted";
+        return Err(Status::new(502, "", why));
     }
     let (parts, body) = answer.into_parts();
     let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());

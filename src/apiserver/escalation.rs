@@ -1,22 +1,42 @@
-//! Nobody grants what he does not hold: roles and bindings are checked against the rules of whoever writes them.
+//! Privilege escalation prevention: a user who writes a role or binding must hold every right that it gives
+//! (upstream: `registry/rbac/*/policybased`).
 
 use super::State;
 use super::authz::{Attributes, allows};
+use super::context::Context;
 use super::user::{MASTERS, User};
 use crate::api::kinds::Kind;
-use crate::api::value::{at, list, text};
+use crate::api::value::{self, at, list, text};
 use crate::api::{Status, meta};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Refuses a role or binding that would give more than `user` has.
-pub fn check(state: &State, user: &User, kind: &Kind, object: &Value) -> Result<(), Status> {
+/// Refuses a role or binding that would give more than the user has. `old`: what is stored, `None` for a new object.
+///
+/// Every change is checked, that of a label too: a label may put the role's rules into an aggregated role. Only what the garbage
+/// collector changes is free, so that it can finish a deletion.
+///
+/// # Errors
+/// 403 with the rules that the user lacks; 404 if the role of a binding does not exist.
+pub fn check(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let user = &ctx.user;
     if kind.group != "rbac.authorization.k8s.io" || user.is_in(MASTERS) {
         return Ok(());
     }
+    if old.is_some_and(|old| changes_only_deletion(object, old)) {
+        return Ok(());
+    }
     let namespace = meta::namespace(object);
+    let mut held: Vec<Value> = vec![];
+    state.each_rule(user, namespace, |rule| held.push(rule.clone()));
     let granted = match kind.kind {
         "Role" | "ClusterRole" => {
-            if may(state, user, "escalate", kind.plural, namespace, meta::name(object)) {
+            if may(state, user, "escalate", kind.plural, namespace, &ctx.info.name) {
                 return Ok(());
             }
             list(object, "rules").to_vec()
@@ -36,20 +56,41 @@ pub fn check(state: &State, user: &User, kind: &Kind, object: &Value) -> Result<
             list(&role.value, "rules").to_vec()
         }
     };
-    let mut held: Vec<Value> = vec![];
-    state.each_rule(user, namespace, |rule| held.push(rule.clone()));
+    let refuse = |why: &str| Err(Status::forbidden(kind.group, kind.plural, meta::name(object), why));
     let missing: Vec<String> = granted.iter().filter(|rule| !covered(&held, rule)).map(shown).collect();
-    if missing.is_empty() {
-        return Ok(());
+    if !missing.is_empty() {
+        let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
+        return refuse(&format!(
+            "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+            user.name,
+            groups.join(" "),
+            missing.join("\n")
+        ));
     }
-    let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
-    let why = format!(
-        "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
-        user.name,
-        groups.join(" "),
-        missing.join("\n")
-    );
-    Err(Status::forbidden(kind.group, kind.plural, meta::name(object), &why))
+    // A controller fills the rules in later, from roles that anybody may label: whoever sets or changes the rule needs every right.
+    let aggregates = |role: &Value| !value::empty(role, "aggregationRule.clusterRoleSelectors");
+    if kind.kind == "ClusterRole" && (aggregates(object) || old.is_some_and(aggregates)) {
+        let everything = [
+            json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+            json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+        ];
+        if !everything.iter().all(|rule| covered(&held, rule)) {
+            return refuse("must have cluster-admin privileges to use an aggregationRule");
+        }
+    }
+    Ok(())
+}
+
+/// Records whether a change touches nothing but what a deletion needs: owners, finalizers, and who wrote them.
+fn changes_only_deletion(new: &Value, old: &Value) -> bool {
+    let rest = |object: &Value| {
+        let mut rest = object.clone();
+        for field in ["ownerReferences", "finalizers", "managedFields", "resourceVersion"] {
+            value::remove(&mut rest, &format!("metadata.{field}"));
+        }
+        rest
+    };
+    rest(new) == rest(old)
 }
 
 fn may(state: &State, user: &User, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
@@ -120,7 +161,6 @@ fn shown(rule: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_star_is_more_than_any_list() {

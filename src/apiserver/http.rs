@@ -2,9 +2,9 @@
 
 use crate::api::Status;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use serde_json::Value;
@@ -22,16 +22,27 @@ pub type Answer = Response<Body>;
 /// Larger request bodies are refused.
 pub const BODY_MAX: usize = 3 << 20;
 
-/// A connection on which no request comes for this long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(600);
-/// Requests and watches of one HTTP/2 connection at a time; more wait.
-const STREAMS_MAX: u32 = 1000;
+/// A connection on which no request comes for this long is closed; upstream's.
+pub const IDLE_MAX: Duration = Duration::from_secs(90);
+/// Requests and watches of one HTTP/2 connection at a time; more wait. Upstream's.
+const STREAMS_MAX: u32 = 250;
+/// Bytes that a client may send ahead of the server, on one stream and on all streams of a connection: what nobody reads takes no more memory.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of an answer that wait in a stream for a client that does not read.
+const SEND_BUFFER: usize = 128 << 10;
 
 /// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
 pub fn http_server() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).adaptive_window(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER);
     builder
 }
 
@@ -77,15 +88,6 @@ pub fn failure(status: &Status) -> Answer {
 /// What a server says to a path that it does not know.
 pub fn not_found_page() -> Answer {
     plain(404, "404 page not found\n")
-}
-
-/// Reads a whole body.
-pub async fn read(request: Request<Body>) -> Result<Bytes, Status> {
-    match Limited::new(request.into_body(), BODY_MAX).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(Status::too_large(BODY_MAX)),
-        Err(e) => Err(Status::bad_request(format!("cannot read the request body: {e}"))),
-    }
 }
 
 /// A URL's query, decoded.

@@ -6,7 +6,7 @@
 //! etcd; the watch of etcd fills a cache, from which lists and watches are answered.
 //! ## How this one works
 //! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
-//! each. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
+//! each. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
 //! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other; it may therefore begin from what this
 //! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (quotas, limits, classes) is
 //! remembered too: another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
@@ -19,7 +19,7 @@
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! API aggregation, webhooks, priority and fairness, audit logs (the tap has them), encryption at
+//! API aggregation, webhooks, priority and fairness (`bounds` has upstream's older limits instead), audit logs (the tap has them), encryption at
 //! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer knows a kubelet's verbs but not the graph of its pods.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
@@ -29,6 +29,7 @@ mod admission;
 mod authn;
 mod authz;
 mod bootstrap;
+mod bounds;
 mod cache;
 mod connect;
 mod context;
@@ -41,6 +42,7 @@ mod filter;
 #[cfg(test)]
 mod fuzz;
 pub mod http;
+mod idle;
 mod negotiate;
 mod object;
 pub mod onward;
@@ -61,6 +63,7 @@ mod subresources;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod usage;
 mod user;
 mod watch;
@@ -131,6 +134,7 @@ pub(crate) struct State {
     tls: Arc<rustls::ServerConfig>,
     clients: Clients,
     tokens: Arc<TokenKey>,
+    verified: tokens::Verified,
     service_cidr: Cidr,
     node_ports: (u16, u16),
     kubelet_tls: Arc<rustls::ClientConfig>,
@@ -140,6 +144,7 @@ pub(crate) struct State {
     started: watch_channel::Sender<bool>,
     keep_from: AtomicI64,
     requests: AtomicU64,
+    bounds: bounds::Bounds,
     /// Whoever charges a quota waits for a permit: many at once would only make each other try again.
     charging: tokio::sync::Semaphore,
     /// The lease of objects that go by themselves, and until when it is shared.
@@ -165,6 +170,7 @@ impl Server {
             tls: config.tls,
             clients: config.clients,
             tokens: config.tokens,
+            verified: tokens::Verified::new(),
             service_cidr: config.service_cidr,
             node_ports: config.node_ports,
             kubelet_tls: config.kubelet_tls,
@@ -174,6 +180,7 @@ impl Server {
             started: watch_channel::Sender::new(false),
             keep_from: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
+            bounds: bounds::Bounds::default(),
             charging: tokio::sync::Semaphore::new(1),
             lease: Mutex::default(),
         });
@@ -255,6 +262,7 @@ impl State {
         let mut out = format!(
             "# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n# TYPE apiserver_storage_objects gauge\n"
         );
+        out.push_str(&self.bounds.metrics());
         let kinds = self.cache.kinds();
         let mut seen = std::collections::BTreeSet::new();
         let stored = |k: &&Kind| k.is_stored() && k.conversion.is_none();

@@ -127,7 +127,8 @@ fn view_rules() -> Vec<Value> {
 fn edit_rules() -> Vec<Value> {
     let mut rules = view_rules();
     for (group, resources) in NAMESPACED {
-        let made_by_controllers = ["endpointslices", "controllerrevisions"];
+        // Whoever writes endpoints sends a Service's clients to addresses of his choice (CVE-2021-25740).
+        let made_by_controllers = ["endpoints", "endpointslices", "controllerrevisions"];
         let own: Vec<&str> = resources.iter().copied().filter(|r| !made_by_controllers.contains(r)).collect();
         if !own.is_empty() {
             rules.push(rule(WRITE, &[group], &own));
@@ -460,6 +461,22 @@ pub fn kind_of(object: &Value) -> Option<&'static kinds::Kind> {
 mod tests {
     use super::*;
     use crate::api::validate;
+
+    #[test]
+    fn namespace_roles_read_endpoints_and_do_not_write_them() {
+        for (role, rules) in [("view", view_rules()), ("edit", edit_rules()), ("admin", admin_rules())] {
+            for resource in ["endpoints", "endpointslices"] {
+                let of = |verb: &str| {
+                    let has = |rule: &Value, field: &str, word: &str| {
+                        rule[field].as_array().is_some_and(|all| all.iter().any(|w| w == word || w == "*"))
+                    };
+                    rules.iter().any(|rule| has(rule, "resources", resource) && has(rule, "verbs", verb))
+                };
+                assert!(of("get"), "{role} {resource}");
+                assert!(!WRITE.iter().any(|verb| of(verb)), "{role} {resource}");
+            }
+        }
+    }
 
     #[test]
     fn every_default_is_valid_and_every_binding_finds_its_role() {

@@ -1,6 +1,7 @@
 //! What a request asks for, read from its method and path.
 
 use super::http::Query;
+use crate::api::fields;
 use http::Method;
 
 /// A request as authorization and routing see it.
@@ -15,6 +16,8 @@ pub struct Info {
     pub resource: String,
     pub subresource: String,
     pub namespace: String,
+    /// The path has `namespaces/<namespace>/` before its resource. Kinds without namespaces are not served there.
+    pub in_namespace: bool,
     pub name: String,
     /// What follows the subresource: `nodes/n1/proxy/<rest>`.
     pub rest: String,
@@ -52,6 +55,7 @@ impl Info {
             info.namespace = namespace.to_string();
             if !matches!(after[0], "status" | "finalize") {
                 rest = after;
+                info.in_namespace = true;
             }
         }
         info.is_resource = true;
@@ -63,9 +67,9 @@ impl Info {
             info.namespace = info.name.clone();
         }
         info.verb = verb(method, &info, watch).to_string();
-        if matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") && info.name.is_empty() {
-            let name = query.get("fieldSelector").split(',').find_map(|t| t.strip_prefix("metadata.name="));
-            info.name = name.unwrap_or("").trim_start_matches('=').to_string();
+        // Authorization takes the name from the same parser as the filter, so the two cannot disagree.
+        if matches!(info.verb.as_str(), "list" | "watch") && info.name.is_empty() {
+            info.name = fields::required_name(query.get("fieldSelector")).unwrap_or_default();
         }
         info
     }
@@ -114,6 +118,23 @@ mod tests {
         );
         let watch = parse("GET", "/api/v1/pods?watch=true&fieldSelector=metadata.name%3Dx");
         assert_eq!((&*watch.verb, &*watch.name), ("watch", "x"));
+        for (selector, name) in [
+            ("metadata.name%3D%3Dx", "x"),
+            ("a%3Db,metadata.name%3Dx", "x"),
+            ("a%3Db%5C,metadata.name%5C%3Dx", ""), // one term: the comma belongs to a's value
+            ("metadata.name%21%3Dx", ""),
+            ("metadata.name%3Da%2Fb", ""),
+            ("metadata.name%3Dx,metadata.name", ""),
+        ] {
+            let list = parse("GET", &format!("/api/v1/pods?fieldSelector={selector}"));
+            assert_eq!((&*list.verb, &*list.name), ("list", name), "{selector}");
+        }
+        let many = parse("DELETE", "/api/v1/namespaces/x/pods?fieldSelector=metadata.name%3Dx");
+        assert_eq!(
+            (&*many.verb, &*many.name),
+            ("deletecollection", ""),
+            "a right to one name is no right to many"
+        );
         let ns = parse("PUT", "/api/v1/namespaces/x/finalize");
         assert_eq!((&*ns.resource, &*ns.name, &*ns.subresource), ("namespaces", "x", "finalize"));
         assert_eq!(ns.object_namespace(), "");

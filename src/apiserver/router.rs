@@ -3,13 +3,13 @@
 use super::authz::Attributes;
 use super::context::Context;
 use super::http::Query;
-use super::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, read, typed};
+use super::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use super::request::Info;
 use super::user::User;
 use super::write::Part;
 use super::{
-    State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind, subresources,
-    usage, watch, write,
+    State, authn, bounds, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind,
+    subresources, usage, watch, write,
 };
 use crate::api::kinds::{Catalog, Kind, KindRef};
 use crate::api::{Status, VERSION, discovery, openapi};
@@ -36,6 +36,10 @@ pub async fn serve(
         Ok(user) => user,
         Err(status) => return failure(&status),
     };
+    let place = match state.bounds.enter(&user, &info) {
+        Ok(place) => place,
+        Err(status) => return failure(&status), // before anything is recorded: a flood must not fill the tap
+    };
     let headers = request.headers().clone();
     let id = state.rng.uuid();
     let mut ctx = Context::new(id.clone(), user, info, query, headers, tap.clone());
@@ -51,6 +55,7 @@ pub async fn serve(
     if answer.status().as_u16() < 400 {
         ctx.answered(answer.status().as_u16(), started.elapsed(), "");
     }
+    answer = answer.map(|body| bounds::keep_place(body, place));
     for warning in ctx.take_warnings() {
         let text: String = warning.chars().filter(|c| !c.is_control()).collect();
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -82,20 +87,25 @@ async fn route(
     ctx.stage("authorize", serde_json::Value::Null);
     if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
         let (what, method) = (what.to_string(), request.method().clone());
-        let body = read(request).await?;
+        let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
         return rewind::serve(state, ctx, &method, &what, &body).await;
     }
     if !ctx.info.is_resource {
         return page(state, ctx, request.method()).await;
     }
     let Some(kind) = state.kind(&ctx.info).await else { return Ok(not_found_page()) };
-    if kind.namespaced
-        && ctx.info.namespace.is_empty()
-        && !matches!(ctx.info.verb.as_str(), "list" | "watch" | "deletecollection")
-    {
-        return Ok(not_found_page());
+    if kind.namespaced && ctx.info.namespace.is_empty() {
+        match ctx.info.verb.as_str() {
+            "list" | "watch" => {}
+            // The path without a namespace is served, but only for reading.
+            "create" | "deletecollection" if kind.verbs.contains(&"list") => {
+                return Err(Status::method_not_allowed());
+            }
+            _ => return Ok(not_found_page()),
+        }
     }
-    if !kind.namespaced && !ctx.info.namespace.is_empty() && ctx.info.resource != "namespaces" {
+    // Rights in a namespace were asked for: they must not reach an object outside of it, be it another namespace (CVE-2019-11247).
+    if !kind.namespaced && ctx.info.in_namespace {
         return Ok(not_found_page());
     }
     if !kind.deprecated.is_empty() {
@@ -136,7 +146,7 @@ async fn resource(
         ctx.dry_run = decode::dry_run(ctx)?;
         decode::manager(ctx)?;
     }
-    let body = read(request).await?;
+    let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
     match verb.as_str() {
         "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
         "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body),
@@ -169,7 +179,7 @@ async fn subresource(
     }
     ctx.dry_run = decode::dry_run(ctx)?;
     decode::manager(ctx)?;
-    let body = read(request).await?;
+    let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
     match (name.as_str(), verb.as_str(), kind.scale) {
         ("status" | "approval", "update", _) => write::update(state, ctx, kind, Part::Status, &body).await,
         ("status" | "approval", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,

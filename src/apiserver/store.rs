@@ -39,7 +39,12 @@ pub fn status_of(error: Error) -> Status {
         Error::FutureRevision { .. } | Error::EmptyKey | Error::DuplicateKey | Error::TooManyOps => {
             Status::bad_request(message)
         }
-        Error::Timeout => Status::timeout("request did not complete within the allotted timeout"),
+        // The write may have been done. No Retry-After: clients of Go would repeat it by themselves.
+        Error::Timeout => {
+            Status::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
+                .with(serde_json::json!({}))
+        }
+        Error::LeaderChanged => Status::new(500, "", message), // likewise, in upstream's words
         _ => Status::unavailable(message),
     }
 }

@@ -605,7 +605,12 @@ async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
                 let stream = acceptor.accept(tcp).await.unwrap();
                 let service = service_fn(|mut request: Request<hyper::body::Incoming>| async move {
                     let mut answer = ::http::Response::new(full(format!("{}\n", request.uri())));
-                    if request.headers().contains_key("upgrade") {
+                    if request.uri().path() == "/redirect" {
+                        *answer.status_mut() = ::http::StatusCode::FOUND;
+                        answer.headers_mut().insert("location", "https://example.com/".parse().unwrap());
+                    } else if request.uri().path().contains("/refuse/") {
+                        *answer.status_mut() = ::http::StatusCode::FORBIDDEN;
+                    } else if request.headers().contains_key("upgrade") {
                         let upgrade = hyper::upgrade::on(&mut request);
                         tokio::spawn(async move {
                             let (mut read, mut write) =
@@ -740,4 +745,518 @@ async fn dev_server() {
     std::fs::create_dir_all(&dir).unwrap();
     let _fixture = testing::start(dir.as_ref()).await;
     std::future::pending::<()>().await;
+}
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// Gives a user rights in the whole cluster, or in one namespace.
+async fn grant(api: &Api, user: &str, namespace: &str, rules: Value) {
+    let (kind, within) = match namespace {
+        "" => ("ClusterRole", String::new()),
+        _ => ("Role", format!("/namespaces/{namespace}")),
+    };
+    let name = format!("{user}-{}", api.fixture.server.state.rng.name_suffix(5));
+    let role = json!({"metadata": {"name": name}, "rules": rules});
+    let made = api.post(&format!("{RBAC}{within}/{}s", kind.to_lowercase()), role).await;
+    assert_eq!(made.0, 201, "{}", made.1);
+    let binding = json!({"metadata": {"name": name}, "roleRef": {"kind": kind, "name": name}, "subjects": [{"kind": "User", "name": user}]});
+    let made = api.post(&format!("{RBAC}{within}/{}bindings", kind.to_lowercase()), binding).await;
+    assert_eq!(made.0, 201, "{}", made.1);
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
+}
+
+#[tokio::test]
+async fn an_aggregation_rule_and_a_label_give_no_more_than_their_writer_has() {
+    let api = Api::new().await;
+    let dev = User::new("dev", &[]);
+    let roles = format!("{RBAC}/clusterroles");
+    let rules = json!([rule(
+        "rbac.authorization.k8s.io",
+        &["clusterroles"],
+        &["create", "get", "list", "update", "patch"]
+    )]);
+    grant(&api, "dev", "", rules.clone()).await;
+    let send = |method: &str, path: String, media: &str, body: Value| {
+        api.send(dev.clone(), request(method, &path, media, body.to_string()))
+    };
+    const JSON: &str = "application/json";
+    const MERGE: &str = "application/merge-patch+json";
+    const APPLY: &str = "application/apply-patch+yaml";
+    let plain = json!({"metadata": {"name": "own"}, "rules": rules});
+    assert_eq!(send("POST", roles.clone(), JSON, plain.clone()).await.0, 201, "what he has he may give");
+    let everything =
+        json!({"clusterRoleSelectors": [{"matchLabels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}]});
+    let refused = |(code, status): (u16, Value)| {
+        let message = status["message"].as_str().unwrap_or_default().to_string();
+        assert_eq!(code, 403, "{status}");
+        assert!(
+            message.ends_with("must have cluster-admin privileges to use an aggregationRule"),
+            "{message}"
+        );
+    };
+    let own = format!("{roles}/own");
+    refused(send("PATCH", own.clone(), MERGE, json!({"aggregationRule": everything})).await);
+    let mut with = plain.clone();
+    with["aggregationRule"] = everything.clone();
+    refused(send("PUT", own.clone(), JSON, with.clone()).await);
+    let mut applied = with.clone();
+    applied["apiVersion"] = "rbac.authorization.k8s.io/v1".into();
+    applied["kind"] = "ClusterRole".into();
+    refused(send("PATCH", format!("{own}?fieldManager=m&force=true"), APPLY, applied.clone()).await);
+    with["metadata"]["name"] = "new".into();
+    refused(send("POST", roles.clone(), JSON, with.clone()).await);
+    refused(send("PUT", format!("{roles}/new"), JSON, with).await);
+    applied["metadata"]["name"] = "new".into();
+    refused(send("PATCH", format!("{roles}/new?fieldManager=m"), APPLY, applied).await);
+    // nor does he change one that somebody else has set
+    let set = json!({"metadata": {"name": "set"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}});
+    assert_eq!(api.post(&roles, set).await.0, 201);
+    refused(send("PATCH", format!("{roles}/set"), MERGE, json!({"aggregationRule": null})).await);
+    // a label puts a role's rules into an aggregated role: that is giving them
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let (code, status) = send("PATCH", format!("{roles}/cluster-admin"), MERGE, label.clone()).await;
+    assert_eq!(code, 403, "{status}");
+    assert!(
+        status["message"]
+            .as_str()
+            .unwrap()
+            .contains("attempting to grant RBAC permissions not currently held")
+    );
+    assert_eq!(send("PATCH", own.clone(), MERGE, label).await.0, 200);
+    // the garbage collector's part is free
+    let (code, status) = send(
+        "PATCH",
+        format!("{roles}/cluster-admin"),
+        MERGE,
+        json!({"metadata": {"finalizers": ["a.b/c"]}}),
+    )
+    .await;
+    assert_eq!(code, 200, "{status}");
+    // whoever may escalate may; and who has everything
+    grant(&api, "dev", "", json!([rule("rbac.authorization.k8s.io", &["clusterroles"], &["escalate"])]))
+        .await;
+    assert_eq!(send("PATCH", own, MERGE, json!({"aggregationRule": everything})).await.0, 200);
+    let root = User::new("root", &[]);
+    let all = json!([rule("*", &["*"], &["*"]), {"verbs": ["*"], "nonResourceURLs": ["*"]}]);
+    grant(&api, "root", "", all).await;
+    let patch = json!({"aggregationRule": everything}).to_string();
+    let (code, status) = api.send(root, request("PATCH", &format!("{roles}/set"), MERGE, patch)).await;
+    assert_eq!(code, 200, "{status}");
+}
+
+#[tokio::test]
+async fn who_may_update_and_not_create_creates_nothing() {
+    let api = Api::new().await;
+    let eve = User::new("eve", &[]);
+    let groups = json!([
+        rule("", &["configmaps"], &["update", "patch"]),
+        rule("coordination.k8s.io", &["leases"], &["update", "patch"])
+    ]);
+    grant(&api, "eve", "default", groups).await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": {}});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "b"}});
+    let put = |body: &Value| request("PUT", &format!("{leases}/l"), "application/json", body.to_string());
+    let apply = |body: &Value| {
+        request("PATCH", &format!("{CM}/m?fieldManager=e"), "application/apply-patch+yaml", body.to_string())
+    };
+    for (asked, what) in [(put(&lease), "leases"), (apply(&map), "configmaps")] {
+        let (code, status) = api.send(eve.clone(), asked).await;
+        let message = status["message"].as_str().unwrap_or_default();
+        assert!(code == 403 && message.contains(&format!("cannot create resource \"{what}\"")), "{status}");
+    }
+    let groups = json!([
+        rule("", &["configmaps"], &["create"]),
+        rule("coordination.k8s.io", &["leases"], &["create"])
+    ]);
+    grant(&api, "eve", "default", groups).await;
+    assert_eq!(api.send(eve.clone(), put(&lease)).await.0, 201);
+    assert_eq!(api.send(eve.clone(), apply(&map)).await.0, 201);
+}
+
+/// CVE-2019-11247 and its kin: the namespace of a path is where rights are looked up, so nothing outside of it may be reached by that path.
+#[tokio::test]
+async fn rights_in_a_namespace_reach_no_object_outside_of_it() {
+    let api = Api::new().await;
+    let owner = User::new("owner", &[]);
+    grant(&api, "owner", "default", json!([rule("*", &["*"], &["*"])])).await;
+    assert_eq!(api.post("/api/v1/namespaces", json!({"metadata": {"name": "other"}})).await.0, 201);
+    let ask =
+        |method: &str, path: &str| api.send(owner.clone(), request(method, path, "application/json", "{}"));
+    assert_eq!(ask("GET", "/api/v1/namespaces/default").await.0, 200, "his own namespace");
+    let within = "/api/v1/namespaces/default";
+    for (method, path) in [
+        ("GET", format!("{within}/namespaces/other")),
+        ("GET", format!("{within}/namespaces")),
+        ("GET", "/api/v1/watch/namespaces/default/namespaces".into()),
+        ("DELETE", format!("{within}/namespaces/other")),
+        ("PUT", format!("{within}/namespaces/other/finalize")),
+        ("GET", format!("{within}/nodes")),
+        ("GET", format!("{RBAC}/namespaces/default/clusterroles/cluster-admin")),
+        ("GET", format!("{RBAC}/namespaces/default/clusterroles")),
+    ] {
+        let (code, body) = ask(method, &path).await;
+        assert_eq!(code, 404, "{method} {path}: {body}");
+    }
+    assert_eq!(api.get("/api/v1/namespaces/other").await.0, 200);
+    for path in
+        ["/api/v1/namespaces/other", "/api/v1/namespaces", "/api/v1/namespaces/other/pods", "/api/v1/pods"]
+    {
+        assert_eq!(ask("GET", path).await.0, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_across_namespaces() {
+    let api = Api::new().await;
+    assert_eq!(api.post(CM, cm("a", "1")).await.0, 201);
+    for (method, path) in [("DELETE", "/api/v1/configmaps"), ("POST", "/api/v1/configmaps")] {
+        let (code, status) = api.send(admin(), request(method, path, "application/json", "{}")).await;
+        assert_eq!((code, &status["reason"]), (405, &json!("MethodNotAllowed")), "{method} {path}");
+    }
+    assert_eq!(api.get(&format!("{CM}/a")).await.0, 200);
+    // a right to one name is none to a collection, whatever its selector
+    let bob = User::new("bob", &[]);
+    let named = json!([{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"], "verbs": ["deletecollection", "list"]}]);
+    grant(&api, "bob", "default", named).await;
+    let selected = format!("{CM}?fieldSelector=metadata.name%3Da");
+    assert_eq!(api.send(bob.clone(), request("GET", &selected, "", "")).await.0, 200);
+    assert_eq!(api.send(bob.clone(), request("DELETE", &selected, "", "")).await.0, 403);
+    let escaped = format!("{CM}?fieldSelector=metadata.namespace%3Ddefault%5C,metadata.name%5C%3Da");
+    assert_eq!(
+        api.send(bob, request("GET", &escaped, "", "")).await.0,
+        403,
+        "one term, which names no object"
+    );
+}
+
+#[tokio::test]
+async fn a_star_among_the_subjects_is_nobody() {
+    let api = Api::new().await;
+    for kind in ["User", "Group"] {
+        let binding = json!({"metadata": {"name": kind.to_lowercase()}, "roleRef": {"kind": "ClusterRole", "name": "view"}, "subjects": [{"kind": kind, "name": "*"}]});
+        assert_eq!(api.post(&format!("{RBAC}/clusterrolebindings"), binding).await.0, 201);
+    }
+    for user in [User::anonymous(), User::new("bob", &[])] {
+        let (code, body) = api.send(user, request("GET", "/api/v1/pods", "", "")).await;
+        assert_eq!(code, 403, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_ends_with_what_it_is_bound_to() {
+    let api = Api::new().await;
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const SECRETS: &str = "/api/v1/namespaces/default/secrets";
+    const NODES: &str = "/api/v1/nodes";
+    let pod = json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let valid = async |token: &Value| {
+        let review = json!({"spec": {"token": token}});
+        let told = api.post("/apis/authentication.k8s.io/v1/tokenreviews", review).await.1;
+        told["status"]["authenticated"] == json!(true)
+    };
+    let account = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    for (kind, all, object) in [
+        ("Pod", PODS, pod),
+        ("Secret", SECRETS, json!({"metadata": {"name": "x"}})),
+        ("Node", NODES, json!({"metadata": {"name": "x"}})),
+    ] {
+        assert_eq!(api.post(all, object.clone()).await.0, 201, "{kind}");
+        let ask = json!({"spec": {"expirationSeconds": 600, "boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": "x"}}});
+        let (code, made) = api.post(account, ask).await;
+        assert_eq!(code, 201, "{made}");
+        let token = made["status"]["token"].clone();
+        assert!(valid(&token).await, "{kind}");
+        assert_eq!(api.delete(&format!("{all}/x"), json!({})).await.0, 200);
+        assert!(!valid(&token).await, "{kind} is gone, and the signature is remembered");
+        assert_eq!(api.post(all, object).await.0, 201);
+        assert!(!valid(&token).await, "another {kind} of that name");
+    }
+    // the account itself, remade under its name
+    let token =
+        api.post(account, json!({"spec": {"expirationSeconds": 600}})).await.1["status"]["token"].clone();
+    assert!(valid(&token).await);
+    assert_eq!(api.delete(account.trim_end_matches("/token"), json!({})).await.0, 200);
+    assert_eq!(
+        api.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}}))
+            .await
+            .0,
+        201
+    );
+    assert!(!valid(&token).await);
+}
+
+#[tokio::test]
+async fn floods_get_429_and_the_cluster_goes_on() {
+    use super::bounds::{READING_MAX, WRITING_MAX};
+    use http_body_util::StreamBody;
+    let api = Api::new().await;
+    let bob = User::new("bob", &[]);
+    grant(&api, "bob", "default", json!([rule("", &["configmaps"], &["*"])])).await;
+    assert_eq!(
+        api.post(CM, json!({"metadata": {"name": "big"}, "data": {"n": "x".repeat(300_000)}})).await.0,
+        201
+    );
+    let list = || api.fixture.server.call(request("GET", CM, "", ""), bob.clone());
+    // Long answers that nobody reads keep their place.
+    let mut unread = vec![];
+    for n in 0..READING_MAX {
+        let answer = list().await;
+        assert_eq!(answer.status(), 200, "{n}");
+        unread.push(answer);
+    }
+    let answer = list().await;
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &"1".parse().unwrap()));
+    let status: Value =
+        serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!(
+        (&status["reason"], &status["message"], &status["details"]["retryAfterSeconds"]),
+        (&json!("TooManyRequests"), &json!("Too many requests, please try again later."), &json!(1))
+    );
+    // Not for the cluster's own, for watches, or for health checks; and writes have a bound of their own.
+    let ask = |path: &str| request("GET", path, "", "");
+    assert_eq!(api.get(CM).await.0, 200);
+    assert_eq!(api.send(User::new("system:kube-scheduler", &[]), ask("/version")).await.0, 200);
+    let watch = api.fixture.server.call(ask(&format!("{CM}?watch=true")), bob.clone()).await;
+    assert_eq!(watch.status(), 200);
+    assert_eq!(api.send(User::anonymous(), ask("/readyz")).await.0, 200);
+    let write = |n: &str| request("POST", CM, "application/json", cm(n, "1").to_string());
+    assert_eq!(api.send(bob.clone(), write("a")).await.0, 201);
+    // Read to the end, they are whole, and their places are free.
+    let first = unread.pop().unwrap();
+    let length = ::http_body::Body::size_hint(first.body()).exact().unwrap();
+    assert_eq!(first.into_body().collect().await.unwrap().to_bytes().len() as u64, length);
+    assert_eq!(list().await.status(), 200);
+    drop(unread);
+    // Bodies that never end hold no place: more of them than may write at a time.
+    let server = &api.fixture.server;
+    let slow: Vec<_> = (0..WRITING_MAX + 10)
+        .map(|_| {
+            let body = StreamBody::new(futures::stream::pending()).boxed_unsync();
+            let asked = Request::builder().method("POST").uri(CM).body(body).unwrap();
+            tokio::spawn({
+                let (server, bob) = (server.clone(), bob.clone());
+                async move { server.call(asked, bob).await }
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert_eq!(api.send(bob.clone(), write("b")).await.0, 201);
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+    let (_, metrics) = api.get("/metrics").await;
+    assert!(metrics.as_str().unwrap().contains("apiserver_dropped_requests_total 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn bodies_share_a_bound_of_memory() {
+    use ::http_body::Frame;
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
+    let api = Api::new().await;
+    let bob = User::new("bob", &[]);
+    grant(&api, "bob", "default", json!([rule("", &["configmaps"], &["*"])])).await;
+    let (sent, arrived) = (Bytes::from(vec![b' '; 3 << 20]), Arc::new(tokio::sync::Semaphore::new(0)));
+    let slow: Vec<_> = (0..21)
+        .map(|_| {
+            let (sent, arrived) = (sent.clone(), arrived.clone());
+            let piece = futures::stream::once(async move { Ok(Frame::data(sent)) });
+            let rest = futures::stream::once(async move {
+                arrived.add_permits(1);
+                std::future::pending().await
+            });
+            let body = StreamBody::new(piece.chain(rest)).boxed_unsync();
+            let asked = Request::builder().method("POST").uri(CM).body(body).unwrap();
+            let (server, bob) = (api.fixture.server.clone(), bob.clone());
+            tokio::spawn(async move { server.call(asked, bob).await.status() })
+        })
+        .collect();
+    let _ = arrived.acquire_many(21).await.unwrap();
+    let big = json!({"metadata": {"name": "b"}, "data": {"n": "x".repeat((1 << 20) + 10)}}).to_string();
+    let post = |user: User, body: String| api.send(user, request("POST", CM, "application/json", body));
+    let (code, status) = post(bob.clone(), format!("{big}{}", " ".repeat(1 << 20))).await;
+    assert_eq!(code, 429, "{status}");
+    assert_eq!(post(bob.clone(), cm("small", "1").to_string()).await.0, 201, "there is room for a small one");
+    assert_eq!(
+        post(admin(), big).await.0,
+        422,
+        "the cluster's own are not held up: only its size is refused"
+    );
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+    for one in slow {
+        let _ = one.await;
+    }
+    assert_eq!(post(bob, cm("after", "1").to_string()).await.0, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_given_up() {
+    use super::bounds::Bounds;
+    use super::request::Info;
+    let body = http_body_util::StreamBody::new(futures::stream::pending()).boxed_unsync();
+    let asked = Request::builder().method("POST").uri(CM).body(body).unwrap();
+    let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
+    let start = tokio::time::Instant::now();
+    let refused = Bounds::default().read(&User::new("bob", &[]), &info, asked).await.err().unwrap();
+    assert_eq!((refused.code, start.elapsed().as_secs()), (408, 60));
+}
+
+#[tokio::test]
+async fn no_service_catches_the_clusters_own_addresses() {
+    let api = Api::new().await;
+    let node = json!({"metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.3.0/24"}});
+    assert_eq!(api.post("/api/v1/nodes", node).await.0, 201);
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "172.30.0.11"}]}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let services = "/api/v1/namespaces/default/services";
+    let service = |ip: &str| json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 443}], "externalIPs": [ip]}});
+    for ip in [
+        "172.30.0.11",
+        "172.30.0.1",
+        "10.244.3.9",
+        "10.96.0.1",
+        "::ffff:10.96.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "x",
+    ] {
+        let (code, answer) = api.post(services, service(ip)).await;
+        assert_eq!(code, 422, "{ip}: {answer}");
+        assert!(
+            answer["message"].as_str().unwrap().contains("spec.externalIPs[0]: Invalid value"),
+            "{answer}"
+        );
+    }
+    let made = api
+        .fixture
+        .server
+        .call(request("POST", services, "application/json", service("203.0.113.250").to_string()), admin());
+    let made = made.await;
+    assert_eq!(made.status(), 201);
+    assert!(made.headers()["warning"].to_str().unwrap().contains("203.0.113.250"), "{:?}", made.headers());
+    let (code, answer) =
+        api.patch(&format!("{services}/s"), json!({"spec": {"externalIPs": ["172.30.0.11"]}})).await;
+    assert_eq!(code, 422, "{answer}");
+    // CVE-2021-25737
+    let slice = json!({"metadata": {"name": "e"}, "addressType": "IPv4", "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": [{"port": 80}]});
+    let (code, answer) = api.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice).await;
+    assert!(
+        code == 422 && answer["message"].as_str().unwrap().contains("may not be in the loopback range"),
+        "{answer}"
+    );
+    let endpoints = json!({"metadata": {"name": "e"}, "subsets": [{"addresses": [{"ip": "169.254.169.254"}], "ports": [{"port": 80}]}]});
+    let (code, answer) = api.post("/api/v1/namespaces/default/endpoints", endpoints).await;
+    assert!(
+        code == 422 && answer["message"].as_str().unwrap().contains("may not be in the link-local range"),
+        "{answer}"
+    );
+}
+
+/// CVE-2022-3294 and CVE-2018-1002105: what answers at a node's address gets this server's rights only if it is that node's kubelet.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_nodes_own_kubelet_is_spoken_to() {
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    let server =
+        api.fixture.kubeconfig.split("https://127.0.0.1:").nth(1).unwrap().split('\'').next().unwrap();
+    let server: u16 = server.parse().unwrap();
+    for (name, port) in [("n1", kubelet.port()), ("n2", kubelet.port()), ("n3", server)] {
+        assert_eq!(api.post("/api/v1/nodes", json!({"metadata": {"name": name}})).await.0, 201);
+        let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}});
+        assert_eq!(api.patch(&format!("/api/v1/nodes/{name}/status"), status).await.0, 200);
+    }
+    assert_eq!(api.get("/api/v1/nodes/n1/proxy/healthz").await, (200, "/healthz\n".into()));
+    for path in
+        ["/api/v1/nodes/n2/proxy/healthz", "/api/v1/nodes/n3/proxy/api/v1/namespaces/kube-system/secrets"]
+    {
+        let (code, status) = api.get(path).await;
+        let message = status["message"].as_str().unwrap_or_default();
+        assert!(code == 502 && message.contains("not for the node's kubelet"), "{path}: {status}");
+    }
+    // A redirect is neither followed nor passed on (CVE-2020-8559, CVE-2022-3172).
+    let (code, status) = api.get("/api/v1/nodes/n1/proxy/redirect").await;
+    assert_eq!(
+        (code, status["message"].as_str()),
+        (502, Some("the backend attempted to redirect this request, which is not permitted"))
+    );
+}
+
+/// CVE-2018-1002105: after a kubelet has refused to change protocols, what the client sends next is a request of its own again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upgrade_opens_no_way_to_the_kubelet() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "refuse"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", pod).await.0, 201);
+    grant(&api, "eve", "default", json!([rule("", &["pods/exec"], &["create", "get"])])).await;
+    let client = api.fixture.ca.issue(&crate::pki::Subject::client("eve", "")).unwrap();
+    let tls = crate::pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
+    let server = api.fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+    let name = crate::pki::server_name("127.0.0.1").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+    let both = "GET /api/v1/namespaces/default/pods/refuse/exec?command=sh&container=c HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n\
+        GET /stats/summary HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(both.as_bytes()).await.unwrap();
+    let mut answers = vec![];
+    // It may hang up without TLS's farewell: what came before counts.
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answers)).await.unwrap();
+    let answers = String::from_utf8(answers).unwrap();
+    assert!(answers.starts_with("HTTP/1.1 403"), "{answers}");
+    let second = answers.rsplit("HTTP/1.1 ").next().unwrap();
+    assert!(second.starts_with("403") && second.contains("User \\\"eve\\\" cannot get path"), "{answers}");
+}
+
+/// CVE-2023-2728: no container of a pod reads a secret that its account may not mount.
+#[tokio::test]
+async fn an_account_may_bound_the_secrets_of_its_pods() {
+    let api = Api::new().await;
+    let account = json!({"metadata": {"name": "tight", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}, "secrets": [{"name": "own"}]});
+    assert_eq!(api.post("/api/v1/namespaces/default/serviceaccounts", account).await.0, 201);
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, secret: &str, volume: &str| {
+        let env = json!([{"name": "E", "valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}}]);
+        json!({"metadata": {"name": name}, "spec": {"serviceAccountName": "tight",
+            "volumes": [{"name": "v", "secret": {"secretName": volume}}], "containers": [{"name": "c", "image": "i", "env": env}]}})
+    };
+    let end = "is not allowed because service account tight does not reference that secret";
+    for (object, why) in [
+        (
+            pod("a", "other", "own"),
+            format!("container c with envVar E referencing secret.secretName=\"other\" {end}"),
+        ),
+        (pod("a", "own", "other"), format!("volume with secret.secretName=\"other\" {end}")),
+    ] {
+        let (code, status) = api.post(pods, object).await;
+        assert!(code == 403 && status["message"].as_str().unwrap().ends_with(&why), "{status}");
+    }
+    assert_eq!(api.post(pods, pod("fine", "own", "own")).await.0, 201);
+    let debug = |secret: &str| json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "i", "envFrom": [{"secretRef": {"name": secret}}]}]}});
+    let path = format!("{pods}/fine/ephemeralcontainers");
+    let (code, status) = api.patch(&path, debug("other")).await;
+    let why = format!("ephemeral container e with envFrom referencing secret.secretName=\"other\" {end}");
+    assert!(code == 403 && status["message"].as_str().unwrap().ends_with(&why), "{status}");
+    let (code, status) = api.patch(&path, debug("own")).await;
+    assert_eq!(code, 200, "{status}");
+    // A mirror pod, for which nobody looks after accounts, may have none.
+    let mut mirror = pod("m", "own", "own");
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    let (code, status) = api.post(pods, mirror.clone()).await;
+    assert!(
+        code == 403 && status["message"].as_str().unwrap().ends_with("may not reference service accounts"),
+        "{status}"
+    );
+    mirror["spec"].as_object_mut().unwrap().remove("serviceAccountName");
+    let (code, status) = api.post(pods, mirror).await;
+    assert!(
+        code == 403 && status["message"].as_str().unwrap().ends_with("may not reference secrets"),
+        "{status}"
+    );
 }

@@ -6,7 +6,8 @@
 //! ## How this one works
 //! `ropewalk bench [WHAT…]` measures on the reader's own machine what the README claims. Each part gives [`Figure`]s: several runs, of which
 //! the median is told and the spread is the machine's noise, beside an aim, and beside a peer where there is one: the same work done in the
-//! same minute by `crun`, by `etcd`, or by a connection without what is measured. Rounds of the two take turns, so that both meet the same noise.
+//! same minute by `crun`, by `etcd`, by `kube-apiserver` (`--peer-kubeconfig`), or by a connection without what is measured.
+//! Rounds of the two take turns, so that both meet the same noise.
 //! [`cluster`] drives this very program from outside; [`world`] starts nodes without a cluster, for [`runtime`] and [`network`]; everything
 //! lives in a directory of its own and is gone afterwards.
 //! ## What is missed, and why
@@ -19,10 +20,11 @@
 //! nodes, wakeups, fresh memory), a sixth is reading JSON into the caches, a tenth is memory's own bookkeeping, a tenth the clients. Another allocator was tried
 //! and changed nothing beyond the noise.
 //! ## Left out
-//! The API under many clients, which takes minutes: `cargo bench --bench towers`.
+//! The API of three control planes under many clients, which takes minutes: `cargo bench --bench towers`.
 //! ## Read next
 //! `cluster`, whose parts are measured.
 
+mod api;
 pub mod cluster;
 pub mod figure;
 mod network;
@@ -46,6 +48,8 @@ pub enum What {
     Pods,
     /// Puts and gets a second of the store, beside etcd if it is on PATH
     Store,
+    /// Gets and creates a second of the API server, beside a kube-apiserver if its kubeconfig is given
+    Api,
     /// A NodePort beside a direct connection, localhost's way in beside loopback
     Network,
     /// A container's start beside crun's, if it is on PATH
@@ -56,6 +60,8 @@ pub enum What {
 pub struct Room<'a> {
     pub dir: &'a Path,
     pub runs: Option<usize>,
+    /// The kubeconfig of an API server to stand beside.
+    pub peer: Option<&'a Path>,
 }
 
 impl Room<'_> {
@@ -69,6 +75,7 @@ fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
         What::Start => cluster::start(room),
         What::Pods => wait_for(cluster::pods(room)),
         What::Store => wait_for(store::beside_etcd(room)),
+        What::Api => wait_for(api::beside_kube_apiserver(room)),
         What::Network | What::Runtime => world::outside(what, room),
     }
 }
@@ -81,7 +88,7 @@ fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Measures these parts, or all, and prints tables or one JSON document. Starts processes, and forks in `inside`: call it before there are threads.
 ///
 /// Errors: a part that cannot be measured here, with the reason; the others are measured all the same.
-pub fn run(wanted: &[What], runs: Option<usize>, machine: bool) -> anyhow::Result<()> {
+pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: bool) -> anyhow::Result<()> {
     let all = if wanted.is_empty() { What::value_variants() } else { wanted };
     if cfg!(debug_assertions) {
         eprintln!(
@@ -93,7 +100,7 @@ pub fn run(wanted: &[What], runs: Option<usize>, machine: bool) -> anyhow::Resul
         let name = what.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
         // A short path, for its sockets. Where /tmp is memory, TMPDIR names a place on a disk.
         let dir = tempfile::Builder::new().prefix("rwb").tempdir().context("no place for the bench")?;
-        match measure(*what, &Room { dir: dir.path(), runs }) {
+        match measure(*what, &Room { dir: dir.path(), runs, peer }) {
             Ok(figures) if machine => documents.push(document(&name, &figures)),
             Ok(figures) => print!("{}", figure::table(&name, &figures)),
             Err(error) => failed.push(format!("{name}: {error:#}")),

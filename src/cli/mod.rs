@@ -56,8 +56,9 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(Command::Doctor { output }) = &args.command {
         return finish(doctor::doctor(*output)); // before there are threads
     }
-    if let Some(Command::Bench { what, runs, output, inside }) = &args.command {
-        return finish(bench(what, *runs, *output, inside.clone())); // likewise
+    if let Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) = &args.command {
+        let peer = peer_kubeconfig.as_deref();
+        return finish(bench(what, *runs, *output, peer, inside.clone())); // likewise
     }
     block_on(dispatch(args))
 }
@@ -66,11 +67,12 @@ fn bench(
     what: &[crate::bench::What],
     runs: Option<usize>,
     output: Option<args::Output>,
+    peer: Option<&std::path::Path>,
     inside: Option<PathBuf>,
 ) -> anyhow::Result<i32> {
     match (inside, what) {
         (Some(dir), [what]) => crate::bench::inside(dir, *what, runs),
-        _ => crate::bench::run(what, runs, output == Some(args::Output::Json)).map(|()| 0),
+        _ => crate::bench::run(what, runs, peer, output == Some(args::Output::Json)).map(|()| 0),
     }
 }
 
@@ -127,7 +129,9 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, output).await,
         Some(Command::Rewind { to, name, output }) => undo::run(&name, undo::What::Rewind(to), output).await,
         Some(Command::Doctor { output }) => doctor::doctor(output),
-        Some(Command::Bench { what, runs, output, inside }) => bench(&what, runs, output, inside),
+        Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
+            bench(&what, runs, output, peer_kubeconfig.as_deref(), inside)
+        }
         Some(Command::Version) => {
             println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), crate::cluster::version());
             Ok(0)

@@ -6,7 +6,7 @@
 
 use super::components::API_PORT;
 use super::world::World;
-use crate::linux::tcp;
+use crate::linux::{descriptors, tcp};
 use crate::net::fabric;
 use crate::task::Crew;
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// A server that does not take a connection in this time is passed over.
@@ -26,6 +27,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// A server that is not ready so many times in a row, while another one is, loses its connections. While a leader is elected none is ready,
 /// and to hang up would help nobody.
 const FALL: u32 = 3;
+
+/// Descriptors of a forwarded connection: two here, one of the API server in the same process.
+const DESCRIPTORS: u64 = 3;
 
 /// What is known of one server.
 #[derive(Clone, Default)]
@@ -58,11 +62,19 @@ pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
     }
     for listener in listeners {
         let (balancer, own) = (balancer.clone(), crew.clone());
+        // A listener has a fourth of the descriptors at most. At the bound new connections wait in the kernel's queue; the API
+        // server closes those that say nothing.
+        let most = descriptors::connections(descriptors::limit(), 4, DESCRIPTORS);
+        let places = Arc::new(Semaphore::new(most));
         crew.spawn(async move {
             loop {
+                let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
                 let (client, _) = tcp::accept(&listener).await;
                 let balancer = balancer.clone();
-                own.spawn(async move { balancer.forward(client).await });
+                own.spawn(async move {
+                    balancer.forward(client).await;
+                    drop(place);
+                });
             }
         });
     }
@@ -109,6 +121,9 @@ impl Balancer {
         for (server, end) in self.candidates() {
             let dialled = tokio::time::timeout(PATIENCE, self.world.fabric.dial(server)).await;
             let Ok(Ok(mut upstream)) = dialled else { continue };
+            if descriptors::is_reserved(&upstream) {
+                return; // what is left is the store's
+            }
             let _ = client.set_nodelay(true);
             tokio::select! {
                 _ = copy_bidirectional(&mut client, &mut upstream) => {} // either end may hang up

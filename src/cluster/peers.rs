@@ -103,7 +103,7 @@ impl Wires {
         let (inner, acceptor) = (crew.clone(), self.acceptor.clone());
         crew.spawn(async move {
             loop {
-                let (stream, from) = linux::tcp::accept(&listener).await;
+                let (stream, from) = linux::tcp::accept_always(&listener).await;
                 let (acceptor, member) = (acceptor.clone(), member.clone());
                 inner.spawn(async move {
                     if let Err(error) = receive(stream, &acceptor, &member).await {

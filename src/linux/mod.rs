@@ -6,7 +6,8 @@
 //! ## How this one works
 //! Every system call that Rust's standard library or `nix` has no safe form for is here, and `unsafe` is nowhere else.
 //! [`boot`] tells the story of the processes: a supervisor S outside, main M as pid 1 of a private PID namespace, the zygote Z
-//! beside it, and containers, which Z makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors,
+//! beside it, and containers, which Z makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors, [`descriptors`]
+//! keeps a reserve of them that connections cannot take,
 //! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user namespace, [`mount`] builds root
 //! file systems, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets limits on cgroup v1, hybrid and v2, [`pty`] makes
 //! terminals, [`reap`] keeps pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
@@ -20,6 +21,7 @@ pub mod boot;
 pub mod calls;
 pub mod cgroup;
 pub mod confine;
+pub mod descriptors;
 pub mod fds;
 pub mod fork;
 pub mod lock;

@@ -1,6 +1,7 @@
 //! Two connections made one: what comes on either goes out on the other. The bytes stay in the kernel: splice(2) moves them from a socket into a
 //! pipe and from there into the other socket, and nothing is copied into this program.
 
+use super::descriptors::is_reserved;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::io;
@@ -28,6 +29,9 @@ struct Pipe {
 impl Pipe {
     fn new() -> io::Result<Pipe> {
         let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        if is_reserved(&out) || is_reserved(&into) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE)); // connections do without pipes then
+        }
         let _ = fcntl(&into, FcntlArg::F_SETPIPE_SZ(PIPE as i32)); // a user with many pipes gets smaller ones
         Ok(Pipe { out, into })
     }

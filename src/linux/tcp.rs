@@ -10,8 +10,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 /// When no connection can be taken (no descriptor is left, say) it is tried again after this time: no event tells that one became free.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
-/// The next connection. A failure (accept(2): out of descriptors, or the client has gone already) is none of the server's end.
+/// Accepts the next connection that leaves the reserve of descriptors free ([`super::descriptors`]). A failure (accept(2): out of
+/// descriptors, or the client has gone already) is none of the server's end.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    super::descriptors::accept(listener).await
+}
+
+/// Accepts the next connection whatever descriptor it takes: for the store's members, whose reserve it is.
+pub async fn accept_always(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     patiently(|| listener.accept()).await
 }
 

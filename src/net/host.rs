@@ -4,7 +4,7 @@ use super::namespace::Namespace;
 use crate::clock;
 use crate::cni::{Error, HostNetwork, HostPort, Protocol};
 use crate::linux::relay::relay;
-use crate::linux::tcp;
+use crate::linux::{descriptors, tcp};
 use crate::task::Crew;
 use async_trait::async_trait;
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// A UDP client that was silent for so long is forgotten.
@@ -24,8 +25,13 @@ const UDP_IDLE: Duration = Duration::from_secs(60);
 /// UDP clients of one port; more are ignored until one is forgotten.
 const UDP_CLIENTS: usize = 256;
 
+/// Descriptors of a TCP connection that is carried: two sockets and the four ends of two pipes.
+const DESCRIPTORS: u64 = 6;
+
 pub struct Host {
     fabric: Namespace,
+    /// Places for the TCP connections of all ports: half of the descriptors. At the bound new ones wait in the kernel's queue.
+    places: Arc<Semaphore>,
     ports: tokio::sync::Mutex<BTreeMap<(u16, bool), Port>>,
 }
 
@@ -54,7 +60,8 @@ impl Drop for Port {
 
 impl Host {
     pub(super) fn new(fabric: Namespace) -> Host {
-        Host { fabric, ports: tokio::sync::Mutex::default() }
+        let most = descriptors::connections(descriptors::limit(), 2, DESCRIPTORS);
+        Host { fabric, places: Arc::new(Semaphore::new(most)), ports: tokio::sync::Mutex::default() }
     }
 }
 
@@ -114,7 +121,12 @@ impl Port {
     }
 
     /// Starts or stops serving, or serves other targets.
-    fn become_like(&mut self, wanted: &HostPort, fabric: &Namespace) -> io::Result<()> {
+    fn become_like(
+        &mut self,
+        wanted: &HostPort,
+        fabric: &Namespace,
+        places: &Arc<Semaphore>,
+    ) -> io::Result<()> {
         if self.wanted == *wanted {
             return Ok(());
         }
@@ -135,8 +147,13 @@ impl Port {
                     let listener = std::net::TcpListener::from(socket.try_clone()?);
                     listener.set_nonblocking(true)?;
                     let listener = TcpListener::from_std(listener)?;
-                    let serve =
-                        serve_tcp(listener, targets.clone(), fabric.clone(), self.connections.clone());
+                    let serve = serve_tcp(
+                        listener,
+                        targets.clone(),
+                        fabric.clone(),
+                        self.connections.clone(),
+                        places.clone(),
+                    );
                     self.serving.push(tokio::spawn(serve));
                 }
             }
@@ -177,7 +194,7 @@ impl HostNetwork for Host {
                     }
                 },
             };
-            if let Err(cause) = port.become_like(wanted, &self.fabric) {
+            if let Err(cause) = port.become_like(wanted, &self.fabric, &self.places) {
                 failed.push(taken(cause));
             }
         }
@@ -203,17 +220,30 @@ impl Targets {
     }
 }
 
-async fn serve_tcp(listener: TcpListener, targets: Arc<Targets>, fabric: Namespace, crew: Crew) {
+async fn serve_tcp(
+    listener: TcpListener,
+    targets: Arc<Targets>,
+    fabric: Namespace,
+    crew: Crew,
+    places: Arc<Semaphore>,
+) {
     loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
         let (stream, _) = tcp::accept(&listener).await;
-        crew.spawn(carry(stream, targets.clone(), fabric.clone()));
+        let carried = carry(stream, targets.clone(), fabric.clone());
+        crew.spawn(async move {
+            carried.await;
+            drop(place);
+        });
     }
 }
 
 async fn carry(outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
     let _ = outside.set_nodelay(true);
     for target in targets.in_turn() {
-        if let Ok(inside) = fabric.dial(target).await {
+        if let Ok(inside) = fabric.dial(target).await
+            && !descriptors::is_reserved(&inside)
+        {
             let _ = relay(outside, inside).await; // either side may break off
             return;
         }

@@ -12,6 +12,7 @@
 //! ## Read next
 //! `limits` and `quota`; then `api::quota`, which knows what an object costs.
 
+mod addresses;
 mod certificates;
 mod classes;
 mod limits;
@@ -19,6 +20,7 @@ mod pods;
 mod quota;
 
 use super::State;
+use super::authz;
 use super::context::Context;
 use super::definitions;
 use super::store::Extra;
@@ -61,6 +63,9 @@ const POD: (&str, &str) = ("", "Pod");
 const REQUEST: (&str, &str) = ("certificates.k8s.io", "CertificateSigningRequest");
 const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
 const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
+const SERVICE: (&str, &str) = ("", "Service");
+const ENDPOINTS: (&str, &str) = ("", "Endpoints");
+const SLICE: (&str, &str) = ("discovery.k8s.io", "EndpointSlice");
 
 fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
     Box::pin(std::future::ready(result))
@@ -71,7 +76,7 @@ static PLUGINS: &[Plugin] = &[
     // LimitRanger
     Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
     // ServiceAccount
-    Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: None },
+    Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // Priority
     Plugin { kinds: &[POD], mutate: Some(|a, o| done(pods::priority(a, o))), validate: None },
     // DefaultTolerationSeconds
@@ -88,6 +93,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
+    // Addresses (upstream: validation, and DenyServiceExternalIPs)
+    Plugin { kinds: &[SERVICE, ENDPOINTS, SLICE], mutate: None, validate: Some(addresses::check) },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];
@@ -136,8 +143,18 @@ fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
     Ok(())
 }
 
+/// PUT and server-side apply create an object that does not exist yet: their user needs the right to create as well.
+fn may_create(a: &Attributes) -> Result<(), Status> {
+    if a.old.is_some() || !matches!(a.ctx.info.verb.as_str(), "update" | "patch") {
+        return Ok(());
+    }
+    let create = authz::Attributes { verb: "create", ..authz::Attributes::of(&a.ctx.info) };
+    a.state.authorize(&a.ctx.user, &create).map_err(|reason| create.forbidden(&a.ctx.user, &reason))
+}
+
 /// All that is added to a new object. Answers what was done, for the trace.
 pub async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
+    may_create(a)?;
     let mut told = serde_json::Map::new();
     for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
         if let Value::Object(done) = mutate(a, object).await? {

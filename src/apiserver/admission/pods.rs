@@ -4,6 +4,7 @@ use super::Attributes;
 use crate::api::value::{self, at, flag, list, list_mut, text};
 use crate::api::{Status, meta};
 use crate::apiserver::State;
+use crate::apiserver::store::Extra;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ const ACCOUNT_WAIT: Duration = Duration::from_millis(1500);
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Written by kubelets into their mirror pods.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+/// On a service account whose pods may use only the secrets that it lists.
+const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// ServiceAccount: name, token volume, pull secrets.
 pub async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
@@ -90,6 +93,87 @@ fn push(object: &mut Value, path: &str, item: Value) {
         Value::Array(list) => list.push(item),
         other => *other = Value::Array(vec![item]),
     }
+}
+
+/// ServiceAccount's other half: what a mirror pod may not refer to, and, where the account has [`ENFORCE`], that a pod's containers
+/// read only secrets that the account lists. Ephemeral containers are no way around it (CVE-2023-2728).
+pub fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
+    let ephemeral = a.ctx.info.subresource == "ephemeralcontainers";
+    if a.old.is_some() && !ephemeral {
+        return Ok(Extra::default());
+    }
+    if meta::annotation(pod, MIRROR).is_some() {
+        return mirror(pod).map_or(Ok(Extra::default()), |why| Err(a.forbidden(pod, why)));
+    }
+    let key = format!("{}/{}", meta::namespace(pod), text(pod, "spec.serviceAccountName"));
+    let Some(account) = a.state.cache.get("serviceaccounts", &key) else { return Ok(Extra::default()) };
+    let enforced =
+        matches!(meta::annotation(&account.value, ENFORCE), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
+    match enforced.then(|| foreign_secret(&account.value, pod, ephemeral)).flatten() {
+        Some(why) => Err(a.forbidden(pod, &why)),
+        None => Ok(Extra::default()),
+    }
+}
+
+/// Why a mirror pod is refused: nobody has looked after what it refers to.
+fn mirror(pod: &Value) -> Option<&'static str> {
+    if !text(pod, "spec.serviceAccountName").is_empty() {
+        return Some("a mirror pod may not reference service accounts");
+    }
+    let volumes = list(pod, "spec.volumes");
+    let sources = || volumes.iter().flat_map(|v| list(v, "projected.sources"));
+    let containers = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
+    let in_containers = containers.iter().flat_map(|g| list(pod, g)).any(|c| !references(c).is_empty());
+    let in_volumes =
+        volumes.iter().any(|v| v.get("secret").is_some()) || sources().any(|s| s.get("secret").is_some());
+    if in_containers || in_volumes || !value::empty(pod, "spec.imagePullSecrets") {
+        return Some("a mirror pod may not reference secrets");
+    }
+    let token = sources().any(|s| s.get("serviceAccountToken").is_some());
+    token.then_some("a mirror pod may not use ServiceAccountToken volume projections")
+}
+
+/// The secrets that a container's environment refers to, each with how upstream calls the place.
+fn references(container: &Value) -> Vec<(String, &str)> {
+    let single = list(container, "env").iter().filter(|e| e.pointer("/valueFrom/secretKeyRef").is_some());
+    let single =
+        single.map(|e| (format!("envVar {}", text(e, "name")), text(e, "valueFrom.secretKeyRef.name")));
+    let all = list(container, "envFrom").iter().filter(|e| e.get("secretRef").is_some());
+    single.chain(all.map(|e| ("envFrom".to_string(), text(e, "secretRef.name")))).collect()
+}
+
+/// Why a pod is refused that refers to a secret which its account does not list; in upstream's words.
+fn foreign_secret(account: &Value, pod: &Value, ephemeral: bool) -> Option<String> {
+    let name = meta::name(account);
+    let listed = |field: &str, secret: &str| list(account, field).iter().any(|s| text(s, "name") == secret);
+    let end = format!("is not allowed because service account {name} does not reference that secret");
+    let in_containers = |group: &str, what: &str| {
+        list(pod, group).iter().find_map(|container| {
+            let foreign = references(container).into_iter().find(|(_, secret)| !listed("secrets", secret))?;
+            let (place, secret) = foreign;
+            Some(format!(
+                "{what} {} with {place} referencing secret.secretName={secret:?} {end}",
+                text(container, "name")
+            ))
+        })
+    };
+    if ephemeral {
+        return in_containers("spec.ephemeralContainers", "ephemeral container");
+    }
+    let volumes = list(pod, "spec.volumes").iter().filter(|v| v.get("secret").is_some());
+    let mut mounted = volumes.map(|v| text(v, "secret.secretName"));
+    let volume = mounted.find(|secret| !listed("secrets", secret));
+    let pull = || {
+        let all = list(pod, "spec.imagePullSecrets").iter().map(|s| text(s, "name")).enumerate();
+        all.into_iter().find(|(_, secret)| !listed("imagePullSecrets", secret)).map(|(i, secret)| {
+            format!("imagePullSecrets[{i}].name={secret:?} is not allowed because service account {name} does not reference that imagePullSecret")
+        })
+    };
+    volume
+        .map(|secret| format!("volume with secret.secretName={secret:?} {end}"))
+        .or_else(|| in_containers("spec.initContainers", "init container"))
+        .or_else(|| in_containers("spec.containers", "container"))
+        .or_else(pull)
 }
 
 /// DefaultTolerationSeconds: five minutes on a node that is gone.

@@ -87,7 +87,7 @@ async fn create_named(
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
     }
-    escalation::check(state, &ctx.user, kind, &object)?;
+    escalation::check(state, ctx, kind, &object, None)?;
     ctx.stage("validate", Value::Null);
     let name = meta::name(&object).to_string();
     let _turn = admission::turn(&attributes, &object).await;

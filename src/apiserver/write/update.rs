@@ -163,9 +163,7 @@ impl Edit<'_> {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
         }
-        if spec_changed(kind, &new, &old.value) {
-            escalation::check(state, &ctx.user, kind, &new)?;
-        }
+        escalation::check(state, ctx, kind, &new, Some(&old.value))?;
         let finished = remove::is_finished(kind, &new);
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
         if new == old.value && !finished {

@@ -309,6 +309,8 @@ Examples:
     #[command(after_help = "Examples:
   ropewalk bench                    everything, several minutes; best on a machine that does nothing else
   ropewalk bench start pods         only these
+  ropewalk bench api --peer-kubeconfig FILE
+                                    beside the API server that FILE names
   ropewalk bench runtime -o json    for machines: p50_ms, and every figure with its peer's
 Each line tells the median of several runs, how they spread, and the aim. × is how many times as fast as the line's peer:
 etcd and crun are used where they are on PATH.")]
@@ -321,6 +323,9 @@ etcd and crun are used where they are on PATH.")]
         runs: Option<usize>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
+        /// Kubeconfig of an API server to measure beside this program's; a namespace is made there, and removed
+        #[arg(long, value_name = "FILE")]
+        peer_kubeconfig: Option<std::path::PathBuf>,
         /// Measure in this directory, as the supervisor of nodes without a cluster
         #[arg(long, hide = true, value_name = "DIR")]
         inside: Option<std::path::PathBuf>,

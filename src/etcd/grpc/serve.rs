@@ -1,16 +1,20 @@
 //! Connections: mutual TLS, then HTTP/2.
 
 use super::Face;
-use crate::linux::tcp;
+use crate::linux::{descriptors, tcp};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-/// Concurrent calls on one connection.
+/// Concurrent calls on one connection; more wait. etcd has no bound; its clients have certificates, as here.
 const STREAMS_MAX: u32 = 10_000;
+/// Bytes that a client may send ahead of the member, on one stream (the largest request is smaller) and on all of a connection.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
 /// A handshake that takes longer is no client's.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A connection on which nothing answers is found dead after at most ping + wait.
@@ -20,9 +24,15 @@ const PING_WAIT: Duration = Duration::from_secs(20);
 /// Takes connections until the face's crew ends. `tls` must insist on a client's certificate.
 pub async fn serve(face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
     let (acceptor, stop) = (TlsAcceptor::from(tls), face.crew.token());
+    // An eighth of the descriptors. At the bound new connections wait in the kernel's queue.
+    let places = Arc::new(Semaphore::new(descriptors::connections(descriptors::limit(), 8, 1)));
     loop {
-        let (stream, peer) = tokio::select! {
-            accepted = tcp::accept(&listener) => accepted,
+        let accept = async {
+            let place = places.clone().acquire_owned().await;
+            (tcp::accept(&listener).await, place)
+        };
+        let ((stream, peer), place) = tokio::select! {
+            accepted = accept => accepted,
             () = stop.cancelled() => return,
         };
         let (face, acceptor, crew) = (face.clone(), acceptor.clone(), face.crew.clone());
@@ -30,6 +40,7 @@ pub async fn serve(face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::Serv
             if let Err(error) = talk(face, acceptor, stream).await {
                 tracing::debug!(%peer, error, "rejected connection");
             }
+            drop(place);
         });
     }
 }
@@ -43,7 +54,8 @@ async fn talk(face: Arc<Face>, acceptor: TlsAcceptor, stream: TcpStream) -> Resu
     let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_WAIT);
     tokio::select! {

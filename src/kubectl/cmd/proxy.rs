@@ -61,17 +61,48 @@ impl Filter {
         })
     }
 
-    /// `host` may have a port.
+    /// `path` is decoded and clean; `host` may have a port.
     fn lets(&self, method: &str, path: &str, host: &str) -> bool {
-        let bare =
-            host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
         let any = |list: &[Regex], text: &str| list.iter().any(|r| r.is_match(text));
         self.off
-            || (any(&self.hosts, bare)
+            || (any(&self.hosts, bare(host))
                 && any(&self.paths, path)
                 && !any(&self.not_paths, path)
                 && !any(&self.not_methods, method))
     }
+
+    /// Records whether a page of this origin may use the proxy: its host must be one of those that may be asked for.
+    ///
+    /// A browser sends the header with every WebSocket and with every request that may change something. No rule of the browser keeps
+    /// another site's page from sending these to localhost; their `Host` is the proxy's own.
+    fn lets_origin(&self, origin: &str) -> bool {
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        self.off || self.hosts.iter().any(|r| r.is_match(bare(host)))
+    }
+}
+
+/// A host without its port.
+fn bare(host: &str) -> &str {
+    host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(h, _)| h)
+}
+
+/// A path as the API server reads it: percent-decoded, once.
+fn decoded(path: &str) -> String {
+    percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
+}
+
+/// The path without empty, `.` and `..` segments, as Go's `path.Clean`, with its last slash kept.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = vec![];
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    format!("/{}{end}", parts.join("/"))
 }
 
 /// What a request meets.
@@ -177,8 +208,23 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 async fn answer(door: &Door, request: Request<Incoming>) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
-    if !door.filter.lets(request.method().as_str(), &path, &host) {
+    let shown = decoded(&path);
+    if !door.filter.lets(request.method().as_str(), &clean(&shown), &host) {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
+    }
+    if let Some(origin) = request.headers().get(header::ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| door.filter.lets_origin(origin))
+    {
+        return plain(StatusCode::FORBIDDEN, "Forbidden\n");
+    }
+    if !door.filter.off && shown != clean(&shown) {
+        // What is filtered must be what is asked for. Upstream's mux redirects there, too.
+        let mut moved = plain(StatusCode::MOVED_PERMANENTLY, "");
+        let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+        if let Ok(target) = HeaderValue::from_str(&format!("{}{query}", clean(&path))) {
+            moved.headers_mut().insert(header::LOCATION, target);
+        }
+        return moved;
     }
     if let Some((folder, prefix)) = &door.files
         && let Some(rest) = path.strip_prefix(prefix.as_str())
@@ -277,6 +323,26 @@ mod tests {
         assert!(filter.lets("GET", "/api/v1/pods", "[::1]:8001"));
         assert!(!filter.lets("GET", "/api/v1/pods", "example.com"));
         assert!(!filter.lets("POST", "/api/v1/namespaces/d/pods/p/exec", "localhost"));
+        for path in [
+            "/api/v1/namespaces/d/pods/p/%65xec",
+            "/%61pi/v1/namespaces/d/%70ods/p/exe%63",
+            "//api//v1//namespaces/d//pods/p//attach",
+            "/api/v1/namespaces/d/pods/p/./exec",
+            "/x/../api/v1/namespaces/d/pods/p/exec/",
+            "/api/v1/namespaces/d/pods/p%2fexec",
+            "/%2e%2e/api/v1/namespaces/d/pods/p/exec",
+        ] {
+            assert!(!filter.lets("GET", &clean(&decoded(path)), "localhost:8001"), "{path}");
+        }
+        let twice = clean(&decoded("/api/v1/namespaces/d/pods/p/%2565xec"));
+        assert_eq!(twice, "/api/v1/namespaces/d/pods/p/%65xec", "decoded once, as by the API server");
+        assert_eq!((clean("/"), clean("/a//b/"), clean("/..")), ("/".into(), "/a/b/".into(), "/".into()));
+        assert!(filter.lets_origin("http://127.0.0.1:8001") && filter.lets_origin("http://localhost"));
+        for origin in
+            ["https://example.com", "null", "http://localhost.example.com", "http://example.com:80", ""]
+        {
+            assert!(!filter.lets_origin(origin), "{origin}");
+        }
         assert_eq!(
             (slashed("/"), slashed("k8s"), slashed("/static/")),
             ("/".into(), "/k8s/".into(), "/static/".into())

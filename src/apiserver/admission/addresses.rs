@@ -1,0 +1,152 @@
+//! Addresses that users write into Services and endpoints, to which nodes then send other people's traffic.
+
+use super::Attributes;
+use crate::api::errors::Errors;
+use crate::api::value::{list, text};
+use crate::api::{Status, meta};
+use crate::apiserver::services::Cidr;
+use crate::apiserver::store::Extra;
+use crate::net::fabric;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Why an address may not stand for a machine that is reached over the network; upstream's `ValidateNonSpecialIP`.
+fn special(ip: IpAddr) -> Option<&'static str> {
+    let (link_local, multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0 == 0xfe80, ip.segments()[0] == 0xff02),
+    };
+    match ip.to_canonical() {
+        ip if ip.is_unspecified() => Some("may not be unspecified (0.0.0.0 or ::)"),
+        ip if ip.is_loopback() => Some("may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        _ if link_local => Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        _ if multicast => Some("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+        _ => None,
+    }
+}
+
+/// The addresses of an object, each with its field.
+fn addresses(kind: &str, object: &Value) -> Vec<(String, String)> {
+    let mut all = vec![];
+    let mut add = |field: String, text: &str| all.push((field, text.to_string()));
+    match kind {
+        "Service" => {
+            for (i, ip) in list(object, "spec.externalIPs").iter().enumerate() {
+                add(format!("spec.externalIPs[{i}]"), ip.as_str().unwrap_or_default());
+            }
+        }
+        "Endpoints" => {
+            for (i, subset) in list(object, "subsets").iter().enumerate() {
+                for group in ["addresses", "notReadyAddresses"] {
+                    for (j, address) in list(subset, group).iter().enumerate() {
+                        add(format!("subsets[{i}].{group}[{j}].ip"), text(address, "ip"));
+                    }
+                }
+            }
+        }
+        _ => {
+            for (i, endpoint) in list(object, "endpoints").iter().enumerate() {
+                for (j, ip) in list(endpoint, "addresses").iter().enumerate() {
+                    add(format!("endpoints[{i}].addresses[{j}]"), ip.as_str().unwrap_or_default());
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Refuses special addresses: a node would send a Service's clients to its own loopback or to a metadata server (CVE-2021-25737).
+/// What is stored already may stay.
+///
+/// For a Service's external addresses, which catch what any pod sends there (CVE-2020-8554): those of this cluster are refused, others
+/// are answered with a warning. Upstream has the plug-in DenyServiceExternalIPs for this, which is off by default.
+pub fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let known = a.old.map(|old| addresses(a.kind.kind, old)).unwrap_or_default();
+    let is_new = |text: &str| !known.iter().any(|(_, old)| old == text);
+    let mut errors = Errors::default();
+    let mut external: Vec<String> = vec![];
+    for (field, text) in addresses(a.kind.kind, object).into_iter().filter(|(_, text)| is_new(text)) {
+        let Ok(ip) = text.parse::<IpAddr>() else {
+            if a.kind.kind == "Service" {
+                errors.invalid(
+                    field,
+                    &json!(text),
+                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                );
+            }
+            continue; // a name, for endpoints that have them
+        };
+        if let Some(why) = special(ip) {
+            errors.invalid(field, &json!(text), why);
+        } else if a.kind.kind == "Service" {
+            if let Some(owner) = owner(a, ip) {
+                errors.invalid(
+                    field,
+                    &json!(text),
+                    &format!("may not be an address of this cluster: {owner}"),
+                );
+            }
+            external.push(text);
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid(a.kind.group, a.kind.kind, meta::name(object), &errors));
+    }
+    if !external.is_empty() {
+        a.ctx.warn(format!(
+            "spec.externalIPs: connections of all pods to {} now lead to this Service (CVE-2020-8554)",
+            external.join(", ")
+        ));
+    }
+    Ok(Extra::default())
+}
+
+/// What of the cluster has this address.
+fn owner(a: &Attributes, ip: IpAddr) -> Option<String> {
+    let IpAddr::V4(v4) = ip.to_canonical() else { return None };
+    if a.state.service_cidr.contains(v4) {
+        return Some("the range of Services has it".into());
+    }
+    if v4 == fabric::BRIDGE {
+        return Some("the nodes reach the API servers through it".into());
+    }
+    let mut owner = None;
+    let mut found = |what: String| {
+        owner.get_or_insert(what);
+    };
+    a.state.cache.for_each("nodes", "", |node| {
+        let own = list(node, "status.addresses").iter().any(|n| text(n, "address").parse() == Ok(v4));
+        let pods = Cidr::parse(text(node, "spec.podCIDR")).is_some_and(|range| range.contains(v4));
+        if own || pods {
+            found(format!("node {} has it", meta::name(node)));
+        }
+    });
+    a.state.cache.for_each("endpoints", "default/kubernetes", |endpoints| {
+        let servers = list(endpoints, "subsets").iter().flat_map(|s| list(s, "addresses"));
+        for server in servers.filter_map(|s| text(s, "ip").parse::<Ipv4Addr>().ok()) {
+            if v4 == server {
+                found("an API server has it".into());
+            }
+        }
+    });
+    owner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_addresses_are_told_in_upstreams_words() {
+        let word = |ip: &str| special(ip.parse().unwrap()).map(|w| w.split(" (").next().unwrap());
+        assert_eq!(word("0.0.0.0"), Some("may not be unspecified"));
+        assert_eq!(word("127.3.2.1"), Some("may not be in the loopback range"));
+        assert_eq!(word("::ffff:127.0.0.1"), Some("may not be in the loopback range"));
+        assert_eq!(word("169.254.169.254"), Some("may not be in the link-local range"));
+        assert_eq!(word("febf::1"), Some("may not be in the link-local range"));
+        assert_eq!(word("224.0.0.251"), Some("may not be in the link-local multicast range"));
+        for fine in ["10.244.1.7", "203.0.113.250", "224.0.1.1", "fec0::1", "2001:db8::1"] {
+            assert_eq!(word(fine), None, "{fine}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The API server beside a real kube-apiserver: gets and creates of a ConfigMap by a ServiceAccount with a token, as a program in a pod would
+//! ask. Both are spoken to over TLS and HTTP/2, a connection a client, each client waiting for its answer; rounds take turns.
+
+use super::cluster::Cluster;
+use super::{Aim, Figure, Room};
+use crate::kubectl::Env;
+use crate::kubectl::parse::Flags;
+use crate::kubectl::wire::config::{Kubeconfig, Target};
+use crate::kubectl::wire::http::Dial;
+use crate::kubectl::wire::upstream::Upstream;
+use anyhow::{Context, anyhow, ensure};
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ROUND: Duration = Duration::from_secs(2);
+/// Bytes of a ConfigMap's value.
+const VALUE_BYTES: usize = 512;
+/// Name of the namespace's account, and of the object that is read.
+const NAME: &str = "bench";
+/// How many times as fast as kube-apiserver gets and creates should be.
+const GETS: f64 = 4.0;
+const CREATES: f64 = 2.0;
+
+/// A cluster of ours, beside the API server of `peer`'s kubeconfig.
+pub async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+    let home = room.dir.join("api");
+    let cluster = Cluster::at(&home);
+    cluster.up(&["--workers", "0"])?;
+    let ours = Server::prepare(&home.join("clusters/main/kubeconfig"), 0).await?;
+    let theirs = match room.peer {
+        Some(kubeconfig) => Some(Server::prepare(kubeconfig, std::process::id()).await?),
+        None => None,
+    };
+    let measured = figures(room, &ours, theirs.as_ref()).await;
+    if let Some(theirs) = &theirs {
+        theirs.clean_up().await?;
+    }
+    measured
+}
+
+async fn figures(room: &Room<'_>, ours: &Server, theirs: Option<&Server>) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (op, name, times) in [(Op::Get, "gets", GETS), (Op::Create, "creates", CREATES)] {
+        for clients in [1, 32] {
+            let (mut mine, mut other) = (Rounds::default(), Rounds::default());
+            for round in 0..room.runs(3) {
+                mine.add(ours.round(clients, op, round).await?);
+                if let Some(theirs) = theirs {
+                    other.add(theirs.round(clients, op, round).await?);
+                }
+            }
+            let figure = |what: &str, unit: &str, mine, other, aim| {
+                let what = format!("{name}, clients: {clients}{what}");
+                Figure::new(what, unit, mine, aim).beside("kube-apiserver", other)
+            };
+            let aim = Aim::OfPeer(times);
+            figures.push(figure("", &format!("{name}/s"), mine.rate, other.rate, aim));
+            figures.push(figure(", p50", "ms", mine.p50, other.p50, Aim::None));
+            figures.push(figure(", p99", "ms", mine.p99, other.p99, aim));
+        }
+    }
+    Ok(figures)
+}
+
+/// What several rounds gave: a second, and milliseconds.
+#[derive(Default)]
+struct Rounds {
+    rate: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Rounds {
+    /// `took`: how long each operation of a round took, from its request to its answer.
+    fn add(&mut self, (mut took, whole): (Vec<Duration>, Duration)) {
+        took.sort_unstable();
+        let at = |part: f64| {
+            let index = (took.len().saturating_sub(1) as f64 * part) as usize;
+            took.get(index).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
+        };
+        self.p50.push(at(0.5));
+        self.p99.push(at(0.99));
+        self.rate.push(took.len() as f64 / whole.as_secs_f64());
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Op {
+    Get,
+    Create,
+}
+
+/// An API server, and an account of it that may work in one namespace.
+struct Server {
+    admin: Upstream,
+    target: Arc<Target>,
+    namespace: String,
+}
+
+fn config_map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": "x".repeat(VALUE_BYTES)}})
+}
+
+impl Server {
+    /// Makes a namespace, an account that may edit it, and an object. `number` keeps it apart from those of other runs.
+    async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
+        let admin = Upstream::of(kubeconfig).map_err(|e| anyhow!("{}: {e}", kubeconfig.display()))?;
+        let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
+        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
+        let files = Kubeconfig::load(&env, &Flags::default()).map_err(told)?;
+        let target = Target::of(&env, &Flags::default(), &files).map_err(told)?;
+        let namespace = format!("ropewalk-bench-{number}");
+        let mut server = Server { admin, target: Arc::new(Target::default()), namespace };
+        server.ask("/api/v1/namespaces", json!({"metadata": {"name": server.namespace}})).await?;
+        server.ask(&server.core("serviceaccounts"), json!({"metadata": {"name": NAME}})).await?;
+        let binding = json!({"metadata": {"name": NAME},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": server.namespace}]});
+        let bindings =
+            format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings", server.namespace);
+        server.ask(&bindings, binding).await?;
+        server.ask(&server.core("configmaps"), config_map(NAME)).await?;
+        let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+        let answer = server.ask(&server.core(&format!("serviceaccounts/{NAME}/token")), asked).await?;
+        let token = answer["status"]["token"].as_str().context("the server gave no token")?;
+        let authorization = Some(format!("Bearer {token}"));
+        server.target = Arc::new(Target { certificate: None, plugin: None, authorization, ..target });
+        Ok(server)
+    }
+
+    fn core(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}/{rest}", self.namespace)
+    }
+
+    /// Creates an object as the kubeconfig's user.
+    async fn ask(&self, path: &str, object: Value) -> anyhow::Result<Value> {
+        let asked = self.admin.ask(Method::POST, path, Some(&object)).await;
+        let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
+        ensure!((200..300).contains(&code), "{}{path}: {code} {}", self.admin.url(), answer["message"]);
+        Ok(answer)
+    }
+
+    async fn clean_up(&self) -> anyhow::Result<()> {
+        let collection = self.core("configmaps");
+        for path in [collection, format!("/api/v1/namespaces/{}", self.namespace)] {
+            let asked = self.admin.ask(Method::DELETE, &path, None).await;
+            let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
+            ensure!(code < 300, "{}{path}: {code} {}", self.admin.url(), answer["message"]);
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
+        let (io, h2) = Dial::new(self.target.clone(), &["h2"]).map_err(told)?.connect().await?;
+        ensure!(h2, "{} does not speak HTTP/2", self.target.host);
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
+        tokio::spawn(connection); // ends with its sender
+        Ok(sender)
+    }
+
+    /// How long each operation took that so many clients did in a round, and the round itself.
+    async fn round(&self, clients: usize, op: Op, round: usize) -> anyhow::Result<(Vec<Duration>, Duration)> {
+        let senders = futures::future::try_join_all((0..clients).map(|_| self.connect())).await?;
+        let start = Instant::now();
+        let tasks: Vec<_> = senders
+            .into_iter()
+            .enumerate()
+            .map(|(client, mut sender)| {
+                let authorization = self.target.authorization.clone().unwrap_or_default();
+                let base =
+                    format!("https://{}{}{}", self.target.host, self.target.base, self.core("configmaps"));
+                tokio::spawn(async move {
+                    let mut took = Vec::new();
+                    while start.elapsed() < ROUND {
+                        let name = format!("{clients}-{round}-{client}-{}", took.len());
+                        let request = match op {
+                            Op::Get => Request::get(format!("{base}/{NAME}")).body(Full::default()),
+                            Op::Create => Request::post(&base)
+                                .header(header::CONTENT_TYPE, "application/json")
+                                .body(Full::from(config_map(&name).to_string())),
+                        };
+                        let mut request = request?;
+                        request.headers_mut().insert(header::AUTHORIZATION, authorization.parse()?);
+                        let begun = Instant::now();
+                        sender.ready().await?;
+                        let answer = sender.send_request(request).await?;
+                        let code = answer.status();
+                        let body = answer.into_body().collect().await?.to_bytes();
+                        took.push(begun.elapsed());
+                        ensure!(code.is_success(), "{base}: {code} {}", String::from_utf8_lossy(&body));
+                    }
+                    Ok(took)
+                })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await??);
+        }
+        Ok((all, start.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_tell_rate_middle_and_tail() {
+        let mut rounds = Rounds::default();
+        let took = (1..=200).rev().map(Duration::from_millis).collect();
+        rounds.add((took, Duration::from_secs(4)));
+        assert_eq!((rounds.rate[0], rounds.p50[0], rounds.p99[0]), (50.0, 100.0, 198.0));
+        rounds.add((vec![], Duration::from_secs(1)));
+        assert!(rounds.p99[1].is_nan(), "a figure leaves out what was not measured");
+    }
+
+    /// Against two servers of ours: what is measured is right, although none is a peer.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn gets_and_creates_are_measured_on_both_sides() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let mut servers = vec![];
+        for dir in &dirs {
+            let fixture = crate::apiserver::testing::start(dir.path()).await;
+            let server = Server::prepare(&dir.path().join("kubeconfig"), 7).await.unwrap();
+            servers.push((fixture, server));
+        }
+        let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None };
+        let figures = figures(&room, &servers[0].1, Some(&servers[1].1)).await.unwrap();
+        assert_eq!(figures.len(), 12);
+        for figure in &figures {
+            let document = figure.json();
+            assert!(document["p50"].as_f64().unwrap() > 0.0 && document["ratio"].as_f64().unwrap() > 0.0);
+            assert_eq!(document["peer"]["name"], "kube-apiserver");
+        }
+        servers[1].1.clean_up().await.unwrap();
+    }
+}
