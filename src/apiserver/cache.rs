@@ -38,10 +38,20 @@ struct Watcher {
     queue: mpsc::Sender<Together>,
 }
 
+/// A stored value that cannot be decoded. Lists and watches leave it out, a read of it alone fails, a delete removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable {
+    pub revision: Revision,
+    /// The decoder's message.
+    pub reason: Arc<str>,
+}
+
 #[derive(Default)]
 struct Inner {
     /// By `namespace/name` or `name`, in the store's order.
     objects: BTreeMap<String, Arc<Object>>,
+    /// What is stored under other keys and cannot be decoded.
+    undecodable: BTreeMap<String, Undecodable>,
     ring: VecDeque<Arc<Event>>,
     /// Everything after this revision is in the ring.
     ring_after: Revision,
@@ -191,6 +201,17 @@ impl Cache {
         lock(&*self.shelf(resource)?).objects.get(key).cloned()
     }
 
+    /// Why the object of this key is not served although something is stored there.
+    pub fn undecodable(&self, resource: &str, key: &str) -> Option<Undecodable> {
+        lock(&*self.shelf(resource)?).undecodable.get(key).cloned()
+    }
+
+    /// The keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot be decoded.
+    pub fn undecodable_keys(&self, resource: &str, prefix: &str) -> Vec<String> {
+        let Some(shelf) = self.shelf(resource) else { return vec![] };
+        lock(&shelf).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
     /// All objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
     pub fn list(&self, resource: &str, prefix: &str) -> Snapshot {
         let reached = self.revision();
@@ -246,10 +267,21 @@ impl Cache {
         Ok(Subscription { initial, backlog, revision, live })
     }
 
-    /// Applies all that one revision did to one resource.
-    fn apply(&self, resource: &str, revision: Revision, changes: Changes) {
+    /// Applies all that one revision did to one resource. What can no longer be decoded counts as deleted, so that a list
+    /// and a watch tell the same; it comes back as added.
+    fn apply(
+        &self,
+        resource: &str,
+        revision: Revision,
+        changes: Changes,
+        odd: BTreeMap<String, Undecodable>,
+    ) {
         let Some(shelf) = self.shelf(resource) else { return };
         let inner = &mut *lock_mut(&shelf);
+        if !inner.undecodable.is_empty() {
+            changes.iter().for_each(|(key, _)| drop(inner.undecodable.remove(key)));
+        }
+        inner.undecodable.extend(odd);
         let mut events = Vec::with_capacity(changes.len());
         let mut happened = |object, previous, deleted| {
             events.push(Arc::new(Event::new(revision, object, previous, deleted)));
@@ -280,20 +312,24 @@ impl Cache {
     /// Replaces everything, as after a first start or when the store cut the feed off: all watchers end.
     fn reset(&self, kvs: Vec<KeyValue>, revision: Revision) {
         let mut fresh: HashMap<String, BTreeMap<String, Arc<Object>>> = HashMap::new();
+        let mut odd: HashMap<String, BTreeMap<String, Undecodable>> = HashMap::new();
         for kv in &kvs {
             let Some((resource, key)) = self.place(&kv.key) else { continue };
-            match Object::read(&kv.value, kv.mod_revision) {
-                Some(object) => drop(fresh.entry(resource).or_default().insert(key, Arc::new(object))),
-                None => {
-                    tracing::error!(key = %String::from_utf8_lossy(&kv.key), "stored object is not JSON; it is not served")
+            match Object::decode(&resource, &key, &kv.value, kv.mod_revision) {
+                Ok(object) => drop(fresh.entry(resource).or_default().insert(key, Arc::new(object))),
+                Err(reason) => {
+                    let found = undecodable(kv, reason);
+                    odd.entry(resource).or_default().insert(key, found);
                 }
             }
         }
         self.filled.store(revision, Ordering::Relaxed);
-        fresh.keys().for_each(|name| drop(self.shelf(name)));
+        fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));
         for (name, shelf) in self.shelves.read().unwrap_or_else(|p| p.into_inner()).iter() {
             let objects = fresh.remove(name).unwrap_or_default();
-            *lock_mut(shelf) = Inner { objects, ring_after: revision, revision, ..Inner::default() };
+            let undecodable = odd.remove(name).unwrap_or_default();
+            *lock_mut(shelf) =
+                Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
         }
         self.define(&[]);
         self.progress.send_replace(revision);
@@ -334,6 +370,7 @@ impl Cache {
         while let Some(first) = events.peek() {
             let revision = first.kv.mod_revision;
             let mut changed: BTreeMap<String, Changes> = BTreeMap::new();
+            let mut odd: BTreeMap<String, BTreeMap<String, Undecodable>> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
                 let Some((resource, key)) = self.place(&event.kv.key) else {
                     self.steps.see(&event.kv, event.kind == EventType::Delete);
@@ -341,9 +378,13 @@ impl Cache {
                 };
                 let object = match event.kind {
                     EventType::Delete => None,
-                    EventType::Put => match Object::read(&event.kv.value, revision) {
-                        Some(object) => Some(object),
-                        None => continue,
+                    EventType::Put => match Object::decode(&resource, &key, &event.kv.value, revision) {
+                        Ok(object) => Some(object),
+                        Err(reason) => {
+                            let found = undecodable(&event.kv, reason);
+                            odd.entry(resource.clone()).or_default().insert(key.clone(), found);
+                            None
+                        }
                     },
                 };
                 changed.entry(resource).or_default().push((key, object.map(Arc::new)));
@@ -353,7 +394,8 @@ impl Cache {
                 self.define(definitions);
             }
             for (resource, changes) in changed {
-                self.apply(&resource, revision, changes);
+                let odd = odd.remove(&resource).unwrap_or_default();
+                self.apply(&resource, revision, changes, odd);
             }
             self.progress.send_replace(revision);
         }
@@ -363,6 +405,17 @@ impl Cache {
             newer
         });
     }
+}
+
+/// Says in the log, once for each time that it is read from the store, that a value cannot be decoded.
+fn undecodable(kv: &KeyValue, reason: String) -> Undecodable {
+    tracing::error!(
+        key = %String::from_utf8_lossy(&kv.key),
+        revision = kv.mod_revision,
+        reason,
+        "stored object cannot be decoded, it is left out of lists and watches; delete it to remove it"
+    );
+    Undecodable { revision: kv.mod_revision, reason: reason.into() }
 }
 
 /// Fills the cache and keeps it: runs until the store stops.
@@ -416,11 +469,15 @@ async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
 mod tests {
     use super::*;
 
+    fn stored(name: &str) -> String {
+        format!(r#"{{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"name":"{name}","namespace":"d"}}}}"#)
+    }
+
     fn put(cache: &Cache, name: &str, revision: Revision) {
         let kv = KeyValue {
             key: format!("{ROOT}configmaps/d/{name}").into(),
             mod_revision: revision,
-            value: format!(r#"{{"metadata":{{"name":"{name}","namespace":"d"}}}}"#).into(),
+            value: stored(name).into(),
             ..KeyValue::default()
         };
         let event = etcd::Event { kind: EventType::Put, kv, prev_kv: None };
@@ -476,6 +533,7 @@ mod tests {
             let plural = format!("k{n}s");
             let names = serde_json::json!({"plural": plural, "singular": format!("k{n}"), "kind": format!("K{n}"), "listKind": format!("K{n}List")});
             let definition = serde_json::json!({
+                "kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1",
                 "metadata": {"name": format!("{plural}.example.com"), "uid": plural},
                 "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
                     "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
@@ -513,7 +571,7 @@ mod tests {
             let kv = KeyValue {
                 key: format!("{ROOT}configmaps/d/{name}").into(),
                 mod_revision: 12,
-                value: format!(r#"{{"metadata":{{"name":"{name}","namespace":"d"}}}}"#).into(),
+                value: stored(name).into(),
                 ..KeyValue::default()
             };
             etcd::Event { kind, kv, prev_kv: None }
@@ -541,5 +599,53 @@ mod tests {
         assert_eq!(last, 10 + WATCH_BUFFER as Revision, "everything up to the bound, then the end");
         assert!(slow.live.is_closed());
         assert_eq!(cache.list("configmaps", "d/").revision, 10 + WATCH_BUFFER as Revision + 1);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_decoded_is_left_out_until_it_can() {
+        let cache = Cache::new();
+        let kv = |name: &str, revision, value: &str| KeyValue {
+            key: format!("{ROOT}configmaps/d/{name}").into(),
+            mod_revision: revision,
+            value: value.to_string().into(),
+            ..KeyValue::default()
+        };
+        let odd =
+            r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","namespace":"d"},"data":5}"#;
+        cache.reset(vec![kv("a", 3, odd), kv("b", 4, &stored("b"))], 10);
+        let names =
+            || cache.list("configmaps", "d/").objects.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        assert_eq!(names(), ["d/b"]);
+        let found = cache.undecodable("configmaps", "d/a").unwrap();
+        assert_eq!(found.revision, 3);
+        assert!(
+            found.reason.starts_with("json: cannot unmarshal number into Go struct field"),
+            "{}",
+            found.reason
+        );
+        let mut watch = cache.watch("configmaps", Filter::default(), None).ok().unwrap();
+        let feed = |kv: KeyValue, kind| {
+            let revision = kv.mod_revision;
+            let event = etcd::Event { kind, kv, prev_kv: None };
+            cache.feed_response(etcd::WatchResponse { revision, events: vec![event] });
+        };
+        feed(kv("a", 11, &stored("a")), EventType::Put);
+        assert_eq!(
+            (names(), cache.undecodable("configmaps", "d/a")),
+            (vec!["d/a".into(), "d/b".into()], None)
+        );
+        feed(kv("b", 12, "{"), EventType::Put);
+        assert_eq!(names(), ["d/a"]);
+        assert_eq!(cache.undecodable_keys("configmaps", "d/"), ["d/b"]);
+        feed(kv("b", 13, ""), EventType::Delete);
+        assert_eq!(cache.undecodable("configmaps", "d/b"), None);
+        let mut told = Vec::new();
+        while let Ok(together) = watch.live.try_recv() {
+            told.extend(
+                together.iter().map(|(c, e)| (*c, meta::name(&e.object.value).to_string(), e.revision)),
+            );
+        }
+        let expected = [(Change::Added, "a".to_string(), 11), (Change::Deleted, "b".to_string(), 12)];
+        assert_eq!(told, expected, "the end of what was never served is no event");
     }
 }

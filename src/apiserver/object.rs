@@ -1,6 +1,6 @@
 //! Stored objects and what happens to them, parsed and as the bytes that go out: encoded once, by whoever needs the bytes first.
 
-use crate::api::value;
+use crate::api::{kinds, meta, schema, value};
 use crate::etcd::api::Revision;
 use bytes::Bytes;
 use serde_json::Value;
@@ -29,6 +29,46 @@ impl Object {
     pub fn read(stored: &[u8], revision: Revision) -> Option<Object> {
         let value: Value = serde_json::from_slice(stored).ok()?;
         value.is_object().then(|| Object::new(value, revision))
+    }
+
+    /// Reads the value that the store has for `key` (`namespace/name` or `name`) of the resource at `place`
+    /// (`pods`, `example.com/tabs`). A Go server decodes it into the kind's type; so must this one, or clients that
+    /// decode it could not read the list that it stands in.
+    ///
+    /// # Errors
+    /// Why it cannot be decoded: it is no JSON object, a field has the wrong type, or it is another object than its key says.
+    pub fn decode(place: &str, key: &str, stored: &[u8], revision: Revision) -> Result<Object, String> {
+        let value: Value = serde_json::from_slice(stored).map_err(|e| e.to_string())?;
+        if !value.is_object() {
+            return Err("couldn't get version/kind; json parse error: the value is not an object".into());
+        }
+        for (field, text) in
+            [("Kind", value::text(&value, "kind")), ("apiVersion", value::text(&value, "apiVersion"))]
+        {
+            if text.is_empty() {
+                return Err(format!("Object '{field}' is missing"));
+            }
+        }
+        let mut judged = value.clone();
+        match kinds::stored(place) {
+            Some(kind) => {
+                let found = value::text(&value, "kind");
+                if found != kind.kind {
+                    return Err(format!("unable to decode {found} into {}", kind.kind));
+                }
+                schema::conform(kind, &mut judged)?;
+            }
+            None => {
+                let mut meta = judged.get_mut("metadata").map(Value::take).unwrap_or_default();
+                schema::conform_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &mut meta)?;
+            }
+        }
+        let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+        let meta = (meta::namespace(&value), meta::name(&value));
+        if meta != (namespace, name) {
+            return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
+        }
+        Ok(Object::new(value, revision))
     }
 
     /// Sets the resourceVersion and encodes.
@@ -113,4 +153,42 @@ pub fn frame(change: Change, object: &[u8]) -> Bytes {
         Change::Deleted => b"{\"type\":\"DELETED\",\"object\":",
     };
     [head, object, b"}\n"].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_value_is_decoded_as_its_kind_or_refused() {
+        let pod = |rest: &str| {
+            format!(r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"x","namespace":"d"}}{rest}}}"#)
+        };
+        let decode = |text: &str| Object::decode("pods", "d/x", text.as_bytes(), 7).map(|o| o.revision);
+        assert_eq!(decode(&pod("")), Ok(7));
+        assert_eq!(decode(&pod(r#","spec":{"nodeName":"n"}"#)), Ok(7));
+        for bad in [
+            "",
+            "k8s\0\u{1}pod",
+            "5",
+            "[]",
+            "{}",
+            "{\"metadata\":5}",
+            &pod(r#","spec":5"#),
+            &pod(r#","spec":{"containers":{}}"#),
+            &pod(r#","metadata":{"name":"other","namespace":"d"}"#),
+            &pod(r#","kind":"Node""#),
+            &pod("")[..20],
+        ] {
+            assert!(decode(bad).is_err(), "{bad}");
+        }
+        let custom = |meta: &str| {
+            let text =
+                format!(r#"{{"kind":"Tab","apiVersion":"example.com/v1","metadata":{meta},"spec":5}}"#);
+            Object::decode("example.com/tabs", "d/x", text.as_bytes(), 7).is_ok()
+        };
+        assert!(custom(r#"{"name":"x","namespace":"d"}"#));
+        assert!(!custom(r#"{"name":"x","namespace":"d","labels":5}"#));
+        assert!(!custom("5"));
+    }
 }

@@ -197,8 +197,10 @@ async fn from_store(
             }
             last = String::from_utf8_lossy(&kv.key).into_owned();
             taken += 1;
-            if let Some(object) =
-                Object::read(&kv.value, kv.mod_revision).filter(|o| filter.matches(&o.value))
+            let key = last.strip_prefix(&base).unwrap_or_default();
+            // What cannot be decoded is left out; the cache has told it in the log.
+            if let Ok(object) = Object::decode(kind.place(), key, &kv.value, kv.mod_revision)
+                && filter.matches(&object.value)
             {
                 objects.push(Arc::new(object));
             }

@@ -1,6 +1,7 @@
 //! Delete: at once, after a grace period, or when the last finalizer is gone.
 
 use super::State;
+use super::cache::Undecodable;
 use super::context::Context;
 use super::decode;
 use super::filter::Filter;
@@ -190,7 +191,19 @@ pub async fn remove(
     options: &Options,
 ) -> Result<Removed, Status> {
     for _ in 0..TRIES {
-        let object = state.get(kind, namespace, name).await?;
+        let object = match state.get(kind, namespace, name).await {
+            Ok(object) => object,
+            Err(unread) => match state.undecodable(kind, namespace, name) {
+                None => return Err(unread),
+                Some(found) => {
+                    match remove_undecodable(state, ctx, kind, namespace, name, options, &found).await {
+                        Err(Refused::Changed) => continue,
+                        Err(Refused::Error(status)) => return Err(status),
+                        Ok(removed) => return Ok(removed),
+                    }
+                }
+            },
+        };
         preconditions(kind, &object.value, options)?;
         let step = decide(kind, &object.value, options, clock::now());
         if options.dry_run {
@@ -225,6 +238,35 @@ pub async fn remove(
         }
     }
     Err(Status::stale(kind.group, kind.plural, name))
+}
+
+/// Removes what is stored although it cannot be decoded, at once: nobody can read its finalizers or its grace period. The
+/// answer has kind and name alone.
+async fn remove_undecodable(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+    options: &Options,
+    found: &Undecodable,
+) -> Result<Removed, Refused> {
+    let mut last = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": {"name": name}});
+    if kind.namespaced {
+        value::put(&mut last, "metadata.namespace", namespace);
+    }
+    value::put(&mut last, "metadata.resourceVersion", found.revision.to_string());
+    preconditions(kind, &last, options).map_err(Refused::Error)?;
+    if options.dry_run {
+        ctx.only_tried();
+        return Ok(Removed { object: Arc::new(Object::new(last, found.revision)), gone: true });
+    }
+    let mut extra = Extra::default();
+    state.cache.steps.note(ctx, kind, &last, &mut extra);
+    let revision = state.erase_undecodable(kind, namespace, name, found, &extra).await?;
+    let object = Arc::new(Object::new(last, revision));
+    ctx.committed(&object, json!({"deleted": true}));
+    Ok(Removed { object, gone: true })
 }
 
 /// Errors: 409 if the object is not the one that `options` mean.
@@ -277,6 +319,10 @@ pub async fn delete_collection(
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     state.fresh().await?;
     let (objects, _) = read::matching(state, stored, &filter);
+    let unread = match filter.is_selective() || !filter.name.is_empty() {
+        true => vec![], // nobody can tell whether it is meant
+        false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
+    };
     let mut removed = vec![];
     for (_, object) in objects {
         let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
@@ -286,8 +332,20 @@ pub async fn delete_collection(
             Err(status) => return Err(status),
         }
     }
+    for key in unread {
+        let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
+        match remove(state, ctx, stored, namespace, name, &options).await {
+            Err(status) if status.reason != "NotFound" => return Err(status),
+            _ => {} // there is nothing to show
+        }
+    }
     let revision = state.cache.revision();
     Ok(negotiate::many(kind, form, &removed, &ListMeta { revision, next: String::new(), remaining: None }))
+}
+
+/// What the keys of a namespace begin with; empty for all of them.
+fn prefix(namespace: &str) -> String {
+    if namespace.is_empty() { String::new() } else { format!("{namespace}/") }
 }
 
 /// The key of an object, for callers that have only the object.

@@ -86,8 +86,9 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
     pairs.into_iter().filter_map(changed).collect()
 }
 
+/// The object, if the stored value is one at all.
 fn parsed(kv: &KeyValue) -> Option<Value> {
-    serde_json::from_slice(&kv.value).ok()
+    serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
 }
 
 /// `None`: nothing to do. `Some(None)`: it goes.
@@ -106,7 +107,8 @@ fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option
     // One that was on its way out then has nothing to come back to.
     let past = past.filter(|p| !meta::is_terminating(p));
     match (past, present) {
-        (None, None) => None,
+        // Something that nobody can read was put there since.
+        (None, None) => (then.is_none() && now.is_some()).then_some(None),
         (None, Some(_)) => Some(None),
         (Some(mut past), Some(present))
             if meta::uid(&past) == meta::uid(&present) && !meta::is_terminating(&present) =>

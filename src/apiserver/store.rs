@@ -1,9 +1,10 @@
 //! Writing objects: one etcd transaction each, with the revision that was read as its condition.
 
 use super::State;
-use super::cache::ROOT;
+use super::cache::{ROOT, Undecodable};
 use super::object::Object;
 use crate::api::kinds::Kind;
+use crate::api::status::{details, qualified};
 use crate::api::{Status, meta, value};
 use crate::clock;
 use crate::etcd::api::{
@@ -27,6 +28,13 @@ pub fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
 
 fn store_key(kind: &Kind, key: &str) -> Bytes {
     format!("{ROOT}{}/{key}", kind.place()).into()
+}
+
+/// 500: upstream's reason for an object that the storage has and nobody can decode.
+fn unreadable(kind: &Kind, name: &str, found: &Undecodable) -> Status {
+    let what = qualified(kind.group, kind.plural);
+    let message = format!("failed to read {what} {name:?} from the storage: {}", found.reason);
+    Status::new(500, "StorageReadError", message).with(details(kind.group, kind.plural, name))
 }
 
 /// The only place where the store's errors become answers.
@@ -111,8 +119,35 @@ impl State {
     /// The object as it is now.
     pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         self.fresh().await?;
-        let found = self.remembered(kind, namespace, name);
-        found.ok_or_else(|| Status::not_found(kind.group, kind.plural, name))
+        if let Some(found) = self.remembered(kind, namespace, name) {
+            return Ok(found);
+        }
+        Err(match self.undecodable(kind, namespace, name) {
+            Some(found) => unreadable(kind, name, &found),
+            None => Status::not_found(kind.group, kind.plural, name),
+        })
+    }
+
+    /// What is stored under that name but cannot be decoded, as this server last heard of it.
+    pub fn undecodable(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Undecodable> {
+        self.cache.undecodable(kind.place(), &object_key(kind, namespace, name))
+    }
+
+    /// Removes a value that cannot be decoded, if it is still the one that was found.
+    ///
+    /// # Errors
+    /// As for every write.
+    pub async fn erase_undecodable(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        found: &Undecodable,
+        extra: &Extra,
+    ) -> Result<Revision, Refused> {
+        let key = store_key(kind, &object_key(kind, namespace, name));
+        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
+        self.transact(key, found.revision, RequestOp::DeleteRange(delete), extra).await
     }
 
     /// The object as this server last heard of it.

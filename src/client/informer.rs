@@ -1,16 +1,22 @@
 //! A local cache of one kind, kept up to date by a watch.
 
-use super::Client;
+use super::{Client, Recorder};
 use crate::clock;
 use crate::tap::Cause;
-use crate::task::Crew;
+use crate::task::{Crew, panic_text};
 use futures::StreamExt;
-use k8s_openapi::serde::de::DeserializeOwned;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::watcher;
-use std::collections::BTreeMap;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -71,18 +77,114 @@ fn cause_of<K: kube::Resource>(object: &K) -> Option<Cause> {
 }
 
 type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
+/// Tells people about an object that cannot be decoded.
+type Report = Box<dyn Fn(&Undecodable) + Send + Sync>;
+
+/// An object that the type `K` does not accept, as far as it can be read.
+#[derive(Clone, Debug, Default)]
+pub struct Undecodable {
+    /// Name, namespace, uid and resource version alone; each empty if it is no string.
+    meta: ObjectMeta,
+    reason: String,
+}
+
+impl Undecodable {
+    fn new(value: &Value, reason: String) -> Undecodable {
+        let text = |field: &str| value["metadata"][field].as_str().map(String::from);
+        let meta = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        Undecodable { meta, reason }
+    }
+
+    /// The decoder's message.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn key(&self) -> Key {
+        Key::new(self.meta.namespace.clone().unwrap_or_default(), self.meta.name.clone().unwrap_or_default())
+    }
+
+    /// True unless the uid can be read and is another one.
+    fn may_be<K: kube::Resource>(&self, known: &K) -> bool {
+        self.meta.uid.is_none() || self.meta.uid == known.meta().uid
+    }
+}
+
+/// An item of a list or of a watch. Every item is read as an untyped value first, so that one that cannot be decoded
+/// does not fail the whole list.
+#[derive(Clone, Debug)]
+pub enum Item<K> {
+    Decoded(K),
+    Undecodable(Undecodable),
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Item<K> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(input)?;
+        Ok(match K::deserialize(&value) {
+            Ok(object) => Item::Decoded(object),
+            Err(error) => Item::Undecodable(Undecodable::new(&value, error.to_string())),
+        })
+    }
+}
+
+impl<K: kube::Resource> kube::Resource for Item<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+    fn group(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::group(dt)
+    }
+    fn version(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::version(dt)
+    }
+    fn plural(dt: &K::DynamicType) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        match self {
+            Item::Decoded(object) => object.meta(),
+            Item::Undecodable(found) => &found.meta,
+        }
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Item::Decoded(object) => object.meta_mut(),
+            Item::Undecodable(found) => &mut found.meta,
+        }
+    }
+}
 
 struct Inner<K> {
     objects: BTreeMap<Key, Arc<K>>,
-    handlers: Vec<Handler<K>>,
+    /// Objects that cannot be decoded, with the resource version that was reported: at most as many as the kind has.
+    reported: BTreeMap<Key, Option<String>>,
 }
 
 struct Shared<K> {
     inner: Mutex<Inner<K>>,
+    /// Held while changes are handed out, and while a new handler hears of what is known: it misses and repeats none.
+    /// `inner` is never held then: a handler may read any informer, also one whose handlers read this one.
+    handlers: Mutex<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
+    report: Report,
 }
 
 /// The cache and its handlers. Clones share both.
+///
+/// One object never stops it. What cannot be decoded is left out, and reported once for each of its resource versions, in
+/// the log and in an Event. If it could be decoded before, the last good version stays: the object still exists, and
+/// treating it as deleted would end what depends on it. It is deleted when the API server says so or when another object
+/// takes its name. A handler that panics misses that one change.
 pub struct Informer<K>(Arc<Shared<K>>);
 
 impl<K> Clone for Informer<K> {
@@ -95,6 +197,50 @@ impl<K> Clone for Informer<K> {
 const AT_ONCE: usize = 256;
 /// Pause after a failed list or watch; doubles up to the second value.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// The reason of the Event on an object that cannot be decoded.
+const UNDECODABLE: &str = "FailedDecode";
+
+/// A list that is being read.
+struct Fresh<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    undecodable: Vec<Undecodable>,
+}
+
+impl<K> Default for Fresh<K> {
+    fn default() -> Self {
+        Fresh { objects: BTreeMap::new(), undecodable: Vec::new() }
+    }
+}
+
+/// Reports to the log and, through a recorder that is made when it is first needed, in an Event on the object.
+fn reporter<K>(crew: &Crew, client: &Client) -> Report
+where
+    K: kube::Resource,
+    K::DynamicType: Default,
+{
+    let (crew, client) = (crew.clone(), client.clone());
+    let recorder: OnceLock<Recorder> = OnceLock::new();
+    Box::new(move |found| {
+        let (dt, key) = (K::DynamicType::default(), found.key());
+        let kind = K::kind(&dt);
+        tracing::warn!(%kind, object = %key, reason = found.reason, "object cannot be decoded, skipped");
+        if key.name.is_empty() {
+            return;
+        }
+        let about = ObjectReference {
+            api_version: Some(K::api_version(&dt).into_owned()),
+            kind: Some(kind.into_owned()),
+            name: found.meta.name.clone(),
+            namespace: found.meta.namespace.clone(),
+            uid: found.meta.uid.clone(),
+            resource_version: found.meta.resource_version.clone(),
+            ..ObjectReference::default()
+        };
+        let recorder = recorder.get_or_init(|| Recorder::new(&crew, &client, crew.name(), ""));
+        let message = format!("the object cannot be decoded and is skipped: {}", found.reason);
+        recorder.warning(&about, UNDECODABLE, message, None);
+    })
+}
 
 impl<K> Informer<K>
 where
@@ -103,34 +249,43 @@ where
 {
     /// Watches all objects of the kind in all namespaces.
     pub fn all(crew: &Crew, client: &Client) -> Informer<K> {
-        Informer::start(crew, client.all::<K>(), watcher::Config::default())
+        Informer::start(crew, client, watcher::Config::default())
     }
 
-    /// Watches what the API handle and the selectors of `config` name.
-    pub fn start(crew: &Crew, api: Api<K>, config: watcher::Config) -> Informer<K> {
-        let inner = Inner { objects: BTreeMap::new(), handlers: Vec::new() };
-        let informer =
-            Informer(Arc::new(Shared { inner: Mutex::new(inner), synced: watch::Sender::new(false) }));
+    /// Watches the objects that the selectors of `config` name, in all namespaces.
+    pub fn start(crew: &Crew, client: &Client, config: watcher::Config) -> Informer<K> {
+        Informer::watch(crew, client, client.all::<Item<K>>(), config)
+    }
+
+    /// Watches all objects of one namespace.
+    pub fn in_namespace(crew: &Crew, client: &Client, namespace: &str) -> Informer<K>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope>,
+    {
+        Informer::watch(crew, client, client.within::<Item<K>>(namespace), watcher::Config::default())
+    }
+
+    fn watch(crew: &Crew, client: &Client, api: Api<Item<K>>, config: watcher::Config) -> Informer<K> {
+        let informer = Informer::new(reporter::<K>(crew, client));
         let cache = informer.clone();
         crew.spawn_essential(async move {
             let mut stream = watcher(api, config).boxed().ready_chunks(AT_ONCE);
-            let mut fresh: Option<BTreeMap<Key, Arc<K>>> = None;
+            let mut fresh: Option<Fresh<K>> = None;
             let mut pause = RETRY.0;
             while let Some(events) = stream.next().await {
                 let mut failed = None;
-                {
-                    // All that has come is taken over before anybody looks: what one revision did comes in one piece.
-                    let mut inner = cache.lock();
-                    for event in events {
-                        match event {
-                            Ok(event) => {
-                                (pause, failed) = (RETRY.0, None);
-                                cache.absorb(&mut inner, event, &mut fresh);
-                            }
-                            Err(error) => failed = Some(error),
+                let mut good = Vec::with_capacity(events.len());
+                for event in events {
+                    match event {
+                        Ok(event) => {
+                            (pause, failed) = (RETRY.0, None);
+                            good.push(event);
                         }
+                        Err(error) => failed = Some(error),
                     }
                 }
+                // All that has come is taken over before any handler runs: the changes of one revision appear together.
+                cache.absorb(good, &mut fresh);
                 if let Some(error) = failed {
                     tracing::debug!(kind = std::any::type_name::<K>(), %error, "watch failed, trying again");
                     clock::sleep(pause).await;
@@ -141,12 +296,21 @@ where
         informer
     }
 
+    fn new(report: Report) -> Informer<K> {
+        let inner = Inner { objects: BTreeMap::new(), reported: BTreeMap::new() };
+        Informer(Arc::new(Shared {
+            inner: Mutex::new(inner),
+            handlers: Mutex::default(),
+            synced: watch::Sender::new(false),
+            report,
+        }))
+    }
+
     /// One that knows these objects and watches nothing.
     #[cfg(test)]
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Informer<K> {
-        let inner = Inner { objects: BTreeMap::new(), handlers: Vec::new() };
-        let informer =
-            Informer(Arc::new(Shared { inner: Mutex::new(inner), synced: watch::Sender::new(true) }));
+        let informer = Informer::new(Box::new(|_| {}));
+        informer.0.synced.send_replace(true);
         objects.into_iter().for_each(|object| informer.tell_of(object));
         informer
     }
@@ -154,43 +318,66 @@ where
     /// As if a watch had shown it.
     #[cfg(test)]
     pub fn tell_of(&self, object: K) {
-        self.lock().put(Arc::new(object));
+        self.absorb(vec![watcher::Event::Apply(Item::Decoded(object))], &mut None);
     }
 
-    fn absorb(
-        &self,
-        inner: &mut Inner<K>,
-        event: watcher::Event<K>,
-        fresh: &mut Option<BTreeMap<Key, Arc<K>>>,
-    ) {
-        match event {
-            watcher::Event::Init => *fresh = Some(BTreeMap::new()),
-            watcher::Event::InitApply(object) => {
-                let key = Key::of(&object);
-                fresh.get_or_insert_default().insert(key, Arc::new(object));
+    /// Takes over events in their order, then tells the handlers what changed, then reports what could not be decoded.
+    fn absorb(&self, events: Vec<watcher::Event<Item<K>>>, fresh: &mut Option<Fresh<K>>) {
+        let handlers = lock(&self.0.handlers);
+        let (mut changes, mut failures, mut listed) = (Vec::new(), Vec::new(), false);
+        {
+            let mut inner = self.lock();
+            for event in events {
+                match event {
+                    watcher::Event::Init => *fresh = Some(Fresh::default()),
+                    watcher::Event::InitApply(Item::Decoded(object)) => {
+                        let key = Key::of(&object);
+                        fresh.get_or_insert_default().objects.insert(key, Arc::new(object));
+                    }
+                    watcher::Event::InitApply(Item::Undecodable(found)) => {
+                        fresh.get_or_insert_default().undecodable.push(found);
+                    }
+                    watcher::Event::InitDone => {
+                        inner.replace(fresh.take().unwrap_or_default(), &mut changes, &mut failures);
+                        listed = true;
+                    }
+                    watcher::Event::Apply(Item::Decoded(object)) => {
+                        inner.put(Arc::new(object), &mut changes);
+                    }
+                    watcher::Event::Apply(Item::Undecodable(found)) => {
+                        inner.put_undecodable(found, &mut changes, &mut failures);
+                    }
+                    watcher::Event::Delete(Item::Decoded(object)) => {
+                        let key = Key::of(&object);
+                        inner.remove(&key, Some(Arc::new(object)), &mut changes);
+                    }
+                    watcher::Event::Delete(Item::Undecodable(found)) => {
+                        inner.remove(&found.key(), None, &mut changes);
+                    }
+                }
             }
-            watcher::Event::InitDone => {
-                let all = fresh.take().unwrap_or_default();
-                inner.replace(all);
-                self.0.synced.send_replace(true);
-            }
-            watcher::Event::Apply(object) => inner.put(Arc::new(object)),
-            watcher::Event::Delete(object) => inner.remove(Arc::new(object)),
+        }
+        changes.iter().for_each(|change| handlers.iter().for_each(|handler| call(handler, change)));
+        drop(handlers);
+        failures.iter().for_each(|found| (self.0.report)(found));
+        if listed {
+            self.0.synced.send_replace(true);
         }
     }
 
     /// Calls `handler` for every change from now on, and at once for everything already known, as added.
     /// Handlers must be quick: they run inside the watch. They usually put a key into a work queue.
     pub fn on(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
-        let mut inner = self.lock();
-        for object in inner.objects.values() {
-            handler(&Change::Added(object.clone()));
+        let mut handlers = lock(&self.0.handlers);
+        let handler: Handler<K> = Box::new(handler);
+        for object in self.list() {
+            call(&handler, &Change::Added(object));
         }
-        inner.handlers.push(Box::new(handler));
+        handlers.push(handler);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
-        self.0.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0.inner)
     }
 
     /// Waits until the first list is complete.
@@ -220,40 +407,89 @@ where
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Runs a handler; its panic costs this one change, not the watch.
+fn call<K: kube::Resource>(handler: &Handler<K>, change: &Change<K>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(change))) {
+        let (kind, panic) = (std::any::type_name::<K>(), panic_text(panic));
+        tracing::error!(kind, object = %change.key(), panic, "a handler panicked on a change, the change is skipped");
+    }
+}
+
 impl<K> Inner<K>
 where
     K: kube::Resource + Clone,
     K::DynamicType: Default,
 {
-    fn tell(&self, change: &Change<K>) {
-        self.handlers.iter().for_each(|handler| handler(change));
+    fn replace(&mut self, fresh: Fresh<K>, changes: &mut Vec<Change<K>>, failures: &mut Vec<Undecodable>) {
+        let Fresh { mut objects, undecodable } = fresh;
+        let listed: BTreeSet<Key> = undecodable.iter().map(Undecodable::key).collect();
+        self.reported.retain(|key, _| listed.contains(key));
+        for found in undecodable {
+            if let Some(known) = self.objects.get(&found.key()).filter(|known| found.may_be(&***known)) {
+                objects.insert(found.key(), known.clone());
+            }
+            self.note(found, failures);
+        }
+        let gone: Vec<Key> = self.objects.keys().filter(|key| !objects.contains_key(*key)).cloned().collect();
+        gone.into_iter().for_each(|key| self.forget(&key, None, changes));
+        objects.into_values().for_each(|object| self.insert(object, changes));
     }
 
-    fn replace(&mut self, all: BTreeMap<Key, Arc<K>>) {
-        let gone: Vec<Arc<K>> =
-            self.objects.iter().filter(|(key, _)| !all.contains_key(*key)).map(|(_, o)| o.clone()).collect();
-        gone.into_iter().for_each(|object| self.remove(object));
-        all.into_values().for_each(|object| self.put(object));
+    fn put(&mut self, new: Arc<K>, changes: &mut Vec<Change<K>>) {
+        self.reported.remove(&Key::of(&*new));
+        self.insert(new, changes);
     }
 
-    fn put(&mut self, new: Arc<K>) {
+    fn insert(&mut self, new: Arc<K>, changes: &mut Vec<Change<K>>) {
         let old = self.objects.insert(Key::of(&*new), new.clone());
         let change = match old {
             Some(old) if old.meta().resource_version == new.meta().resource_version => return,
             // Deleted and made again between two looks: two lives, not one change.
             Some(old) if old.meta().uid != new.meta().uid => {
-                self.tell(&Change::Deleted(old));
+                changes.push(Change::Deleted(old));
                 Change::Added(new)
             }
             Some(old) => Change::Updated { old, new },
             None => Change::Added(new),
         };
-        self.tell(&change);
+        changes.push(change);
     }
 
-    fn remove(&mut self, last: Arc<K>) {
-        if self.objects.remove(&Key::of(&*last)).is_some() {
-            self.tell(&Change::Deleted(last));
+    /// Keeps the last good version of the same object.
+    fn put_undecodable(
+        &mut self,
+        found: Undecodable,
+        changes: &mut Vec<Change<K>>,
+        failures: &mut Vec<Undecodable>,
+    ) {
+        let key = found.key();
+        if self.objects.get(&key).is_some_and(|known| !found.may_be(&**known)) {
+            self.forget(&key, None, changes);
+        }
+        self.note(found, failures);
+    }
+
+    /// Remembers that the object cannot be decoded; it is reported if this version of it was not.
+    fn note(&mut self, found: Undecodable, failures: &mut Vec<Undecodable>) {
+        let version = found.meta.resource_version.clone();
+        if self.reported.get(&found.key()) != Some(&version) {
+            self.reported.insert(found.key(), version);
+            failures.push(found);
+        }
+    }
+
+    fn remove(&mut self, key: &Key, last: Option<Arc<K>>, changes: &mut Vec<Change<K>>) {
+        self.reported.remove(key);
+        self.forget(key, last, changes);
+    }
+
+    fn forget(&mut self, key: &Key, last: Option<Arc<K>>, changes: &mut Vec<Change<K>>) {
+        if let Some(known) = self.objects.remove(key) {
+            changes.push(Change::Deleted(last.unwrap_or(known)));
         }
     }
 }
@@ -262,6 +498,7 @@ where
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
 
     fn map(name: &str, uid: &str, rv: &str) -> ConfigMap {
         let mut map = ConfigMap::default();
@@ -287,17 +524,116 @@ mod tests {
         });
         let mut fresh = None;
         let mut list = |maps: Vec<ConfigMap>| {
-            informer.absorb(&mut informer.lock(), watcher::Event::Init, &mut fresh);
-            maps.into_iter().for_each(|m| {
-                informer.absorb(&mut informer.lock(), watcher::Event::InitApply(m), &mut fresh)
-            });
-            informer.absorb(&mut informer.lock(), watcher::Event::InitDone, &mut fresh);
+            let items = maps.into_iter().map(|m| watcher::Event::InitApply(Item::Decoded(m)));
+            let events = std::iter::once(watcher::Event::Init).chain(items);
+            informer.absorb(events.chain([watcher::Event::InitDone]).collect(), &mut fresh);
         };
         list(vec![map("a", "1", "1"), map("b", "2", "2"), map("c", "3", "3")]);
         // a unchanged, b replaced by another object of the same name, c gone, d new
         list(vec![map("a", "1", "1"), map("b", "9", "9"), map("d", "4", "8")]);
-        informer.absorb(&mut informer.lock(), watcher::Event::Apply(map("a", "1", "10")), &mut None);
+        informer.tell_of(map("a", "1", "10"));
         assert_eq!(*log.lock().unwrap(), ["+a", "+b", "+c", "-c", "-b", "+b", "+d", "~a"]);
         assert_eq!(informer.within("d").len(), 3);
+    }
+
+    /// An informer of ConfigMaps, and the names with versions that it reported.
+    fn reporting() -> (Informer<ConfigMap>, Arc<Mutex<Vec<String>>>) {
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let seen = reports.clone();
+        let report: Report = Box::new(move |found| {
+            let version = found.meta.resource_version.as_deref().unwrap_or("-");
+            seen.lock().unwrap().push(format!("{}@{version}", found.key()));
+        });
+        (Informer::new(report), reports)
+    }
+
+    fn item(name: &str, uid: &str, rv: &str, data: Value) -> Item<ConfigMap> {
+        let meta = json!({"name": name, "namespace": "d", "uid": uid, "resourceVersion": rv});
+        serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap()
+    }
+
+    fn names(informer: &Informer<ConfigMap>) -> Vec<String> {
+        let version = |m: &ConfigMap| m.metadata.resource_version.clone().unwrap_or_default();
+        informer.list().iter().map(|m| format!("{}@{}", Key::of(&**m).name, version(m))).collect()
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_decoded_is_skipped_and_the_rest_of_its_list_is_not() {
+        let (informer, reports) = reporting();
+        let (good, odd) = (json!({"k": "v"}), json!(5));
+        let list = |items: Vec<Item<ConfigMap>>| {
+            let items = items.into_iter().map(watcher::Event::InitApply);
+            let events = std::iter::once(watcher::Event::Init).chain(items);
+            informer.absorb(events.chain([watcher::Event::InitDone]).collect(), &mut None);
+        };
+        let both = || vec![item("bad", "1", "3", odd.clone()), item("good", "2", "4", good.clone())];
+        list(both());
+        assert_eq!(names(&informer), ["good@4"]);
+        assert!(*informer.0.synced.borrow(), "one odd object does not keep the cache from being complete");
+        list(both());
+        assert_eq!(*reports.lock().unwrap(), ["d/bad@3"], "once for each version");
+        // It can be decoded again, then no more: the last good version stays, in a relist too.
+        let one = |event| informer.absorb(vec![event], &mut None);
+        one(watcher::Event::Apply(item("bad", "1", "5", good.clone())));
+        one(watcher::Event::Apply(item("bad", "1", "6", odd.clone())));
+        assert_eq!(names(&informer), ["bad@5", "good@4"]);
+        list(vec![item("bad", "1", "6", odd.clone()), item("good", "2", "4", good.clone())]);
+        assert_eq!(names(&informer), ["bad@5", "good@4"]);
+        // Another object took the name: the one that was known is gone.
+        one(watcher::Event::Apply(item("bad", "9", "7", odd.clone())));
+        assert_eq!(names(&informer), ["good@4"]);
+        one(watcher::Event::Delete(item("good", "2", "8", odd.clone())));
+        assert_eq!(names(&informer), Vec::<String>::new(), "a deletion needs no decoded object");
+        assert_eq!(*reports.lock().unwrap(), ["d/bad@3", "d/bad@6", "d/bad@7"]);
+    }
+
+    #[test]
+    fn metadata_of_any_shape_is_read_as_an_item() {
+        for value in [
+            json!(null),
+            json!([]),
+            json!({"metadata": 5}),
+            json!({"metadata": {"name": 5, "managedFields": [{"time": ""}]}}),
+        ] {
+            let (informer, reports) = reporting();
+            let item: Item<ConfigMap> = serde_json::from_value(value).unwrap();
+            informer.absorb(vec![watcher::Event::Apply(item)], &mut None);
+            assert_eq!(*reports.lock().unwrap(), ["@-"]);
+        }
+    }
+
+    #[test]
+    fn a_handler_that_panics_misses_one_change_and_the_others_see_all() {
+        let informer = Informer::fixed([]);
+        informer.on(|change: &Change<ConfigMap>| assert_ne!(change.key().name, "b", "boom"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        informer.on(move |change: &Change<ConfigMap>| log.lock().unwrap().push(change.key().name));
+        ["a", "b", "c"].into_iter().for_each(|name| informer.tell_of(map(name, name, "1")));
+        assert_eq!(*seen.lock().unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn handlers_of_two_kinds_may_read_each_others_caches() {
+        let (a, b) = (Informer::fixed([]), Informer::fixed([]));
+        let meeting = Arc::new(std::sync::Barrier::new(2));
+        for (own, other) in [(&a, &b), (&b, &a)] {
+            let (other, meeting) = (other.clone(), meeting.clone());
+            own.on(move |_: &Change<ConfigMap>| {
+                meeting.wait(); // both are inside their handlers
+                other.list();
+            });
+        }
+        let (done, ended) = std::sync::mpsc::channel();
+        for informer in [a, b] {
+            let done = done.clone();
+            std::thread::spawn(move || {
+                informer.tell_of(map("a", "1", "1"));
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..2 {
+            ended.recv_timeout(Duration::from_secs(20)).expect("the two handlers wait for each other");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub mod testing;
 mod transport;
 
 pub use election::LeaderElection;
-pub use informer::{Change, Informer, Key};
+pub use informer::{Change, Informer, Item, Key, Undecodable};
 pub use kube;
 pub use queue::{Outcome, WorkQueue};
 pub use recorder::{Recorder, reference};

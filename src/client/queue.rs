@@ -2,16 +2,21 @@
 
 use crate::clock;
 use crate::tap::Cause;
-use crate::task::Crew;
+use crate::task::{Crew, guard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{Debug, Display};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
 /// A failing key waits 5 ms, doubled at each further failure, up to 1000 s: client-go's defaults.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1000));
+/// A key whose reconciler panicked waits at least this long: a panic is a bug, which time seldom cures.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
+
+/// Tells people that the reconciler panicked on a key, with the panic's text.
+type PanicReport<K> = Box<dyn Fn(&K, &str) + Send + Sync>;
 
 struct State<K> {
     /// Keys to hand out, oldest first.
@@ -29,6 +34,7 @@ struct Shared<K> {
     state: Mutex<State<K>>,
     news: Notify,
     crew: Crew,
+    panics: OnceLock<PanicReport<K>>,
 }
 
 /// Keys with their causes. A key that is added while a worker holds it comes back when the worker is done. Clones share the queue.
@@ -59,7 +65,17 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             delayed: BTreeMap::new(),
             failures: BTreeMap::new(),
         };
-        WorkQueue(Arc::new(Shared { state: Mutex::new(state), news: Notify::new(), crew: crew.clone() }))
+        WorkQueue(Arc::new(Shared {
+            state: Mutex::new(state),
+            news: Notify::new(),
+            crew: crew.clone(),
+            panics: OnceLock::new(),
+        }))
+    }
+
+    /// Sets who is told of panics beside the log, usually an Event on the key's object. The first call counts.
+    pub fn on_panic(&self, report: impl Fn(&K, &str) + Send + Sync + 'static) {
+        let _ = self.0.panics.set(Box::new(report)); // a second one would be told twice
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
@@ -145,7 +161,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         self.lock().failures.remove(key);
     }
 
-    /// Starts workers that reconcile keys until the crew ends. An error brings the key back after a growing pause.
+    /// Starts workers that reconcile keys until the crew ends. An error or a panic brings the key back after a growing
+    /// pause; the other keys go on.
     pub fn work<F, R, E>(&self, name: &'static str, workers: usize, reconcile: F)
     where
         F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
@@ -159,7 +176,21 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             self.0.crew.spawn_essential(async move {
                 loop {
                     let (key, cause) = queue.next().await;
-                    match reconcile(key.clone(), cause.clone()).await {
+                    let look = async { reconcile(key.clone(), cause.clone()).await };
+                    let ended = match guard(look).await {
+                        Ok(ended) => ended,
+                        Err(panic) => {
+                            let pause = queue.failed(&key).max(PANIC_PAUSE);
+                            tracing::error!(controller = name, ?key, panic, ?pause, "reconcile panicked, trying again");
+                            if let Some(report) = queue.0.panics.get() {
+                                report(&key, &panic);
+                            }
+                            queue.add_after(key.clone(), cause, pause);
+                            queue.done(&key);
+                            continue;
+                        }
+                    };
+                    match ended {
                         Ok(outcome) => {
                             queue.forget(&key);
                             if let Outcome::After(delay) = outcome {
@@ -225,5 +256,32 @@ mod tests {
         let tries = tries.lock().unwrap();
         assert_eq!(tries.len(), 4);
         assert!(tries[1] >= 5 && tries[2] - tries[1] >= 10 && tries[3] - tries[2] >= 20, "{tries:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_panics_waits_longer_and_longer_and_the_others_go_on() {
+        let crew = Crew::new("t");
+        let queue = WorkQueue::new(&crew);
+        let (log, told) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let (seen, start) = (log.clone(), clock::Instant::now());
+        let heard = told.clone();
+        queue.on_panic(move |key: &u8, text| heard.lock().unwrap().push(format!("{key}: {text}")));
+        queue.work("t", 1, move |key: u8, _| {
+            seen.lock().unwrap().push((key, start.elapsed().as_secs()));
+            async move {
+                assert!(key != 1, "boom");
+                Ok::<Outcome, String>(Outcome::Done)
+            }
+        });
+        queue.add(1, None);
+        queue.add(2, None);
+        clock::sleep(Duration::from_secs(60)).await;
+        let log = log.lock().unwrap();
+        assert_eq!(log.iter().filter(|(key, _)| *key == 2).count(), 1);
+        let panics = log.iter().filter(|(key, _)| *key == 1).count();
+        assert!((3..20).contains(&panics), "{log:?}");
+        assert_eq!(told.lock().unwrap().len(), panics);
+        assert_eq!(told.lock().unwrap()[0], "1: boom");
+        assert_eq!(crew.ended(), None);
     }
 }

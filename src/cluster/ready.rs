@@ -33,11 +33,7 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
     let (world, own, client) = (world.clone(), crew.clone(), client.clone());
     crew.spawn(async move {
         let nodes: Informer<Node> = Informer::all(&own, &client);
-        let pods: Informer<Pod> = Informer::start(
-            &own,
-            client.within("kube-system"),
-            crate::client::kube::runtime::watcher::Config::default(),
-        );
+        let pods: Informer<Pod> = Informer::in_namespace(&own, &client, "kube-system");
         let news = Arc::new(Notify::new());
         let poke = news.clone();
         nodes.on(move |_| poke.notify_one());

@@ -134,12 +134,13 @@ pub(crate) fn start(shared: &Shared) {
     let q = queue.clone();
     shared.requests.on(move |change| q.add(change.key(), change.cause()));
     let all = Arc::new(shared.clone());
+    shared.report_panics(&queue, &shared.requests, "certificate");
     queue.work("certificate", WORKERS, move |key, cause| {
         let shared = all.clone();
         async move { sync(&shared, key, cause).await }
     });
     let all = shared.clone();
-    shared.crew.spawn(async move {
+    shared.crew.spawn_essential(async move {
         loop {
             clock::sleep(SWEEP).await;
             for csr in all.requests.list().iter().filter(|csr| is_over(csr, clock::now())) {

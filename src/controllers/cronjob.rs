@@ -192,6 +192,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder });
+    shared.report_panics(&queue, &shared.cron_jobs, COMPONENT);
     queue.work(COMPONENT, WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }

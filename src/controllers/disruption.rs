@@ -192,6 +192,7 @@ pub(crate) fn start(shared: &Shared) {
         keys.into_iter().for_each(|key| q.add(key, change.cause()));
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder, plurals: Mutex::default() });
+    shared.report_panics(&queue, &shared.budgets, "disruption");
     queue.work("disruption", WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }

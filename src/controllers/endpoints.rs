@@ -198,6 +198,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let worker = Arc::new(Worker { shared: shared.clone() });
+    shared.report_panics(&queue, &shared.services, "endpointslice");
     queue.work("endpointslice", WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }

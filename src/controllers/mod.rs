@@ -39,7 +39,7 @@ pub mod statefulset;
 pub mod volume;
 mod workload;
 
-use crate::client::{Client, Informer, LeaderElection, reference};
+use crate::client::{Client, Informer, Key, LeaderElection, Recorder, WorkQueue, reference};
 use crate::pki::{Ca, TokenKey};
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
@@ -50,13 +50,15 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ConfigMap, Endpoints, Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
     ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::StorageClass;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
@@ -117,7 +119,12 @@ pub(crate) struct Shared {
     /// Namespaces in which something was deleted, told by the garbage collector, which watches everything. Who is too slow is told that it
     /// missed some, and looks at all.
     pub gone: broadcast::Sender<(String, Option<Cause>)>,
+    /// For what no controller tells of itself: that it panicked.
+    recorder: Recorder,
 }
+
+/// The reason of the Event on an object on which a controller panicked.
+const PANIC: &str = "ControllerPanic";
 
 /// Deletions that a listener to [`Shared::gone`] may be behind.
 const GONE_BUFFER: usize = 1024;
@@ -144,14 +151,10 @@ impl Shared {
             endpoints: Informer::all(crew, client),
             namespaces: Informer::all(crew, client),
             nodes: Informer::all(crew, client),
-            leases: Informer::start(
-                crew,
-                client.within("kube-node-lease"),
-                kube::runtime::watcher::Config::default(),
-            ),
+            leases: Informer::in_namespace(crew, client, "kube-node-lease"),
             accounts: Informer::all(crew, client),
-            config_maps: Informer::start(crew, client.all(), only("metadata.name=kube-root-ca.crt")),
-            secrets: Informer::start(crew, client.all(), only("type=kubernetes.io/service-account-token")),
+            config_maps: Informer::start(crew, client, only("metadata.name=kube-root-ca.crt")),
+            secrets: Informer::start(crew, client, only("type=kubernetes.io/service-account-token")),
             claims: Informer::all(crew, client),
             volumes: Informer::all(crew, client),
             classes: Informer::all(crew, client),
@@ -160,6 +163,7 @@ impl Shared {
             requests: Informer::all(crew, client),
             cluster_roles: Informer::all(crew, client),
             gone: broadcast::Sender::new(GONE_BUFFER),
+            recorder: Recorder::new(crew, client, "kube-controller-manager", ""),
         }
     }
 
@@ -192,6 +196,25 @@ impl Shared {
             self.requests.synced(),
             self.cluster_roles.synced(),
         );
+    }
+
+    /// Has a controller's panics reported in Events on the objects of `informer` that its keys name.
+    fn report_panics<K>(&self, queue: &WorkQueue<Key>, informer: &Informer<K>, controller: &'static str)
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    {
+        let (shared, informer) = (self.clone(), informer.clone());
+        queue.on_panic(move |key, panic| {
+            if let Some(object) = informer.get(key) {
+                shared.tell_panic(&reference(&*object), controller, panic);
+            }
+        });
+    }
+
+    fn tell_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
+        let message =
+            format!("the {controller} controller panicked on this object and tries again later: {panic}");
+        self.recorder.warning(about, PANIC, message, None);
     }
 
     fn tap(&self, controller: &str) -> Tap {

@@ -4,10 +4,12 @@
 
 use super::resources::discover;
 use super::{Error, Shared, record};
-use crate::client::{Change, Key, Outcome, WorkQueue, is_code};
+use crate::client::{Change, Item, Key, Outcome, WorkQueue, is_code};
 use crate::clock;
 use crate::tap::Cause;
+use kube::Resource as _;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
+use kube::core::PartialObjectMeta;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let shared = Arc::new(shared.clone());
+    shared.report_panics(&queue, &shared.namespaces, "namespace");
     queue.work("namespace", 2, move |key, cause| {
         let shared = shared.clone();
         async move { sync(&shared, key, cause).await }
@@ -52,8 +55,11 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         if !resource.namespaced || !resource.can("list") || !resource.can("delete") {
             continue;
         }
-        let api: Api<DynamicObject> = Api::namespaced_with(client.kube(), &key.name, &resource.api);
-        let there = match api.list_metadata(&ListParams::default()).await {
+        // Metadata alone is read, and one that cannot be read is deleted all the same.
+        let api: Api<Item<PartialObjectMeta<DynamicObject>>> =
+            Api::namespaced_with(client.kube(), &key.name, &resource.api);
+        let untyped: Api<DynamicObject> = Api::namespaced_with(client.kube(), &key.name, &resource.api);
+        let there = match api.list(&ListParams::default()).await {
             Ok(there) => there.items,
             Err(error) if is_code(&error, 404) || is_code(&error, 405) => continue,
             Err(error) => return Err(error.into()),
@@ -61,14 +67,14 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         if there.is_empty() {
             continue;
         }
-        for object in there.iter().filter(|o| o.metadata.deletion_timestamp.is_none()) {
-            let name = object.metadata.name.clone().unwrap_or_default();
-            match api.delete(&name, &DeleteParams::background()).await {
+        for object in there.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
+            let Some(name) = object.meta().name.clone().filter(|n| !n.is_empty()) else { continue };
+            match untyped.delete(&name, &DeleteParams::background()).await {
                 Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
                 _ => {}
             }
         }
-        let rest = api.list_metadata(&ListParams::default()).await?.items.len();
+        let rest = api.list(&ListParams::default()).await?.items.len();
         if rest > 0 {
             left += rest;
             kinds.push(format!("{} has {rest} resource instances", resource.api.plural));

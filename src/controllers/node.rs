@@ -10,6 +10,7 @@ use crate::api::nodes::tolerates;
 use crate::client::{Key, Outcome, Recorder, WorkQueue, is_code};
 use crate::clock::{self, Timestamp};
 use crate::tap::Record;
+use crate::task::guard;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -87,14 +88,20 @@ pub(crate) fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "node-controller", "");
     // Who was seen alive, when: our clock, not the node's.
     let (all, events) = (Arc::new(shared.clone()), recorder.clone());
-    shared.crew.spawn(async move {
+    shared.crew.spawn_essential(async move {
         let mut seen: BTreeMap<String, (String, clock::Instant)> = BTreeMap::new();
         loop {
             let nodes = all.nodes.list();
             seen.retain(|name, _| nodes.iter().any(|n| n.metadata.name.as_ref() == Some(name)));
             for node in nodes {
-                if let Err(error) = check(&all, &events, &node, &mut seen).await {
-                    tracing::debug!(%error, "cannot mark a node");
+                // One node must not keep the others from being watched.
+                match guard(check(&all, &events, &node, &mut seen)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "cannot mark a node"),
+                    Err(panic) => {
+                        tracing::error!(node = ?node.metadata.name, panic, "the check of a node panicked");
+                        all.tell_panic(&reference(&*node), "node-lifecycle", &panic);
+                    }
                 }
             }
             clock::sleep(CHECK_EVERY).await;
@@ -105,6 +112,7 @@ pub(crate) fn start(shared: &Shared) {
     let q = nodes.clone();
     shared.nodes.on(move |change| q.add(change.key(), change.cause()));
     let all = Arc::new(shared.clone());
+    shared.report_panics(&nodes, &shared.nodes, "node-taints");
     nodes.work("node-taints", 2, move |key, cause| {
         let shared = all.clone();
         async move {
@@ -142,6 +150,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let all = Arc::new(shared.clone());
+    shared.report_panics(&pods, &shared.pods, "taint-eviction");
     pods.work("taint-eviction", 4, move |key, cause| {
         let (shared, recorder) = (all.clone(), recorder.clone());
         async move {

@@ -69,7 +69,7 @@ pub(crate) fn start(shared: &Shared) {
     });
     let (q, all) = (queue.clone(), shared.clone());
     let mut gone = shared.gone.subscribe();
-    shared.crew.spawn(async move {
+    shared.crew.spawn_essential(async move {
         loop {
             tokio::select! {
                 told = gone.recv() => match told {
@@ -82,6 +82,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let shared = Arc::new(shared.clone());
+    shared.report_panics(&queue, &shared.quotas, "resourcequota");
     queue.work("resourcequota", WORKERS, move |key, cause| {
         let shared = shared.clone();
         async move { sync(&shared, key, cause).await }

@@ -2,7 +2,7 @@
 //!
 //! Three small loops: the account `default`, the ConfigMap `kube-root-ca.crt`, and tokens for secrets that ask for one by their type.
 
-use super::{Error, Shared};
+use super::{Error, Shared, reference};
 use crate::client::{Key, Outcome, WorkQueue, is_code};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
@@ -24,6 +24,12 @@ pub(crate) fn start(shared: &Shared) {
     let q = queue.clone();
     shared.config_maps.on(move |change| q.add(change.key().namespace, change.cause()));
     let all = Arc::new(shared.clone());
+    let told = shared.clone();
+    queue.on_panic(move |namespace, panic| {
+        if let Some(object) = told.namespaces.get(&Key::new("", namespace.clone())) {
+            told.tell_panic(&reference(&*object), "serviceaccount", panic);
+        }
+    });
     queue.work("serviceaccount", 2, move |namespace, cause| {
         let shared = all.clone();
         async move {
@@ -70,6 +76,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let all = Arc::new(shared.clone());
+    shared.report_panics(&tokens, &shared.secrets, "token");
     tokens.work("token", 2, move |key, _| {
         let shared = all.clone();
         async move { token(&shared, key).await }

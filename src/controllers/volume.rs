@@ -83,10 +83,12 @@ pub(crate) fn start(shared: &Shared) {
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder });
     let w = worker.clone();
+    shared.report_panics(&claims, &shared.claims, "persistentvolume-binder");
     claims.work("claim", 1, move |key, cause| {
         let worker = w.clone();
         async move { worker.claim(key, cause).await } // one worker: a volume must not be given twice
     });
+    shared.report_panics(&volumes, &shared.volumes, "persistentvolume-binder");
     volumes.work("volume", 1, move |key, cause| {
         let worker = worker.clone();
         async move { worker.volume(key, cause).await }

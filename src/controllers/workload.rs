@@ -74,6 +74,7 @@ pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
     shared.pods.on(move |change| {
         w.owners::<C>(change).into_iter().for_each(|owner| q.add(owner, change.cause()));
     });
+    shared.report_panics(&queue, C::informer(shared), C::COMPONENT);
     queue.work(C::COMPONENT, C::WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync::<C>(&key, &cause).await }

@@ -58,7 +58,7 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
     let kubelet = Arc::new(Kubelet {
         config: config.clone(),
         crew: crew.clone(),
-        pods: Informer::start(crew, config.client.all::<Pod>(), on_node),
+        pods: Informer::start(crew, &config.client, on_node),
         services: Informer::all(crew, &config.client),
         prober: Prober::new(config, crew, &recorder, &queue),
         queue,

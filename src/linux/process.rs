@@ -152,13 +152,14 @@ fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<(i3
 }
 
 /// Replaces this process' program. Returns only on failure. Strings with a NUL byte are `EINVAL`.
-pub fn exec(path: &std::path::Path, argv: &[String], env: &[(String, String)]) -> io::Error {
+pub fn exec<S: AsRef<std::ffi::OsStr>>(path: &std::path::Path, argv: &[String], env: &[(S, S)]) -> io::Error {
     let text = |s: &[u8]| CString::new(s).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
+    let pair = |k: &std::ffi::OsStr, v: &std::ffi::OsStr| [k.as_bytes(), b"=", v.as_bytes()].concat();
     let run = || -> io::Result<std::convert::Infallible> {
         let path = text(path.as_os_str().as_bytes())?;
         let argv: Vec<CString> = argv.iter().map(|a| text(a.as_bytes())).collect::<io::Result<_>>()?;
         let env: Vec<CString> =
-            env.iter().map(|(k, v)| text(format!("{k}={v}").as_bytes())).collect::<io::Result<_>>()?;
+            env.iter().map(|(k, v)| text(&pair(k.as_ref(), v.as_ref()))).collect::<io::Result<_>>()?;
         Ok(nix::unistd::execve(&path, &argv, &env)?)
     };
     match run() {

@@ -37,6 +37,17 @@ pub fn resize(master: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()>
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
 }
 
+/// Bytes that a program could read from a terminal now; with the kernel's line editor on, those of whole lines.
+///
+/// # Errors
+/// `ENOTTY` if it is none.
+pub fn unread(terminal: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD fills one int, which outlives the call.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::FIONREAD as _, &raw mut count) }.into())?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// The size of a terminal in character cells, (columns, rows).
 ///
 /// Errors: `ENOTTY` if it is none.

@@ -15,15 +15,16 @@
 pub mod host;
 pub mod rules;
 
-use crate::client::{Client, Informer};
+use crate::client::{Client, Informer, Recorder, reference};
 use crate::clock;
 use crate::cni::NodeNetwork;
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use rules::Refused;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -94,6 +95,25 @@ impl Changes {
     }
 }
 
+/// Tells each Service once what it does not get; returns what has been told by now.
+fn tell(
+    recorder: &Recorder,
+    node: &str,
+    refused: Vec<rules::Refused>,
+    told: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let mut now = BTreeSet::new();
+    for Refused { service, message } in refused {
+        let what = format!("{:?} {message}", service.metadata.uid);
+        if !told.contains(&what) {
+            tracing::warn!(node, service = ?service.metadata.name, message, "a rule is left out");
+            recorder.warning(&reference(&*service), "AddressConflict", message, None);
+        }
+        now.insert(what);
+    }
+    now
+}
+
 /// Keeps one node's rules in step with the cluster, until the crew ends.
 pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
@@ -102,10 +122,14 @@ pub fn start(crew: &Crew, config: Config) {
         changes.synced().await;
         tracing::info!(node = config.node_name, "caches are synced for service config");
         let stop = own.token();
+        let recorder = Recorder::new(&own, &config.client, "kube-proxy", &config.node_name);
+        let mut told = BTreeSet::new();
         let mut cause = None;
         loop {
             let start = clock::Instant::now();
-            let wanted = rules::rules(&changes.services.list(), &changes.by_service(), &config.node_name);
+            let (wanted, refused) =
+                rules::rules(&changes.services.list(), &changes.by_service(), &config.node_name);
+            told = tell(&recorder, &config.node_name, refused, &told);
             match config.network.sync_services(&wanted).await {
                 Ok(0) => {}
                 Ok(changed) => {

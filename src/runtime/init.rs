@@ -86,7 +86,7 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
         ids: context.ids,
     };
     confine::confine(&rights)?;
-    Err(Error::new("cannot run pause", process::exec(Path::new("/pause"), &["/pause".into()], &[])))
+    Err(Error::new("cannot run pause", process::exec::<String>(Path::new("/pause"), &["/pause".into()], &[])))
 }
 
 /// A container's first process.

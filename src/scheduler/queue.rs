@@ -122,6 +122,13 @@ async fn run(crew: &Crew, config: Config) {
     let s = scheduler.clone();
     scheduler.classes.on(move |change| s.try_again(change.cause()));
     let s = scheduler.clone();
+    scheduler.queue.on_panic(move |key, panic| {
+        if let Some(pod) = s.pods.get(key) {
+            let message = format!("the scheduler panicked on this pod and tries again later: {panic}");
+            s.recorder.warning(&reference(&*pod), "SchedulerPanic", message, None);
+        }
+    });
+    let s = scheduler.clone();
     // One worker: a decision must see the ones before it.
     scheduler.queue.work("scheduler", 1, move |key, cause| {
         let s = s.clone();

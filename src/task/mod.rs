@@ -192,7 +192,16 @@ where
     task.await.map_err(|e| e.to_string())
 }
 
-fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+/// Runs work on one item of many, so that its panic does not end the work on the others.
+///
+/// # Errors
+/// The text of the panic.
+pub async fn guard<F: Future>(work: F) -> Result<F::Output, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(panic_text)
+}
+
+/// The text of a panic, for logs and events.
+pub fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_string()
     } else if let Some(text) = panic.downcast_ref::<String>() {

@@ -26,6 +26,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Lines that are remembered.
 const HISTORY_MAX: usize = 5000;
 const CONTINUED: &str = "> ";
+/// Input that follows a line's end within this time belongs to the same paste: nobody types so fast, and a terminal that
+/// passes a long paste on in pieces takes less between two of them.
+const BURST: std::time::Duration = std::time::Duration::from_millis(15);
 
 #[derive(Helper, Highlighter, Hinter)]
 struct Seated {
@@ -66,6 +69,11 @@ impl Completer for Seated {
 
 impl Validator for Seated {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        // The lines of a paste without brackets are taken together, as those of one with brackets. The editor reads ahead:
+        // if a command began after the first line, what is still in the terminal would overtake what the editor has.
+        if !self.pasting.get() && terminal::input_within(BURST) {
+            return Ok(ValidationResult::Incomplete);
+        }
         let text = context.input();
         let first = text.lines().next().unwrap_or_default();
         // A manifest pasted right behind its command is no shell text.
@@ -273,6 +281,7 @@ impl Lines for Desk {
 
 /// Reads and runs lines until someone leaves; the exit code.
 pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
+    let _unedited = terminal::Unedited::enter();
     loop {
         session.forget_interrupts();
         let text = match desk.command() {

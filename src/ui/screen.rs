@@ -2,12 +2,13 @@
 
 use super::column::Column;
 use super::terminal;
-use crate::linux::fds;
+use crate::linux::{fds, pty};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
     FlowArg, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcflow, tcgetattr, tcsetattr,
 };
 use portable_pty::{MasterPty, PtySize, SlavePty, native_pty_system};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -17,8 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The last output of a command is on its way for at most this long, in milliseconds; it takes microseconds.
 const SETTLE_MAX: u16 = 1000;
-/// Most that is kept of what was typed ahead: the kernel keeps no more.
-const UNREAD_MAX: usize = 4096;
+/// Bytes that are taken out of the terminal at once.
+const PIECE: usize = 4096;
+/// Bytes that are passed on at once, as long as fewer than these are unread: far less than the terminal has room for.
+const AHEAD: usize = 1024;
+/// The longest line that the kernel's line editor takes: it drops what is behind. N_TTY_BUF_SIZE - 1, n_tty(4).
+const LINE_MAX: usize = 4095;
 
 pub struct Screen {
     master: Arc<Mutex<Box<dyn MasterPty + Send>>>,
@@ -29,6 +34,38 @@ pub struct Screen {
     mark: Vec<u8>,
     marked: File,
     shown: Arc<AtomicBool>,
+    /// Typed, and not passed on yet.
+    waiting: VecDeque<u8>,
+    /// Bytes that were passed on since the last line's end.
+    line: usize,
+}
+
+/// How many of the waiting bytes go on, when the program has read everything before. With the kernel's line editor
+/// (`edited`) none of a line that is longer than it takes: such a line is for the next prompt. Pure.
+fn next_piece(waiting: &VecDeque<u8>, line: usize, edited: bool) -> usize {
+    let piece = waiting.len().min(AHEAD);
+    if !edited {
+        return piece;
+    }
+    let mut length = line;
+    let mut whole = 0;
+    for (at, byte) in waiting.iter().enumerate() {
+        length += 1;
+        if matches!(byte, b'\r' | b'\n') {
+            if length > LINE_MAX {
+                return whole;
+            }
+            (length, whole) = (0, at + 1);
+        }
+        if at + 1 >= piece && length <= LINE_MAX && waiting.len() == at + 1 {
+            return piece;
+        }
+        if whole >= piece {
+            return piece;
+        }
+    }
+    // The last line has no end yet. Its beginning goes on while the rest may still fit.
+    if length <= LINE_MAX { piece } else { whole.min(piece) }
 }
 
 /// Tells the shell's terminal the size of the learner's.
@@ -89,7 +126,17 @@ impl Screen {
             }
         })?;
         let master = Arc::new(Mutex::new(pair.master));
-        let screen = Screen { master, writer, slave, settings: None, mark, marked: marked.into(), shown };
+        let screen = Screen {
+            master,
+            writer,
+            slave,
+            settings: None,
+            mark,
+            marked: marked.into(),
+            shown,
+            waiting: VecDeque::new(),
+            line: 0,
+        };
         Ok((screen, pair.slave))
     }
 
@@ -109,9 +156,53 @@ impl Screen {
         self.resizer().resize();
     }
 
-    /// Bytes from the learner's keyboard.
+    /// Bytes from the learner's keyboard. They wait here until the program reads, see [`Screen::pass_on`]. A key that
+    /// interrupts overtakes what waits, and throws it away as the kernel does.
     pub fn type_in(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).and_then(|()| self.writer.flush())
+        self.waiting.extend(bytes);
+        if let Ok(settings) = tcgetattr(&self.slave)
+            && settings.local_flags.contains(LocalFlags::ISIG)
+        {
+            use SpecialCharacterIndices::{VINTR, VQUIT, VSUSP};
+            let keys = [VINTR, VQUIT, VSUSP].map(|key| settings.control_chars[key as usize]);
+            if let Some(at) = self.waiting.iter().rposition(|b| *b != 0 && keys.contains(b)) {
+                self.waiting.drain(..at);
+                self.line = 0;
+                let key: Vec<u8> = self.waiting.drain(..1).collect();
+                self.writer.write_all(&key).and_then(|()| self.writer.flush())?;
+            }
+        }
+        self.pass_on()
+    }
+
+    /// Passes on what the terminal has room for: the kernel would drop more, or block the writer, and could not give back
+    /// to the next prompt what no program has read. True if something still waits.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub fn pass_on(&mut self) -> io::Result<()> {
+        while !self.waiting.is_empty() && pty::unread(self.slave.as_fd())? < AHEAD {
+            let edited = tcgetattr(&self.slave).is_ok_and(|s| s.local_flags.contains(LocalFlags::ICANON));
+            let piece = next_piece(&self.waiting, self.line, edited);
+            if piece == 0 {
+                break;
+            }
+            let bytes: Vec<u8> = self.waiting.drain(..piece).collect();
+            self.line = match bytes.iter().rposition(|b| matches!(b, b'\r' | b'\n')) {
+                Some(end) => bytes.len() - 1 - end,
+                None => self.line + bytes.len(),
+            };
+            self.writer.write_all(&bytes).and_then(|()| self.writer.flush())?;
+            if bytes.len() > 1 {
+                break; // it takes a moment until the other side has them
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something wait for the program to read?
+    pub fn holds_back(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// A line of text among the programs' output.
@@ -146,15 +237,16 @@ impl Screen {
         taking.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
         let mut unread = Vec::new();
         if tcsetattr(&self.slave, SetArg::TCSANOW, &taking).is_ok() {
-            let mut bytes = [0; UNREAD_MAX];
+            let mut bytes = [0; PIECE];
             while let Ok(n) = (&self.slave).read(&mut bytes)
                 && n > 0
-                && unread.len() < UNREAD_MAX
             {
                 unread.extend_from_slice(&bytes[..n]);
             }
         }
         let _ = tcsetattr(&self.slave, SetArg::TCSANOW, settings);
+        unread.extend(self.waiting.drain(..));
+        self.line = 0;
         String::from_utf8_lossy(&unread).replace('\r', "\n")
     }
 }
@@ -192,5 +284,18 @@ mod tests {
             }
             assert_eq!((count, shown.as_slice()), (1, &b"ab\x1b]cd"[..]), "cut {cut}");
         }
+    }
+
+    #[test]
+    fn a_line_that_the_kernel_would_cut_is_not_passed_on() {
+        let piece = |text: &str, line, edited| next_piece(&text.bytes().collect(), line, edited);
+        assert_eq!(piece("ls\r", 0, true), 3);
+        assert_eq!(piece(&"x".repeat(5000), 0, false), AHEAD);
+        assert_eq!(piece(&"ls\r".repeat(1000), 0, true), AHEAD);
+        let long = format!("ls\r{}\rls\r", "x".repeat(5000));
+        assert_eq!(piece(&long, 0, true), 3);
+        assert_eq!(piece(&long[3..], 0, true), 0);
+        assert_eq!(piece(&"x".repeat(3000), 0, true), AHEAD);
+        assert_eq!(piece(&"x".repeat(3000), 2000, true), 0, "with what the line has already it is too long");
     }
 }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// A shell that has not come through its start files by then is started without them.
 const START_PATIENCE: Duration = Duration::from_secs(10);
+/// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
+const LOOK_AGAIN: u16 = 5;
 /// A shell that closed its pipes ends within this many milliseconds.
 const END_PATIENCE: u16 = 300;
 /// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name because a terminal's
@@ -216,12 +218,18 @@ impl Shell {
             if listening {
                 wanted.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
             }
-            match poll(&mut wanted, PollTimeout::NONE) {
+            // Nothing tells that a program has read its input: it is looked at, as long as something waits for that.
+            let held = self.screen.as_ref().is_some_and(Screen::holds_back);
+            let time = if held { PollTimeout::from(LOOK_AGAIN) } else { PollTimeout::NONE };
+            match poll(&mut wanted, time) {
                 Err(nix::errno::Errno::EINTR) => continue,
                 other => other?,
             };
             let stirred = |fd: &PollFd<'_>| fd.revents().is_some_and(|r| !r.is_empty());
             let (report, key) = (stirred(&wanted[0]), wanted.get(1).is_some_and(stirred));
+            if held && let Some(screen) = &mut self.screen {
+                screen.pass_on()?;
+            }
             if report && self.hear()? == 0 {
                 return Ok(Ran::Ended(self.wait()));
             }

@@ -2,7 +2,10 @@
 
 use crate::linux::pty;
 use futures::FutureExt;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{
+    InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use tokio::signal::unix::Signal;
@@ -105,4 +108,38 @@ impl Drop for Raw {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0); // the terminal may be gone
     }
+}
+
+/// Between two lines the terminal neither edits nor shows what is typed ahead, until this is dropped: the kernel's own
+/// line editor would cut a line at 4095 bytes, and take control characters out of it. Signals work as ever.
+pub struct Unedited(Option<Termios>);
+
+impl Unedited {
+    pub fn enter() -> Unedited {
+        let Ok(before) = tcgetattr(io::stdin()) else { return Unedited(None) };
+        let mut unedited = before.clone();
+        unedited.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::IEXTEN);
+        unedited.input_flags.remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::ISTRIP);
+        unedited.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        unedited.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        let set = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &unedited).is_ok();
+        Unedited(set.then_some(before))
+    }
+}
+
+impl Drop for Unedited {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before); // the terminal may be gone
+        }
+    }
+}
+
+/// Is there input that nobody has read yet, or does some come within this time?
+pub fn input_within(time: std::time::Duration) -> bool {
+    let stdin = io::stdin();
+    let mut wanted = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+    matches!(poll(&mut wanted, time), Ok(1..))
+        && wanted[0].revents().is_some_and(|found| found.contains(PollFlags::POLLIN))
 }

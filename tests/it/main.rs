@@ -20,6 +20,7 @@ mod kubectl;
 mod labs;
 mod leaks;
 mod lessons;
+mod odd_objects;
 mod oracle;
 mod pictures;
 mod play;

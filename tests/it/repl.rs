@@ -315,3 +315,69 @@ fn nobody_waits_in_vain() {
     seat.expect("cluster t has ended\r\n");
     assert_eq!(seat.end(), 0);
 }
+
+/// Input that comes faster than anybody types, without the marks of a paste.
+#[test]
+fn what_arrives_at_once_is_run_whole_and_in_order() {
+    let _turn = turn();
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let _down = Down(&home);
+    home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
+    let mut seat = Terminal::start(&home, &["repl", "--name", "t", "--lang", "en"]);
+    seat.expect(PROMPT);
+    seat.line("cd $HOME");
+    let file = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap_or_default();
+    let lines = |name: &str, count: usize| -> (String, String) {
+        let said = |n| format!("line {n} of those that came at once");
+        let typed: String = (0..count).map(|n| format!("echo '{}' >> {name}\r", said(n))).collect();
+        (typed, (0..count).map(|n| said(n) + "\n").collect())
+    };
+
+    // 200 lines at the prompt, and the one that tells of their end.
+    let (typed, expected) = lines("paste", 200);
+    assert!(typed.len() > 8192);
+    seat.press(&format!("{typed}echo all-\"done\"\r"));
+    seat.expect("all-done\r\n");
+    seat.expect(PROMPT);
+    assert_eq!(file("paste"), expected);
+
+    // A line of 4 KB at the prompt.
+    let long: String = (0..4096).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+    seat.press(&format!("echo {long} > long; echo long-\"done\"\r"));
+    seat.expect("long-done\r\n");
+    seat.expect(PROMPT);
+    assert_eq!(file("long"), format!("{long}\n"));
+
+    // The same while a command runs that reads nothing: they are for the prompts after it.
+    seat.enter("echo sl\"eeps\"; sleep 2");
+    seat.expect("sleeps\r\n");
+    let (typed, expected) = lines("ahead", 200);
+    seat.press(&format!("{typed}echo {long} > ahead-long; echo ahead-\"done\"\r"));
+    seat.expect("ahead-done\r\n");
+    seat.expect(PROMPT);
+    assert_eq!(file("ahead"), expected);
+    assert_eq!(file("ahead-long"), format!("{long}\n"));
+
+    // A program that reads gets what is typed while it runs, and the prompt gets the rest.
+    seat.enter("echo re\"ads\"; cat > read");
+    seat.expect("reads\r\n");
+    let text: String = (0..200).map(|n| format!("text {n} for the program, which reads it\n")).collect();
+    seat.press(&format!("{}\x04echo read-\"done\"\r", text.replace('\n', "\r")));
+    seat.expect("read-done\r\n");
+    seat.expect(PROMPT);
+    assert_eq!(file("read"), text);
+
+    // Ctrl-C overtakes what waits, and throws it away.
+    seat.enter("echo st\"uck\"; sleep 600");
+    seat.expect("stuck\r\n");
+    seat.press(&"echo never >> never\r".repeat(200));
+    seat.press("\x03");
+    seat.expect(PROMPT);
+    assert!(seat.line("echo $?").contains("130\r\n"));
+    assert_eq!(file("never"), "");
+    seat.press("quit\r");
+    assert_eq!(seat.end(), 0);
+}

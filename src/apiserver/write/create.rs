@@ -111,7 +111,9 @@ async fn create_named(
             Err(Refused::Error(status)) => return Err(status),
             Err(Refused::Changed) => {
                 state.fresh().await?;
-                let exists = state.remembered(kind, meta::namespace(&object), &name).is_some();
+                let namespace = meta::namespace(&object);
+                let exists = state.remembered(kind, namespace, &name).is_some()
+                    || state.undecodable(kind, namespace, &name).is_some();
                 if exists || !extra.is_shared() {
                     return Err(Status::already_exists(kind.group, kind.plural, &name));
                 }

@@ -1,6 +1,6 @@
 //! How a shell begins: arguments, environment, signals.
 
-use super::{Shell, expand, state};
+use super::{Shell, expand};
 use crate::linux::fork::Alone;
 use crate::linux::script_fds;
 use crate::linux::trap::{self, Action};
@@ -129,12 +129,7 @@ impl Shell {
         self.ignored = (1..32).filter(|signal| trap::is_ignored(*signal)).collect();
         let _ = trap::set(libc::SIGCHLD, Action::Note);
         for (name, value) in std::env::vars_os() {
-            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string())
-                && state::is_name(&name)
-            {
-                let _ = self.state.set(&name, value); // nothing is read-only yet
-                self.state.mark(&name, |v| v.exported = true);
-            }
+            self.state.inherit(name, value);
         }
         let default_prompt = "\\w \\$ ".to_string();
         for (name, value) in [

@@ -1,6 +1,7 @@
 //! Variables and options.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variable {
@@ -15,6 +16,9 @@ type Hidden = Vec<(String, Option<Variable>)>;
 #[derive(Debug, Default)]
 pub struct State {
     variables: BTreeMap<String, Variable>,
+    /// Variables of the environment that cannot be variables of a shell: a name like `my-name`, a value that is not
+    /// UTF-8. Programs get them unchanged, as upstream's images rely on.
+    passed_on: Vec<(OsString, OsString)>,
     /// One entry a running function.
     hidden: Vec<Hidden>,
     flags: BTreeSet<char>,
@@ -69,6 +73,7 @@ impl State {
     pub fn unset(&mut self, name: &str) -> bool {
         let free = !self.variables.get(name).is_some_and(|v| v.read_only);
         if free {
+            self.passed_on.retain(|(known, _)| known != name);
             self.variables.remove(name);
         }
         free
@@ -86,10 +91,26 @@ impl State {
         self.variables.iter()
     }
 
-    /// What a program gets.
-    pub fn environment(&self) -> Vec<(String, String)> {
+    /// Takes over a variable of the environment: as an exported variable, or as one to pass on.
+    pub fn inherit(&mut self, name: OsString, value: OsString) {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) if is_name(&name) => {
+                let variable = Variable { value, exported: true, read_only: false };
+                self.variables.insert(name, variable);
+            }
+            (name, value) => {
+                let raw = |text: Result<String, OsString>| text.map_or_else(|raw| raw, OsString::from);
+                self.passed_on.push((raw(name), raw(value)));
+            }
+        }
+    }
+
+    /// The environment that a program gets. A variable of the shell hides one of its name that is passed on.
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        let hidden = |name: &OsString| name.to_str().is_some_and(|name| self.variables.contains_key(name));
+        let passed_on = self.passed_on.iter().filter(|(name, _)| !hidden(name)).cloned();
         let exported = self.variables.iter().filter(|(_, v)| v.exported);
-        exported.map(|(name, v)| (name.clone(), v.value.clone())).collect()
+        passed_on.chain(exported.map(|(name, v)| (name.into(), v.value.clone().into()))).collect()
     }
 
     /// Forgets what a program would not get.
@@ -181,5 +202,30 @@ mod tests {
         assert_eq!((state.get("a"), state.get("b")), (Some("outer"), None));
         state.mark("a", |v| v.read_only = true);
         assert!(!state.set("a", "x".into()) && !state.unset("a"));
+    }
+
+    #[test]
+    fn a_program_gets_what_no_variable_can_hold() {
+        use std::os::unix::ffi::OsStringExt;
+        let raw = OsString::from_vec(vec![b'v', 0xff]);
+        let mut state = State::default();
+        for (name, value) in
+            [("my-name", "1".into()), ("a.b", "2".into()), ("", "3".into()), ("odd", raw.clone())]
+        {
+            state.inherit(name.into(), value);
+        }
+        state.inherit("plain".into(), "4".into());
+        let has = |state: &State, name: &str, value: &std::ffi::OsStr| {
+            state.environment().iter().filter(|(n, _)| n == name).map(|(_, v)| v == value).collect::<Vec<_>>()
+        };
+        for (name, value) in [("my-name", "1"), ("a.b", "2"), ("", "3"), ("plain", "4")] {
+            assert_eq!(has(&state, name, value.as_ref()), [true], "{name}");
+        }
+        assert_eq!(has(&state, "odd", &raw), [true]);
+        assert_eq!((state.get("my-name"), state.get("odd")), (None, None));
+        assert!(state.set("odd", "new".into()));
+        assert_eq!(has(&state, "odd", &raw), [] as [bool; 0], "it is not exported");
+        assert!(state.unset("odd"));
+        assert_eq!(has(&state, "odd", &raw), [] as [bool; 0]);
     }
 }

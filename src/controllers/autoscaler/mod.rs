@@ -51,6 +51,7 @@ pub(crate) fn start(shared: &Shared) {
         recorder: Recorder::new(&shared.crew, &shared.config.client, COMPONENT, ""),
         known: Mutex::default(),
     });
+    shared.report_panics(&queue, &shared.autoscalers, COMPONENT);
     queue.work(COMPONENT, WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }

@@ -78,6 +78,7 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let worker = Arc::new(Worker { shared: shared.clone(), recorder });
+    shared.report_panics(&queue, &shared.deployments, "deployment");
     queue.work("deployment", WORKERS, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }

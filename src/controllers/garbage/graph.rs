@@ -1,5 +1,6 @@
 //! Who owns whom, as far as it was heard, and what follows from it for one object.
 
+use super::FOREGROUND;
 use crate::client::Key;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ApiResource;
@@ -15,6 +16,18 @@ pub(super) struct Node {
     pub(super) owners: Vec<OwnerReference>,
     pub(super) going: bool,
     pub(super) finalizers: Vec<String>,
+}
+
+impl Node {
+    /// Is it being deleted in the foreground?
+    pub(super) fn waits_for_dependents(&self) -> bool {
+        self.going && self.finalizers.iter().any(|f| f == FOREGROUND)
+    }
+
+    /// Does this owner, deleted in the foreground, wait for it?
+    pub(super) fn blocks(&self, owner: &str) -> bool {
+        self.owners.iter().any(|o| o.uid == owner && o.block_owner_deletion == Some(true))
+    }
 }
 
 /// Everything that owns or is owned.
@@ -84,6 +97,30 @@ impl Graph {
     pub(super) fn remove(&mut self, uid: &str) {
         self.remove_edges(uid);
         self.nodes.remove(uid);
+    }
+
+    /// Does the owner wait for this dependent, which waits for the owner in turn? Both are being deleted in the
+    /// foreground then, and so is every object on the way from the one to the other: none of them would ever go.
+    ///
+    /// `a` owns `b`, `b` owns `c`, `c` owns `a`, all with `blockOwnerDeletion`, all deleted in the foreground: `a` waits
+    /// for `b`, which waits for `c`, which waits for `a`.
+    pub(super) fn waits_in_circle(&self, owner: &str, dependent: &str) -> bool {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut open = vec![dependent];
+        while let Some(uid) = open.pop() {
+            let waits = self.nodes.get(uid).is_some_and(Node::waits_for_dependents);
+            if !waits || !seen.insert(uid) {
+                continue;
+            }
+            if uid == owner {
+                return true;
+            }
+            let next = self.dependents.get(uid).into_iter().flatten();
+            open.extend(
+                next.map(String::as_str).filter(|d| self.nodes.get(*d).is_some_and(|n| n.blocks(uid))),
+            );
+        }
+        false
     }
 
     pub(super) fn dependents_of(&self, uid: &str) -> Vec<(String, Node)> {
@@ -169,5 +206,37 @@ mod tests {
         absent.insert("0");
         assert!(!absent.contains("1") && absent.contains("0") && absent.contains("2"));
         assert_eq!(absent.known.len(), absent.order.len());
+    }
+
+    #[test]
+    fn a_circle_of_owners_waits_for_nothing_and_a_chain_for_its_end() {
+        let node = |owner: &str, finalizers: &[&str]| Node {
+            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            namespaced: true,
+            key: Key::new("d", "x"),
+            version: None,
+            owners: vec![OwnerReference {
+                uid: owner.into(),
+                block_owner_deletion: Some(true),
+                ..OwnerReference::default()
+            }],
+            going: !finalizers.is_empty(),
+            finalizers: finalizers.iter().map(ToString::to_string).collect(),
+        };
+        let foreground = [FOREGROUND];
+        let mut graph = Graph::default();
+        graph.put("a", node("c", &foreground));
+        graph.put("b", node("a", &foreground));
+        graph.put("c", node("b", &[]));
+        assert!(!graph.waits_in_circle("a", "b"), "c is not on its way yet");
+        graph.put("c", node("b", &foreground));
+        for (owner, dependent) in [("a", "b"), ("b", "c"), ("c", "a")] {
+            assert!(graph.waits_in_circle(owner, dependent), "{owner} {dependent}");
+        }
+        // d hangs on the circle, and is waited for as ever.
+        graph.put("d", node("a", &foreground));
+        assert!(!graph.waits_in_circle("a", "d"));
+        graph.put("own", node("own", &foreground));
+        assert!(graph.waits_in_circle("own", "own"));
     }
 }

@@ -8,13 +8,15 @@ mod graph;
 
 use super::resources::{Resource, discover};
 use super::{Error, Shared, record};
-use crate::client::{Informer, Key, Outcome, WorkQueue, is_code};
+use crate::client::{Informer, Item, Key, Outcome, WorkQueue, is_code};
 use crate::clock;
 use crate::tap::Cause;
 use futures::StreamExt;
 use graph::{Graph, Node, Standing, Verdict, verdict};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource as _;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher;
@@ -56,7 +58,7 @@ pub(crate) fn start(shared: &Shared) {
     let (watching, tell) = (collector.clone(), collector);
     let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
     definitions.on(move |_| tell.defined.notify_one());
-    shared.crew.spawn(async move {
+    shared.crew.spawn_essential(async move {
         let mut first = true;
         loop {
             match discover(&watching.shared.config.client).await {
@@ -77,6 +79,7 @@ pub(crate) fn start(shared: &Shared) {
                         futures::future::join_all(synced).await;
                         first = false;
                         let workers = watching.clone();
+                        workers.clone().report_panics(&queue);
                         queue.work("garbage-collector", WORKERS, move |uid, cause| {
                             let collector = workers.clone();
                             async move { collector.sync(uid, cause).await }
@@ -113,24 +116,24 @@ impl Collector {
     fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
         let collector = self.clone();
         let (done, synced) = tokio::sync::oneshot::channel();
-        self.shared.crew.spawn(async move {
+        self.shared.crew.spawn_essential(async move {
             let client = collector.shared.config.client.kube();
-            let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &resource.api);
+            let api: Api<Item<PartialObjectMeta<DynamicObject>>> = Api::all_with(client, &resource.api);
             let mut stream = watcher(api, watcher::Config::default()).boxed();
             let (mut done, mut fresh): (Option<_>, BTreeSet<String>) = (Some(done), BTreeSet::new());
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(watcher::Event::Init) => fresh.clear(),
                     Ok(watcher::Event::InitApply(object)) => {
-                        fresh.insert(object.metadata.uid.clone().unwrap_or_default());
-                        collector.saw(&resource, &object.metadata);
+                        fresh.insert(object.meta().uid.clone().unwrap_or_default());
+                        collector.saw(&resource, &object);
                     }
                     Ok(watcher::Event::InitDone) => {
                         collector.keep_only(&resource.api, &fresh);
                         done.take().map(|d: tokio::sync::oneshot::Sender<()>| d.send(()));
                     }
-                    Ok(watcher::Event::Apply(object)) => collector.saw(&resource, &object.metadata),
-                    Ok(watcher::Event::Delete(object)) => collector.lost(&object.metadata),
+                    Ok(watcher::Event::Apply(object)) => collector.saw(&resource, &object),
+                    Ok(watcher::Event::Delete(object)) => collector.lost(object.meta()),
                     // The kind is gone, and with it its objects.
                     Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 404) => break,
                     Err(error) => {
@@ -150,8 +153,16 @@ impl Collector {
         }
     }
 
-    fn saw(&self, resource: &Resource, meta: &ObjectMeta) {
+    fn saw(&self, resource: &Resource, object: &Item<PartialObjectMeta<DynamicObject>>) {
+        let meta = object.meta();
         let Some(uid) = meta.uid.clone() else { return };
+        if let Item::Undecodable(found) = object {
+            // It is there, and owns what it owns. Whose it is cannot be read: what was known of that stays.
+            tracing::warn!(kind = resource.api.kind, name = ?meta.name, reason = found.reason(), "object cannot be decoded");
+            if self.graph().nodes.contains_key(&uid) {
+                return;
+            }
+        }
         let node = Node {
             api: resource.api.clone(),
             namespaced: resource.namespaced,
@@ -218,6 +229,21 @@ impl Collector {
         gone.iter().for_each(|uid| self.forget(uid, None));
     }
 
+    fn report_panics(self: Arc<Self>, queue: &WorkQueue<String>) {
+        queue.on_panic(move |uid, panic| {
+            let Some(node) = self.graph().nodes.get(uid).cloned() else { return };
+            let about = ObjectReference {
+                api_version: Some(node.api.api_version),
+                kind: Some(node.api.kind),
+                name: Some(node.key.name),
+                namespace: Some(node.key.namespace).filter(|n| !n.is_empty()),
+                uid: Some(uid.clone()),
+                ..ObjectReference::default()
+            };
+            self.shared.tell_panic(&about, "garbage-collector", panic);
+        });
+    }
+
     fn api(&self, node: &Node, cause: &Option<Cause>) -> Api<DynamicObject> {
         let client = self.shared.config.client.caused_by(cause.clone()).kube();
         match node.namespaced {
@@ -281,7 +307,7 @@ impl Collector {
         {
             let graph = self.graph();
             if let Some(known) = graph.nodes.get(&owner.uid) {
-                let waits = known.going && known.finalizers.iter().any(|f| f == FOREGROUND);
+                let waits = known.waits_for_dependents();
                 // An owner in another namespace is no owner.
                 let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;
                 return Ok(match (reachable, waits) {
@@ -373,9 +399,13 @@ impl Collector {
     }
 
     async fn foreground(&self, uid: &str, node: &Node, cause: &Option<Cause>) -> Result<(), Error> {
-        let dependents = self.graph().dependents_of(uid);
-        let blocks = |d: &Node| d.owners.iter().any(|o| o.uid == uid && o.block_owner_deletion == Some(true));
-        if !dependents.iter().any(|(_, d)| blocks(d)) {
+        let (dependents, blocked) = {
+            let graph = self.graph();
+            let dependents = graph.dependents_of(uid);
+            let blocked = dependents.iter().any(|(d, n)| n.blocks(uid) && !graph.waits_in_circle(uid, d));
+            (dependents, blocked)
+        };
+        if !blocked {
             return self.drop_finalizer(uid, node, FOREGROUND, cause).await;
         }
         for (dependent, d) in dependents.into_iter().filter(|(_, d)| !d.going) {

@@ -5,7 +5,8 @@
 
 use super::ending::End;
 use super::failure::{self, Verdict};
-use super::{INDEX, INDEX_FAILURES, TRACKING, indexes};
+use super::indexes::Indexes;
+use super::{INDEX, INDEX_FAILURES, TRACKING};
 use crate::clock::Timestamp;
 use crate::controllers::pods::{self, is_active};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
@@ -139,9 +140,9 @@ pub(super) struct Case<'a> {
     pub(super) now: Timestamp,
     pub(super) indexed: bool,
     pub(super) completions: i32,
-    pub(super) done: BTreeSet<i32>,
+    pub(super) done: Indexes,
     /// Indexes that have failed for good.
-    pub(super) lost: BTreeSet<i32>,
+    pub(super) lost: Indexes,
     pub(super) uncounted: UncountedTerminatedPods,
     pub(super) active: Vec<Arc<Pod>>,
     pub(super) terminating: usize,
@@ -154,14 +155,14 @@ impl<'a> Case<'a> {
     fn new(spec: &'a JobSpec, mut status: JobStatus, pods: &'a [Arc<Pod>], now: Timestamp) -> Case<'a> {
         let indexed = spec.completion_mode.as_deref() == Some("Indexed");
         let completions = spec.completions.unwrap_or(0);
-        let read = |text: &Option<String>| indexes::parse(text.as_deref().unwrap_or_default(), completions);
+        let read = |text: &Option<String>| Indexes::parse(text.as_deref().unwrap_or_default(), completions);
         Case {
             spec,
             pods,
             now,
             indexed,
             completions,
-            done: if indexed { read(&status.completed_indexes) } else { BTreeSet::new() },
+            done: if indexed { read(&status.completed_indexes) } else { Indexes::default() },
             lost: read(&status.failed_indexes),
             uncounted: status.uncounted_terminated_pods.take().unwrap_or_default(),
             active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
@@ -188,7 +189,7 @@ impl<'a> Case<'a> {
 
     pub(super) fn succeeded(&self) -> i32 {
         match self.indexed {
-            true => self.done.len() as i32,
+            true => self.done.len(),
             false => {
                 self.plan.status.succeeded.unwrap_or(0)
                     + self.uncounted.succeeded.iter().flatten().count() as i32
@@ -238,7 +239,7 @@ impl<'a> Case<'a> {
         if verdict == Verdict::FailIndex
             || limit.is_some_and(|l| failures_of(pod) >= l && verdict == Verdict::Count)
         {
-            self.lost.extend(index.filter(|i| !self.done.contains(i)));
+            self.lost.extend(index.filter(|i| !self.done.contains(*i)));
         }
         if let Verdict::FailJob(why) = &verdict {
             self.broken.get_or_insert(why.clone());
@@ -257,7 +258,7 @@ impl<'a> Case<'a> {
             return true;
         };
         let younger = |p: &&Arc<Pod>| index_of(p) == Some(index) && failures_of(p) > failures_of(pod);
-        let settled = self.done.contains(&index) || self.lost.contains(&index) || index >= self.completions;
+        let settled = self.done.contains(index) || self.lost.contains(index) || index >= self.completions;
         settled || self.ending().is_some() || self.pods.iter().find(younger).is_some()
     }
 
@@ -300,11 +301,11 @@ impl<'a> Case<'a> {
     fn plan(mut self, settled: bool) -> Plan {
         let status = &mut self.plan.status;
         if self.indexed {
-            let text = indexes::format(&self.done);
+            let text = self.done.to_string();
             status.completed_indexes = (!text.is_empty()).then_some(text);
-            status.succeeded = (!self.done.is_empty()).then_some(self.done.len() as i32);
+            status.succeeded = (!self.done.is_empty()).then_some(self.done.len());
             if self.spec.backoff_limit_per_index.is_some() {
-                status.failed_indexes = Some(indexes::format(&self.lost));
+                status.failed_indexes = Some(self.lost.to_string());
             }
         }
         if settled {

@@ -2,9 +2,8 @@
 //! becomes final (Complete, Failed) when the last pod has ended and is counted.
 
 use super::decide::{Case, condition, ended, is_tracked, left, name};
-use super::indexes;
+use super::indexes::Indexes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How a job ends.
@@ -57,11 +56,11 @@ impl Case<'_> {
             }
         }
         if self.indexed && !self.lost.is_empty() {
-            if self.spec.max_failed_indexes.is_some_and(|max| self.lost.len() as i32 > max) {
+            if self.spec.max_failed_indexes.is_some_and(|max| self.lost.len() > max) {
                 let told = "Job has exceeded the specified maximal number of failed indexes";
                 return End::failed("MaxFailedIndexesExceeded", told);
             }
-            if (self.lost.len() + self.done.len()) as i32 >= self.completions {
+            if self.lost.len().saturating_add(self.done.len()) >= self.completions {
                 return End::failed("FailedIndexes", "Job has failed indexes");
             }
         }
@@ -77,7 +76,7 @@ impl Case<'_> {
         let statuses = self.active.iter().filter_map(|p| p.status.as_ref());
         let containers =
             statuses.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
-        let restarts: i32 = containers.map(|c| c.restart_count).sum();
+        let restarts = containers.fold(0i32, |n, c| n.saturating_add(c.restart_count));
         if limit == 0 { restarts > 0 } else { restarts >= limit }
     }
 
@@ -85,13 +84,13 @@ impl Case<'_> {
     fn successful_enough(&self) -> Option<End> {
         let policy = self.spec.success_policy.as_ref().filter(|_| self.indexed)?;
         let met = policy.rules.iter().position(|rule| {
-            let among: Option<BTreeSet<i32>> =
-                rule.succeeded_indexes.as_deref().map(|text| indexes::parse(text, self.completions));
+            let among: Option<Indexes> =
+                rule.succeeded_indexes.as_deref().map(|text| Indexes::parse(text, self.completions));
             let have = match &among {
-                Some(wanted) => wanted.intersection(&self.done).count() as i32,
-                None => self.done.len() as i32,
+                Some(wanted) => wanted.common(&self.done),
+                None => self.done.len(),
             };
-            let need = rule.succeeded_count.unwrap_or(among.map_or(i32::MAX, |a| a.len() as i32));
+            let need = rule.succeeded_count.unwrap_or(among.map_or(i32::MAX, |a| a.len()));
             have >= need
         })?;
         End::good("SuccessPolicy", format!("Matched rules at index {met}"))

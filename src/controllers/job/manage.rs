@@ -23,19 +23,21 @@ impl Case<'_> {
         let wanted = match self.spec.completions {
             None if succeeded > 0 => active,
             None => parallelism,
-            Some(all) => parallelism.min(all - succeeded - self.lost.len() as i32).max(0),
+            Some(all) => {
+                parallelism.min(all.saturating_sub(succeeded).saturating_sub(self.lost.len())).max(0)
+            }
         };
         let mut seen: BTreeSet<i32> = BTreeSet::new();
         if self.indexed {
             // The oldest pod of an index stays; doubles, and indexes that are no more, go first.
             for pod in ranked.iter().rev() {
-                let index = index_of(pod).filter(|i| *i < self.completions && !self.done.contains(i));
+                let index = index_of(pod).filter(|i| *i < self.completions && !self.done.contains(*i));
                 if index.is_none_or(|i| !seen.insert(i)) {
                     self.plan.delete.push(name(pod));
                 }
             }
         }
-        let surplus = (active - wanted).max(0) as usize;
+        let surplus = active.saturating_sub(wanted).max(0) as usize;
         for pod in &ranked {
             if self.plan.delete.len() < surplus && !self.plan.delete.contains(&name(pod)) {
                 self.plan.delete.push(name(pod));
@@ -47,7 +49,7 @@ impl Case<'_> {
             return;
         }
         let late = if self.replaces_late() { self.terminating as i32 } else { 0 };
-        let missing = (wanted - active - late).clamp(0, BURST as i32) as usize;
+        let missing = wanted.saturating_sub(active).saturating_sub(late).clamp(0, BURST as i32) as usize;
         if missing == 0 {
             return;
         }
@@ -93,11 +95,16 @@ impl Case<'_> {
                 *entry = (entry.0.max(failures), entry.1.max(ended_at(pod, self.now)));
             }
         }
-        for index in 0..self.completions {
-            if self.plan.create.len() == missing {
-                break;
+        // Whole intervals are stepped over: the work grows with the pods there are, not with `completions`.
+        let mut next = Some(0);
+        while let Some(index) = next.filter(|i| *i < self.completions && self.plan.create.len() < missing) {
+            let free = self.done.next_outside(index).and_then(|i| self.lost.next_outside(i));
+            if free != Some(index) {
+                next = free;
+                continue;
             }
-            if taken.contains(&index) || self.done.contains(&index) || self.lost.contains(&index) {
+            next = index.checked_add(1);
+            if taken.contains(&index) {
                 continue;
             }
             let (failures, last) = history.get(&index).copied().unwrap_or((0, Timestamp::MIN));

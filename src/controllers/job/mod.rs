@@ -93,9 +93,13 @@ impl PodOwner for Jobs {
         Ok(plan.again.map_or(Outcome::Done, Outcome::After))
     }
 
+    /// The job whose name the pod's labels have. Of one without that label the name is empty, which no job has: what is
+    /// gone of it is looked at all the same.
     fn lost_owner(pod: &Pod) -> Option<Key> {
-        let name = pod.metadata.labels.as_ref()?.get(JOB_NAME).filter(|_| is_tracked(pod))?;
-        Some(Key::new(pod.metadata.namespace.clone().unwrap_or_default(), name.clone()))
+        let name = pod.metadata.labels.as_ref().and_then(|labels| labels.get(JOB_NAME));
+        let key =
+            Key::new(pod.metadata.namespace.clone().unwrap_or_default(), name.cloned().unwrap_or_default());
+        is_tracked(pod).then_some(key)
     }
 
     /// Nobody counts the pods of a job that is gone: nothing keeps them any more.
@@ -112,9 +116,20 @@ fn is_among(pod: &Pod, names: &[String]) -> bool {
 fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
     let stray = |pod: &Arc<Pod>| match pods::controller_of(&pod.metadata) {
         Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid.as_ref(),
-        None => Jobs::lost_owner(pod).as_ref() == Some(key),
+        None => Jobs::lost_owner(pod).as_ref() == Some(key) && !is_wanted(shared, pod),
     };
     shared.pods.within(&key.namespace).into_iter().filter(|p| is_tracked(p) && stray(p)).collect()
+}
+
+/// Does a live job select this pod, and so adopt it?
+fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let labels = pod.metadata.labels.as_ref();
+    shared.jobs.within(namespace).iter().any(|job| {
+        job.metadata.deletion_timestamp.is_none()
+            && pods::is_active(pod)
+            && Jobs::selector(job).is_some_and(|selector| pods::selects(&selector, labels))
+    })
 }
 
 /// Takes the finalizer off.

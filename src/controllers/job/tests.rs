@@ -289,3 +289,46 @@ fn fewer_at_a_time_takes_pods_away() {
     w.settle();
     assert_eq!((w.pods.len(), w.counts().as_str()), (1, "1/0/0"));
 }
+
+/// The numbers of the largest Job there can be: nothing is counted out one by one.
+#[test]
+fn two_thousand_million_completions_cost_no_more_than_the_pods_there_are() {
+    let most = i32::MAX;
+    let mut world = World::new(json!({
+        "completions": most, "parallelism": 3, "completionMode": "Indexed", "backoffLimitPerIndex": 1,
+        "successPolicy": {"rules": [{"succeededIndexes": "0-2147483645", "succeededCount": most}]},
+    }));
+    let status = json!({"completedIndexes": "0-9,12-2147483640", "succeeded": most - 8, "failedIndexes": "10,2147483641-2147483643"});
+    world.job.status = Some(serde_json::from_value(status).unwrap());
+    let began = std::time::Instant::now();
+    let plan = world.look();
+    assert_eq!(
+        plan.create.iter().map(|new| new.index).collect::<Vec<_>>(),
+        [Some(11), Some(2_147_483_644), Some(2_147_483_645)]
+    );
+    assert_eq!(plan.status.completed_indexes.as_deref(), Some("0-9,12-2147483640"));
+    let mut fresh =
+        World::new(json!({"completions": most, "parallelism": most, "completionMode": "Indexed"}));
+    assert_eq!(fresh.look().create.len(), 500, "a burst at a time");
+    fresh.job.status =
+        Some(serde_json::from_value(json!({"succeeded": i32::MIN, "failed": i32::MIN})).unwrap());
+    fresh.look();
+    // Each number alone takes a nanosecond at the best: two seconds at least.
+    assert!(began.elapsed().as_millis() < 1500, "{:?}", began.elapsed());
+}
+
+/// A pod that its job has let go, with all of its labels: somebody must take the finalizer off.
+#[test]
+fn a_tracked_pod_that_belongs_to_no_job_is_looked_at() {
+    use crate::client::Key;
+    use crate::controllers::workload::PodOwner;
+    let pod = |labels: Value, finalizers: Value| -> Pod {
+        let meta = json!({"name": "p", "namespace": "d", "labels": labels, "finalizers": finalizers});
+        serde_json::from_value(json!({"metadata": meta})).unwrap()
+    };
+    let lost = |labels, finalizers| super::Jobs::lost_owner(&pod(labels, finalizers));
+    assert_eq!(lost(json!({super::JOB_NAME: "j"}), json!([TRACKING])), Some(Key::new("d", "j")));
+    assert_eq!(lost(json!({}), json!([TRACKING])), Some(Key::new("d", "")));
+    assert_eq!(lost(Value::Null, json!([TRACKING])), Some(Key::new("d", "")));
+    assert_eq!(lost(json!({}), json!(["example.com/x"])), None);
+}
