@@ -161,6 +161,7 @@ impl NodeCri {
             exit_code: c.exit_code,
             reason: if c.state == ContainerState::Exited { c.reason.into() } else { String::new() },
             message: c.message.clone(),
+            warnings: Vec::new(),
             log_path: c.log_path.clone(),
             labels: c.config.labels.clone(),
             annotations: c.config.annotations.clone(),

@@ -103,6 +103,7 @@ pub fn config(
             return Err(format!("subPath {sub:?} must not contain '..'"));
         }
         mounts.push(Mount {
+            host_root: None,
             host_path: path.clone(),
             sub_path: PathBuf::from(sub),
             container_path: PathBuf::from(&mount.mount_path),
