@@ -33,6 +33,11 @@ pub enum Error {
     NoImage { reference: String, known: Vec<String> },
     #[error("couldn't parse image name {0:?}: invalid reference format")]
     BadImageName(String),
+    /// The image stands for a component of the cluster, and this pod is none of those that run it.
+    #[error(
+        "image {image:?} is reserved: {component} runs from the cluster's own manifests only (static pods of a control-plane node, addons in kube-system)"
+    )]
+    Reserved { image: String, component: String },
     /// The container could not be set up or its program could not be run. The message is for people.
     #[error("{0}")]
     Start(String),
