@@ -1,6 +1,7 @@
 //! The storage provisioner: a directory on the node for every claim of its class, and away with it when the claim goes.
 
 use crate::client::{Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, reference};
+use crate::linux::beneath::Root;
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{
@@ -10,8 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The provisioner's name in storage classes.
@@ -19,16 +19,50 @@ pub const PROVISIONER: &str = "ropewalk.io/local-path";
 /// Where volumes live in a node's file system.
 const ROOT: &str = "/var/local-path-provisioner";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+const HOSTNAME: &str = "kubernetes.io/hostname";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
 const MADE_BY: &str = "pv.kubernetes.io/provisioned-by";
 
-/// From a node's name and a path in its file system to the directory on this machine.
-pub type NodePath = Arc<dyn Fn(&str, &str) -> PathBuf + Send + Sync>;
+/// From the name of a node to the directory on this machine that is its file system; `None` for a name that no node of the cluster has.
+pub type NodeRoot = Arc<dyn Fn(&str) -> Option<PathBuf> + Send + Sync>;
 
 pub struct Config {
     pub client: Client,
     pub tap: Tap,
-    pub node_path: NodePath,
+    pub node_root: NodeRoot,
+}
+
+/// The path of a claim's volume in its node's file system. `None` for names that are no names: each is a part of one name of a directory.
+fn path_of(uid: &str, namespace: &str, name: &str) -> Option<String> {
+    let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']);
+    [uid, namespace, name].into_iter().all(plain).then(|| format!("{ROOT}/pvc-{uid}_{namespace}_{name}"))
+}
+
+/// What has to be removed for a volume that this provisioner made: its node, and its path in the node's file system. Pure.
+///
+/// # Errors
+/// Anybody who may write a PersistentVolume may write this provisioner's name into it. A volume that [`volume_for`] would not have made for the
+/// claim that it names is refused, and nothing is removed.
+fn made_for(volume: &PersistentVolume) -> Result<(String, String), String> {
+    let name = volume.metadata.name.clone().unwrap_or_default();
+    let spec = volume.spec.clone().unwrap_or_default();
+    let claim = spec.claim_ref.unwrap_or_default();
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let expected = path_of(&part(&claim.uid), &part(&claim.namespace), &part(&claim.name));
+    let path = spec.host_path.map(|h| h.path).filter(|path| Some(path) == expected.as_ref());
+    let Some(path) = path.filter(|_| name == format!("pvc-{}", part(&claim.uid))) else {
+        return Err(format!("{name}: its name or path is not one that {PROVISIONER} makes for its claim"));
+    };
+    let terms = spec.node_affinity.and_then(|a| a.required).map(|r| r.node_selector_terms);
+    let on: Vec<NodeSelectorRequirement> =
+        terms.into_iter().flatten().flat_map(|term| term.match_expressions.unwrap_or_default()).collect();
+    match on.as_slice() {
+        [on] if on.key == HOSTNAME && on.operator == "In" => match on.values.as_deref() {
+            Some([node]) => Ok((node.clone(), path)),
+            _ => Err(format!("{name}: its node affinity does not name one node")),
+        },
+        _ => Err(format!("{name}: its node affinity does not name one node")),
+    }
 }
 
 /// Pure: the volume for a claim, on a node.
@@ -38,11 +72,11 @@ pub fn volume_for(claim: &PersistentVolumeClaim, class: &StorageClass, node: &st
     let name = format!("pvc-{uid}");
     let spec = claim.spec.clone().unwrap_or_default();
     let source = k8s_openapi::api::core::v1::HostPathVolumeSource {
-        path: format!("{ROOT}/{name}_{}_{}", key.namespace, key.name),
+        path: path_of(&uid, &key.namespace, &key.name).unwrap_or_default(),
         type_: Some("DirectoryOrCreate".into()),
     };
     let on_node = NodeSelectorRequirement {
-        key: "kubernetes.io/hostname".into(),
+        key: HOSTNAME.into(),
         operator: "In".into(),
         values: Some(vec![node.into()]),
     };
@@ -121,12 +155,15 @@ struct Worker {
 enum Error {
     #[error(transparent)]
     Api(#[from] kube::Error),
-    #[error("cannot use {}", path.display())]
-    Directory {
-        path: PathBuf,
-        #[source]
-        cause: std::io::Error,
-    },
+    #[error(transparent)]
+    Directory(#[from] crate::linux::Error),
+}
+
+/// Opens the file system of a node, which is made at its first use.
+fn open_node(root: &Path) -> Result<Root, crate::linux::Error> {
+    std::fs::create_dir_all(root)
+        .map_err(|cause| crate::linux::Error::new(format!("cannot make {}", root.display()), cause))?;
+    Root::open(root)
 }
 
 impl Worker {
@@ -141,17 +178,16 @@ impl Worker {
         let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone()).unwrap_or_default();
         let Some(class) = self.classes.get(&Key::new("", class)) else { return Ok(Outcome::Done) };
         let volume = volume_for(&claim, &class, &node);
-        let path = volume
-            .spec
-            .as_ref()
-            .and_then(|s| s.host_path.as_ref())
-            .map(|h| h.path.clone())
-            .unwrap_or_default();
-        let path = (self.config.node_path)(&node, &path);
+        let path = volume.spec.as_ref().and_then(|s| s.host_path.as_ref()).map(|h| h.path.clone());
+        // The annotation is the scheduler's, but whoever may write the claim may write it, too.
+        let (Some(root), Some(path)) = ((self.config.node_root)(&node), path.filter(|path| !path.is_empty()))
+        else {
+            let message = format!("failed to provision volume: there is no node {node:?} in this cluster");
+            self.recorder.warning(&reference(&*claim), "ProvisioningFailed", message, cause);
+            return Ok(Outcome::Done);
+        };
         // Open to whatever user the pod runs as, as every local-path provisioner makes them.
-        std::fs::create_dir_all(&path)
-            .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)))
-            .map_err(|cause| Error::Directory { path, cause })?;
+        open_node(&root)?.make_dirs_in_root(Path::new(&path), 0o777)?;
         let api = self.config.client.caused_by(cause.clone()).cluster::<PersistentVolume>();
         match api.create(&PostParams::default(), &volume).await {
             Ok(_) => {
@@ -182,19 +218,18 @@ impl Worker {
         {
             return Ok(Outcome::Done);
         }
-        let terms =
-            spec.node_affinity.and_then(|a| a.required).map(|r| r.node_selector_terms).unwrap_or_default();
-        let nodes =
-            terms.iter().flat_map(|t| t.match_expressions.iter().flatten()).filter_map(|e| e.values.clone());
-        let path = spec.host_path.map(|h| h.path).unwrap_or_default();
-        for node in nodes.flatten() {
-            let path = (self.config.node_path)(&node, &path);
-            match std::fs::remove_dir_all(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(cause) => return Err(Error::Directory { path, cause }),
+        let made = made_for(&volume).and_then(|(node, path)| match (self.config.node_root)(&node) {
+            Some(root) => Ok((root, path)),
+            None => Err(format!("{}: there is no node {node:?} in this cluster", key.name)),
+        });
+        let (root, path) = match made {
+            Ok(made) => made,
+            Err(why) => {
+                self.recorder.warning(&reference(&*volume), "VolumeFailedDelete", why, cause);
+                return Ok(Outcome::Done);
             }
-        }
+        };
+        open_node(&root)?.remove_all(Path::new(path.trim_start_matches('/')))?;
         let api = self.config.client.caused_by(cause).cluster::<PersistentVolume>();
         match api.delete(&key.name, &DeleteParams::default()).await {
             Err(error) if !is_code(&error, 404) => Err(error.into()),
@@ -206,6 +241,53 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn provisioned() -> PersistentVolume {
+        let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "data", "namespace": "d", "uid": "u"},
+            "spec": {"accessModes": ["ReadWriteOnce"]},
+        }))
+        .unwrap();
+        volume_for(&claim, &StorageClass::default(), "n1")
+    }
+
+    #[test]
+    fn only_what_was_made_for_a_claim_is_removed() {
+        let path = "/var/local-path-provisioner/pvc-u_d_data".to_string();
+        assert_eq!(made_for(&provisioned()), Ok(("n1".into(), path)));
+        let changed = |change: &dyn Fn(&mut PersistentVolumeSpec)| {
+            let mut volume = provisioned();
+            change(volume.spec.as_mut().unwrap());
+            made_for(&volume)
+        };
+        for path in ["/../../../../../tmp/rw-victim", "", "/", "/var/local-path-provisioner", "/etc"] {
+            let set = |s: &mut PersistentVolumeSpec| s.host_path.as_mut().unwrap().path = path.into();
+            assert!(changed(&set).is_err(), "{path}");
+        }
+        // A copy of a dynamic volume whose source is local has no hostPath.
+        assert!(changed(&|s| s.host_path = None).is_err());
+        assert!(changed(&|s| s.claim_ref = None).is_err());
+        assert!(changed(&|s| s.node_affinity = None).is_err());
+        let renamed = |s: &mut PersistentVolumeSpec| {
+            let up = "x/../../../../tmp";
+            s.claim_ref.as_mut().unwrap().name = Some(up.into());
+            s.host_path.as_mut().unwrap().path = format!("/var/local-path-provisioner/pvc-u_d_{up}");
+        };
+        assert!(changed(&renamed).is_err());
+        let mut another = provisioned();
+        another.metadata.name = Some("r10".into());
+        assert!(made_for(&another).is_err());
+        let nodes = |values: &[&str]| {
+            let mut volume = provisioned();
+            let required = volume.spec.as_mut().unwrap().node_affinity.as_mut().unwrap();
+            let term = &mut required.required.as_mut().unwrap().node_selector_terms[0];
+            term.match_expressions.as_mut().unwrap()[0].values =
+                Some(values.iter().map(ToString::to_string).collect());
+            made_for(&volume)
+        };
+        assert!(nodes(&[]).is_err() && nodes(&["n1", "n2"]).is_err());
+        assert_eq!(nodes(&["../../x"]).unwrap().0, "../../x", "the table of nodes knows no such name");
+    }
 
     #[test]
     fn a_volume_is_reserved_for_its_claim_and_tied_to_its_node() {

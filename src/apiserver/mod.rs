@@ -204,6 +204,11 @@ impl Server {
         Server { state, tap: config.tap, crew }
     }
 
+    /// Whether both are handles to the same server.
+    pub fn is(&self, other: &Server) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
     /// Waits until the server is ready for requests for the first time.
     pub async fn ready(&self) {
         let mut started = self.state.started.subscribe();

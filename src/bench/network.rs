@@ -116,6 +116,7 @@ async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     std::fs::File::create(content.join("long"))?.set_len(LONG as u64)?;
     let sandbox = world.sandbox(1, "web").await?;
     let mount = Mount {
+        host_root: None,
         host_path: content.clone(),
         sub_path: "".into(),
         container_path: "/usr/share/nginx/html".into(),

@@ -176,37 +176,67 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             self.0.crew.spawn_essential(async move {
                 loop {
                     let (key, cause) = queue.next().await;
-                    let look = async { reconcile(key.clone(), cause.clone()).await };
-                    let ended = match guard(look).await {
-                        Ok(ended) => ended,
-                        Err(panic) => {
-                            let pause = queue.failed(&key).max(PANIC_PAUSE);
-                            tracing::error!(controller = name, ?key, panic, ?pause, "reconcile panicked, trying again");
-                            if let Some(report) = queue.0.panics.get() {
-                                report(&key, &panic);
-                            }
-                            queue.add_after(key.clone(), cause, pause);
-                            queue.done(&key);
-                            continue;
-                        }
-                    };
-                    match ended {
-                        Ok(outcome) => {
-                            queue.forget(&key);
-                            if let Outcome::After(delay) = outcome {
-                                queue.add_after(key.clone(), cause, delay);
-                            }
-                        }
-                        Err(error) => {
-                            let pause = queue.failed(&key);
-                            tracing::debug!(controller = name, ?key, %error, ?pause, "reconcile failed, trying again");
-                            queue.add_after(key.clone(), cause, pause);
-                        }
-                    }
-                    queue.done(&key);
+                    queue.reconcile_one(name, key, cause, &*reconcile).await;
                 }
             });
         }
+    }
+
+    /// Starts a worker for every key that has work, as the kubelet's pod workers: a key that takes long holds up no other. There are as many
+    /// tasks as keys that are being reconciled, so the caller bounds the keys.
+    pub fn work_each<F, R, E>(&self, name: &'static str, reconcile: F)
+    where
+        F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Outcome, E>> + Send + 'static,
+        E: Display + Send + 'static,
+        K: Sync,
+    {
+        let (queue, reconcile) = (self.clone(), Arc::new(reconcile));
+        self.0.crew.spawn_essential(async move {
+            loop {
+                let (key, cause) = queue.next().await;
+                let (worker, reconcile) = (queue.clone(), reconcile.clone());
+                queue.0.crew.spawn_essential(async move {
+                    worker.reconcile_one(name, key, cause, &*reconcile).await;
+                });
+            }
+        });
+    }
+
+    /// Reconciles a key that [`next`](WorkQueue::next) handed out, and hands it back.
+    async fn reconcile_one<F, R, E>(&self, name: &'static str, key: K, cause: Option<Cause>, reconcile: &F)
+    where
+        F: Fn(K, Option<Cause>) -> R,
+        R: Future<Output = Result<Outcome, E>>,
+        E: Display,
+    {
+        let ended = match guard(async { reconcile(key.clone(), cause.clone()).await }).await {
+            Ok(ended) => ended,
+            Err(panic) => {
+                let pause = self.failed(&key).max(PANIC_PAUSE);
+                tracing::error!(controller = name, ?key, panic, ?pause, "reconcile panicked, trying again");
+                if let Some(report) = self.0.panics.get() {
+                    report(&key, &panic);
+                }
+                self.add_after(key.clone(), cause, pause);
+                self.done(&key);
+                return;
+            }
+        };
+        match ended {
+            Ok(outcome) => {
+                self.forget(&key);
+                if let Outcome::After(delay) = outcome {
+                    self.add_after(key.clone(), cause, delay);
+                }
+            }
+            Err(error) => {
+                let pause = self.failed(&key);
+                tracing::debug!(controller = name, ?key, %error, ?pause, "reconcile failed, trying again");
+                self.add_after(key.clone(), cause, pause);
+            }
+        }
+        self.done(&key);
     }
 }
 
@@ -239,6 +269,34 @@ mod tests {
         queue.done(&"a");
         let again = clock::timeout(Duration::from_secs(60), queue.next()).await;
         assert_eq!(again, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_takes_for_ever_holds_up_no_other_and_is_handed_out_once() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let (calls, news) = tokio::sync::mpsc::unbounded_channel();
+        let mut news = news;
+        queue.work_each("t", move |key: u32, _| {
+            let _ = calls.send(key);
+            async move {
+                if key < 1000 {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, String>(Outcome::Done)
+            }
+        });
+        for key in 0..100 {
+            queue.add(key, None);
+        }
+        queue.add(7, None); // it is being reconciled for ever: no second worker comes to it
+        queue.add(1000, None);
+        let mut seen = Vec::new();
+        while !seen.contains(&1000) {
+            seen.push(clock::timeout(Duration::from_secs(1), news.recv()).await.unwrap().unwrap());
+        }
+        queue.add(7, None);
+        assert_eq!(clock::timeout(Duration::from_secs(60), news.recv()).await, None);
+        assert_eq!(seen.iter().filter(|key| **key == 7).count(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,6 +29,12 @@ pub const ALL: [&str; 7] = [
     "storage-provisioner",
 ];
 
+/// Components that the cluster's own manifests make through the API, as pods of `kube-system`. The others run from static pods only.
+pub const ADDONS: [&str; 3] = ["kube-proxy", "coredns", "storage-provisioner"];
+
+/// Components of which one node may run several: each has a network of its own.
+pub const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
+
 /// The API's port on every control-plane node.
 pub const API_PORT: u16 = 6443;
 const DNS_PORT: u16 = 53;
@@ -104,10 +110,11 @@ pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, 
         }
         "storage-provisioner" => {
             let client = client("system:serviceaccount:kube-system:storage-provisioner", "")?;
-            let root = world.place.clone();
-            let node_path: storage::NodePath =
-                Arc::new(move |node, path| root.node(node).join("host").join(path.trim_start_matches('/')));
-            storage::start(&crew, storage::Config { client, tap, node_path });
+            let (place, nodes) = (world.place.clone(), world.spec.nodes());
+            let node_root: storage::NodeRoot = Arc::new(move |name| {
+                nodes.iter().find(|node| node.name == name).map(|node| place.node(&node.name).join("host"))
+            });
+            storage::start(&crew, storage::Config { client, tap, node_root });
         }
         other => return Err(format!("there is no component {other:?}; there are {}", ALL.join(", "))),
     }
@@ -230,7 +237,11 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let server = apiserver::Server::start(config);
         let (killed, gone, node) = (server.clone(), world.clone(), place.node.clone());
         let _guard = OnEnd(move || {
-            gone.api_servers.send_modify(|servers| drop(servers.remove(&node)));
+            // Only its own entry: another server of this node may be there by now.
+            gone.api_servers.send_if_modified(|servers| {
+                let own = servers.get(&node).is_some_and(|server| server.is(&killed));
+                own && servers.remove(&node).is_some()
+            });
             if gone.spec.external_etcd.is_some() {
                 gone.stores.send_modify(|stores| drop(stores.remove(&node)));
             }

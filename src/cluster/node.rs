@@ -2,6 +2,7 @@
 
 use super::components;
 use super::logs;
+use super::manifests;
 use super::spec::NodeSpec;
 use super::world::World;
 use crate::clock::{self, Timestamp};
@@ -14,6 +15,7 @@ use crate::runtime::NodeRuntime;
 use crate::runtime::log::Log;
 use crate::task::{Crew, End};
 use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -161,15 +163,55 @@ impl NodeCri {
             exit_code: c.exit_code,
             reason: if c.state == ContainerState::Exited { c.reason.into() } else { String::new() },
             message: c.message.clone(),
+            warnings: Vec::new(),
             log_path: c.log_path.clone(),
             labels: c.config.labels.clone(),
             annotations: c.config.annotations.clone(),
         }
     }
 
+    /// Checks that this pod may run this component here, and that the component does not run here already.
+    ///
+    /// # Errors
+    /// [`Error::Reserved`] for any pod but the node's own static pod of that component, and for an addon outside of `kube-system`;
+    /// `Start` for a second instance of a component of which a node has one.
+    fn admit(&self, world: &World, pod: &PodId, image: &str) -> Result<()> {
+        let name = component_of(image).unwrap_or_default();
+        let own = manifests::static_pods(world, &self.node.name, self.node.index);
+        if !may_run(&own, pod, image) {
+            return Err(Error::Reserved { image: image.into(), component: name.into() });
+        }
+        let running = self
+            .components()
+            .values()
+            .any(|c| component_of(&c.config.image) == Some(name) && c.state == ContainerState::Running);
+        match running && !components::MANY_ON_A_NODE.contains(&name) {
+            true => Err(Error::Start(format!("{name} runs on {} already", self.node.name))),
+            false => Ok(()),
+        }
+    }
+
     fn is_component(&self, id: &str) -> bool {
         self.components().contains_key(id)
     }
+}
+
+/// Whether a pod may run a component of the cluster. A control-plane component belongs to one static pod of the node, which is known by
+/// namespace, name and uid: the kubelet never takes those from the API. An addon belongs to `kube-system`. Owner references would not
+/// make that any safer: whoever may create a pod may write them, too.
+fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
+    let Some(component) = component_of(image) else { return true };
+    if components::ADDONS.contains(&component) {
+        return pod.namespace == "kube-system";
+    }
+    static_pods.iter().any(|own| {
+        let meta = &own.metadata;
+        let images = own.spec.iter().flat_map(|s| &s.containers).filter_map(|c| c.image.as_deref());
+        meta.namespace.as_deref() == Some(pod.namespace.as_str())
+            && meta.name.as_deref() == Some(pod.name.as_str())
+            && meta.uid.as_deref() == Some(pod.uid.as_str())
+            && images.into_iter().any(|own| component_of(own) == Some(component))
+    })
 }
 
 fn image_id(image: &str) -> String {
@@ -225,6 +267,7 @@ impl Runtime for NodeCri {
             return Err(Error::NotFound(format!("sandbox {sandbox_id}")));
         };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
+        self.admit(&world, &sandbox.pod, &config.image)?;
         let id = format!("{}{}", world.rng.uuid().replace('-', ""), world.rng.uuid().replace('-', ""));
         let component = Component {
             id: id.clone(),
@@ -260,6 +303,10 @@ impl Runtime for NodeCri {
             None => Default::default(),
         };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
+        if let Err(error) = self.admit(&world, &pod, &image) {
+            self.ended(id, &End::Done(Err(error.to_string())));
+            return Err(error);
+        }
         if let Some(directory) = log_path.parent() {
             std::fs::create_dir_all(directory)
                 .map_err(|cause| Error::Io { what: format!("cannot make {}", directory.display()), cause })?;
@@ -398,5 +445,35 @@ impl Runtime for NodeCri {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_run_from_the_nodes_static_pods_and_addons_from_kube_system() {
+        let own: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"namespace": "kube-system", "name": "etcd-n", "uid": "hash"},
+            "spec": {"containers": [{"name": "etcd", "image": "ropewalk.io/etcd:1"}]},
+        }))
+        .unwrap();
+        let pod = |namespace: &str, name: &str, uid: &str| PodId {
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: uid.into(),
+        };
+        let may = |pod: PodId, image: &str| may_run(std::slice::from_ref(&own), &pod, image);
+        assert!(may(pod("kube-system", "etcd-n", "hash"), "ropewalk.io/etcd:1"));
+        assert!(!may(pod("default", "boom", "u"), "ropewalk.io/etcd"));
+        assert!(!may(pod("default", "etcd-n", "hash"), "ropewalk.io/etcd"));
+        assert!(!may(pod("kube-system", "etcd-n", "u"), "ropewalk.io/etcd"), "the name alone is anybody's");
+        assert!(!may(pod("kube-system", "etcd-n", "hash"), "ropewalk.io/kube-apiserver:1"));
+        assert!(!may(pod("kube-system", "x", "u"), "ropewalk.io/kube-controller-manager@sha256:1"));
+        assert!(may(pod("kube-system", "coredns-1", "u"), "ropewalk.io/coredns"));
+        assert!(!may(pod("default", "coredns-1", "u"), "ropewalk.io/coredns"));
+        assert!(!may(pod("default", "x", "u"), "ropewalk.io/no-such-component"));
+        assert!(may(pod("default", "web", "u"), "nginx"));
     }
 }

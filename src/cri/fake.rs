@@ -233,6 +233,7 @@ impl Runtime for FakeRuntime {
             exit_code: 0,
             reason: String::new(),
             message: String::new(),
+            warnings: Vec::new(),
             log_path: pod.config.log_directory.join(&config.log_path),
             labels: config.labels.clone(),
             annotations: config.annotations.clone(),

@@ -33,6 +33,11 @@ pub enum Error {
     NoImage { reference: String, known: Vec<String> },
     #[error("couldn't parse image name {0:?}: invalid reference format")]
     BadImageName(String),
+    /// The image stands for a component of the cluster, and this pod is none of those that run it.
+    #[error(
+        "image {image:?} is reserved: {component} runs from the cluster's own manifests only (static pods of a control-plane node, addons in kube-system)"
+    )]
+    Reserved { image: String, component: String },
     /// The container could not be set up or its program could not be run. The message is for people.
     #[error("{0}")]
     Start(String),
@@ -143,6 +148,10 @@ pub struct Sandbox {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
+    /// A trusted directory in which `host_path` is looked up as if it were `/`, when the container starts: a link in it never leads outside. Set
+    /// it where `host_path` comes from an object (hostPath and local volumes: the node's file system). `None`: `host_path` is trusted, made by
+    /// the kubelet itself.
+    pub host_root: Option<PathBuf>,
     pub host_path: PathBuf,
     /// A part of it, relative; empty is the whole. Made as a directory if it is not there. The real CRI has no such field: there the kubelet
     /// binds the part to a place of its own first. Whoever can write into a volume decides what names in it lead to, so the part is looked up
@@ -227,6 +236,9 @@ pub struct Container {
     /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerCannotRun`.
     pub reason: String,
     pub message: String,
+    /// What the pod asked for and this container does not have, one sentence each, e.g. capabilities that the machine does not grant. Known
+    /// once the container was started; empty if all was honoured. The kubelet reports each in an Event.
+    pub warnings: Vec<String>,
     /// Absolute.
     pub log_path: PathBuf,
     pub labels: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use crate::cni::NodeNetwork;
 use crate::cri::{ExecRequest, Runtime};
 use crate::pki::{self, Trust};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{Container as Spec, GRPCAction, HTTPGetAction, LifecycleHandler, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// As much of an answer as goes into an Event, in bytes.
+/// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's answer.
 const OUTPUT_MAX: usize = 10 << 10;
 /// A redirect is followed this often, if it stays on the same host.
 const REDIRECTS_MAX: usize = 10;
@@ -248,7 +248,8 @@ impl Target<'_> {
             let exchange = async {
                 let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
                 let head = response.headers().clone();
-                let body = response.into_body().collect().await.map_err(|e| e.to_string())?;
+                let body = Limited::new(response.into_body(), OUTPUT_MAX).collect().await;
+                let body = body.map_err(|e| e.to_string())?;
                 let trailers = body.trailers().cloned().unwrap_or_default();
                 Ok::<_, String>((head, trailers, body.to_bytes()))
             };

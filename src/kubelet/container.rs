@@ -3,12 +3,49 @@
 use super::{decide, env};
 use crate::api::quantity::Quantity;
 use crate::cri::{ContainerConfig, Mount, Resources, Security};
-use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, Pod, VolumeMount};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Where a pod's volumes are on the node: volume name → (path, whole volume read-only).
-pub type Volumes = BTreeMap<String, (PathBuf, bool)>;
+/// Where a volume is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The node's file system, if `path` is a path in that; then it is resolved when it is mounted, and no link leads out.
+    pub root: Option<PathBuf>,
+    /// Without a root: a directory that the kubelet made.
+    pub path: PathBuf,
+    /// The whole volume is.
+    pub read_only: bool,
+}
+
+impl Place {
+    pub fn of_kubelet(path: PathBuf, read_only: bool) -> Place {
+        Place { root: None, path, read_only }
+    }
+
+    pub fn of_node(root: &Path, path: &str, read_only: bool) -> Place {
+        Place { root: Some(root.to_path_buf()), path: PathBuf::from(path), read_only }
+    }
+}
+
+/// Where a pod's volumes are on the node, by their names.
+pub type Volumes = BTreeMap<String, Place>;
+
+/// Annotations of a container: where its termination message is and what is taken instead of it, as upstream's kubelet keeps them.
+pub const MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
+pub const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
+
+/// The largest user or group id: upstream's bound. 4294967295 would mean "unchanged" to setresuid(2).
+const ID_MAX: i64 = i32::MAX as i64;
+
+/// A user or group id of a security context.
+fn checked_id(field: &str, id: Option<i64>) -> Result<Option<u32>, String> {
+    match id {
+        None => Ok(None),
+        Some(id @ 0..=ID_MAX) => Ok(u32::try_from(id).ok()),
+        Some(id) => Err(format!("{field} {id} must be between 0 and {ID_MAX}, inclusive")),
+    }
+}
 
 /// Limits and shares as the kernel wants them.
 pub fn resources(spec: &Spec) -> Resources {
@@ -46,8 +83,15 @@ pub fn resource_field(spec: &Spec, field: &str, divisor: Option<&str>) -> Result
 fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
     let of_pod = pod.spec.as_ref().and_then(|s| s.security_context.clone()).unwrap_or_default();
     let own = spec.security_context.clone().unwrap_or_default();
-    let id = |own: Option<i64>, of_pod: Option<i64>| own.or(of_pod).and_then(|id| u32::try_from(id).ok());
-    let user = id(own.run_as_user, of_pod.run_as_user);
+    let user = checked_id("runAsUser", own.run_as_user.or(of_pod.run_as_user))?;
+    let group = checked_id("runAsGroup", own.run_as_group.or(of_pod.run_as_group))?;
+    let profile = own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref());
+    if profile.is_some_and(|p| p.type_ == "Localhost") {
+        // CVE-2023-2431: a profile that is not there must not become none at all.
+        return Err(
+            "seccompProfile of type Localhost: this node has no profiles; RuntimeDefault is there".into()
+        );
+    }
     if own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true) && user.unwrap_or(0) == 0 {
         let long = super::status::long_name(pod);
         return Err(match user {
@@ -62,12 +106,14 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
         });
     }
     let capabilities = own.capabilities.unwrap_or_default();
-    let mut groups: Vec<u32> =
-        of_pod.supplemental_groups.iter().flatten().filter_map(|g| u32::try_from(*g).ok()).collect();
-    groups.extend(of_pod.fs_group.and_then(|g| u32::try_from(g).ok()));
+    let mut groups = Vec::new();
+    for id in of_pod.supplemental_groups.iter().flatten() {
+        groups.extend(checked_id("supplementalGroups", Some(*id))?);
+    }
+    groups.extend(checked_id("fsGroup", of_pod.fs_group)?);
     Ok(Security {
         run_as_user: user,
-        run_as_group: id(own.run_as_group, of_pod.run_as_group),
+        run_as_group: group,
         supplemental_groups: groups,
         read_only_root: own.read_only_root_filesystem.unwrap_or(false),
         privileged: own.privileged.unwrap_or(false),
@@ -77,6 +123,39 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
     })
 }
 
+/// The part of a volume that a container sees. Links in it are resolved when it is mounted, and never out of the volume.
+///
+/// # Errors
+/// As upstream's kubelet: an absolute path, `..`, and an expression with a variable that there is not.
+fn sub_path(mount: &VolumeMount, lookup: impl Fn(&str) -> Option<String>) -> Result<PathBuf, String> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let sub = match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
+        (Some(sub), _) => sub,
+        (_, Some(expression)) => {
+            let missing = std::cell::Cell::new(None);
+            let sub = env::expand(&expression, |name| {
+                let value = lookup(name);
+                if value.is_none() {
+                    missing.set(Some(name.to_string()));
+                }
+                value
+            });
+            if let Some(name) = missing.take() {
+                return Err(format!("missing value for {name:?}"));
+            }
+            sub
+        }
+        _ => return Ok(PathBuf::new()),
+    };
+    if sub.starts_with('/') {
+        return Err(format!("error SubPath `{sub}` must not be an absolute path"));
+    }
+    if sub.split('/').any(|part| part == "..") {
+        return Err(format!("unable to provision SubPath `{sub}`: must not contain '..'"));
+    }
+    Ok(PathBuf::from(sub))
+}
+
 /// Everything the runtime needs. An error is the message of `CreateContainerConfigError`.
 pub fn config(
     pod: &Pod,
@@ -84,6 +163,7 @@ pub fn config(
     attempt: u32,
     variables: Vec<(String, String)>,
     volumes: &Volumes,
+    message: Option<&Mount>,
 ) -> Result<ContainerConfig, String> {
     let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
@@ -91,24 +171,18 @@ pub fn config(
     };
     let mut mounts = Vec::new();
     for mount in spec.volume_mounts.iter().flatten() {
-        let (path, read_only) = volumes
+        let place = volumes
             .get(&mount.name)
             .ok_or_else(|| format!("volume {:?} of container {:?} does not exist", mount.name, spec.name))?;
-        let sub = match (&mount.sub_path, &mount.sub_path_expr) {
-            (Some(sub), _) => sub.clone(),
-            (_, Some(expression)) => env::expand(expression, lookup),
-            _ => String::new(),
-        };
-        if sub.split('/').any(|part| part == "..") {
-            return Err(format!("subPath {sub:?} must not contain '..'"));
-        }
         mounts.push(Mount {
-            host_path: path.clone(),
-            sub_path: PathBuf::from(sub),
+            host_root: place.root.clone(),
+            host_path: place.path.clone(),
+            sub_path: sub_path(mount, lookup)?,
             container_path: PathBuf::from(&mount.mount_path),
-            read_only: *read_only || mount.read_only.unwrap_or(false),
+            read_only: place.read_only || mount.read_only.unwrap_or(false),
         });
     }
+    mounts.extend(message.cloned());
     let label = |key: &str, value: Option<&String>| (key.to_string(), value.cloned().unwrap_or_default());
     let meta = &pod.metadata;
     Ok(ContainerConfig {
@@ -133,7 +207,12 @@ pub fn config(
             label("io.kubernetes.container.name", Some(&spec.name)),
         ]
         .into(),
-        annotations: [(decide::HASH.to_string(), decide::hash(spec))].into(),
+        annotations: [
+            (decide::HASH.to_string(), decide::hash(spec)),
+            label(MESSAGE_PATH, message.map(|m| m.container_path.display().to_string()).as_ref()),
+            label(MESSAGE_POLICY, spec.termination_message_policy.as_ref()),
+        ]
+        .into(),
     })
 }
 
@@ -161,14 +240,40 @@ mod tests {
         assert_eq!(resource_field(&greedy, "limits.memory", None), Ok("8000000000000000".into()));
     }
 
+    fn made(spec: &Spec) -> Result<ContainerConfig, String> {
+        let volumes: Volumes = [("v".to_string(), Place::of_kubelet("/v".into(), false))].into();
+        config(&Pod::default(), spec, 0, vec![("A".into(), "/etc".into())], &volumes, None)
+    }
+
     #[test]
-    fn a_sub_path_cannot_climb_out_and_root_is_refused_where_forbidden() {
-        let volumes: Volumes = [("v".to_string(), (PathBuf::from("/v"), false))].into();
-        let climb = spec(
-            serde_json::json!({"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": "a/../../b"}]}),
-        );
-        assert!(config(&Pod::default(), &climb, 0, vec![], &volumes).unwrap_err().contains(".."));
-        let root = spec(serde_json::json!({"name": "c", "securityContext": {"runAsNonRoot": true}}));
-        assert!(config(&Pod::default(), &root, 0, vec![], &volumes).unwrap_err().contains("runAsNonRoot"));
+    fn a_sub_path_cannot_climb_out_and_an_expression_needs_its_variables() {
+        let mounted = |sub: serde_json::Value| {
+            let mut mount = serde_json::json!({"name": "v", "mountPath": "/m"});
+            mount.as_object_mut().unwrap().extend(sub.as_object().unwrap().clone());
+            made(&spec(serde_json::json!({"name": "c", "volumeMounts": [mount]})))
+        };
+        let refused = |sub: serde_json::Value| mounted(sub).unwrap_err();
+        assert!(refused(serde_json::json!({"subPath": "a/../../b"})).contains("'..'"));
+        assert!(refused(serde_json::json!({"subPath": "/etc"})).contains("must not be an absolute path"));
+        assert!(refused(serde_json::json!({"subPathExpr": "$(A)"})).contains("must not be an absolute path"));
+        assert_eq!(refused(serde_json::json!({"subPathExpr": "x/$(B)"})), "missing value for \"B\"");
+        let mount = mounted(serde_json::json!({"subPathExpr": "x$(A)"})).unwrap().mounts.remove(0);
+        assert_eq!(mount.sub_path, Path::new("x/etc"));
+    }
+
+    #[test]
+    fn root_is_refused_where_forbidden_and_ids_have_bounds() {
+        let refused = |security: serde_json::Value| {
+            made(&spec(serde_json::json!({"name": "c", "securityContext": security}))).unwrap_err()
+        };
+        assert!(refused(serde_json::json!({"runAsNonRoot": true})).contains("runAsNonRoot"));
+        assert!(refused(serde_json::json!({"runAsNonRoot": true, "runAsUser": 0})).contains("non-root"));
+        for id in [-1, -5, 4_294_967_295_i64, 1 << 31, 1 << 40] {
+            let error = refused(serde_json::json!({"runAsNonRoot": true, "runAsUser": id}));
+            assert!(error.contains("must be between 0 and 2147483647"), "{error}");
+            refused(serde_json::json!({"runAsGroup": id}));
+        }
+        let local = serde_json::json!({"seccompProfile": {"type": "Localhost", "localhostProfile": ""}});
+        assert!(refused(local).contains("Localhost"));
     }
 }

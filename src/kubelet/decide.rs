@@ -320,6 +320,7 @@ pub(super) mod tests {
             exit_code,
             reason: if exit_code == 0 { "Completed".into() } else { "Error".into() },
             message: String::new(),
+            warnings: Vec::new(),
             log_path: PathBuf::new(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),

@@ -19,7 +19,8 @@ pub fn needs(pod: &Pod) -> (BTreeMap<String, bool>, BTreeMap<String, bool>) {
         let entry = map.entry(name.to_string()).or_insert(true);
         *entry &= optional.unwrap_or(false);
     };
-    for c in spec.init_containers.iter().flatten().chain(&spec.containers) {
+    let extra = super::ephemeral::specs(pod);
+    for c in spec.init_containers.iter().flatten().chain(&spec.containers).chain(&extra) {
         for from in c.env_from.iter().flatten() {
             if let Some(r) = &from.config_map_ref {
                 note(&mut maps, &r.name, r.optional);

@@ -5,7 +5,8 @@
 //! state follow: sandbox, images, volumes, containers; it restarts what ends, reports status and serves logs and exec to the API server.
 //! ## How this one works
 //! [`decide`] and [`status`] are pure: from a pod and what the runtime shows to the next steps, and to the status. [`pods`] is the thin
-//! edge: a work queue of pod names, fed by the informer and by the runtime's events, so that nothing is polled. Static pods
+//! edge: a work queue of pod names, fed by the informer and by the runtime's events, so that nothing is polled, with a worker for each pod (upstream's pod
+//! workers), so that none waits for another's hook; the runtime itself is waited for no longer than `runtimeRequestTimeout` ([`patience`]). Static pods
 //! (the control plane) start before there is an API server; their *mirror* objects are made when it answers. A restarted kubelet lists what runs and goes on:
 //! containers belong to the node's runtime, not to the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that pods run on.
 //!
@@ -13,8 +14,12 @@
 //! and [`status`]. Probes and lifecycle hooks do the same things ([`action`]). A container is ended in the background, hook first,
 //! so that a long grace period holds up nobody else. What containers say is kept in files of bounded size and number ([`crate::cri::LogLimits`]); [`logs`] reads them, also while they are
 //! moved aside. What containers use is told on `/stats/summary` and `/metrics/resource` ([`stats`]).
+//!
+//! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and [`termination`] resolve it beneath a directory of their own
+//! ([`crate::linux::beneath`]). A pod that uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted ([`eviction`]).
 //! ## Left out
-//! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under pressure, in-place resize: they come with later lessons. `hostPath` shows a file system of the node's own, not the machine's.
+//! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under pressure of the node, in-place resize: they come with later lessons.
+//! Writable layers do not count as ephemeral storage. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 
@@ -23,15 +28,19 @@ mod container;
 pub mod decide;
 mod env;
 mod ephemeral;
+mod eviction;
+mod files;
 mod logs;
 mod mirror;
 mod node;
+mod patience;
 mod pods;
 mod probe;
 mod prober;
 mod server;
 mod stats;
 pub mod status;
+mod termination;
 mod volumes;
 
 use crate::client::Client;
@@ -115,7 +124,8 @@ impl Config {
 }
 
 /// Runs a kubelet until the crew ends.
-pub fn start(crew: &Crew, config: Config) {
+pub fn start(crew: &Crew, mut config: Config) {
+    config.runtime = Arc::new(patience::Patient(config.runtime));
     let config = Arc::new(config);
     node::start(crew, &config);
     let kubelet = pods::start(crew, &config);

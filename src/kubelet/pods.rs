@@ -6,7 +6,7 @@ use super::container::Volumes;
 use super::decide::{self, Backoffs, Step, View};
 use super::prober::{Prober, Seen};
 use super::status::{self, long_name};
-use super::{Config, Error, ephemeral, mirror, volumes};
+use super::{Config, Error, ephemeral, mirror, termination, volumes};
 use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use crate::clock;
 use crate::cri::{self, Container, ContainerState, Sandbox, SandboxState};
@@ -24,13 +24,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod ending;
+mod failing;
 mod leftovers;
 mod memory;
 mod pulling;
 mod starting;
 
-/// Pods tended at the same time. Most of a pod's start is waiting for the kernel and the API.
-const WORKERS: usize = 32;
 /// Volumes that may change are looked at this often, like the kubelet's sync period.
 const REFRESH: Duration = Duration::from_secs(60);
 /// Passes over one pod before others get a turn.
@@ -97,7 +96,8 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
         }
     });
     let worker = kubelet.clone();
-    kubelet.queue.work("kubelet", WORKERS, move |key, cause| {
+    // A worker for each pod, as upstream's pod workers: a hook may take as long as it likes, but only its own pod waits.
+    kubelet.queue.work_each("kubelet", move |key, cause| {
         let kubelet = worker.clone();
         async move { kubelet.sync(key, cause).await }
     });
@@ -172,6 +172,10 @@ impl Kubelet {
         sandboxes.retain(|s| s.pod.namespace == key.namespace && s.pod.name == key.name && s.pod.uid == uid);
         let mut containers = self.config.runtime.list_containers().await?;
         containers.retain(|c| sandboxes.iter().any(|s| s.id == c.sandbox_id));
+        let pod_dir = self.pod_dir(uid);
+        for ended in containers.iter_mut().filter(|c| c.message.is_empty()) {
+            ended.message = termination::message(&pod_dir, ended);
+        }
         Ok((sandboxes, containers))
     }
 
@@ -295,6 +299,15 @@ impl Kubelet {
         let over = matches!(phase, "Succeeded" | "Failed");
         let mut again: Option<Duration> = None;
         let mut failure = None;
+        let mut judged = None;
+        if !over {
+            let (fails, later) = self.judge(key, pod, memory).await;
+            if let Some(fails) = fails {
+                self.fail(key, pod, memory, cause, fails).await?;
+                return Ok(Outcome::After(Duration::ZERO)); // then it is wound up
+            }
+            judged = later;
+        }
         for pass in 0..PASSES {
             let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
             if over && containers.is_empty() {
@@ -365,7 +378,7 @@ impl Kubelet {
         }
         let status = self.status_of(key, &seen, &sandboxes, &containers, memory);
         self.report(key, &seen, memory, cause, status).await?;
-        self.forget_old(&containers).await?;
+        self.forget_old(&memory.uid, &containers).await?;
         if let Some(error) = failure {
             return Err(error);
         }
@@ -383,7 +396,8 @@ impl Kubelet {
             }
             again = Some(again.map_or(REFRESH, |a| a.min(REFRESH)));
         }
-        Ok(again.map_or(Outcome::Done, Outcome::After))
+        let next = [again, judged].into_iter().flatten().min();
+        Ok(next.map_or(Outcome::Done, Outcome::After))
     }
 
     /// Containers that wait for the end of their back-off, and whether each is an init container.

@@ -12,6 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+/// Conditions that a kubelet keeps up to date.
+const OWN: [&str; 5] =
+    ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
 /// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
 pub type Waiting = BTreeMap<String, (String, String)>;
 
@@ -42,7 +46,12 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
             true => status.started == Some(true),
             false => terminated(status).is_some_and(|t| t.exit_code == 0),
         });
-    let phase = phase(view, &main, initialized);
+    // A pod that has failed or succeeded stays so, whoever said it and whatever its containers do until they have ended.
+    let phase = match before.phase.as_deref() {
+        Some("Succeeded") => "Succeeded",
+        Some("Failed") => "Failed",
+        _ => phase(view, &main, initialized),
+    };
     let done = phase == "Succeeded" || phase == "Failed";
     let sidecars =
         view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
@@ -105,7 +114,10 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
     }
     for condition in &mut conditions {
         condition.last_transition_time.get_or_insert(Time(view.now));
-        condition.observed_generation = view.pod.metadata.generation;
+        // Conditions of others (readiness gates, disruption) were observed by them.
+        if OWN.contains(&condition.type_.as_str()) {
+            condition.observed_generation = view.pod.metadata.generation;
+        }
     }
     PodStatus {
         phase: Some(phase.into()),
@@ -120,9 +132,63 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
         init_container_statuses: has_init.then_some(init),
         ephemeral_container_statuses: super::ephemeral::statuses(view, waiting),
         qos_class: Some(qos(view.pod).into()),
+        message: match done || before.reason.is_some() {
+            true => before.message,
+            false => not_honored(view),
+        },
         reason: before.reason,
-        message: before.message,
         ..PodStatus::default()
+    }
+}
+
+/// What the pod asked for and its running containers do not have, one sentence each.
+fn not_honored(view: &View) -> Option<String> {
+    let of_container = |c: &Container| {
+        let say = |warning: &String| format!("container {}: {warning}", c.name);
+        c.warnings.iter().map(say).collect::<Vec<_>>()
+    };
+    let all = view.specs().iter().chain(view.init_specs()).filter_map(|spec| view.current(&spec.name));
+    let told: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Why the kubelet ends a pod for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: &'static str,
+    pub message: String,
+    /// Not the pod's own doing: its condition `DisruptionTarget` says so.
+    pub disruption: bool,
+}
+
+impl Failure {
+    pub fn deadline_exceeded() -> Failure {
+        let message = "Pod was active on the node longer than the specified deadline".to_string();
+        Failure { reason: "DeadlineExceeded", message, disruption: false }
+    }
+
+    pub fn evicted(message: String) -> Failure {
+        Failure { reason: "Evicted", message, disruption: true }
+    }
+
+    /// Makes a status that of a failed pod. Its containers still run, and what they report later does not change it back.
+    pub fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
+        status.phase = Some("Failed".into());
+        (status.reason, status.message) = (Some(self.reason.into()), Some(self.message.clone()));
+        let conditions = status.conditions.get_or_insert_default();
+        let mut set = |mut new: PodCondition| {
+            new.last_transition_time = Some(Time(now));
+            new.observed_generation = generation;
+            conditions.retain(|c| c.type_ != new.type_);
+            conditions.push(new);
+        };
+        for kind in ["Ready", "ContainersReady"] {
+            set(condition(kind, false, Some("PodFailed".into()), None));
+        }
+        if self.disruption {
+            let reason = Some("TerminationByKubelet".into());
+            set(condition("DisruptionTarget", true, reason, Some(self.message.clone())));
+        }
     }
 }
 
@@ -351,8 +417,8 @@ mod tests {
     use super::super::prober::Seen;
     use super::Container;
     use super::{
-        ContainerStatus, Pod, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting, condition,
-        differs, of, qos,
+        ContainerStatus, Pod, PodCondition, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting,
+        condition, differs, of, qos,
     };
     use crate::cri::Sandbox;
     use std::time::Duration;
@@ -446,6 +512,40 @@ mod tests {
         );
         assert!(second.conditions.iter().flatten().any(|c| c.type_ == "PodScheduled"));
         assert!(differs(None, &second));
+    }
+
+    #[test]
+    fn a_pod_that_was_evicted_stays_failed_while_its_containers_end() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let mut p = pod("Always", &[], &["a"]);
+        let run = [container("a", 0, Running, 0)];
+        let mut failed = status(&p, Some(&ready), &run, None);
+        super::Failure::evicted("too much".into()).mark(&mut failed, Timestamp::UNIX_EPOCH, Some(1));
+        p.status = Some(failed);
+        for containers in [&run[..], &[container("a", 0, Exited, 137)][..], &[][..]] {
+            let s = status(&p, Some(&ready), containers, None);
+            assert_eq!((s.phase.as_deref(), s.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+            assert_eq!(s.message.as_deref(), Some("too much"));
+            let disrupted = s.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget").unwrap();
+            assert_eq!(disrupted.reason.as_deref(), Some("TerminationByKubelet"));
+            assert!(s.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False"));
+        }
+    }
+
+    #[test]
+    fn the_status_says_what_a_container_does_not_have_and_what_was_observed() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let mut p = pod("Always", &[], &["a"]);
+        p.metadata.generation = Some(7);
+        let mut c = container("a", 0, Running, 0);
+        c.warnings = vec!["it has no SYS_TIME".into()];
+        let foreign = condition("example.com/gate", true, None, None);
+        p.status = Some(PodStatus { conditions: Some(vec![foreign]), ..PodStatus::default() });
+        let s = status(&p, Some(&ready), &[c], None);
+        assert_eq!(s.message.as_deref(), Some("container a: it has no SYS_TIME"));
+        assert_eq!(s.observed_generation, Some(7));
+        let observed = |c: &PodCondition| c.observed_generation == (!c.type_.contains('/')).then_some(7);
+        assert!(s.conditions.unwrap().iter().all(observed));
     }
 
     #[test]

@@ -1,29 +1,32 @@
 //! Volumes: directories on the node with what the pod asked for in them.
 //!
-//! Config maps, secrets, the downward API and projected volumes are written the way Kubernetes does: into a fresh directory that
-//! the link `..data` then points to, so that a reader sees the old files or the new ones, never a mixture.
+//! Every path that comes from an object, and every path in which a pod may have put a link, is resolved by
+//! [`Root`]: what a volume holds is written below its own directory ([`files`]), and a path of the node stays in the node's file system.
 
-use super::container::Volumes;
+use super::container::{Place, Volumes};
 use super::env::Facts;
+use super::files::{self, Files};
+use crate::api::quantity::Quantity;
 use crate::client::{Client, optional};
-use crate::clock;
+use crate::linux::beneath::{Kind, Root};
+use crate::linux::{self, mount};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount, Volume,
+    ConfigMap, EmptyDirVolumeSource, KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
+    ServiceAccount, Volume,
 };
 use kube::api::PostParams;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Files of a volume: path inside it → (bytes, mode).
-type Files = BTreeMap<String, (Vec<u8>, u32)>;
-
 /// A token is renewed when it is older than this part of its life.
 const RENEW_AT: f64 = 0.8;
+/// Bytes of a token that is read back; those of the API server have about one kilobyte.
+const TOKEN_MAX: u64 = 64 << 10;
 
 pub struct Context<'a> {
     pub client: &'a Client,
@@ -32,6 +35,8 @@ pub struct Context<'a> {
     pub dir: PathBuf,
     /// The node's own file system, as pods with `hostPath` see it.
     pub node_root: &'a Path,
+    /// Memory of the node, in bytes: what a volume in memory may use if nothing else bounds it.
+    pub memory_bytes: u64,
 }
 
 /// Makes all volumes of the pod, or says which could not be made and why.
@@ -45,38 +50,32 @@ pub async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, String)>
     Ok(volumes)
 }
 
-async fn one(context: &Context<'_>, volume: &Volume) -> Result<(PathBuf, bool), String> {
+async fn one(context: &Context<'_>, volume: &Volume) -> Result<Place, String> {
+    if !files::is_name(&volume.name) {
+        return Err(format!("invalid volume name {:?}", volume.name));
+    }
     let dir = context.dir.join(&volume.name);
     let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
     let io = |error: io::Error| format!("cannot prepare {}: {error}", dir.display());
-    if volume.empty_dir.is_some() {
+    if let Some(source) = &volume.empty_dir {
         make_dir(&dir, 0o777).map_err(io)?;
-        return Ok((dir, false));
+        match source.medium.as_deref().unwrap_or_default() {
+            "" => {}
+            "Memory" => in_memory(context, source, &dir).map_err(|e| e.line())?,
+            other => return Err(format!("emptyDir medium {other:?} is not implemented; Memory is")),
+        }
+        return Ok(Place::of_kubelet(dir, false));
     }
     if let Some(source) = &volume.host_path {
-        let path = inside(context.node_root, &source.path)?;
-        match source.type_.as_deref().unwrap_or_default() {
-            "DirectoryOrCreate" | "" => make_dir(&path, 0o755).map_err(io)?,
-            "FileOrCreate" if !path.exists() => {
-                path.parent()
-                    .map_or(Ok(()), fs::create_dir_all)
-                    .and_then(|()| fs::write(&path, ""))
-                    .map_err(io)?;
-            }
-            "Directory" if !path.is_dir() => {
-                return Err(format!("hostPath type check failed: {} is not a directory", source.path));
-            }
-            "File" if !path.is_file() => {
-                return Err(format!("hostPath type check failed: {} is not a file", source.path));
-            }
-            _ => {}
-        }
-        return Ok((path, false));
+        host_path(context.node_root, &source.path, source.type_.as_deref().unwrap_or_default())?;
+        return Ok(Place::of_node(context.node_root, &source.path, false));
     }
     if let Some(claim) = &volume.persistent_volume_claim {
         let path = claimed(context, namespace, &claim.claim_name).await?;
-        make_dir(&path, 0o777).map_err(io)?;
-        return Ok((path, claim.read_only.unwrap_or(false)));
+        node_root(context.node_root)
+            .and_then(|root| root.make_dirs_in_root(Path::new(&path), 0o777))
+            .map_err(|e| e.line())?;
+        return Ok(Place::of_node(context.node_root, &path, claim.read_only.unwrap_or(false)));
     }
     let mut files = Files::new();
     if let Some(source) = &volume.config_map {
@@ -110,7 +109,7 @@ async fn one(context: &Context<'_>, volume: &Volume) -> Result<(PathBuf, bool), 
                 downward(context, item, mode, &mut files)?;
             }
             if let Some(p) = &part.service_account_token {
-                let bytes = match kept_token(&dir.join("..data").join(&p.path), p.expiration_seconds) {
+                let bytes = match kept_token(&dir, &p.path, p.expiration_seconds) {
                     Some(token) => token,
                     None => token(context, namespace, p.audience.clone(), p.expiration_seconds)
                         .await?
@@ -126,16 +125,98 @@ async fn one(context: &Context<'_>, volume: &Volume) -> Result<(PathBuf, bool), 
                 .into(),
         );
     }
-    write(&dir, &files).map_err(io)?;
-    Ok((dir, true))
+    make_dir(&dir, 0o755).map_err(io)?;
+    files::write(&dir, &files)?;
+    Ok(Place::of_kubelet(dir, true))
 }
 
-/// A path of the node's file system, which never leads out of it.
-fn inside(root: &Path, path: &str) -> Result<PathBuf, String> {
+/// The node's own file system, which is made at its first use.
+fn node_root(path: &Path) -> linux::Result<Root> {
+    fs::create_dir_all(path)
+        .map_err(|cause| linux::Error::new(format!("cannot make {}", path.display()), cause))?;
+    Root::open(path)
+}
+
+/// Checks the type of a hostPath volume in the node's file system and makes what may be missing. The path is resolved as if that file system
+/// were `/`: whatever links pods have put there, nothing outside of it is looked at or made. The runtime resolves it anew when it mounts.
+///
+/// # Errors
+/// In the kubelet's words; `..` is refused, as in the API.
+fn host_path(root: &Path, path: &str, kind: &str) -> Result<(), String> {
     if path.split('/').any(|part| part == "..") {
         return Err(format!("hostPath {path:?} must not contain '..'"));
     }
-    Ok(root.join(path.trim_start_matches('/')))
+    let root = node_root(root).map_err(|e| e.line())?;
+    let at = Path::new(path);
+    let found = || -> linux::Result<Option<u32>> {
+        match root.open_in_root(at, Kind::Place) {
+            Ok(place) => {
+                let stat = nix::sys::stat::fstat(&place)
+                    .map_err(|cause| linux::Error::new(format!("cannot look at {path}"), cause))?;
+                Ok(Some(stat.st_mode & nix::libc::S_IFMT))
+            }
+            Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    };
+    let wanted = |kind: u32, what: &str| match found() {
+        Ok(Some(is)) if is == kind => Ok(()),
+        Ok(_) => Err(format!("hostPath type check failed: {path} is not a {what}")),
+        Err(e) => Err(format!("hostPath type check failed: {}", e.line())),
+    };
+    use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK};
+    match kind {
+        // Upstream leaves a missing path to the runtime, which makes a directory.
+        "" => match found().map_err(|e| e.line())? {
+            Some(_) => Ok(()),
+            None => root.make_dirs_in_root(at, 0o755).map(drop).map_err(|e| e.line()),
+        },
+        "DirectoryOrCreate" => {
+            root.make_dirs_in_root(at, 0o755).map_err(|e| e.line())?;
+            wanted(S_IFDIR, "directory")
+        }
+        "FileOrCreate" => {
+            root.make_file_in_root(at, 0o644).map_err(|e| e.line())?;
+            wanted(S_IFREG, "file")
+        }
+        "Directory" => wanted(S_IFDIR, "directory"),
+        "File" => wanted(S_IFREG, "file"),
+        "Socket" => wanted(S_IFSOCK, "socket file"),
+        "CharDevice" => wanted(S_IFCHR, "character device"),
+        "BlockDevice" => wanted(S_IFBLK, "block device"),
+        other => Err(format!("hostPath type {other:?} is not known")),
+    }
+}
+
+/// Mounts a tmpfs on the directory, unless one is there already (from before a restart of this kubelet). Its pages count as memory of the container
+/// that writes them. Like upstream, the size is `sizeLimit`, but never more than the pod's memory limit, or else than the node's memory.
+fn in_memory(context: &Context<'_>, source: &EmptyDirVolumeSource, dir: &Path) -> linux::Result<()> {
+    if is_mounted(dir)? {
+        return Ok(());
+    }
+    let limit = source.size_limit.as_ref().and_then(|q| Quantity::parse(&q.0));
+    let limit = limit.map(|q| u64::try_from(q.units()).unwrap_or(0)).filter(|bytes| *bytes > 0);
+    let of_pod = memory_limit(context.facts.pod).unwrap_or(context.memory_bytes);
+    let size = limit.unwrap_or(u64::MAX).min(of_pod);
+    let flags = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV;
+    mount::mount("tmpfs", dir, flags, &format!("size={size},mode=777"))
+}
+
+/// Whether something is mounted on this directory: it lies on another device than the one above.
+pub(super) fn is_mounted(dir: &Path) -> linux::Result<bool> {
+    let device = |path: &Path| {
+        fs::symlink_metadata(path)
+            .map(|found| found.dev())
+            .map_err(|cause| linux::Error::new(format!("cannot look at {}", path.display()), cause))
+    };
+    Ok(device(dir)? != device(dir.parent().unwrap_or(dir))?)
+}
+
+/// The memory that all containers of a pod together may use, if each has a limit.
+fn memory_limit(pod: &Pod) -> Option<u64> {
+    let containers = pod.spec.iter().flat_map(|s| &s.containers);
+    let limits = containers.map(|c| super::container::resources(c).memory_limit);
+    limits.reduce(|sum, limit| Some(sum?.saturating_add(limit?))).flatten()
 }
 
 fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
@@ -219,7 +300,7 @@ fn downward(
         context.facts.field(&field.field_path)?
     } else if let Some(field) = &item.resource_field_ref {
         let name = field.container_name.clone().unwrap_or_default();
-        let spec = context.facts.pod.spec.iter().flat_map(|s| &s.containers).find(|c| c.name == name);
+        let spec = super::prober::spec_of(context.facts.pod, &name);
         let spec = spec.ok_or_else(|| format!("container {name:?} not found"))?;
         super::container::resource_field(spec, &field.resource, field.divisor.as_ref().map(|d| d.0.as_str()))?
     } else {
@@ -229,12 +310,20 @@ fn downward(
     Ok(())
 }
 
-/// The token in use, while it is young enough.
-fn kept_token(path: &Path, life: Option<i64>) -> Option<Vec<u8>> {
-    let written = fs::metadata(path).ok()?.modified().ok()?;
-    let age = SystemTime::now().duration_since(written).ok()?;
-    let life = Duration::from_secs(life.unwrap_or(3600).max(600) as u64);
-    (age < life.mul_f64(RENEW_AT)).then(|| fs::read(path).ok()).flatten()
+/// The token in use, while it is young enough. What is there is read as any other file of a volume: a regular one, below its directory, of a
+/// bounded size.
+fn kept_token(dir: &Path, path: &str, life: Option<i64>) -> Option<Vec<u8>> {
+    files::check_path(path).ok()?;
+    let path = Path::new("..data").join(path);
+    let file = fs::File::from(Root::open(dir).ok()?.open_beneath(&path, Kind::File).ok()?);
+    let age = SystemTime::now().duration_since(file.metadata().ok()?.modified().ok()?).ok()?;
+    let life = Duration::from_secs(u64::try_from(life.unwrap_or(3600)).unwrap_or(0).max(600));
+    if age >= life.mul_f64(RENEW_AT) {
+        return None;
+    }
+    let mut token = Vec::new();
+    file.take(TOKEN_MAX + 1).read_to_end(&mut token).ok()?;
+    (token.len() as u64 <= TOKEN_MAX).then_some(token)
 }
 
 async fn token(
@@ -267,8 +356,8 @@ async fn token(
     answer.status.map(|s| s.token).ok_or_else(|| "failed to fetch token: the answer has none".into())
 }
 
-/// The directory behind a bound claim.
-async fn claimed(context: &Context<'_>, namespace: &str, name: &str) -> Result<PathBuf, String> {
+/// The directory behind a bound claim, as a path of the node's file system.
+async fn claimed(context: &Context<'_>, namespace: &str, name: &str) -> Result<String, String> {
     let claims = context.client.within::<PersistentVolumeClaim>(namespace);
     let claim = optional(claims.get(name).await).map_err(|e| e.to_string())?;
     let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
@@ -281,64 +370,10 @@ async fn claimed(context: &Context<'_>, namespace: &str, name: &str) -> Result<P
     let path = spec.host_path.map(|p| p.path).or(spec.local.map(|l| l.path));
     let path =
         path.ok_or_else(|| format!("persistentvolume {volume:?} is of a kind that is not implemented"))?;
-    inside(context.node_root, &path)
-}
-
-/// Writes the files so that the change is seen as a whole. Nothing is written if nothing changed.
-fn write(dir: &Path, files: &Files) -> io::Result<()> {
-    make_dir(dir, 0o755)?;
-    let data = dir.join("..data");
-    let same =
-        files.iter().all(|(path, (bytes, _))| fs::read(data.join(path)).is_ok_and(|old| old == *bytes));
-    let count = |p: &Path| walk(p).map(|f| f.len()).unwrap_or(usize::MAX);
-    if same && data.exists() && count(&fs::canonicalize(&data)?) == files.len() {
-        return Ok(());
+    match path.split('/').any(|part| part == "..") {
+        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'")),
+        false => Ok(path),
     }
-    let stamp = clock::now().as_nanosecond();
-    let fresh = dir.join(format!("..{stamp}"));
-    for (path, (bytes, mode)) in files {
-        let file = fresh.join(path);
-        if let Some(parent) = file.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&file, bytes)?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(*mode))?;
-    }
-    make_dir(&fresh, 0o755)?;
-    let old = fs::read_link(&data).ok();
-    let next = dir.join("..data_tmp");
-    let _ = fs::remove_file(&next);
-    std::os::unix::fs::symlink(format!("..{stamp}"), &next)?;
-    fs::rename(&next, &data)?;
-    let tops: std::collections::BTreeSet<&str> = files.keys().filter_map(|p| p.split('/').next()).collect();
-    for top in &tops {
-        let link = dir.join(top);
-        if link.symlink_metadata().is_err() {
-            std::os::unix::fs::symlink(format!("..data/{top}"), link)?;
-        }
-    }
-    for entry in fs::read_dir(dir)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with("..") && !tops.contains(name.as_str()) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    if let Some(old) = old {
-        let _ = fs::remove_dir_all(dir.join(old));
-    }
-    Ok(())
-}
-
-fn walk(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => files.extend(walk(&entry.path())?),
-            false => files.push(entry.path()),
-        }
-    }
-    Ok(files)
 }
 
 /// Does the pod have anything that may change while it runs?
@@ -352,31 +387,79 @@ pub fn is_live(pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_change_is_seen_as_a_whole_and_old_files_go() {
+    fn host_paths_stay_on_the_node_whatever_links_pods_put_there() {
         let dir = tempfile::tempdir().unwrap();
-        let files = |list: &[(&str, &str)]| -> Files {
-            list.iter().map(|(k, v)| (k.to_string(), (v.as_bytes().to_vec(), 0o644))).collect()
-        };
-        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")])).unwrap();
-        let first = fs::read_link(dir.path().join("..data")).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("sub/b")).unwrap(), "2");
-        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")])).unwrap();
-        assert_eq!(
-            fs::read_link(dir.path().join("..data")).unwrap(),
-            first,
-            "nothing changed, nothing written"
-        );
-        write(dir.path(), &files(&[("a", "9")])).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "9");
-        assert!(dir.path().join("sub").symlink_metadata().is_err());
-        assert!(!dir.path().join(first).exists());
+        let (node, outside) = (dir.path().join("n/host"), dir.path().join("outside"));
+        fs::create_dir_all(node.join("run")).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        fs::write(outside.join("secret"), "of the machine").unwrap();
+        symlink("/", node.join("evil")).unwrap(); // as a pod with hostPath: / makes it
+        symlink("../../outside", node.join("up")).unwrap();
+        symlink(&outside, node.join("away")).unwrap();
+        symlink("/run", node.join("here")).unwrap();
+        symlink(outside.join("made"), node.join("dangling")).unwrap();
+        symlink("/proc/self/root", node.join("magic")).unwrap();
+        let on = |path: &str, kind: &str| host_path(&node, path, kind);
+        on("/here/deep/dir", "DirectoryOrCreate").unwrap();
+        assert!(node.join("run/deep/dir").is_dir(), "a link of the node's own is followed inside");
+        on("/evil/run", "Directory").unwrap(); // `/` is the node's own root
+        on("/evil/etc/x", "").unwrap();
+        assert!(node.join("etc/x").is_dir());
+        on("/f/new", "FileOrCreate").unwrap();
+        on("/f/new", "File").unwrap();
+        on("/f/new", "").unwrap();
+        for (path, kind) in [
+            ("/up/secret", "File"),
+            ("/away/secret", "File"),
+            ("/away/made", "FileOrCreate"),
+            ("/dangling", "FileOrCreate"),
+            ("/dangling/x", "DirectoryOrCreate"),
+            ("/magic/etc", "Directory"),
+            ("/magic/tmp/rw-made", "DirectoryOrCreate"),
+            ("/../../outside", "Directory"),
+            ("/f/new", "Directory"),
+            ("/run", "File"),
+            ("/f/new", "Socket"),
+            ("/f/new", "BlockDevice"),
+            ("/f/new", "CharDevice"),
+            ("/run", "Nonsense"),
+        ] {
+            assert!(on(path, kind).is_err(), "{path} as {kind}");
+        }
+        let left: Vec<_> = fs::read_dir(&outside).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["secret"], "nothing is made outside");
     }
 
     #[test]
-    fn host_paths_stay_on_the_node() {
-        assert_eq!(inside(Path::new("/n"), "/var/x").unwrap(), PathBuf::from("/n/var/x"));
-        assert!(inside(Path::new("/n"), "/var/../../etc").is_err());
+    fn a_kept_token_is_a_small_regular_file_of_the_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("..1");
+        fs::create_dir_all(&data).unwrap();
+        symlink("..1", dir.path().join("..data")).unwrap();
+        fs::write(data.join("token"), "abc").unwrap();
+        fs::write(data.join("large"), vec![b'x'; TOKEN_MAX as usize + 1]).unwrap();
+        symlink("/dev/zero", data.join("zero")).unwrap();
+        fs::write(dir.path().join("beside"), "other").unwrap();
+        assert_eq!(kept_token(dir.path(), "token", Some(3600)), Some(b"abc".to_vec()));
+        for path in ["large", "zero", "/dev/zero", "/etc/hostname", "../beside", "missing", ""] {
+            assert_eq!(kept_token(dir.path(), path, Some(i64::MAX)), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_memory_limit_of_a_pod_is_that_of_all_its_containers() {
+        let pod = |limits: &[Option<&str>]| -> Pod {
+            let one = |limit: &Option<&str>| match limit {
+                Some(limit) => serde_json::json!({"name": "c", "resources": {"limits": {"memory": limit}}}),
+                None => serde_json::json!({"name": "c"}),
+            };
+            let all: Vec<_> = limits.iter().map(one).collect();
+            serde_json::from_value(serde_json::json!({"spec": {"containers": all}})).unwrap()
+        };
+        assert_eq!(memory_limit(&pod(&[Some("1Mi"), Some("2Mi")])), Some(3 << 20));
+        assert_eq!(memory_limit(&pod(&[Some("1Mi"), None])), None);
     }
 }

@@ -1,12 +1,12 @@
 //! Mounts. Everything here happens in a private mount namespace, so nothing shows on the host and all of it goes with the last
 //! process in there.
 
+use super::beneath::{Source, path_of};
 use super::{Context, Result};
 use nix::mount::{MntFlags, MsFlags};
-use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 
 pub use nix::mount::MsFlags as Flags;
 
@@ -82,62 +82,10 @@ pub fn leave_old_root() -> Result<()> {
     std::env::set_current_dir("/").during(|| "cannot enter the new root".into())
 }
 
-/// A file or directory to be bound later, wherever names lead by then.
-pub struct Source(OwnedFd);
-
-impl Source {
-    /// A path, or a part of it, which is made as a directory if it is not there.
-    ///
-    /// Names in the part may be links, made by whoever can write there: none leads outside of `path`. Errors: `EXDEV` if one would.
-    pub fn open(path: &Path, part: &Path) -> Result<Source> {
-        use nix::fcntl::{OFlag, open};
-        let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
-        let whole = fd.during(|| format!("cannot open {}", path.display()))?;
-        match part.as_os_str().is_empty() {
-            true => Ok(Source(whole)),
-            false => Ok(Source(
-                beneath(&whole, part)
-                    .during(|| format!("cannot open {} in {}", part.display(), path.display()))?,
-            )),
-        }
-    }
-
-    pub fn is_dir(&self) -> Result<bool> {
-        let found = nix::sys::stat::fstat(&self.0).during(|| "cannot look at a volume".into())?;
-        Ok(found.st_mode & libc::S_IFMT == libc::S_IFDIR)
-    }
-
-    /// Binds it, with what is mounted below it, to a path of the new root. Needs /proc there.
-    pub fn bind(&self, to: &Path, read_only: bool) -> Result<()> {
-        bind(Path::new(&format!("/proc/self/fd/{}", self.0.as_raw_fd())), to, read_only)
-            .map_err(|e| super::Error::new(format!("cannot mount a volume on {}", to.display()), e.cause))
-    }
-}
-
-/// Opens what is below a directory, and makes the directories that are missing, without ever leaving it: openat2(2).
-fn beneath(root: &OwnedFd, part: &Path) -> nix::Result<OwnedFd> {
-    use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let mut so_far = PathBuf::new();
-    let mut last = openat2(root, Path::new("."), how)?;
-    for name in part.components() {
-        let Component::Normal(name) = name else { continue }; // who goes up has been refused before
-        so_far.push(name);
-        let found = match openat2(root, &so_far, how) {
-            // Somebody else may make it in the same moment.
-            Err(nix::Error::ENOENT) => {
-                match nix::sys::stat::mkdirat(&last, name, Mode::from_bits_truncate(0o755)) {
-                    Ok(()) | Err(nix::Error::EEXIST) => openat2(root, &so_far, how),
-                    Err(error) => Err(error),
-                }
-            }
-            other => other,
-        };
-        last = found?;
-    }
-    Ok(last)
+/// Binds an opened source, with what is mounted below it, to a path. Needs /proc.
+pub fn bind_source(source: &Source, to: &Path, read_only: bool) -> Result<()> {
+    bind(&path_of(source.as_fd()), to, read_only)
+        .map_err(|e| super::Error::new(format!("cannot mount a volume on {}", to.display()), e.cause))
 }
 
 /// Takes a mount away once nobody uses it; at once for new look-ups.
@@ -147,7 +95,7 @@ pub fn detach(at: &Path) -> Result<()> {
 
 /// A character device; in a user namespace the host's node is bound instead, because making one is `EPERM`.
 pub fn device(at: &Path, host: &Path, major: u64, minor: u64) -> Result<()> {
-    use nix::sys::stat::{SFlag, makedev, mknod, umask};
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
     let mask = umask(Mode::empty());
     let made = mknod(at, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor));
     umask(mask);
@@ -156,51 +104,4 @@ pub fn device(at: &Path, host: &Path, major: u64, minor: u64) -> Result<()> {
     }
     std::fs::write(at, "").during(|| format!("cannot make {}", at.display()))?;
     bind(host, at, false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn a_part_of_a_volume_is_found_or_made_and_never_outside() {
-        let dir = tempfile::tempdir().unwrap();
-        let (host, volume) = (dir.path().join("host"), dir.path().join("volume"));
-        fs::create_dir_all(host.join("secret")).unwrap();
-        fs::create_dir_all(volume.join("..data")).unwrap();
-        fs::write(volume.join("..data/key"), "value").unwrap();
-        symlink("..data/key", volume.join("key")).unwrap(); // as the kubelet itself lays files down
-        symlink(&host, volume.join("absolute")).unwrap();
-        symlink("../host", volume.join("upwards")).unwrap();
-        symlink("/proc/self/root", volume.join("magic")).unwrap();
-        symlink("../host/new", volume.join("dangling")).unwrap();
-        let at = |part: &str| {
-            let source = Source::open(&volume, Path::new(part))?;
-            fs::read_link(format!("/proc/self/fd/{}", source.0.as_raw_fd())).during(|| "gone".into())
-        };
-        assert_eq!(at("").unwrap(), volume);
-        assert_eq!(at("key").unwrap(), volume.join("..data/key"));
-        assert_eq!(at("new/deep").unwrap(), volume.join("new/deep"));
-        assert_eq!(at("new/./deep/").unwrap(), volume.join("new/deep"));
-        for part in [
-            "absolute",
-            "absolute/secret",
-            "upwards",
-            "upwards/secret",
-            "upwards/new",
-            "magic",
-            "dangling",
-            "dangling/x",
-            "../host",
-        ] {
-            let said = at(part);
-            let inside = said.as_ref().is_ok_and(|path| path.starts_with(&volume));
-            assert!(said.is_err() || inside, "{part} led to {said:?}");
-        }
-        assert!(at("upwards").unwrap_err().to_string().contains("upwards"));
-        assert!(!host.join("new").exists(), "nothing is made outside");
-        assert_eq!(fs::read_dir(host.join("secret")).unwrap().count(), 0);
-    }
 }

@@ -52,6 +52,7 @@ struct Status {
     exit_code: i32,
     reason: String,
     message: String,
+    warnings: Vec<String>,
 }
 
 /// A running container's process and ends.
@@ -97,6 +98,7 @@ impl Container {
             exit_code: 0,
             reason: String::new(),
             message: String::new(),
+            warnings: Vec::new(),
         };
         Ok(Container {
             image: shared.images.describe(image).tags.first().cloned().unwrap_or_default(),
@@ -144,6 +146,7 @@ impl Container {
             exit_code: status.exit_code,
             reason: status.reason,
             message: status.message,
+            warnings: status.warnings,
             log_path: self.log.path().to_path_buf(),
             labels: self.config.labels.clone(),
             annotations: self.config.annotations.clone(),
@@ -231,9 +234,16 @@ impl Container {
         let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
             .into_iter()
             .filter(|(_, to)| !self.config.mounts.iter().any(|m| m.container_path == Path::new(to)))
-            .map(|(from, to)| spec::Mount { from, part: PathBuf::new(), to: to.into(), read_only: false })
+            .map(|(from, to)| spec::Mount {
+                root: None,
+                from,
+                part: PathBuf::new(),
+                to: to.into(),
+                read_only: false,
+            })
             .collect();
         mounts.extend(self.config.mounts.iter().map(|m| spec::Mount {
+            root: m.host_root.clone(),
             from: m.host_path.clone(),
             part: m.sub_path.clone(),
             to: m.container_path.clone(),

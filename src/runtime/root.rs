@@ -1,7 +1,8 @@
 //! A container's root file system, built by the container's own first process.
 
 use super::spec::{Container, Mount};
-use crate::linux::mount::{self, Flags, Source};
+use crate::linux::beneath::Source;
+use crate::linux::mount::{self, Flags};
 use crate::linux::user::Ids;
 use crate::linux::{Context, Result};
 use std::fs;
@@ -30,11 +31,8 @@ const DEVICES: &[(&str, u64, u64)] =
 /// Builds the root and makes it `/`. The caller has its own mount namespace and is in all its other namespaces.
 pub fn enter(container: &Container, ids: Ids) -> Result<()> {
     mount::make_all_private()?;
-    let sources: Vec<(Source, &Mount)> = container
-        .mounts
-        .iter()
-        .map(|wanted| Ok((Source::open(&wanted.from, &wanted.part)?, wanted)))
-        .collect::<Result<_>>()?;
+    let sources: Vec<(Source, &Mount)> =
+        container.mounts.iter().map(|wanted| Ok((wanted.source()?, wanted))).collect::<Result<_>>()?;
     overlay(&container.directory, ids)?;
     let merged = Path::new("merged");
     proc_dev_sys(merged, ids, container.privileged)?;
@@ -112,7 +110,7 @@ fn volume(source: &Source, wanted: &Mount) -> Result<()> {
         wanted.to.parent().map_or(Ok(()), make_dir)?;
         fs::write(&wanted.to, "").during(|| format!("cannot make {}", wanted.to.display()))?;
     }
-    source.bind(&wanted.to, wanted.read_only)
+    mount::bind_source(source, &wanted.to, wanted.read_only)
 }
 
 fn make_dir(path: &Path) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What main asks of the zygote. A request is one JSON text in a memfd, with descriptors beside it; the answer comes on a socket
 //! that travels with the request, so requests need no numbers and never wait for each other.
 
-use crate::linux::user::Ids;
+use crate::linux::{self, beneath::Source, user::Ids};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -66,11 +66,26 @@ pub struct Container {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mount {
+    /// A trusted directory, where `from` is an untrusted path in it. Without one `from` is trusted.
+    pub root: Option<PathBuf>,
     pub from: PathBuf,
     /// A part of `from`, which cannot be left.
     pub part: PathBuf,
     pub to: PathBuf,
     pub read_only: bool,
+}
+
+impl Mount {
+    /// Opens what is to be mounted.
+    ///
+    /// # Errors
+    /// It is missing, or its path leads out of where it must stay.
+    pub fn source(&self) -> linux::Result<Source> {
+        match &self.root {
+            Some(root) => Source::open_in_root(root, &self.from, &self.part),
+            None => Source::open(&self.from, &self.part),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ mod floors;
 mod footprint;
 mod full_disk;
 mod kubectl;
+mod kubelet;
 mod labs;
 mod leaks;
 mod lessons;

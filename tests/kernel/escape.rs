@@ -127,6 +127,7 @@ pub async fn refused(w: World) -> Check {
     }
     let mut neighbour = shell("sleep 600");
     let mount = Mount {
+        host_root: None,
         host_path: volume.clone(),
         sub_path: "".into(),
         container_path: "/own".into(),
@@ -140,6 +141,7 @@ pub async fn refused(w: World) -> Check {
     std::fs::create_dir_all(&own)?;
     std::fs::write(own.join("file"), "its own\n")?;
     config.mounts.push(Mount {
+        host_root: None,
         host_path: own,
         sub_path: "".into(),
         container_path: "/own".into(),
@@ -187,6 +189,7 @@ async fn planted(w: &World) -> Check {
     for (part, allowed) in [("real", true), ("new/part", true), ("absolute", false), ("upwards", false)] {
         let mut config = shell("sleep 600");
         config.mounts.push(Mount {
+            host_root: None,
             host_path: trap.clone(),
             sub_path: part.into(),
             container_path: "/own".into(),

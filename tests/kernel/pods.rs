@@ -121,6 +121,7 @@ pub async fn confined(w: World) -> Check {
     let mut config = shell(script);
     config.working_dir = Some("/srv/dir".into());
     config.mounts.push(Mount {
+        host_root: None,
         host_path: volume.clone(),
         sub_path: "".into(),
         container_path: "/volume".into(),

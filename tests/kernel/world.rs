@@ -161,6 +161,7 @@ pub fn nginx() -> ContainerConfig {
 /// A container with the machine's own shell and tools, and what to run in it.
 pub fn shell(script: &str) -> ContainerConfig {
     let mount = |host: &str, container: &str| Mount {
+        host_root: None,
         host_path: host.into(),
         sub_path: "".into(),
         container_path: container.into(),

@@ -8,9 +8,18 @@ use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::quote;
 use crate::kubectl::kept::Kept;
 use crate::kubectl::output::Output;
+use crate::linux;
+use crate::linux::beneath::{Kind, Root};
 use serde_json::Value;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Bytes of the container's errors that are shown.
+const ERRORS_MAX: usize = 1 << 20;
 
 /// `pod:/path`, `namespace/pod:/path`, or a local path.
 struct Place {
@@ -96,41 +105,55 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
         vec!["tar", "-xmf", "-"]
     };
     command.extend(["-C", &parent]);
-    let stdin: Box<dyn tokio::io::AsyncRead + Send + Unpin> = Box::new(std::io::Cursor::new(archive));
+    let stdin: Box<dyn tokio::io::AsyncRead + Send + Unpin> = Box::new(tokio::fs::File::from_std(archive));
     plain(ctx, &info, &container, &command, Some(stdin), &ctx.output).await
 }
 
-/// A tar of a file or folder, under another name.
-fn packed(source: &Path, name: &Path) -> Result<Vec<u8>, Fail> {
-    let mut builder = tar::Builder::new(vec![]);
+/// A file without a name, for an archive that may be larger than memory: it is gone when it is closed.
+fn scratch() -> std::io::Result<File> {
+    let name = format!("ropewalk-cp-{}-{}", std::process::id(), crate::clock::now().as_nanosecond());
+    let path = std::env::temp_dir().join(name);
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// A tar of a file or folder, under another name, to be read from its beginning. Links are packed as links: what they point to stays here.
+fn packed(source: &Path, name: &Path) -> Result<File, Fail> {
+    let mut builder = tar::Builder::new(scratch()?);
     builder.follow_symlinks(false);
     if source.is_dir() {
         builder.append_dir_all(name, source)?;
     } else {
         builder.append_path_with_name(source, name)?;
     }
-    Ok(builder.into_inner()?)
+    let mut archive = builder.into_inner()?;
+    archive.rewind()?;
+    Ok(archive)
 }
 
 async fn download(ctx: &Ctx, from: &Place, local: &str) -> Result<(), Fail> {
     let (info, container) = pod(ctx, from).await?;
-    let (archive, errors) = (Kept::all(), Kept::all());
-    let output = Arc::new(Output::new(Box::new(archive.clone()), Box::new(errors.clone())));
+    let (mut archive, errors) = (scratch()?, Kept::up_to(ERRORS_MAX));
+    let sink = tokio::fs::File::from_std(archive.try_clone()?);
+    let output = Arc::new(Output::new(Box::new(sink), Box::new(errors.clone())));
     let outcome = plain(ctx, &info, &container, &["tar", "cf", "-", &from.path], None, &output).await;
     ctx.output.err_bytes(&errors.take());
     outcome?;
-    let bytes = archive.take();
+    archive.rewind()?;
     let mut target = ctx.path(local);
     if target.is_dir() {
         target = target.join(last(&from.path));
     }
     let prefix = from.path.trim_start_matches('/').trim_end_matches('/').to_string();
-    unpack(ctx, &bytes, &prefix, &target)
+    let mut note = |text: String| ctx.note(text);
+    unpack(archive, &prefix, &target, &mut note)
 }
 
-/// Writes what the archive holds below `prefix` to `target`; nothing outside it, and no links.
-fn unpack(ctx: &Ctx, bytes: &[u8], prefix: &str, target: &Path) -> Result<(), Fail> {
-    let mut archive = tar::Archive::new(bytes);
+/// Writes what the archive holds below `prefix` to `target`; nothing outside it, and no links. The archive is the container's, so each of its
+/// paths is resolved beneath the target: a link that lies there already leads no file out of it either.
+fn unpack(archive: impl Read, prefix: &str, target: &Path, note: &mut dyn FnMut(String)) -> Result<(), Fail> {
+    let mut archive = tar::Archive::new(archive);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.to_string_lossy().into_owned();
@@ -139,26 +162,140 @@ fn unpack(ctx: &Ctx, bytes: &[u8], prefix: &str, target: &Path) -> Result<(), Fa
         };
         let rest: PathBuf = rest.trim_matches('/').into();
         if rest.components().any(|c| !matches!(c, std::path::Component::Normal(_))) {
-            ctx.note(format!("warning: file {} is outside target destination, skipping", quote(&name)));
+            note(format!("warning: file {} is outside target destination, skipping", quote(&name)));
             continue;
         }
-        let path = if rest.as_os_str().is_empty() { target.to_path_buf() } else { target.join(rest) };
-        match entry.header().entry_type() {
-            tar::EntryType::Directory => std::fs::create_dir_all(&path)?,
+        let whole = rest.as_os_str().is_empty();
+        let kind = entry.header().entry_type();
+        match kind {
+            tar::EntryType::Directory if whole => std::fs::create_dir_all(target)?,
+            tar::EntryType::Directory => drop(root_of(target)?.make_dirs(&rest, 0o755).map_err(failed)?),
+            // The target itself is a path of the user's own.
+            _ if whole && kind.is_file() => drop(std::io::copy(&mut entry, &mut File::create(target)?)?),
+            _ if kind.is_file() => {
+                let file = match new_file(&root_of(target)?, &rest) {
+                    Ok(file) => file,
+                    Err(error) => {
+                        note(format!("warning: skipping {}: {}", quote(&name), error.line()));
+                        continue;
+                    }
+                };
+                std::io::copy(&mut entry, &mut { file })?;
+            }
             tar::EntryType::Symlink | tar::EntryType::Link => {
-                ctx.note(format!(
-                    "warning: skipping symlink: {} -> {}",
-                    quote(&name),
-                    quote(&entry.link_name()?.unwrap_or_default().display().to_string())
-                ));
+                let to = entry.link_name()?.unwrap_or_default().display().to_string();
+                note(format!("warning: skipping symlink: {} -> {}", quote(&name), quote(&to)));
             }
-            _ => {
-                if let Some(parent) = path.parent() {
-                    std::fs::create_dir_all(parent)?;
-                }
-                std::io::copy(&mut entry, &mut std::fs::File::create(&path)?)?;
-            }
+            _ => note(format!("warning: skipping {}: neither a file nor a directory", quote(&name))),
         }
     }
     Ok(())
+}
+
+fn failed(error: linux::Error) -> Fail {
+    Fail::from(std::io::Error::new(error.cause.kind(), error.line()))
+}
+
+/// The directory that entries are written beneath.
+fn root_of(target: &Path) -> Result<Root, Fail> {
+    std::fs::create_dir_all(target)?;
+    Root::open(target).map_err(failed)
+}
+
+/// An empty file beneath a directory, open for writing.
+fn new_file(root: &Root, path: &Path) -> linux::Result<File> {
+    root.write_file(path, b"", 0o644)?;
+    let place = root.open_beneath(path, Kind::Place)?;
+    let found = nix::sys::stat::fstat(&place)
+        .map_err(|cause| linux::Error::new(format!("cannot look at {}", path.display()), cause))?;
+    if found.st_mode & nix::libc::S_IFMT != nix::libc::S_IFREG {
+        return Err(linux::Error::new(format!("{} is no file", path.display()), ErrorKind::InvalidInput));
+    }
+    // The same file whatever has its name by now.
+    let own = format!("/proc/self/fd/{}", place.as_raw_fd());
+    File::options()
+        .write(true)
+        .open(own)
+        .map_err(|cause| linux::Error::new(format!("cannot write {}", path.display()), cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tar::EntryType;
+
+    /// An archive of (name, kind, link target or content); names go in as they are, whatever a builder would refuse.
+    fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(vec![]);
+        for (name, kind, text) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            let content = if kind.is_file() { text.as_bytes() } else { b"" };
+            header.set_size(content.len() as u64);
+            if kind.is_symlink() || kind.is_hard_link() {
+                header.as_old_mut().linkname[..text.len()].copy_from_slice(text.as_bytes());
+            }
+            header.set_cksum();
+            builder.append(&header, content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn unpacked(entries: &[(&str, EntryType, &str)], target: &Path) -> (bool, Vec<String>) {
+        let mut notes = Vec::new();
+        let done = unpack(&archive(entries)[..], "data", target, &mut |note| notes.push(note));
+        (done.is_ok(), notes)
+    }
+
+    #[test]
+    fn a_hostile_archive_writes_nothing_outside_of_its_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, outside) = (dir.path().join("target"), dir.path().join("outside"));
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::write(outside.join("keep"), "as it was").unwrap();
+        std::fs::create_dir_all(&target).unwrap();
+        symlink(&outside, target.join("before")).unwrap(); // from an earlier life of the directory
+        let up = outside.display().to_string();
+        let entries = [
+            ("data/good/a", EntryType::Regular, "1"),
+            ("data/../outside/keep", EntryType::Regular, "changed"), // CVE-2018-1002100
+            ("data/link", EntryType::Symlink, up.as_str()),          // CVE-2019-1002101, 11246
+            ("data/link/keep", EntryType::Regular, "changed"),
+            ("data/hard", EntryType::Link, up.as_str()),
+            ("data/up", EntryType::Symlink, ".."), // CVE-2019-11251
+            ("data/up/outside/keep", EntryType::Regular, "changed"),
+            ("data/before/keep", EntryType::Regular, "changed"), // CVE-2019-11249
+            ("data/before/new", EntryType::Regular, "new"),
+            ("data/fifo", EntryType::Fifo, ""),
+            ("data/disk", EntryType::Block, ""),
+            ("data/last", EntryType::Regular, "2"),
+        ];
+        let (done, notes) = unpacked(&entries, &target);
+        assert!(done, "{notes:?}");
+        assert_eq!(std::fs::read_to_string(outside.join("keep")).unwrap(), "as it was");
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+        assert_eq!(std::fs::read_to_string(target.join("good/a")).unwrap(), "1");
+        assert_eq!(std::fs::read_to_string(target.join("last")).unwrap(), "2");
+        assert!(
+            !target.join("fifo").exists() && !target.join("disk").exists() && !target.join("hard").exists()
+        );
+        assert_eq!(notes.len(), 8, "{notes:?}");
+        assert!(!unpacked(&[("elsewhere", EntryType::Regular, "x")], &target).0);
+    }
+
+    #[test]
+    fn one_file_goes_where_the_user_says_and_links_are_packed_as_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, source) = (dir.path().join("file"), dir.path().join("source"));
+        assert!(unpacked(&[("data", EntryType::Regular, "text")], &target).0);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "text");
+        std::fs::create_dir(&source).unwrap();
+        symlink("/etc/passwd", source.join("link")).unwrap();
+        let mut archive = tar::Archive::new(packed(&source, Path::new("name")).unwrap());
+        let kinds: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().header().entry_type()).collect();
+        assert_eq!(kinds, [EntryType::Directory, EntryType::Symlink]);
+    }
 }

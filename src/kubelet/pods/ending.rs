@@ -4,11 +4,11 @@ use super::{Kubelet, Memory, reference};
 use crate::client::{Key, Outcome, is_code};
 use crate::clock;
 use crate::cri::{Container, ContainerState, Sandbox, SandboxState};
-use crate::kubelet::Error;
 use crate::kubelet::action::{Action, Answer};
 use crate::kubelet::decide::{Why, next_to_end};
 use crate::kubelet::probe::Kind;
 use crate::kubelet::prober::spec_of;
+use crate::kubelet::{Error, termination};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 use kube::api::{DeleteParams, Preconditions};
@@ -158,11 +158,12 @@ impl Kubelet {
     }
 
     /// Keeps the newest two attempts of every container, for `logs --previous`.
-    pub(super) async fn forget_old(&self, containers: &[Container]) -> Result<(), Error> {
+    pub(super) async fn forget_old(&self, uid: &str, containers: &[Container]) -> Result<(), Error> {
         for old in containers {
             let newer = containers.iter().filter(|c| c.name == old.name && c.attempt > old.attempt).count();
             if newer >= 2 && old.state == ContainerState::Exited {
                 self.config.runtime.remove_container(&old.id).await?;
+                termination::forget(&self.pod_dir(uid), old);
             }
         }
         Ok(())

@@ -3,11 +3,12 @@
 use super::Kubelet;
 use crate::client::Key;
 use crate::cri::Sandbox;
-use crate::kubelet::Error;
+use crate::kubelet::{Error, eviction};
+use crate::linux::beneath::Root;
 use std::collections::BTreeSet;
 use std::fs::DirEntry;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl Kubelet {
     /// `data/<node>/pods/<uid>`
@@ -50,7 +51,9 @@ impl Kubelet {
 
     /// Removes the volumes and the logs of a pod that is gone.
     pub(super) fn forget_files(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
-        [self.pod_dir(uid), self.log_dir(namespace, name, uid)].into_iter().try_for_each(remove)
+        eviction::unmount(&self.pod_dir(uid));
+        remove(&self.pods_dir(), uid)?;
+        remove(&self.logs_dir(), &format!("{namespace}_{name}_{uid}"))
     }
 
     /// Removes the files of pods that went while no kubelet looked: from an earlier life of the cluster there are no sandboxes to tell of them.
@@ -65,10 +68,11 @@ impl Kubelet {
         };
         let strange = |uid: &str| !known.contains(uid);
         for uid in volumes.iter().filter(|uid| strange(uid)) {
-            remove(self.pod_dir(uid))?;
+            eviction::unmount(&self.pod_dir(uid));
+            remove(&self.pods_dir(), uid)?;
         }
         for name in logs.iter().filter(|name| name.rsplit('_').next().is_some_and(strange)) {
-            remove(self.logs_dir().join(name))?;
+            remove(&self.logs_dir(), name)?;
         }
         Ok(())
     }
@@ -83,9 +87,33 @@ fn names(dir: PathBuf) -> Result<Vec<String>, Error> {
     }
 }
 
-fn remove(dir: PathBuf) -> Result<(), Error> {
-    match std::fs::remove_dir_all(&dir) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::File { path: dir, cause }),
-        _ => Ok(()),
+/// Removes what has this name in a directory of the kubelet's. What is in there a pod may have written, so no link in it is followed.
+fn remove(dir: &Path, name: &str) -> Result<(), Error> {
+    let failed = |error: crate::linux::Error| Error::File { path: dir.join(name), cause: error.cause };
+    match Root::open(dir) {
+        Err(error) if error.cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+        Ok(root) => root.remove_all(Path::new(name)).map_err(failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_is_below_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pods, outside) = (dir.path().join("pods"), dir.path().join("outside"));
+        std::fs::create_dir_all(pods.join("u/volumes/v")).unwrap();
+        std::fs::create_dir_all(outside.join("kept")).unwrap();
+        std::os::unix::fs::symlink(&outside, pods.join("u/volumes/v/link")).unwrap();
+        for uid in ["../outside", "u/../../outside", "..", "", "."] {
+            assert!(remove(&pods, uid).is_err(), "{uid:?}");
+        }
+        remove(&pods, "u").unwrap();
+        remove(&pods, "u").unwrap();
+        remove(&dir.path().join("none"), "u").unwrap();
+        assert!(outside.join("kept").is_dir() && !pods.join("u").exists());
     }
 }

@@ -9,7 +9,7 @@ use crate::kubelet::container::{self, Volumes};
 use crate::kubelet::decide::{self, View};
 use crate::kubelet::env::{self, Facts, Sources};
 use crate::kubelet::status::{self, go_duration};
-use crate::kubelet::{Error, volumes};
+use crate::kubelet::{Error, termination, volumes};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret};
 use serde_json::json;
@@ -19,6 +19,17 @@ use tokio_util::sync::CancellationToken;
 
 /// A hook has no time limit of its own but that of the pod's end.
 const HOOK_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The reason of the Event for what the pod asked for and its container does not have. The runtime tells it as a sentence.
+fn not_honored(warning: &str) -> &'static str {
+    let about = |word: &str| warning.to_lowercase().contains(word);
+    match () {
+        () if about("capabilit") => "CapabilityNotGranted",
+        () if about("limit") => "LimitNotEnforced",
+        () if about("user") || about("group") => "UserNotAvailable",
+        () => "NotHonored",
+    }
+}
 
 impl Kubelet {
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> SandboxConfig {
@@ -81,6 +92,7 @@ impl Kubelet {
             facts: &facts,
             dir: self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("volumes"),
             node_root: &self.config.dir.join("host"),
+            memory_bytes: self.config.capacity.memory_bytes,
         };
         volumes::prepare(&context).await.map_err(|(volume, why)| Error::Volume { volume, why })
     }
@@ -122,7 +134,12 @@ impl Kubelet {
             Ok(variables) => variables,
             Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
         };
-        let config = match container::config(pod, spec, attempt, variables, volumes) {
+        let pod_dir = self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
+        let message = match termination::prepare(&pod_dir, spec, attempt) {
+            Ok(message) => message,
+            Err(error) => return Err(failed(memory, "CreateContainerConfigError", error.line())),
+        };
+        let config = match container::config(pod, spec, attempt, variables, volumes, message.as_ref()) {
             Ok(config) => config,
             Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
         };
@@ -150,6 +167,10 @@ impl Kubelet {
             return Ok(None);
         }
         memory.waiting.remove(&spec.name);
+        for warning in self.config.runtime.container_status(&id).await.map(|c| c.warnings).unwrap_or_default()
+        {
+            self.recorder.warning(&about, not_honored(&warning), warning, cause.clone());
+        }
         self.recorder.normal(&about, "Started", format!("Started container {}", spec.name), cause.clone());
         self.tell("start", key, start, cause, json!({"container": spec.name, "attempt": attempt}));
         let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()).and_then(Action::of_hook);
@@ -248,5 +269,18 @@ impl Kubelet {
         if let Some(hook) = self.hooks().get(key) {
             hook.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_honored;
+
+    #[test]
+    fn what_is_not_honored_has_a_reason_that_scripts_can_look_for() {
+        assert_eq!(not_honored("capability MKNOD is not granted: no device cgroup"), "CapabilityNotGranted");
+        assert_eq!(not_honored("the memory limit is not enforced: no cgroup"), "LimitNotEnforced");
+        assert_eq!(not_honored("runAsUser 1000 cannot be had here"), "UserNotAvailable");
+        assert_eq!(not_honored("something else"), "NotHonored");
     }
 }

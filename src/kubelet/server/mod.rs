@@ -22,10 +22,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -33,6 +33,12 @@ type Body = BoxBody<Bytes, Infallible>;
 
 /// Every pod may knock; one that then says nothing is sent away.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at the same time, over all peers; one more is closed at once. Each is two descriptors at most.
+const CONNECTIONS_MAX: usize = 1024;
+/// Connections from one address that have not shown a certificate of an API server yet: so one pod cannot take all there are.
+const STRANGERS_MAX: usize = 32;
+/// A connection that asks nothing for this long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(90);
 /// Pieces of a log on their way to whoever reads it; at the bound no more of the file is read.
 const LOG_BUFFER: usize = 16;
 /// Log bytes read at a time.
@@ -59,8 +65,10 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
             }
         };
         let acceptor = tokio_rustls::TlsAcceptor::from(tls);
+        let visitors = Arc::new(Visitors::default());
         loop {
-            let (socket, _) = tcp::accept(&listener).await;
+            let (socket, peer) = tcp::accept(&listener).await;
+            let Some(mut visit) = Visit::begin(&visitors, peer.ip()) else { continue }; // closed by the drop
             let (acceptor, kubelet, meter, crew) =
                 (acceptor.clone(), kubelet.clone(), meter.clone(), owner.clone());
             owner.spawn(async move {
@@ -69,6 +77,9 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
                 let Ok(Ok(stream)) = handshake.await else { return };
                 let user = stream.get_ref().1.peer_certificates().and_then(|c| pki::user_of(c.first()?));
                 let allowed = user.is_some_and(|(_, groups)| groups.iter().any(|g| g == "system:masters"));
+                if allowed {
+                    visit.known();
+                }
                 let service = service_fn(move |request| {
                     let (kubelet, meter, crew) = (kubelet.clone(), meter.clone(), crew.clone());
                     async move {
@@ -79,14 +90,70 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
                         Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
                     }
                 });
-                let http = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).clone();
+                let mut http = hyper::server::conn::http1::Builder::new();
+                // A stranger hears one refusal; others may leave a connection open for a while.
+                http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).keep_alive(allowed);
                 let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "connection to the kubelet ended");
+                match allowed {
+                    true => {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "connection to the kubelet ended");
+                        }
+                    }
+                    false => drop(tokio::time::timeout(HANDSHAKE_TIMEOUT, connection).await),
                 }
+                drop(visit);
             });
         }
     });
+}
+
+/// Who is connected: how many, and how many of each address have not shown who they are.
+#[derive(Default)]
+struct Visitors(Mutex<(usize, HashMap<IpAddr, usize>)>);
+
+/// One connection; its end makes room for another.
+struct Visit {
+    visitors: Arc<Visitors>,
+    stranger: Option<IpAddr>,
+}
+
+impl Visitors {
+    fn lock(&self) -> MutexGuard<'_, (usize, HashMap<IpAddr, usize>)> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Visit {
+    /// `None`: there are too many, in all or from this address.
+    fn begin(visitors: &Arc<Visitors>, from: IpAddr) -> Option<Visit> {
+        let mut now = visitors.lock();
+        let strangers = now.1.get(&from).copied().unwrap_or(0);
+        if now.0 >= CONNECTIONS_MAX || strangers >= STRANGERS_MAX {
+            return None;
+        }
+        now.0 += 1;
+        now.1.insert(from, strangers + 1);
+        drop(now);
+        Some(Visit { visitors: visitors.clone(), stranger: Some(from) })
+    }
+
+    /// It has shown a certificate that is let in.
+    fn known(&mut self) {
+        let Some(address) = self.stranger.take() else { return };
+        let mut now = self.visitors.lock();
+        match now.1.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(now.1.remove(&address)),
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.known();
+        self.visitors.lock().0 -= 1;
+    }
 }
 
 fn refuse(code: StatusCode, text: impl Into<String>) -> Response<Body> {
@@ -175,12 +242,30 @@ async fn serve(
             let Some(sandbox) = sandbox else {
                 return Err(refuse(StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")));
             };
-            let ports =
-                query.all("ports").iter().flat_map(|p| p.split(',')).filter_map(|p| p.parse().ok()).collect();
+            let ports = forwarded_ports(&query).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
             let runtime = kubelet.config.runtime.clone();
             upgrade(crew, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
         }
         _ => Err(refuse(StatusCode::NOT_FOUND, format!("the kubelet does not serve {path}"))),
+    }
+}
+
+/// The ports of a WebSocket's query; SPDY names its ports in its streams.
+///
+/// # Errors
+/// A word that is no port, and more ports than a connection has channels for.
+fn forwarded_ports(query: &Query) -> Result<Vec<u16>, String> {
+    let mut ports = Vec::new();
+    for word in query.all("ports").iter().flat_map(|words| words.split(',')) {
+        match word.parse::<u16>() {
+            Ok(port) if port > 0 => ports.push(port),
+            _ => return Err(format!("port {word:?} must be a number from 1 to 65535")),
+        }
+    }
+    let most = usize::from(websocket::PORTS_MAX);
+    match ports.len() > most {
+        true => Err(format!("at most {most} ports can be forwarded over one connection")),
+        false => Ok(ports),
     }
 }
 
@@ -200,9 +285,9 @@ struct Ask {
 }
 
 impl Ask {
-    /// What the client is told at the end.
-    fn answer(&self, exit: Result<i32, String>) -> Vec<u8> {
-        exit_status(exit.map(|code| if self.verdict { code } else { 0 }))
+    /// What the client is told at the end, if anything.
+    fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
+        exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
     }
 }
 
@@ -227,7 +312,7 @@ fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
 const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
 const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
 /// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
-const OLDEST_WS: &str = "channel.k8s.io";
+const OLDEST: &str = "channel.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 
 fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Response<Body>, Response<Body>> {
@@ -248,7 +333,7 @@ fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Res
             Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
         };
         // Whoever names no protocol speaks the oldest.
-        let protocol = if offered.is_empty() { Some(OLDEST_WS.to_string()) } else { agree(&offered, known) };
+        let protocol = if offered.is_empty() { Some(OLDEST.to_string()) } else { agree(&offered, known) };
         let key = request.headers().get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
         let (Some(protocol), Some(key)) = (protocol, key) else {
             return Err(refuse(
@@ -301,7 +386,7 @@ fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Res
             let Ok(connection) = on_upgrade.await else { return };
             let io = TokioIo::new(connection);
             match talk {
-                Talk::Process { ask, open } => spdy_streams::process(io, ask, open).await,
+                Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
                 Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
             }
         });
@@ -310,13 +395,22 @@ fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Res
     Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request"))
 }
 
-/// The last word on the status channel: how the process ended.
-fn exit_status(exit: Result<i32, String>) -> Vec<u8> {
+/// The last word on the status channel: how the process ended. From `v4.channel.k8s.io` on that is a `Status` in JSON; before, it is the text of
+/// a failure, and a success is not told at all.
+fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
+    let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
+    if protocol == OLDEST {
+        return match exit {
+            Ok(0) => None,
+            Ok(code) => Some(failed(code).into_bytes()),
+            Err(message) => Some(message.into_bytes()),
+        };
+    }
     let status = match exit {
         Ok(0) => serde_json::json!({"metadata": {}, "status": "Success"}),
         Ok(code) => serde_json::json!({
             "metadata": {}, "status": "Failure",
-            "message": format!("command terminated with non-zero exit code: exit status {code}"),
+            "message": failed(code),
             "reason": "NonZeroExitCode",
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
@@ -324,7 +418,7 @@ fn exit_status(exit: Result<i32, String>) -> Vec<u8> {
             "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500,
         }),
     };
-    status.to_string().into_bytes()
+    Some(status.to_string().into_bytes())
 }
 
 /// A resize message: `{"Width":99,"Height":33}`.
@@ -422,4 +516,45 @@ async fn read_logs(
     let mut response = Response::new(BodyExt::boxed(StreamBody::new(pieces)));
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_every_connection() {
+        let visitors = Arc::new(Visitors::default());
+        let (pod, server) = (IpAddr::from([10, 244, 1, 2]), IpAddr::from([172, 30, 0, 11]));
+        let mut held: Vec<Visit> = (0..STRANGERS_MAX).filter_map(|_| Visit::begin(&visitors, pod)).collect();
+        assert_eq!(held.len(), STRANGERS_MAX);
+        assert!(Visit::begin(&visitors, pod).is_none());
+        // Whoever has shown its certificate counts as a stranger no more.
+        for _ in 0..4 * STRANGERS_MAX {
+            let mut visit = Visit::begin(&visitors, server).expect("room for the API server");
+            visit.known();
+            held.push(visit);
+        }
+        let others = (0..u8::MAX).flat_map(|n| [IpAddr::from([10, 244, 2, n]); STRANGERS_MAX]);
+        held.extend(others.filter_map(|address| Visit::begin(&visitors, address)));
+        assert_eq!(held.len(), CONNECTIONS_MAX);
+        assert!(Visit::begin(&visitors, server).is_none());
+        held.clear();
+        assert_eq!(*visitors.lock(), (0, HashMap::new()));
+    }
+
+    #[test]
+    fn ports_are_numbers_and_not_more_than_channels() {
+        let of = |text: &str| {
+            forwarded_ports(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()))
+        };
+        assert_eq!(of("ports=80,81&ports=82"), Ok(vec![80, 81, 82]));
+        assert_eq!(of(""), Ok(vec![]));
+        for wrong in ["ports=0", "ports=65536", "ports=80,http"] {
+            assert!(of(wrong).unwrap_err().contains("1 to 65535"), "{wrong}");
+        }
+        let many = |n: usize| format!("ports={}", vec!["80"; n].join(","));
+        assert_eq!(of(&many(128)).map(|ports| ports.len()), Ok(128));
+        assert!(of(&many(129)).unwrap_err().contains("at most 128"));
+    }
 }

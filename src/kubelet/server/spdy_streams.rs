@@ -55,7 +55,7 @@ async fn pump<R: AsyncRead + Unpin>(mut from: R, stream: Option<u32>, to: mpsc::
 }
 
 /// Runs one exec or attach over the connection until either side is done.
-pub async fn process<I>(io: I, ask: Ask, open: Opening)
+pub async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -91,7 +91,8 @@ where
         let session = match open.await {
             Ok(session) => session,
             Err(why) => {
-                let _ = out.send(Out::Fin(error, exit_status(Err(why.to_string())))).await;
+                let status = exit_status(protocol, Err(why.to_string())).unwrap_or_default();
+                let _ = out.send(Out::Fin(error, status)).await;
                 let _ = out.send(Out::GoAway(last)).await;
                 return;
             }
@@ -106,7 +107,8 @@ where
             };
             tokio::join!(pump(session.stdout, of("stdout"), out.clone()), stderr);
             let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
-            let _ = out.send(Out::Fin(error, ask.answer(exit))).await;
+            let status = ask.answer(protocol, exit).unwrap_or_default();
+            let _ = out.send(Out::Fin(error, status)).await;
         };
         let input = async {
             loop {

@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Bytes of a process' output in one message.
 const CHUNK: usize = 32 << 10;
+/// Ports that one connection can forward: two channels each, and a channel's number is one byte.
+pub const PORTS_MAX: u8 = 128;
 /// A client that does not answer the closing handshake is left after this time.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -69,7 +71,9 @@ where
     let session = match open.await {
         Ok(session) => session,
         Err(error) => {
-            let _ = sink.send(message(3, &exit_status(Err(error.to_string())))).await;
+            if let Some(status) = exit_status(protocol, Err(error.to_string())) {
+                let _ = sink.send(message(3, &status)).await;
+            }
             let _ = sink.send(close()).await;
             let _ =
                 tokio::time::timeout(CLOSING, async { while let Some(Ok(_)) = source.next().await {} }).await;
@@ -87,7 +91,9 @@ where
         };
         tokio::join!(pump(session.stdout, 1, ask.stdout, out.clone()), stderr);
         let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
-        let _ = out.send(message(3, &ask.answer(exit))).await;
+        if let Some(status) = ask.answer(protocol, exit) {
+            let _ = out.send(message(3, &status)).await;
+        }
         let _ = out.send(close()).await;
         drop(out);
     };
@@ -140,35 +146,43 @@ where
 {
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, None).await.split();
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
-    let mut writers = Vec::new();
-    let mut readers = futures::stream::FuturesUnordered::new();
-    for (index, port) in ports.iter().enumerate() {
-        let (data, error) = (2 * index as u8, 2 * index as u8 + 1);
-        let _ = out.send(message(data, &port.to_le_bytes())).await;
-        let _ = out.send(message(error, &port.to_le_bytes())).await;
-        match runtime.port_forward(&sandbox, *port).await {
-            Ok(stream) => {
-                let (reader, writer) = tokio::io::split(stream);
-                writers.push(Some(writer));
-                let out = out.clone();
-                readers.push(async move { pump(Box::pin(reader), data, true, out).await });
-            }
-            Err(why) => {
-                let _ = out.send(message(error, why.to_string().as_bytes())).await;
-                writers.push(None);
+    // Everything that sends is beside the task that writes: any number of ports is announced through a queue of any size.
+    let talking = async {
+        let mut writers = Vec::new();
+        let readers = futures::stream::FuturesUnordered::new();
+        for (index, port) in (0_u8..PORTS_MAX).zip(&ports) {
+            let (data, error) = (2 * index, 2 * index + 1);
+            let _ = out.send(message(data, &port.to_le_bytes())).await;
+            let _ = out.send(message(error, &port.to_le_bytes())).await;
+            match runtime.port_forward(&sandbox, *port).await {
+                Ok(stream) => {
+                    let (reader, writer) = tokio::io::split(stream);
+                    writers.push(Some(writer));
+                    let out = out.clone();
+                    readers.push(async move { pump(Box::pin(reader), data, true, out).await });
+                }
+                Err(why) => {
+                    let _ = out.send(message(error, why.to_string().as_bytes())).await;
+                    writers.push(None);
+                }
             }
         }
-    }
-    drop(out);
-    let listening = async {
-        while let Some(Ok(next)) = source.next().await {
-            let Some((channel, bytes)) = payload(&next) else { continue };
-            if channel % 2 == 0
-                && let Some(Some(writer)) = writers.get_mut(usize::from(channel / 2))
-                && writer.write_all(&bytes).await.is_err()
-            {
-                return;
+        drop(out);
+        let listening = async {
+            while let Some(Ok(next)) = source.next().await {
+                let Some((channel, bytes)) = payload(&next) else { continue };
+                if channel % 2 == 0
+                    && let Some(Some(writer)) = writers.get_mut(usize::from(channel / 2))
+                    && writer.write_all(&bytes).await.is_err()
+                {
+                    return;
+                }
             }
+        };
+        let reading = readers.for_each(|()| async {});
+        tokio::select! {
+            () = listening => {}
+            () = reading => {}
         }
     };
     let writing = async {
@@ -179,10 +193,11 @@ where
         }
         let _ = sink.send(close()).await;
     };
-    let reading = async { while readers.next().await.is_some() {} };
+    tokio::pin!(writing);
     tokio::select! {
-        () = listening => {}
-        _ = async { tokio::join!(reading, writing) } => {}
+        // What is still in the queue is written; a client that is gone makes that end at once.
+        () = talking => drop(tokio::time::timeout(CLOSING, &mut writing).await),
+        () = &mut writing => {}
     }
 }
 
@@ -218,4 +233,70 @@ where
         tokio::select! { () = inward => {}, () = outward => {} }
     });
     near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cri::fake::FakeRuntime;
+    use crate::rng::Rng;
+    use std::net::Ipv4Addr;
+
+    #[tokio::test]
+    async fn as_many_ports_as_there_are_channels_are_announced_and_refused() {
+        let (near, far) = tokio::io::duplex(1 << 10); // smaller than what is to be said
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        let all: Vec<u16> = (1..=u16::from(PORTS_MAX)).collect();
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), all));
+        let client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        let told = async {
+            let (_, mut source) = client.split();
+            let mut channels = Vec::new();
+            while let Some(Ok(next)) = source.next().await {
+                channels.extend(payload(&next).map(|(channel, _)| channel));
+            }
+            channels
+        };
+        let channels = tokio::time::timeout(Duration::from_secs(10), told).await.expect("an end");
+        assert_eq!(channels.len(), 3 * usize::from(PORTS_MAX), "two announcements and a refusal each");
+        assert_eq!((channels.first(), channels.last()), (Some(&0), Some(&255)));
+        tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+    }
+
+    fn session(output: &'static [u8], code: i32) -> Opening {
+        let (sender, exit) = tokio::sync::oneshot::channel();
+        let _ = sender.send(code); // the exit is known before the output is read
+        let session = cri::Session {
+            stdin: None,
+            stdout: Box::pin(output),
+            stderr: Some(Box::pin(&b""[..])),
+            resize: None,
+            exit,
+        };
+        Box::pin(async move { Ok(session) })
+    }
+
+    async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true };
+        tokio::spawn(process(near, protocol, ask, session(b"output", code)));
+        let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        let mut all = Vec::new();
+        while let Some(Ok(next)) = source.next().await {
+            let next = payload(&next);
+            all.extend(next.map(|(channel, bytes)| (channel, String::from_utf8_lossy(&bytes).into_owned())));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn the_oldest_protocol_tells_failures_only_and_as_text() {
+        let output = (1, "output".to_string());
+        assert_eq!(said("channel.k8s.io", 0).await, std::slice::from_ref(&output));
+        let failed = (3, "command terminated with non-zero exit code: exit status 3".to_string());
+        assert_eq!(said("channel.k8s.io", 3).await, [output.clone(), failed]);
+        let all = said("v5.channel.k8s.io", 0).await;
+        assert_eq!(all[0], output);
+        assert!(all.len() == 2 && all[1].0 == 3 && all[1].1.contains("Success"), "{all:?}");
+    }
 }

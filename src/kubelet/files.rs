@@ -1,0 +1,218 @@
+//! The atomic writer: files of config maps, secrets, the downward API and projected volumes, written the way Kubernetes does: into a fresh
+//! directory that the link `..data` then points to, so that a reader sees the old files or the new ones, never a mixture.
+//!
+//! The paths come from objects (`items[].path`, keys, a token's path), so they are checked and then resolved beneath the volume's directory.
+
+use crate::clock;
+use crate::linux::beneath::Root;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// Files of a volume: path inside it → (bytes, mode). Only the permission bits of a mode count.
+pub type Files = BTreeMap<String, (Vec<u8>, u32)>;
+
+/// Bytes of a whole path and of one name in it: PATH_MAX and NAME_MAX of Linux, as upstream's writer has them.
+const PATH_MAX: usize = 4096;
+const NAME_MAX: usize = 255;
+
+/// Whether this is one name: no path, none of the special ones.
+pub fn is_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only.len() == name.len())
+}
+
+/// Checks a path of a volume's file.
+///
+/// # Errors
+/// It is empty, too long, absolute, has `..` in it, or begins with `..`, which is the writer's own.
+pub fn check_path(path: &str) -> Result<(), String> {
+    let wrong = |why: &str| Err(format!("invalid path {path:?}: {why}"));
+    if path.is_empty() {
+        return wrong("must not be empty");
+    }
+    if path.len() > PATH_MAX {
+        return wrong("is too long");
+    }
+    if path.starts_with('/') {
+        return wrong("must be a relative path");
+    }
+    if path.split('/').any(|part| part == "..") {
+        return wrong("must not contain '..'");
+    }
+    if path.starts_with("..") {
+        return wrong("must not start with '..'");
+    }
+    if path.split('/').any(|part| part.len() > NAME_MAX) {
+        return wrong("has a name that is too long");
+    }
+    match Path::new(path).components().all(|c| matches!(c, Component::Normal(_))) && !path.contains('\0') {
+        true => Ok(()),
+        false => wrong("must be plain names"),
+    }
+}
+
+/// Writes the files so that the change is seen as a whole. Nothing is written if nothing changed.
+///
+/// # Errors
+/// A path that [`check_path`] refuses, two files of which one is the directory of the other, or the file system's.
+pub fn write(dir: &Path, files: &Files) -> Result<(), String> {
+    files.keys().try_for_each(|path| check_path(path))?;
+    let root = Root::open(dir).map_err(|e| e.line())?;
+    let data = Path::new("..data");
+    let old = root.read_link(data).ok().filter(|old| is_name(&old.to_string_lossy()));
+    let same = |(path, (bytes, _)): (&String, &(Vec<u8>, u32))| {
+        root.read_file(&data.join(path), bytes.len()).is_ok_and(|old| old == *bytes)
+    };
+    let count = |old: &Path| walk(&dir.join(old)).map_or(usize::MAX, |found| found.len());
+    if files.iter().all(same) && old.as_deref().is_some_and(|old| count(old) == files.len()) {
+        return Ok(());
+    }
+    let stamp = format!("..{}", clock::now().as_nanosecond());
+    let written = fill(&root, &stamp, files);
+    if let Err(error) = written {
+        let _ = root.remove_all(Path::new(&stamp)); // the files in use stay
+        return Err(error.line());
+    }
+    let show = || {
+        let next = Path::new("..data_tmp");
+        root.remove_all(next)?;
+        root.symlink(Path::new(&stamp), next)?;
+        root.rename(next, data)
+    };
+    show().map_err(|e| e.line())?;
+    let tops: BTreeSet<&str> = files.keys().filter_map(|path| path.split('/').next()).collect();
+    for top in &tops {
+        if !root.exists(Path::new(top)).map_err(|e| e.line())? {
+            root.symlink(&data.join(top), Path::new(top)).map_err(|e| e.line())?;
+        }
+    }
+    let names = fs::read_dir(dir).map_err(|e| format!("cannot read {}: {e}", dir.display()))?;
+    for name in names.flatten().map(|entry| entry.file_name()) {
+        let known = name.to_str().is_some_and(|name| name.starts_with("..") || tops.contains(name));
+        if !known {
+            root.remove_all(Path::new(&name)).map_err(|e| e.line())?;
+        }
+    }
+    if let Some(old) = old {
+        let _ = root.remove_all(&old); // it goes with the pod at the latest
+    }
+    Ok(())
+}
+
+fn fill(root: &Root, stamp: &str, files: &Files) -> crate::linux::Result<()> {
+    let fresh = root.make_dirs(Path::new(stamp), 0o755)?;
+    for (path, (bytes, mode)) in files {
+        fresh.write_file(Path::new(path), bytes, mode & 0o777)?;
+    }
+    Ok(())
+}
+
+/// The files below a directory that the kubelet made; links are not followed.
+fn walk(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => files.extend(walk(&entry.path())?),
+            false => files.push(entry.path()),
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn files(list: &[(&str, &str)]) -> Files {
+        list.iter().map(|(k, v)| (k.to_string(), (v.as_bytes().to_vec(), 0o644))).collect()
+    }
+
+    #[test]
+    fn a_change_is_seen_as_a_whole_and_old_files_go() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")])).unwrap();
+        let first = fs::read_link(dir.path().join("..data")).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("sub/b")).unwrap(), "2");
+        write(dir.path(), &files(&[("a", "1"), ("sub/b", "2")])).unwrap();
+        assert_eq!(
+            fs::read_link(dir.path().join("..data")).unwrap(),
+            first,
+            "nothing changed, nothing written"
+        );
+        write(dir.path(), &files(&[("a", "9")])).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "9");
+        assert!(dir.path().join("sub").symlink_metadata().is_err());
+        assert!(!dir.path().join(first).exists());
+        write(dir.path(), &files(&[])).unwrap();
+        assert!(dir.path().join("a").symlink_metadata().is_err());
+    }
+
+    /// Of `items[].path` and of the path of a projected token.
+    #[test]
+    fn no_path_of_an_object_writes_outside_of_its_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("volume");
+        fs::create_dir(&volume).unwrap();
+        let absolute = dir.path().join("absolute").display().to_string();
+        for path in [
+            absolute.as_str(),
+            "../outside",
+            "a/../../outside",
+            "..outside",
+            "..data/x",
+            "a/..",
+            "..",
+            ".",
+            "./a",
+            "",
+            "/",
+            "a\0b",
+            &"x/".repeat(3000),
+            &"x".repeat(300),
+        ] {
+            let error = write(&volume, &files(&[(path, "by a volume")])).unwrap_err();
+            assert!(error.contains("invalid path"), "{path:?}: {error}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing beside the volume");
+        assert_eq!(fs::read_dir(&volume).unwrap().count(), 0, "and nothing half written in it");
+    }
+
+    #[test]
+    fn a_link_in_the_volume_leads_no_file_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let (volume, outside) = (dir.path().join("volume"), dir.path().join("outside"));
+        fs::create_dir_all(&volume).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        fs::write(outside.join("keep"), "as it was").unwrap();
+        for (link, target) in [("..data", "../outside"), ("..data_tmp", "../outside"), ("a", "../outside")] {
+            std::os::unix::fs::symlink(target, volume.join(link)).unwrap();
+        }
+        write(&volume, &files(&[("keep", "changed"), ("b", "2")])).unwrap();
+        assert_eq!(fs::read_to_string(outside.join("keep")).unwrap(), "as it was");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(volume.join("b")).unwrap(), "2");
+    }
+
+    #[test]
+    fn modes_are_permissions_only_and_a_failed_write_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |mode: u32| Files::from([("a".to_string(), (b"x".to_vec(), mode))]);
+        write(dir.path(), &mode(0o4755)).unwrap();
+        let found = fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
+        assert_eq!(found & 0o7777, 0o755);
+        let clash = files(&[("a", "file"), ("a/b", "and directory")]);
+        assert!(write(dir.path(), &clash).is_err());
+        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "x");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "a, ..data and its directory");
+    }
+
+    #[test]
+    fn a_name_is_one_plain_component() {
+        assert!(["a", "..a", "a.b"].iter().all(|name| is_name(name)));
+        assert!(!["", ".", "..", "/", "a/b", "a/", "/a"].iter().any(|name| is_name(name)));
+    }
+}

@@ -1,0 +1,87 @@
+//! Pods that the kubelet itself ends for good: they were active for too long, or use more of the disk than they may.
+
+use super::{Kubelet, Memory, reference};
+use crate::client::Key;
+use crate::clock;
+use crate::kubelet::status::{self, Failure};
+use crate::kubelet::{Error, eviction};
+use crate::tap::Cause;
+use k8s_openapi::api::core::v1::Pod;
+use std::time::Duration;
+
+/// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this node. Zero: it is over.
+fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
+    let deadline = u64::try_from(pod.spec.as_ref()?.active_deadline_seconds?).ok()?;
+    let started = pod.status.as_ref()?.start_time.as_ref()?.0;
+    let active = Duration::from_secs_f64(status::seconds_between(started, now).max(0.0));
+    Some(clock::scaled(Duration::from_secs(deadline)).saturating_sub(active))
+}
+
+impl Kubelet {
+    /// Whether the pod has to fail now, and if not, when to look again.
+    pub(super) async fn judge(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+    ) -> (Option<Failure>, Option<Duration>) {
+        let mut again = None;
+        match time_left(pod, clock::now()) {
+            Some(left) if left.is_zero() => return (Some(Failure::deadline_exceeded()), None),
+            left => again = again.or(left),
+        }
+        if self.statics.contains_key(key) || !eviction::has_limits(pod) {
+            return (None, again);
+        }
+        if memory.measured.is_none_or(|at| at.elapsed() >= clock::scaled(eviction::EVERY)) {
+            let (pod_dir, log_dir) =
+                (self.pod_dir(&memory.uid), self.log_dir(&key.namespace, &key.name, &memory.uid));
+            let of = pod.clone();
+            let used = tokio::task::spawn_blocking(move || eviction::measure(&of, &pod_dir, &log_dir)).await;
+            memory.measured = Some(clock::Instant::now());
+            if let Some(why) = used.ok().and_then(|used| eviction::exceeded(pod, &used)) {
+                return (Some(Failure::evicted(why)), None);
+            }
+        }
+        (None, Some(again.map_or(eviction::EVERY, |a: Duration| a.min(eviction::EVERY))))
+    }
+
+    /// Writes that the pod has failed, after which its containers are ended.
+    pub(super) async fn fail(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+        failure: Failure,
+    ) -> Result<(), Error> {
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        failure.mark(&mut status, clock::now(), pod.metadata.generation);
+        let (reason, message) = (failure.reason, failure.message.clone());
+        match failure.disruption {
+            true => self.recorder.warning(&reference(pod, None), reason, message, cause.clone()),
+            false => self.recorder.normal(&reference(pod, None), reason, message, cause.clone()),
+        }
+        self.report(key, pod, memory, cause, status).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_counts_from_the_start() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "spec": {"containers": [], "activeDeadlineSeconds": 10},
+            "status": {"startTime": "2026-01-02T03:04:00Z"},
+        }))
+        .unwrap();
+        let at = |text: &str| time_left(&pod, text.parse().unwrap());
+        assert_eq!(at("2026-01-02T03:04:04Z"), Some(Duration::from_secs(6)));
+        assert_eq!(at("2026-01-02T03:04:10Z"), Some(Duration::ZERO));
+        assert_eq!(at("2026-01-02T03:03:00Z"), Some(Duration::from_secs(10)), "a clock that was put back");
+        assert_eq!(time_left(&Pod::default(), clock::now()), None);
+    }
+}
