@@ -1,11 +1,14 @@
 //! Bytes on the wire and on disk: little numbers as varints, everything else behind its length.
 
-use super::message::{Body, ConfState, Entry, HardState, Message, Payload, SnapshotRef};
+use super::message::{Body, ConfState, Entry, HardState, Message, NONE, Payload, SnapshotRef};
 use bytes::Bytes;
 use std::ops::Range;
 
 /// First byte of every encoded message.
 const MESSAGE_VERSION: u8 = 1;
+
+/// Terms and indexes stay below this. No cluster comes near it by counting, and what is added to one cannot overflow.
+pub const COUNT_MAX: u64 = 1 << 62;
 
 /// Why bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +19,9 @@ pub enum DecodeError {
     Unknown { what: &'static str, value: u64 },
     #[error("{0} bytes left over")]
     Long(usize),
+    /// No member that follows the protocol says this.
+    #[error("{what} {value} cannot be")]
+    Impossible { what: &'static str, value: u64 },
 }
 
 /// Appends a number in 1 to 10 bytes, seven bits each, least first (protobuf's varint).
@@ -65,6 +71,14 @@ impl Reader {
             }
         }
         Err(DecodeError::Unknown { what: "number", value: n })
+    }
+
+    /// A term or an index.
+    pub fn counted(&mut self, what: &'static str) -> Result<u64, DecodeError> {
+        match self.u64()? {
+            n if n < COUNT_MAX => Ok(n),
+            value => Err(DecodeError::Impossible { what, value }),
+        }
     }
 
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
@@ -169,7 +183,7 @@ pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
 }
 
 pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
-    Ok(HardState { term: r.u64()?, vote: r.u64()?, commit: r.u64()? })
+    Ok(HardState { term: r.counted("term")?, vote: r.u64()?, commit: r.counted("index")? })
 }
 
 /// A message as bytes: version, from, to, term, kind, fields.
@@ -220,30 +234,51 @@ pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
     if version != MESSAGE_VERSION {
         return Err(DecodeError::Unknown { what: "message version", value: version.into() });
     }
-    let (from, to, term) = (r.u64()?, r.u64()?, r.u64()?);
+    let (from, to, term) = (r.u64()?, r.u64()?, r.counted("term")?);
+    if from == NONE || from == to {
+        return Err(DecodeError::Impossible { what: "sender", value: from });
+    }
     let body = match r.u8()? {
         1 => {
-            let (index, log_term, commit) = (r.u64()?, r.u64()?, r.u64()?);
-            let mut entries = Vec::new();
+            let (index, log_term, commit) = (r.counted("index")?, r.counted("term")?, r.counted("index")?);
+            let mut entries: Vec<Entry> = Vec::new();
+            let mut before = (index, log_term);
             for _ in 0..r.count()? {
-                entries.push(entry(r)?);
+                let next = entry(r)?;
+                // each follows the one before it, and none is newer than its leader
+                if next.index != before.0 + 1 {
+                    return Err(DecodeError::Impossible { what: "index of an entry", value: next.index });
+                }
+                if next.term < before.1 || next.term > term {
+                    return Err(DecodeError::Impossible { what: "term of an entry", value: next.term });
+                }
+                before = (next.index, next.term);
+                entries.push(next);
             }
             Body::MsgApp { index, log_term, entries, commit }
         }
         2 => {
-            Body::MsgAppResp { index: r.u64()?, reject: r.bool()?, hint_index: r.u64()?, hint_term: r.u64()? }
+            let (index, reject) = (r.counted("index")?, r.bool()?);
+            let (hint_index, hint_term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgAppResp { index, reject, hint_index, hint_term }
         }
-        3 => Body::MsgHeartbeat { commit: r.u64()?, read: r.u64()? },
+        3 => Body::MsgHeartbeat { commit: r.counted("index")?, read: r.u64()? },
         4 => Body::MsgHeartbeatResp { read: r.u64()? },
-        5 => Body::MsgPreVote { index: r.u64()?, log_term: r.u64()? },
+        5 => Body::MsgPreVote { index: r.counted("index")?, log_term: r.counted("term")? },
         6 => Body::MsgPreVoteResp { reject: r.bool()? },
-        7 => Body::MsgVote { index: r.u64()?, log_term: r.u64()?, transfer: r.bool()? },
+        7 => {
+            let (index, log_term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgVote { index, log_term, transfer: r.bool()? }
+        }
         8 => Body::MsgVoteResp { reject: r.bool()? },
-        9 => Body::MsgSnap(SnapshotRef { index: r.u64()?, term: r.u64()?, conf: conf(r)?, data: r.bytes()? }),
+        9 => {
+            let (index, term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgSnap(SnapshotRef { index, term, conf: conf(r)?, data: r.bytes()? })
+        }
         10 => Body::MsgTimeoutNow,
         11 => Body::MsgProp { data: Bytes::copy_from_slice(&r.bytes()?) },
         12 => Body::MsgReadIndex { ctx: r.u64()? },
-        13 => Body::MsgReadIndexResp { ctx: r.u64()?, index: r.u64()? },
+        13 => Body::MsgReadIndexResp { ctx: r.u64()?, index: r.counted("index")? },
         n => return Err(DecodeError::Unknown { what: "message kind", value: n.into() }),
     };
     r.end()?;

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 const TICK: Duration = Duration::from_millis(25);
 /// A member alone has nobody to hear from.
 const TICK_ALONE: Duration = Duration::from_millis(100);
-/// How often a full disk is asked for room. Nobody tells when there is some.
+/// How often a log that could not be written is tried again. Nobody tells when there is room, or a descriptor.
 pub(super) const ROOM_PERIOD: Duration = Duration::from_millis(250);
 /// Bytes written with one sync.
 const GROUP_BYTES: usize = 4 << 20;
@@ -78,11 +78,13 @@ impl Options {
             link: Arc::new(NoLink),
             policy: SnapshotPolicy::default(),
             wal: WalOptions::default(),
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
         }
     }
 }
 
+/// What a member's thread is told. Bounded by who tells: at most [`PEER_QUEUE`] messages of peers, as many proposals and reads as the store lets wait (8192
+/// for one handle), and one report for each write, snapshot and change of membership that is under way.
 enum Input {
     Propose { id: u64, data: Bytes },
     Read { ctx: u64 },
@@ -96,6 +98,8 @@ enum Input {
     Kill,
 }
 
+/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it has not made durable; a leader's own entries are the proposals
+/// that wait. So entries wait here only as many as are in the log in memory anyway.
 enum Job {
     Write(Write),
     Release(Index),
@@ -103,10 +107,11 @@ enum Job {
 
 /// What became of a member's log.
 pub enum LogNews {
-    /// There is no room for the next segment. What was proposed waits; it will be written when there is room again.
-    Full(WalError),
-    /// There is room again.
-    Room,
+    /// It cannot be written just now, e.g. because there is no room, or no descriptor is left. Nothing is lost: what was proposed waits, and is
+    /// tried again until it is written.
+    Waits(WalError),
+    /// It can be written again.
+    GoesOn,
     /// It cannot be written any more, for good; proposals and reads are the machine's to end.
     Failed(WalError),
 }
@@ -196,6 +201,7 @@ impl Driver {
             disk: options.disk,
             snap_dir: options.dir.join("snap"),
             saving: None,
+            sending: None,
         };
         let run = Run { member, edge, peers_waiting, start, on_news, failed: false };
         let spawn = |name: &str, f: Box<dyn FnOnce() + Send>| {
@@ -263,6 +269,30 @@ struct RealEdge {
     disk: Arc<dyn Disk>,
     snap_dir: PathBuf,
     saving: Option<JoinHandle<()>>,
+    /// Reads a snapshot and sends it. One at a time.
+    sending: Option<JoinHandle<()>>,
+}
+
+impl RealEdge {
+    /// A snapshot is read elsewhere: with a large state, heartbeats would be late.
+    fn send_snapshot(&mut self, mut message: Message) {
+        if self.sending.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return; // lost; it will be asked for again
+        }
+        let (disk, dir, link) = (self.disk.clone(), self.snap_dir.clone(), self.link.clone());
+        let send = move || match (snapfile::load(&*disk, &dir), &mut message.body) {
+            (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
+                *snapshot = newest;
+                link.send(message.to, codec::encode_message(&message).into());
+            }
+            (Err(error), _) => tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind"),
+            (Ok(_), _) => {} // lost; it will be asked for again
+        };
+        match std::thread::Builder::new().name("snapshot-send".into()).spawn(send) {
+            Ok(thread) => self.sending = Some(thread),
+            Err(e) => tracing::warn!(error = %e, "no thread for sending a snapshot"),
+        }
+    }
 }
 
 impl Edge for RealEdge {
@@ -270,12 +300,9 @@ impl Edge for RealEdge {
         let _ = self.jobs.send(Job::Write(write)); // after a failure nobody writes, and nobody is told that it is durable
     }
 
-    fn send(&mut self, mut message: Message) {
+    fn send(&mut self, message: Message) {
         if wants_data(&message) {
-            match (snapfile::load(&*self.disk, &self.snap_dir), &mut message.body) {
-                (Ok(Some(newest)), Body::MsgSnap(snapshot)) => *snapshot = newest,
-                (_, _) => return, // lost; it will be asked for again
-            }
+            return self.send_snapshot(message);
         }
         self.link.send(message.to, codec::encode_message(&message).into());
     }
@@ -356,11 +383,11 @@ impl<M: StateMachine> Run<M> {
             self.pump();
         }
         let Run { edge, member, .. } = self;
-        let saving = edge.saving;
+        let threads = [edge.saving, edge.sending];
         drop(member); // whoever waits learns that nobody will answer
         drop(edge.jobs);
-        if let Some(saving) = saving {
-            let _ = saving.join(); // the directory is ours no longer once the lock is gone
+        for thread in threads.into_iter().flatten() {
+            let _ = thread.join(); // the directory is ours no longer once the lock is gone
         }
         drop(lock);
     }
@@ -385,10 +412,13 @@ impl<M: StateMachine> Run<M> {
             Input::Kill => return Flow::Kill,
             Input::Log(news) => {
                 match &news {
-                    LogNews::Full(error) => {
+                    LogNews::Waits(error) if error.no_space() => {
                         tracing::error!(error = %error.full_text(), "the disk is full; this member takes no writes until there is room");
                     }
-                    LogNews::Room => tracing::info!("there is room on the disk again"),
+                    LogNews::Waits(error) => {
+                        tracing::error!(error = %error.full_text(), "the log cannot be written now; this member takes no writes, and tries again");
+                    }
+                    LogNews::GoesOn => tracing::info!("the log can be written again; this member takes writes"),
                     LogNews::Failed(error) => {
                         tracing::error!(error = %error.full_text(), "the log cannot be written; this member takes no more writes");
                         self.failed = true;
@@ -425,7 +455,13 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
             return;
         }
         let done = match job {
-            Job::Release(upto) => wal.release(upto).map(|()| None),
+            Job::Release(upto) => match wal.release(upto) {
+                Err(error) if wal.sound() => {
+                    tracing::warn!(error = %error.full_text(), "old parts of the log stay until the next snapshot");
+                    Ok(None)
+                }
+                done => done.map(|()| None),
+            },
             Job::Write(first) => {
                 let mut group = vec![first];
                 while group[group.len() - 1].snapshot.is_none() && bytes(&group) < GROUP_BYTES {
@@ -441,7 +477,7 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
                 }
                 let mut done = write_group(&mut wal, &group);
                 if let Err(error) = done {
-                    done = when_there_is_room(error, &mut wal, &group, (queue, &mut held), inbox, killed);
+                    done = when_possible(error, &mut wal, &group, (queue, &mut held), inbox, killed);
                 }
                 done.map(Some)
             }
@@ -460,8 +496,8 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
     }
 }
 
-/// A write for which there was no room, and of which nothing is lost, is tried again until there is. What comes meanwhile is held, in order.
-fn when_there_is_room(
+/// A write that could not be made, and of which nothing is lost, is tried again until it can. What comes meanwhile is held, in order.
+fn when_possible(
     mut error: WalError,
     wal: &mut Wal,
     group: &[Write],
@@ -469,10 +505,12 @@ fn when_there_is_room(
     inbox: &Sender<Input>,
     killed: &AtomicBool,
 ) -> Result<Persisted, WalError> {
-    let mut told = false;
-    while error.no_space() && wal.sound() && !killed.load(Ordering::Acquire) {
-        if !std::mem::replace(&mut told, true) {
-            let _ = inbox.send(Input::Log(LogNews::Full(error))); // the member may have been killed meanwhile
+    let mut told = String::new();
+    while wal.may_retry(&error) && !killed.load(Ordering::Acquire) {
+        let why = error.full_text();
+        if told != why {
+            let _ = inbox.send(Input::Log(LogNews::Waits(error))); // the member may have been killed meanwhile
+            told = why;
         }
         let again = Instant::now() + ROOM_PERIOD;
         let stopping = loop {
@@ -483,7 +521,7 @@ fn when_there_is_room(
         };
         match write_group(wal, group) {
             Ok(persisted) => {
-                let _ = inbox.send(Input::Log(LogNews::Room)); // the member may have been killed meanwhile
+                let _ = inbox.send(Input::Log(LogNews::GoesOn)); // the member may have been killed meanwhile
                 return Ok(persisted);
             }
             Err(e) if stopping => return Err(e),
