@@ -165,7 +165,7 @@ pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
-    let (term, index) = (r.u64()?, r.u64()?);
+    let (term, index) = (r.counted("term")?, r.counted("index")?);
     let payload = match r.u8()? {
         0 => Payload::Empty,
         // copied: an entry lives long and must not hold on to the buffer it came in
@@ -291,7 +291,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn body() -> impl Strategy<Value = Body> {
-        let n = any::<u64>;
+        let n = || 0..COUNT_MAX;
         let data = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
         let ids = || proptest::collection::btree_set(n(), 0..4);
         let conf = || (ids(), ids()).prop_map(|(voters, learners)| ConfState { voters, learners });
@@ -331,10 +331,64 @@ mod tests {
         ]
     }
 
+    /// Entries follow each other, and none is newer than who sends them.
+    fn in_order(mut body: Body, term: u64) -> Body {
+        if let Body::MsgApp { index, log_term, entries, .. } = &mut body {
+            *index = (*index).min(COUNT_MAX - 9);
+            *log_term = (*log_term).min(term);
+            for (entry, at) in entries.iter_mut().zip(*index + 1..) {
+                (entry.index, entry.term) = (at, term);
+            }
+        }
+        body
+    }
+
+    /// What no member says, be it a mistake or malice, is refused before anybody counts with it.
+    #[test]
+    fn impossible_numbers_are_refused() {
+        let told =
+            |from, term, body| decode_message(encode_message(&Message { from, to: 2, term, body }).into());
+        let append = |index, terms: &[(u64, u64)]| {
+            let entry =
+                |(term, index): &(u64, u64)| Entry { term: *term, index: *index, payload: Payload::Empty };
+            Body::MsgApp { index, log_term: 3, entries: terms.iter().map(entry).collect(), commit: 0 }
+        };
+        let beat = || Body::MsgHeartbeat { commit: 1, read: 1 };
+        let refused = [
+            told(1, u64::MAX, beat()),
+            told(1, COUNT_MAX, beat()),
+            told(NONE, 5, beat()),
+            told(2, 5, beat()),
+            told(1, 5, Body::MsgHeartbeat { commit: u64::MAX, read: 0 }),
+            told(1, 5, Body::MsgAppResp { index: u64::MAX, reject: false, hint_index: 0, hint_term: 0 }),
+            told(1, 5, Body::MsgAppResp { index: 0, reject: true, hint_index: u64::MAX, hint_term: 0 }),
+            told(1, 5, Body::MsgVote { index: u64::MAX, log_term: 1, transfer: false }),
+            told(1, 5, Body::MsgPreVote { index: 1, log_term: u64::MAX }),
+            told(1, 5, Body::MsgReadIndexResp { ctx: 1, index: u64::MAX }),
+            told(1, 5, Body::MsgSnap(SnapshotRef { index: u64::MAX, ..SnapshotRef::default() })),
+            told(1, 5, append(u64::MAX, &[])),
+            told(1, 5, append(7, &[(3, 9)])),
+            told(1, 5, append(7, &[(3, 8), (3, 8)])),
+            told(1, 5, append(7, &[(2, 8)])),
+            told(1, 5, append(7, &[(6, 8)])),
+        ];
+        for (at, refused) in refused.into_iter().enumerate() {
+            assert!(matches!(refused, Err(DecodeError::Impossible { .. })), "{at}: {refused:?}");
+        }
+        assert!(told(1, 5, append(7, &[(3, 8), (5, 9)])).is_ok());
+        // more entries than there are bytes
+        let mut lie = vec![MESSAGE_VERSION];
+        for n in [1, 2, 5, 1, 7, 3, 0, u64::MAX] {
+            put_u64(&mut lie, n);
+        }
+        assert_eq!(decode_message(lie.into()), Err(DecodeError::Short));
+    }
+
     proptest! {
         #[test]
-        fn messages_survive_the_wire(from: u64, to: u64, term: u64, body in body()) {
-            let m = Message { from, to, term, body };
+        fn messages_survive_the_wire(from in 1u64.., to: u64, term in 0..COUNT_MAX, body in body()) {
+            prop_assume!(from != to);
+            let m = Message { from, to, term, body: in_order(body, term) };
             let bytes = encode_message(&m);
             prop_assert_eq!(decode_message(bytes.clone().into()), Ok(m));
             prop_assert!(decode_message(Bytes::copy_from_slice(&bytes[..bytes.len() - 1])).is_err());

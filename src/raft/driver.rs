@@ -5,15 +5,15 @@ use super::codec;
 use super::core::Config;
 use super::disk::{DirLock, Disk, RealDisk};
 use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write, wants_data};
-use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, SnapshotRef};
+use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, Payload, SnapshotRef};
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -125,9 +125,39 @@ pub struct Handle {
     inbox: Sender<Input>,
     peers_waiting: Arc<AtomicUsize>,
     start: Instant,
+    me: MemberId,
+    /// Everybody who takes part or has ever, as far as is known here.
+    known: Arc<Mutex<BTreeSet<MemberId>>>,
 }
 
 impl Handle {
+    fn meet(&self, conf: &ConfState) {
+        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.extend(conf.voters.iter().chain(&conf.learners));
+    }
+
+    /// Is this from a member, to this one? What it says of who takes part is noted.
+    fn admit(&self, message: &Message) -> Result<(), codec::DecodeError> {
+        if message.to != self.me {
+            return Err(codec::DecodeError::Impossible { what: "receiver", value: message.to });
+        }
+        if !self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(&message.from) {
+            return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
+        }
+        match &message.body {
+            Body::MsgSnap(snapshot) => self.meet(&snapshot.conf),
+            Body::MsgApp { entries, .. } => {
+                for entry in entries {
+                    if let Payload::ConfChange(conf) = &entry.payload {
+                        self.meet(conf);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// `false` if the member is gone.
     pub fn propose(&self, id: u64, data: Bytes) -> bool {
         self.inbox.send(Input::Propose { id, data }).is_ok()
@@ -138,9 +168,10 @@ impl Handle {
         self.inbox.send(Input::Read { ctx }).is_ok()
     }
 
-    /// Bytes from a peer. What cannot be read is dropped and reported.
+    /// Bytes from a peer. Errors: they are no message, or one that nobody who takes part sends to this member. It is dropped.
     pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
         let message = codec::decode_message(bytes)?;
+        self.admit(&message)?;
         if self.peers_waiting.fetch_add(1, Ordering::Relaxed) < PEER_QUEUE
             && self.inbox.send(Input::Message(message)).is_ok()
         {
@@ -157,6 +188,9 @@ impl Handle {
     /// Changes who takes part. Answers the entry's index; it is in force, but not yet committed.
     pub async fn propose_conf(&self, change: ConfChange) -> Result<Index, ConfError> {
         let (answer, pending) = oneshot::channel();
+        if let ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) = change {
+            self.meet(&ConfState::of([id]));
+        }
         let _ = self.inbox.send(Input::Conf { change, answer });
         pending.await.unwrap_or(Err(ConfError::NotLeader))
     }
@@ -187,13 +221,27 @@ impl Driver {
         let lock = lock(&*options.disk, &options.dir)?;
         let (wal, found) = Wal::open(options.disk.clone(), &options.dir, &initial, options.wal)?;
         let start = Instant::now();
+        let mut known: BTreeSet<MemberId> = BTreeSet::new();
+        let confs = found.stored.entries.iter().filter_map(|e| match &e.payload {
+            Payload::ConfChange(conf) => Some(conf),
+            _ => None,
+        });
+        for conf in confs.chain([&found.stored.snapshot.conf, &initial.conf]) {
+            known.extend(conf.voters.iter().chain(&conf.learners));
+        }
         let config = Config { id: options.id, election_ticks: 10, heartbeat_ticks: 2, seed: options.seed };
         let member = Member::new(config, found.stored, machine, options.policy, start.elapsed())
             .map_err(|why| StartError::Snapshot { dir: options.dir.clone(), why })?;
         let (inbox, inputs) = channel();
         let (jobs, queue) = channel();
         let peers_waiting = Arc::new(AtomicUsize::new(0));
-        let handle = Handle { inbox: inbox.clone(), peers_waiting: peers_waiting.clone(), start };
+        let handle = Handle {
+            inbox: inbox.clone(),
+            peers_waiting: peers_waiting.clone(),
+            start,
+            me: options.id,
+            known: Arc::new(Mutex::new(known)),
+        };
         let edge = RealEdge {
             jobs,
             inbox: inbox.clone(),
@@ -285,7 +333,9 @@ impl RealEdge {
                 *snapshot = newest;
                 link.send(message.to, codec::encode_message(&message).into());
             }
-            (Err(error), _) => tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind"),
+            (Err(error), _) => {
+                tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind")
+            }
             (Ok(_), _) => {} // lost; it will be asked for again
         };
         match std::thread::Builder::new().name("snapshot-send".into()).spawn(send) {
@@ -418,7 +468,9 @@ impl<M: StateMachine> Run<M> {
                     LogNews::Waits(error) => {
                         tracing::error!(error = %error.full_text(), "the log cannot be written now; this member takes no writes, and tries again");
                     }
-                    LogNews::GoesOn => tracing::info!("the log can be written again; this member takes writes"),
+                    LogNews::GoesOn => {
+                        tracing::info!("the log can be written again; this member takes writes")
+                    }
                     LogNews::Failed(error) => {
                         tracing::error!(error = %error.full_text(), "the log cannot be written; this member takes no more writes");
                         self.failed = true;

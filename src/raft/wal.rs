@@ -73,7 +73,20 @@ impl Default for WalOptions {
     }
 }
 
-type Preparing = std::thread::JoinHandle<io::Result<Box<dyn DiskFile>>>;
+type Preparing = std::thread::JoinHandle<Result<Box<dyn DiskFile>, Unmade>>;
+
+/// Why there is no new segment.
+struct Unmade {
+    cause: io::Error,
+    /// It was its sync that failed.
+    sync: bool,
+}
+
+impl From<io::Error> for Unmade {
+    fn from(cause: io::Error) -> Unmade {
+        Unmade { cause, sync: false }
+    }
+}
 
 /// The open log. Owned by one writer.
 pub struct Wal {
@@ -214,9 +227,12 @@ impl Wal {
                 file
             }
             None => create_segment(&*disk, &wal_dir, 1, options.segment_bytes)
-                .and_then(|file| name_segment(&*disk, &wal_dir, 1).map(|()| file))
-                .and_then(|file| disk.sync_dir(&wal_dir).map(|()| file))
-                .map_err(WalError::io("make the first segment of", &wal_dir))?,
+                .and_then(|file| {
+                    name_segment(&*disk, &wal_dir, 1)?;
+                    disk.sync_dir(&wal_dir)?;
+                    Ok(file)
+                })
+                .map_err(|e| WalError::io("make the first segment of", &wal_dir)(e.cause))?,
         };
         let mut wal = Wal {
             dir: wal_dir,
@@ -322,8 +338,12 @@ impl Wal {
             _ => create_segment(&*self.disk, &self.dir, next, length),
         };
         let file = made
-            .and_then(|file| name_segment(&*self.disk, &self.dir, next).map(|()| file))
-            .map_err(WalError::io("make the next segment of", &self.dir))?;
+            .and_then(|file| Ok(name_segment(&*self.disk, &self.dir, next).map(|()| file)?))
+            .map_err(|Unmade { cause, sync }| {
+                // A sync that fails and lacks nothing is the disk's end: the next one may only seem to do better.
+                self.sound &= !sync || is_scarcity(&cause);
+                WalError::io("make the next segment of", &self.dir)(cause)
+            })?;
         self.sync_names(false)?;
         self.closed.push((self.segment, self.highest));
         (self.file, self.segment, self.highest) = (file, next, 0);
@@ -355,7 +375,9 @@ impl Wal {
         {
             let path = self.dir.join(segment_name(number));
             match self.disk.remove(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(WalError::io("delete", &path)(e)),
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(WalError::io("delete", &path)(e));
+                }
                 _ => {} // an earlier try may have come so far
             }
             self.sync_names(false)?;
@@ -382,10 +404,10 @@ fn temporary(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.tmp"))
 }
 
-fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> io::Result<Box<dyn DiskFile>> {
+fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> Result<Box<dyn DiskFile>, Unmade> {
     let mut file = disk.create(&temporary(dir, number), size)?;
     file.write_at(&segment::header(number, size), 0)?;
-    file.sync()?;
+    file.sync().map_err(|cause| Unmade { cause, sync: true })?;
     Ok(file)
 }
 

@@ -307,6 +307,9 @@ impl<G: Guest> World<G> {
         // the bytes are part of what is tested
         let bytes = codec::encode_message(&message);
         let message = codec::decode_message(bytes.into()).unwrap();
+        if self.chance_net.chance(0.01) {
+            self.forge(&message);
+        }
         self.check_vote(&message);
         if !self.calm && self.chance_net.chance(self.loss) {
             return;
@@ -320,6 +323,21 @@ impl<G: Guest> World<G> {
             self.deliver(delay + late, message.clone());
         }
         self.deliver(delay, message);
+    }
+
+    /// What somebody could make of a message on its way is refused, or is a message whose numbers can be counted with.
+    fn forge(&self, message: &Message) {
+        let forged = |from, term| {
+            let forged = Message { from, term, ..message.clone() };
+            codec::decode_message(codec::encode_message(&forged).into())
+        };
+        assert!(forged(message.from, u64::MAX).is_err() && forged(NONE, message.term).is_err());
+        let mut bytes = codec::encode_message(message);
+        let at = self.chance_net.range(0, bytes.len() as u64) as usize;
+        bytes[at] = self.chance_net.range(0, 256) as u8;
+        if let Ok(bent) = codec::decode_message(bytes.into()) {
+            assert!(bent.term < codec::COUNT_MAX && bent.from != NONE, "seed {}: {bent:?}", self.seed);
+        }
     }
 
     /// `delay` is at least one step.
