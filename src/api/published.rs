@@ -19,7 +19,8 @@ struct Published {
 
 static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
     let unpacked = flate2::read::GzDecoder::new(PACKED);
-    serde_json::from_reader(std::io::BufReader::new(unpacked)).expect("scripts/schemas packs what is read here")
+    serde_json::from_reader(std::io::BufReader::new(unpacked))
+        .expect("scripts/schemas packs what is read here")
 });
 
 /// All of them, by name: `io.k8s.api.core.v1.Pod`.
@@ -66,7 +67,11 @@ mod tests {
     #[test]
     fn every_kind_and_every_reference_is_known() {
         for kind in kinds::all() {
-            assert!(schemas().contains_key(kind.schema_name), "{}: name it in scripts/schemas/src/main.rs", kind.kind);
+            assert!(
+                schemas().contains_key(kind.schema_name),
+                "{}: name it in scripts/schemas/src/main.rs",
+                kind.kind
+            );
         }
         let mut named = Vec::new();
         schemas().values().for_each(|s| references(s, &mut named));
