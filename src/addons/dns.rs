@@ -7,12 +7,13 @@ use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 
 /// Seconds that an answer may be kept, as CoreDNS' kubernetes plug-in says by default.
 const TTL: u32 = 30;
@@ -20,8 +21,15 @@ const TTL: u32 = 30;
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// A TCP connection on which no question comes for this long is closed (RFC 7766 leaves the time to the server).
 const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Bytes of an answer over UDP, unless the client allows more.
+/// Bytes of an answer over UDP, unless the client allows more; and what it may allow.
 const UDP_MAX: usize = 512;
+const EDNS_MAX: usize = 4096;
+/// Records of one answer: more do not fit into a message anyway.
+const RECORDS_MAX: usize = 4096;
+/// Questions that are asked outside at the same time. What comes beyond is dropped; the resolver asks again.
+const FORWARDS_MAX: usize = 512;
+/// TCP connections at the same time. What comes beyond is closed.
+const CONNECTIONS_MAX: usize = 256;
 
 /// What the cluster looks like to DNS.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +37,10 @@ pub struct Zone {
     /// `cluster.local`.
     pub domain: String,
     pub services: BTreeMap<(String, String), Entry>,
+    /// Namespaces that have a service.
+    namespaces: BTreeSet<String>,
+    /// What an address is called, for the first of several.
+    addresses: HashMap<Ipv4Addr, String>,
 }
 
 /// A service.
@@ -40,6 +52,8 @@ pub struct Entry {
     pub ports: Vec<(String, String, u16)>,
     /// Ready ones only.
     pub endpoints: Vec<Endpoint>,
+    /// Addresses by host name.
+    hosts: HashMap<String, Vec<Ipv4Addr>>,
 }
 
 /// (host name or dashed address, address, ports by name).
@@ -48,7 +62,7 @@ pub type Endpoint = (String, Ipv4Addr, Vec<(String, u16)>);
 impl Zone {
     /// From the objects as they are now.
     pub fn of(domain: &str, services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Zone {
-        let mut zone = Zone { domain: domain.into(), services: BTreeMap::new() };
+        let mut zone = Zone { domain: domain.into(), ..Zone::default() };
         let mut by_service: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
         for slice in slices {
             let label = slice.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"));
@@ -92,7 +106,25 @@ impl Zone {
             }
             zone.services.insert((key.namespace, key.name), entry);
         }
-        zone
+        zone.indexed()
+    }
+
+    /// With everything that makes an answer a look-up.
+    fn indexed(mut self) -> Zone {
+        for ((namespace, name), entry) in &mut self.services {
+            self.namespaces.insert(namespace.clone());
+            let base = format!("{name}.{namespace}.svc.{}.", self.domain);
+            for (host, ip, _) in &entry.endpoints {
+                entry.hosts.entry(host.clone()).or_default().push(*ip);
+                if entry.cluster_ip.is_none() {
+                    self.addresses.entry(*ip).or_insert_with(|| format!("{host}.{base}"));
+                }
+            }
+            if let Some(ip) = entry.cluster_ip {
+                self.addresses.entry(ip).or_insert(base);
+            }
+        }
+        self
     }
 }
 
@@ -126,7 +158,7 @@ pub fn answer(zone: &Zone, query: &Query) -> Answer {
         ["dns-version"] if kind == RecordType::TXT => Answer::Records(vec![]),
         [_, "svc"] | [_, "pod"] => {
             let namespace = labels[0];
-            match zone.services.keys().any(|(ns, _)| ns == namespace) {
+            match zone.namespaces.contains(namespace) {
                 true => Answer::Records(vec![]),
                 false => Answer::NoSuchName,
             }
@@ -156,7 +188,8 @@ pub fn answer(zone: &Zone, query: &Query) -> Answer {
                 _ if kind != RecordType::A => Answer::Records(vec![]),
                 Some(ip) => Answer::Records(vec![own(RData::A(A(ip)))]),
                 None => {
-                    Answer::Records(entry.endpoints.iter().map(|(_, ip, _)| own(RData::A(A(*ip)))).collect())
+                    let all = entry.endpoints.iter().take(RECORDS_MAX);
+                    Answer::Records(all.map(|(_, ip, _)| own(RData::A(A(*ip)))).collect())
                 }
             }
         }
@@ -174,16 +207,11 @@ pub fn answer(zone: &Zone, query: &Query) -> Answer {
         }
         [host, service, namespace, "svc"] => {
             let entry = zone.services.get(&((*namespace).into(), (*service).into()));
-            let ips: Vec<Ipv4Addr> = entry
-                .into_iter()
-                .flat_map(|e| &e.endpoints)
-                .filter(|(name, ..)| name == host)
-                .map(|(_, ip, _)| *ip)
-                .collect();
+            let ips = entry.and_then(|e| e.hosts.get(*host)).map_or(&[][..], Vec::as_slice);
             match (ips.is_empty(), kind) {
                 (true, _) => Answer::NoSuchName,
                 (false, RecordType::A) => {
-                    Answer::Records(ips.into_iter().map(|ip| own(RData::A(A(ip)))).collect())
+                    Answer::Records(ips.iter().take(RECORDS_MAX).map(|ip| own(RData::A(A(*ip)))).collect())
                 }
                 (false, _) => Answer::Records(vec![]),
             }
@@ -202,7 +230,9 @@ fn srv(
 ) -> Vec<Record> {
     let mut records = Vec::new();
     let mut put = |port: u16, target: String| {
-        if let Ok(target) = Name::from_ascii(target) {
+        if records.len() < RECORDS_MAX
+            && let Ok(target) = Name::from_ascii(target)
+        {
             records.push(Record::from_rdata(asked.clone(), TTL, RData::SRV(SRV::new(0, 100, port, target))));
         }
     };
@@ -227,19 +257,8 @@ fn srv(
 fn pointer(zone: &Zone, asked: &Name, reverse: &str) -> Answer {
     let octets: Vec<&str> = reverse.split('.').rev().collect();
     let Ok(ip) = octets.join(".").parse::<Ipv4Addr>() else { return Answer::Forward };
-    for ((namespace, name), entry) in &zone.services {
-        let target = if entry.cluster_ip == Some(ip) {
-            format!("{name}.{namespace}.svc.{}.", zone.domain)
-        } else if let Some((host, ..)) =
-            entry.endpoints.iter().find(|(_, i, _)| *i == ip && entry.cluster_ip.is_none())
-        {
-            format!("{host}.{name}.{namespace}.svc.{}.", zone.domain)
-        } else {
-            continue;
-        };
-        if let Ok(target) = Name::from_ascii(target) {
-            return Answer::Records(vec![Record::from_rdata(asked.clone(), TTL, RData::PTR(PTR(target)))]);
-        }
+    if let Some(Ok(target)) = zone.addresses.get(&ip).map(Name::from_ascii) {
+        return Answer::Records(vec![Record::from_rdata(asked.clone(), TTL, RData::PTR(PTR(target)))]);
     }
     let [a, b, ..] = ip.octets();
     // Addresses of the cluster have no name outside it.
@@ -260,8 +279,10 @@ fn reply(zone: &Zone, request: &Message) -> Option<Message> {
         response.metadata.response_code = ResponseCode::NotImp;
         return Some(response);
     }
-    let Some(query) = request.queries.first() else {
+    // Exactly one, as CoreDNS demands.
+    let [query] = request.queries.as_slice() else {
         response.metadata.response_code = ResponseCode::FormErr;
+        response.queries.clear();
         return Some(response);
     };
     response.metadata.authoritative = true;
@@ -302,7 +323,13 @@ pub fn start(crew: &Crew, config: Config) {
         let slices: Informer<EndpointSlice> = Informer::all(&own, &config.client);
         futures::join!(services.synced(), slices.synced());
         tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
-        let server = Arc::new(Server { services, slices, domain: config.domain, upstream: config.upstream });
+        let zone = Arc::new(Known { domain: config.domain, ..Known::default() });
+        let (on_service, on_slice) = (zone.clone(), zone.clone());
+        services.on(move |_| on_service.forget());
+        slices.on(move |_| on_slice.forget());
+        let (upstream, forwards) = (config.upstream, Arc::new(Semaphore::new(FORWARDS_MAX)));
+        let server = Arc::new(Server { services, slices, zone, upstream, forwards });
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let udp = Arc::new(config.udp);
         let tcp_server = server.clone();
         let tcp = config.tcp;
@@ -310,10 +337,17 @@ pub fn start(crew: &Crew, config: Config) {
         own.spawn(async move {
             loop {
                 let (mut stream, _) = crate::linux::tcp::accept(&tcp).await;
+                let Ok(permit) = connections.clone().try_acquire_owned() else { continue };
                 let server = tcp_server.clone();
                 tcp_crew.spawn(async move {
+                    let _permit = permit;
                     while let Ok(Ok(bytes)) = tokio::time::timeout(TCP_IDLE, question(&mut stream)).await {
-                        let Some(reply) = server.serve(&bytes, usize::from(u16::MAX)).await else { return };
+                        let reply = match server.serve(&bytes, usize::from(u16::MAX)) {
+                            Served::Reply(reply) => Some(reply),
+                            Served::Outside(request) => server.forward(&bytes, &request).await,
+                            Served::Nothing => None,
+                        };
+                        let Some(reply) = reply else { return };
                         let length = (reply.len() as u16).to_be_bytes();
                         if stream.write_all(&[&length[..], &reply[..]].concat()).await.is_err() {
                             return;
@@ -333,12 +367,21 @@ pub fn start(crew: &Crew, config: Config) {
                 },
                 () = stop.cancelled() => return Ok(()),
             };
-            let (bytes, server, udp) = (buffer[..count].to_vec(), server.clone(), udp.clone());
-            own.spawn(async move {
-                if let Some(reply) = server.serve(&bytes, UDP_MAX).await {
-                    let _ = udp.send_to(&reply, from).await;
+            match server.serve(&buffer[..count], UDP_MAX) {
+                // A full socket drops it, as it would drop a question.
+                Served::Reply(reply) => _ = udp.try_send_to(&reply, from),
+                Served::Outside(request) => {
+                    let Ok(permit) = server.forwards.clone().try_acquire_owned() else { continue };
+                    let (bytes, server, udp) = (buffer[..count].to_vec(), server.clone(), udp.clone());
+                    own.spawn(async move {
+                        let _permit = permit;
+                        if let Some(reply) = server.forward(&bytes, &request).await {
+                            let _ = udp.send_to(&reply, from).await; // whoever asked may have left
+                        }
+                    });
                 }
-            });
+                Served::Nothing => {}
+            }
         }
     });
 }
@@ -349,21 +392,74 @@ async fn question(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     stream.read_exact(&mut bytes).await.map(|_| bytes)
 }
 
+/// The zone, built when it is asked for the first time after a change.
+#[derive(Default)]
+struct Known {
+    domain: String,
+    zone: Mutex<(u64, Option<Arc<Zone>>)>,
+}
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, (u64, Option<Arc<Zone>>)> {
+        self.zone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self) {
+        let mut known = self.lock();
+        *known = (known.0 + 1, None);
+    }
+
+    fn get(&self, build: impl FnOnce(&str) -> Zone) -> Arc<Zone> {
+        let (age, zone) = self.lock().clone();
+        zone.unwrap_or_else(|| {
+            let zone = Arc::new(build(&self.domain));
+            let mut known = self.lock();
+            // what changed while it was built may be missing from it
+            if known.0 == age {
+                known.1 = Some(zone.clone());
+            }
+            zone
+        })
+    }
+}
+
+/// What became of a message.
+enum Served {
+    Reply(Vec<u8>),
+    /// To be asked outside.
+    Outside(Box<Message>),
+    /// It is no message, or none that can be answered.
+    Nothing,
+}
+
 struct Server {
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
-    domain: String,
+    zone: Arc<Known>,
     upstream: Vec<SocketAddr>,
+    forwards: Arc<Semaphore>,
+}
+
+/// What a message from anybody is answered with, in at most `limit` bytes or as many as it allows.
+fn serve(zone: &Zone, bytes: &[u8], limit: usize) -> Served {
+    let Ok(request) = Message::from_vec(bytes) else { return Served::Nothing };
+    if request.metadata.message_type != MessageType::Query {
+        return Served::Nothing; // an answer to an answer would go to and fro for ever
+    }
+    let Some(response) = reply(zone, &request) else { return Served::Outside(Box::new(request)) };
+    let allowed = request.edns.as_ref().map_or(0, |e| usize::from(e.max_payload()));
+    let limit = limit.max(allowed.min(EDNS_MAX));
+    let encoded = match response.to_vec() {
+        Ok(encoded) if encoded.len() <= limit => Some(encoded),
+        _ => response.truncate().to_vec().ok(),
+    };
+    encoded.map_or(Served::Nothing, Served::Reply)
 }
 
 impl Server {
-    async fn serve(&self, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
-        let request = Message::from_vec(bytes).ok()?;
-        let zone = Zone::of(&self.domain, &self.services.list(), &self.slices.list());
-        let Some(response) = reply(&zone, &request) else { return self.forward(bytes, &request).await };
-        let limit = limit.max(request.edns.as_ref().map_or(0, |e| usize::from(e.max_payload())));
-        let encoded = response.to_vec().ok()?;
-        if encoded.len() > limit { response.truncate().to_vec().ok() } else { Some(encoded) }
+    fn serve(&self, bytes: &[u8], limit: usize) -> Served {
+        let build = |domain: &str| Zone::of(domain, &self.services.list(), &self.slices.list());
+        serve(&self.zone.get(build), bytes, limit)
     }
 
     async fn forward(&self, bytes: &[u8], request: &Message) -> Option<Vec<u8>> {
@@ -402,13 +498,13 @@ mod tests {
                 .collect(),
             ..Entry::default()
         };
-        let mut zone = Zone { domain: "cluster.local".into(), services: BTreeMap::new() };
+        let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
         let mut put = |name: &str, e: Entry| drop(zone.services.insert(("default".into(), name.into()), e));
         put("web", entry(Some([10, 96, 0, 9]), &[("10-244-1-2", [10, 244, 1, 2])]));
         put("db", entry(None, &[("db-0", [10, 244, 1, 3]), ("db-1", [10, 244, 2, 3])]));
         put("empty", entry(None, &[]));
         put("ext", Entry { external_name: Some("example.org".into()), ..Entry::default() });
-        zone
+        zone.indexed()
     }
 
     fn ask(name: &str, kind: RecordType) -> String {
@@ -444,6 +540,82 @@ mod tests {
         assert_eq!(ask("3.1.244.10.in-addr.arpa.", PTR), "db-0.db.default.svc.cluster.local.");
         assert_eq!(ask("example.org.", A), "forward");
         assert_eq!(ask("notcluster.local.", A), "forward");
+    }
+
+    #[test]
+    fn the_zone_is_built_once_for_many_questions_and_again_after_a_change() {
+        let (known, built) = (Known::default(), std::cell::Cell::new(0));
+        let ask = || {
+            known.get(|_| {
+                built.set(built.get() + 1);
+                zone()
+            })
+        };
+        (0..1000).for_each(|_| drop(ask()));
+        assert_eq!(built.get(), 1);
+        known.forget();
+        ask();
+        assert_eq!(built.get(), 2);
+        // a change that comes while it is built
+        known.forget();
+        known.get(|_| {
+            known.forget();
+            zone()
+        });
+        ask();
+        assert_eq!(built.get(), 3, "what was built before the change is not kept");
+    }
+
+    /// Bytes of anybody are answered within bounds or not at all.
+    fn datagram(input: &[u8]) -> bool {
+        match serve(&zone(), input, UDP_MAX) {
+            Served::Reply(reply) => assert!(reply.len() <= EDNS_MAX && Message::from_vec(&reply).is_ok()),
+            Served::Outside(_) => {}
+            Served::Nothing => return false,
+        }
+        true
+    }
+
+    #[test]
+    fn nonsense_is_no_question() {
+        let question = |name: &str, kind| {
+            let mut request = Message::query();
+            request.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+            request.to_vec().unwrap()
+        };
+        let examples = vec![
+            question("web.default.svc.cluster.local.", RecordType::A),
+            question("_http._tcp.db.default.svc.cluster.local.", RecordType::SRV),
+            question("3.1.244.10.in-addr.arpa.", RecordType::PTR),
+            question("example.org.", RecordType::TXT),
+        ];
+        use crate::rng::fuzz::{Target, all};
+        all("addons::dns", vec![Target { name: "questions of DNS", examples, words: &[], reads: datagram }]);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_says_so() {
+        let mut zone = zone();
+        let many = (0..5000u32)
+            .map(|n| (format!("h{n}"), Ipv4Addr::from(0x0af4_0000 + n), vec![("http".to_string(), 80)]));
+        zone.services.insert(
+            ("default".into(), "many".into()),
+            Entry { endpoints: many.collect(), ..Entry::default() },
+        );
+        let mut request = Message::query();
+        let name = Name::from_ascii("many.default.svc.cluster.local.").unwrap();
+        request.add_query(Query::query(name, RecordType::A));
+        for limit in [UDP_MAX, usize::from(u16::MAX)] {
+            let Served::Reply(reply) = serve(&zone.clone().indexed(), &request.to_vec().unwrap(), limit)
+            else {
+                panic!("no reply")
+            };
+            assert!(reply.len() <= limit && Message::from_vec(&reply).unwrap().metadata.truncation);
+        }
+        let mut two = request.clone();
+        two.add_query(request.queries[0].clone());
+        let refused = reply(&zone, &two).unwrap();
+        assert_eq!((refused.metadata.response_code, refused.queries.len()), (ResponseCode::FormErr, 0));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub async fn run(
             Ok(0)
         }
         Command::Solve { id, seed } => solve(place, id, seed, lang).await,
-        Command::Verify { file, key } => verify(&file, key.as_deref(), lang),
+        Command::Verify { file, key } => verify(&file, key.as_deref(), directory.as_deref(), lang),
         Command::Test { ids, all, jobs, dry_run, only } => {
             let labs = load();
             for fault in &labs.faults {
@@ -178,7 +178,8 @@ async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang)
     Ok(if all_green(&view) { 0 } else { 1 })
 }
 
-fn verify(file: &Path, key: Option<&str>, lang: Lang) -> anyhow::Result<i32> {
+/// `directory`: labs to compare with, instead of those in the binary. The variable that names one does not count here: the record tells which labs were used.
+fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) -> anyhow::Result<i32> {
     let mut text = String::new();
     match file.as_os_str() == "-" {
         true => _ = std::io::stdin().read_to_string(&mut text)?,
@@ -202,5 +203,15 @@ fn verify(file: &Path, key: Option<&str>, lang: Lang) -> anyhow::Result<i32> {
     };
     let with = [word("learner"), word("lab"), word("seed"), word("score"), word("max"), signer.to_string()];
     println!("{}", lang.say(Say::LabVerified, &with.each_ref().map(String::as_str)));
+    for line in front::remarks(lang, &record) {
+        println!("{line}");
+    }
+    let labs = directory.map_or_else(Labs::built_in, Labs::read);
+    let known = labs.get(record["lab"].as_str().unwrap_or_default());
+    if known.is_none_or(|lab| record["content"] != lab.content.as_str()) {
+        let with = [&word("lab"), &word("labs"), &word("ropewalk"), &word("content")];
+        eprintln!("ropewalk: {}", lang.say(Say::LabOther, &with.map(String::as_str)));
+        return Ok(1);
+    }
     Ok(0)
 }

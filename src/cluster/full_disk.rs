@@ -30,7 +30,7 @@ impl FullDisks {
 
     /// What the store of this node writes to, now and after a restart.
     pub fn of(&self, node: &str) -> Arc<dyn Disk> {
-        Arc::new(NodeDisk { node: node.into(), full: self.clone() })
+        Arc::new(NodeDisk { node: node.into(), full: self.clone(), real: RealDisk::default() })
     }
 }
 
@@ -40,6 +40,7 @@ impl FullDisks {
 struct NodeDisk {
     node: String,
     full: FullDisks,
+    real: RealDisk,
 }
 
 impl NodeDisk {
@@ -56,32 +57,32 @@ impl NodeDisk {
 
 impl Disk for NodeDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir(dir)
+        self.real.create_dir(dir)
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(dir)
+        self.real.list(dir)
     }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        RealDisk.read(path)
+        self.real.read(path)
     }
     fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
         self.room()?;
-        RealDisk.create(path, len).map(|file| self.file(file))
+        self.real.create(path, len).map(|file| self.file(file))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        RealDisk.open(path).map(|file| self.file(file))
+        self.real.open(path).map(|file| self.file(file))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
+        self.real.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
+        self.real.remove(path)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
+        self.real.sync_dir(dir)
     }
     fn lock(&self, path: &Path) -> io::Result<DirLock> {
-        RealDisk.lock(path)
+        self.real.lock(path)
     }
 }
 

@@ -8,7 +8,10 @@ use super::undo::Past;
 use super::world::World;
 use crate::api::kinds::Kind;
 use crate::client::Client;
-use crate::etcd::{self, api::RangeRequest};
+use crate::etcd::{
+    self,
+    api::{PutRequest, RangeRequest, RequestOp, TxnRequest},
+};
 use crate::tap::Tap;
 use crate::task::Crew;
 use futures::future::BoxFuture;
@@ -88,7 +91,7 @@ pub struct Seen<'a> {
 /// A question about a cluster's inside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Inside {
-    /// A key of the store, e.g. `/registry/pods/default/web`: `{value, mod_revision}`, or `{}`.
+    /// A key of the store, e.g. `/registry/pods/default/web`: `{value, create_revision, mod_revision, version}`, or `{}`.
     Key(String),
     /// The store's members, also those that do not run: `[{name, leader, term, healthy}]`.
     Members,
@@ -120,6 +123,8 @@ pub trait Ground: Send + Sync + 'static {
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
     /// What only those inside a cluster know. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
+    /// Puts a key of the store that is a guest's own, below `/ropewalk/`. An error is for people.
+    fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>>;
     /// Has the tap know the present revision: a step begins at one.
     fn catch_up(&self) -> BoxFuture<'_, ()>;
     /// A guest's watch has shown something, which the tap may not know.
@@ -142,7 +147,12 @@ impl Home {
         let answer = store.range(asked).await.map_err(|e| super::chain(&e))?;
         Ok(answer.kvs.first().map_or_else(
             || json!({}),
-            |kv| json!({"value": String::from_utf8_lossy(&kv.value), "mod_revision": kv.mod_revision}),
+            |kv| {
+                json!({
+                    "value": String::from_utf8_lossy(&kv.value), "create_revision": kv.create_revision,
+                    "mod_revision": kv.mod_revision, "version": kv.version,
+                })
+            },
         ))
     }
 
@@ -213,6 +223,16 @@ impl Ground for Home {
                 Inside::Members => self.members()?,
                 Inside::Faults => json!(self.world.faults.list()),
             })
+        })
+    }
+    fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let none = "no member of the store runs";
+            let store = self.world.stores.borrow().values().next().cloned().ok_or(none)?;
+            let (key, value) = (key.as_bytes().to_vec().into(), value.into());
+            let put = RequestOp::Put(PutRequest { key, value, ..PutRequest::default() });
+            let done = store.txn(TxnRequest { success: vec![put], ..TxnRequest::default() }).await;
+            done.map(drop).map_err(|e| super::chain(&e))
         })
     }
     /// Every commit is told as it is made.

@@ -211,7 +211,7 @@ pub enum Error {
     NoSpace,
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
-    /// The member's log cannot be written any more (read-only, damaged): reads go on, writes do not.
+    /// The member's log cannot be written, for now (no descriptor is left) or for good (damaged): reads go on, writes do not.
     #[error("etcdserver: cannot write to the log: {cause}")]
     Disk { cause: String },
     #[error("etcdserver: no leader")]

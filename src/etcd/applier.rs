@@ -98,6 +98,14 @@ impl StateMachine for Applier {
         Ok(())
     }
 
+    fn check_snapshot(&self, s: &SnapshotRef) -> Result<(), String> {
+        snapshot::decode(&s.data, Moment::ZERO).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn check_proposal(&self, data: &Bytes) -> Result<(), String> {
+        command::decode(data).map(drop).map_err(|e| e.to_string())
+    }
+
     fn capture(&mut self) -> Capture {
         let frozen = Frozen::of(&self.shared.read(), &self.shared.leases(), &self.shared.alarms());
         Box::new(move || frozen.encode())

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::raft::disk::{Disk, RealDisk};
 use crate::raft::driver::{self, Driver, Handle, Link, LogNews, NoLink, Options};
 use crate::raft::member::SnapshotPolicy;
-use crate::raft::wal::WalOptions;
+use crate::raft::wal::{WalError, WalOptions};
 use crate::raft::{ConfState, MemberId};
 use crate::rng::Rng;
 use crate::tap::{Record, Tap};
@@ -61,7 +61,7 @@ impl Config {
             quota_bytes: QUOTA,
             snapshots: SnapshotPolicy::default(),
             wal: WalOptions::default(),
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
         }
     }
 }
@@ -129,16 +129,28 @@ impl Server {
         };
         let (alarmed, told) = (waiting.clone(), tap.clone());
         let on_news = Box::new(move |news: LogNews| {
+            let alarm = |error: &WalError| match error.no_space() {
+                true => Error::NoSpace,
+                false => Error::Disk { cause: error.full_text() },
+            };
+            let full = alarmed.writes_refused() == Some(Error::NoSpace);
             let (verb, detail) = match &news {
-                LogNews::Full(error) => ("disk-full", json!({ "error": error.full_text() })),
-                LogNews::Room => ("disk-has-room", json!({})),
+                LogNews::Waits(error) if error.no_space() => {
+                    ("disk-full", json!({ "error": error.full_text() }))
+                }
+                LogNews::Waits(error) => ("log-waits", json!({ "error": error.full_text() })),
+                LogNews::GoesOn if full => ("disk-has-room", json!({})),
+                LogNews::GoesOn => ("log-goes-on", json!({})),
                 LogNews::Failed(error) => ("disk-failed", json!({ "error": error.full_text() })),
             };
             told.emit(Record::new(verb).detail(detail));
-            alarmed.set_full(matches!(news, LogNews::Full(_)));
-            if let LogNews::Failed(error) = news {
-                let cause = error.full_text();
-                alarmed.raise(if error.no_space() { Error::NoSpace } else { Error::Disk { cause } });
+            match news {
+                LogNews::Waits(error) => alarmed.pause(Some(alarm(&error))),
+                LogNews::GoesOn => alarmed.pause(None),
+                LogNews::Failed(error) => {
+                    alarmed.pause(None);
+                    alarmed.raise(alarm(&error));
+                }
             }
         });
         let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_news)).await;

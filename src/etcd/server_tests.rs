@@ -383,3 +383,145 @@ async fn three_members_agree_and_survive_the_loss_of_one() {
     new_leader.raft().propose_conf(ConfChange::RemoveNode(member_id(&leader))).await.unwrap();
     survivor.kv().put(put("smaller", "1")).await.unwrap();
 }
+
+/// A member that can open nothing says why it takes no writes, keeps answering reads, and goes on by itself.
+#[tokio::test]
+async fn a_member_without_descriptors_waits_for_some() {
+    let disk = SimDisk::default();
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    let kv = server.kv();
+    for errno in [nix::libc::EMFILE, nix::libc::ENOMEM] {
+        disk.set_scarce(Some(errno));
+        let writer = tokio::spawn({
+            let kv = kv.clone();
+            async move { while kv.put(put("a", &"v".repeat(500))).await.is_ok() {} }
+        });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !matches!(kv.status().alarm, Some(Error::Disk { .. })) {
+            assert!(Instant::now() < deadline, "no alarm");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(matches!(kv.put(put("b", "")).await, Err(Error::Disk { .. })));
+        kv.range(all()).await.unwrap();
+        disk.set_scarce(None);
+        while kv.status().alarm.is_some() {
+            assert!(Instant::now() < deadline, "no recovery");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        kv.put(put("b", "")).await.unwrap();
+        writer.abort();
+    }
+}
+
+/// For the child of [`descriptors_run_out_and_come_back`].
+const FEW: &str = "ROPEWALK_TEST_FEW_DESCRIPTORS";
+
+/// In a process of its own with 64 descriptors, all of which somebody else takes: the log rolls on what it has in reserve, waits when that is gone, and goes on when they
+/// are free again.
+#[test]
+fn descriptors_run_out_and_come_back() {
+    let Some(dir) = std::env::var_os(FEW) else {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "etcd::server_tests::descriptors_run_out_and_come_back";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ran = child.args(["--exact", name, "--nocapture"]).env(FEW, dir.path()).output().unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success() && said.contains("rolled on the reserve"), "{said}");
+        return;
+    };
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let wal = WalOptions { segment_bytes: 64 << 10, prepare: true };
+        let server = Server::start(Config { wal, ..config(std::path::Path::new(&dir)) }).await.unwrap();
+        let kv = server.kv();
+        kv.put(put("a", "")).await.unwrap();
+        let mut taken = vec![];
+        let mut take = || {
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                taken.push(file);
+            }
+        };
+        take();
+        // More than one segment, while whatever is given back is taken at once.
+        let large = "v".repeat(30_000);
+        let mut rolled = 0;
+        let stuck = loop {
+            match tokio::time::timeout(Duration::from_secs(2), kv.put(put("a", &large))).await {
+                Ok(Ok(_)) => rolled += 1,
+                Ok(Err(e)) => break Some(e),
+                Err(_) => break kv.status().alarm,
+            }
+            take();
+            assert!(rolled < 200, "nothing was missing");
+        };
+        assert!(rolled >= 4, "only {rolled} writes: there was no reserve");
+        println!("rolled on the reserve: {rolled} writes");
+        assert!(matches!(&stuck, Some(Error::Disk { cause }) if cause.contains("os error 24")), "{stuck:?}");
+        drop(taken);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while kv.put(put("b", "after")).await.is_err() {
+            assert!(Instant::now() < deadline, "no recovery");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.stop().await;
+        let server = Server::start(config(std::path::Path::new(&dir))).await.unwrap();
+        let found = server.kv().range(all()).await.unwrap();
+        assert_eq!(found.kvs.iter().find(|kv| kv.key == "b").map(|kv| &kv.value[..]), Some(&b"after"[..]));
+    });
+}
+
+/// What a peer says that is nonsense, or comes from nobody, is an error of its connection; the members go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_from_peers_ends_no_member() {
+    use crate::raft::codec::{COUNT_MAX, encode_message};
+    use crate::raft::{Body, Message, SnapshotRef};
+    let dir = tempfile::tempdir().unwrap();
+    let wire = Wire::default();
+    let names = ["cp1", "cp2", "cp3"];
+    let mut servers = vec![];
+    for name in names {
+        let mut config = Config::new(name, dir.path().join(name), Tap::new(), Rng::seeded(9));
+        config.initial_cluster = names.map(String::from).to_vec();
+        config.link = Some(Arc::new(wire.clone()));
+        servers.push(Server::start(config).await.unwrap());
+        wire.0.lock().unwrap().insert(member_id(name), servers[servers.len() - 1].raft());
+    }
+    let kv = servers[0].kv();
+    kv.put(put("a", "1")).await.unwrap();
+    let (victim, me, peer) = (servers[0].raft(), member_id("cp1"), member_id("cp2"));
+    let say = |from, to, term, body| victim.deliver(encode_message(&Message { from, to, term, body }).into());
+    let beat = || Body::MsgHeartbeat { commit: 0, read: 0 };
+    assert!(say(peer, me, u64::MAX, beat()).is_err());
+    assert!(say(peer, me, 5, Body::MsgHeartbeat { commit: u64::MAX, read: 0 }).is_err());
+    assert!(say(4711, me, 1, beat()).is_err(), "nobody of this cluster");
+    assert!(say(peer, member_id("cp3"), 1, beat()).is_err(), "for another member");
+    let rng = Rng::seeded(3);
+    for _ in 0..20_000 {
+        let noise: Vec<u8> = (0..rng.range(0, 80)).map(|_| rng.u64() as u8).collect();
+        let _ = victim.deliver([&[1], &noise[..]].concat().into()); // by far the most is an error; all of it returns
+    }
+    // The largest term there can be, from a member: no more than an election.
+    say(peer, me, COUNT_MAX - 3, beat()).unwrap();
+    // A state and a write that no store could read.
+    let status = kv.status();
+    let garbage =
+        SnapshotRef { index: status.index + 9, term: 1, data: "garbage".into(), ..Default::default() };
+    say(peer, me, status.term, Body::MsgSnap(garbage)).unwrap();
+    for server in &servers {
+        let to = member_id(&server.kv().status().member);
+        let prop = Message { from: peer, to, term: 1, body: Body::MsgProp { data: "garbage".into() } };
+        if to != peer {
+            server.raft().deliver(encode_message(&prop).into()).unwrap();
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while kv.put(put("a", "2")).await.is_err() {
+        assert!(Instant::now() < deadline, "no leader again");
+    }
+    for server in &servers {
+        assert_eq!(server.kv().range(all()).await.unwrap().kvs[0].value, "2");
+    }
+}

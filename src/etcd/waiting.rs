@@ -29,8 +29,8 @@ pub(super) struct Waiting {
     local_reads: AtomicBool,
     leader: watch::Sender<u64>,
     alarm: Mutex<Option<Error>>,
-    /// The disk has no room just now.
-    full: AtomicBool,
+    /// Why the log cannot be written just now.
+    paused: Mutex<Option<Error>>,
 }
 
 impl Waiting {
@@ -43,7 +43,7 @@ impl Waiting {
             local_reads: AtomicBool::new(false),
             leader: watch::Sender::new(0),
             alarm: Mutex::default(),
-            full: AtomicBool::new(false),
+            paused: Mutex::default(),
         }
     }
 
@@ -145,12 +145,12 @@ impl Waiting {
 
     /// Why this member takes no writes now: `None` if it does.
     pub fn writes_refused(&self) -> Option<Error> {
-        self.alarm().or_else(|| self.full.load(Ordering::Acquire).then_some(Error::NoSpace))
+        self.alarm().or_else(|| self.paused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone())
     }
 
-    /// There is no room on the disk, or again. Proposals under way wait: they may still be written.
-    pub fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::Release);
+    /// The log cannot be written just now (e.g. there is no room on the disk), or again. Proposals under way wait: they may still be written.
+    pub fn pause(&self, why: Option<Error>) {
+        *self.paused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = why;
     }
 
     /// The member takes no more writes, for good.

@@ -26,8 +26,10 @@ struct Inner {
 
 struct Registered {
     filter: Filter,
-    /// First revision not yet handed over.
+    /// First revision not yet handed over; in the future, if the watch begins there.
     next: Revision,
+    /// The revision that the store had when the watch was made.
+    made: Revision,
     queue: mpsc::Sender<WatchResponse>,
     end: Arc<OnceLock<Error>>,
 }
@@ -92,10 +94,12 @@ impl Hub {
         let (id, end) = (inner.next_id, Arc::new(OnceLock::new()));
         let filter = Filter { span: Span::new(&r.key, &r.range_end), prev_kv: r.prev_kv };
         let next = r.start_revision.max(revision + 1);
-        let registered = Registered { filter: filter.clone(), next, queue, end: end.clone() };
+        let registered = Registered { filter: filter.clone(), next, made: revision, queue, end: end.clone() };
         inner.next_id += 1;
         inner.watchers.insert(id, registered);
-        Ok(Watcher { past: past.into_iter(), filter, live, end, id, hub: self.clone(), ended: false })
+        let first = if r.start_revision > 0 { r.start_revision } else { next };
+        let (past, hub) = (past.into_iter(), self.clone());
+        Ok(Watcher { past, filter, live, end, id, hub, first, ended: false })
     }
 }
 
@@ -132,10 +136,16 @@ pub struct Watcher {
     end: Arc<OnceLock<Error>>,
     id: u64,
     hub: Arc<Hub>,
+    first: Revision,
     ended: bool,
 }
 
 impl Watcher {
+    /// The first revision of which this watcher tells. Whoever is cut off before anything was told begins there again.
+    pub fn first(&self) -> Revision {
+        self.first
+    }
+
     /// The next changes. An error (`SlowWatcher`, `Stopped`) comes once, after it `None`. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<WatchResponse, Error>> {
         if let Some(response) = self.next_past() {
@@ -171,8 +181,8 @@ impl Watcher {
         let mut inner = self.hub.lock();
         let sent = inner.sent;
         let over = match inner.watchers.get(&self.id) {
-            // what was read from the past counts as served
-            Some(w) => !w.send(WatchResponse { revision: sent.max(w.next - 1), events: vec![] }),
+            // What was read from the past counts as served. Where a watch of the future begins does not: that revision may never be.
+            Some(w) => !w.send(WatchResponse { revision: sent.max(w.made), events: vec![] }),
             None => false,
         };
         if over {
@@ -249,6 +259,39 @@ mod tests {
         }
         assert_eq!(next(&mut now).await, "2: a@2<0");
         assert_eq!(next(&mut later).await, "4: c@4<0");
+    }
+
+    #[tokio::test]
+    async fn progress_names_no_revision_that_does_not_exist() {
+        let world = World::new();
+        world.put("a"); // 2
+        for start in [9, Revision::MAX] {
+            let mut later = world.watch("a", "", start);
+            later.request_progress();
+            assert_eq!(next(&mut later).await, "2: ");
+        }
+        let mut later = world.watch("a", "", 9);
+        world.put("b"); // 3
+        later.request_progress();
+        assert_eq!((next(&mut later).await, later.first()), ("3: ".to_string(), 9));
+    }
+
+    #[tokio::test]
+    async fn a_watch_from_now_knows_where_it_began() {
+        let world = World::new();
+        world.put("a"); // 2
+        let mut now = world.watch("a", "", 0);
+        assert_eq!(now.first(), 3);
+        // 3, which comes with another member's state
+        let mut store = world.store.write().unwrap();
+        let mut write = store.write();
+        write.put("a".into(), Bytes::new(), 0);
+        write.commit();
+        drop(store);
+        world.hub.reset(3);
+        while !matches!(now.next().await.unwrap(), Err(Error::SlowWatcher)) {}
+        let mut again = world.watch("a", "", now.first());
+        assert_eq!(next(&mut again).await, "3: a@3<2");
     }
 
     #[tokio::test]

@@ -1,11 +1,14 @@
 //! Bytes on the wire and on disk: little numbers as varints, everything else behind its length.
 
-use super::message::{Body, ConfState, Entry, HardState, Message, Payload, SnapshotRef};
+use super::message::{Body, ConfState, Entry, HardState, Message, NONE, Payload, SnapshotRef};
 use bytes::Bytes;
 use std::ops::Range;
 
 /// First byte of every encoded message.
 const MESSAGE_VERSION: u8 = 1;
+
+/// Terms and indexes stay below this. No cluster comes near it by counting, and what is added to one cannot overflow.
+pub const COUNT_MAX: u64 = 1 << 62;
 
 /// Why bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +19,9 @@ pub enum DecodeError {
     Unknown { what: &'static str, value: u64 },
     #[error("{0} bytes left over")]
     Long(usize),
+    /// No member that follows the protocol says this.
+    #[error("{what} {value} cannot be")]
+    Impossible { what: &'static str, value: u64 },
 }
 
 /// Appends a number in 1 to 10 bytes, seven bits each, least first (protobuf's varint).
@@ -65,6 +71,14 @@ impl Reader {
             }
         }
         Err(DecodeError::Unknown { what: "number", value: n })
+    }
+
+    /// A term or an index.
+    pub fn counted(&mut self, what: &'static str) -> Result<u64, DecodeError> {
+        match self.u64()? {
+            n if n < COUNT_MAX => Ok(n),
+            value => Err(DecodeError::Impossible { what, value }),
+        }
     }
 
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
@@ -151,7 +165,7 @@ pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
-    let (term, index) = (r.u64()?, r.u64()?);
+    let (term, index) = (r.counted("term")?, r.counted("index")?);
     let payload = match r.u8()? {
         0 => Payload::Empty,
         // copied: an entry lives long and must not hold on to the buffer it came in
@@ -169,7 +183,7 @@ pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
 }
 
 pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
-    Ok(HardState { term: r.u64()?, vote: r.u64()?, commit: r.u64()? })
+    Ok(HardState { term: r.counted("term")?, vote: r.u64()?, commit: r.counted("index")? })
 }
 
 /// A message as bytes: version, from, to, term, kind, fields.
@@ -220,30 +234,51 @@ pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
     if version != MESSAGE_VERSION {
         return Err(DecodeError::Unknown { what: "message version", value: version.into() });
     }
-    let (from, to, term) = (r.u64()?, r.u64()?, r.u64()?);
+    let (from, to, term) = (r.u64()?, r.u64()?, r.counted("term")?);
+    if from == NONE || from == to {
+        return Err(DecodeError::Impossible { what: "sender", value: from });
+    }
     let body = match r.u8()? {
         1 => {
-            let (index, log_term, commit) = (r.u64()?, r.u64()?, r.u64()?);
-            let mut entries = Vec::new();
+            let (index, log_term, commit) = (r.counted("index")?, r.counted("term")?, r.counted("index")?);
+            let mut entries: Vec<Entry> = Vec::new();
+            let mut before = (index, log_term);
             for _ in 0..r.count()? {
-                entries.push(entry(r)?);
+                let next = entry(r)?;
+                // each follows the one before it, and none is newer than its leader
+                if next.index != before.0 + 1 {
+                    return Err(DecodeError::Impossible { what: "index of an entry", value: next.index });
+                }
+                if next.term < before.1 || next.term > term {
+                    return Err(DecodeError::Impossible { what: "term of an entry", value: next.term });
+                }
+                before = (next.index, next.term);
+                entries.push(next);
             }
             Body::MsgApp { index, log_term, entries, commit }
         }
         2 => {
-            Body::MsgAppResp { index: r.u64()?, reject: r.bool()?, hint_index: r.u64()?, hint_term: r.u64()? }
+            let (index, reject) = (r.counted("index")?, r.bool()?);
+            let (hint_index, hint_term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgAppResp { index, reject, hint_index, hint_term }
         }
-        3 => Body::MsgHeartbeat { commit: r.u64()?, read: r.u64()? },
+        3 => Body::MsgHeartbeat { commit: r.counted("index")?, read: r.u64()? },
         4 => Body::MsgHeartbeatResp { read: r.u64()? },
-        5 => Body::MsgPreVote { index: r.u64()?, log_term: r.u64()? },
+        5 => Body::MsgPreVote { index: r.counted("index")?, log_term: r.counted("term")? },
         6 => Body::MsgPreVoteResp { reject: r.bool()? },
-        7 => Body::MsgVote { index: r.u64()?, log_term: r.u64()?, transfer: r.bool()? },
+        7 => {
+            let (index, log_term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgVote { index, log_term, transfer: r.bool()? }
+        }
         8 => Body::MsgVoteResp { reject: r.bool()? },
-        9 => Body::MsgSnap(SnapshotRef { index: r.u64()?, term: r.u64()?, conf: conf(r)?, data: r.bytes()? }),
+        9 => {
+            let (index, term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgSnap(SnapshotRef { index, term, conf: conf(r)?, data: r.bytes()? })
+        }
         10 => Body::MsgTimeoutNow,
         11 => Body::MsgProp { data: Bytes::copy_from_slice(&r.bytes()?) },
         12 => Body::MsgReadIndex { ctx: r.u64()? },
-        13 => Body::MsgReadIndexResp { ctx: r.u64()?, index: r.u64()? },
+        13 => Body::MsgReadIndexResp { ctx: r.u64()?, index: r.counted("index")? },
         n => return Err(DecodeError::Unknown { what: "message kind", value: n.into() }),
     };
     r.end()?;
@@ -256,7 +291,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn body() -> impl Strategy<Value = Body> {
-        let n = any::<u64>;
+        let n = || 0..COUNT_MAX;
         let data = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
         let ids = || proptest::collection::btree_set(n(), 0..4);
         let conf = || (ids(), ids()).prop_map(|(voters, learners)| ConfState { voters, learners });
@@ -296,10 +331,64 @@ mod tests {
         ]
     }
 
+    /// Entries follow each other, and none is newer than who sends them.
+    fn in_order(mut body: Body, term: u64) -> Body {
+        if let Body::MsgApp { index, log_term, entries, .. } = &mut body {
+            *index = (*index).min(COUNT_MAX - 9);
+            *log_term = (*log_term).min(term);
+            for (entry, at) in entries.iter_mut().zip(*index + 1..) {
+                (entry.index, entry.term) = (at, term);
+            }
+        }
+        body
+    }
+
+    /// What no member says, be it a mistake or malice, is refused before anybody counts with it.
+    #[test]
+    fn impossible_numbers_are_refused() {
+        let told =
+            |from, term, body| decode_message(encode_message(&Message { from, to: 2, term, body }).into());
+        let append = |index, terms: &[(u64, u64)]| {
+            let entry =
+                |(term, index): &(u64, u64)| Entry { term: *term, index: *index, payload: Payload::Empty };
+            Body::MsgApp { index, log_term: 3, entries: terms.iter().map(entry).collect(), commit: 0 }
+        };
+        let beat = || Body::MsgHeartbeat { commit: 1, read: 1 };
+        let refused = [
+            told(1, u64::MAX, beat()),
+            told(1, COUNT_MAX, beat()),
+            told(NONE, 5, beat()),
+            told(2, 5, beat()),
+            told(1, 5, Body::MsgHeartbeat { commit: u64::MAX, read: 0 }),
+            told(1, 5, Body::MsgAppResp { index: u64::MAX, reject: false, hint_index: 0, hint_term: 0 }),
+            told(1, 5, Body::MsgAppResp { index: 0, reject: true, hint_index: u64::MAX, hint_term: 0 }),
+            told(1, 5, Body::MsgVote { index: u64::MAX, log_term: 1, transfer: false }),
+            told(1, 5, Body::MsgPreVote { index: 1, log_term: u64::MAX }),
+            told(1, 5, Body::MsgReadIndexResp { ctx: 1, index: u64::MAX }),
+            told(1, 5, Body::MsgSnap(SnapshotRef { index: u64::MAX, ..SnapshotRef::default() })),
+            told(1, 5, append(u64::MAX, &[])),
+            told(1, 5, append(7, &[(3, 9)])),
+            told(1, 5, append(7, &[(3, 8), (3, 8)])),
+            told(1, 5, append(7, &[(2, 8)])),
+            told(1, 5, append(7, &[(6, 8)])),
+        ];
+        for (at, refused) in refused.into_iter().enumerate() {
+            assert!(matches!(refused, Err(DecodeError::Impossible { .. })), "{at}: {refused:?}");
+        }
+        assert!(told(1, 5, append(7, &[(3, 8), (5, 9)])).is_ok());
+        // more entries than there are bytes
+        let mut lie = vec![MESSAGE_VERSION];
+        for n in [1, 2, 5, 1, 7, 3, 0, u64::MAX] {
+            put_u64(&mut lie, n);
+        }
+        assert_eq!(decode_message(lie.into()), Err(DecodeError::Short));
+    }
+
     proptest! {
         #[test]
-        fn messages_survive_the_wire(from: u64, to: u64, term: u64, body in body()) {
-            let m = Message { from, to, term, body };
+        fn messages_survive_the_wire(from in 1u64.., to: u64, term in 0..COUNT_MAX, body in body()) {
+            prop_assume!(from != to);
+            let m = Message { from, to, term, body: in_order(body, term) };
             let bytes = encode_message(&m);
             prop_assert_eq!(decode_message(bytes.clone().into()), Ok(m));
             prop_assert!(decode_message(Bytes::copy_from_slice(&bytes[..bytes.len() - 1])).is_err());

@@ -1,9 +1,23 @@
 //! Files as the log needs them: a seam, so that a simulation can lose power in the middle of a write.
 
+use nix::libc;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Descriptors that a [`RealDisk`] holds in reserve.
+const RESERVE: usize = 4;
+
+/// Is only something missing that comes back by itself: room, descriptors, memory; or was the call interrupted?
+pub fn is_scarcity(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+    let scarce = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
+    matches!(error.kind(), StorageFull | QuotaExceeded | OutOfMemory | WouldBlock | Interrupted)
+        || error.raw_os_error().is_some_and(|number| scarce.contains(&number))
+}
 
 /// A file system. What is not synced may be lost, or half of it.
 pub trait Disk: Send + Sync + 'static {
@@ -34,8 +48,54 @@ pub trait DiskFile: Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// The machine's own file system.
-pub struct RealDisk;
+/// The machine's own file system. Clones share what they hold open: a descriptor of each directory that was synced, so that a change of names
+/// can be made durable when no descriptor is left, and a few descriptors that are given up for a file that must be opened then.
+#[derive(Clone, Default)]
+pub struct RealDisk(Arc<Held>);
+
+#[derive(Default)]
+struct Held {
+    /// By path. As many as there are directories of logs and snapshots.
+    dirs: Mutex<BTreeMap<PathBuf, Arc<File>>>,
+    /// At most [`RESERVE`].
+    reserve: Mutex<Vec<File>>,
+}
+
+impl RealDisk {
+    fn reserve(&self) -> MutexGuard<'_, Vec<File>> {
+        self.0.reserve.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Opens something. If no descriptor is left, one of the reserve is given up for it.
+    fn opened<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let none_left = |e: &io::Error| matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        loop {
+            match open() {
+                Err(e) if none_left(&e) && self.reserve().pop().is_some() => {}
+                Err(e) => return Err(e),
+                Ok(open) => {
+                    let mut reserve = self.reserve();
+                    while reserve.len() < RESERVE
+                        && let Ok(spare) = File::open("/dev/null")
+                    {
+                        reserve.push(spare);
+                    }
+                    return Ok(open);
+                }
+            }
+        }
+    }
+
+    fn dir(&self, dir: &Path) -> io::Result<Arc<File>> {
+        let mut dirs = self.0.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(open) = dirs.get(dir) {
+            return Ok(open.clone());
+        }
+        let open = Arc::new(self.opened(|| File::open(dir))?);
+        dirs.insert(dir.into(), open.clone());
+        Ok(open)
+    }
+}
 
 impl Disk for RealDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -46,22 +106,23 @@ impl Disk for RealDisk {
         self.create_dir(parent)?;
         match fs::create_dir(dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-            _ => self.sync_dir(parent),
+            _ => self.opened(|| File::open(parent))?.sync_all(),
         }
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        for entry in self.opened(|| fs::read_dir(dir))? {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         names.sort();
         Ok(names)
     }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        self.opened(|| fs::read(path))
     }
     fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+        let make = || OpenOptions::new().create(true).write(true).truncate(true).open(path);
+        let file = self.opened(make)?;
         // zeros, not a hole: then a write inside changes no metadata and fdatasync has only the data to do
         let zeros = vec![0u8; 1 << 18];
         let mut at = 0;
@@ -73,7 +134,7 @@ impl Disk for RealDisk {
         Ok(Box::new(file))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().write(true).open(path)?))
+        Ok(Box::new(self.opened(|| OpenOptions::new().write(true).open(path))?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
@@ -82,10 +143,10 @@ impl Disk for RealDisk {
         fs::remove_file(path)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        self.dir(dir)?.sync_all()
     }
     fn lock(&self, path: &Path) -> io::Result<DirLock> {
-        let file = File::create(path)?;
+        let file = self.opened(|| File::create(path))?;
         file.try_lock()?;
         Ok(Box::new(file))
     }

@@ -5,15 +5,15 @@ use super::codec;
 use super::core::Config;
 use super::disk::{DirLock, Disk, RealDisk};
 use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write, wants_data};
-use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, SnapshotRef};
+use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, Payload, SnapshotRef};
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 const TICK: Duration = Duration::from_millis(25);
 /// A member alone has nobody to hear from.
 const TICK_ALONE: Duration = Duration::from_millis(100);
-/// How often a full disk is asked for room. Nobody tells when there is some.
+/// How often a log that could not be written is tried again. Nobody tells when there is room, or a descriptor.
 pub(super) const ROOM_PERIOD: Duration = Duration::from_millis(250);
 /// Bytes written with one sync.
 const GROUP_BYTES: usize = 4 << 20;
@@ -78,11 +78,13 @@ impl Options {
             link: Arc::new(NoLink),
             policy: SnapshotPolicy::default(),
             wal: WalOptions::default(),
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
         }
     }
 }
 
+/// What a member's thread is told. Bounded by who tells: at most [`PEER_QUEUE`] messages of peers, as many proposals and reads as the store lets wait (8192
+/// for one handle), and one report for each write, snapshot and change of membership that is under way.
 enum Input {
     Propose { id: u64, data: Bytes },
     Read { ctx: u64 },
@@ -96,6 +98,8 @@ enum Input {
     Kill,
 }
 
+/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it has not made durable; a leader's own entries are the proposals
+/// that wait. So entries wait here only as many as are in the log in memory anyway.
 enum Job {
     Write(Write),
     Release(Index),
@@ -103,10 +107,11 @@ enum Job {
 
 /// What became of a member's log.
 pub enum LogNews {
-    /// There is no room for the next segment. What was proposed waits; it will be written when there is room again.
-    Full(WalError),
-    /// There is room again.
-    Room,
+    /// It cannot be written just now, e.g. because there is no room, or no descriptor is left. Nothing is lost: what was proposed waits, and is
+    /// tried again until it is written.
+    Waits(WalError),
+    /// It can be written again.
+    GoesOn,
     /// It cannot be written any more, for good; proposals and reads are the machine's to end.
     Failed(WalError),
 }
@@ -120,9 +125,39 @@ pub struct Handle {
     inbox: Sender<Input>,
     peers_waiting: Arc<AtomicUsize>,
     start: Instant,
+    me: MemberId,
+    /// Everybody who takes part or has ever, as far as is known here.
+    known: Arc<Mutex<BTreeSet<MemberId>>>,
 }
 
 impl Handle {
+    fn meet(&self, conf: &ConfState) {
+        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.extend(conf.voters.iter().chain(&conf.learners));
+    }
+
+    /// Is this from a member, to this one? What it says of who takes part is noted.
+    fn admit(&self, message: &Message) -> Result<(), codec::DecodeError> {
+        if message.to != self.me {
+            return Err(codec::DecodeError::Impossible { what: "receiver", value: message.to });
+        }
+        if !self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(&message.from) {
+            return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
+        }
+        match &message.body {
+            Body::MsgSnap(snapshot) => self.meet(&snapshot.conf),
+            Body::MsgApp { entries, .. } => {
+                for entry in entries {
+                    if let Payload::ConfChange(conf) = &entry.payload {
+                        self.meet(conf);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// `false` if the member is gone.
     pub fn propose(&self, id: u64, data: Bytes) -> bool {
         self.inbox.send(Input::Propose { id, data }).is_ok()
@@ -133,9 +168,10 @@ impl Handle {
         self.inbox.send(Input::Read { ctx }).is_ok()
     }
 
-    /// Bytes from a peer. What cannot be read is dropped and reported.
+    /// Bytes from a peer. Errors: they are no message, or one that nobody who takes part sends to this member. It is dropped.
     pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
         let message = codec::decode_message(bytes)?;
+        self.admit(&message)?;
         if self.peers_waiting.fetch_add(1, Ordering::Relaxed) < PEER_QUEUE
             && self.inbox.send(Input::Message(message)).is_ok()
         {
@@ -152,6 +188,9 @@ impl Handle {
     /// Changes who takes part. Answers the entry's index; it is in force, but not yet committed.
     pub async fn propose_conf(&self, change: ConfChange) -> Result<Index, ConfError> {
         let (answer, pending) = oneshot::channel();
+        if let ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) = change {
+            self.meet(&ConfState::of([id]));
+        }
         let _ = self.inbox.send(Input::Conf { change, answer });
         pending.await.unwrap_or(Err(ConfError::NotLeader))
     }
@@ -182,13 +221,27 @@ impl Driver {
         let lock = lock(&*options.disk, &options.dir)?;
         let (wal, found) = Wal::open(options.disk.clone(), &options.dir, &initial, options.wal)?;
         let start = Instant::now();
+        let mut known: BTreeSet<MemberId> = BTreeSet::new();
+        let confs = found.stored.entries.iter().filter_map(|e| match &e.payload {
+            Payload::ConfChange(conf) => Some(conf),
+            _ => None,
+        });
+        for conf in confs.chain([&found.stored.snapshot.conf, &initial.conf]) {
+            known.extend(conf.voters.iter().chain(&conf.learners));
+        }
         let config = Config { id: options.id, election_ticks: 10, heartbeat_ticks: 2, seed: options.seed };
         let member = Member::new(config, found.stored, machine, options.policy, start.elapsed())
             .map_err(|why| StartError::Snapshot { dir: options.dir.clone(), why })?;
         let (inbox, inputs) = channel();
         let (jobs, queue) = channel();
         let peers_waiting = Arc::new(AtomicUsize::new(0));
-        let handle = Handle { inbox: inbox.clone(), peers_waiting: peers_waiting.clone(), start };
+        let handle = Handle {
+            inbox: inbox.clone(),
+            peers_waiting: peers_waiting.clone(),
+            start,
+            me: options.id,
+            known: Arc::new(Mutex::new(known)),
+        };
         let edge = RealEdge {
             jobs,
             inbox: inbox.clone(),
@@ -196,6 +249,7 @@ impl Driver {
             disk: options.disk,
             snap_dir: options.dir.join("snap"),
             saving: None,
+            sending: None,
         };
         let run = Run { member, edge, peers_waiting, start, on_news, failed: false };
         let spawn = |name: &str, f: Box<dyn FnOnce() + Send>| {
@@ -263,6 +317,32 @@ struct RealEdge {
     disk: Arc<dyn Disk>,
     snap_dir: PathBuf,
     saving: Option<JoinHandle<()>>,
+    /// Reads a snapshot and sends it. One at a time.
+    sending: Option<JoinHandle<()>>,
+}
+
+impl RealEdge {
+    /// A snapshot is read elsewhere: with a large state, heartbeats would be late.
+    fn send_snapshot(&mut self, mut message: Message) {
+        if self.sending.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return; // lost; it will be asked for again
+        }
+        let (disk, dir, link) = (self.disk.clone(), self.snap_dir.clone(), self.link.clone());
+        let send = move || match (snapfile::load(&*disk, &dir), &mut message.body) {
+            (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
+                *snapshot = newest;
+                link.send(message.to, codec::encode_message(&message).into());
+            }
+            (Err(error), _) => {
+                tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind")
+            }
+            (Ok(_), _) => {} // lost; it will be asked for again
+        };
+        match std::thread::Builder::new().name("snapshot-send".into()).spawn(send) {
+            Ok(thread) => self.sending = Some(thread),
+            Err(e) => tracing::warn!(error = %e, "no thread for sending a snapshot"),
+        }
+    }
 }
 
 impl Edge for RealEdge {
@@ -270,12 +350,9 @@ impl Edge for RealEdge {
         let _ = self.jobs.send(Job::Write(write)); // after a failure nobody writes, and nobody is told that it is durable
     }
 
-    fn send(&mut self, mut message: Message) {
+    fn send(&mut self, message: Message) {
         if wants_data(&message) {
-            match (snapfile::load(&*self.disk, &self.snap_dir), &mut message.body) {
-                (Ok(Some(newest)), Body::MsgSnap(snapshot)) => *snapshot = newest,
-                (_, _) => return, // lost; it will be asked for again
-            }
+            return self.send_snapshot(message);
         }
         self.link.send(message.to, codec::encode_message(&message).into());
     }
@@ -356,11 +433,11 @@ impl<M: StateMachine> Run<M> {
             self.pump();
         }
         let Run { edge, member, .. } = self;
-        let saving = edge.saving;
+        let threads = [edge.saving, edge.sending];
         drop(member); // whoever waits learns that nobody will answer
         drop(edge.jobs);
-        if let Some(saving) = saving {
-            let _ = saving.join(); // the directory is ours no longer once the lock is gone
+        for thread in threads.into_iter().flatten() {
+            let _ = thread.join(); // the directory is ours no longer once the lock is gone
         }
         drop(lock);
     }
@@ -385,10 +462,15 @@ impl<M: StateMachine> Run<M> {
             Input::Kill => return Flow::Kill,
             Input::Log(news) => {
                 match &news {
-                    LogNews::Full(error) => {
+                    LogNews::Waits(error) if error.no_space() => {
                         tracing::error!(error = %error.full_text(), "the disk is full; this member takes no writes until there is room");
                     }
-                    LogNews::Room => tracing::info!("there is room on the disk again"),
+                    LogNews::Waits(error) => {
+                        tracing::error!(error = %error.full_text(), "the log cannot be written now; this member takes no writes, and tries again");
+                    }
+                    LogNews::GoesOn => {
+                        tracing::info!("the log can be written again; this member takes writes")
+                    }
                     LogNews::Failed(error) => {
                         tracing::error!(error = %error.full_text(), "the log cannot be written; this member takes no more writes");
                         self.failed = true;
@@ -425,7 +507,13 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
             return;
         }
         let done = match job {
-            Job::Release(upto) => wal.release(upto).map(|()| None),
+            Job::Release(upto) => match wal.release(upto) {
+                Err(error) if wal.sound() => {
+                    tracing::warn!(error = %error.full_text(), "old parts of the log stay until the next snapshot");
+                    Ok(None)
+                }
+                done => done.map(|()| None),
+            },
             Job::Write(first) => {
                 let mut group = vec![first];
                 while group[group.len() - 1].snapshot.is_none() && bytes(&group) < GROUP_BYTES {
@@ -441,7 +529,7 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
                 }
                 let mut done = write_group(&mut wal, &group);
                 if let Err(error) = done {
-                    done = when_there_is_room(error, &mut wal, &group, (queue, &mut held), inbox, killed);
+                    done = when_possible(error, &mut wal, &group, (queue, &mut held), inbox, killed);
                 }
                 done.map(Some)
             }
@@ -460,8 +548,8 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
     }
 }
 
-/// A write for which there was no room, and of which nothing is lost, is tried again until there is. What comes meanwhile is held, in order.
-fn when_there_is_room(
+/// A write that could not be made, and of which nothing is lost, is tried again until it can. What comes meanwhile is held, in order.
+fn when_possible(
     mut error: WalError,
     wal: &mut Wal,
     group: &[Write],
@@ -469,10 +557,12 @@ fn when_there_is_room(
     inbox: &Sender<Input>,
     killed: &AtomicBool,
 ) -> Result<Persisted, WalError> {
-    let mut told = false;
-    while error.no_space() && wal.sound() && !killed.load(Ordering::Acquire) {
-        if !std::mem::replace(&mut told, true) {
-            let _ = inbox.send(Input::Log(LogNews::Full(error))); // the member may have been killed meanwhile
+    let mut told = String::new();
+    while wal.may_retry(&error) && !killed.load(Ordering::Acquire) {
+        let why = error.full_text();
+        if told != why {
+            let _ = inbox.send(Input::Log(LogNews::Waits(error))); // the member may have been killed meanwhile
+            told = why;
         }
         let again = Instant::now() + ROOM_PERIOD;
         let stopping = loop {
@@ -483,7 +573,7 @@ fn when_there_is_room(
         };
         match write_group(wal, group) {
             Ok(persisted) => {
-                let _ = inbox.send(Input::Log(LogNews::Room)); // the member may have been killed meanwhile
+                let _ = inbox.send(Input::Log(LogNews::GoesOn)); // the member may have been killed meanwhile
                 return Ok(persisted);
             }
             Err(e) if stopping => return Err(e),

@@ -55,7 +55,7 @@ fn nonsense_is_refused() {
         SnapshotRef { index: 7, term: 2, conf: ConfState::of([1, 2, 3]), data: Bytes::from("state") };
     let told = |body| codec::encode_message(&Message { from: 1, to: 2, term: 3, body });
     let messages = vec![
-        told(Body::MsgApp { index: 4, log_term: 2, entries: entries.clone(), commit: 5 }),
+        told(Body::MsgApp { index: 0, log_term: 0, entries: entries.clone(), commit: 5 }),
         told(Body::MsgSnap(snapshot)),
         told(Body::MsgVote { index: 4, log_term: 2, transfer: true }),
         told(Body::MsgProp { data: Bytes::from("value") }),

@@ -34,6 +34,14 @@ pub trait StateMachine: Send {
     fn apply(&mut self, entries: &[Entry], now: Duration);
     /// Replaces everything. An error means that the bytes are no state of ours.
     fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) -> Result<(), String>;
+    /// Can these bytes, which a peer sent, be restored? Errors: why not.
+    fn check_snapshot(&self, _: &SnapshotRef) -> Result<(), String> {
+        Ok(())
+    }
+    /// Can this proposal, which a peer passed on, be applied? Errors: why not.
+    fn check_proposal(&self, _: &Bytes) -> Result<(), String> {
+        Ok(())
+    }
     /// Freezes the state as it is now; cheap.
     fn capture(&mut self) -> Capture;
     /// About how many bytes a snapshot has now.
@@ -195,8 +203,26 @@ impl<M: StateMachine> Member<M> {
         self.core.role == super::Role::Leader
     }
 
+    /// What no machine of ours could read is dropped here: in the log it would end every member.
     pub fn step(&mut self, message: Message) {
-        self.core.step(message);
+        let readable = match &message.body {
+            Body::MsgSnap(snapshot) if snapshot.index > self.core.commit => {
+                self.machine.check_snapshot(snapshot)
+            }
+            Body::MsgProp { data } => self.machine.check_proposal(data),
+            _ => Ok(()),
+        };
+        match readable {
+            Ok(()) => self.core.step(message),
+            Err(why) => {
+                tracing::error!(
+                    why,
+                    what = message.body.name(),
+                    from = message.from,
+                    "a peer's message cannot be read"
+                );
+            }
+        }
     }
 
     /// `id` is the machine's name for it.

@@ -123,7 +123,8 @@ impl Raft {
         reject: bool,
         hint: (Index, Term),
     ) {
-        if self.role != Role::Leader {
+        // nobody has what was never sent
+        if self.role != Role::Leader || (!reject && index > self.log.last().0) {
             return;
         }
         let agreed = if reject { self.log.conflict(hint.0, hint.1).0 } else { index };

@@ -20,6 +20,12 @@ fn name(snapshot: &SnapshotRef) -> String {
 
 /// Writes a snapshot and makes it durable.
 pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
+    write(disk, dir, snapshot)?;
+    disk.sync_dir(dir).map_err(WalError::io("sync", dir))
+}
+
+/// Writes a snapshot; its name is durable after a [`Disk::sync_dir`].
+pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
     let path = dir.join(name(snapshot));
     let temporary = path.with_extension("snap.tmp");
     let mut body = Vec::with_capacity(snapshot.data.len() + 64);
@@ -35,10 +41,12 @@ pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), W
         file.write_at(&header, 0)?;
         file.write_at(&body, HEADER as u64)?;
         file.sync()?;
-        disk.rename(&temporary, &path)?;
-        disk.sync_dir(dir)
+        disk.rename(&temporary, &path)
     };
-    write().map_err(WalError::io("write the snapshot", &path))
+    write().map_err(|cause| {
+        let _ = disk.remove(&temporary); // half of it helps nobody, and may be what the disk has no room for
+        WalError::io("write the snapshot", &path)(cause)
+    })
 }
 
 fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, WalError> {
@@ -78,13 +86,21 @@ pub(super) fn check_version(path: &Path, version: u32, known: u32) -> Result<(),
     }
 }
 
-/// Deletes all snapshots but the newest, and what a crash left half written.
+/// Deletes all snapshots but the newest.
 pub fn clean(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
     let mut old = names(disk, dir)?;
     old.pop();
+    remove(disk, dir, old)
+}
+
+/// Deletes what a crash left half written. Only for whoever opens the directory: later, somebody may be writing it.
+pub(super) fn clean_halves(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
     let all = disk.list(dir).map_err(WalError::io("list", dir))?;
-    old.extend(all.into_iter().filter(|n| n.ends_with(".tmp")));
-    for path in old.iter().map(|n| dir.join(n)).collect::<Vec<PathBuf>>() {
+    remove(disk, dir, all.into_iter().filter(|n| n.ends_with(".tmp")).collect())
+}
+
+fn remove(disk: &dyn Disk, dir: &Path, names: Vec<String>) -> Result<(), WalError> {
+    for path in names.iter().map(|n| dir.join(n)).collect::<Vec<PathBuf>>() {
         disk.remove(&path).map_err(WalError::io("delete", &path))?;
     }
     Ok(())

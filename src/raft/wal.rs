@@ -4,7 +4,7 @@
 //! what nobody was told to be durable: it is cut. Everything else that cannot be read is damage, and is told.
 
 use super::core::Stored;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, is_scarcity};
 use super::message::{HardState, Index, SnapshotRef};
 use super::segment::{self, HEADER, Replay, Segment};
 use super::{Ready, snapfile};
@@ -44,6 +44,11 @@ impl WalError {
         matches!(self, WalError::Io { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded))
     }
 
+    /// Something is missing that comes back by itself: room, descriptors, memory.
+    pub fn is_scarcity(&self) -> bool {
+        matches!(self, WalError::Io { cause, .. } if is_scarcity(cause))
+    }
+
     /// The message with its cause.
     pub fn full_text(&self) -> String {
         match std::error::Error::source(self) {
@@ -68,7 +73,20 @@ impl Default for WalOptions {
     }
 }
 
-type Preparing = std::thread::JoinHandle<io::Result<Box<dyn DiskFile>>>;
+type Preparing = std::thread::JoinHandle<Result<Box<dyn DiskFile>, Unmade>>;
+
+/// Why there is no new segment.
+struct Unmade {
+    cause: io::Error,
+    /// It was its sync that failed.
+    sync: bool,
+}
+
+impl From<io::Error> for Unmade {
+    fn from(cause: io::Error) -> Unmade {
+        Unmade { cause, sync: false }
+    }
+}
 
 /// The open log. Owned by one writer.
 pub struct Wal {
@@ -81,8 +99,10 @@ pub struct Wal {
     offset: u64,
     /// Bytes of the open segment.
     length: u64,
-    /// No sync has failed.
+    /// No sync of the open segment or of a directory has failed.
     sound: bool,
+    /// The write that failed last may have put bytes into the open segment.
+    begun: bool,
     /// The last batch written; all up to `synced` are durable.
     sequence: u64,
     synced: u64,
@@ -169,7 +189,12 @@ impl Wal {
             }
         }
         let snapshot = snapfile::load(&*disk, &snap_dir)?;
+        snapfile::clean_halves(&*disk, &snap_dir)?;
         snapfile::clean(&*disk, &snap_dir)?;
+        for dir in [&wal_dir, &snap_dir] {
+            // From now on the disk holds both open; and what is told of them below is so after a power cut, too.
+            disk.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+        }
         let mut replay = Replay::from(initial);
         let (mut torn, mut closed) = (None, Vec::new());
         let (mut offset, mut length) = (HEADER as u64, options.segment_bytes);
@@ -202,8 +227,12 @@ impl Wal {
                 file
             }
             None => create_segment(&*disk, &wal_dir, 1, options.segment_bytes)
-                .and_then(|file| publish_segment(&*disk, &wal_dir, 1).map(|()| file))
-                .map_err(WalError::io("make the first segment of", &wal_dir))?,
+                .and_then(|file| {
+                    name_segment(&*disk, &wal_dir, 1)?;
+                    disk.sync_dir(&wal_dir)?;
+                    Ok(file)
+                })
+                .map_err(|e| WalError::io("make the first segment of", &wal_dir)(e.cause))?,
         };
         let mut wal = Wal {
             dir: wal_dir,
@@ -214,6 +243,7 @@ impl Wal {
             offset,
             length,
             sound: true,
+            begun: false,
             sequence: replay.sequence,
             synced: replay.sequence,
             hard: replay.hard,
@@ -242,11 +272,12 @@ impl Wal {
         Ok((wal, Recovered { stored, fresh, torn }))
     }
 
-    /// Writes batches and makes them durable, all at once. After an error the same batches may be tried again while the log is [`sound`](Wal::sound).
+    /// Writes batches and makes them durable, all at once. After an error the same batches may be tried again if [`may_retry`](Wal::may_retry) says so.
     pub fn append<'a>(
         &mut self,
         batches: impl IntoIterator<Item = &'a Records> + Clone,
     ) -> Result<(), WalError> {
+        self.begun = false;
         let mut hard = Vec::new();
         segment::put_hard(&mut hard, &self.hard);
         let need: usize = batches.clone().into_iter().map(|b| segment::framed(b.size())).sum();
@@ -264,6 +295,7 @@ impl Wal {
             segment::frame(&mut out, self.segment, sequence, self.synced, &batch.payload);
         }
         let path = || self.dir.join(segment_name(self.segment));
+        self.begun = true;
         self.file.write_at(&out, self.offset).map_err(|e| WalError::io("write to", &path())(e))?;
         let synced = self.file.sync();
         self.sound &= synced.is_ok();
@@ -277,9 +309,23 @@ impl Wal {
         Ok(())
     }
 
-    /// Nothing that was written may have been lost: no sync of the open segment has failed.
+    /// Nothing that was written may have been lost: no sync of the open segment or of a directory has failed.
     pub fn sound(&self) -> bool {
         self.sound
+    }
+
+    /// May the write that failed so be tried again? While the log is sound: always if nothing of it can stand in the open segment, else if only
+    /// something is missing that comes back.
+    pub fn may_retry(&self, error: &WalError) -> bool {
+        self.sound && matches!(error, WalError::Io { .. }) && (!self.begun || error.is_scarcity())
+    }
+
+    /// Makes changes of names durable. A failure for which nothing is to blame but the disk is final, as for every sync.
+    fn sync_names(&mut self, snapshots: bool) -> Result<(), WalError> {
+        let dir = if snapshots { &self.snap_dir } else { &self.dir };
+        let synced = self.disk.sync_dir(dir);
+        self.sound &= synced.as_ref().err().is_none_or(is_scarcity);
+        synced.map_err(WalError::io("sync", dir))
     }
 
     /// Begins the next segment, with room for `need` bytes.
@@ -288,12 +334,17 @@ impl Wal {
         let length = self.options.segment_bytes.max((HEADER + need) as u64);
         let prepared = self.preparing.take().and_then(|thread| thread.join().ok());
         let made = match prepared {
-            Some(made) if length == self.options.segment_bytes => made,
+            Some(Ok(file)) if length == self.options.segment_bytes => Ok(file),
             _ => create_segment(&*self.disk, &self.dir, next, length),
         };
         let file = made
-            .and_then(|file| publish_segment(&*self.disk, &self.dir, next).map(|()| file))
-            .map_err(WalError::io("make the next segment of", &self.dir))?;
+            .and_then(|file| Ok(name_segment(&*self.disk, &self.dir, next).map(|()| file)?))
+            .map_err(|Unmade { cause, sync }| {
+                // A sync that fails and lacks nothing is the disk's end: the next one may only seem to do better.
+                self.sound &= !sync || is_scarcity(&cause);
+                WalError::io("make the next segment of", &self.dir)(cause)
+            })?;
+        self.sync_names(false)?;
         self.closed.push((self.segment, self.highest));
         (self.file, self.segment, self.highest) = (file, next, 0);
         (self.offset, self.length) = (HEADER as u64, length);
@@ -312,17 +363,24 @@ impl Wal {
 
     /// Makes a snapshot from the leader durable, before the batch that refers to it.
     pub fn save_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), WalError> {
-        snapfile::save(&*self.disk, &self.snap_dir, snapshot)
+        self.begun = false;
+        snapfile::write(&*self.disk, &self.snap_dir, snapshot)?;
+        self.sync_names(true)
     }
 
-    /// Deletes what a durable snapshot up to `upto` makes superfluous.
+    /// Deletes what a durable snapshot up to `upto` makes superfluous. After an error it may be tried again while the log is sound.
     pub fn release(&mut self, upto: Index) -> Result<(), WalError> {
         while let Some((number, highest)) = self.closed.first().copied()
             && highest <= upto
         {
             let path = self.dir.join(segment_name(number));
-            self.disk.remove(&path).map_err(WalError::io("delete", &path))?;
-            self.disk.sync_dir(&self.dir).map_err(WalError::io("sync", &self.dir))?;
+            match self.disk.remove(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(WalError::io("delete", &path)(e));
+                }
+                _ => {} // an earlier try may have come so far
+            }
+            self.sync_names(false)?;
             self.closed.remove(0);
         }
         snapfile::clean(&*self.disk, &self.snap_dir)
@@ -346,16 +404,15 @@ fn temporary(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.tmp"))
 }
 
-fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> io::Result<Box<dyn DiskFile>> {
+fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> Result<Box<dyn DiskFile>, Unmade> {
     let mut file = disk.create(&temporary(dir, number), size)?;
     file.write_at(&segment::header(number, size), 0)?;
-    file.sync()?;
+    file.sync().map_err(|cause| Unmade { cause, sync: true })?;
     Ok(file)
 }
 
-fn publish_segment(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<()> {
-    disk.rename(&temporary(dir, number), &dir.join(segment_name(number)))?;
-    disk.sync_dir(dir)
+fn name_segment(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<()> {
+    disk.rename(&temporary(dir, number), &dir.join(segment_name(number)))
 }
 
 /// Zeroes what follows the last whole batch.

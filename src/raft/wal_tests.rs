@@ -337,3 +337,57 @@ fn a_log_goes_on_when_there_is_room_again() {
     let (_, found) = open(&disk).unwrap();
     assert_eq!(indexes(&found), (1..=last).collect::<Vec<_>>());
 }
+
+/// What a system answers that has none left of something ends no log: what could not be written is written when there is some again.
+#[test]
+fn a_log_goes_on_when_something_can_be_opened_again() {
+    use nix::libc;
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR, libc::EACCES] {
+        let disk = SimDisk::default();
+        let (mut wal, _) = open(&disk).unwrap();
+        let mut last = 0;
+        for round in 1..4 {
+            disk.set_scarce(Some(errno));
+            let refused = loop {
+                match wal.append(&[records(round, last + 1..=last + 2, 500)]) {
+                    Ok(()) => last += 2,
+                    Err(e) => break e,
+                }
+            };
+            assert!(wal.may_retry(&refused) && wal.sound(), "{refused}");
+            assert!(wal.release(last).is_err() && wal.sound(), "what cannot be looked at stays");
+            disk.set_scarce(None);
+            wal.append(&[records(round, last + 1..=last + 2, 500)]).unwrap();
+            last += 2;
+        }
+        drop(wal);
+        disk.crash(&Rng::seeded(1));
+        let (_, found) = open(&disk).unwrap();
+        assert_eq!(found.stored.end().0, last);
+    }
+}
+
+/// A disk that fails to sync is not tried again, be it the open segment or the next one.
+#[test]
+fn a_failed_sync_is_final() {
+    let disk = SimDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&[records(1, 1..=1, 500)]).unwrap();
+    disk.break_sync();
+    let refused = wal.append(&[records(1, 2..=2, 9000)]).unwrap_err();
+    assert!(!wal.may_retry(&refused), "{refused}");
+}
+
+/// The thread that writes snapshots and the one that deletes old ones share a directory.
+#[test]
+fn what_is_being_written_is_not_cleaned_away() {
+    let (disk, dir) = (SimDisk::default(), Path::new("/member/snap"));
+    let (mut wal, _) = open(&disk).unwrap();
+    let half = dir.join("0000000000000009-0000000000000001.snap.tmp");
+    disk.create(&half, 0).unwrap();
+    wal.release(9).unwrap();
+    assert!(disk.files().contains(&half));
+    drop(wal);
+    open(&disk).unwrap();
+    assert!(!disk.files().contains(&half), "whoever opens the directory is alone in it");
+}

@@ -15,7 +15,7 @@
 
 mod who;
 
-pub use who::{KEEPER, LEARNER, TEACHER, actor, is_person};
+pub use who::{KEEPER, LEARNER, TEACHER, actor, is_component, is_person};
 
 use crate::clock::{self, Timestamp};
 use bytes::Bytes;
@@ -111,6 +111,11 @@ impl Request {
     /// Is it a person's doing? Who asks under another name has still asked.
     pub fn is_persons(&self) -> bool {
         is_person(actor(&self.user, &self.impersonator))
+    }
+
+    /// Is it one of the cluster's own components' doing?
+    pub fn is_components(&self) -> bool {
+        is_component(actor(&self.user, &self.impersonator))
     }
 }
 

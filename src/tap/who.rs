@@ -13,6 +13,20 @@ pub fn is_person(user: &str) -> bool {
     !user.is_empty() && !user.starts_with("system:") && user != TEACHER && user != KEEPER
 }
 
+/// One of the cluster's own components. Everybody else who changes something wanted it so: a person, under whatever name, or a program that a person
+/// has started.
+pub fn is_component(user: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "system:apiserver",
+        "system:kube-controller-manager",
+        "system:kube-scheduler",
+        "system:kube-proxy",
+        KEEPER,
+    ];
+    const FAMILIES: [&str; 2] = ["system:node:", "system:serviceaccount:kube-system:"];
+    NAMES.contains(&user) || FAMILIES.iter().any(|family| user.starts_with(family))
+}
+
 /// Whose doing a request is: the impersonator's, if there is one.
 pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
     if impersonator.is_empty() { user } else { impersonator }
@@ -30,6 +44,15 @@ mod tests {
         };
         assert!(request(TEACHER, LEARNER).is_persons() && request("system:node:n", "jane").is_persons());
         assert!(!request("jane", TEACHER).is_persons() && !request(TEACHER, "").is_persons());
+    }
+
+    #[test]
+    fn who_is_no_component_has_wanted_it_so() {
+        for other in [TEACHER, LEARNER, "", "system:serviceaccount:shop:robot", "system:masters", "system:x"]
+        {
+            assert!(!is_component(other), "{other}");
+        }
+        assert!(is_component("system:node:n") && is_component(KEEPER));
     }
 
     #[test]

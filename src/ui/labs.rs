@@ -97,8 +97,9 @@ pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
         "\n{}\n",
         say(Say::LabScore, &[&record["score"].to_string(), &record["max"].to_string()])
     ));
-    if record["used"]["solve"] == true {
-        out.push_str(&(say(Say::LabSolved, &[]) + "\n"));
+    remarks(paper.lang, record).into_iter().for_each(|line| out.push_str(&(line + "\n")));
+    if graded.untold > 0 {
+        out.push_str(&(say(Say::LabUntold, &[&graded.untold.to_string()]) + "\n"));
     }
     if !graded.debrief.is_empty() {
         out.push('\n');
@@ -108,6 +109,24 @@ pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
     }
     out.push_str(&format!("\n{}\n", say(Say::LabRecord, &[&graded.file])));
     out
+}
+
+/// What a record says of how its grade came about.
+pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
+    let number = |key: &str| record["attempts"][key].as_u64().unwrap_or_default();
+    let mut lines = Vec::new();
+    if record["used"]["solve"] == true {
+        lines.push(lang.say(Say::LabSolved, &[]));
+    }
+    if record["tampered"] == true {
+        lines.push(lang.say(Say::LabTampered, &[]));
+    }
+    let (gradings, before) = (number("gradings"), number("earlier_gradings"));
+    if gradings + before > 1 || number("starts") > 1 {
+        let with = [number("starts"), number("seed_starts"), gradings + before].map(|n| n.to_string());
+        lines.push(lang.say(Say::LabAttempts, &with.each_ref().map(String::as_str)));
+    }
+    lines
 }
 
 pub fn list(paper: &Paper, entries: &[Entry]) -> String {
@@ -175,6 +194,7 @@ mod tests {
             record: json!({"score": 40, "max": 80, "used": {"solve": true}}),
             file: "/r.json".into(),
             debrief: vec!["It was so.".into()],
+            untold: 1,
             found: vec![found("a", true), found("b", false)],
         };
         let told = grade(&PAPER, &graded, &view());
@@ -182,5 +202,12 @@ mod tests {
         {
             assert!(told.contains(part), "{part}\n{told}");
         }
+        assert!(told.contains("Explanations kept back: 1."), "{told}");
+        let record = json!({"tampered": true, "attempts": {"starts": 3, "seed_starts": 2, "gradings": 1, "earlier_gradings": 4}});
+        let remarks = remarks(Lang::En, &record);
+        assert!(
+            remarks[0].contains("changed by hand") && remarks[1].contains("started 3 times, 2 of them"),
+            "{remarks:?}"
+        );
     }
 }

@@ -150,11 +150,15 @@ texts! {
     // -- labs
     LabNone: "No lab is open. `lab list` shows them, `lab start ID` starts one.", "열려 있는 실습이 없습니다. `lab list`로 목록을 보고, `lab start ID`로 시작합니다.";
     LabSeed: "(seed {})", "(시드 {})";
-    LabMinutes: "Time limit: {} min. `lab start` starts the clock.", "제한 시간: {}분. `lab start`를 실행하면 시간이 흐르기 시작합니다.";
+    LabMinutes: "Time limit: {} min. `lab start` starts the clock; it also runs while the cluster is down.", "제한 시간: {}분. `lab start`를 실행하면 시간이 흐르기 시작하고, 클러스터가 꺼져 있을 때도 흐릅니다.";
     LabLeft: "{} left of {} min. `lab hint`, `lab check`, `lab grade`.", "남은 시간 {} (제한 {}분). `lab hint`, `lab check`, `lab grade`.";
     LabHintsLeft: "({} more; the record counts them)", "(남은 힌트 {}개, 사용한 힌트는 기록에 남습니다)";
     LabScore: "{} of {} points", "{}점 (만점 {}점)";
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
+    LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 손으로 고쳤으므로 통과로 인정되지 않습니다.";
+    LabAttempts: "This lab was started {} times, {} of them with this seed, and graded {} times in all.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
+    LabUntold: "Explanations kept back: {}. Each is shown when its task is right, or after `lab solve`.", "아직 보여 주지 않은 설명: {}개. 과제가 해결되거나 `lab solve`를 실행하면 볼 수 있습니다.";
+    LabOther: "the lab {} of this record is not the one in this program: it was read from {} by ropewalk {} and has the content {}; --labs DIRECTORY compares with the labs there", "이 기록의 {} 실습은 이 프로그램에 들어 있는 것과 다릅니다. 읽은 곳: {}, ropewalk 버전: {}, 내용 해시: {}. --labs 디렉터리를 적으면 그곳의 실습과 비교합니다";
     LabRecord: "signed record: {}", "서명된 기록: {}";
     LabVerified: "unedited: {}, lab {}, seed {}, {} of {} points, signed with {}", "고쳐진 곳 없음: {}, 실습 {}, 시드 {}, {}점 (만점 {}점), 서명 키 {}";
     // -- errors: what happened, why, what to try

@@ -109,7 +109,7 @@ pub enum Lab {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Is this record as it was signed? Exit code 0 only then. Key order and white space do not matter
+    /// Is this record as it was signed, and its lab the one in this program (or in --labs)? Exit code 0 only then. Key order and white space do not matter
     Verify {
         /// A record of `lab grade -o json`; - reads standard input
         file: std::path::PathBuf,

@@ -325,6 +325,10 @@ impl Ground for Inner {
         self.write_kubeconfig(user, &path)?;
         Ok(path)
     }
+    fn keep<'a>(&'a self, _: &'a str, _: String) -> BoxFuture<'a, Result<(), String>> {
+        let why = self.only_at_home("writing to the store");
+        Box::pin(std::future::ready(Err(why)))
+    }
     fn past(&self, _: Past) -> BoxFuture<'_, Result<Value, String>> {
         let why = self.only_at_home("going back in time");
         Box::pin(std::future::ready(Err(why)))

@@ -154,7 +154,8 @@ impl Session {
         let follow = Follow {
             face: self.face.clone(),
             id,
-            next: request.start_revision,
+            // A watch from now begins at a revision, too: also if the store is replaced before it has told anything.
+            next: watcher.as_ref().map_or(request.start_revision, Watcher::first),
             request,
             filters: create.filters,
             fragment: create.fragment,
@@ -200,7 +201,7 @@ struct Follow {
     face: Arc<Face>,
     id: i64,
     request: WatchRequest,
-    /// First revision not yet handed over; 0 until one is known.
+    /// First revision not yet handed over.
     next: Revision,
     filters: Vec<i32>,
     fragment: bool,

@@ -126,7 +126,7 @@ impl Guest for Etcd {
 
     fn disk(&mut self, id: MemberId, full: bool) {
         let Some(up) = self.up.get(&id) else { return };
-        up.waiting.set_full(full);
+        up.waiting.pause(full.then_some(Error::NoSpace));
         if full && self.bug == Some(Bug::RefusedUnderWay) {
             up.waiting.fail_proposals(&Error::NoSpace);
         }

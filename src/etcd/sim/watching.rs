@@ -66,15 +66,27 @@ impl Watching {
 
     fn begin(&mut self, up: &BTreeMap<MemberId, Up>, cx: &mut Context<'_>) -> bool {
         let Some(member) = up.values().nth(self.rng.range(0, up.len() as u64) as usize) else { return false };
+        // Some want to know only what happens from now on; they are told where that begins.
+        let from_now = self.rng.chance(0.2);
         let all = WatchRequest {
             key: "\0".into(),
             range_end: "\0".into(),
-            start_revision: self.next,
+            start_revision: if from_now { 0 } else { self.next },
             ..WatchRequest::default()
         };
         self.restarts += 1;
         match pin!(member.kv.watch(all)).poll(cx) {
-            Poll::Ready(Ok(watcher)) => self.watcher = Some(watcher),
+            Poll::Ready(Ok(watcher)) => {
+                let first = watcher.first();
+                if first < self.next {
+                    return false; // this member is behind what was told already
+                }
+                if first > self.next {
+                    self.gaps.push((self.next, first));
+                }
+                self.next = first;
+                self.watcher = Some(watcher);
+            }
             Poll::Ready(Err(Error::Compacted { compact_revision })) => {
                 self.gaps.push((self.next, compact_revision));
                 self.next = compact_revision;

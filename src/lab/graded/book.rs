@@ -1,22 +1,47 @@
-//! What has to survive `kill -9`: the lab that is open, and the best grades. One file in the cluster's directory.
+//! What has to survive `kill -9`: the lab that is open, and what came of those before. One file in the cluster's directory, sealed with the cluster's key.
+//!
+//! A seal shows that the file was edited. That it is not an older copy of itself shows the [`Anchor`]: a key of the store that counts along. Whoever puts that back
+//! writes it once more, and the store counts that, too.
 
 use super::score::Used;
-use super::seal::Chain;
+use super::seal::{Chain, Key};
 use crate::clock::Timestamp;
 use crate::lab::Error;
 use crate::lab::progress;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub const FORMAT: u32 = 1;
+/// Format 1 had no seal: it is not believed.
+pub const FORMAT: u32 = 2;
+
+/// Seeds of one lab of which it is known how often each was started; of further ones that is counted for the lab only.
+const SEEDS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Book {
     pub format: u32,
+    /// How often it was written.
+    pub counter: u64,
+    /// The store knows of it since this count; 0: not yet.
+    pub anchored: u64,
     pub open: Option<Open>,
     pub best: BTreeMap<String, Best>,
+    pub tries: BTreeMap<String, Tries>,
+}
+
+/// How often a lab was tried here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tries {
+    pub starts: u32,
+    pub seeds: BTreeMap<u64, u32>,
+    /// Starts after which the solution was given away.
+    pub solves: u32,
+    /// Gradings of earlier starts.
+    pub gradings: u32,
 }
 
 /// The open lab.
@@ -34,7 +59,7 @@ pub struct Open {
     pub hints: Vec<String>,
     pub solve: bool,
     pub undo: u32,
-    /// When the learner last wrote something: milliseconds from the start.
+    /// When somebody last wrote something: milliseconds from the start.
     #[serde(default)]
     pub changed_ms: Option<u64>,
     /// How long it had been open when this was written.
@@ -46,11 +71,41 @@ pub struct Open {
     /// Since when each green task is green: milliseconds from the start, revision.
     pub green: BTreeMap<String, (u64, i64)>,
     pub chain: Chain,
+    /// What stood here was changed by somebody else than the program.
+    #[serde(default)]
+    pub tampered: bool,
+    /// How often it was graded.
+    #[serde(default)]
+    pub gradings: u32,
+    /// Starts of this lab and of this seed, this one included, and what was seen of it before.
+    #[serde(default)]
+    pub before: Before,
+    /// What people had written when the time was over: a hash for each object that no controller made.
+    #[serde(default)]
+    pub at_limit: Option<BTreeMap<String, String>>,
+}
+
+/// What a start finds behind it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Before {
+    pub starts: u32,
+    pub seed_starts: u32,
+    pub solves: u32,
+    pub gradings: u32,
 }
 
 impl Open {
     pub fn used(&self) -> Used {
         Used { hints: self.hints.len() as u32, undo: self.undo, solve: self.solve }
+    }
+
+    /// For the record: how often this lab was tried on this cluster.
+    pub fn attempts(&self) -> Value {
+        json!({
+            "starts": self.before.starts, "seed_starts": self.before.seed_starts, "gradings": self.gradings,
+            "earlier_gradings": self.before.gradings, "earlier_solves": self.before.solves,
+        })
     }
 }
 
@@ -64,20 +119,117 @@ pub struct Best {
 }
 
 impl Book {
-    /// A file that is not there is a beginning. Errors: it was written by a newer program, or is damaged.
-    pub fn load(path: &Path) -> Result<Book, Error> {
-        Ok(progress::load(path, FORMAT)?.unwrap_or_default())
+    /// A file that is not there is a beginning; of one that was edited, only the open lab is left, and that is [tampered](Open::tampered) with. Errors:
+    /// it was written by a newer program, or is damaged.
+    pub fn load(path: &Path, key: &Key) -> Result<Book, Error> {
+        let Some(kept) = progress::load::<Value>(path, FORMAT)? else { return Ok(Book::default()) };
+        let sealed = key.is_sealed(&kept);
+        let read = serde_json::from_value(kept);
+        let mut book: Book = read.map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() })?;
+        if !sealed {
+            book.distrust();
+        }
+        Ok(book)
     }
 
-    pub fn save(&mut self, path: &Path) -> Result<(), Error> {
+    /// Nothing that stands here can be believed.
+    pub fn distrust(&mut self) {
+        self.best.clear();
+        self.tries.clear();
+        if let Some(open) = &mut self.open {
+            open.tampered = true;
+        }
+    }
+
+    pub fn save(&mut self, path: &Path, key: &Key) -> Result<(), Error> {
         self.format = FORMAT;
-        progress::keep(path, self)
+        self.counter += 1;
+        let Value::Object(fields) = json!(self) else { return Ok(()) }; // a struct is an object
+        progress::keep(path, &key.seal(fields)).inspect_err(|_| self.counter -= 1)
     }
 
     /// Notes a grade if it is better than those before; a played solution is no grade of the learner's.
-    pub fn note(&mut self, lab: &str, grade: Best, solved: bool) {
-        if !solved && self.best.get(lab).is_none_or(|best| grade.score > best.score || best.max == 0) {
+    pub fn note(&mut self, lab: &str, grade: Best, counts: bool) {
+        if counts && self.best.get(lab).is_none_or(|best| grade.score > best.score || best.max == 0) {
             self.best.insert(lab.into(), grade);
+        }
+    }
+
+    /// Counts a start; answers what there was before, this one included.
+    pub fn start(&mut self, lab: &str, seed: u64) -> Before {
+        let tries = self.tries.entry(lab.into()).or_default();
+        tries.starts += 1;
+        if tries.seeds.len() < SEEDS_MAX || tries.seeds.contains_key(&seed) {
+            *tries.seeds.entry(seed).or_default() += 1;
+        }
+        let seed_starts = tries.seeds.get(&seed).copied().unwrap_or(1);
+        Before { starts: tries.starts, seed_starts, solves: tries.solves, gradings: tries.gradings }
+    }
+
+    /// Closes the open lab; what it was counts for the starts after it.
+    pub fn close(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Some(tries) = self.tries.get_mut(&open.lab)
+        {
+            tries.solves += u32::from(open.solve);
+            tries.gradings += open.gradings;
+        }
+    }
+}
+
+/// What the store keeps of the book: how often that had been written, and which writing of the key this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    pub counter: u64,
+    /// The key's create revision; 0: this is its first writing.
+    pub create: i64,
+    /// The key's version with this writing.
+    pub version: i64,
+}
+
+/// What was found under the anchor's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    /// Written by somebody else, or written again.
+    Forged,
+    Anchor(Anchor),
+}
+
+impl Anchor {
+    pub fn text(&self, key: &Key) -> String {
+        match json!(self) {
+            Value::Object(fields) => key.seal(fields).to_string(),
+            _ => String::new(), // a struct is an object
+        }
+    }
+
+    /// Reads what the store has, with the revision and the version that it says itself.
+    pub fn read(text: &str, create: i64, version: i64, key: &Key) -> Found {
+        let Ok(value) = serde_json::from_str::<Value>(text) else { return Found::Forged };
+        let sealed = key.is_sealed(&value);
+        match serde_json::from_value::<Anchor>(value) {
+            Ok(anchor)
+                if sealed
+                    && anchor.version == version
+                    && (anchor.create == create || (anchor.create, version) == (0, 1)) =>
+            {
+                Found::Anchor(anchor)
+            }
+            _ => Found::Forged,
+        }
+    }
+}
+
+impl Book {
+    /// Is this book the newest of which the store knows?
+    pub fn agrees(&self, found: Found) -> bool {
+        match found {
+            Found::Nothing => self.anchored == 0,
+            Found::Forged => false,
+            // The first writing says nothing of when it was made.
+            Found::Anchor(Anchor { create: 0, .. }) if self.anchored > 0 => false,
+            Found::Anchor(anchor) => self.counter >= anchor.counter,
         }
     }
 }
@@ -86,21 +238,132 @@ impl Book {
 mod tests {
     use super::*;
 
+    fn open() -> Open {
+        Open {
+            lab: "a".into(),
+            seed: 7,
+            base: 10,
+            began: 20,
+            started: Timestamp::UNIX_EPOCH,
+            hints: vec!["h1".into()],
+            solve: true,
+            undo: 1,
+            changed_ms: Some(900),
+            ran_ms: 1000,
+            disturbed: None,
+            green: BTreeMap::new(),
+            chain: Chain::default(),
+            tampered: false,
+            gradings: 0,
+            before: Before::default(),
+            at_limit: None,
+        }
+    }
+
     #[test]
     fn the_book_survives_and_keeps_the_best_grade() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("labs.json");
-        let mut book = Book::load(&path).unwrap();
+        let (path, key) = (dir.path().join("labs.json"), Key::load_or_create(dir.path()).unwrap());
+        let mut book = Book::load(&path, &key).unwrap();
         let grade = |score| Best { score, max: 100, passed: score == 100, seed: 1 };
-        book.note("a", grade(90), false);
-        book.note("a", grade(40), false);
-        book.note("a", grade(100), true);
-        book.note("played", grade(100), true);
-        book.save(&path).unwrap();
-        let read = Book::load(&path).unwrap();
+        book.note("a", grade(90), true);
+        book.note("a", grade(40), true);
+        book.note("a", grade(100), false);
+        book.note("played", grade(100), false);
+        book.open = Some(open());
+        book.save(&path, &key).unwrap();
+        let read = Book::load(&path, &key).unwrap();
+        assert_eq!(read, book);
         assert_eq!((read.best["a"].score, read.best["a"].passed), (90, false));
         assert!(!read.best.contains_key("played"), "what was only played has no grade, not even none");
         std::fs::write(&path, r#"{"format": 7}"#).unwrap();
-        assert!(matches!(Book::load(&path), Err(Error::Newer { found: 7, .. })));
+        assert!(matches!(Book::load(&path, &key), Err(Error::Newer { found: 7, .. })));
+    }
+
+    /// Cheats 1 and 2: the solution and the hints are taken out of the file, the clock is set back, a grade is put in.
+    #[test]
+    fn an_edited_book_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("labs.json"), Key::load_or_create(dir.path()).unwrap());
+        let mut book = Book { open: Some(open()), ..Book::default() };
+        book.start("a", 7);
+        book.save(&path, &key).unwrap();
+        let kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        type Edit = fn(&mut Value);
+        let edits: [Edit; 7] = [
+            |b| b["open"]["solve"] = false.into(),
+            |b| b["open"]["hints"] = json!([]),
+            |b| b["open"]["changedMs"] = 1.into(),
+            |b| b["open"]["started"] = "2026-11-21T00:00:00Z".into(),
+            |b| b["best"] = json!({"orphans": {"score": 100, "max": 100, "passed": true, "seed": 1}}),
+            |b| _ = b.as_object_mut().unwrap().remove("seal"),
+            |b| {
+                b["format"] = 1.into();
+                b.as_object_mut().unwrap().remove("seal");
+            },
+        ];
+        for (at, edit) in edits.into_iter().enumerate() {
+            let mut forged = kept.clone();
+            edit(&mut forged);
+            std::fs::write(&path, forged.to_string()).unwrap();
+            let read = Book::load(&path, &key).unwrap();
+            assert!(read.open.is_some_and(|o| o.tampered), "edit {at}");
+            assert!(read.best.is_empty() && read.tries.is_empty(), "edit {at}");
+        }
+        // Another key's seal is none, be it made for the purpose or another cluster's.
+        let other = tempfile::tempdir().unwrap();
+        let strange = Key::load_or_create(other.path()).unwrap();
+        let Value::Object(fields) = kept.clone() else { unreachable!() };
+        std::fs::write(&path, strange.seal(fields).to_string()).unwrap();
+        assert!(Book::load(&path, &key).unwrap().open.is_some_and(|o| o.tampered));
+        std::fs::write(&path, serde_json::to_vec_pretty(&kept).unwrap()).unwrap();
+        assert_eq!(Book::load(&path, &key).unwrap(), book, "white space does not matter");
+    }
+
+    /// An older copy has a good seal; the store has counted on.
+    #[test]
+    fn an_older_copy_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("labs.json"), Key::load_or_create(dir.path()).unwrap());
+        let mut book = Book { open: Some(open()), ..Book::default() };
+        book.save(&path, &key).unwrap();
+        assert!(book.agrees(Found::Nothing), "it was never told to the store");
+        let anchor = |book: &Book, create, version| Anchor { counter: book.counter, create, version };
+        let first = anchor(&book, 0, 1).text(&key);
+        let second = anchor(&book, 40, 2).text(&key);
+        book.anchored = book.counter;
+        book.save(&path, &key).unwrap();
+        let old = book.clone();
+        assert!(
+            book.agrees(Anchor::read(&second, 40, 2, &key)),
+            "the file may be ahead: the program was killed"
+        );
+        book.open.as_mut().unwrap().hints.push("h2".into());
+        book.save(&path, &key).unwrap();
+        let third = anchor(&book, 40, 3).text(&key);
+        assert!(book.agrees(Anchor::read(&third, 40, 3, &key)));
+        assert!(!old.agrees(Anchor::read(&third, 40, 3, &key)), "an older file");
+        assert!(!old.agrees(Anchor::read(&second, 40, 4, &key)), "and the older key put back");
+        assert!(!old.agrees(Found::Nothing), "or deleted");
+        assert!(!old.agrees(Anchor::read(&second, 70, 2, &key)), "or made anew and put as often");
+        assert!(!old.agrees(Anchor::read(&first, 70, 1, &key)), "with its very first text");
+        let forged = third.replace(&format!("\"counter\":{}", book.counter), "\"counter\":0");
+        assert_ne!(forged, third);
+        assert!(!old.agrees(Anchor::read(&forged, 40, 3, &key)), "or edited");
+    }
+
+    #[test]
+    fn starts_gradings_and_solutions_are_counted() {
+        let mut book = Book::default();
+        book.start("a", 1);
+        book.open = Some(Open { gradings: 2, ..open() });
+        book.close();
+        assert_eq!(book.start("a", 9).seed_starts, 1);
+        let third = book.start("a", 1);
+        assert_eq!((third.starts, third.seed_starts, third.solves, third.gradings), (3, 2, 1, 2));
+        let record = Open { before: third, gradings: 1, ..open() }.attempts();
+        assert_eq!((&record["starts"], &record["gradings"]), (&json!(3), &json!(1)));
+        (0..1000).for_each(|seed| _ = book.start("a", seed));
+        assert_eq!((book.tries["a"].seeds.len(), book.tries["a"].starts), (SEEDS_MAX, 1003));
     }
 }

@@ -9,8 +9,13 @@
 //! back to that revision first. While a lab is open, [`world`] watches, and notes since when each task has been green. `lab grade` ([`desk`]) asks each
 //! task's expressions and demands that they hold for a moment; what has to be disturbed to be known (does it heal?) is disturbed, judged, and taken back
 //! by a rewind, unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
+//! What is kept of the open lab ([`book`]) is sealed with the cluster's key, and a key of the store counts along: an edited file, and an older copy of it, make the
+//! lab one that was tampered with, which does not pass. When the time is over, the desk notes what stands in the cluster by somebody's will; what differs from that
+//! at grading was changed too late, whoever changed it. The clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how
+//! often a lab was started, graded and given up.
 //! ## What a signature is worth
-//! It shows that a record was edited. It does not show that a learner did the work: the key lies on the learner's machine.
+//! It shows that a record was edited. It does not show that a learner did the work: the key lies on the learner's machine, and whoever reads it can sign and seal anything;
+//! so can whoever puts back the whole cluster's directory, store and all, as it was.
 //! ## Left out
 //! After the cluster's process was restarted in the middle of a lab, `history` knows what was there when the clock started (the store keeps that) and
 //! what has become of it, and no version in between; `trace` begins anew, and the hash chain goes on without the records of the restart.

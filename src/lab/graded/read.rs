@@ -101,9 +101,14 @@ impl Lab {
 pub struct Labs {
     pub labs: Vec<Lab>,
     pub faults: Vec<Fault>,
+    /// `None`: they are those in the binary.
+    pub directory: Option<PathBuf>,
 }
 
-static BUILT_IN: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/labs");
+static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/labs");
+
+/// How a record names the labs in the binary.
+pub const BUILT_IN: &str = "built-in";
 
 /// The variable that names a directory to read labs from, instead of those in the binary.
 pub const DIRECTORY: &str = "ROPEWALK_LABS";
@@ -126,7 +131,7 @@ impl Labs {
             Some((Path::new("labs").join(file.path()), file.contents_utf8()?.to_string()))
         };
         let mut labs = Labs::default();
-        for dir in BUILT_IN.dirs() {
+        for dir in EMBEDDED.dirs() {
             labs.add(|name| Ok(text(dir, name)));
         }
         labs.sorted()
@@ -134,7 +139,7 @@ impl Labs {
 
     /// From a directory laid out as `NAME/lab.md`.
     pub fn read(directory: &Path) -> Labs {
-        let mut labs = Labs::default();
+        let mut labs = Labs { directory: Some(directory.into()), ..Labs::default() };
         let fault = |what: String| Fault { file: directory.into(), line: 1, what };
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,

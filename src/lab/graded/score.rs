@@ -29,10 +29,10 @@ pub struct Used {
 /// The verdict on a task that was done when the time was over.
 pub const LATE: &str = "done after the time limit";
 
-/// What was done too late does not count. `changed_ms`: when the learner last wrote anything; a state that nobody touched after the limit is the
-/// state at the limit, however late it is judged.
-pub fn in_time(found: &mut [Found], limit_ms: u64, changed_ms: Option<u64>) {
-    if changed_ms.is_none_or(|at| at <= limit_ms) {
+/// What was done too late does not count. `changed`: somebody has changed something after the limit; a state that nobody touched since is the
+/// state at the limit, however late it is judged, and whatever controllers have made of it meanwhile.
+pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool) {
+    if !changed {
         return;
     }
     for task in found.iter_mut().filter(|t| t.green && t.at_ms > limit_ms) {
@@ -60,6 +60,12 @@ pub struct About {
     pub used: Used,
     /// Hash of the lab's file.
     pub content: String,
+    /// Where the lab was read from: `built-in`, or a directory.
+    pub labs: String,
+    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves}`
+    pub attempts: Value,
+    /// What was kept of the open lab was changed by somebody else than the program.
+    pub tampered: bool,
     /// `{from, to, records, head}`
     pub trace: Value,
 }
@@ -77,8 +83,8 @@ pub fn record(about: &About, found: &[Found]) -> Map<String, Value> {
     let record = json!({
         "schema": 1, "lab": about.lab, "seed": about.seed, "variant": about.variant, "learner": about.learner,
         "started": about.started, "ended": about.ended, "limit_s": about.limit_s,
-        "score": score, "max": max, "passed": score == max && !about.used.solve, "tasks": tasks,
-        "used": about.used, "content": about.content, "ropewalk": env!("CARGO_PKG_VERSION"), "trace": about.trace,
+        "score": score, "max": max, "passed": score == max && !about.used.solve && !about.tampered, "tasks": tasks,
+        "used": about.used, "attempts": about.attempts, "tampered": about.tampered, "content": about.content, "labs": about.labs, "ropewalk": env!("CARGO_PKG_VERSION"), "trace": about.trace,
     });
     match record {
         Value::Object(fields) => fields,
@@ -170,6 +176,9 @@ mod tests {
         let about = About { used: Used { solve: true, ..Used::default() }, ..About::default() };
         let told = Value::Object(record(&about, &[found("a", 1, true, 5)]));
         assert_eq!((&told["score"], &told["passed"]), (&json!(1), &json!(false)));
+        let about = About { tampered: true, ..About::default() };
+        let told = Value::Object(record(&about, &[found("a", 1, true, 5)]));
+        assert_eq!((&told["tampered"], &told["passed"]), (&json!(true), &json!(false)));
     }
 
     #[test]
@@ -180,10 +189,9 @@ mod tests {
             in_time(&mut all, 50, changed);
             all.iter().map(|t| t.green).collect::<Vec<_>>()
         };
-        assert_eq!(judged(Some(60)), [true, false, false]);
+        assert_eq!(judged(true), [true, false, false]);
         // Nobody touched it after the limit: it is only the judge who is late.
-        assert_eq!(judged(Some(40)), [true, true, false]);
-        assert_eq!(judged(None), [true, true, false]);
+        assert_eq!(judged(false), [true, true, false]);
     }
 
     #[test]

@@ -113,6 +113,23 @@ impl Key {
         sha256(self.0.public_key().as_ref())
     }
 
+    /// Adds `seal` to a document of the program's own, over all the rest of it.
+    pub fn seal(&self, mut document: Map<String, Value>) -> Value {
+        document.remove("seal");
+        let seal = self.0.sign(sealed_text(&document).as_bytes());
+        document.insert("seal".into(), BASE64.encode(seal.as_ref()).into());
+        Value::Object(document)
+    }
+
+    /// Is this document as it was sealed with this key?
+    pub fn is_sealed(&self, document: &Value) -> bool {
+        let Some(mut document) = document.as_object().cloned() else { return false };
+        let Some(Value::String(seal)) = document.remove("seal") else { return false };
+        let Ok(seal) = BASE64.decode(seal) else { return false };
+        let key = UnparsedPublicKey::new(&ED25519, self.0.public_key().as_ref());
+        key.verify(sealed_text(&document).as_bytes(), &seal).is_ok()
+    }
+
     /// Adds `signature` to a record. All of it is signed but the signature's value.
     pub fn sign(&self, record: &mut Map<String, Value>) {
         let public = BASE64.encode(self.0.public_key().as_ref());
@@ -122,6 +139,11 @@ impl Key {
         about["value"] = BASE64.encode(signature.as_ref()).into();
         record.insert("signature".into(), about);
     }
+}
+
+/// Nothing that is sealed can be taken for a record that is signed.
+fn sealed_text(document: &Map<String, Value>) -> String {
+    format!("ropewalk: kept\n{}", canonical(&Value::Object(document.clone())))
 }
 
 /// Why a record is not to be believed.

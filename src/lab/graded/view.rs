@@ -113,6 +113,8 @@ pub struct Graded {
     pub file: String,
     /// What happened, a sentence or two a task.
     pub debrief: Vec<String>,
+    /// Explanations that are kept back until their task is green or the solution was asked for.
+    pub untold: usize,
     pub found: Vec<super::score::Found>,
 }
 

@@ -76,6 +76,8 @@ struct State {
     pending_names: Vec<NameOp>,
     room: Option<Room>,
     broken_sync: bool,
+    /// What every opening of a file answers.
+    scarce: Option<i32>,
     sync_takes: Duration,
     syncs: u64,
 }
@@ -121,6 +123,11 @@ impl SimDisk {
         self.lock().room = Some(Room { bytes, always: true });
     }
 
+    /// From now on nothing can be opened: the system answers with this error (`EMFILE`, …). What is open stays so. `None` mends it.
+    pub fn set_scarce(&self, errno: Option<i32>) {
+        self.lock().scarce = errno;
+    }
+
     /// From now on every sync fails.
     pub fn break_sync(&self) {
         self.lock().broken_sync = true;
@@ -162,6 +169,12 @@ impl SimDisk {
     }
 }
 
+impl State {
+    fn may_open(&self) -> io::Result<()> {
+        self.scarce.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+    }
+}
+
 struct SimFile(SimDisk, usize);
 
 impl Disk for SimDisk {
@@ -170,16 +183,19 @@ impl Disk for SimDisk {
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.lock();
+        state.may_open()?;
         let here = state.names.keys().filter(|p| p.parent() == Some(dir));
         Ok(here.filter_map(|p| Some(p.file_name()?.to_str()?.to_string())).collect())
     }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let state = self.lock();
+        state.may_open()?;
         let inode = state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(state.inodes[*inode].seen.clone())
     }
     fn create(&self, path: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock();
+        state.may_open()?;
         match &mut state.room {
             Some(room) if room.bytes < len as usize => return Err(io::ErrorKind::StorageFull.into()),
             Some(room) => room.bytes -= len as usize,
@@ -194,7 +210,9 @@ impl Disk for SimDisk {
         Ok(Box::new(SimFile(self.clone(), inode)))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let inode = *self.lock().names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let state = self.lock();
+        state.may_open()?;
+        let inode = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(SimFile(self.clone(), inode)))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -4,6 +4,10 @@ use super::guest::Guest;
 use super::world::{Bug, World};
 use crate::raft::member::Write;
 use crate::raft::{ConfChange, MemberId};
+use nix::libc;
+
+/// What a system answers that has none left of something.
+const SCARCE: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
 
 impl<G: Guest> World<G> {
     pub(super) fn faults(&mut self) {
@@ -31,7 +35,7 @@ impl<G: Guest> World<G> {
         }
     }
 
-    /// Now and then a disk has room for a write or two only. Some file systems need room for every write, others where a file grows.
+    /// Now and then a disk has room for a write or two only, or nothing can be opened. Some file systems need room for every write, others where a file grows.
     pub(super) fn fill_disks(&mut self) {
         let (now, chance) = (self.now, &self.chance_room);
         let often = matches!(self.weather.bug, Some(Bug::AckFullDisk | Bug::RefusedUnderWay));
@@ -39,14 +43,16 @@ impl<G: Guest> World<G> {
             if !self.calm && node.full_until == 0 && chance.chance(if often { 0.02 } else { 0.003 }) {
                 node.full_until = now + chance.range(10, 150);
                 let bytes = chance.range(0, 1500) as usize;
-                match chance.chance(0.5) {
-                    true => node.disk.fill(bytes),
-                    false => node.disk.set_room(Some(bytes)),
+                match chance.range(0, 3) {
+                    0 => node.disk.fill(bytes),
+                    1 => node.disk.set_room(Some(bytes)),
+                    _ => node.disk.set_scarce(Some(SCARCE[bytes % SCARCE.len()])),
                 }
             }
             if node.full_until > 0 && (node.full_until <= now || self.calm) {
                 node.full_until = 0;
                 node.disk.set_room(None);
+                node.disk.set_scarce(None);
             }
         }
     }

@@ -65,6 +65,12 @@ impl<M: StateMachine> StateMachine for Witness<M> {
         self.applied = snapshot.index;
         self.inner.restore(snapshot, now)
     }
+    fn check_snapshot(&self, snapshot: &SnapshotRef) -> Result<(), String> {
+        self.inner.check_snapshot(snapshot)
+    }
+    fn check_proposal(&self, data: &Bytes) -> Result<(), String> {
+        self.inner.check_proposal(data)
+    }
     fn capture(&mut self) -> Capture {
         self.inner.capture()
     }

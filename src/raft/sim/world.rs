@@ -225,7 +225,7 @@ impl<G: Guest> World<G> {
         let options = WalOptions { segment_bytes: 4096, prepare: false };
         let opened = Wal::open(Arc::new(node.disk.clone()), Path::new(DIR), &initial, options);
         let (wal, mut found) = match opened {
-            Err(e) if e.no_space() => {
+            Err(e) if e.is_scarcity() => {
                 // the program ends with that error; somebody starts it again
                 node.restart_at = self.now + room_period();
                 self.tally.full += 1;
@@ -288,7 +288,10 @@ impl<G: Guest> World<G> {
             live.saving.push((self.now + self.chance_disk.range(0, 10), snapshot));
         }
         for upto in out.releases {
-            live.wal.release(upto).unwrap_or_else(|e| panic!("seed {}: {e}", self.seed));
+            match live.wal.release(upto) {
+                Err(e) if !(e.is_scarcity() && live.wal.sound()) => panic!("seed {}: {e}", self.seed),
+                _ => {} // what stays goes with the next release
+            }
         }
         lies.messages.into_iter().for_each(|m| self.send(m));
     }
@@ -304,6 +307,9 @@ impl<G: Guest> World<G> {
         // the bytes are part of what is tested
         let bytes = codec::encode_message(&message);
         let message = codec::decode_message(bytes.into()).unwrap();
+        if self.chance_net.chance(0.01) {
+            self.forge(&message);
+        }
         self.check_vote(&message);
         if !self.calm && self.chance_net.chance(self.loss) {
             return;
@@ -317,6 +323,21 @@ impl<G: Guest> World<G> {
             self.deliver(delay + late, message.clone());
         }
         self.deliver(delay, message);
+    }
+
+    /// What somebody could make of a message on its way is refused, or is a message whose numbers can be counted with.
+    fn forge(&self, message: &Message) {
+        let forged = |from, term| {
+            let forged = Message { from, term, ..message.clone() };
+            codec::decode_message(codec::encode_message(&forged).into())
+        };
+        assert!(forged(message.from, u64::MAX).is_err() && forged(NONE, message.term).is_err());
+        let mut bytes = codec::encode_message(message);
+        let at = self.chance_net.range(0, bytes.len() as u64) as usize;
+        bytes[at] = self.chance_net.range(0, 256) as u8;
+        if let Ok(bent) = codec::decode_message(bytes.into()) {
+            assert!(bent.term < codec::COUNT_MAX && bent.from != NONE, "seed {}: {bent:?}", self.seed);
+        }
     }
 
     /// `delay` is at least one step.
@@ -367,7 +388,7 @@ impl<G: Guest> World<G> {
                     self.guest.disk(id, false);
                 }
             }
-            Err(e) if e.no_space() && live.wal.sound() => {
+            Err(e) if live.wal.may_retry(e) => {
                 group.into_iter().rev().for_each(|write| live.writing.push_front((now, write)));
                 live.stuck = Some((count, now + room_period()));
                 self.tally.full += 1;
@@ -398,7 +419,7 @@ impl<G: Guest> World<G> {
         for (_, snapshot) in live.saving.extract_if(.., |(due, _)| *due <= now) {
             let saved = match snapfile::save(disk, Path::new(SNAP_DIR), &snapshot) {
                 Ok(()) => Some(SnapshotRef { data: Bytes::new(), ..snapshot }),
-                Err(e) if e.no_space() => None,
+                Err(e) if e.is_scarcity() => None,
                 Err(e) => panic!("seed {}: {e}", self.seed),
             };
             live.member.snapshot_saved(saved, &mut out);

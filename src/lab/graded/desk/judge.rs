@@ -7,14 +7,14 @@ use crate::cluster::undo::{Moment, Past};
 use crate::lab::cel::{Template, Use};
 use crate::lab::format::EN;
 use crate::lab::graded::book::Best;
-use crate::lab::graded::read::Task;
+use crate::lab::graded::read::{BUILT_IN, Task};
 use crate::lab::graded::score::{self, About, Found};
-use crate::lab::graded::seal::Key;
 use crate::lab::graded::stopwatch::Stopwatch;
 use crate::lab::graded::view::Graded;
 use crate::lab::graded::words::{self, Word};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long what was disturbed by the judge may take to be as before.
@@ -23,7 +23,12 @@ const RECOVERY_MAX: Duration = Duration::from_secs(25);
 impl Desk {
     pub(super) async fn grade(&self, current: Current, learner: String, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         let ended = self.ms();
+        self.note_limit(&current).await.map_err(not_kept)?;
+        // Counted before anything is told, and also if nobody waits for the end of it.
+        self.note(|open| open.gradings += 1).map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
         let frame = current.frame();
         let lab = &current.lab;
         let mut found: BTreeMap<String, Found> = BTreeMap::new();
@@ -41,6 +46,11 @@ impl Desk {
             found.insert(task.id.clone(), self.found(&current, task, verdict, since));
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
+        let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
+        let changed = match &at_limit {
+            Some(then) => *then != self.world.wills(super::kinds(lab)).await?,
+            None => false,
+        };
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
             let verdict = self.disturb(&current, task, &still, &found).await;
             let told = match verdict {
@@ -53,11 +63,10 @@ impl Desk {
             found.insert(task.id.clone(), told);
         }
         let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
-        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.save().map_err(not_kept)?;
         let open = self.book().open.clone().unwrap_or(current.open.clone());
-        let limit_ms = u64::from(lab.minutes) * 60_000;
-        score::in_time(&mut all, limit_ms, open.changed_ms);
+        let limit_ms = super::limit_ms(lab);
+        score::in_time(&mut all, limit_ms, changed || open.changed_ms.is_some_and(|at| at > limit_ms));
         let mut drawn = current.variant.clone();
         drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
         let about = About {
@@ -71,29 +80,35 @@ impl Desk {
             limit_s: u64::from(lab.minutes) * 60,
             used: open.used(),
             content: lab.content.clone(),
+            labs: self.labs.directory.as_ref().map_or_else(|| BUILT_IN.into(), |d| d.display().to_string()),
+            attempts: open.attempts(),
+            tampered: open.tampered,
             trace: json!({"from": open.began, "to": self.world.know().recorder.revision, "records": open.chain.records, "head": open.chain.head}),
         };
         let mut record = score::record(&about, &all);
-        let key = Key::load_or_create(&self.host.place().pki()).map_err(|e| chain_text(&e))?;
-        key.sign(&mut record);
+        self.key.sign(&mut record);
         let record = Value::Object(record);
         let (points, max) = score::points(&all);
         let best = Best { score: points, max, passed: record["passed"] == true, seed: open.seed };
-        self.book().note(&lab.id, best, open.solve);
+        self.book().note(&lab.id, best, !open.solve && !open.tampered);
         self.save().map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
         let file = self.keep(&lab.id, open.seed, &record)?;
+        // The cause is told to whoever has found it or given up: else one grade would be the answer to the next.
+        let told_of = |id: &str| open.solve || all.iter().any(|t| t.id == id && t.green);
+        let untold = lab.tasks.iter().filter(|t| !t.debrief.get(lang).is_empty() && !told_of(&t.id)).count();
         let mut debrief = Vec::new();
-        for task in &lab.tasks {
+        for task in lab.tasks.iter().filter(|t| told_of(&t.id)) {
             let text = current.fill(task.debrief.get(lang));
             let told = Template::compile(&text, Use::Hint, &[])
                 .and_then(|t| t.render(&debrief_facts, &[]).map_err(crate::lab::cel::Error::Syntax));
             debrief.extend(told.ok().filter(|t| !t.is_empty()));
         }
         let remember = lab.remember.get(lang);
-        if !remember.is_empty() {
+        if untold == 0 && !remember.is_empty() {
             debrief.push(crate::lab::words::say(lang, crate::lab::words::Word::Remember, &[remember]));
         }
-        Ok(json!(Graded { record, file, debrief, found: all }))
+        Ok(json!(Graded { record, file, debrief, untold, found: all }))
     }
 
     fn found(
@@ -141,7 +156,10 @@ impl Desk {
             let mut known = world.know();
             (known.quiet, known.meddled) = (true, false);
         }
+        world.know().playing = true;
         let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
+        world.read(self.host.tap());
+        world.know().playing = false;
         world.forget_answers();
         let verdict = match &played {
             Ok(()) => world.settled(&exprs(task), &frame, task.hold, task.within).await,
@@ -167,14 +185,21 @@ impl Desk {
         }
     }
 
-    /// Keeps a record in the cluster's directory.
+    /// Keeps a record in the cluster's directory, beside those before it.
     fn keep(&self, lab: &str, seed: u64, record: &Value) -> Result<String, String> {
         let dir = self.host.place().root.join("records");
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        let file = dir.join(format!("{lab}-{seed}.json"));
+        let file = free_name(&dir, &format!("{lab}-{seed}"));
         crate::lab::progress::keep(&file, record).map_err(|e| chain_text(&e))?;
         Ok(file.display().to_string())
     }
+}
+
+/// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. Whoever asks has the desk's turn.
+fn free_name(dir: &Path, name: &str) -> PathBuf {
+    let further = (2u64..).map(|n| format!("{name}-{n}.json"));
+    let mut names = std::iter::once(format!("{name}.json")).chain(further).map(|name| dir.join(name));
+    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
 }
 
 /// RFC 3339 with whole milliseconds.
@@ -185,6 +210,16 @@ fn millis(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_record_takes_another_s_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let next = || free_name(dir.path(), "wrong-image-7").file_name().unwrap().to_owned();
+        for name in ["wrong-image-7.json", "wrong-image-7-2.json", "wrong-image-7-3.json"] {
+            assert_eq!(next(), name);
+            std::fs::write(dir.path().join(name), "{}").unwrap();
+        }
+    }
 
     #[test]
     fn times_have_whole_milliseconds() {

@@ -17,6 +17,7 @@ const CHECK_MAX: Duration = Duration::from_secs(2);
 impl Desk {
     pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
+        self.note_limit(&current).await?;
         let frame = current.frame();
         let still = current.lab.tasks.iter().filter(|t| t.probe.is_empty());
         let looked = still.map(|task| {
@@ -87,11 +88,19 @@ impl Desk {
                 self.save_or_say();
             }
             let Ok(_turn) = self.turn.try_lock() else { continue };
+            if let Err(why) = self.compare().await {
+                tracing::debug!(why, "what is kept of labs cannot be compared with the store yet");
+                continue;
+            }
+            self.anchor_if_ahead().await;
             if let Err(why) = self.take_up(EN).await {
                 tracing::debug!(why, "the open lab waits");
                 continue;
             }
             let Some(current) = self.current() else { continue };
+            if let Err(why) = self.note_limit(&current).await {
+                tracing::debug!(why, "the end of the time cannot be noted yet");
+            }
             let frame = current.frame();
             let mut truths = BTreeMap::new();
             let asks = network.elapsed() >= NETWORK_EVERY;
@@ -117,7 +126,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
+    pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
         let frame = current.frame();
         let mut rest: Vec<_> = current
             .lab
@@ -131,8 +140,9 @@ impl Desk {
         rest.sort_by_key(|h| h.tier);
         let sayable = rest.into_iter().find(|h| self.hint_text(&current, &h.id, lang).is_some());
         let hint = sayable.ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
-        let noted = self.note(|open| open.hints.push(hint.id.clone()));
-        noted.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        self.note(|open| open.hints.push(hint.id.clone())).map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
         let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         Ok(json!(self.view(&current, lang)))
     }

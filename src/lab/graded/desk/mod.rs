@@ -1,5 +1,6 @@
 //! Where labs are handed out and graded. One thing at a time: a grade must not meet a reset.
 
+mod anchor;
 mod judge;
 mod look;
 mod paper;
@@ -8,7 +9,7 @@ mod resume;
 pub use paper::{entry, sheet};
 
 use super::Error;
-use super::book::{Book, Open};
+use super::book::{Before, Book, Open};
 use super::draw;
 use super::read::{Lab, Labs, Task};
 use super::seal::{self, Chain};
@@ -44,6 +45,11 @@ pub struct Desk {
     labs: Labs,
     book: Mutex<Book>,
     path: PathBuf,
+    key: seal::Key,
+    /// Where the book's anchor in the store stood when it was last looked at: its create revision and version. `None`: not yet.
+    anchored: tokio::sync::Mutex<Option<(i64, i64)>>,
+    /// The book was written since the store was told.
+    ahead: AtomicBool,
     /// Held by whoever starts, judges or looks.
     turn: tokio::sync::Mutex<()>,
     /// What `check` saw last, by task.
@@ -77,6 +83,15 @@ fn fill(text: &str, variant: &Map<String, Value>) -> String {
     draw::fill(text, variant).unwrap_or_else(|_| text.to_string())
 }
 
+fn limit_ms(lab: &Lab) -> u64 {
+    u64::from(lab.minutes) * 60_000
+}
+
+/// Kinds that a lab's expressions look at.
+fn kinds(lab: &Lab) -> BTreeSet<String> {
+    lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect()
+}
+
 fn exprs(task: &Task) -> Vec<&Expr> {
     task.checks.iter().map(|(_, e)| e).collect()
 }
@@ -89,7 +104,8 @@ impl Desk {
     pub fn open(world: Arc<World>, host: Host) -> Result<Desk, Error> {
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let path = host.place().root.join("labs.json");
-        let book = Book::load(&path)?;
+        let key = seal::Key::load_or_create(&host.place().pki())?;
+        let book = Book::load(&path, &key)?;
         if let Some(open) = &book.open {
             let mut known = world.know();
             known.recording = true;
@@ -105,6 +121,9 @@ impl Desk {
             labs: Labs::load(),
             book: Mutex::new(book),
             path,
+            key,
+            anchored: tokio::sync::Mutex::default(),
+            ahead: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
             taken_up: AtomicBool::new(false),
@@ -130,7 +149,8 @@ impl Desk {
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
             known.unsaved = false;
         }
-        book.save(&self.path).map_err(|error| {
+        self.ahead.store(true, Ordering::Relaxed);
+        book.save(&self.path, &self.key).map_err(|error| {
             self.world.know().unsaved = true;
             chain_text(&error)
         })
@@ -197,6 +217,7 @@ impl Desk {
         let turn = tokio::time::timeout(patience, self.turn.lock());
         let _turn = turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        self.compare().await.map_err(not_kept)?;
         if !matches!(ask, Ask::Start { .. } | Ask::Solved) {
             self.take_up(lang).await?;
         }
@@ -209,10 +230,11 @@ impl Desk {
             Ask::Grade { id, seed, learner } => {
                 self.grade(self.named(id.as_deref(), seed, lang)?, learner, lang).await
             }
-            Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang),
+            Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang).await,
             Ask::Solve { id, seed } => {
                 let current = self.named(id.as_deref(), seed, lang)?;
                 self.note(|open| open.solve = true).map_err(not_kept)?; // else a restart would forget that the lines were given away
+                self.anchor().await.map_err(not_kept)?;
                 self.world.know().solving = true;
                 Ok(json!(Played {
                     lines: current.lines(&Lab::lines(&current.lab.solution, &current.variant))
@@ -241,7 +263,7 @@ impl Desk {
         self.put_back(lang).await?;
         let world = &self.world;
         world.forget_answers();
-        let kinds: BTreeSet<String> = lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect();
+        let kinds = kinds(lab);
         world.watch(kinds.iter().cloned());
         let base = self.revision().await?;
         let mut open = Open {
@@ -258,6 +280,10 @@ impl Desk {
             disturbed: None,
             green: BTreeMap::new(),
             chain: Chain::default(),
+            tampered: false,
+            gradings: 0,
+            before: Before::default(),
+            at_limit: None,
         };
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.book().open = Some(open.clone());
@@ -297,8 +323,13 @@ impl Desk {
                 current.open.green.insert(task.id.clone(), (0, current.open.began));
             }
         }
-        self.book().open = Some(current.open.clone());
+        {
+            let mut book = self.book();
+            current.open.before = book.start(&lab.id, seed);
+            book.open = Some(current.open.clone());
+        }
         self.save().map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
         Ok(json!(self.view(&current, lang)))
     }
 
@@ -326,7 +357,7 @@ impl Desk {
         back.map_err(|why| words::say(lang, Word::NoReset, &[&open.lab, &why]))?;
         // Only now: as long as it is open, what the learner does is seen.
         self.world.know().recording = false;
-        self.book().open = None;
+        self.book().close();
         self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))
     }
 
@@ -339,5 +370,15 @@ impl Desk {
     /// The fingerprint of this cluster's key.
     pub fn fingerprint(&self) -> Result<String, Error> {
         seal::Key::load_or_create(&self.host.place().pki()).map(|k| k.fingerprint())
+    }
+
+    /// When the time is over, notes what stands in the cluster by somebody's will: what differs from it later was changed too late.
+    async fn note_limit(&self, current: &Current) -> Result<(), String> {
+        let over = self.ms() >= limit_ms(&current.lab);
+        if !over || self.book().open.as_ref().is_none_or(|open| open.at_limit.is_some()) {
+            return Ok(());
+        }
+        let wills = self.world.wills(kinds(&current.lab)).await?;
+        self.note(|open| open.at_limit = Some(wills))
     }
 }

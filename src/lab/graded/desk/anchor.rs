@@ -1,0 +1,77 @@
+//! The book's anchor in the store: a key that counts along, so that an older copy of the book is not taken for the newest.
+
+use super::Desk;
+use crate::cluster::guest::Inside;
+use crate::lab::graded::book::{Anchor, Found};
+use std::sync::atomic::Ordering;
+
+/// Beside the steps of people.
+const KEY: &str = "/ropewalk/labs";
+
+impl Desk {
+    /// What the store has, and where: create revision and version, 0 if there is nothing.
+    async fn anchor_found(&self) -> Result<(Found, (i64, i64)), String> {
+        let found = self.host.inside(&Inside::Key(KEY.into())).await?;
+        let Some(text) = found["value"].as_str() else { return Ok((Found::Nothing, (0, 0))) };
+        let number = |key: &str| found[key].as_i64().unwrap_or_default();
+        let at = (number("create_revision"), number("version"));
+        Ok((Anchor::read(text, at.0, at.1, &self.key), at))
+    }
+
+    /// Once, before anything is believed of what an earlier process has kept. Errors: the store does not answer.
+    pub(super) async fn compare(&self) -> Result<(), String> {
+        let mut anchored = self.anchored.lock().await;
+        if anchored.is_some() {
+            return Ok(());
+        }
+        let (found, at) = self.anchor_found().await?;
+        let agrees = self.book().agrees(found);
+        if !agrees {
+            tracing::warn!(?found, "what is kept of labs was changed by somebody else");
+            self.book().distrust();
+            self.save()?;
+        }
+        *anchored = Some(at);
+        Ok(())
+    }
+
+    /// Tells the store how often the book was written. Whoever has been given something (a hint, the solution, a grade) has it only after this.
+    pub(super) async fn anchor(&self) -> Result<(), String> {
+        self.compare().await?;
+        let mut anchored = self.anchored.lock().await;
+        let (_, mut at) = self.anchor_found().await?;
+        if anchored.is_some_and(|known| known != at) {
+            tracing::warn!("the store's count of what is kept of labs was changed by somebody else");
+            self.book().distrust();
+            self.save()?;
+        }
+        self.ahead.store(false, Ordering::Relaxed);
+        if self.book().anchored == 0 {
+            let mut book = self.book();
+            book.anchored = book.counter + 1;
+            drop(book);
+            self.save()?;
+            self.ahead.store(false, Ordering::Relaxed);
+        }
+        let counter = self.book().counter;
+        // The first writing cannot know its own revision; the second does.
+        for _ in 0..if at.0 == 0 { 2 } else { 1 } {
+            let anchor = Anchor { counter, create: at.0, version: at.1 + 1 };
+            self.host.keep(KEY, anchor.text(&self.key)).await?;
+            let created = if at.0 == 0 { self.anchor_found().await?.1.0 } else { at.0 };
+            at = (created, anchor.version);
+        }
+        *anchored = Some(at);
+        Ok(())
+    }
+
+    /// As [`anchor`](Desk::anchor), where nobody waits for the answer: it is tried again.
+    pub(super) async fn anchor_if_ahead(&self) {
+        if self.ahead.load(Ordering::Relaxed)
+            && let Err(why) = self.anchor().await
+        {
+            self.ahead.store(true, Ordering::Relaxed);
+            tracing::debug!(why, "the store is not told of labs yet");
+        }
+    }
+}
