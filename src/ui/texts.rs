@@ -143,7 +143,7 @@ texts! {
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
     LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
-    LessonNotYet: "Not yet:", "아직:";
+    LessonNotYet: "Still to do:", "남은 일:";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
     LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";

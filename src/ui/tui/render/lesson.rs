@@ -308,8 +308,9 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
         let (sign, tone) = match check.state {
             Verdict::Met => (Sign::Met, Tone::Good),
             Verdict::Holding => (Sign::Holding, Tone::Warn),
-            Verdict::Unmet if late => (Sign::Unmet, Tone::Warn),
-            Verdict::Unmet => (Sign::Unmet, Tone::Dim),
+            // A cross would say that it is wrong; it is only not done yet.
+            Verdict::Unmet if late => (Sign::Dot, Tone::Warn),
+            Verdict::Unmet => (Sign::Dot, Tone::Dim),
         };
         let count = match which {
             Checks::Unmet if view.checks.len() > 1 => format!(" ({met}/{})", view.checks.len()),
