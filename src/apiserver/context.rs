@@ -189,7 +189,16 @@ impl Context {
         }
         record.detail = serde_json::json!({"verb": self.info.verb});
         if !message.is_empty() {
-            record = record.detail(serde_json::json!({"verb": self.info.verb, "message": message}));
+            record.detail["message"] = message.into();
+        }
+        // How it was looked at: as a table of one line each, and which of the objects.
+        if self.accept().contains("as=Table") {
+            record.detail["table"] = true.into();
+        }
+        let selectors = ["labelSelector", "fieldSelector"].map(|key| self.query.get(key));
+        let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();
+        if !selected.is_empty() {
+            record.detail["selector"] = selected.join(",").into();
         }
         self.tap.emit(record);
     }
