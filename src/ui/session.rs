@@ -148,7 +148,8 @@ impl Session {
     /// Runs one line.
     pub fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
         let line = line::classify(text, &self.place.name);
-        if matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Own(_) | Line::Shell(_)) {
+        let acts = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Own(_) | Line::Shell(_));
+        if acts {
             // Hints may react to what was typed; without lessons nobody listens.
             let _ = self.ask(Ask::Typed { line: text.trim().to_string() });
         }
@@ -186,6 +187,9 @@ impl Session {
                 self.complain(&self.say(Say::WatchWhat, &[]), None, Some(&self.say(Say::WatchTry, &[])));
                 self.last = 2;
             }
+        }
+        if acts {
+            let _ = self.ask(Ask::Ran { line: text.trim().to_string(), code: self.last });
         }
         Flow::Next
     }
@@ -283,6 +287,10 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        if let Some(text) = about.first().and_then(|word| lessons::help(word)) {
+            println!("{}", self.say(text, &[]));
+            return 0;
+        }
         if !about.is_empty() {
             let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
             return self.kubectl(&args, lines);
