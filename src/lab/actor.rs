@@ -19,6 +19,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::RuntimeFlavor;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
@@ -279,7 +280,11 @@ impl Actor {
 
     /// Judges until nothing more is needed; tells everyone.
     fn settle(&mut self) -> Option<Instant> {
-        let (needs, save) = self.engine.settle();
+        // Requests that wait for this worker thread go on elsewhere meanwhile.
+        let (needs, save) = match tokio::runtime::Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| self.engine.settle()),
+            _ => self.engine.settle(),
+        };
         for kind in needs.kinds {
             self.watch(&kind);
         }
