@@ -137,6 +137,11 @@ impl Context {
         self.is_told() || (self.info.is_resource && !is_own(&self.request.user_agent))
     }
 
+    /// What the tap still knows of what happened, oldest first.
+    pub fn records(&self) -> Vec<std::sync::Arc<Record>> {
+        self.tap.since(0)
+    }
+
     fn record(&self, verb: &str) -> Record {
         let mut record = Record::new(verb).cause(self.cause.clone()).took(self.lap());
         if self.info.is_resource {

@@ -153,7 +153,8 @@ impl Session {
     pub fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
-        if outside || matches!(line, Line::Own(_)) {
+        let acts = outside || matches!(line, Line::Own(_));
+        if acts {
             // Hints may react to what was typed; without lessons nobody listens.
             let _ = self.ask(Ask::Typed { line: text.trim().to_string() });
         }
@@ -194,6 +195,9 @@ impl Session {
         }
         if outside {
             self.before = Some(Typed { line: text.trim().into(), code: self.last });
+        }
+        if acts {
+            let _ = self.ask(Ask::Ran { line: text.trim().to_string(), code: self.last });
         }
         Flow::Next
     }
@@ -294,6 +298,10 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        if let Some(text) = about.first().and_then(|word| lessons::help(word)) {
+            println!("{}", self.say(text, &[]));
+            return 0;
+        }
         if !about.is_empty() {
             let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
             return self.kubectl(&args, lines);
