@@ -141,6 +141,7 @@ pub async fn run(
         seen: HashMap::new(),
         answers: HashMap::new(),
         asking: Default::default(),
+        logs_before: Arc::default(),
         generations: HashMap::new(),
         before: HashMap::new(),
         asking_before: Default::default(),
@@ -204,8 +205,7 @@ pub async fn run(
                 }
             }
             Some((probe, answer)) = answered.recv() => {
-                actor.engine.asking.remove(&probe);
-                actor.engine.answers.insert(probe, (Instant::now(), answer));
+                actor.engine.answered(probe, answer);
             }
             Some((number, found)) = looks.recv() => {
                 if let Some(waiter) = actor.waiters.iter_mut().find(|w| w.number == number) {

@@ -84,6 +84,8 @@ pub struct Engine {
     pub seen: HashMap<String, i64>,
     pub answers: HashMap<Probe, (Instant, Value)>,
     pub asking: HashSet<Probe>,
+    /// Logs as they were when the open step began, by target: the first answer in the step, or the last one before it.
+    pub logs_before: Arc<HashMap<String, String>>,
     /// How often the objects of a kind have changed.
     pub generations: HashMap<String, u64>,
     /// Objects as they were when the open step began, by qualified plural: of the kinds that were asked for.
@@ -151,6 +153,26 @@ impl Engine {
         self.before.clear();
         self.asking_before.clear();
         self.memo = Arc::default();
+        self.logs_before = Arc::default();
+        let known: Vec<_> =
+            self.answers.iter().map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect();
+        known.iter().for_each(|(probe, answer)| self.note_log(probe, answer));
+    }
+
+    /// An answer from the network.
+    pub fn answered(&mut self, probe: Probe, answer: Value) {
+        self.asking.remove(&probe);
+        self.note_log(&probe, &answer);
+        self.answers.insert(probe, (Instant::now(), answer));
+    }
+
+    /// The first that is heard of a log in this step: what is written later is new.
+    fn note_log(&mut self, probe: &Probe, answer: &Value) {
+        if let (Probe::Logs { target }, Value::String(log)) = (probe, answer)
+            && !self.logs_before.contains_key(target)
+        {
+            Arc::make_mut(&mut self.logs_before).insert(target.clone(), log.to_string());
+        }
     }
 
     /// The objects of a kind when the open step began. `None`: the server does not have them any more, so they are taken from the history.
@@ -250,6 +272,7 @@ impl Engine {
             generations: self.generations.clone(),
             before: Some(self.before.clone()),
             memo: self.memo.clone(),
+            logs_before: self.logs_before.clone(),
             now: Some(value::time(clock::now())),
             answers: fresh.map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect(),
             ..Facts::default()
@@ -481,6 +504,7 @@ mod tests {
             seen: HashMap::new(),
             answers: HashMap::new(),
             asking: HashSet::new(),
+            logs_before: Arc::default(),
             generations: HashMap::new(),
             before: HashMap::new(),
             asking_before: HashSet::new(),

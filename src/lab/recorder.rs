@@ -344,6 +344,10 @@ impl Recorder {
             ("session", value::text(request.map_or("", |r| r.session.as_str()))),
             ("own", Value::Bool(answer && learner && request.is_some_and(is_meant))),
             ("command", value::text(request.map_or("", |r| r.command.as_str()))),
+            // How it was looked at, and what was said of it.
+            ("table", Value::Bool(record.detail["table"] == true)),
+            ("selector", value::text(record.detail["selector"].as_str().unwrap_or_default())),
+            ("message", value::text(record.detail["message"].as_str().unwrap_or_default())),
             ("by", value::text(if solving && learner { "solve" } else { "" })),
         ])
     }
@@ -452,6 +456,29 @@ mod tests {
             ("Pod/d/p", "replicaset-controller")
         );
         assert_eq!((str_field(answer, "by"), str_field(&recorder.trace[3], "by")), ("", "solve"));
+    }
+
+    #[test]
+    fn how_something_was_looked_at_is_told() {
+        let tap = Tap::new().at("n", "kube-apiserver");
+        for detail in [
+            json!({"verb": "list", "table": true, "selector": "app=web"}),
+            json!({"verb": "create", "message": "Invalid value: 80: out of range"}),
+        ] {
+            let mut answer = Record::new("answer").object("pods", "d", "").detail(detail);
+            answer.request =
+                Some(Request { user: "learner".into(), verb: "list".into(), ..Request::default() });
+            tap.emit(answer);
+        }
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let told = |at: usize| {
+            let record = &recorder.trace[at];
+            let table = crate::lab::cel::value::field(record, "table") == Some(&Value::Bool(true));
+            (table, str_field(record, "selector").to_string(), str_field(record, "message").to_string())
+        };
+        assert_eq!(told(0), (true, "app=web".into(), String::new()));
+        assert_eq!(told(1), (false, String::new(), "Invalid value: 80: out of range".into()));
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct Facts {
     /// A lab's drawn values.
     pub variant: Option<Value>,
     pub answers: HashMap<Probe, Value>,
+    /// Logs as they were when the step began, by target: of those that were asked for.
+    pub logs_before: Arc<HashMap<String, String>>,
     pub wanted: Mutex<Wanted>,
     /// How often each URL or command was named in this evaluation.
     pub(in crate::lab) named: Mutex<HashMap<String, usize>>,

@@ -76,6 +76,14 @@ pub const TABLE: &[Function] = &[
     of("logs", 1..=1, |facts, args| {
         facts.probe(Probe::Logs { target: word(args, 0)?.into() }).and_then(no_error)
     }),
+    of("new_logs", 1..=1, |facts, args| {
+        let target = word(args, 0)?;
+        let log = facts.probe(Probe::Logs { target: target.into() }).and_then(no_error)?;
+        let Value::String(log) = &log else { return Err("the log is no text".into()) };
+        let before = facts.logs_before.get(target).map_or("", String::as_str);
+        // A log that was begun anew is new as a whole.
+        Ok(value::text(log.strip_prefix(before).unwrap_or(log)))
+    }),
     of("can", 4..=4, |facts, args| {
         let part = |n| word(args, n).map(String::from);
         let probe = Probe::Can { user: part(0)?, verb: part(1)?, resource: part(2)?, namespace: part(3)? };
@@ -433,6 +441,23 @@ mod tests {
         };
         assert_eq!(told(Value::Bool(false), value::text("")), [false, true, true, true, true]);
         assert_eq!(told(silent.clone(), silent), [false; 5]);
+    }
+
+    #[test]
+    fn a_new_log_is_what_was_written_since_the_step_began() {
+        let told = |before: Option<&str>, log: &str| {
+            let answers = [(Probe::Logs { target: "d/web".into() }, value::text(log))];
+            let before = before.map(|b| ("d/web".to_string(), b.to_string()));
+            let logs_before = Arc::new(before.into_iter().collect());
+            let facts = Arc::new(Facts { answers: answers.into(), logs_before, ..Facts::default() });
+            eval("new_logs('d/web')", &facts)
+        };
+        assert_eq!(told(Some("a\n"), "a\nb\n"), Ok(value::text("b\n")));
+        assert_eq!(told(Some("a\n"), "a\n"), Ok(value::text("")));
+        assert_eq!(told(None, "a\n"), Ok(value::text("a\n")));
+        // The container was started again, and its log begins anew.
+        assert_eq!(told(Some("a\nb\n"), "c\n"), Ok(value::text("c\n")));
+        assert!(eval("new_logs('d/web')", &facts(&[], vec![])).is_err(), "asked, and not answered yet");
     }
 
     #[test]

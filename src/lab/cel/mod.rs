@@ -96,10 +96,11 @@ impl std::fmt::Debug for Expr {
 }
 
 /// What is true now, and may be false again.
-const LIVE: &[&str] =
-    &["objects", "object", "present", "http", "exec", "logs", "store", "members", "can", "faults"];
+const LIVE: &[&str] = &[
+    "objects", "object", "present", "http", "exec", "logs", "new_logs", "store", "members", "can", "faults",
+];
 /// What has to be asked for over the network.
-const PROBES: &[&str] = &["http", "exec", "logs", "can", "store", "members"];
+const PROBES: &[&str] = &["http", "exec", "logs", "new_logs", "can", "store", "members"];
 
 impl Expr {
     /// Compiles; `bound` are further names that will have values.
@@ -357,7 +358,7 @@ impl Seen {
                         None if known.kind_first => self.any_kind = true,
                         _ => {}
                     }
-                    if matches!(known.name, "exec" | "logs") {
+                    if matches!(known.name, "exec" | "logs" | "new_logs") {
                         let target = call.args.first().and_then(|a| literal(&a.expr));
                         self.namespaces.extend(target.and_then(|t| Some(t.split_once('/')?.0.to_string())));
                     }

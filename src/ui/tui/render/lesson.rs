@@ -208,6 +208,10 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
             out.push(Line::default());
         }
         if let Some(said) = said {
+            // The choices are no longer on the screen.
+            let choices = view.predict.iter().flat_map(|p| &p.choices);
+            let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
+            let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
             out.extend(text(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
         }
         for (at, hint) in view.hints[..older].iter().enumerate() {
