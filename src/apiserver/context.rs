@@ -137,6 +137,11 @@ impl Context {
         self.is_told() || (self.info.is_resource && !is_own(&self.request.user_agent))
     }
 
+    /// What the tap still knows of what happened, oldest first.
+    pub fn records(&self) -> Vec<std::sync::Arc<Record>> {
+        self.tap.since(0)
+    }
+
     fn record(&self, verb: &str) -> Record {
         let mut record = Record::new(verb).cause(self.cause.clone()).took(self.lap());
         if self.info.is_resource {
@@ -189,7 +194,16 @@ impl Context {
         }
         record.detail = serde_json::json!({"verb": self.info.verb});
         if !message.is_empty() {
-            record = record.detail(serde_json::json!({"verb": self.info.verb, "message": message}));
+            record.detail["message"] = message.into();
+        }
+        // How it was looked at: as a table of one line each, and which of the objects.
+        if self.accept().contains("as=Table") {
+            record.detail["table"] = true.into();
+        }
+        let selectors = ["labelSelector", "fieldSelector"].map(|key| self.query.get(key));
+        let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();
+        if !selected.is_empty() {
+            record.detail["selector"] = selected.join(",").into();
         }
         self.tap.emit(record);
     }

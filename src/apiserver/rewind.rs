@@ -30,7 +30,7 @@ use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json as object};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Times that it is tried again because somebody wrote in between.
 const TRIES: usize = 20;
@@ -160,6 +160,59 @@ impl State {
         Ok((response.kvs, response.revision))
     }
 
+    /// What people wrote since then and the journey would remove or change back, beyond the steps that it undoes by name: what it makes of the
+    /// components' own writes follows from that.
+    ///
+    /// Who wrote what is told by the tap. Of a time that the tap no longer knows, an object that was created since and that no controller owns
+    /// counts as somebody's.
+    async fn losses(&self, ctx: &Context, journey: &Journey) -> Result<Vec<Value>, Status> {
+        let (then, _) = self.registry(journey.to).await?;
+        let (now, _) = self.registry(0).await?;
+        let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+        let moves = plan(&then, &now, &birth);
+        let created: BTreeMap<&Bytes, Revision> =
+            now.iter().map(|kv| (&kv.key, kv.create_revision)).collect();
+        let records = ctx.records();
+        let known_from = records.iter().find_map(|r| r.revision).map_or(Revision::MAX, |r| r as Revision);
+        let mut writers: BTreeMap<(&str, &str, &str), BTreeSet<String>> = BTreeMap::new();
+        for record in records.iter().filter(|r| r.revision.is_some_and(|at| at as Revision > journey.to)) {
+            if let (Some(request), Some(object)) = (&record.request, &record.object)
+                && record.verb == "commit"
+                && request.is_persons()
+            {
+                let place = (object.resource.as_str(), object.namespace.as_str(), object.name.as_str());
+                writers.entry(place).or_default().insert(steps::id_of(request));
+            }
+        }
+        let undone: BTreeSet<&String> = match journey.verb {
+            "undo" => journey.steps.iter().map(|s| &s.id).collect(),
+            _ => BTreeSet::new(),
+        };
+        let mut lost = Vec::new();
+        for m in moves.iter().filter(|m| !m.last.is_empty()) {
+            let Ok(object) = serde_json::from_slice::<Value>(&m.last) else { continue };
+            let (namespace, name) = (meta::namespace(&object), meta::name(&object));
+            let steps = writers.get(&(plural(&m.key), namespace, name));
+            let is_lost = match steps {
+                Some(steps) => !steps.iter().all(|id| undone.contains(id)),
+                None => {
+                    let at = created.get(&m.key).copied().unwrap_or_default();
+                    let unknown = at > journey.to && at < known_from && journey.verb == "rewind";
+                    unknown && m.put.is_none() && !is_by_product(&object)
+                }
+            };
+            if is_lost {
+                lost.push(object!({
+                    "resource": plural(&m.key),
+                    "namespace": namespace,
+                    "name": name,
+                    "removed": m.put.is_none(),
+                }));
+            }
+        }
+        Ok(lost)
+    }
+
     /// Commits the journey; answers the new revision and how many objects came back, changed or not, and how many went.
     async fn travel(&self, ctx: &Context, journey: &Journey) -> Result<Value, Status> {
         let (then, _) = self.registry(journey.to).await?;
@@ -250,9 +303,22 @@ impl State {
     }
 }
 
+/// Is it made by a controller for something else, so that nobody misses it?
+fn is_by_product(object: &Value) -> bool {
+    let owned = |o: &Value| o["controller"] == true;
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.is_some_and(|all| all.iter().any(owned))
+        || matches!(
+            (text(object, "kind"), meta::name(object)),
+            ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default") | ("Endpoints", _)
+        )
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Asked {
+    /// Only says what would be lost.
+    plan: bool,
     count: Option<usize>,
     revision: Option<Revision>,
 }
@@ -330,6 +396,10 @@ pub async fn serve(
         }
         _ => return Ok(super::http::not_found_page()),
     };
+    if asked.plan {
+        let lost = state.losses(ctx, &journey).await?;
+        return Ok(json(200, &object!({"to": journey.to, "steps": journey.steps, "lost": lost})));
+    }
     let told = state.travel(ctx, &journey).await?;
     Ok(json(200, &told))
 }
@@ -427,5 +497,137 @@ mod tests {
         let moves = planned(&then, &now);
         assert_eq!(moves.keys().collect::<Vec<_>>(), ["nodes/n1"]);
         assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
+    }
+
+    /// A little world of Deployments, their sets and pods, with what their controllers would do.
+    #[derive(Clone, Default)]
+    struct Model {
+        objects: BTreeMap<String, Value>,
+        uids: usize,
+    }
+
+    impl Model {
+        fn put(&mut self, key: String, owner: Option<String>, spec: Value) {
+            self.uids += 1;
+            let mut object = object!({"metadata": {"uid": format!("u{}", self.uids)}, "spec": spec});
+            if let Some(owner) = owner {
+                object["metadata"]["ownerReferences"] = object!([{"uid": owner, "controller": true}]);
+            }
+            self.objects.insert(key, object);
+        }
+        fn uid(&self, key: &str) -> Option<String> {
+            self.objects.get(key).map(|o| meta::uid(o).to_string())
+        }
+        fn act(&mut self, act: u8, n: usize) {
+            let (deployment, set) = (format!("deployments/d/{n}"), format!("replicasets/d/{n}"));
+            match act {
+                // Created, and its set made or adopted.
+                0 if !self.objects.contains_key(&deployment) => {
+                    self.put(deployment.clone(), None, object!({"replicas": 2}));
+                    let owner = self.uid(&deployment);
+                    match self.objects.get_mut(&set) {
+                        Some(set) => {
+                            set["metadata"]["ownerReferences"] =
+                                object!([{"uid": owner, "controller": true}]);
+                        }
+                        None => {
+                            self.put(set.clone(), owner, object!({"replicas": 2}));
+                            for pod in 0..2 {
+                                self.put(format!("pods/d/{n}-{pod}"), self.uid(&set), object!({}));
+                            }
+                        }
+                    }
+                }
+                // Deleted with --cascade=orphan.
+                1 if self.objects.remove(&deployment).is_some() => {
+                    if let Some(set) = self.objects.get_mut(&set) {
+                        value::remove(set, "metadata.ownerReferences");
+                    }
+                }
+                // Deleted with what it owns.
+                2 => {
+                    self.objects.remove(&deployment);
+                    self.collect();
+                }
+                3 if self.objects.contains_key(&set) => {
+                    let extra = format!("pods/d/{n}-2");
+                    if self.objects.remove(&extra).is_none() {
+                        self.put(extra, self.uid(&set), object!({}));
+                    }
+                }
+                _ => {}
+            }
+        }
+        /// What the garbage collector makes of it.
+        fn collect(&mut self) {
+            loop {
+                let uids: BTreeSet<String> =
+                    self.objects.values().map(|o| meta::uid(o).to_string()).collect();
+                let before = self.objects.len();
+                let lives = |o: &Value| {
+                    let owners = o["metadata"]["ownerReferences"].as_array();
+                    owners.is_none_or(|all| all.iter().any(|r| uids.contains(text(r, "uid"))))
+                };
+                self.objects.retain(|_, o| lives(o));
+                if self.objects.len() == before {
+                    return;
+                }
+            }
+        }
+        fn keys(&self, revision: Revision) -> Vec<KeyValue> {
+            self.objects.iter().map(|(key, object)| kv(key, revision, object.clone())).collect()
+        }
+        fn go_back_to(&mut self, then: &Model) {
+            for (key, put) in planned(&then.keys(1), &self.keys(2)) {
+                match put {
+                    Some(mut object) => {
+                        if meta::uid(&object) == "new" {
+                            self.uids += 1;
+                            object["metadata"]["uid"] = format!("u{}", self.uids).into();
+                        }
+                        self.objects.insert(key, object);
+                    }
+                    None => _ = self.objects.remove(&key),
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever was done since, all that was there is there again, owns what it owned, and nothing of it is garbage.
+        #[test]
+        fn everything_that_was_there_before_is_there_after_an_undo(
+            acts in proptest::collection::vec((0u8..5, 0usize..3), 1..40),
+            back in 0usize..40,
+        ) {
+            let mut model = Model::default();
+            let mut past = vec![model.clone()];
+            for (act, n) in acts {
+                match act {
+                    4 => {
+                        let then = past[back % past.len()].clone();
+                        let now = model.clone();
+                        model.go_back_to(&then);
+                        model.collect();
+                        let same = |a: &Model, b: &Model| {
+                            let keys = |m: &Model| m.objects.keys().cloned().collect::<Vec<_>>();
+                            let owned = |m: &Model| m.objects.iter().filter(|(key, _)| !key.starts_with("pods/"))
+                                .map(|(key, o)| (key.clone(), o.clone())).collect::<Vec<_>>();
+                            keys(a) == keys(b) && owned(a) == owned(b)
+                        };
+                        proptest::prop_assert!(same(&model, &then));
+                        // And a redo brings back what was there before the undo.
+                        let undone = model.clone();
+                        model.go_back_to(&now);
+                        model.collect();
+                        proptest::prop_assert!(same(&model, &now));
+                        model.go_back_to(&undone);
+                        model.collect();
+                    }
+                    act => model.act(act, n),
+                }
+                past.push(model.clone());
+            }
+        }
     }
 }

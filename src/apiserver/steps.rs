@@ -76,6 +76,12 @@ pub fn key(id: &str) -> String {
     format!("{STEPS}{id}")
 }
 
+/// The step that a request belongs to.
+pub fn id_of(request: &crate::tap::Request) -> String {
+    let id = if request.session.is_empty() { &request.id } else { &request.session };
+    id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect()
+}
+
 impl Steps {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -131,8 +137,7 @@ impl Steps {
             return;
         }
         let request = &ctx.request;
-        let id = if request.session.is_empty() { &request.id } else { &request.session };
-        let id: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
+        let id = id_of(request);
         let inner = self.lock();
         if !inner.undone.is_empty() {
             let gone = inner.undone.iter().flat_map(|u| &u.steps);

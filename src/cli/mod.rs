@@ -122,12 +122,14 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Why { about, namespace, lang, name, output }) => {
             why::why(&name, about, namespace, lang, output).await
         }
-        Some(Command::Undo { count, list, name, output }) => {
+        Some(Command::Undo { count, list, yes, name, output }) => {
             let what = if list { undo::What::List } else { undo::What::Undo(count.into()) };
-            undo::run(&name, what, output).await
+            undo::run(&name, what, yes, output).await
         }
-        Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, output).await,
-        Some(Command::Rewind { to, name, output }) => undo::run(&name, undo::What::Rewind(to), output).await,
+        Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, true, output).await,
+        Some(Command::Rewind { to, yes, name, output }) => {
+            undo::run(&name, undo::What::Rewind(to), yes, output).await
+        }
         Some(Command::Doctor { output }) => doctor::doctor(output),
         Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
             bench(&what, runs, output, peer_kubeconfig.as_deref(), inside)

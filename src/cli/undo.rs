@@ -3,10 +3,10 @@
 use super::args::Output;
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::home::Home;
-use crate::cluster::undo::{Moment, Past};
+use crate::cluster::undo::{Moment, Past, losses};
 use crate::lang::charset::{eprintln, print, println};
-use crate::ui::settings;
 use crate::ui::texts::{Lang, Say};
+use crate::ui::{consent, settings};
 use serde_json::Value;
 
 pub enum What {
@@ -16,7 +16,8 @@ pub enum What {
     List,
 }
 
-pub async fn run(name: &str, what: What, output: Option<Output>) -> anyhow::Result<i32> {
+/// `yes`: nothing is asked.
+pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
@@ -32,6 +33,13 @@ pub async fn run(name: &str, what: What, output: Option<Output>) -> anyhow::Resu
             }
         },
     };
+    if !yes && matches!(past, Past::Undo { .. } | Past::Rewind { .. }) {
+        let plan = Past::Plan { of: Box::new(past.clone()) };
+        let lost = losses(&Control::connect(&place).await?.ask(&Ask::Past { past: plan }).await?);
+        if !consent::given(lang, &lost) {
+            return Ok(1);
+        }
+    }
     let told = Control::connect(&place).await?.ask(&Ask::Past { past }).await?;
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&told)?);

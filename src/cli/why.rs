@@ -3,7 +3,7 @@
 use super::args::Output;
 use crate::cluster::control::{Ask, Control};
 use crate::cluster::home::Home;
-use crate::lab::why::{Explanation, Question};
+use crate::lab::why::{Explanation, Question, Typed};
 use crate::lang::charset::print;
 use crate::ui::prose::{self, Span};
 use crate::ui::settings;
@@ -20,7 +20,7 @@ pub async fn why(
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
     let mut control = Control::connect(&home.cluster(name)?).await?;
-    let question = serde_json::to_value(Question { lang, about, namespace })?;
+    let question = serde_json::to_value(Question { lang, about, namespace, after: after() })?;
     let told = control.ask(&Ask::Guest { name: "why".into(), question }).await?;
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&told)?);
@@ -29,6 +29,11 @@ pub async fn why(
     let told: Explanation = serde_json::from_value(told)?;
     print!("{}", text(lang, &told, super::trace::room()));
     Ok(i32::from(told.trouble))
+}
+
+/// The line before this one, where the shell told it.
+fn after() -> Option<Typed> {
+    serde_json::from_str(&std::env::var(settings::LAST_VARIABLE).ok()?).ok()
 }
 
 /// Lines are broken between words, and go on as far in as they began.

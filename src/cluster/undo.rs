@@ -24,6 +24,38 @@ pub enum Past {
     Rewind {
         to: Moment,
     },
+    /// What people made or changed since then that this would remove or change back, beyond the steps that it undoes: answers with
+    /// `lost: [{resource, namespace, name, removed}]`.
+    Plan {
+        of: Box<Past>,
+    },
+}
+
+/// An object that going back would take from somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Loss {
+    /// The plural.
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+    /// It would be gone; else it would be what it was.
+    pub removed: bool,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.resource, self.name)?;
+        match self.namespace.as_str() {
+            "" | "default" => Ok(()),
+            namespace => write!(f, " -n {namespace}"),
+        }
+    }
+}
+
+/// What an answer to [`Past::Plan`] says would be lost.
+pub fn losses(answer: &Value) -> Vec<Loss> {
+    serde_json::from_value(answer["lost"].clone()).unwrap_or_default()
 }
 
 /// When.
@@ -47,14 +79,22 @@ pub async fn ask(world: &World, past: Past) -> Reply {
 
 /// The same for those who live in this process.
 pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
-    let (method, what, body) = match past {
+    let (past, plan) = match past {
+        Past::Plan { of } => (*of, true),
+        past => (past, false),
+    };
+    let (method, what, mut body) = match past {
         Past::Steps => ("GET", "steps", Value::Null),
         Past::Undo { count } => ("POST", "undo", json!({ "count": count })),
         Past::Redo => ("POST", "redo", json!({})),
         Past::Rewind { to } => {
             ("POST", "rewind", json!({"revision": revision(world, &to).map_err(Error::Trouble)?}))
         }
+        Past::Plan { .. } => return Err(Error::Told("a plan of a plan was asked for".into())),
     };
+    if plan && !body.is_null() {
+        body["plan"] = true.into();
+    }
     let asked = body.clone();
     let body = if body.is_null() { vec![] } else { body.to_string().into_bytes() };
     let request = http::Request::builder()

@@ -19,9 +19,11 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::RuntimeFlavor;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
+mod cost;
 mod open;
 mod steps;
 
@@ -32,8 +34,47 @@ pub type Asked = (Question, oneshot::Sender<Reply>);
 /// `check` waits this long for watches and the network to catch up, beside `hold`.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// Objects that a refusal names.
+const COST_NAMED: usize = 10;
+
 /// Progress that could not be kept is tried again after this time: a disk that is full tells nobody when it no longer is.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
+
+/// What happens within this time after a change is judged together with it.
+const BURST: Duration = Duration::from_millis(25);
+/// After a judgement the engine rests this many times as long as it took, so that it never takes more than a fifth of one core; and no longer
+/// than the second value.
+const REST: (u32, Duration) = (4, Duration::from_secs(2));
+
+/// When to judge next. A change is judged [`BURST`] later, with everything that has happened by then, and never before the engine has rested.
+#[derive(Default)]
+struct Pace {
+    due: Option<Instant>,
+    rested: Option<Instant>,
+}
+
+impl Pace {
+    fn changed(&mut self, now: Instant) {
+        self.due.get_or_insert(now + BURST);
+    }
+
+    /// Someone waits for the answer.
+    fn hurry(&mut self, now: Instant) {
+        self.due = Some(now);
+        self.rested = None;
+    }
+
+    fn judged(&mut self, began: Instant, now: Instant) {
+        let rest = now.duration_since(began).saturating_mul(REST.0).min(REST.1);
+        (self.due, self.rested) = (None, Some(now + rest));
+    }
+
+    /// When to judge, if nothing else happens than a timer that ends at `wake`.
+    fn next(&self, wake: Option<Instant>) -> Option<Instant> {
+        let at = [self.due, wake].into_iter().flatten().min()?;
+        Some(self.rested.map_or(at, |rested| at.max(rested)))
+    }
+}
 
 /// Somebody who wants a verdict.
 struct Waiter {
@@ -67,7 +108,11 @@ pub struct Actor {
     /// Counts those who ever waited.
     asked: u64,
     looked: mpsc::UnboundedSender<(u64, Looks)>,
+    begun: mpsc::UnboundedSender<Begun>,
 }
+
+/// Of a room and a step that began at a revision: the objects of a kind as they were then.
+type Begun = (u64, i64, String, Option<BTreeMap<(String, String), facts::Object>>);
 
 /// Runs until the crew ends.
 pub async fn run(
@@ -79,6 +124,7 @@ pub async fn run(
     let (told, mut tidings) = mpsc::unbounded_channel();
     let (answers, mut answered) = mpsc::unbounded_channel();
     let (looked, mut looks) = mpsc::unbounded_channel();
+    let (begun, mut beginnings) = mpsc::unbounded_channel();
     let path = host.place().root.join("lessons.json");
     let (progress, trouble) = match Progress::load(&path) {
         Ok(progress) => (progress, None),
@@ -95,6 +141,11 @@ pub async fn run(
         seen: HashMap::new(),
         answers: HashMap::new(),
         asking: Default::default(),
+        logs_before: Arc::default(),
+        generations: HashMap::new(),
+        before: HashMap::new(),
+        asking_before: Default::default(),
+        memo: Arc::default(),
         open: None,
         solving: false,
         trouble,
@@ -118,23 +169,43 @@ pub async fn run(
         waiters: vec![],
         asked: 0,
         looked,
+        begun,
     };
     actor.read_tap();
     actor.resume().await;
+    let mut pace = Pace::default();
     let mut wake = actor.settle();
     loop {
+        let now = Instant::now();
+        let next = pace.next(wake);
+        if next.is_some_and(|at| at <= now) {
+            actor.read_tap();
+            wake = actor.settle();
+            pace.judged(now, Instant::now());
+            continue;
+        }
         tokio::select! {
             question = questions.recv() => match question {
-                Some((question, reply)) => actor.question(question, reply).await,
+                Some((Question { ask: Ask::Typed { line }, .. }, _)) => actor.engine.typed(line),
+                Some((Question { ask: Ask::Ran { line, code }, .. }, _)) => actor.engine.ran(line, code),
+                Some((question, reply)) => {
+                    actor.question(question, reply).await;
+                    pace.hurry(Instant::now());
+                }
                 None => return Ok(()),
             },
             Some((stay, told)) = tidings.recv() => match stay == actor.stay {
                 true => actor.engine.told(told),
                 false => continue,
             },
+            Some((stay, since, kind, objects)) = beginnings.recv() => {
+                match stay == actor.stay && since == actor.engine.since_step() {
+                    true => actor.engine.knew_before(&kind, objects),
+                    false => continue,
+                }
+            }
             Some((probe, answer)) = answered.recv() => {
-                actor.engine.asking.remove(&probe);
-                actor.engine.answers.insert(probe, (Instant::now(), answer));
+                actor.engine.answered(probe, answer);
             }
             Some((number, found)) = looks.recv() => {
                 if let Some(waiter) = actor.waiters.iter_mut().find(|w| w.number == number) {
@@ -143,12 +214,13 @@ pub async fn run(
             }
             record = records.recv() => match record {
                 Ok(record) if record.seq <= actor.engine.recorder.seq => continue,
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => actor.read_tap(),
+                // All that has come by then is read when it is judged.
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
-            () = until(wake) => {}
+            () = until(next) => continue,
         }
-        wake = actor.settle();
+        pace.changed(Instant::now());
     }
 }
 
@@ -208,9 +280,22 @@ impl Actor {
 
     /// Judges until nothing more is needed; tells everyone.
     fn settle(&mut self) -> Option<Instant> {
-        let (needs, save) = self.engine.settle();
+        // Requests that wait for this worker thread go on elsewhere meanwhile.
+        let (needs, save) = match tokio::runtime::Handle::current().runtime_flavor() {
+            RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| self.engine.settle()),
+            _ => self.engine.settle(),
+        };
         for kind in needs.kinds {
             self.watch(&kind);
+        }
+        for kind in needs.before {
+            let (client, begun, stay) = (self.client.clone(), self.begun.clone(), self.stay);
+            let (room, since) = (self.engine.recorder.room.clone(), self.engine.since_step());
+            self.crew.spawn(async move {
+                let Some(name) = qualified(&kind) else { return };
+                let objects = watch::at_revision(&client, &kind, &room, since).await;
+                let _ = begun.send((stay, since, name, objects)); // the engine may have ended
+            });
         }
         for probe in needs.probes {
             let (client, kubeconfig, answers) =
@@ -295,11 +380,12 @@ impl Actor {
                 rest.push(waiter);
                 continue;
             }
-            // Whoever asks hears at once what is missing.
-            if let Some(open) = &mut self.engine.open {
-                open.late = true;
-            }
+            // Whoever asks hears at once what is missing; those who follow hear it when its time has come.
+            let late = self.engine.open.as_mut().map(|open| std::mem::replace(&mut open.late, true));
             let _ = waiter.reply.send(Reply::Ok(json!(self.engine.view(&waiter.lang))));
+            if let (Some(open), Some(late)) = (&mut self.engine.open, late) {
+                open.late = late;
+            }
         }
         self.waiters = rest;
         self.waiters.iter().map(|w| w.deadline).min()
@@ -339,7 +425,22 @@ impl Actor {
             self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline });
             return;
         }
-        let answer = match self.answer(question.ask, &lang).await {
+        let (ask, sure) = match question.ask {
+            Ask::Sure { ask } => (*ask, true),
+            ask => (ask, false),
+        };
+        if !sure {
+            let cost = self.cost(&ask, &lang).await;
+            if !cost.is_empty() {
+                let named: Vec<String> = cost.iter().take(COST_NAMED).map(ToString::to_string).collect();
+                let more = if cost.len() > COST_NAMED { ", …" } else { "" };
+                let told =
+                    words::say(&lang, Word::Costs, &[&(named.join(", ") + more), &self.consent(&ask, &lang)]);
+                let _ = reply.send(Reply::Error(told));
+                return;
+            }
+        }
+        let answer = match self.answer(ask, &lang).await {
             Ok(Some(value)) => Reply::Ok(value),
             Ok(None) => {
                 self.settle();
@@ -376,10 +477,8 @@ impl Actor {
                 if any { Ok(None) } else { Err(words::say(lang, Word::NoHint, &[])) }
             }
             Ask::Predict { choice } => self.predict(&choice, lang).map(|()| None),
-            Ask::Typed { line } => {
-                self.engine.typed(line);
-                Ok(None)
-            }
+            // The loop takes them before they come here.
+            Ask::Typed { .. } | Ask::Ran { .. } => Ok(Some(serde_json::Value::Null)),
             Ask::Solve { id } => {
                 self.open_named(id.as_deref(), lang).await?;
                 let (lesson, step) = self.opened(lang)?;
@@ -414,6 +513,42 @@ impl Actor {
                 Ok(Some(json!(left)))
             }
             Ask::Prove => Ok(Some(json!(self.engine.proof()))),
+            Ask::Cost { of } => Ok(Some(json!(self.cost(&of, lang).await))),
+            Ask::Sure { .. } => Err("a question is meant once".into()),
+            Ask::Debrief { step } => {
+                let (lesson, open) = self.opened(lang)?;
+                let at = match &step {
+                    None => open,
+                    Some(step) => steps::named(&lesson, step, lang)?,
+                };
+                let noted = self.engine.progress.look(&lesson.id, &lesson.steps[at].id);
+                let told = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));
+                Ok(Some(json!(told.cloned().unwrap_or_default())))
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_judged_once_and_the_engine_rests() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut pace = Pace::default();
+        assert_eq!((pace.next(None), pace.next(Some(start))), (None, Some(start)));
+        (0..1000).for_each(|n| pace.changed(start + ms(n)));
+        assert_eq!(
+            pace.next(None),
+            Some(start + BURST),
+            "the first change sets the time, the others do not move it"
+        );
+        pace.judged(start + BURST, start + BURST + ms(100));
+        pace.changed(start + BURST + ms(101));
+        let rested = start + BURST + ms(100 + 400);
+        assert_eq!(pace.next(Some(start)), Some(rested), "four times as long as it took");
+        pace.hurry(start + ms(200));
+        assert_eq!(pace.next(None), Some(start + ms(200)), "but no one waits for it");
     }
 }

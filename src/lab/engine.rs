@@ -1,7 +1,7 @@
 //! The engine's state: the open lesson, what is known of the cluster, and what follows from both. [`super::actor`] feeds it.
 
-use super::cel::facts::{Objects, Wanted};
-use super::cel::{Facts, Probe, value};
+use super::cel::facts::{Object, Objects, Wanted};
+use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
 use super::format::{Lesson, Library, Step};
 use super::judge::{self, Memory, Outcome};
@@ -26,14 +26,18 @@ const RENEW: Duration = Duration::from_millis(900);
 const STALE: Duration = Duration::from_secs(2);
 /// A debrief grows for this long after the step is done: the last hops may still be on their way.
 const GROWS: Duration = Duration::from_secs(3);
-/// Typed lines that hints see.
+/// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
 const TYPED_MAX: usize = 200;
+/// Bytes that are kept of a line.
+const LINE_MAX: usize = 4_096;
 
 /// The lesson that is open.
 pub struct Open {
     pub lesson: Arc<Lesson>,
     pub step: usize,
     pub typed: Vec<String>,
+    /// Lines that have ended, and their exit codes.
+    pub ran: Vec<(String, i32)>,
     pub memory: Memory,
     pub outcome: Outcome,
     pub lost: bool,
@@ -54,6 +58,7 @@ impl Open {
             lesson,
             step,
             typed: vec![],
+            ran: vec![],
             memory,
             outcome: Outcome::default(),
             lost: false,
@@ -79,6 +84,16 @@ pub struct Engine {
     pub seen: HashMap<String, i64>,
     pub answers: HashMap<Probe, (Instant, Value)>,
     pub asking: HashSet<Probe>,
+    /// Logs as they were when the open step began, by target: the first answer in the step, or the last one before it.
+    pub logs_before: Arc<HashMap<String, String>>,
+    /// How often the objects of a kind have changed.
+    pub generations: HashMap<String, u64>,
+    /// Objects as they were when the open step began, by qualified plural: of the kinds that were asked for.
+    pub before: HashMap<String, Objects>,
+    /// Kinds whose objects at the step's beginning are being asked for.
+    pub asking_before: HashSet<String>,
+    /// What evaluations have found out in this step.
+    pub memo: Arc<Memo>,
     pub open: Option<Open>,
     pub solving: bool,
     /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is kept.
@@ -92,6 +107,8 @@ pub struct Engine {
 pub struct Needs {
     pub kinds: Vec<String>,
     pub probes: Vec<Probe>,
+    /// Kinds whose objects at the step's beginning are not known.
+    pub before: Vec<String>,
     /// When to judge again if nothing happens.
     pub wake: Option<Instant>,
 }
@@ -128,10 +145,56 @@ impl Engine {
         self.objects.clear();
         self.seen.clear();
         self.answers.clear();
+        self.begin_step();
+    }
+
+    /// Another step begins, or the same one anew: what was found out about the last one is forgotten.
+    pub fn begin_step(&mut self) {
+        self.before.clear();
+        self.asking_before.clear();
+        self.memo = Arc::default();
+        self.logs_before = Arc::default();
+        let known: Vec<_> =
+            self.answers.iter().map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect();
+        known.iter().for_each(|(probe, answer)| self.note_log(probe, answer));
+    }
+
+    /// An answer from the network.
+    pub fn answered(&mut self, probe: Probe, answer: Value) {
+        self.asking.remove(&probe);
+        self.note_log(&probe, &answer);
+        self.answers.insert(probe, (Instant::now(), answer));
+    }
+
+    /// The first that is heard of a log in this step: what is written later is new.
+    fn note_log(&mut self, probe: &Probe, answer: &Value) {
+        if let (Probe::Logs { target }, Value::String(log)) = (probe, answer)
+            && !self.logs_before.contains_key(target)
+        {
+            Arc::make_mut(&mut self.logs_before).insert(target.clone(), log.to_string());
+        }
+    }
+
+    /// The objects of a kind when the open step began. `None`: the server does not have them any more, so they are taken from the history.
+    pub fn knew_before(&mut self, kind: &str, objects: Option<BTreeMap<(String, String), Object>>) {
+        self.asking_before.remove(kind);
+        let objects = objects.unwrap_or_else(|| {
+            let plural = kind.split('.').next().unwrap_or_default();
+            self.recorder.objects_at(plural, self.since_step())
+        });
+        self.before.insert(kind.to_string(), Arc::new(objects));
+    }
+
+    /// The revision at which the open step began.
+    pub fn since_step(&self) -> i64 {
+        let step = self.current().and_then(|(open, step)| self.progress.look(&open.lesson.id, &step.id));
+        step.map_or(0, |s| s.since)
     }
 
     /// A watch has told something.
     pub fn told(&mut self, told: Told) {
+        let (Told::All { kind, .. } | Told::Put { kind, .. } | Told::Gone { kind, .. }) = &told;
+        *self.generations.entry(kind.clone()).or_default() += 1;
         let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
         let seen = match told {
             Told::All { kind, objects, revision } => {
@@ -180,7 +243,18 @@ impl Engine {
             if open.typed.len() == TYPED_MAX {
                 open.typed.remove(0);
             }
-            open.typed.push(line);
+            open.typed.push(shortened(line));
+        }
+    }
+
+    /// A line of the learner's has ended.
+    pub fn ran(&mut self, line: String, code: i32) {
+        self.acted();
+        if let Some(open) = &mut self.open {
+            if open.ran.len() == TYPED_MAX {
+                open.ran.remove(0);
+            }
+            open.ran.push((shortened(line), code));
         }
     }
 
@@ -192,12 +266,20 @@ impl Engine {
             objects: self.objects.clone(),
             history: self.recorder.versions.clone(),
             trace: self.recorder.trace.clone(),
+            trace_from: self.recorder.trace_from,
+            epoch: self.recorder.epoch,
+            versions: self.recorder.taken,
+            generations: self.generations.clone(),
+            before: Some(self.before.clone()),
+            memo: self.memo.clone(),
+            logs_before: self.logs_before.clone(),
             now: Some(value::time(clock::now())),
             answers: fresh.map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect(),
             ..Facts::default()
         };
         if let Some((open, step)) = self.current() {
             facts.typed = open.typed.clone();
+            facts.ran = open.ran.clone();
             facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
             facts.since_step = self.progress.look(&open.lesson.id, &step.id).map_or(0, |s| s.since);
         }
@@ -281,6 +363,11 @@ impl Engine {
 
     fn see_to(&mut self, wanted: Wanted, now: Instant, needs: &mut Needs) {
         needs.kinds = wanted.kinds.into_iter().collect();
+        for kind in wanted.before {
+            if qualified(&kind).is_some_and(|name| self.asking_before.insert(name)) {
+                needs.before.push(kind);
+            }
+        }
         for probe in wanted.probes.into_iter().chain(wanted.used) {
             if self.asking.contains(&probe) {
                 continue;
@@ -357,6 +444,13 @@ impl Engine {
     }
 }
 
+/// As much of a line as is kept.
+fn shortened(mut line: String) -> String {
+    let end = (0..=LINE_MAX.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or_default();
+    line.truncate(end);
+    line
+}
+
 /// The hints that would be shown now, in their order.
 fn fitting<'a>(step: &'a Step, seen: &[String], facts: &Arc<Facts>) -> Vec<&'a super::format::Hint> {
     let fits =
@@ -390,7 +484,6 @@ pub fn qualified(kind: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::facts::Object;
     use serde_json::json;
     use std::path::Path;
 
@@ -411,6 +504,11 @@ mod tests {
             seen: HashMap::new(),
             answers: HashMap::new(),
             asking: HashSet::new(),
+            logs_before: Arc::default(),
+            generations: HashMap::new(),
+            before: HashMap::new(),
+            asking_before: HashSet::new(),
+            memo: Arc::default(),
             open: Some(open),
             solving: false,
             trouble: None,

@@ -82,6 +82,14 @@ impl Guest for Lessons {
             return self.follow(question.lang);
         }
         let (reply, answer) = oneshot::channel();
+        // The prompt does not wait for the engine.
+        if matches!(question.ask, Ask::Typed { .. } | Ask::Ran { .. }) {
+            let told = match self.questions.send((question, reply)) {
+                Ok(()) => Reply::Ok(Value::Null),
+                Err(_) => Reply::Error(ENDED.into()),
+            };
+            return stream::iter([told]).boxed();
+        }
         let asked = self.questions.send((question, reply));
         let answer = async move {
             match (asked, answer.await) {

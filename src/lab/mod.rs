@@ -13,7 +13,9 @@
 //! ```
 //! A lesson is read by [`format`](mod@format), its expressions are compiled by [`cel`], both when the cluster starts; what is wrong is told with file and line. A
 //! judgement ([`judge`]) is a plain function of a snapshot of [`cel::Facts`]. It is made after every change, so a step turns green without being asked;
-//! timers exist for `hold`, `within` and for answers of the network only. What asks for the present has to stay true for `hold`; what asks for the past
+//! timers exist for `hold`, `within` and for answers of the network only. Changes that come together are judged together, an expression is evaluated
+//! only if something that it reads has changed, and of trace and history it is shown what is new ([`cel::memo`]); the engine rests four times as
+//! long as a judgement took, and no request waits for it. What asks for the present has to stay true for `hold`; what asks for the past
 //! has happened once it was seen, also after a restart ([`progress`]).
 //!
 //! Where it stands is a [`crate::cluster::guest::Ground`]: our own cluster, or a foreign one behind a kubeconfig, where a lesson is played in a namespace of

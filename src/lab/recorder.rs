@@ -1,12 +1,12 @@
 //! What happened, as expressions see it: every version of every object, and every hop since the step began. Both come from the tap, where each
 //! committed write is told once, with the object's bytes.
 
-use super::cel::facts::Versions;
+use super::cel::facts::{Object, Versions};
 use super::cel::value;
 use super::cel::version::Version;
 use crate::api::kinds;
 use crate::cluster::guest::Room;
-use crate::tap::{Cause, Record};
+use crate::tap::{Cause, Record, Request};
 use cel::Value;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -29,6 +29,12 @@ type Key = (String, String, String);
 pub struct Recorder {
     pub versions: Arc<Versions>,
     pub trace: Arc<Vec<Value>>,
+    /// Records of the step that are no longer in `trace`.
+    pub trace_from: u64,
+    /// Grows whenever `trace` or `versions` are not continued but replaced, at least in part.
+    pub epoch: u64,
+    /// Versions taken so far.
+    pub taken: u64,
     /// The newest store revision seen.
     pub revision: i64,
     /// The newest revision of each plural.
@@ -83,19 +89,22 @@ impl Recorder {
         let trace = Arc::make_mut(&mut self.trace);
         if trace.len() >= TRACE_MAX {
             trace.drain(..TRACE_MAX / 10);
+            self.trace_from += (TRACE_MAX / 10) as u64;
         }
         trace.push(told);
     }
 
     /// What was told of another room is forgotten.
     pub fn move_to(&mut self, room: Room) {
-        let (seq, revision) = (self.seq, self.revision);
-        *self = Recorder { room, seq, revision, ..Recorder::default() };
+        let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
+        *self = Recorder { room, seq, revision, epoch, taken, ..Recorder::default() };
     }
 
     /// A step begins: its trace is empty.
     pub fn begin_step(&mut self) {
         self.trace = Arc::default();
+        self.trace_from = 0;
+        self.epoch += 1;
     }
 
     /// A step is taken up again: its trace is what the tap still has since that revision.
@@ -148,8 +157,9 @@ impl Recorder {
         let key = (object.resource.clone(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);
         if let Some(of_one) = versions.get_mut(&key)
-            && let Some(at) = of_one.iter().rposition(|v| v.revision == revision)
+            && let Some(at) = of_one.iter().rposition(|v| v.revision == revision && v.user != request.user)
         {
+            self.epoch += 1;
             let of_one = Arc::make_mut(of_one);
             of_one[at] = Arc::new(of_one[at].by(&request.user));
         }
@@ -166,6 +176,17 @@ impl Recorder {
         let revision = part("resourceVersion").parse().unwrap_or_default();
         let at = meta["creationTimestamp"].as_str().and_then(|t| t.parse().ok());
         self.add(key, Version::new(revision, at, "ADDED", json.to_string().into()));
+    }
+
+    /// The objects of a kind as they were at a revision, as far as their versions are kept.
+    pub fn objects_at(&self, plural: &str, revision: i64) -> BTreeMap<(String, String), Object> {
+        let of_kind = self.versions.iter().filter(|(key, _)| key.0 == plural);
+        let then = of_kind.filter_map(|((_, namespace, name), versions)| {
+            let version = versions[..versions.partition_point(|v| v.revision <= revision)].last()?;
+            let json = serde_json::from_slice(&version.body).ok().filter(|_| version.verb != "DELETED")?;
+            Some(((namespace.clone(), name.clone()), Object::new(json)))
+        });
+        then.collect()
     }
 
     /// What nobody was there to see: of the objects of a kind, those that there were `then`, and what they have become `now`, at this revision. In between
@@ -203,12 +224,18 @@ impl Recorder {
             seen.entry(key).or_default().push(version(was, at, "DELETED"));
         }
         let known = Arc::make_mut(&mut self.versions);
+        self.epoch += 1;
         for (key, mut versions) in seen {
             let later = known.get(&key).map_or(&[][..], |all| all.as_slice());
             versions.extend(later.iter().filter(|v| v.revision > at).cloned());
             self.order.retain(|k| *k != key);
             (0..versions.len()).for_each(|_| self.order.push_front(key.clone()));
-            known.insert(key, Arc::new(versions));
+            // Renumbered in their order: what was found out by their numbers is forgotten with the epoch.
+            let numbered = versions.into_iter().map(|version| {
+                self.taken += 1;
+                Arc::new(version.numbered(self.taken))
+            });
+            known.insert(key, Arc::new(numbered.collect()));
         }
     }
 
@@ -238,7 +265,9 @@ impl Recorder {
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
     }
 
-    fn add(&mut self, key: Key, version: Version) {
+    fn add(&mut self, key: Key, mut version: Version) {
+        self.taken += 1;
+        version.number = self.taken;
         let versions = Arc::make_mut(&mut self.versions);
         let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
         of_one.push(Arc::new(version));
@@ -313,11 +342,22 @@ impl Recorder {
             ("dry_run", Value::Bool(request.is_some_and(|r| r.dry_run))),
             ("request", value::text(request.map_or("", |r| r.id.as_str()))),
             ("session", value::text(request.map_or("", |r| r.session.as_str()))),
-            // For explanations: a check that asked for it would ask for words.
+            ("own", Value::Bool(answer && learner && request.is_some_and(is_meant))),
             ("command", value::text(request.map_or("", |r| r.command.as_str()))),
+            // How it was looked at, and what was said of it.
+            ("table", Value::Bool(record.detail["table"] == true)),
+            ("selector", value::text(record.detail["selector"].as_str().unwrap_or_default())),
+            ("message", value::text(record.detail["message"].as_str().unwrap_or_default())),
             ("by", value::text(if solving && learner { "solve" } else { "" })),
         ])
     }
+}
+
+/// Did the person mean to make this request? Completion and the interface ask by themselves, and `kubectl delete` looks whether what it has
+/// deleted is gone.
+fn is_meant(request: &Request) -> bool {
+    let looks = matches!(request.verb.as_str(), "get" | "list" | "watch");
+    !request.user_agent.starts_with("ropewalk") && !(looks && request.command == "kubectl delete")
 }
 
 /// Of an object, what tells which controller made it. The rest is not read before an expression asks for it.
@@ -373,7 +413,7 @@ pub fn name(plural: &str, namespace: &str, name: &str, subresource: &str) -> Str
 mod tests {
     use super::*;
     use crate::lab::cel::value::{int_field, str_field};
-    use crate::tap::{Request, Tap};
+    use crate::tap::Tap;
     use serde_json::json;
 
     fn write(
@@ -416,6 +456,29 @@ mod tests {
             ("Pod/d/p", "replicaset-controller")
         );
         assert_eq!((str_field(answer, "by"), str_field(&recorder.trace[3], "by")), ("", "solve"));
+    }
+
+    #[test]
+    fn how_something_was_looked_at_is_told() {
+        let tap = Tap::new().at("n", "kube-apiserver");
+        for detail in [
+            json!({"verb": "list", "table": true, "selector": "app=web"}),
+            json!({"verb": "create", "message": "Invalid value: 80: out of range"}),
+        ] {
+            let mut answer = Record::new("answer").object("pods", "d", "").detail(detail);
+            answer.request =
+                Some(Request { user: "learner".into(), verb: "list".into(), ..Request::default() });
+            tap.emit(answer);
+        }
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let told = |at: usize| {
+            let record = &recorder.trace[at];
+            let table = crate::lab::cel::value::field(record, "table") == Some(&Value::Bool(true));
+            (table, str_field(record, "selector").to_string(), str_field(record, "message").to_string())
+        };
+        assert_eq!(told(0), (true, "app=web".into(), String::new()));
+        assert_eq!(told(1), (false, String::new(), "Invalid value: 80: out of range".into()));
     }
 
     #[test]
@@ -505,5 +568,35 @@ mod tests {
         let newest =
             recorder.versions[&("pods".into(), String::new(), "p49".into())].last().map(|v| v.revision);
         assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
+    }
+
+    #[test]
+    fn a_request_is_the_learners_own_if_the_learner_meant_it() {
+        let tap = Tap::new().at("n", "kube-apiserver");
+        let kubectl = format!("kubectl/{} (linux/amd64) ropewalk", crate::kubectl::VERSION);
+        let asked = |user: &str, agent: &str, command: &str, verb: &str| {
+            let mut answer = Record::new("answer").object("pods", "default", "p");
+            answer.request = Some(Request {
+                user: user.into(),
+                user_agent: agent.into(),
+                command: command.into(),
+                verb: verb.into(),
+                code: 200,
+                ..Request::default()
+            });
+            tap.emit(answer);
+        };
+        asked("learner", &kubectl, "kubectl get", "get");
+        asked("learner", "curl/8", "", "delete");
+        asked("learner", &kubectl, "kubectl delete", "delete");
+        asked("learner", &kubectl, "kubectl delete", "get"); // waits until it is gone
+        asked("learner", "ropewalk-repl/0.1.0", "", "list"); // Tab
+        asked("teacher", &kubectl, "kubectl get", "get");
+        asked("system:node:n", "kubelet/v1", "", "get");
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let own: Vec<bool> =
+            recorder.trace.iter().map(|t| value::field(t, "own") == Some(&Value::Bool(true))).collect();
+        assert_eq!(own, [true, true, true, false, false, false, false]);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A line of a setup that takes longer has failed.
-const LINE_MAX: Duration = Duration::from_secs(60);
+pub const LINE_MAX: Duration = Duration::from_secs(60);
 
 /// What a command left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

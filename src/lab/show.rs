@@ -48,7 +48,10 @@ impl Engine {
         // What cannot be done is still to be seen before the lesson is over.
         let ahead = lesson.steps.get(open.step + 1..).unwrap_or_default();
         let unseen = ahead.iter().any(|s| self.lacks(lesson, s).is_some());
-        let finished = !unseen && lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
+        // A step that is played again is not over, whatever it was before.
+        let finished = !unseen
+            && (state != State::Open || step.optional)
+            && lesson.steps.iter().zip(&done).all(|(s, done)| *done || s.optional);
         LessonView {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),

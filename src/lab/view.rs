@@ -40,9 +40,14 @@ pub enum Ask {
     Predict {
         choice: String,
     },
-    /// A line that was typed: only hints see it.
+    /// A line that was typed: only hints see it. Answered at once, with nothing.
     Typed {
         line: String,
+    },
+    /// A line has ended with this exit code. Answered at once, with nothing.
+    Ran {
+        line: String,
+        code: i32,
     },
     /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked `by: solve`.
     Solve {
@@ -50,6 +55,19 @@ pub enum Ask {
     },
     /// The lines of the solution have been played.
     Solved,
+    /// What a question would take from the learner: answers with a list of [`crate::cluster::undo::Loss`]. `Goto` rewinds, and the setup of a
+    /// lesson that is opened may delete.
+    Cost {
+        of: Box<Ask>,
+    },
+    /// The question is meant, whatever it costs. Without this, one that costs something is refused.
+    Sure {
+        ask: Box<Ask>,
+    },
+    /// What happened in a step that is done (of the open lesson; the open step if none is named): answers with sentences.
+    Debrief {
+        step: Option<String>,
+    },
     /// Gives up the namespaces that were made for lessons on a cluster that is not Ropewalk's own: answers with their names.
     Leave,
     /// What is true of the step besides its checks, for whoever proves a lesson: answers with [`Proof`].

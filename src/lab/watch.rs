@@ -3,7 +3,7 @@
 use super::cel::facts::{self, Object};
 use crate::api::kinds::Kind;
 use crate::client::Client;
-use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use crate::client::kube::runtime::watcher;
 use crate::clock;
 use crate::cluster::guest::{How, Room, Seen};
@@ -72,6 +72,28 @@ pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, L
         look.there.insert((room.told(&namespace).to_string(), object.metadata.name.unwrap_or_default()));
     }
     Some((known.qualified(), look))
+}
+
+/// The objects of a kind in a room as they were at a revision; `None` if the server does not have them any more.
+pub async fn at_revision(
+    client: &Client,
+    name: &str,
+    room: &Room,
+    revision: i64,
+) -> Option<BTreeMap<(String, String), Object>> {
+    let known = facts::kind(name)?;
+    let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
+    let list = api(client, known, room).list(&exact).await;
+    let list = list.inspect_err(|error| tracing::debug!(name, revision, %error, "cannot be listed")).ok()?;
+    let whole = |object: DynamicObject| {
+        let mut json = serde_json::to_value(object).unwrap_or_default();
+        json["kind"] = known.kind.into(); // items of a list come without
+        json["apiVersion"] = known.api_version().into();
+        room.retell(&mut json);
+        let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
+        ((part("namespace"), part("name")), Object::new(json))
+    };
+    Some(list.items.into_iter().map(whole).collect())
 }
 
 fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {

@@ -7,6 +7,7 @@ texts! {
     Remember: "*Remember: {}*", "*기억하세요: {}*";
     PredictedRight: "You said “{}”: so it was.", "예측한 답은 “{}”, 실제로도 그랬습니다.";
     PredictedWrong: "You said “{}”. It was “{}”.", "예측한 답은 “{}”, 실제 답은 “{}”입니다.";
+    Costs: "this would take from you: {}. `{}` does it all the same", "다음이 사라지거나 되돌아갑니다: {}. 그래도 하려면 `{}`를 입력하세요";
     NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고 `lesson ID`로 여세요";
     NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";

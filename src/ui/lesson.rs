@@ -179,6 +179,11 @@ impl Paper {
         out
     }
 
+    /// Sentences of a debrief.
+    pub fn told(&self, sentences: &[String]) -> String {
+        sentences.iter().map(|told| self.prose(told, "  ")).collect()
+    }
+
     /// The last hint that was shown.
     pub fn hint(&self, view: &LessonView) -> String {
         let Some(hint) = view.hints.last() else { return String::new() };

@@ -33,11 +33,11 @@ pub fn meant_for_kubectl(words: &[String]) -> bool {
 
 /// Words of this place.
 pub const WORDS: &[&str] = &[
-    "back", "check", "clear", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab", "lang",
-    "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
+    "back", "check", "clear", "debrief", "doctor", "etcdctl", "exit", "fault", "goto", "help", "hint", "lab",
+    "lang", "lesson", "map", "next", "quit", "redo", "rewind", "solve", "status", "trace", "undo", "why",
 ];
 /// Words of lessons.
-pub const LESSON: &[&str] = &["back", "check", "goto", "hint", "lesson", "next", "solve"];
+pub const LESSON: &[&str] = &["back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]

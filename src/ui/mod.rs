@@ -30,6 +30,7 @@ mod arena;
 mod column;
 pub mod commands;
 mod complete;
+pub mod consent;
 mod dialect;
 mod editor;
 mod kubeconfig;

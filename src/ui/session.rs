@@ -12,6 +12,7 @@ use super::terminal;
 use super::texts::{Lang, Say, trouble};
 use crate::cluster::Place;
 use crate::lab::view::Ask;
+use crate::lab::why::Typed;
 use crate::lang::charset::{self, eprintln, print, println};
 use futures::FutureExt;
 use std::path::{Path, PathBuf};
@@ -73,6 +74,8 @@ pub struct Session {
     manner: Manner,
     handle: Handle,
     last: i32,
+    /// The last line that ran outside of this program, and how it ended: `why` explains it.
+    before: Option<Typed>,
     shell: Option<Shell>,
     cwd: Option<PathBuf>,
     /// The shell's terminal, for whoever hears of a new size.
@@ -100,6 +103,7 @@ impl Session {
             manner,
             handle,
             last: 0,
+            before: None,
             shell: None,
             cwd: None,
             resizer: Arc::default(),
@@ -148,7 +152,9 @@ impl Session {
     /// Runs one line.
     pub fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
         let line = line::classify(text, &self.place.name);
-        if matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Own(_) | Line::Shell(_)) {
+        let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
+        let acts = outside || matches!(line, Line::Own(_));
+        if acts {
             // Hints may react to what was typed; without lessons nobody listens.
             let _ = self.ask(Ask::Typed { line: text.trim().to_string() });
         }
@@ -186,6 +192,12 @@ impl Session {
                 self.complain(&self.say(Say::WatchWhat, &[]), None, Some(&self.say(Say::WatchTry, &[])));
                 self.last = 2;
             }
+        }
+        if outside {
+            self.before = Some(Typed { line: text.trim().into(), code: self.last });
+        }
+        if acts {
+            let _ = self.ask(Ask::Ran { line: text.trim().to_string(), code: self.last });
         }
         Flow::Next
     }
@@ -270,6 +282,9 @@ impl Session {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(settings::LANG_VARIABLE, super::lesson::tag(self.lang()));
+        if let Some(before) = self.before.as_ref().and_then(|b| serde_json::to_string(b).ok()) {
+            command.env(settings::LAST_VARIABLE, before);
+        }
         if self.manner == Manner::Pipe {
             command.stdin(Stdio::null());
         }
@@ -283,6 +298,10 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        if let Some(text) = about.first().and_then(|word| lessons::help(word)) {
+            println!("{}", self.say(text, &[]));
+            return 0;
+        }
         if !about.is_empty() {
             let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
             return self.kubectl(&args, lines);

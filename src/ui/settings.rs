@@ -30,6 +30,8 @@ pub fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
 
 /// The language of the REPL that started this program.
 pub const LANG_VARIABLE: &str = "ROPEWALK_LANG";
+/// The line that ran before this one in the learner's shell and its exit code, as JSON (`{"line": …, "code": …}`): what `why` explains.
+pub const LAST_VARIABLE: &str = "ROPEWALK_LAST";
 
 /// `--lang`, else the language of the REPL that asks, else the saved choice, else `LC_ALL` or `LANG`.
 pub fn language(asked: Option<Lang>, home: &Home) -> Lang {

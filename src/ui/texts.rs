@@ -143,9 +143,27 @@ texts! {
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
     LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
-    LessonNotYet: "Not yet:", "아직:";
+    LessonNotYet: "Still to do:", "남은 일:";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
+    LossHead: "This would take back what was made or changed since:", "다음과 같이 그 뒤에 만들거나 바꾼 것이 되돌아갑니다.";
+    LossRemoved: "{} would be removed", "{} 삭제됨";
+    LossChanged: "{} would be changed back", "{} 이전 상태로 돌아감";
+    LossMore: "and {} more", "그 밖에 {}개";
+    LossAsk: "Go on? [y/N]", "계속하시겠습니까? [y/N]";
+    LossKept: "Nothing was changed.", "아무것도 바꾸지 않았습니다.";
+    LossRefused: "nothing was changed, because nobody can be asked here", "물어볼 수 없는 곳이어서 아무것도 바꾸지 않았습니다";
+    LossTry: "add --yes to go on all the same", "그래도 계속하려면 --yes를 붙이세요";
+    LossSetup: "The setup of this lesson would delete what no lesson made:", "이 강의의 준비 과정이 강의에서 만들지 않은 것을 삭제하려고 합니다.";
+    LessonDebriefNone: "There is nothing to read again: this step is not done.", "다시 읽을 내용이 없습니다. 아직 끝내지 않은 단계입니다.";
+    HelpNext: "next: goes on to the next step; after the last one it opens the next lesson.", "next: 다음 단계로 갑니다. 마지막 단계 다음에는 다음 강의를 엽니다.";
+    HelpBack: "back: shows the step before this one. The cluster stays as it is.", "back: 앞 단계를 보여 줍니다. 클러스터는 그대로입니다.";
+    HelpGoto: "goto STEP: begins a step anew, by its name or its number (goto 2, goto apply, goto first-voyage/04#1).\nIf you were there before, the objects return to what they were when the step began. What you made yourself since then is listed first, and you are asked; `goto STEP --yes` does not ask. `redo` brings it back.", "goto STEP: 이름이나 번호로 단계를 새로 시작합니다(goto 2, goto apply, goto first-voyage/04#1).\n이미 시작했던 단계라면 오브젝트가 그때 상태로 돌아갑니다. 그 뒤에 직접 만든 것이 있으면 목록을 보여 주고 먼저 묻습니다. 묻지 않게 하려면 `goto STEP --yes`를 쓰세요. `redo`로 되살릴 수 있습니다.";
+    HelpHint: "hint: shows the next hint for this step.", "hint: 이 단계의 다음 힌트를 보여 줍니다.";
+    HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
+    HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete something of yours, you are asked first; `lesson ID --yes` does not ask.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제된다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.";
+    HelpSolve: "solve: types the solution of this step for you. The step then counts as solved, not as done by you.", "solve: 이 단계의 풀이를 대신 실행합니다. 직접 끝낸 것이 아니라 풀이로 끝낸 것으로 남습니다.";
+    HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief STEP: 끝낸 다른 단계의 내용을 보여 줍니다.";
     LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";
     // -- labs
     LabNone: "No lab is open. `lab list` shows them, `lab start ID` starts one.", "열려 있는 실습이 없습니다. `lab list`로 목록을 보고, `lab start ID`로 시작합니다.";

@@ -135,3 +135,92 @@ fn a_setup_that_failed_is_tried_again() {
     let late = session(&[&["lesson probe/02"], lines.as_slice()].concat());
     assert!(late.contains("Done.") && late.contains("label:."), "{late}");
 }
+
+const DEAR: &str = r#"---
+id: probe/03
+title: Dear
+track: probe
+order: 3
+minutes: 5
+setup:
+  - kubectl delete configmap precious --ignore-not-found
+steps:
+  - id: one
+    task: Make a ConfigMap named `one`.
+    predict: {question: "Where?", choices: {a: "Here", b: "There"}, answer: a}
+    check: [{that: it is there, is: 'requests("create", "ConfigMap/default/*", "create").exists(t, t.code == 201) && present("ConfigMap","default","one")'}]
+    solution: ["kubectl create configmap one"]
+    remember: "one was made."
+  - id: two
+    task: Change `one`.
+    check: [{that: it differs from what it was, is: 'get(object("ConfigMap","default","one"),"metadata.labels.seen","no") != get(before("ConfigMap","default","one"),"metadata.labels.seen","no") && ran.exists(r, r.code == 0 && r.line.contains("label"))'}]
+    solution: ["kubectl label configmap one seen=yes"]
+    remember: "one was changed."
+---
+# Dear
+
+What the learner made is the learner's.
+
+## One {#one}
+
+## Two {#two}
+"#;
+
+/// A rewind and a setup take nothing from the learner that was not named first; a finished lesson can be gone through again.
+#[test]
+fn what_the_learner_made_is_not_taken_without_a_word() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let lessons = home.path().join("lessons");
+    let directory = lessons.join("probe/03-dear");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    std::fs::write(directory.join("lesson.md"), DEAR).expect("a file");
+    let lines = [
+        "kubectl create configmap precious",
+        "lesson probe/03",
+        "kubectl get configmap precious -o jsonpath=kept:{.metadata.name}.",
+        "lesson probe/03 --yes",
+        "kubectl get configmap precious --ignore-not-found -o jsonpath=gone:{.metadata.name}.",
+        "a",
+        "kubectl create configmap one",
+        "check",
+        "next",
+        "kubectl label configmap one seen=yes",
+        "check",
+        "kubectl create configmap mine",
+        "goto 1",
+        "kubectl get configmap mine -o jsonpath=kept:{.metadata.name}.",
+        "goto 1 --yes",
+        "kubectl get configmap mine one --ignore-not-found -o jsonpath=left:{.items[*].metadata.name}.",
+        "debrief",
+        "next",
+        "help goto",
+        "goto --help",
+    ];
+    let args: Vec<&str> =
+        ["repl", "--lang", "en"].into_iter().chain(lines.iter().flat_map(|line| ["-c", line])).collect();
+    let mut command = home.command_of_ours(home.program(), &args);
+    let said = command.env("ROPEWALK_LESSONS", &lessons).output().expect("the program runs");
+    let said = Said::from(said);
+    let told = format!("{}\n--\n{}", said.out, said.err);
+    for part in [
+        "configmaps/precious would be removed",
+        "kept:precious.",
+        "configmaps/mine would be removed",
+        "kept:mine.",
+    ] {
+        assert!(said.out.contains(part), "{part}: {told}");
+    }
+    assert_eq!(said.err.matches("add --yes to go on all the same").count(), 2, "{told}");
+    assert!(!said.out.contains("gone:precious"), "{told}");
+    assert!(
+        !said.out.contains("configmaps/one would be"),
+        "what the lesson is about is not the learner's own: {told}"
+    );
+    let after = said.out.rsplit("step 1 of 2").next().expect("the page of the first step");
+    assert!(!after.contains("Where?") && !after.contains("left:mine"), "{told}");
+    assert!(after.contains("one was made") && after.contains("step 2 of 2"), "{told}");
+    assert_eq!(after.matches("goto STEP: begins a step anew").count(), 2, "{told}");
+}

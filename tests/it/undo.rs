@@ -85,7 +85,8 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     eventually(PATIENCE, || k(&["get", "deploy", "web"]).ok(), |t| t.contains("2/2"));
 
     // To a revision: everything of then is there again, and the way back too.
-    undo(&["rewind", &before]).ok();
+    undo(&["rewind", &before]).fails("nothing was changed, because nobody can be asked here");
+    undo(&["rewind", &before, "--yes"]).ok();
     k(&["get", "service", "web"]).ok();
     assert!(k(&["get", "node", "ropewalk-worker", "--show-labels"]).ok().contains("disk=ssd"));
     eventually(PATIENCE, || k(&["get", "pod", "alone"]).ok(), |t| t.contains("Running"));
@@ -108,4 +109,72 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     }
     let nodes = k(&["get", "nodes"]).ok();
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
+}
+
+/// What was there before a step is there after its undo: a ReplicaSet that was left behind without an owner, adopted by the step and given
+/// back by the undo, stays, whatever the garbage collector hears of first.
+#[test]
+fn what_was_orphaned_and_adopted_survives_the_undo_of_the_adoption() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let cluster = home.up(&[]);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let sets = || k(&["get", "replicasets", "-l", "app=und", "-o", "jsonpath={.items[*].metadata.uid}"]).ok();
+    let pods = || k(&["get", "pods", "-l", "app=und", "--no-headers", "--ignore-not-found"]).ok();
+    k(&["create", "deployment", "und", "--image=nginx", "--replicas=2"]).ok();
+    k(&["rollout", "status", "deployment", "und", "--timeout=40s"]).ok();
+    k(&["delete", "deployment", "und", "--cascade=orphan"]).ok();
+    let orphan = sets();
+    assert!(!orphan.trim().is_empty());
+    for round in 0..6 {
+        // With the same image nothing but the owner changes; with another the old set is scaled down as well.
+        let image = if round % 2 == 0 { "--image=nginx:1.26" } else { "--image=nginx" };
+        k(&["create", "deployment", "und", image, "--replicas=2"]).ok();
+        if round % 3 != 2 {
+            k(&["rollout", "status", "deployment", "und", "--timeout=40s"]).ok();
+        }
+        let said = home.ropewalk(&["undo", "--name", "t"]).ok();
+        assert!(said.contains("undone: kubectl create deployment"), "{said}");
+        k(&["get", "deployment", "und"]).fails("not found");
+        eventually(PATIENCE, pods, |t| t.matches(" Running ").count() == 2);
+        // A collector that had decided wrongly would have acted by now: it is asked to do something after it.
+        k(&["create", "deployment", "last", "--image=nginx"]).ok();
+        k(&["delete", "deployment", "last"]).ok();
+        let none = || k(&["get", "replicasets,pods", "-l", "app=last", "--ignore-not-found"]).ok();
+        eventually(PATIENCE, none, |t| t.trim().is_empty());
+        assert_eq!(sets(), orphan, "round {round}: the same set is there, and no other");
+        eventually(PATIENCE, pods, |t| t.matches(" Running ").count() == 2);
+    }
+}
+
+/// Nobody loses what a command that is not undone has made without having been told.
+#[test]
+fn going_back_asks_before_it_takes_what_others_made() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let cluster = home.up(&[]);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let undo = |args: &[&str]| -> Said { home.ropewalk(&[args, &["--name", "t"]].concat()) };
+    k(&["create", "configmap", "first"]).ok();
+    let version = k(&["get", "configmap", "first", "-o", "jsonpath={.metadata.resourceVersion}"]).ok();
+    k(&["create", "configmap", "second"]).ok();
+    k(&["label", "configmap", "first", "seen=yes"]).ok();
+    let said = undo(&["rewind", version.trim()]);
+    said.fails("add --yes to go on all the same");
+    let said = undo(&["rewind", version.trim()]);
+    assert!(said.err.contains("configmaps/second would be removed"), "{}", said.err);
+    assert!(said.err.contains("configmaps/first would be changed back"), "{}", said.err);
+    k(&["get", "configmap", "second"]).ok();
+    // What the last commands made is what their undo is for.
+    undo(&["undo", "2"]).ok();
+    k(&["get", "configmap", "second"]).fails("not found");
+    undo(&["redo"]).ok();
+    undo(&["rewind", version.trim(), "--yes"]).ok();
+    k(&["get", "configmap", "second"]).fails("not found");
 }

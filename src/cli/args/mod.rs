@@ -231,6 +231,9 @@ Examples:
         /// Show the steps and change nothing
         #[arg(long, conflicts_with = "count")]
         list: bool,
+        /// Do not ask, even if this takes back what somebody else made since
+        #[arg(short, long)]
+        yes: bool,
         #[arg(long, default_value = "main")]
         name: String,
         #[arg(short, long, value_enum)]
@@ -252,6 +255,9 @@ Examples:
     Rewind {
         /// REVISION, TIME, or how long ago
         to: String,
+        /// Do not ask, even if this takes back what was made since
+        #[arg(short, long)]
+        yes: bool,
         #[arg(long, default_value = "main")]
         name: String,
         #[arg(short, long, value_enum)]

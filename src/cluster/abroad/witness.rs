@@ -41,6 +41,10 @@ pub struct Asked {
     began: Instant,
     /// The object's newest revision when the request came: an answer that shows the same wrote nothing.
     before: Option<u64>,
+    /// A table was asked for, as `kubectl get` prints it.
+    table: bool,
+    /// Label and field selectors; empty: none.
+    selector: String,
 }
 
 impl Asked {
@@ -108,7 +112,10 @@ impl Witness {
             code: 0,
             dry_run: query.get("dryRun") == "All",
         };
-        Asked { request, object, began: Instant::now(), before }
+        let table = header("accept").contains("as=Table");
+        let selectors = ["labelSelector", "fieldSelector"].map(|key| query.get(key));
+        let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();
+        Asked { request, object, began: Instant::now(), before, table, selector: selected.join(",") }
     }
 
     /// It was answered; `answer` is what a write was answered with.
@@ -125,6 +132,12 @@ impl Witness {
         asked.name(answer.map_or("", |a| text(a, details)));
         let mut record = Record::new("answer").took(asked.began.elapsed());
         let mut detail = json!({"verb": asked.request.verb});
+        if asked.table {
+            detail["table"] = true.into();
+        }
+        if !asked.selector.is_empty() {
+            detail["selector"] = asked.selector.as_str().into();
+        }
         if let Some(why) = answer.filter(|_| status && code >= 400).map(|a| text(a, "message")) {
             detail["message"] = why.into();
         }

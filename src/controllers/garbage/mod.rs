@@ -8,6 +8,7 @@ mod graph;
 
 use super::resources::{Resource, discover};
 use super::{Error, Shared, record};
+use crate::api::kinds;
 use crate::client::{Informer, Item, Key, Outcome, WorkQueue, is_code};
 use crate::clock;
 use crate::tap::Cause;
@@ -18,7 +19,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
-use kube::core::{ApiResource, PartialObjectMeta};
+use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -281,6 +282,9 @@ impl Collector {
             }
             verdict => {
                 let start = clock::Instant::now();
+                let Some(version) = self.confirm_deletion(&uid, &node, &cause).await? else {
+                    return Ok(Outcome::Done);
+                };
                 let policy = match verdict {
                     Verdict::DeleteForeground => PropagationPolicy::Foreground,
                     _ if node.finalizers.iter().any(|f| f == ORPHAN) => PropagationPolicy::Orphan,
@@ -289,11 +293,20 @@ impl Collector {
                 };
                 let params = DeleteParams {
                     propagation_policy: Some(policy),
-                    preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+                    preconditions: Some(Preconditions {
+                        uid: Some(uid.clone()),
+                        resource_version: Some(version),
+                    }),
                     ..DeleteParams::default()
                 };
                 match self.api(&node, &cause).delete(&node.key.name, &params).await {
-                    Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
+                    Err(error) if is_code(&error, 409) => {
+                        return Err(Error::NotYet(format!(
+                            "{} {} changed meanwhile",
+                            node.api.plural, node.key
+                        )));
+                    }
+                    Err(error) if !is_code(&error, 404) => return Err(error.into()),
                     _ => {}
                 }
                 let record = record("collect", &node.api.plural, &node.key, &cause).took(start.elapsed());
@@ -321,27 +334,91 @@ impl Collector {
             }
         }
         // Never seen: ask before anything is deleted on a guess.
+        let lives = self.lives(dependent, owner).await?;
+        if !lives {
+            self.graph().absent.insert(&owner.uid);
+        }
+        Ok(if lives { Standing::Solid } else { Standing::Gone })
+    }
+
+    /// Asks the API server once more before an object is deleted, and returns the version that may be deleted; `None` if the object has other
+    /// owners than the graph says, or one of them lives: then the graph is brought up to date.
+    ///
+    /// The kinds come over watches of their own, so the end of an owner may be heard of before the change that made its dependent independent
+    /// of it. An undo does both in one transaction: it removes a Deployment, and gives the ReplicaSet that the Deployment had adopted back its
+    /// state without an owner. It also brings owners back under the uids that they had.
+    async fn confirm_deletion(
+        &self,
+        uid: &str,
+        node: &Node,
+        cause: &Option<Cause>,
+    ) -> Result<Option<String>, Error> {
+        let live = match self.api(node, &None).get_metadata(&node.key.name).await {
+            Ok(live) if live.metadata.uid.as_deref() == Some(uid) => live.metadata,
+            Err(error) if !is_code(&error, 404) => return Err(error.into()),
+            _ => return Ok(None), // its own end is on the way here
+        };
+        let owners = live.owner_references.clone().unwrap_or_default();
+        if owners != node.owners || live.deletion_timestamp.is_some() != node.going {
+            let fresh = Node {
+                version: live.resource_version,
+                owners,
+                going: live.deletion_timestamp.is_some(),
+                finalizers: live.finalizers.unwrap_or_default(),
+                ..node.clone()
+            };
+            self.graph().put(uid, fresh);
+            self.queue.add(uid.to_string(), cause.clone());
+            return Ok(None);
+        }
+        for owner in &node.owners {
+            // Those in the graph are watched; of the others it is only remembered that they were gone.
+            let remembered = !self.graph().nodes.contains_key(&owner.uid);
+            if !remembered {
+                continue;
+            }
+            let lives = match self.lives(node, owner).await {
+                Err(Error::NotYet(_)) => false, // a kind that is no longer served has no objects
+                lives => lives?,
+            };
+            if lives {
+                self.graph().absent.remove(&owner.uid);
+                self.queue.add(uid.to_string(), cause.clone());
+                return Ok(None);
+            }
+        }
+        Ok(live.resource_version)
+    }
+
+    /// Is the owner there, under its uid?
+    async fn lives(&self, dependent: &Node, owner: &OwnerReference) -> Result<bool, Error> {
         let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-        let resources = discover(&self.shared.config.client).await?;
-        let Some(resource) = resources.iter().find(|r| r.api.group == group && r.api.kind == owner.kind)
-        else {
-            return Err(Error::NotYet(format!("owner kind {group}/{version} {} is not served", owner.kind)));
+        let built_in = kinds::all()
+            .iter()
+            .find(|k| k.group == group && k.kind == owner.kind && k.is_stored() && k.conversion.is_none());
+        let (resource, namespaced) = match built_in {
+            Some(kind) => {
+                let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+                (ApiResource::from_gvk_with_plural(&gvk, kind.plural), kind.namespaced)
+            }
+            None => {
+                let resources = discover(&self.shared.config.client).await?;
+                let served = |r: &Resource| r.api.group == group && r.api.kind == owner.kind;
+                let Some(found) = resources.into_iter().find(served) else {
+                    let kind = &owner.kind;
+                    return Err(Error::NotYet(format!("owner kind {group}/{version} {kind} is not served")));
+                };
+                (found.api, found.namespaced)
+            }
         };
         let client = self.shared.config.client.kube();
-        let api: Api<DynamicObject> = match resource.namespaced {
-            true => Api::namespaced_with(client, &dependent.key.namespace, &resource.api),
-            false => Api::all_with(client, &resource.api),
+        let api: Api<DynamicObject> = match namespaced {
+            true => Api::namespaced_with(client, &dependent.key.namespace, &resource),
+            false => Api::all_with(client, &resource),
         };
         match api.get_metadata(&owner.name).await {
-            Ok(found) if found.metadata.uid.as_ref() == Some(&owner.uid) => Ok(Standing::Solid),
-            Ok(_) => {
-                self.graph().absent.insert(&owner.uid);
-                Ok(Standing::Gone)
-            }
-            Err(error) if is_code(&error, 404) => {
-                self.graph().absent.insert(&owner.uid);
-                Ok(Standing::Gone)
-            }
+            Ok(found) => Ok(found.metadata.uid.as_ref() == Some(&owner.uid)),
+            Err(error) if is_code(&error, 404) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -106,6 +106,7 @@ impl Actor {
         }
         let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
         self.engine.solving = false;
+        self.engine.begin_step();
         self.engine.open = Some(Open::new(lesson, step, Memory { held, since: None }));
         for kind in self.engine.kinds() {
             self.watch(&kind);

@@ -2,10 +2,31 @@
 
 use super::Actor;
 use crate::cluster::undo::{Moment, Past};
-use crate::lab::format::Step;
+use crate::lab::format::{Lesson, Step};
 use crate::lab::view::State;
 use crate::lab::words::{self, Word};
 use crate::lab::{Error, progress, run};
+
+/// `LESSON#STEP`, `TRACK/LESSON` or a step of the open lesson: the lesson, and the step.
+pub(super) fn parts(word: &str) -> (Option<&str>, &str) {
+    match word.split_once('#') {
+        Some((lesson, step)) => (Some(lesson), step),
+        None if word.contains('/') => (Some(word), "1"),
+        None => (None, word),
+    }
+}
+
+/// The step of this id or number, from 1.
+///
+/// # Errors
+/// The lesson has no such step.
+pub(super) fn named(lesson: &Lesson, step: &str, lang: &str) -> Result<usize, String> {
+    let number = step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
+    lesson.step(step).or(number).ok_or_else(|| {
+        let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
+        words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")])
+    })
+}
 
 impl Actor {
     pub(super) async fn next(&mut self, lang: &str) -> Result<(), String> {
@@ -15,9 +36,10 @@ impl Actor {
             let id = unfinished.ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?.id;
             return self.open_named(Some(&id), lang).await;
         };
-        let optional = lesson.steps[step].optional;
-        if self.engine.state() == State::Open && !optional {
-            let this = &lesson.steps[step];
+        let this = &lesson.steps[step];
+        // One that was done before is no obstacle when it is looked at again.
+        let done = self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.done);
+        if self.engine.state() == State::Open && !this.optional && !done {
             let answered =
                 self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
             if let Some(predict) = this.predict.as_ref().filter(|_| !answered) {
@@ -69,19 +91,10 @@ impl Actor {
 
     /// To a step, which begins anew: the objects return to what they were when it began. Steps in between that were never done are played first.
     pub(super) async fn goto(&mut self, word: &str, lang: &str) -> Result<(), String> {
-        let (lesson, step) = match word.split_once('#') {
-            Some((lesson, step)) => (Some(lesson), step),
-            None if word.contains('/') => (Some(word), "1"),
-            None => (None, word),
-        };
+        let (lesson, step) = parts(word);
         self.open_named(lesson, lang).await?;
         let (lesson, from) = self.opened(lang)?;
-        let number =
-            step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
-        let Some(to) = lesson.step(step).or(number) else {
-            let known: Vec<&str> = lesson.steps.iter().map(|s| s.id.as_str()).collect();
-            return Err(words::say(lang, Word::NoSuchStep, &[step, &known.join(", ")]));
-        };
+        let to = named(&lesson, step, lang)?;
         let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
         let visited =
             self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
@@ -109,7 +122,9 @@ impl Actor {
         // What came after it has not happened any more: those steps begin anew, too, when they are reached.
         for step in &lesson.steps[to..] {
             let noted = self.engine.progress.step(&lesson.id, &step.id);
-            *noted = progress::Step { done: noted.done, ..progress::Step::default() };
+            // What was answered and what was learnt stays.
+            let (predicted, debrief) = (noted.predicted.take(), std::mem::take(&mut noted.debrief));
+            *noted = progress::Step { done: noted.done, predicted, debrief, ..progress::Step::default() };
         }
         self.enter(lesson, to).await;
         if let Some(open) = &mut self.engine.open {

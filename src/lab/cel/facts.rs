@@ -1,5 +1,6 @@
 //! What an evaluation may know: a snapshot, cheap to take, that never changes.
 
+use super::memo::{Element, Fresh, Memo};
 use super::value::{self, int_field, str_field};
 use super::version::Version;
 use crate::api::kinds::{self, Kind};
@@ -7,10 +8,11 @@ use crate::api::labels::Selector;
 use crate::cluster::guest::Inside;
 use cel::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Names that stand for values.
-pub const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "typed"];
+pub const VARIABLES: &[&str] = &["since_step", "now", "trace", "v", "typed", "ran"];
 
 /// A live or former object.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub struct Wanted {
     pub probes: BTreeSet<Probe>,
     /// Answers that were used.
     pub used: BTreeSet<Probe>,
+    /// Kinds of which the objects at the step's beginning are needed.
+    pub before: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -69,17 +73,35 @@ pub struct Facts {
     pub objects: HashMap<String, Objects>,
     pub history: Arc<Versions>,
     pub trace: Arc<Vec<Value>>,
+    /// Records of this step that came before the first of `trace` and are no longer kept.
+    pub trace_from: u64,
+    /// Changes when history or trace are not continued but replaced.
+    pub epoch: u64,
+    /// Versions that the recorder has taken so far.
+    pub versions: u64,
+    /// How often the objects of a kind (qualified plural) have changed. Empty: nobody counts, and no truth is remembered.
+    pub generations: HashMap<String, u64>,
+    /// Objects as they were when the step began, by qualified plural. `None`: they are read from the history.
+    pub before: Option<HashMap<String, Objects>>,
+    /// What earlier evaluations have found out.
+    pub memo: Arc<Memo>,
     /// Store revision when the lesson was opened: history older than that is told as WAS.
     pub lesson_began: i64,
     pub since_step: i64,
     pub now: Option<Value>,
     pub typed: Vec<String>,
+    /// Lines that the learner has run in this step, with their exit codes.
+    pub ran: Vec<(String, i32)>,
     /// A lab's drawn values.
     pub variant: Option<Value>,
     pub answers: HashMap<Probe, Value>,
+    /// Logs as they were when the step began, by target: of those that were asked for.
+    pub logs_before: Arc<HashMap<String, String>>,
     pub wanted: Mutex<Wanted>,
     /// How often each URL or command was named in this evaluation.
     pub(in crate::lab) named: Mutex<HashMap<String, usize>>,
+    /// An evaluation has asked for something that may be answered differently next time.
+    pub(in crate::lab) open_question: AtomicBool,
 }
 
 /// The stored kind of this name: `Pod`, or `Ingress.networking.k8s.io` where a name is not enough.
@@ -98,6 +120,12 @@ impl Facts {
             "now" => self.now.clone(),
             "trace" => Some(Value::List(self.trace.clone())),
             "typed" => Some(value::list(self.typed.iter().map(|t| value::text(t)).collect())),
+            "ran" => {
+                let one = |(line, code): &(String, i32)| {
+                    value::map([("line", value::text(line)), ("code", Value::Int((*code).into()))])
+                };
+                Some(value::list(self.ran.iter().map(one).collect()))
+            }
             "v" => self.variant.clone(),
             _ => None,
         }
@@ -114,6 +142,7 @@ impl Facts {
     }
 
     fn want(&self, note: impl FnOnce(&mut Wanted)) {
+        self.open_question.store(true, Ordering::Relaxed);
         note(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -142,6 +171,30 @@ impl Facts {
             return Err(format!("{name} is not watched yet"));
         };
         Ok(all.get(&(namespace.to_string(), object.to_string())).cloned())
+    }
+
+    /// The object as it was when the step began.
+    ///
+    /// # Errors
+    /// It is not known yet, or the kind is none.
+    pub fn before(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Value>, String> {
+        let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
+        if let Some(before) = &self.before {
+            let Some(all) = before.get(&known.qualified()) else {
+                self.want(|w| _ = w.before.insert(name.to_string()));
+                return Err(format!("the {} of the step's beginning are not known yet", known.plural));
+            };
+            return Ok(all.get(&(namespace.to_string(), object.to_string())).map(|o| o.value.clone()));
+        }
+        if !self.objects.contains_key(&known.qualified()) {
+            self.want(|w| _ = w.kinds.insert(name.to_string()));
+            return Err(format!("{name} is not watched yet"));
+        }
+        let key = (known.plural.to_string(), namespace.to_string(), object.to_string());
+        let versions = self.history.get(&key).map_or(&[][..], |all| all.as_slice());
+        let then = versions[..versions.partition_point(|v| v.revision <= self.since_step)].last();
+        let then = then.filter(|v| v.verb != "DELETED");
+        Ok(then.and_then(|v| value::field(v.value(), "object").cloned()))
     }
 
     /// Events about an object; name `*` is any.
@@ -200,8 +253,54 @@ impl Facts {
         for key in self.history.keys().filter(fits) {
             all.extend(since(&self.history[key], self.lesson_began));
         }
-        all.sort_by_key(|v| (str_field(v, "verb") != "WAS", int_field(v, "revision")));
+        sort_versions(&mut all);
         Ok(all)
+    }
+
+    /// Versions that came since the one with the number `next`, of what [`Facts::history`] answers.
+    pub(super) fn fresh_versions(
+        &self,
+        name: &str,
+        namespace: &str,
+        object: &str,
+        next: u64,
+    ) -> Result<Fresh, String> {
+        let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
+        if !self.objects.contains_key(&known.qualified()) {
+            self.want(|w| _ = w.kinds.insert(name.to_string()));
+            return Err(format!("{name} is not watched yet"));
+        }
+        let first = (known.plural.to_string(), String::new(), String::new());
+        let of_kind = self.history.range(first..).take_while(|(key, _)| key.0 == known.plural);
+        let fits = |key: &(String, String, String)| {
+            (namespace == "*" || key.1 == namespace) && (object == "*" || key.2 == object)
+        };
+        let mut fresh = Fresh { elements: vec![], next, anew: next == 0 };
+        for (_, versions) in of_kind.filter(|(key, _)| fits(key)) {
+            let seen = versions.partition_point(|v| v.number < next);
+            fresh.next = fresh.next.max(versions.last().map_or(0, |v| v.number + 1));
+            let began = versions.partition_point(|v| v.revision <= self.lesson_began);
+            if seen > 0 {
+                if began > seen {
+                    // One that was current when the lesson began is known only now: what was kept is no longer right.
+                    return self.fresh_versions(name, namespace, object, 0);
+                }
+            } else if let Some(was) = versions[..began].last().filter(|was| was.verb != "DELETED") {
+                fresh.elements.push(Element::Version { of: was.clone(), verb: "WAS" });
+            }
+            let later = versions[began.max(seen)..].iter();
+            fresh.elements.extend(later.map(|v| Element::Version { of: v.clone(), verb: v.verb }));
+        }
+        Ok(fresh)
+    }
+
+    /// The same snapshot with room for new questions: each evaluation that is remembered is asked alone.
+    pub(super) fn ask_anew(&self) {
+        self.open_question.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        self.open_question.load(Ordering::Relaxed)
     }
 
     /// An answer that was fetched, or a note that it is wanted.
@@ -224,6 +323,11 @@ impl Facts {
         *count += 1;
         *count - 1
     }
+}
+
+/// In the order of `history`: what was there at first, then by revision.
+pub(super) fn sort_versions(all: &mut [Value]) {
+    all.sort_by_key(|v| (str_field(v, "verb") != "WAS", int_field(v, "revision")));
 }
 
 /// One object's versions after a revision, preceded by the one that was current then.

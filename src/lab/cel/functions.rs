@@ -1,14 +1,12 @@
 //! The functions of lessons' expressions: one table.
 
 use super::facts::{Facts, Object, Probe};
+use super::shared::{Callable, Run};
 use super::value::{self, at, millis, str_field};
 use crate::cluster::guest::Inside;
-use cel::extractors::Arguments;
-use cel::{Context, ExecutionError, Value};
+use cel::{Context, Value};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-
-type Run = fn(&Arc<Facts>, &[Value]) -> Result<Value, String>;
 
 pub struct Function {
     pub name: &'static str,
@@ -16,7 +14,7 @@ pub struct Function {
     pub takes: RangeInclusive<usize>,
     /// Its first value is a kind.
     pub kind_first: bool,
-    run: Run,
+    pub run: Run,
 }
 
 const fn of(name: &'static str, takes: RangeInclusive<usize>, run: Run) -> Function {
@@ -35,12 +33,23 @@ pub const TABLE: &[Function] = &[
     }),
     by_kind("object", 3..=3, |facts, args| Ok(one(facts, args)?.map_or_else(value::empty, |o| o.value))),
     by_kind("present", 3..=3, |facts, args| Ok(Value::Bool(one(facts, args)?.is_some()))),
+    by_kind("before", 3..=3, |facts, args| {
+        let then = facts.before(word(args, 0)?, word(args, 1)?, word(args, 2)?)?;
+        Ok(then.unwrap_or_else(value::empty))
+    }),
     by_kind("events", 3..=3, |facts, args| {
         Ok(value::list(facts.events(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
     }),
     by_kind("history", 3..=3, |facts, args| {
         Ok(value::list(facts.history(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
     }),
+    // The compiler makes a part of the trace of it.
+    of("requests", 2..=3, |_, _| Err("requests() was not compiled".into())),
+    of("is_request", 3..=4, |_, args| {
+        let commands = if args.len() > 3 { word(args, 3)? } else { "" };
+        Ok(Value::Bool(is_request(&args[0], word(args, 1)?, word(args, 2)?, commands)))
+    }),
+    of("plain", 1..=1, |_, args| Ok(args[0].clone())),
     of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {
         Some(Value::Null) | None => Ok(args[2].clone()),
         Some(found) => Ok(found.clone()),
@@ -66,6 +75,14 @@ pub const TABLE: &[Function] = &[
     }),
     of("logs", 1..=1, |facts, args| {
         facts.probe(Probe::Logs { target: word(args, 0)?.into() }).and_then(no_error)
+    }),
+    of("new_logs", 1..=1, |facts, args| {
+        let target = word(args, 0)?;
+        let log = facts.probe(Probe::Logs { target: target.into() }).and_then(no_error)?;
+        let Value::String(log) = &log else { return Err("the log is no text".into()) };
+        let before = facts.logs_before.get(target).map_or("", String::as_str);
+        // A log that was begun anew is new as a whole.
+        Ok(value::text(log.strip_prefix(before).unwrap_or(log)))
     }),
     of("can", 4..=4, |facts, args| {
         let part = |n| word(args, n).map(String::from);
@@ -131,17 +148,28 @@ pub const TABLE: &[Function] = &[
     }),
 ];
 
-/// Makes the functions known to an evaluation.
-pub fn declare(context: &mut Context<'_, '_>, facts: &Arc<Facts>) {
+/// Makes functions known to an evaluation.
+pub fn declare(context: &mut Context<'_, '_>, facts: &Arc<Facts>, names: &[&'static str]) {
     facts.begin();
-    for function in TABLE {
-        let facts = facts.clone();
-        let (name, run) = (function.name, function.run);
-        // The names are ours alone: a clash would be found by the first test.
-        let _ = context.add_function(name, move |Arguments(args): Arguments| {
-            run(&facts, &args).map_err(|e| ExecutionError::function_error(name, e))
-        });
+    for function in TABLE.iter().filter(|f| names.contains(&f.name)) {
+        let callable = Callable { name: function.name, run: function.run, facts: facts.clone() };
+        context.add_variable_as_val(super::compile::function_name(function.name), Box::new(callable));
     }
+}
+
+/// Is it a request of the learner's own, with one of these verbs, about an object, made by one of these kubectl commands (any if there is none)?
+fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool {
+    let command = str_field(record, "command");
+    let command = command.strip_prefix("kubectl ").unwrap_or(command);
+    at(record, "own") == Some(&Value::Bool(true))
+        && verbs.split(' ').any(|v| v == str_field(record, "verb"))
+        && (commands.is_empty() || commands.split(',').any(|c| is_command(command, c.trim())))
+        && about(str_field(record, "object"), object)
+}
+
+/// `create` is also `create configmap`.
+fn is_command(command: &str, wanted: &str) -> bool {
+    command.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 /// An answer that says why there is none.
@@ -413,6 +441,23 @@ mod tests {
         };
         assert_eq!(told(Value::Bool(false), value::text("")), [false, true, true, true, true]);
         assert_eq!(told(silent.clone(), silent), [false; 5]);
+    }
+
+    #[test]
+    fn a_new_log_is_what_was_written_since_the_step_began() {
+        let told = |before: Option<&str>, log: &str| {
+            let answers = [(Probe::Logs { target: "d/web".into() }, value::text(log))];
+            let before = before.map(|b| ("d/web".to_string(), b.to_string()));
+            let logs_before = Arc::new(before.into_iter().collect());
+            let facts = Arc::new(Facts { answers: answers.into(), logs_before, ..Facts::default() });
+            eval("new_logs('d/web')", &facts)
+        };
+        assert_eq!(told(Some("a\n"), "a\nb\n"), Ok(value::text("b\n")));
+        assert_eq!(told(Some("a\n"), "a\n"), Ok(value::text("")));
+        assert_eq!(told(None, "a\n"), Ok(value::text("a\n")));
+        // The container was started again, and its log begins anew.
+        assert_eq!(told(Some("a\nb\n"), "c\n"), Ok(value::text("c\n")));
+        assert!(eval("new_logs('d/web')", &facts(&[], vec![])).is_err(), "asked, and not answered yet");
     }
 
     #[test]

@@ -3,13 +3,17 @@
 //! An evaluation reads facts and nothing else, so it can be repeated, and tested without a cluster. What is not known yet (a kind that nobody
 //! watched so far, an HTTP request that has to be made first) is an error now and is noted in [`Facts::wanted`]; whoever evaluates sees to it and tries again.
 
+mod compile;
 pub mod facts;
 mod functions;
+pub mod memo;
+mod shared;
 pub mod text;
 pub mod value;
 pub mod version;
 
 pub use facts::{Facts, Probe};
+pub use memo::Memo;
 pub use text::Template;
 
 use cel::common::ast::Expr as Node;
@@ -67,7 +71,9 @@ static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 #[derive(Clone)]
 pub struct Expr {
     pub source: String,
-    program: Arc<Program>,
+    /// Of this process, for what is remembered of it.
+    id: u64,
+    compiled: Arc<compile::Compiled>,
     /// Kinds that it names.
     pub kinds: BTreeSet<String>,
     /// Namespaces that it looks into by name: of objects, and of the containers and logs that it asks for.
@@ -79,6 +85,8 @@ pub struct Expr {
     pub compared: BTreeSet<(String, bool, String)>,
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
+    /// It names a kind by a value that is known only when it is evaluated.
+    any_kind: bool,
 }
 
 impl std::fmt::Debug for Expr {
@@ -88,10 +96,11 @@ impl std::fmt::Debug for Expr {
 }
 
 /// What is true now, and may be false again.
-const LIVE: &[&str] =
-    &["objects", "object", "present", "http", "exec", "logs", "store", "members", "can", "faults"];
+const LIVE: &[&str] = &[
+    "objects", "object", "present", "http", "exec", "logs", "new_logs", "store", "members", "can", "faults",
+];
 /// What has to be asked for over the network.
-const PROBES: &[&str] = &["http", "exec", "logs", "can", "store", "members"];
+const PROBES: &[&str] = &["http", "exec", "logs", "new_logs", "can", "store", "members"];
 
 impl Expr {
     /// Compiles; `bound` are further names that will have values.
@@ -139,16 +148,30 @@ impl Expr {
         for kind in &seen.kinds {
             facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
         }
-        let Seen { functions, variables, kinds, namespaces, fields, strings, compared, .. } = seen;
-        let program = Arc::new(program);
-        let source = source.into();
-        Ok(Expr { source, program, kinds, namespaces, fields, strings, compared, functions, variables })
+        let Seen { functions, variables, kinds, namespaces, fields, strings, compared, any_kind, .. } = seen;
+        let compiled = Arc::new(compile::compile(program.expression()));
+        let (id, source) = (compile::fresh_id(), source.into());
+        Ok(Expr {
+            source,
+            id,
+            compiled,
+            kinds,
+            namespaces,
+            fields,
+            strings,
+            compared,
+            functions,
+            variables,
+            any_kind,
+        })
     }
 
     /// Asks for what is true now (and not only for what has happened).
     pub fn is_level(&self) -> bool {
         let history = self.functions.contains("history")
             || self.functions.contains("events")
+            || self.functions.contains("requests")
+            || self.variables.contains("ran")
             || self.variables.contains("trace");
         !history || LIVE.iter().any(|f| self.functions.contains(*f)) || self.variables.contains("now")
     }
@@ -166,23 +189,86 @@ impl Expr {
         self.functions.contains(function)
     }
 
+    /// Evaluates. `bound` are the values of further names.
+    ///
+    /// # Errors
+    /// Why it has no value, for people who write lessons.
     pub fn value(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<Value, String> {
+        let lists = self.compiled.narrows.iter().map(|n| facts.memo.narrowed(n, facts)).collect::<Vec<_>>();
+        self.value_of(facts, bound, lists)
+    }
+
+    fn value_of(
+        &self,
+        facts: &Arc<Facts>,
+        bound: &[(&str, Value)],
+        lists: Vec<Result<(Value, u64), String>>,
+    ) -> Result<Value, String> {
+        facts.memo.count_evaluation(facts);
         let mut context = Context::with_env(STDLIB.clone());
-        functions::declare(&mut context, facts);
+        functions::declare(&mut context, facts, &self.compiled.functions);
+        for (at, list) in lists.into_iter().enumerate() {
+            // One that cannot be had is an error where the expression names it.
+            if let Ok((list, _)) = list {
+                context.add_variable_as_val(compile::list_name(at), shared::wrap(list));
+            }
+        }
         for name in &self.variables {
-            if let Some(value) = facts.variable(name) {
-                context.add_variable_from_value(name.as_str(), value);
+            if (name != "trace" || self.compiled.whole_trace)
+                && let Some(value) = facts.variable(name)
+            {
+                context.add_variable_as_val(name.as_str(), shared::wrap(value));
             }
         }
         for (name, value) in bound {
-            context.add_variable_from_value(*name, value.clone());
+            context.add_variable_as_val(*name, shared::wrap(value.clone()));
         }
-        self.program.execute(&context).map_err(|e| e.to_string())
+        let value = Value::resolve_val(&self.compiled.expr, &context).map_err(|e| e.to_string())?;
+        shared::unwrap(value.as_ref()).map_err(|e| e.to_string())
     }
 
-    /// Is it true? An error is not.
+    /// Is it true? An error is not. It is evaluated only if something that it reads has changed since it last was.
     pub fn holds(&self, facts: &Arc<Facts>) -> bool {
-        matches!(self.value(facts, &[]), Ok(Value::Bool(true)))
+        facts.ask_anew();
+        let lists = self.compiled.narrows.iter().map(|n| facts.memo.narrowed(n, facts)).collect::<Vec<_>>();
+        let state = self.state(facts, &lists);
+        if let Some(state) = &state
+            && let Some(truth) = facts.memo.truth(self.id, facts, state)
+        {
+            return truth;
+        }
+        let truth = matches!(self.value_of(facts, &[], lists), Ok(Value::Bool(true)));
+        if let Some(state) = state.filter(|_| !facts.has_asked()) {
+            facts.memo.note(self.id, facts, state, truth);
+        }
+        truth
+    }
+
+    /// The state of everything that it reads; `None` if that may change without notice.
+    fn state(&self, facts: &Facts, lists: &[Result<(Value, u64), String>]) -> Option<Vec<u64>> {
+        let timeless =
+            !self.variables.contains("now") && !self.is_probe() && !self.functions.contains("faults");
+        if !timeless || self.any_kind {
+            return None;
+        }
+        let mut state = Vec::new();
+        for list in lists {
+            state.push(list.as_ref().ok()?.1);
+        }
+        for kind in &self.kinds {
+            state.push(*facts.generations.get(&facts::kind(kind)?.qualified())?);
+        }
+        // What looks through the trace or a history by itself may see every new record.
+        let scans = ["hop", "hops", "asked", "wrote", "because"];
+        if self.compiled.whole_trace || scans.iter().any(|f| self.functions.contains(*f)) {
+            state.push(facts.trace_from + facts.trace.len() as u64);
+        }
+        if self.compiled.functions.contains(&"history") {
+            state.push(facts.versions);
+        }
+        state.push(facts.before.as_ref().map_or(0, |b| b.len() as u64));
+        state.extend([facts.typed.len() as u64, facts.ran.len() as u64]);
+        Some(state)
     }
 }
 
@@ -203,6 +289,7 @@ struct Seen {
     fields: BTreeSet<String>,
     strings: BTreeSet<String>,
     compared: BTreeSet<(String, bool, String)>,
+    any_kind: bool,
     /// How many nodes are around the present one.
     depth: usize,
 }
@@ -263,13 +350,15 @@ impl Seen {
                             got: call.args.len(),
                         });
                     }
-                    if known.kind_first
-                        && let Some(kind) = call.args.first().and_then(|a| literal(&a.expr))
-                    {
-                        self.kinds.insert(kind);
-                        self.namespaces.extend(call.args.get(1).and_then(|a| literal(&a.expr)));
+                    match call.args.first().and_then(|a| literal(&a.expr)) {
+                        Some(kind) if known.kind_first => {
+                            self.kinds.insert(kind);
+                            self.namespaces.extend(call.args.get(1).and_then(|a| literal(&a.expr)));
+                        }
+                        None if known.kind_first => self.any_kind = true,
+                        _ => {}
                     }
-                    if matches!(known.name, "exec" | "logs") {
+                    if matches!(known.name, "exec" | "logs" | "new_logs") {
                         let target = call.args.first().and_then(|a| literal(&a.expr));
                         self.namespaces.extend(target.and_then(|t| Some(t.split_once('/')?.0.to_string())));
                     }

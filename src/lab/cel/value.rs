@@ -133,6 +133,8 @@ fn key(key: &Key) -> String {
 /// `0.4 ms`, `21 ms`, `1.24 s`: as many digits as a person reads.
 pub fn millis(ms: f64) -> String {
     match ms {
+        // A rounded zero would read as "not measured".
+        ms if ms > 0.0 && ms < 0.05 => "<0.1 ms".into(),
         ms if ms < 10.0 => format!("{ms:.1} ms"),
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
         ms => format!("{:.2} s", ms / 1000.0),

@@ -16,6 +16,8 @@ pub struct Version {
     pub user: String,
     /// The object's JSON.
     pub body: Bytes,
+    /// Which version it is of all that the recorder has taken, from 1.
+    pub number: u64,
     seen: OnceLock<Value>,
 }
 
@@ -27,20 +29,35 @@ impl Version {
     /// The same, written by this user.
     pub fn by(&self, user: &str) -> Version {
         let body = self.body.clone();
-        Version { user: user.to_string(), ..Version::new(self.revision, self.at, self.verb, body) }
+        let version = Version::new(self.revision, self.at, self.verb, body);
+        Version { user: user.to_string(), number: self.number, ..version }
+    }
+
+    /// The same under another number.
+    pub fn numbered(&self, number: u64) -> Version {
+        Version { number, ..self.by(&self.user) }
     }
 
     /// What expressions see. The object of a version that is no JSON is `null`.
     pub fn value(&self) -> &Value {
-        self.seen.get_or_init(|| {
-            let object = serde_json::from_slice(&self.body).map_or(Value::Null, |json| value::of_json(&json));
-            value::map([
-                ("revision", Value::Int(self.revision)),
-                ("at", self.at.map_or(Value::Null, value::time)),
-                ("verb", value::text(self.verb)),
-                ("user", value::text(&self.user)),
-                ("object", object),
-            ])
-        })
+        self.seen.get_or_init(|| self.told(self.verb, true))
+    }
+
+    /// The same under another verb, and not kept; without the object if it is not to be `whole`.
+    pub fn told(&self, verb: &str, whole: bool) -> Value {
+        let object = match (whole, self.seen.get()) {
+            (false, _) => Value::Null,
+            (true, Some(seen)) => value::field(seen, "object").cloned().unwrap_or(Value::Null),
+            (true, None) => {
+                serde_json::from_slice(&self.body).map_or(Value::Null, |json| value::of_json(&json))
+            }
+        };
+        value::map([
+            ("revision", Value::Int(self.revision)),
+            ("at", self.at.map_or(Value::Null, value::time)),
+            ("verb", value::text(verb)),
+            ("user", value::text(&self.user)),
+            ("object", object),
+        ])
     }
 }

@@ -1,6 +1,7 @@
 //! From a question to the right part: which object is meant, and who explains its kind.
 
 use super::facts::{Facts, kind};
+use super::line;
 use super::pod;
 use super::refusal;
 use super::service;
@@ -36,7 +37,7 @@ pub fn explain(facts: &Facts, question: &Question) -> Explanation {
     let reader = Reader { facts, lang: question.lang };
     let namespace = if question.namespace.is_empty() { "default" } else { &question.namespace };
     match question.about.as_slice() {
-        [] => refusal::last(&reader, namespace),
+        [] => refusal::last(&reader, namespace, question.after.as_ref()),
         [one] => named(&reader, namespace, one),
         [kind, name, ..] => object(&reader, namespace, kind, name),
     }
@@ -76,6 +77,9 @@ pub fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> 
     let Some(kind) = kind(kind_word) else {
         let mut out = Explanation { about: format!("{kind_word}/{name}"), ..Explanation::default() };
         reader.line(&mut out, Word::NoSuchKind, &[kind_word]);
+        if let Some(near) = line::near_kind(kind_word) {
+            reader.fine(&mut out, Word::MeantKind, &[near]);
+        }
         out.tips.push("kubectl api-resources".into());
         return out;
     };
@@ -108,7 +112,6 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
         }
         return;
     }
-    let place = if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") };
     reader.line(out, Word::NeverWas, &[name]);
     let elsewhere = reader.facts.all(plural).iter().find(|o| meta::name(o) == name);
     if let Some(other) = elsewhere {
@@ -121,7 +124,12 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
     if !near.is_empty() {
         reader.line(out, Word::NearNames, &[&near.join(", ")]);
     }
-    out.tips.push(format!("kubectl get {plural}{place}"));
+    out.tips.push(format!("kubectl get {plural}{}", flag(namespace)));
+}
+
+/// ` -n NAMESPACE`, as a proposed command needs it; nothing for `default` and for what belongs to no namespace.
+pub fn flag(namespace: &str) -> String {
+    if matches!(namespace, "" | "default") { String::new() } else { format!(" -n {namespace}") }
 }
 
 /// Could one have been meant by the other: one contains the other, or they differ by at most two letters.

@@ -25,6 +25,7 @@ const LISTS: &[(&str, &str)] = &[
     ("replicasets", "/apis/apps/v1/replicasets"),
     ("daemonsets", "/apis/apps/v1/daemonsets"),
     ("storageclasses", "/apis/storage.k8s.io/v1/storageclasses"),
+    ("customresourcedefinitions", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
     ("leases", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"),
 ];
 

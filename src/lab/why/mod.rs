@@ -6,6 +6,7 @@
 mod explain;
 pub mod facts;
 mod guest;
+mod line;
 mod pod;
 mod refusal;
 mod service;
@@ -15,6 +16,7 @@ mod texts;
 
 pub use explain::explain;
 pub use guest::Why;
+pub use line::Typed;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,9 @@ pub struct Question {
     pub about: Vec<String>,
     /// Where names without a namespace are.
     pub namespace: String,
+    /// The last line of the learner's shell, if the shell told it.
+    #[serde(default)]
+    pub after: Option<Typed>,
 }
 
 /// The answer.

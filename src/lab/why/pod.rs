@@ -1,7 +1,7 @@
 //! What is the matter with a pod.
 
 use super::Explanation;
-use super::explain::{Reader, alive, last_warning, terminating};
+use super::explain::{Reader, alive, flag, last_warning, terminating};
 use super::texts::Word;
 use crate::api::meta;
 use crate::api::value::{at, int, list, text};
@@ -12,7 +12,7 @@ pub fn is_ready(pod: &Value) -> bool {
 }
 
 pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
-    let name = meta::name(pod);
+    let (name, of) = (meta::name(pod), flag(meta::namespace(pod)));
     if meta::is_terminating(pod) {
         terminating(reader, out, pod);
         return;
@@ -44,7 +44,7 @@ pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
         "Failed" => {
             let (reason, message) = (text(pod, "status.reason"), text(pod, "status.message"));
             reader.line(out, Word::Failed, &[reason, message]);
-            out.tips.push(format!("kubectl logs {name}"));
+            out.tips.push(format!("kubectl logs {name}{of}"));
         }
         _ if is_ready(pod) => reader.fine(out, Word::RunsWell, &[node, text(pod, "status.podIP")]),
         _ if containers.is_empty() => {
@@ -93,15 +93,23 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     if refused("taint") {
         reader.fine(out, Word::TipTaint, &[]);
     }
-    if refused("unschedulable") {
-        out.tips.push("kubectl uncordon NODE".into());
+    let cordoned = list(&decision.detail, "verdicts")
+        .iter()
+        .find(|v| list(v, "refused").iter().any(|r| text(r, "reason").contains("unschedulable")));
+    if let Some(verdict) = cordoned {
+        out.tips.push(format!("kubectl uncordon {}", text(verdict, "node")));
     }
-    out.tips.push(format!("trace pod/{}", meta::name(pod)));
+    let place = match meta::namespace(pod) {
+        "default" => String::new(),
+        other => format!("{other}/"),
+    };
+    out.tips.push(format!("trace {place}pod/{}", meta::name(pod)));
 }
 
 /// A container that waits, crashed, or was restarted. `true`: this explains the pod.
 fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value) -> bool {
     let (pod_name, name) = (meta::name(pod), text(container, "name"));
+    let of = flag(meta::namespace(pod));
     let reason = text(container, "state.waiting.reason");
     let message = text(container, "state.waiting.message");
     let image = text(container, "image");
@@ -112,10 +120,6 @@ fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             if let Some((_, known)) = message.split_once("; ").or_else(|| message.split_once(": ")) {
                 out.lines.push(format!("  {known}"));
             }
-            let of = match meta::namespace(pod) {
-                "default" => String::new(),
-                other => format!(" -n {other}"),
-            };
             out.tips.push(format!("kubectl set image {} {name}=IMAGE{of}", template(reader, pod)));
             true
         }
@@ -124,12 +128,12 @@ fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             let code = int(last, "exitCode").unwrap_or(0).to_string();
             reader.line(out, Word::CrashLoop, &[name, &restarts, &code]);
             meaning(reader, out, last);
-            out.tips.push(format!("kubectl logs {pod_name} -c {name} --previous"));
+            out.tips.push(format!("kubectl logs {pod_name} -c {name} --previous{of}"));
             true
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
             reader.line(out, Word::CannotStart, &[name, reason, message]);
-            out.tips.push(format!("kubectl describe pod {pod_name}"));
+            out.tips.push(format!("kubectl describe pod {pod_name}{of}"));
             true
         }
         "" | "ContainerCreating" | "PodInitializing" => {
@@ -138,7 +142,7 @@ fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
                 let code = int(terminated, "exitCode").unwrap_or(0).to_string();
                 reader.line(out, Word::Exited, &[name, &code]);
                 meaning(reader, out, terminated);
-                out.tips.push(format!("kubectl logs {pod_name} -c {name}"));
+                out.tips.push(format!("kubectl logs {pod_name} -c {name}{of}"));
                 return true;
             }
             let restarts = int(container, "restartCount").unwrap_or(0);

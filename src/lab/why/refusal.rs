@@ -1,20 +1,42 @@
 //! Why the last command was refused, or what it left behind.
 
 use super::Explanation;
-use super::explain::{Reader, near, object};
+use super::explain::{Reader, flag, near, object};
 use super::facts::kind;
+use super::line::{Command, Typed, local_port, near_kind, near_verb};
+use super::service;
 use super::texts::Word;
 use crate::api::meta;
+use crate::api::value::{at, list, text};
 use crate::tap::Record;
+use serde_json::Value;
 use std::sync::Arc;
 
-/// The last kubectl command of a person.
-pub fn last(reader: &Reader, namespace: &str) -> Explanation {
+/// The last command of a person: the line that the shell told, and what the records have of it.
+pub fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
+    let failed = after.filter(|typed| typed.code != 0);
+    let mut out = Explanation::default();
+    let line = after.and_then(|typed| Command::read(&typed.line));
+    if let (Some(typed), Some(command)) = (failed, &line)
+        && misspelt(reader, &mut out, typed, command)
+    {
+        return out;
+    }
+    if let (Some(typed), None) = (failed, &line) {
+        if let Some(port) = local_port(&typed.line) {
+            return service::port(reader, port);
+        }
+        out.about = typed.line.clone();
+        reader.line(&mut out, Word::NotKubectl, &[&typed.code.to_string()]);
+        return out;
+    }
     let records = &reader.facts.records;
     let own = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|q| q.is_persons() && !q.session.is_empty());
-    let mut out = Explanation::default();
     let Some(newest) = records.iter().rev().find(own) else {
-        reader.fine(&mut out, Word::NoCommand, &[]);
+        match failed {
+            Some(typed) => ended_itself(reader, &mut out, typed),
+            None => reader.fine(&mut out, Word::NoCommand, &[]),
+        }
         return out;
     };
     let session = newest.request.as_ref().map(|q| q.session.clone()).unwrap_or_default();
@@ -23,10 +45,20 @@ pub fn last(reader: &Reader, namespace: &str) -> Explanation {
     out.about = newest.request.as_ref().map(|q| q.command.clone()).unwrap_or_default();
     // kubectl asks for what may be missing (discovery, what it is about to create), so the last answer decides.
     let answers = || command.iter().rev().filter(|r| r.verb == "answer");
+    // A line of another verb never reached the server: its records are those of an earlier command.
+    let recorded = match (failed, line.as_ref().and_then(|l| l.verb().ok())) {
+        (Some(_), Some(verb)) => out.about.starts_with(&verb.command_path()),
+        _ => true,
+    };
     if let Some(answer) = answers().next()
+        && recorded
         && answer.request.as_ref().is_some_and(|q| q.code >= 400)
     {
-        refused(reader, &mut out, answer);
+        refused(reader, &mut out, answer, line.as_ref());
+        return out;
+    }
+    if let Some(typed) = failed {
+        ended_itself(reader, &mut out, typed);
         return out;
     }
     let written = command
@@ -39,14 +71,60 @@ pub fn last(reader: &Reader, namespace: &str) -> Explanation {
             let place = if about.namespace.is_empty() { namespace } else { &about.namespace };
             object(reader, place, &about.resource, &about.name)
         }
+        None if command.iter().all(|r| r.object.is_none()) => {
+            reader.fine(&mut out, Word::OnlyDiscovery, &[]);
+            out
+        }
         None => {
-            reader.fine(&mut out, Word::NothingWrong, &[]);
+            let code = answers().find_map(|r| r.request.as_ref().map(|q| q.code)).unwrap_or(200);
+            reader.fine(&mut out, Word::LookedWell, &[&code.to_string()]);
             out
         }
     }
 }
 
-fn refused(reader: &Reader, out: &mut Explanation, answer: &Record) {
+/// A verb or a kind that does not exist: kubectl refused the line itself. True if that explains it.
+fn misspelt(reader: &Reader, out: &mut Explanation, typed: &Typed, command: &Command) -> bool {
+    let known = |word: &str| {
+        let names = |crd: &Value| {
+            let names = at(crd, "spec.names");
+            let short = list(names, "shortNames").iter().any(|s| s.as_str() == Some(word));
+            let name = format!("{}.{}", text(names, "plural"), text(crd, "spec.group"));
+            short || name == word || [text(names, "plural"), text(names, "singular")].contains(&word)
+        };
+        reader.facts.all("customresourcedefinitions").iter().any(names)
+    };
+    out.about = typed.line.clone();
+    if let Err(word) = command.verb() {
+        if word.is_empty() {
+            return false;
+        }
+        reader.line(out, Word::NoSuchVerb, &[word]);
+        if let Some(near) = near_verb(word) {
+            reader.fine(out, Word::MeantVerb, &[near]);
+            out.tips.push(command.with(word, near));
+        }
+        return true;
+    }
+    let Some(word) = command.unknown_kind(known) else { return false };
+    reader.line(out, Word::NoSuchKind, &[word]);
+    match near_kind(word) {
+        Some(near) => {
+            reader.fine(out, Word::MeantKind, &[near]);
+            out.tips.push(command.with(word, near));
+        }
+        None => out.tips.push("kubectl api-resources".into()),
+    }
+    true
+}
+
+/// The command failed, and no record says why.
+fn ended_itself(reader: &Reader, out: &mut Explanation, typed: &Typed) {
+    out.about = typed.line.clone();
+    reader.line(out, Word::EndedItself, &[&typed.code.to_string()]);
+}
+
+fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option<&Command>) {
     let Some(request) = &answer.request else { return };
     let about = answer.object.clone().unwrap_or_default();
     let message = answer.detail["message"].as_str().unwrap_or_default();
@@ -56,8 +134,7 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record) {
         401 => reader.line(out, Word::NotKnown, &[]),
         403 if message.contains("cannot") => {
             reader.line(out, Word::MayNot, &[&request.user, verb, &about.resource]);
-            let place =
-                if about.namespace.is_empty() { String::new() } else { format!(" -n {}", about.namespace) };
+            let place = flag(&about.namespace);
             out.tips.push(format!("kubectl auth can-i --list --as={}{place}", request.user));
         }
         403 => reader.line(out, Word::Forbidden, &[message]),
@@ -84,12 +161,19 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record) {
             let other = reader.facts.all(&about.resource).iter().find(|o| meta::name(o) == about.name);
             if let Some(other) = other.map(meta::namespace).filter(|n| *n != about.namespace) {
                 reader.line(out, Word::OtherNamespace, &[&about.name, other]);
+                // The same command, where the object is.
+                out.tips.push(match line {
+                    Some(line) => line.in_namespace(other),
+                    None => format!("kubectl get {} {}{}", about.resource, about.name, flag(other)),
+                });
+                return;
             }
-            out.tips.push(format!("kubectl get {}", about.resource));
+            out.tips.push(format!("kubectl get {}{}", about.resource, flag(&about.namespace)));
         }
         409 if message.contains("already exists") => {
-            reader.line(out, Word::Exists, &[&singular, exists(message).unwrap_or(&about.name)]);
-            out.tips.push(format!("kubectl get {}", about.resource));
+            let name = exists(message).unwrap_or(&about.name);
+            reader.line(out, Word::Exists, &[&singular, name]);
+            out.tips.push(format!("kubectl get {} {name}{}", about.resource, flag(&about.namespace)));
         }
         409 => reader.line(out, Word::Conflict, &[]),
         422 => {

@@ -1,7 +1,7 @@
 //! Why nobody answers behind a Service.
 
 use super::Explanation;
-use super::explain::Reader;
+use super::explain::{Reader, flag};
 use super::pod::is_ready;
 use super::texts::Word;
 use crate::api::meta;
@@ -64,13 +64,13 @@ pub fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     if pods.is_empty() {
         reader.line(out, Word::NobodySelected, &[&written]);
         nearly(reader, out, namespace, selector);
-        out.tips.push(format!("kubectl get pods -n {namespace} --show-labels"));
+        out.tips.push(format!("kubectl get pods{} --show-labels", flag(namespace)));
         return;
     }
     let ready: Vec<&&Value> = pods.iter().filter(|p| is_ready(p) && !meta::is_terminating(p)).collect();
     if ready.is_empty() {
         reader.line(out, Word::NobodyReady, &[&pods.len().to_string(), &written]);
-        out.tips.push(format!("why pod/{}", meta::name(pods[0])));
+        out.tips.push(format!("why pod/{}{}", meta::name(pods[0]), flag(namespace)));
         return;
     }
     let listed = reader

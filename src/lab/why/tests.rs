@@ -14,7 +14,7 @@ fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
 
 fn ask(facts: &Facts, about: &[&str]) -> Explanation {
     let about = about.iter().map(ToString::to_string).collect();
-    let told = explain(facts, &Question { lang: Lang::En, about, namespace: String::new() });
+    let told = explain(facts, &Question { lang: Lang::En, about, namespace: String::new(), after: None });
     assert!(!told.lines.is_empty(), "an answer always says something");
     told
 }
@@ -145,4 +145,77 @@ fn the_last_command_is_explained_by_its_last_answer() {
     let told = ask(&facts(&[], &tap), &[]);
     assert!(told.lines[0].contains("was deleted by learner"), "{told:?}");
     assert_eq!(told.tips, ["undo"]);
+}
+
+fn after(facts: &Facts, line: &str, code: i32) -> Explanation {
+    let after = Some(super::Typed { line: line.into(), code });
+    explain(facts, &Question { lang: Lang::En, about: vec![], namespace: String::new(), after })
+}
+
+#[test]
+fn a_command_that_failed_is_the_one_that_is_explained() {
+    let tap = Tap::new();
+    // An earlier command went well.
+    answered(&tap, "1", "answer", 200, json!({"verb": "get"}));
+    let mut web = pod(json!({}), ready());
+    web["metadata"]["name"] = "web".into();
+    let seen = facts(&[("pods", web)], &tap);
+    assert!(!after(&seen, "kubectl run web --image=nginx", 0).trouble);
+    for (line, says, tip) in [
+        ("kubectl get nods", "There is no kind nods.", "kubectl get nodes"),
+        ("get deploymnet/web -n shop", "There is no kind deploymnet.", "kubectl get deployments/web -n shop"),
+        ("kubectl list nodes", "kubectl has no command list.", "kubectl get nodes"),
+    ] {
+        let told = after(&seen, line, 1);
+        assert_eq!((told.lines[0].as_str(), told.tips[0].as_str()), (says, tip), "{line}");
+        assert!(told.trouble && told.about == line);
+    }
+    // Nothing was refused: kubectl's own message is the reason, and nothing is said of the earlier command's pod.
+    let told = after(&seen, "kubectl run web", 1);
+    assert!(told.trouble && told.lines[0].contains("exit code 1"), "{told:?}");
+    let told = after(&seen, "false", 1);
+    assert!(told.trouble && told.lines[0].contains("exit code 1"), "{told:?}");
+    let told = after(&seen, "curl -s localhost:31234/menu", 7);
+    assert!(told.lines[0].contains("No Service has the NodePort 31234"), "{told:?}");
+    let custom = json!({"metadata": {"name": "sails.example.org"},
+        "spec": {"group": "example.org", "names": {"plural": "sails", "singular": "sail"}}});
+    let seen = facts(&[("customresourcedefinitions", custom)], &tap);
+    assert!(!after(&seen, "kubectl get sails nothing", 1).lines[0].contains("no kind"));
+}
+
+#[test]
+fn a_proposal_names_the_namespace() {
+    let tap = Tap::new();
+    let mut record =
+        Record::new("answer").object("pods", "default", "scheduler").detail(json!({"verb": "get"}));
+    record.request = Some(Request {
+        session: "1".into(),
+        user: "learner".into(),
+        code: 404,
+        command: "kubectl logs".into(),
+        ..Request::default()
+    });
+    tap.emit(record);
+    let mut elsewhere = pod(json!({}), ready());
+    elsewhere["metadata"] = json!({"name": "scheduler", "namespace": "kube-system"});
+    let seen = facts(&[("pods", elsewhere)], &tap);
+    assert_eq!(
+        after(&seen, "kubectl logs scheduler --tail 3", 1).tips,
+        ["kubectl logs scheduler --tail 3 -n kube-system"]
+    );
+    assert_eq!(ask(&seen, &[]).tips, ["kubectl get pods scheduler -n kube-system"]);
+    let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 4,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}]});
+    let mut crashing = pod(json!({}), status);
+    crashing["metadata"]["namespace"] = "bazaar".into();
+    let told = explain(
+        &facts(&[("pods", crashing)], &Tap::new()),
+        &Question {
+            lang: Lang::En,
+            about: vec!["pod/web-1".into()],
+            namespace: "bazaar".into(),
+            after: None,
+        },
+    );
+    assert_eq!(told.tips, ["kubectl logs web-1 -c c --previous -n bazaar"]);
 }

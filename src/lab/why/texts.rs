@@ -6,6 +6,7 @@ texts! {
     pub enum Word {
         // -- objects
         NoSuchKind: "There is no kind {}.", "{} 종류는 없습니다.";
+        MeantKind: "The nearest kind is {}.", "가장 가까운 종류는 {}입니다.";
         WasDeleted: "{} was deleted by {} at {} (revision {}).", "{} 오브젝트를 {} 사용자가 {}에 삭제했습니다(리비전 {}).";
         NeverWas: "There is no {} here, and as far as the records reach there never was.", "여기에 {} 오브젝트는 없으며, 기록이 남아 있는 동안 있었던 적도 없습니다.";
         OtherNamespace: "But there is a {} in the namespace {}.", "{} 오브젝트는 {} 네임스페이스에 있습니다.";
@@ -71,6 +72,12 @@ texts! {
         OtherPort: "It sends to port {} of the pods, but their containers name {}.", "파드의 {} 포트로 보내지만 컨테이너에 적힌 포트는 {}입니다.";
         SendsTo: "Port {} goes to port {} of the pods; if it is refused, nothing listens there inside the pod.", "{} 포트는 파드의 {} 포트로 갑니다. 거부된다면 파드 안에서 그 포트를 듣는 프로그램이 없는 것입니다.";
         // -- the last command
+        NoSuchVerb: "kubectl has no command {}.", "kubectl에는 {} 명령이 없습니다.";
+        MeantVerb: "Its word for that is {}.", "kubectl에서는 {} 명령을 씁니다.";
+        EndedItself: "It ended with exit code {}, and the API server refused nothing: the reason stands in the command's own output.", "종료 코드 {}번으로 끝났습니다. API 서버가 거절한 요청은 없으므로, 이유는 명령이 출력한 메시지에 있습니다.";
+        OnlyDiscovery: "kubectl asked the API server which kinds there are and sent nothing else. If it failed, the reason stands in its own output.", "kubectl은 API 서버에 어떤 종류가 있는지만 물었고 다른 요청은 보내지 않았습니다. 실패했다면 이유는 kubectl이 출력한 메시지에 있습니다.";
+        NotKubectl: "`why` explains kubectl commands, objects and ports of localhost. This command ended with exit code {}.", "`why`는 kubectl 명령, 오브젝트, localhost의 포트를 설명합니다. 이 명령은 종료 코드 {}번으로 끝났습니다.";
+        LookedWell: "The API server answered: {}.", "API 서버의 응답 코드: {}.";
         NoCommand: "No kubectl command has reached the cluster yet.", "아직 클러스터에 도착한 kubectl 명령이 없습니다.";
         NotKnown: "401: the server does not know who you are; look at the kubeconfig.", "401: 서버가 누구인지 알지 못합니다. kubeconfig를 확인하세요.";
         MayNot: "403: the server knows {}, but no role allows {} on {}.", "403: {} 사용자인 것은 알지만 {} {} 권한을 주는 역할이 없습니다.";

@@ -2,8 +2,10 @@
 
 use super::{CUT, Flow, Given, Lines, Manner, Session};
 use crate::cluster::Error;
+use crate::cluster::undo::Loss;
 use crate::lab::view::{Ask, Entry, LessonView, Solution, State};
 use crate::lang::charset::{print, println};
+use crate::ui::consent;
 use crate::ui::lesson::{self, Paper};
 use crate::ui::terminal;
 use crate::ui::texts::Say;
@@ -84,24 +86,92 @@ impl Session {
 
     /// A word of lessons.
     pub(super) fn lesson(&mut self, words: &[String], lines: &mut dyn Lines) -> i32 {
-        let argument = words.get(1).cloned();
+        if words.iter().skip(1).any(|w| matches!(w.as_str(), "--help" | "-h"))
+            && let Some(text) = words.first().and_then(|word| help(word))
+        {
+            println!("{}", self.say(text, &[]));
+            return 0;
+        }
+        let is_yes = |w: &&String| matches!(w.as_str(), "--yes" | "-y");
+        let sure = words.iter().any(|w| is_yes(&w));
+        let argument = words.iter().skip(1).find(|w| !is_yes(w)).cloned();
         match (words.first().map(String::as_str).unwrap_or_default(), argument) {
-            ("next", _) => self.shown(Ask::Next, Paper::page),
+            ("next", _) => self.dear(Ask::Next, sure),
             ("back", _) => self.shown(Ask::Back, Paper::page),
-            ("goto", Some(step)) => self.shown(Ask::Goto { step }, Paper::page),
+            ("goto", Some(step)) => self.dear(Ask::Goto { step }, sure),
+            ("goto", None) => {
+                println!("{}", self.say(Say::HelpGoto, &[]));
+                2
+            }
+            ("debrief", step) => self.debrief(step),
             ("hint", _) => self.shown(Ask::Hint, Paper::hint),
             ("check", id) => {
+                let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
+                // At a terminal the one who watches says it when a step is done.
+                let watched =
+                    self.manner == Manner::Terminal && id.is_none() && self.view().is_some_and(|v| !over(&v));
                 let mut green = false;
                 let code = self.shown(Ask::Check { id }, |paper, view| {
-                    green = matches!(view.state, State::Done | State::Solved);
-                    paper.verdict(view)
+                    green = over(view);
+                    if green && watched { String::new() } else { paper.verdict(view) }
                 });
                 if code == 0 && !green { 1 } else { code }
             }
-            ("lesson", Some(id)) => self.shown(Ask::Open { id }, Paper::page),
+            ("lesson", Some(id)) => self.dear(Ask::Open { id }, sure),
             ("lesson", None) => self.lessons(),
             ("solve", id) => self.solve(id, lines),
             _ => self.shown(Ask::Show, Paper::page),
+        }
+    }
+
+    /// The open step as it is now.
+    fn view(&mut self) -> Option<LessonView> {
+        self.ask(Ask::Show).ok().and_then(|v| serde_json::from_value(v).ok())
+    }
+
+    /// A question whose answer may cost something that the learner made: that is listed first, and the learner is asked.
+    fn dear(&mut self, ask: Ask, sure: bool) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
+        if !sure {
+            let cost = match self.ask(Ask::Cost { of: Box::new(ask.clone()) }) {
+                Ok(cost) => serde_json::from_value::<Vec<Loss>>(cost).unwrap_or_default(),
+                Err(why) => return self.unanswered(&why),
+            };
+            if !cost.is_empty() {
+                let head =
+                    if matches!(ask, Ask::Open { .. } | Ask::Next) { Say::LossSetup } else { Say::LossHead };
+                println!("{}", self.say(head, &[]));
+                print!("{}", consent::list(self.lang(), &cost));
+                if self.manner != Manner::Terminal {
+                    self.complain(&self.say(Say::LossRefused, &[]), None, Some(&self.say(Say::LossTry, &[])));
+                    return 1;
+                }
+                if !consent::ask(self.lang()) {
+                    return 1;
+                }
+            }
+        }
+        self.shown(Ask::Sure { ask: Box::new(ask) }, Paper::page)
+    }
+
+    /// What happened in a step that is done, once more.
+    fn debrief(&mut self, step: Option<String>) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
+        match self.ask(Ask::Debrief { step }) {
+            Ok(told) => {
+                let told: Vec<String> = serde_json::from_value(told).unwrap_or_default();
+                if told.is_empty() {
+                    self.complain(&self.say(Say::LessonDebriefNone, &[]), None, None);
+                    return 1;
+                }
+                print!("{}", self.paper().told(&told));
+                0
+            }
+            Err(why) => self.unanswered(&why),
         }
     }
 
@@ -191,6 +261,21 @@ impl Session {
             }
         });
     }
+}
+
+/// What a word of lessons does.
+pub(super) fn help(word: &str) -> Option<Say> {
+    Some(match word {
+        "next" => Say::HelpNext,
+        "back" => Say::HelpBack,
+        "goto" => Say::HelpGoto,
+        "hint" => Say::HelpHint,
+        "check" => Say::HelpCheck,
+        "lesson" => Say::HelpLesson,
+        "solve" => Say::HelpSolve,
+        "debrief" => Say::HelpDebrief,
+        _ => return None,
+    })
 }
 
 /// Of a line on the learner's terminal, as wide as is pleasant to read.

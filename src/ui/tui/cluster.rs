@@ -1,8 +1,10 @@
 //! The live objects as the map knows them: a few fields of each, kept up to date by watches.
 
+mod past;
 mod read;
 
 use crate::api::value::text;
+use past::{Before, Past};
 use read::{deployment, happened, node, pod, replicaset, service, slice};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,20 +31,16 @@ pub type Key = (String, String);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// An object as it is now.
-    Put {
-        resource: String,
-        object: Value,
-    },
+    Put { resource: String, object: Value },
     Gone {
         resource: String,
         namespace: String,
         name: String,
+        /// The store revision of the deletion; 0 if the watch did not tell it.
+        revision: u64,
     },
     /// A complete list: what is not in it is gone.
-    All {
-        resource: String,
-        objects: Vec<Value>,
-    },
+    All { resource: String, objects: Vec<Value> },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -176,6 +174,10 @@ pub struct Cluster {
     pub revision: u64,
     /// The watches answer.
     pub heard: bool,
+    /// What the objects were before their latest changes.
+    pub past: Past,
+    /// Resources of which a first list was read.
+    listed: BTreeSet<String>,
 }
 
 impl Cluster {
@@ -183,17 +185,27 @@ impl Cluster {
     pub fn absorb(&mut self, change: Change) -> bool {
         self.heard = true;
         match change {
-            Change::Put { resource, object } => self.put(&resource, &object),
-            Change::Gone { resource, namespace, name } => self.remove(&resource, &(namespace, name)),
+            Change::Put { resource, object } => self.put(&resource, &object, true),
+            Change::Gone { resource, namespace, name, revision } => {
+                if resource != "leases" {
+                    self.revision = self.revision.max(revision);
+                }
+                let revision = if revision == 0 { self.revision } else { revision };
+                self.remove(&resource, (namespace, name), revision)
+            }
             Change::All { resource, objects } => {
+                // What the first list tells was there before: it is no change.
+                let later = !self.listed.insert(resource.clone());
                 let there: BTreeSet<Key> = objects.iter().map(key).collect();
                 let gone: Vec<Key> =
                     self.keys(&resource).into_iter().filter(|k| !there.contains(k)).collect();
-                gone.iter().for_each(|key| {
-                    self.remove(&resource, key);
-                });
                 objects.iter().for_each(|object| {
-                    self.put(&resource, object);
+                    self.put(&resource, object, later);
+                });
+                // It left at some time since the last news of the watch.
+                let revision = self.revision;
+                gone.into_iter().for_each(|key| {
+                    self.remove(&resource, key, revision);
                 });
                 true
             }
@@ -213,41 +225,61 @@ impl Cluster {
         }
     }
 
-    fn remove(&mut self, resource: &str, key: &Key) -> bool {
-        match resource {
-            "nodes" => self.nodes.remove(&key.1).is_some(),
-            "pods" => self.pods.remove(key).is_some(),
-            "services" => self.services.remove(key).is_some(),
-            "endpointslices" => self.slices.remove(key).is_some(),
-            "deployments" => self.deployments.remove(key).is_some(),
-            "replicasets" => self.replicasets.remove(key).is_some(),
-            "leases" => self.leases.remove(key).is_some(),
-            _ => self.events.remove(key).is_some(),
+    fn remove(&mut self, resource: &str, key: Key, revision: u64) -> bool {
+        /// The key and the value that was there.
+        fn take<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K) -> Option<(K, Option<V>)> {
+            map.remove(&key).map(|was| (key, Some(was)))
         }
+        let before = match resource {
+            "nodes" => take(&mut self.nodes, key.1).map(|(k, was)| Before::Node(k, was)),
+            "pods" => take(&mut self.pods, key).map(|(k, was)| Before::Pod(k, was)),
+            "services" => take(&mut self.services, key).map(|(k, was)| Before::Service(k, was)),
+            "endpointslices" => take(&mut self.slices, key).map(|(k, was)| Before::Slice(k, was)),
+            "deployments" => take(&mut self.deployments, key).map(|(k, was)| Before::Deployment(k, was)),
+            "replicasets" => take(&mut self.replicasets, key).map(|(k, was)| Before::ReplicaSet(k, was)),
+            "leases" => return self.leases.remove(&key).is_some(),
+            _ => return self.events.remove(&key).is_some(),
+        };
+        before.map(|before| self.past.note(revision, before)).is_some()
     }
 
-    fn put(&mut self, resource: &str, object: &Value) -> bool {
+    /// Takes in an object; true if something on the screen may look different. `noted`: the value before goes into the log.
+    fn put(&mut self, resource: &str, object: &Value, noted: bool) -> bool {
         let (key, revision) = (key(object), revision(object));
         let newer = revision > self.revision;
         // Heartbeats move the store on every second; the number on the screen follows what people can see.
         if resource != "leases" {
             self.revision = self.revision.max(revision);
         }
-        fn place<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+        /// The key and the value before, if the new one differs.
+        fn place<K: Ord + Clone, V: PartialEq>(
+            map: &mut BTreeMap<K, V>,
+            key: K,
+            value: V,
+        ) -> Option<(K, Option<V>)> {
             if map.get(&key) == Some(&value) {
-                return false;
+                return None;
             }
-            map.insert(key, value);
-            true
+            let was = map.insert(key.clone(), value);
+            Some((key, was))
         }
-        match resource {
-            "nodes" => place(&mut self.nodes, key.1, node(object)),
-            "pods" => place(&mut self.pods, key, pod(object)),
-            "services" => place(&mut self.services, key, service(object)),
-            "endpointslices" => place(&mut self.slices, key, slice(object)),
-            "deployments" => place(&mut self.deployments, key, deployment(object)),
-            "replicasets" => place(&mut self.replicasets, key, replicaset(object)),
-            "leases" => place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string()),
+        let before = match resource {
+            "nodes" => place(&mut self.nodes, key.1, node(object)).map(|(k, was)| Before::Node(k, was)),
+            "pods" => place(&mut self.pods, key, pod(object)).map(|(k, was)| Before::Pod(k, was)),
+            "services" => {
+                place(&mut self.services, key, service(object)).map(|(k, was)| Before::Service(k, was))
+            }
+            "endpointslices" => {
+                place(&mut self.slices, key, slice(object)).map(|(k, was)| Before::Slice(k, was))
+            }
+            "deployments" => place(&mut self.deployments, key, deployment(object))
+                .map(|(k, was)| Before::Deployment(k, was)),
+            "replicasets" => place(&mut self.replicasets, key, replicaset(object))
+                .map(|(k, was)| Before::ReplicaSet(k, was)),
+            "leases" => {
+                return place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string())
+                    .is_some();
+            }
             "events" => {
                 if self.events.len() >= EVENTS_MAX
                     && !self.events.contains_key(&key)
@@ -256,16 +288,53 @@ impl Cluster {
                 {
                     self.events.remove(&oldest);
                 }
-                place(&mut self.events, key, happened(object)) || newer
+                return place(&mut self.events, key, happened(object)).is_some() || newer;
             }
-            _ => false,
+            _ => None,
+        };
+        let changed = before.is_some();
+        if let Some(before) = before.filter(|_| noted) {
+            self.past.note(revision, before);
         }
+        changed
     }
 
     /// Who leads: the holder of a component's Lease, without its random part.
     pub fn leader(&self, component: &str) -> Option<&str> {
         let holder = self.leases.get(&("kube-system".to_string(), component.to_string()))?;
         Some(holder.split('_').next().unwrap_or(holder)).filter(|h| !h.is_empty())
+    }
+
+    /// The pods that views about one pod turn over: the newest first, the learner's own before the cluster's.
+    pub fn pods_by_age(&self) -> Vec<&Pod> {
+        let mut pods: Vec<_> = self.pods.values().filter(|p| !p.system()).collect();
+        if pods.is_empty() {
+            pods = self.pods.values().collect();
+        }
+        pods.sort_by_key(|p| std::cmp::Reverse(p.revision));
+        pods
+    }
+
+    /// The learner's Services, the newest first, and behind them the cluster's own. Without one of the learner's there is nothing to show:
+    /// a learner who has just deleted theirs would take another's for it.
+    pub fn services_by_age(&self) -> Vec<(&Key, &Service)> {
+        let own = |k: &Key, s: &Service| k.0 != "kube-system" && s.name != "kubernetes";
+        let mut found: Vec<_> = self.services.iter().collect();
+        if !found.iter().any(|(k, s)| own(k, s)) {
+            return vec![];
+        }
+        found.sort_by_key(|(k, s)| (!own(k, s), std::cmp::Reverse(s.revision)));
+        found
+    }
+
+    /// Deployments in the same order, by the same rule.
+    pub fn deployments_by_age(&self) -> Vec<(&Key, &Deployment)> {
+        let mut found: Vec<_> = self.deployments.iter().collect();
+        if found.iter().all(|(k, _)| k.0 == "kube-system") {
+            return vec![];
+        }
+        found.sort_by_key(|(k, d)| (k.0 == "kube-system", std::cmp::Reverse(d.revision)));
+        found
     }
 
     /// Does the component run, as its pod tells? `None`: there is no such pod.

@@ -80,6 +80,20 @@ pub struct Hop {
     pub revision: Option<u64>,
 }
 
+impl Hop {
+    /// Did it change the store?
+    pub fn writes(&self) -> bool {
+        match &self.did {
+            Did::Stored => true,
+            Did::Asked { verb, code } => {
+                *code < 400
+                    && matches!(verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What one command led to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flow {
@@ -357,6 +371,16 @@ impl Traffic {
     /// The show goes on, or stands still on purpose.
     pub fn moving(&self) -> bool {
         self.shown().is_some_and(|f| self.play.at < f.hops.len())
+    }
+
+    /// The store revision at the lit hop; before the command's first write the one before it. `None`: nothing is replayed, or the command
+    /// wrote nothing.
+    pub fn revision(&self) -> Option<u64> {
+        let flow = self.moving().then(|| self.shown()).flatten()?;
+        let written = |hop: &Hop| hop.revision.filter(|r| *r > 0 && hop.writes());
+        let first = flow.hops.iter().filter_map(written).min()?;
+        let so_far = flow.hops.iter().take(self.play.at + 1).filter_map(written).max();
+        Some(so_far.unwrap_or(first - 1))
     }
 
     /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as it is now.

@@ -1,7 +1,7 @@
 //! All that is on the screen, as plain data.
 
-use super::cluster::{Cluster, Key};
-use super::flow::Traffic;
+use super::cluster::{Cluster, Key, Stand};
+use super::flow::{Then, Traffic};
 use super::layout::{self, Panes};
 use super::look::Look;
 use super::terminal::Emulator;
@@ -11,6 +11,7 @@ use crate::lab::view::{Entry, LessonView, Predict, State};
 use crate::ui::texts::Lang;
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How often running times on the screen move on.
@@ -214,44 +215,37 @@ impl Model {
         [self.traffic.due(), clock].into_iter().flatten().min()
     }
 
-    /// The pods that views about one pod turn over: the newest first, the learner's own before the cluster's.
-    pub fn pods(&self) -> Vec<&super::cluster::Pod> {
-        let mut pods: Vec<_> = self.cluster.pods.values().filter(|p| !p.system()).collect();
-        if pods.is_empty() {
-            pods = self.cluster.pods.values().collect();
+    /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at the lit hop.
+    pub fn scene(&self) -> Cow<'_, Cluster> {
+        let Some(revision) = self.traffic.revision() else { return Cow::Borrowed(&self.cluster) };
+        let mut then = self.cluster.at(revision);
+        // A pod that was there before the watch began has no past in the log: the hops tell it.
+        let seen = self.cluster.past.pods();
+        let unseen: Vec<Key> = then.pods.keys().filter(|key| !seen.contains(key)).cloned().collect();
+        for key in unseen {
+            let (node, stand, status) = match self.traffic.stand(&key.0, &key.1) {
+                None => continue,
+                Some(Then::NotYet) => {
+                    then.pods.remove(&key);
+                    continue;
+                }
+                Some(Then::Stored) => (Some(String::new()), Stand::Waiting, "Pending"),
+                Some(Then::Starting) => (None, Stand::Starting, "ContainerCreating"),
+            };
+            if let Some(pod) = then.pods.get_mut(&key) {
+                pod.node = node.unwrap_or_else(|| std::mem::take(&mut pod.node));
+                (pod.stand, pod.status, pod.restarts) = (stand, status.into(), 0);
+            }
         }
-        pods.sort_by_key(|p| std::cmp::Reverse(p.revision));
-        pods
-    }
-
-    /// The learner's Services, the newest first, and behind them the cluster's own. Without one of the learner's there is nothing to show: somebody
-    /// who has just deleted theirs would take another's for it.
-    pub fn services(&self) -> Vec<(&Key, &super::cluster::Service)> {
-        let own = |k: &Key, s: &super::cluster::Service| k.0 != "kube-system" && s.name != "kubernetes";
-        let mut found: Vec<_> = self.cluster.services.iter().collect();
-        if !found.iter().any(|(k, s)| own(k, s)) {
-            return vec![];
-        }
-        found.sort_by_key(|(k, s)| (!own(k, s), std::cmp::Reverse(s.revision)));
-        found
-    }
-
-    /// Deployments in the same order, by the same rule.
-    pub fn deployments(&self) -> Vec<(&Key, &super::cluster::Deployment)> {
-        let mut found: Vec<_> = self.cluster.deployments.iter().collect();
-        if found.iter().all(|(k, _)| k.0 == "kube-system") {
-            return vec![];
-        }
-        found.sort_by_key(|(k, d)| (k.0 == "kube-system", std::cmp::Reverse(d.revision)));
-        found
+        Cow::Owned(then)
     }
 
     /// How many subjects the current view can turn over.
     pub fn subjects(&self) -> usize {
         match self.view {
-            View::Pod => self.pods().len(),
-            View::Network => self.services().len(),
-            View::Rollout => self.deployments().len(),
+            View::Pod => self.cluster.pods_by_age().len(),
+            View::Network => self.cluster.services_by_age().len(),
+            View::Rollout => self.cluster.deployments_by_age().len(),
             View::Scheduling => super::map::decisions(&self.traffic).len(),
             View::Cluster | View::ControlPlane | View::Raft => 0,
         }

@@ -140,6 +140,13 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
                     }
                     Ok(watcher::Event::Delete(object)) => Change::Gone {
                         resource: plural.clone(),
+                        // The last version carries the revision of its deletion.
+                        revision: object
+                            .metadata
+                            .resource_version
+                            .as_deref()
+                            .and_then(|r| r.parse().ok())
+                            .unwrap_or_default(),
                         namespace: object.metadata.namespace.unwrap_or_default(),
                         name: object.metadata.name.unwrap_or_default(),
                     },

@@ -1,7 +1,7 @@
 //! Where is it? The components, the nodes, and the pods on them; a request lights its path.
 
-use super::super::cluster::{Node, Pod, Stand};
-use super::super::flow::{Did, Spot, Then};
+use super::super::cluster::{Cluster, Node, Pod, Stand};
+use super::super::flow::{Did, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut_middle};
@@ -23,19 +23,13 @@ pub fn stand(stand: Stand) -> (Sign, Tone) {
     }
 }
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let roomy = canvas.height() >= 13 && canvas.width() >= 60;
     let mut y = path(canvas, model, roomy);
     let last = canvas.height().saturating_sub(1);
     let (text, tone) = caption(model, canvas.width() < 60);
     canvas.put(1, last, &text, tone);
-    let then: Vec<Pod> = model.cluster.pods.values().filter_map(|p| at_the_time(model, p)).collect();
-    let now = |p: &&Pod| model.traffic.stand(&p.namespace, &p.name).is_none();
-    let showing = model.traffic.moving();
-    let pods: Vec<&Pod> = match showing {
-        true => model.cluster.pods.values().filter(now).chain(&then).collect(),
-        false => model.cluster.pods.values().collect(),
-    };
+    let pods: Vec<&Pod> = scene.pods.values().collect();
     let waiting: Vec<&&Pod> = pods.iter().filter(|p| p.node.is_empty()).collect();
     let foot = last.saturating_sub(usize::from(!waiting.is_empty()));
     if !waiting.is_empty() {
@@ -48,7 +42,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     for pod in &pods {
         by_node.entry(&pod.node).or_default().push(pod);
     }
-    let mut nodes: Vec<&Node> = model.cluster.nodes.values().collect();
+    let mut nodes: Vec<&Node> = scene.nodes.values().collect();
     nodes.sort_by_key(|n| (!n.control_plane, n.name.len(), &n.name));
     let width = canvas.width().saturating_sub(1) / nodes.len().max(1);
     let pods = |node: &Node| {
@@ -78,18 +72,6 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         let width = if at == 0 { width + extra } else { others };
         column(canvas, model, node, &pods(node), x, y, width - 1, foot, roomy);
         x += width;
-    }
-}
-
-/// A pod that the replayed command made, as it was at the lit hop; `None`: not there yet, or as it is now.
-fn at_the_time(model: &Model, pod: &Pod) -> Option<Pod> {
-    let shown = |node: &str, stand, status: &str| {
-        Some(Pod { node: node.into(), stand, status: status.into(), restarts: 0, ..pod.clone() })
-    };
-    match model.traffic.stand(&pod.namespace, &pod.name)? {
-        Then::NotYet => None,
-        Then::Stored => shown("", Stand::Waiting, "Pending"),
-        Then::Starting => shown(&pod.node, Stand::Starting, "ContainerCreating"),
     }
 }
 
@@ -269,7 +251,9 @@ fn line_of(canvas: &mut Canvas<'_>, pod: &Pod, x: usize, y: usize, width: usize)
     let end = x + width;
     let at = canvas.put_in(x, y, width, &format!("{} ", canvas.sign(sign)), tone);
     let name = cut_middle(&pod.name, end.saturating_sub(at), canvas.sign(Sign::Ellipsis));
-    let at = canvas.put_in(at, y, end.saturating_sub(at), &name, Tone::Plain);
+    // What is on its way out is a shadow of itself.
+    let strength = if pod.stand == Stand::Leaving { Tone::Dim } else { Tone::Plain };
+    let at = canvas.put_in(at, y, end.saturating_sub(at), &name, strength);
     let mut more = String::new();
     if pod.restarts > 0 {
         more = format!(" ↻{}", pod.restarts);

@@ -12,6 +12,7 @@ mod scheduling;
 pub use hops::{brief, describe};
 pub use raft::leader;
 
+use super::cluster::Key;
 use super::flow::{Did, Flow, Spot, Traffic};
 use super::look::{Look, Sign, Tone};
 use super::model::{Model, View};
@@ -97,6 +98,21 @@ pub fn decisions(traffic: &Traffic) -> Vec<&Record> {
     made.filter(|r| r.object.as_ref().is_some_and(|o| seen.insert((&o.namespace, &o.name)))).collect()
 }
 
+/// Which object of the scene a view is about: its place in the scene's list. While a command is replayed that is first what the command
+/// wrote, else what the present list has at this place, so that the picture keeps its subject; an object that does not exist yet leaves its
+/// place to the scene's own order.
+pub fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) -> Option<usize> {
+    let find = |key: &Key| scene.iter().position(|k| k == key);
+    let last = scene.len().checked_sub(1)?;
+    let replayed = model.traffic.moving().then(|| model.traffic.shown()).flatten();
+    let written = replayed
+        .and_then(Flow::object)
+        .filter(|o| model.subject == 0 && o.resource == resource)
+        .and_then(|o| find(&(o.namespace.clone(), o.name.clone())));
+    let now = present.get(model.subject.min(present.len().saturating_sub(1)));
+    written.or_else(|| now.and_then(find)).or(Some(model.subject.min(last)))
+}
+
 /// A command that changed something: a step that can be gone back to.
 pub struct Step<'a> {
     pub flow: &'a Flow,
@@ -121,7 +137,9 @@ pub fn corner(model: &Model) -> String {
     let play = &model.traffic.play;
     match model.view {
         _ if model.ended => model.lang.say(Word::StatusEnded, &[]),
-        View::Cluster | View::ControlPlane if model.traffic.moving() => {
+        View::Cluster | View::ControlPlane | View::Network | View::Rollout | View::Pod
+            if model.traffic.moving() =>
+        {
             let sign = model.look.sign(if play.playing { Sign::Play } else { Sign::Pause });
             format!("{sign} 1/{}", play.slower)
         }
@@ -164,12 +182,12 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
         return;
     }
     match model.view {
-        View::Cluster => cluster::draw(&mut canvas, model),
+        View::Cluster => cluster::draw(&mut canvas, model, &model.scene()),
         View::ControlPlane => control::draw(&mut canvas, model),
         View::Raft => raft::draw(&mut canvas, model),
         View::Scheduling => scheduling::draw(&mut canvas, model),
-        View::Network => network::draw(&mut canvas, model),
-        View::Rollout => rollout::draw(&mut canvas, model),
-        View::Pod => pod::draw(&mut canvas, model),
+        View::Network => network::draw(&mut canvas, model, &model.scene()),
+        View::Rollout => rollout::draw(&mut canvas, model, &model.scene()),
+        View::Pod => pod::draw(&mut canvas, model, &model.scene()),
     }
 }

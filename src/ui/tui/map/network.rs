@@ -1,14 +1,18 @@
 //! How does it get there? From a Service's addresses through the rules to the pods.
 
+use super::super::cluster::{Cluster, Key, Service};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::took;
 use super::super::words::Word;
-use super::{Canvas, short};
+use super::{Canvas, short, subject};
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
-    let services = model.services();
-    let Some((key, service)) = services.get(model.subject.min(services.len().saturating_sub(1))) else {
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    let services = scene.services_by_age();
+    let keys = |all: &[(&Key, &Service)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
+    let present = keys(&model.cluster.services_by_age());
+    let at = subject(model, "services", &keys(&services), &present);
+    let Some((key, service)) = at.and_then(|at| services.get(at)) else {
         return canvas.note(1, &model.lang.say(Word::NoService, &[]));
     };
     let last = canvas.height().saturating_sub(1);
@@ -56,7 +60,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     };
     canvas.put(1, y, &text, Tone::Plain);
     y += 1;
-    let endpoints = model.cluster.endpoints(key);
+    let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|e| e.ready).count();
     let text = match endpoints.is_empty() {
         true => canvas.word(Word::NoEndpoints, &[]),

@@ -1,16 +1,20 @@
 //! What is it going through? One pod, and all that was told about it, in order.
 
+use super::super::cluster::{Cluster, Pod};
 use super::super::flow::{Did, Flow};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::cluster::stand;
-use super::{Canvas, describe, short};
+use super::{Canvas, describe, short, subject};
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
-    let pods = model.pods();
-    let Some(pod) = pods.get(model.subject.min(pods.len().saturating_sub(1))) else {
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    let pods = scene.pods_by_age();
+    let keys = |all: &[&Pod]| all.iter().map(|p| (p.namespace.clone(), p.name.clone())).collect::<Vec<_>>();
+    let present = keys(&model.cluster.pods_by_age());
+    let at = subject(model, "pods", &keys(&pods), &present);
+    let Some(pod) = at.and_then(|at| pods.get(at)) else {
         return canvas.note(1, &model.lang.say(Word::NoPod, &[]));
     };
     let (sign, tone) = stand(pod.stand);
@@ -48,17 +52,22 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         .iter()
         .filter(about)
         .flat_map(|flow| {
-            let own = flow
-                .hops
-                .iter()
-                .filter(|h| h.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == pod.name));
+            // Of the command that is replayed, what was told up to the lit hop.
+            let told = match model.traffic.play.session.as_ref() == Some(&flow.session) {
+                true if model.traffic.moving() => model.traffic.play.at + 1,
+                _ => flow.hops.len(),
+            };
+            let own =
+                flow.hops.iter().take(told).filter(|h| {
+                    h.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == pod.name)
+                });
             own.filter(|h| !matches!(h.did, Did::Stage(_)))
                 .map(|h| (describe(model.lang, h), took(h.took_us)))
                 .collect::<Vec<_>>()
         })
         .collect();
     let key = (pod.namespace.clone(), pod.name.clone());
-    let events = model.cluster.events_about("Pod", &key);
+    let events = scene.events_about("Pod", &key);
     let rows = canvas.height().saturating_sub(4);
     let warned = events
         .iter()

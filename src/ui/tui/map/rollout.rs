@@ -1,16 +1,18 @@
 //! What replaces what? A Deployment's ReplicaSets, and a sign for each pod.
 
-use super::super::cluster::Pod;
+use super::super::cluster::{Cluster, Deployment, Key, Pod};
 use super::super::look::Tone;
 use super::super::model::Model;
 use super::super::words::Word;
-use super::Canvas;
 use super::cluster::stand;
+use super::{Canvas, subject};
 
-pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
-    let deployments = model.deployments();
-    let Some((key, deployment)) = deployments.get(model.subject.min(deployments.len().saturating_sub(1)))
-    else {
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
+    let deployments = scene.deployments_by_age();
+    let keys = |all: &[(&Key, &Deployment)]| all.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
+    let present = keys(&model.cluster.deployments_by_age());
+    let at = subject(model, "deployments", &keys(&deployments), &present);
+    let Some((key, deployment)) = at.and_then(|at| deployments.get(at)) else {
         return canvas.note(1, &model.lang.say(Word::NoRollout, &[]));
     };
     canvas.row(
@@ -29,12 +31,12 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
     let mut y = 3;
     let last = canvas.height().saturating_sub(1);
-    let sets = model.cluster.replicasets_of(key);
+    let sets = scene.replicasets_of(key);
     // Old ones with nothing left are history; the newest two or three tell the story.
     let skip = sets.len().saturating_sub(last.saturating_sub(y) / 2);
     for set in sets.iter().skip(skip) {
         let pods: Vec<&Pod> =
-            model.cluster.pods.values().filter(|p| p.namespace == key.0 && p.owner == set.name).collect();
+            scene.pods.values().filter(|p| p.namespace == key.0 && p.owner == set.name).collect();
         let revision = canvas.word(Word::RevisionShort, &[&set.number.to_string()]);
         let tone = if pods.is_empty() && set.wanted == 0 { Tone::Dim } else { Tone::Plain };
         canvas.row(
@@ -60,7 +62,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
             break;
         }
     }
-    if let Some(event) = model.cluster.events_about("Deployment", key).last() {
+    if let Some(event) = scene.events_about("Deployment", key).last() {
         canvas.put(1, last, &event.message, Tone::Dim);
     }
 }

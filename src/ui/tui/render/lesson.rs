@@ -208,6 +208,10 @@ fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Line<'static>>
             out.push(Line::default());
         }
         if let Some(said) = said {
+            // The choices are no longer on the screen.
+            let choices = view.predict.iter().flat_map(|p| &p.choices);
+            let words = choices.into_iter().find(|(letter, _)| letter == said).map(|(_, words)| words);
+            let said = &words.map_or(said.clone(), |words| format!("{said}: {words}"));
             out.extend(text(&lang.say(Word::PredictSaid, &[said]), look, Tone::Dim, room, "", ""));
         }
         for (at, hint) in view.hints[..older].iter().enumerate() {
@@ -308,8 +312,9 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
         let (sign, tone) = match check.state {
             Verdict::Met => (Sign::Met, Tone::Good),
             Verdict::Holding => (Sign::Holding, Tone::Warn),
-            Verdict::Unmet if late => (Sign::Unmet, Tone::Warn),
-            Verdict::Unmet => (Sign::Unmet, Tone::Dim),
+            // A cross would say that it is wrong; it is only not done yet.
+            Verdict::Unmet if late => (Sign::Dot, Tone::Warn),
+            Verdict::Unmet => (Sign::Dot, Tone::Dim),
         };
         let count = match which {
             Checks::Unmet if view.checks.len() > 1 => format!(" ({met}/{})", view.checks.len()),

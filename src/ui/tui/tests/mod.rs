@@ -2,6 +2,7 @@
 
 mod agreement;
 mod keys;
+mod replay;
 mod speed;
 mod views;
 

@@ -142,6 +142,7 @@ fn ascii_is_ascii_but_for_what_programs_print() {
 fn a_small_map_is_not_drawn_over_its_foot() {
     for height in 6..16 {
         let mut model = midway(model(40, height, Lang::En, RICH), View::Cluster);
+        model.cluster = Default::default(); // without a past that the replay would show
         all(&mut model, "nodes", vec![node("ropewalk-control-plane", true, true), node("w", false, true)]);
         all(&mut model, "pods", vec![]);
         model.focus = Pane::Map;

@@ -1,0 +1,279 @@
+//! What becomes of an expression when it is loaded, so that its evaluation costs what is new and not what there is:
+//!
+//! - a call of a lesson's function becomes an index expression, which copies nothing ([`super::shared`]);
+//! - `trace.exists(t, P)`, `trace.filter(t, P)` and the same over `history("Kind", "ns", "name")` read a *narrowed* list: of `P`, the conditions that
+//!   look at nothing but the element are tested once for each element, when it is new ([`super::memo`]), and only elements that pass are kept.
+//!
+//! Worked example: in `trace.exists(t, t.user == "learner" && t.object == "Pod/default/" + name(d))` the first condition is about the record alone,
+//! the second is not. The narrowed list has the learner's records; the whole expression is evaluated over those.
+
+use super::functions;
+use cel::Program;
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Node, IdedExpr, ListExpr, LiteralValue};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names under which an evaluation finds a function, and the n-th narrowed list.
+pub fn function_name(name: &str) -> String {
+    format!("@f:{name}")
+}
+pub fn list_name(at: usize) -> String {
+    format!("@n:{at}")
+}
+
+/// Whose elements are narrowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Trace,
+    History { kind: String, namespace: String, name: String },
+}
+
+/// A list of which only some elements matter to an expression.
+#[derive(Clone, Debug)]
+pub struct Narrow {
+    /// Of this program's run: under it [`super::memo::Memo`] keeps what passed.
+    pub id: u64,
+    pub source: Source,
+    /// The name of the element in the tests.
+    pub var: String,
+    /// Tests that can be made without an object's body, and those that need it. An element passes if none of them is false.
+    pub cheap: Vec<IdedExpr>,
+    pub costly: Vec<IdedExpr>,
+    /// For `all`: an element is of interest if its test is not true.
+    pub inverted: bool,
+    /// Functions that the tests call.
+    pub functions: Vec<&'static str>,
+}
+
+/// An expression as it is evaluated.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub expr: IdedExpr,
+    pub narrows: Vec<Narrow>,
+    /// Functions that it calls itself.
+    pub functions: Vec<&'static str>,
+    /// It reads `trace` itself, not only narrowed parts.
+    pub whole_trace: bool,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A number that no other expression of this process has.
+pub fn fresh_id() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+pub fn compile(expr: &IdedExpr) -> Compiled {
+    let mut compiled =
+        Compiled { expr: expr.clone(), narrows: vec![], functions: vec![], whole_trace: false };
+    let mut expr = std::mem::take(&mut compiled.expr);
+    compiled.rewrite(&mut expr, true);
+    compiled.expr = expr;
+    compiled
+}
+
+/// Functions whose value follows from their arguments alone.
+const PURE: &[&str] = &["get", "ready", "last", "ms", "after", "name", "since", "is_request"];
+const OR: &str = "_||_";
+const AND: &str = "_&&_";
+const CONDITIONAL: &str = "_?_:_";
+const INDEX: &str = "_[_]";
+
+impl Compiled {
+    /// `narrow`: comprehensions may be narrowed; inside the tests of one they are not.
+    fn rewrite(&mut self, node: &mut IdedExpr, narrow: bool) {
+        if let Node::Call(call) = &node.expr
+            && call.target.is_none()
+            && call.func_name == "requests"
+            && let Some(expanded) = requests(call)
+        {
+            *node = expanded;
+        }
+        if narrow
+            && let Node::Comprehension(c) = &mut node.expr
+            && let Some(narrow) = narrowed(c)
+        {
+            c.iter_range.expr = Node::Ident(list_name(self.narrows.len()));
+            self.narrows.push(narrow);
+        }
+        match &mut node.expr {
+            Node::Call(call) => {
+                // The literal of `{} == x` does not know shared values; the other way round they know it.
+                if matches!(call.func_name.as_str(), "_==_" | "_!=_")
+                    && let [left, right] = call.args.as_mut_slice()
+                    && matches!(left.expr, Node::Map(_) | Node::List(_))
+                {
+                    std::mem::swap(left, right);
+                }
+                if let Some(target) = &mut call.target {
+                    self.rewrite(target, narrow);
+                }
+                for arg in &mut call.args {
+                    self.rewrite(arg, narrow);
+                }
+                // These take the evaluator's own lists only.
+                if matches!(call.func_name.as_str(), "min" | "max") && call.target.is_none() {
+                    self.call("plain");
+                    for arg in &mut call.args {
+                        let inner = std::mem::take(arg);
+                        *arg = index("plain", vec![inner]);
+                    }
+                }
+                let known = functions::TABLE.iter().find(|f| f.name == call.func_name);
+                if let Some(known) = known.filter(|_| call.target.is_none()) {
+                    self.call(known.name);
+                    let args = std::mem::take(&mut call.args);
+                    *node = index(known.name, args);
+                }
+            }
+            Node::Comprehension(c) => {
+                self.rewrite(&mut c.iter_range, narrow);
+                self.rewrite(&mut c.accu_init, narrow);
+                self.rewrite(&mut c.loop_cond, narrow);
+                self.rewrite(&mut c.loop_step, narrow);
+                self.rewrite(&mut c.result, narrow);
+            }
+            Node::List(list) => list.elements.iter_mut().for_each(|e| self.rewrite(e, narrow)),
+            Node::Select(select) => self.rewrite(&mut select.operand, narrow),
+            Node::Map(map) => {
+                for entry in &mut map.entries {
+                    if let cel::common::ast::EntryExpr::MapEntry(e) = &mut entry.expr {
+                        self.rewrite(&mut e.key, narrow);
+                        self.rewrite(&mut e.value, narrow);
+                    }
+                }
+            }
+            Node::Ident(name) => self.whole_trace |= name == "trace",
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, name: &'static str) {
+        if !self.functions.contains(&name) {
+            self.functions.push(name);
+        }
+    }
+}
+
+fn node(expr: Node) -> IdedExpr {
+    IdedExpr { id: 0, expr }
+}
+
+/// `f(a, b)` as `f[[a, b]]`.
+fn index(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    let callee = node(Node::Ident(function_name(name)));
+    let args = node(Node::List(ListExpr::new(args)));
+    node(Node::Call(CallExpr { func_name: INDEX.into(), target: None, args: vec![callee, args] }))
+}
+
+/// `requests(verbs, object, commands)` is the part of the trace that fits.
+fn requests(call: &CallExpr) -> Option<IdedExpr> {
+    let template = Program::compile("trace.filter(request__, is_request(request__))").ok()?;
+    let mut expanded = template.expression().clone();
+    let Node::Comprehension(c) = &mut expanded.expr else { return None };
+    let Node::Call(step) = &mut c.loop_step.expr else { return None };
+    let Node::Call(test) = &mut step.args.first_mut()?.expr else { return None };
+    test.args.extend(call.args.iter().cloned());
+    Some(expanded)
+}
+
+/// The elements that matter to a comprehension, if it is over a list of what happened and says something about the element alone.
+fn narrowed(c: &ComprehensionExpr) -> Option<Narrow> {
+    if c.iter_var2.is_some() {
+        return None;
+    }
+    let source = match &c.iter_range.expr {
+        Node::Ident(name) if name == "trace" => Source::Trace,
+        Node::Call(call) if call.target.is_none() && call.func_name == "history" => {
+            let text = |at: usize| match &call.args.get(at)?.expr {
+                Node::Literal(LiteralValue::String(s)) => Some(s.inner().to_string()),
+                _ => None,
+            };
+            Source::History { kind: text(0)?, namespace: text(1)?, name: text(2)? }
+        }
+        _ => return None,
+    };
+    let Node::Call(step) = &c.loop_step.expr else { return None };
+    let is_accu = |e: &IdedExpr| matches!(&e.expr, Node::Ident(name) if *name == c.accu_var);
+    let (test, inverted) = match (step.func_name.as_str(), step.args.as_slice()) {
+        (OR, [accu, test]) if is_accu(accu) => (test, false),
+        (AND, [accu, test]) if is_accu(accu) => (test, true),
+        (CONDITIONAL, [test, ..]) => (test, false),
+        _ => return None,
+    };
+    let mut tests = Vec::new();
+    if inverted {
+        tests.push(test);
+    } else {
+        conditions(test, &mut tests);
+    }
+    let mut bound = vec![c.iter_var.clone()];
+    let (mut cheap, mut costly, mut called) = (
+        Vec::new(),
+        Vec::new(),
+        Compiled { expr: IdedExpr::default(), narrows: vec![], functions: vec![], whole_trace: false },
+    );
+    for test in tests.into_iter().filter(|t| is_pure(t, &mut bound)) {
+        let costs = reads_object(test);
+        let mut test = test.clone();
+        called.rewrite(&mut test, false);
+        if costs { &mut costly } else { &mut cheap }.push(test);
+    }
+    if cheap.is_empty() && costly.is_empty() {
+        return None;
+    }
+    let (id, var, functions) = (fresh_id(), c.iter_var.clone(), called.functions);
+    Some(Narrow { id, source, var, cheap, costly, inverted, functions })
+}
+
+/// The parts of `a && b && c`.
+fn conditions<'a>(test: &'a IdedExpr, parts: &mut Vec<&'a IdedExpr>) {
+    match &test.expr {
+        Node::Call(call) if call.func_name == AND && call.target.is_none() && call.args.len() == 2 => {
+            call.args.iter().for_each(|arg| conditions(arg, parts));
+        }
+        _ => parts.push(test),
+    }
+}
+
+/// Does its value follow from the bound names, and from what is the same throughout a step?
+fn is_pure(node: &IdedExpr, bound: &mut Vec<String>) -> bool {
+    match &node.expr {
+        Node::Literal(_) => true,
+        Node::Ident(name) => bound.contains(name) || matches!(name.as_str(), "since_step" | "v"),
+        Node::Select(select) => is_pure(&select.operand, bound),
+        Node::Call(call) => {
+            let ours = functions::TABLE.iter().any(|f| f.name == call.func_name);
+            let known = call.func_name != "requests" && (!ours || PURE.contains(&call.func_name.as_str()));
+            known
+                && call.target.iter().all(|t| is_pure(t, bound))
+                && call.args.iter().all(|a| is_pure(a, bound))
+        }
+        Node::List(list) => list.elements.iter().all(|e| is_pure(e, bound)),
+        Node::Comprehension(c) => {
+            let outer = is_pure(&c.iter_range, bound) && is_pure(&c.accu_init, bound);
+            let depth = bound.len();
+            bound.push(c.iter_var.clone());
+            bound.extend(c.iter_var2.clone());
+            bound.push(c.accu_var.clone());
+            let inner = [&c.loop_cond, &c.loop_step, &c.result].into_iter().all(|part| is_pure(part, bound));
+            bound.truncate(depth);
+            outer && inner
+        }
+        _ => false,
+    }
+}
+
+/// Does it name the field `object` of a version, or hand the whole element on?
+fn reads_object(node: &IdedExpr) -> bool {
+    match &node.expr {
+        Node::Select(select) => match &select.operand.expr {
+            Node::Ident(_) => select.field == "object",
+            _ => reads_object(&select.operand),
+        },
+        Node::Ident(name) => !matches!(name.as_str(), "since_step" | "v"),
+        Node::Call(call) => call.target.iter().any(|t| reads_object(t)) || call.args.iter().any(reads_object),
+        Node::List(list) => list.elements.iter().any(reads_object),
+        Node::Literal(_) => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,365 @@
+//! What earlier evaluations of a step have found out, so that the next one looks at what is new only.
+//!
+//! A narrowed list ([`super::compile::Narrow`]) is extended by the elements that came since it was last asked for: each record and each version is
+//! tested once by each test, however often the expression is evaluated. The truth of an expression is remembered together with the state of
+//! everything it reads, and is not evaluated again before that has changed.
+//!
+//! Bounds: a narrowed list keeps at most [`KEPT_MAX`] elements, the newest; a truth takes some bytes an expression. All of it is forgotten when
+//! a step begins.
+
+use super::compile::{Narrow, Source, function_name};
+use super::facts::{self, Facts};
+use super::shared::{self, Callable};
+use super::{STDLIB, functions};
+use cel::common::ast::IdedExpr;
+use cel::common::types::CelBool;
+use cel::{Context, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Elements that a narrowed list keeps. At the bound the oldest go.
+pub const KEPT_MAX: usize = 5_000;
+
+/// Within which what was found stays found: when it differs, everything is forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Frame {
+    since_step: i64,
+    lesson_began: i64,
+    epoch: u64,
+}
+
+#[derive(Default)]
+struct Narrowed {
+    /// The first element that has not been tested: of the trace its number since the step began, of a history the version's number.
+    next: u64,
+    /// What passed, in order.
+    kept: Arc<Vec<Value>>,
+    /// Grows with every change of `kept`.
+    generation: u64,
+}
+
+#[derive(Default)]
+struct Known {
+    frame: Frame,
+    narrowed: HashMap<u64, Narrowed>,
+    truths: HashMap<u64, (Vec<u64>, bool)>,
+    work: Work,
+}
+
+/// What evaluations have cost so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Elements that were tested, once for each narrowed list that they may belong to.
+    pub tested: u64,
+    /// Expressions that were evaluated.
+    pub evaluated: u64,
+}
+
+/// What is remembered between the evaluations of one step.
+#[derive(Default)]
+pub struct Memo(Mutex<Known>);
+
+impl std::fmt::Debug for Memo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memo({:?})", self.work())
+    }
+}
+
+impl Memo {
+    fn open(&self, facts: &Facts) -> MutexGuard<'_, Known> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let frame =
+            Frame { since_step: facts.since_step, lesson_began: facts.lesson_began, epoch: facts.epoch };
+        if known.frame != frame {
+            let work = known.work;
+            *known = Known { frame, work, ..Known::default() };
+        }
+        known
+    }
+
+    pub fn work(&self) -> Work {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).work
+    }
+
+    /// The elements that passed, and a number that differs if they do.
+    ///
+    /// # Errors
+    /// Nobody watches the kind whose history is asked for.
+    pub fn narrowed(&self, narrow: &Narrow, facts: &Arc<Facts>) -> Result<(Value, u64), String> {
+        let mut known = self.open(facts);
+        let next = known.narrowed.get(&narrow.id).map_or(0, |n| n.next);
+        let fresh = match &narrow.source {
+            Source::Trace => fresh_records(facts, next),
+            Source::History { kind, namespace, name } => facts.fresh_versions(kind, namespace, name, next)?,
+        };
+        let tests = Tests::new(narrow, facts);
+        let passed: Vec<Value> = fresh
+            .elements
+            .iter()
+            .filter(|element| tests.pass(narrow, &|whole| element.value(whole)))
+            .map(|element| element.value(true))
+            .collect();
+        known.work.tested += fresh.elements.len() as u64;
+        let list = known.narrowed.entry(narrow.id).or_default();
+        let kept = Arc::make_mut(&mut list.kept);
+        if fresh.anew {
+            kept.clear();
+        }
+        if fresh.anew || !passed.is_empty() {
+            list.generation += 1;
+            kept.extend(passed);
+            if matches!(narrow.source, Source::History { .. }) {
+                facts::sort_versions(kept);
+            }
+            let over = kept.len().saturating_sub(KEPT_MAX);
+            kept.drain(..over);
+        }
+        list.next = fresh.next;
+        Ok((Value::List(list.kept.clone()), list.generation))
+    }
+
+    /// What an expression was when everything it reads was as it is now.
+    pub fn truth(&self, id: u64, facts: &Facts, state: &[u64]) -> Option<bool> {
+        self.open(facts).truths.get(&id).filter(|(of, _)| of == state).map(|(_, truth)| *truth)
+    }
+
+    pub fn note(&self, id: u64, facts: &Facts, state: Vec<u64>, truth: bool) {
+        self.open(facts).truths.insert(id, (state, truth));
+    }
+
+    pub fn count_evaluation(&self, facts: &Facts) {
+        self.open(facts).work.evaluated += 1;
+    }
+}
+
+/// An element of which only some are ever read whole.
+pub enum Element {
+    Record(Value),
+    Version { of: Arc<super::version::Version>, verb: &'static str },
+}
+
+impl Element {
+    /// As expressions see it; a version that is not `whole` has no `object`.
+    fn value(&self, whole: bool) -> Value {
+        match self {
+            Element::Record(record) => record.clone(),
+            Element::Version { of, verb } => of.told(verb, whole),
+        }
+    }
+}
+
+/// What came since a narrowed list was last extended.
+pub struct Fresh {
+    pub elements: Vec<Element>,
+    pub next: u64,
+    /// All of it is here: what was kept is to be replaced.
+    pub anew: bool,
+}
+
+fn fresh_records(facts: &Facts, next: u64) -> Fresh {
+    let from = next.saturating_sub(facts.trace_from) as usize;
+    let elements = facts.trace.iter().skip(from).map(|r| Element::Record(r.clone())).collect();
+    let end = facts.trace_from + facts.trace.len() as u64;
+    Fresh { elements, next: end.max(next), anew: false }
+}
+
+/// The tests of a narrowed list, ready to be made.
+struct Tests<'a> {
+    context: Context<'a, 'a>,
+}
+
+impl<'a> Tests<'a> {
+    fn new(narrow: &Narrow, facts: &Arc<Facts>) -> Tests<'a> {
+        let mut context = Context::with_env(STDLIB.clone());
+        for name in &narrow.functions {
+            if let Some(function) = functions::TABLE.iter().find(|f| f.name == *name) {
+                let callable = Callable { name: function.name, run: function.run, facts: facts.clone() };
+                context.add_variable_as_val(function_name(name), Box::new(callable));
+            }
+        }
+        for name in ["since_step", "v"] {
+            if let Some(value) = facts.variable(name) {
+                context.add_variable_as_val(name, shared::wrap(value));
+            }
+        }
+        Tests { context }
+    }
+
+    /// An error is no verdict: the element is kept, and the whole expression decides.
+    fn pass(&self, narrow: &Narrow, element: &dyn Fn(bool) -> Value) -> bool {
+        let verdicts = |tests: &[IdedExpr], element: Value| -> Vec<Option<bool>> {
+            let mut scope = self.context.new_inner_scope();
+            scope.add_variable_as_val(narrow.var.clone(), shared::wrap(element));
+            let one = |test: &IdedExpr| {
+                let value = Value::resolve_val(test, &scope).ok()?;
+                value.downcast_ref::<CelBool>().map(|b| *b.inner())
+            };
+            tests.iter().map(one).collect()
+        };
+        let out = |verdict: Option<bool>| verdict == Some(narrow.inverted);
+        if !narrow.cheap.is_empty() && verdicts(&narrow.cheap, element(false)).into_iter().any(out) {
+            return false;
+        }
+        narrow.costly.is_empty() || !verdicts(&narrow.costly, element(true)).into_iter().any(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::{self, text};
+    use super::super::version::Version;
+    use super::super::{Expr, Use};
+    use super::*;
+    use serde_json::json;
+
+    fn check(source: &str) -> Expr {
+        Expr::compile(source, Use::Check, &[]).unwrap()
+    }
+
+    fn record(user: &str, code: i64) -> Value {
+        value::map([
+            ("user", text(user)),
+            ("own", Value::Bool(user == "learner")),
+            ("verb", text("patch")),
+            ("command", text("kubectl scale")),
+            ("object", text("Deployment/default/web")),
+            ("code", Value::Int(code)),
+        ])
+    }
+
+    fn version(number: u64, verb: &'static str, replicas: i64) -> Arc<Version> {
+        let body = json!({"spec": {"replicas": replicas}}).to_string().into();
+        Arc::new(Version::new(number as i64, None, verb, body).numbered(number))
+    }
+
+    /// Two hundred commands of which each leaves some records and versions: every record is tested once by every test, not once a command.
+    #[test]
+    fn the_work_grows_with_what_is_new_and_not_with_what_there_is() {
+        let exprs = [
+            check("trace.exists(t, t.user == 'learner' && t.code == 409)"),
+            check("trace.filter(t, t.own && t.code == 200).size() > 100000"),
+            check("requests('patch', 'Deployment/default/web', 'scale').exists(t, t.code == 404)"),
+            check(
+                "history('Deployment','default','web').exists(h, h.verb == 'DELETED' && h.object.spec.replicas == 3)",
+            ),
+            check(
+                "history('Deployment','default','*').exists(h, h.revision > since_step && h.object.spec.replicas == 77)",
+            ),
+        ];
+        let memo: Arc<Memo> = Arc::default();
+        let (mut trace, mut versions) = (vec![], vec![]);
+        let mut last = Work::default();
+        let mut each = vec![];
+        for command in 0..200u64 {
+            let new = 5;
+            (0..new).for_each(|_| trace.push(record("learner", 200)));
+            versions.push(version(command + 1, "MODIFIED", 10));
+            let key = ("deployments".to_string(), "default".to_string(), "web".to_string());
+            let facts = Facts {
+                trace: Arc::new(trace.clone()),
+                history: Arc::new([(key, Arc::new(versions.clone()))].into()),
+                objects: [("deployments.apps".to_string(), Default::default())].into(),
+                generations: [("deployments.apps".to_string(), command)].into(),
+                versions: command + 1,
+                memo: memo.clone(),
+                ..Facts::default()
+            };
+            let facts = Arc::new(facts);
+            for _ in 0..3 {
+                assert!(exprs.iter().all(|e| !e.holds(&facts)));
+            }
+            let work = memo.work();
+            each.push((work.tested - last.tested, work.evaluated - last.evaluated));
+            last = work;
+        }
+        // Five records for three expressions, one version for two; each expression at most once, though it was asked for three times.
+        assert!(each.iter().all(|(tested, _)| *tested == 5 * 3 + 2), "{:?}", each.iter().max());
+        assert!(each.iter().all(|(_, evaluated)| *evaluated <= 5), "{:?}", each.iter().max());
+    }
+
+    #[test]
+    fn a_narrowed_list_answers_as_the_whole_one() {
+        let objects = |facts: &mut Facts| {
+            facts.objects.insert("pods".into(), Default::default());
+        };
+        let pod = |name: &str, number: u64, verb: &'static str, app: &str| {
+            let body = json!({"metadata": {"name": name, "labels": {"app": app}}}).to_string().into();
+            Arc::new(Version::new(number as i64, None, verb, body).numbered(number))
+        };
+        let mut facts = Facts { since_step: 3, lesson_began: 2, ..Facts::default() };
+        objects(&mut facts);
+        facts.trace = Arc::new(vec![record("learner", 200), record("system:x", 409), record("learner", 404)]);
+        let key = |name: &str| ("pods".to_string(), "default".to_string(), name.to_string());
+        let a = vec![pod("a", 1, "ADDED", "x"), pod("a", 2, "MODIFIED", "x"), pod("a", 5, "DELETED", "x")];
+        let b = vec![pod("b", 4, "ADDED", "y")];
+        facts.history = Arc::new([(key("a"), Arc::new(a)), (key("b"), Arc::new(b))].into());
+        let facts = Arc::new(facts);
+        for (source, truth) in [
+            ("trace.exists(t, t.user == 'learner' && t.code == 409)", false),
+            ("trace.exists(t, t.user == 'learner' && t.code == 404)", true),
+            ("trace.exists(t, t.nothing == 1 || t.code == 404)", true),
+            ("trace.filter(t, t.code >= 400).size() == 2", true),
+            ("trace.exists_one(t, t.code == 404)", true),
+            ("trace.all(t, t.code >= 200)", true),
+            ("trace.all(t, t.code == 200)", false),
+            ("trace.filter(t, t.own).map(t, t.code) == [200, 404]", true),
+            ("last(trace.filter(t, t.own)).code == 404", true),
+            ("requests('patch', 'Deployment').size() == 2", true),
+            ("requests('patch', 'Deployment/default/*', 'apply, scale').size() == 2", true),
+            ("requests('patch', 'Deployment/default/web', 'apply') == []", true),
+            ("requests('get', 'Deployment').size() == 0", true),
+            (
+                "history('Pod','default','*').filter(h, h.revision > 0).map(h, h.verb) == ['WAS', 'ADDED', 'DELETED']",
+                true,
+            ),
+            ("history('Pod','default','*')[0].verb == 'WAS'", true),
+            (
+                "history('Pod','default','a').exists(h, h.verb == 'DELETED' && h.object.metadata.labels.app == 'x')",
+                true,
+            ),
+            (
+                "history('Pod','default','a').exists(h, h.verb == 'DELETED' && trace.exists(t, t.code == 404 && h.revision == 5))",
+                true,
+            ),
+            (
+                "history('Pod','default','*').exists(h, get(h.object,'metadata.labels.app','') == 'y' && h.revision > since_step)",
+                true,
+            ),
+            ("{} == get(trace[0], 'none', {})", true),
+            ("[200] + trace.map(t, t.code) == [200, 200, 409, 404]", true),
+            ("max([1, 3, 2]) == 3 && 'learner' in trace.map(t, t.user)", true),
+            (
+                "get(before('Pod','default','a'),'metadata.name','') == 'a' && before('Pod','default','b') == {}",
+                true,
+            ),
+        ] {
+            // The second time it is remembered, and the list is not extended twice.
+            for _ in 0..2 {
+                assert_eq!(check(source).value(&facts, &[]), Ok(Value::Bool(truth)), "{source}");
+            }
+            let expr = check(source);
+            assert!((0..3).all(|_| expr.holds(&facts) == truth), "{source}");
+        }
+        // An error is no verdict on an element: the whole expression has it.
+        for source in ["trace.exists(t, t.nothing == 1 && t.user != '')", "trace.all(t, t.nothing == 1)"] {
+            assert!(check(source).value(&facts, &[]).is_err() && !check(source).holds(&facts), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_truth_is_forgotten_when_what_it_reads_changes() {
+        let expr = check("requests('patch', 'Deployment').size() == 1 && ran.exists(r, r.code == 0)");
+        let memo: Arc<Memo> = Arc::default();
+        let holds = |records: usize, code: i32, since_step: i64| {
+            let trace = Arc::new(vec![record("learner", 200); records]);
+            let ran = vec![("kubectl get pods".to_string(), code)];
+            let ran = if code < 0 { vec![] } else { ran };
+            expr.holds(&Arc::new(Facts { trace, ran, since_step, memo: memo.clone(), ..Facts::default() }))
+        };
+        assert_eq!(
+            [holds(0, 0, 1), holds(1, -1, 1), holds(1, 0, 1), holds(2, 0, 1)],
+            [false, false, true, false]
+        );
+        assert!(holds(1, 0, 2), "another step has a trace of its own");
+    }
+}

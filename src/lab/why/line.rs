@@ -1,0 +1,255 @@
+//! The command line that was typed last, as far as an explanation needs it: its verb, the kind that it names, and the same line corrected.
+
+use super::facts::kind;
+use crate::api::kinds;
+use crate::kubectl::table::{self, Kind, Verb};
+use serde::{Deserialize, Serialize};
+
+/// The last line of the learner's shell that is no question of Ropewalk's own, and how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typed {
+    pub line: String,
+    pub code: i32,
+}
+
+/// Verbs whose first word is a kind, or KIND/NAME.
+const WITH_KIND: &[&str] = &[
+    "get",
+    "describe",
+    "delete",
+    "edit",
+    "label",
+    "annotate",
+    "scale",
+    "explain",
+    "patch",
+    "expose",
+    "autoscale",
+];
+/// What learners of other tools type, and what kubectl calls it.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("list", "get"),
+    ("ls", "get"),
+    ("show", "get"),
+    ("inspect", "describe"),
+    ("ps", "get"),
+    ("start", "run"),
+    ("make", "create"),
+    ("remove", "delete"),
+    ("rm", "delete"),
+    ("log", "logs"),
+];
+
+/// A line of kubectl's, cut into words.
+pub struct Command {
+    words: Vec<String>,
+}
+
+impl Command {
+    /// `None`: it is no kubectl line. What stands behind a pipe or another sign of the shell is left out.
+    pub fn read(line: &str) -> Option<Command> {
+        let own = line.split(['|', ';', '&', '>', '<']).next().unwrap_or_default();
+        let mut words = shlex::split(own)?;
+        match words.first()?.as_str() {
+            "kubectl" | "k" => _ = words.remove(0),
+            bare => _ = table::root().child(bare)?,
+        }
+        (!words.is_empty()).then_some(Command { words })
+    }
+
+    /// kubectl's verb; `Err`: the word that is none.
+    pub fn verb(&self) -> Result<&'static Verb, &str> {
+        let word = self.positional().first().copied().unwrap_or_default();
+        table::root().child(word).ok_or(word)
+    }
+
+    /// The words that are no flags and no values of flags: the verb first.
+    fn positional(&self) -> Vec<&str> {
+        // Before the verb only kubectl's own flags may stand.
+        let mut verb = table::root();
+        let mut found = Vec::new();
+        let mut words = self.words.iter();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                break;
+            }
+            if word.len() > 1
+                && let Some(name) = word.strip_prefix('-')
+            {
+                let flag = match (name.strip_prefix('-'), name.chars().next()) {
+                    (Some(long), _) => verb.flag(long),
+                    (None, Some(letter)) if name.len() == 1 => verb.short_flag(letter),
+                    _ => None, // `-nshop`, `-it`, `-o=wide`: nothing follows
+                };
+                if flag.is_some_and(|f| f.kind != Kind::Bool && f.alone.is_empty()) {
+                    words.next();
+                }
+                continue;
+            }
+            if found.is_empty() {
+                verb = verb.child(word).unwrap_or(verb);
+            }
+            found.push(word.as_str());
+        }
+        found
+    }
+
+    /// The first kind that it names and that does not exist; `known` tells of kinds that were added to the cluster.
+    pub fn unknown_kind(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
+        self.verb().ok().filter(|v| WITH_KIND.contains(&v.name()))?;
+        let words = self.positional();
+        let word = words.get(1)?;
+        let mut named = word.split(',').map(|part| part.split('/').next().unwrap_or(part));
+        // `pods.v1.`, `deployments.apps`: the part before the dot is the kind.
+        named.find(|name| {
+            let short = name.split('.').next().unwrap_or(name);
+            !name.is_empty() && *name != "all" && kind(short).is_none() && !known(name)
+        })
+    }
+
+    /// The same command with one word for another, wherever a kind or a verb may stand.
+    pub fn with(&self, from: &str, to: &str) -> String {
+        let change = |word: &String| {
+            let part = |part: &str| match part.split_once('/') {
+                Some((kind, name)) if kind == from => format!("{to}/{name}"),
+                _ if part == from => to.to_string(),
+                _ => part.to_string(),
+            };
+            word.split(',').map(part).collect::<Vec<_>>().join(",")
+        };
+        let mut done = false;
+        let words = self.words.iter().map(|word| {
+            let new = if done { word.clone() } else { change(word) };
+            done |= new != *word;
+            new
+        });
+        written(words.collect())
+    }
+
+    /// The same command in another namespace.
+    pub fn in_namespace(&self, namespace: &str) -> String {
+        let end = self.words.iter().position(|w| w == "--").unwrap_or(self.words.len());
+        let (own, rest) = self.words.split_at(end);
+        let mut words = Vec::new();
+        let mut own = own.iter();
+        while let Some(word) = own.next() {
+            match word.as_str() {
+                "-n" | "--namespace" => _ = own.next(),
+                "-A" | "--all-namespaces" => {}
+                flag if flag.starts_with("-n=") || flag.starts_with("--namespace=") => {}
+                _ => words.push(word.clone()),
+            }
+        }
+        words.extend(["-n".to_string(), namespace.to_string()]);
+        words.extend(rest.iter().cloned());
+        written(words)
+    }
+}
+
+/// As a learner would type it: quotes only where the shell needs them.
+fn written(words: Vec<String>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    let quoted = words.iter().map(|word| match shlex::try_quote(word) {
+        Ok(quoted) if !word.chars().all(plain) => quoted.into_owned(),
+        _ => word.clone(),
+    });
+    format!("kubectl {}", quoted.collect::<Vec<_>>().join(" "))
+}
+
+/// The kind that was probably meant, as its plural.
+pub fn near_kind(word: &str) -> Option<&'static str> {
+    let word = word.to_lowercase();
+    // A letter or two; in a word of three letters or less everything is near.
+    let most = match word.len() {
+        0..=3 => return None,
+        4..=5 => 1,
+        _ => 2,
+    };
+    let distance = |k: &kinds::Kind| {
+        let names = [k.plural, k.singular.as_str()];
+        names.iter().map(|name| strsim::osa_distance(name, &word)).min().unwrap_or(usize::MAX)
+    };
+    let all = kinds::all().iter().filter(|k| k.is_stored());
+    all.map(|k| (distance(k), k.plural)).filter(|(d, _)| *d <= most).min().map(|(_, plural)| plural)
+}
+
+/// The verb that was probably meant.
+pub fn near_verb(word: &str) -> Option<&'static str> {
+    if let Some((_, verb)) = OTHER_WORDS.iter().find(|(other, _)| *other == word) {
+        return Some(verb);
+    }
+    let all = table::root().listed().map(Verb::name);
+    all.map(|v| (strsim::osa_distance(v, word), v)).filter(|(d, _)| *d <= 2).min().map(|(_, v)| v)
+}
+
+/// A port of this machine that a line knocked at: `curl localhost:31234/menu`.
+pub fn local_port(line: &str) -> Option<u16> {
+    line.split_whitespace().find_map(|word| {
+        let word = word.trim_matches(['"', '\'']);
+        let address = word.split_once("://").map_or(word, |(_, rest)| rest);
+        let (host, port) = address.split('/').next()?.rsplit_once(':')?;
+        ["localhost", "127.0.0.1", "[::1]"].contains(&host).then(|| port.parse().ok()).flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Command {
+        Command::read(line).expect("a line of kubectl's")
+    }
+
+    #[test]
+    fn an_unknown_kind_is_found_where_a_kind_stands() {
+        for (line, unknown) in [
+            ("kubectl get nods", Some("nods")),
+            ("get nodez -o wide", Some("nodez")),
+            ("kubectl -n shop get pdos/web", Some("pdos")),
+            ("kubectl get pods,svcs", Some("svcs")),
+            ("kubectl get -o yaml deploy web", None),
+            ("kubectl get -n nods pods", None),
+            ("kubectl get deployments.apps", None),
+            ("kubectl get all", None),
+            ("kubectl get widgets", None),
+            ("kubectl run nods --image=nginx", None),
+            ("kubectl describe po ghost", None),
+        ] {
+            assert_eq!(read(line).unknown_kind(|k| k == "widgets"), unknown, "{line}");
+        }
+        assert_eq!(near_kind("nods"), Some("nodes"));
+        assert_eq!(near_kind("deploymnet"), Some("deployments"));
+        assert_eq!(near_kind("zzzzzzzz"), None);
+        assert_eq!(near_kind("xy"), None);
+        assert!(Command::read("curl localhost:80").is_none() && Command::read("").is_none());
+    }
+
+    #[test]
+    fn a_verb_of_another_tool_is_translated() {
+        assert_eq!(read("kubectl list nodes").verb().err(), Some("list"));
+        assert_eq!((near_verb("list"), near_verb("descirbe")), (Some("get"), Some("describe")));
+        assert_eq!(near_verb("frobnicate"), None);
+        assert_eq!(read("kubectl list nodes").with("list", "get"), "kubectl get nodes");
+    }
+
+    #[test]
+    fn the_corrected_line_is_the_same_line() {
+        assert_eq!(read("get nods -o wide").with("nods", "nodes"), "kubectl get nodes -o wide");
+        assert_eq!(read("k get pods,nods/a").with("nods", "nodes"), "kubectl get pods,nodes/a");
+        assert_eq!(
+            read("kubectl logs web -c app | tail -3").in_namespace("shop"),
+            "kubectl logs web -c app -n shop"
+        );
+        assert_eq!(
+            read("kubectl exec -n default web -- sh -c 'echo a'").in_namespace("shop"),
+            "kubectl exec web -n shop -- sh -c 'echo a'"
+        );
+    }
+
+    #[test]
+    fn a_knock_is_recognised() {
+        assert_eq!(local_port("curl -s http://localhost:31234/menu"), Some(31234));
+        assert_eq!(local_port("curl 127.0.0.1:80"), Some(80));
+        assert_eq!(local_port("curl example.org:80"), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! Before something that a learner made is taken away: what it is, and whether that is meant.
+
+use super::texts::{Lang, Say, trouble};
+use crate::cluster::undo::Loss;
+use crate::lang::charset::{eprint, eprintln};
+use std::io::{BufRead, IsTerminal, Write};
+
+/// Objects that are named; of the rest their number is told.
+pub const NAMED_MAX: usize = 10;
+
+/// The objects, a line each, and how many more there are.
+pub fn list(lang: Lang, lost: &[Loss]) -> String {
+    let line = |loss: &Loss| {
+        let say = if loss.removed { Say::LossRemoved } else { Say::LossChanged };
+        format!("  {}\n", lang.say(say, &[&loss.to_string()]))
+    };
+    let mut out: String = lost.iter().take(NAMED_MAX).map(line).collect();
+    if lost.len() > NAMED_MAX {
+        out.push_str(&format!("  {}\n", lang.say(Say::LossMore, &[&(lost.len() - NAMED_MAX).to_string()])));
+    }
+    out
+}
+
+/// Lists what would be lost and asks; where nobody can be asked, it refuses and names the flag. True if nothing would be lost, or the person
+/// agrees.
+pub fn given(lang: Lang, lost: &[Loss]) -> bool {
+    if lost.is_empty() {
+        return true;
+    }
+    eprintln!("{}", lang.say(Say::LossHead, &[]));
+    eprint!("{}", list(lang, lost));
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        let tip = lang.say(Say::LossTry, &[]);
+        eprintln!("{}", trouble(lang, &lang.say(Say::LossRefused, &[]), None, Some(&tip)));
+        return false;
+    }
+    ask(lang)
+}
+
+/// Asks on the terminal; anything but yes is no.
+pub fn ask(lang: Lang) -> bool {
+    eprint!("{} ", lang.say(Say::LossAsk, &[]));
+    let _ = std::io::stderr().flush(); // a terminal that is gone gives no answer either
+    let mut answer = String::new();
+    match std::io::stdin().lock().read_line(&mut answer) {
+        Ok(n) if n > 0 && is_yes(&answer) => true,
+        _ => {
+            eprintln!("{}", lang.say(Say::LossKept, &[]));
+            false
+        }
+    }
+}
+
+pub fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "예" | "네" | "ㅛ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_are_named_and_the_rest_is_counted() {
+        let loss = |n: usize| Loss {
+            resource: "deployments".into(),
+            namespace: if n == 0 { "shop".into() } else { "default".into() },
+            name: format!("web{n}"),
+            removed: n != 1,
+        };
+        let lost: Vec<Loss> = (0..22).map(loss).collect();
+        let told = list(Lang::En, &lost);
+        assert_eq!(told.lines().count(), NAMED_MAX + 1, "{told}");
+        assert!(told.contains("deployments/web0 -n shop") && told.contains("12 more"), "{told}");
+        assert_ne!(
+            told.lines().nth(1).map(|l| l.replace("web1", "")),
+            told.lines().nth(2).map(|l| l.replace("web2", ""))
+        );
+        assert!(is_yes(" Y\n") && !is_yes("") && !is_yes("no") && !is_yes("yesterday"));
+    }
+}

@@ -1,0 +1,212 @@
+//! A replayed command is drawn over what was there then: what it removed is in the picture until it leaves.
+
+use super::*;
+use crate::tap::{Cause, Request};
+use crate::ui::tui::cluster::Stand;
+use crate::ui::tui::model::View;
+
+const LOOK: Look = Look { ascii: false, colour: true, light: false };
+
+/// A cluster on which a command is played: what its watches and its record stream tell, change by change.
+struct Stage {
+    model: Model,
+    seq: u64,
+}
+
+impl Stage {
+    fn new(view: View) -> Stage {
+        let opened = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let mut model = Model::new("main", Lang::En, LOOK, Size::new(120, 36), opened);
+        tell(&mut model, Event::Status(Some(json!({"state": "running"}))));
+        all(
+            &mut model,
+            "nodes",
+            vec![node("ropewalk-control-plane", true, true), node("ropewalk-worker", false, true)],
+        );
+        model.view = view;
+        model.chosen = true;
+        Stage { model, seq: 0 }
+    }
+
+    /// A write and its answer: the learner's (`session`), or a component's that was caused by an earlier revision.
+    fn write(
+        &mut self,
+        who: (&str, &str),
+        verb: &str,
+        object: (&str, &str),
+        revision: u64,
+        cause: Option<u64>,
+    ) {
+        let (user, session) = who;
+        let request = Request {
+            id: format!("r{revision}"),
+            user: user.into(),
+            session: session.into(),
+            user_agent: if session.is_empty() { "kube-controller-manager/v1" } else { "kubectl/v1" }.into(),
+            command: "kubectl scale".into(),
+            verb: verb.into(),
+            code: 200,
+            ..Request::default()
+        };
+        let records = ["commit", "answer"].map(|stage| {
+            self.seq += 1;
+            let mut record = Record::new(stage)
+                .object(object.0, "default", object.1)
+                .revision(revision)
+                .cause(cause.map(Cause::Revision))
+                .detail(json!({"verb": verb}));
+            (record.seq, record.took_us) = (self.seq, 1000);
+            record.at = "2026-01-02T00:00:00Z".parse().expect("a time");
+            record.request = Some(request.clone());
+            record
+        });
+        tell(&mut self.model, Event::Records(records.to_vec()));
+    }
+
+    fn put(&mut self, resource: &str, object: Value) {
+        tell(&mut self.model, Event::Objects(Change::Put { resource: resource.into(), object }));
+    }
+
+    fn gone(&mut self, name: &str, revision: u64) {
+        let (resource, namespace, name) = ("pods".into(), "default".into(), name.to_string());
+        tell(&mut self.model, Event::Objects(Change::Gone { resource, namespace, name, revision }));
+    }
+
+    /// The play stands still at the hop that wrote this revision.
+    fn at(&mut self, revision: u64) -> String {
+        self.model.traffic.play.playing = false;
+        let hops = &self.model.traffic.shown().expect("a command").hops;
+        self.model.traffic.play.at = hops.iter().rposition(|h| h.revision == Some(revision)).expect("a hop");
+        assert_eq!(self.model.traffic.revision(), Some(revision));
+        format!("== revision {revision}\n{}", self.shown())
+    }
+
+    fn shown(&self) -> String {
+        // The map alone: the panes beside it say nothing of this.
+        text(&screen(&self.model))
+            .lines()
+            .filter_map(|l| Some(l.chars().skip(42).collect::<String>() + "\n"))
+            .collect()
+    }
+
+    fn count(&self, stand: Stand) -> usize {
+        self.model.scene().pods.values().filter(|p| p.stand == stand).count()
+    }
+}
+
+fn deployment(replicas: i64, ready: i64, image: &str, revision: u64) -> Value {
+    json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": revision.to_string()},
+        "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "c", "image": image}]}},
+            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}},
+        "status": {"readyReplicas": ready, "availableReplicas": ready, "updatedReplicas": ready}})
+}
+
+fn set(name: &str, number: &str, wanted: i64, ready: i64, image: &str, revision: u64) -> Value {
+    json!({"metadata": {"name": name, "namespace": "default", "resourceVersion": revision.to_string(),
+            "annotations": {"deployment.kubernetes.io/revision": number},
+            "ownerReferences": [{"name": "web", "controller": true}]},
+        "spec": {"replicas": wanted, "template": {"spec": {"containers": [{"name": "c", "image": image}]}}},
+        "status": {"readyReplicas": ready}})
+}
+
+fn leaving(name: &str, revision: u64) -> Value {
+    let mut pod = pod("default", name, "ropewalk-worker", "Running", revision);
+    pod["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+    pod
+}
+
+const CONTROLLER: (&str, &str) = ("system:kube-controller-manager", "");
+const LEARNER: (&str, &str) = ("learner", "s1");
+
+/// `kubectl scale deployment web --replicas=3` with ten pods.
+fn scaled(view: View) -> Stage {
+    let mut stage = Stage::new(view);
+    let name = |n: u64| format!("web-aaa-{n:05}");
+    let running = |n: u64| pod("default", &name(n), "ropewalk-worker", "Running", 100 + n);
+    all(&mut stage.model, "deployments", vec![deployment(10, 10, "nginx:1.26", 120)]);
+    all(&mut stage.model, "replicasets", vec![set("web-aaa", "1", 10, 10, "nginx:1.26", 121)]);
+    all(&mut stage.model, "pods", (0..10).map(running).collect());
+    stage.write(LEARNER, "patch", ("deployments", "web"), 200, None);
+    stage.put("deployments", deployment(3, 10, "nginx:1.26", 200));
+    stage.write(CONTROLLER, "update", ("replicasets", "web-aaa"), 201, Some(200));
+    stage.put("replicasets", set("web-aaa", "1", 3, 10, "nginx:1.26", 201));
+    for n in 3..10 {
+        stage.write(CONTROLLER, "delete", ("pods", &name(n)), 200 + n, Some(201));
+        stage.put("pods", leaving(&name(n), 200 + n));
+    }
+    for n in 3..10 {
+        stage.write(
+            ("system:node:ropewalk-worker", ""),
+            "delete",
+            ("pods", &name(n)),
+            210 + n,
+            Some(200 + n),
+        );
+        stage.gone(&name(n), 210 + n);
+    }
+    stage.put("replicasets", set("web-aaa", "1", 3, 3, "nginx:1.26", 225));
+    stage.put("deployments", deployment(3, 3, "nginx:1.26", 226));
+    stage
+}
+
+#[test]
+fn what_a_scale_removes_is_shown_until_it_leaves() {
+    for view in [View::Cluster, View::Rollout] {
+        let mut stage = scaled(view);
+        let mut story = stage.at(200);
+        assert_eq!((stage.count(Stand::Ready), stage.count(Stand::Leaving)), (10, 0));
+        story.push_str(&stage.at(206));
+        assert_eq!((stage.count(Stand::Ready), stage.count(Stand::Leaving)), (6, 4));
+        story.push_str(&stage.at(215));
+        assert_eq!((stage.count(Stand::Ready), stage.count(Stand::Leaving)), (3, 4));
+        stage.model.traffic.finish();
+        story.push_str(&format!("== now\n{}", stage.shown()));
+        assert_eq!((stage.count(Stand::Ready), stage.count(Stand::Leaving)), (3, 0));
+        // Before the first write, and for the frames of the request itself, all is as it was.
+        stage.model.traffic.play.at = 0;
+        assert_eq!(stage.count(Stand::Ready), 10);
+        insta::assert_snapshot!(format!("scale_{}", view.name()), story);
+    }
+}
+
+/// `kubectl set image deployment web c=nginx:1.27` with two pods, one more at a time.
+#[test]
+fn a_rolling_update_begins_with_what_was_there() {
+    for view in [View::Cluster, View::Rollout] {
+        let mut stage = Stage::new(view);
+        let old = |n: u64| format!("web-aaa-{n:05}");
+        let new = |n: u64| format!("web-bbb-{n:05}");
+        let kubelet = ("system:node:ropewalk-worker", "");
+        all(&mut stage.model, "deployments", vec![deployment(2, 2, "nginx:1.26", 120)]);
+        all(&mut stage.model, "replicasets", vec![set("web-aaa", "1", 2, 2, "nginx:1.26", 121)]);
+        let running = |n: u64| pod("default", &old(n), "ropewalk-worker", "Running", 100 + n);
+        all(&mut stage.model, "pods", (0..2).map(running).collect());
+        stage.write(LEARNER, "patch", ("deployments", "web"), 300, None);
+        stage.put("deployments", deployment(2, 2, "nginx:1.27", 300));
+        stage.write(CONTROLLER, "create", ("replicasets", "web-bbb"), 301, Some(300));
+        stage.put("replicasets", set("web-bbb", "2", 1, 0, "nginx:1.27", 301));
+        for n in 0..2 {
+            let at = 310 + 10 * n;
+            stage.write(CONTROLLER, "create", ("pods", &new(n)), at, Some(301));
+            stage.put("pods", pod("default", &new(n), "", "Pending", at));
+            stage.write(kubelet, "patch", ("pods", &new(n)), at + 1, Some(at));
+            stage.put("pods", pod("default", &new(n), "ropewalk-worker", "Running", at + 1));
+            stage.put("replicasets", set("web-bbb", "2", 1 + n as i64, 1 + n as i64, "nginx:1.27", at + 1));
+            stage.write(CONTROLLER, "update", ("replicasets", "web-aaa"), at + 2, Some(at + 1));
+            stage.put("replicasets", set("web-aaa", "1", 1 - n as i64, 2 - n as i64, "nginx:1.26", at + 2));
+            stage.write(CONTROLLER, "delete", ("pods", &old(n)), at + 3, Some(at + 2));
+            stage.put("pods", leaving(&old(n), at + 3));
+            stage.write(kubelet, "delete", ("pods", &old(n)), at + 4, Some(at + 3));
+            stage.gone(&old(n), at + 4);
+        }
+        let mut story = stage.at(300);
+        assert_eq!(stage.count(Stand::Ready), 2, "what ran before still runs");
+        story.push_str(&stage.at(310));
+        assert_eq!((stage.count(Stand::Ready), stage.count(Stand::Waiting)), (2, 1));
+        story.push_str(&stage.at(313));
+        assert_eq!((stage.count(Stand::Ready), stage.count(Stand::Leaving)), (2, 1));
+        story.push_str(&stage.at(324));
+        assert_eq!((stage.count(Stand::Ready), stage.count(Stand::Leaving)), (2, 0));
+        insta::assert_snapshot!(format!("update_{}", view.name()), story);
+    }
+}
