@@ -431,7 +431,7 @@ pub async fn descriptors(w: World) -> Check {
         let look = r#"perl -e '
             $| = 1; print "looking\n"; $end = time + 4; $seen = 0;
             while (time < $end) { for $p (glob("/proc/[0-9]*")) { for $f (glob("$p/fd/*")) {
-                $l = readlink($f) // next; $seen++; print "FOUND $f $l\n" unless $l =~ m{^(pipe:|socket:|/dev/|/proc|/lib|/usr|/etc)};
+                $l = readlink($f) // next; $seen++; print "FOUND $f $l\n" unless $l =~ m{^(pipe:|socket:|/dev/|/proc|/lib|/usr|/etc|/$)};
                 print "OUTSIDE $f\n" if -e "$f/../../../../../../../..@SECRET@"; } } }
             print "seen $seen\n"'"#;
         let secret = w.home.join("secret");
@@ -529,4 +529,41 @@ pub async fn bounds(w: World) -> Check {
     let missing = ropewalk::linux::confine::missing_capabilities();
     let named = |name: &String| warnings.iter().any(|w| w.contains(&format!("CAP_{name}")));
     ensure(missing.iter().all(named), format!("{missing:?} is missing, {warnings:?} is told"))
+}
+
+/// A program that cannot be opened now, because another process holds a lease on it, blocks a container's start: it can be stopped all the same.
+pub async fn blocked_start(w: World) -> Check {
+    use std::io::BufRead;
+    let volume = w.home.join("slow");
+    std::fs::create_dir_all(&volume)?;
+    std::fs::copy("/usr/bin/true", volume.join("program"))?;
+    // The kernel breaks a lease after /proc/sys/fs/lease-break-time, 45 s.
+    let hold = "$| = 1; $SIG{IO} = sub { print \"asked\\n\" }; open(F, '+<', $ARGV[0]) or die; fcntl(F, 1024, 1) or die; print \"held\\n\"; while (1) { sleep 60 }";
+    let mut holder = std::process::Command::new("perl")
+        .args(["-e", hold])
+        .arg(volume.join("program"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    let mut lines = std::io::BufReader::new(holder.stdout.take().ok_or("no output")?).lines();
+    let mut line = move || lines.next().and_then(Result::ok).unwrap_or_default();
+    ensure(line() == "held", "a lease on a file of one's own")?;
+    let runtime = w.nodes[0].runtime.clone();
+    let sandbox = runtime.run_pod_sandbox(w.sandbox("blocked")).await?;
+    let mut config = shell("");
+    config.command = vec!["/own/program".into()];
+    config.mounts.push(own(&volume, "/own"));
+    let id = runtime.create_container(&sandbox.id, config).await?;
+    let (starter, name) = (runtime.clone(), id.clone());
+    let start = tokio::spawn(async move { starter.start_container(&name).await });
+    ensure(tokio::task::spawn_blocking(line).await? == "asked", "the start waits for the lease")?;
+    let stopping = runtime.stop_container(&id, Duration::from_secs(1));
+    let stopped = tokio::time::timeout(Duration::from_secs(10), stopping).await;
+    let _ = holder.kill();
+    stopped.map_err(|_| "a container that is being started cannot be stopped")??;
+    let _ =
+        tokio::time::timeout(Duration::from_secs(10), start).await.map_err(|_| "the start never ends")??;
+    let status = runtime.container_status(&id).await?;
+    ensure(status.state == ropewalk::cri::ContainerState::Exited, format!("{status:?}"))?;
+    runtime.remove_pod_sandbox(&sandbox.id).await?;
+    ensure(runtime.list_containers().await?.is_empty(), "removed with the pod")
 }

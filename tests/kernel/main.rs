@@ -30,6 +30,7 @@ const TESTS: &[Test] = &[
     ("paths_of_a_pod_stay_inside_its_container", |w| Box::pin(escape::paths(w))),
     ("a_container_finds_no_descriptor_of_the_host", |w| Box::pin(escape::descriptors(w))),
     ("a_container_has_bounds_without_asking", |w| Box::pin(escape::bounds(w))),
+    ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),
     ("limits_hold_and_oom_is_named", |w| Box::pin(pods::limits(w))),
     ("containers_of_a_pod_share_what_they_should", |w| Box::pin(pods::sharing(w))),
     ("stopping_waits_for_the_grace_period", |w| Box::pin(pods::stopping(w))),

@@ -50,6 +50,16 @@ impl V1 {
                 Err(e) => refused = Some(e),
             }
         }
+        // In a container of another runtime the tree may be writable and the rules not.
+        if let Some(group) = made.get("devices").cloned() {
+            let trial = group.join("trial");
+            let works = fs::create_dir_all(&trial).is_ok() && allow_harmless_devices(&trial).is_ok();
+            let _ = fs::remove_dir(&trial);
+            if !works {
+                remove_tree(&group, Duration::ZERO);
+                made.remove("devices");
+            }
+        }
         if made.is_empty() {
             return Err(
                 refused.unwrap_or_else(|| Error::new("no cgroup controller", io::ErrorKind::NotFound))
@@ -157,15 +167,7 @@ impl V1Group {
         if let Some(path) = self.controllers.get("devices")
             && limits.harmless_devices
         {
-            write(&path.join("devices.deny"), "a")?;
-            for rule in DEVICES {
-                write(&path.join("devices.allow"), rule)?;
-            }
-            let list = super::read(&path.join("devices.list"))?;
-            if list.lines().count() != DEVICES.len() || list.lines().any(|rule| rule.starts_with('a')) {
-                let text = format!("{}/devices.list is {list:?}", path.display());
-                return Err(Error::new(text, io::ErrorKind::InvalidData));
-            }
+            allow_harmless_devices(path)?;
         }
         if let Some(path) = self.controllers.get("pids")
             && let Some(count) = limits.pids
@@ -177,6 +179,20 @@ impl V1Group {
         }
         Ok(())
     }
+}
+
+/// Writes the rules of [`DEVICES`] and reads them back.
+fn allow_harmless_devices(group: &Path) -> Result<()> {
+    write(&group.join("devices.deny"), "a")?;
+    for rule in DEVICES {
+        write(&group.join("devices.allow"), rule)?;
+    }
+    let list = super::read(&group.join("devices.list"))?;
+    if list.lines().count() == DEVICES.len() && !list.lines().any(|rule| rule.starts_with('a')) {
+        return Ok(());
+    }
+    let text = format!("{}/devices.list is {list:?}", group.display());
+    Err(Error::new(text, io::ErrorKind::InvalidData))
 }
 
 fn by_crate<T>(
