@@ -265,7 +265,7 @@ fn scratch(at: &Path) -> Result<(PathBuf, PathBuf)> {
     let make = |name: &str| {
         let path = at.join(name);
         fs::create_dir(&path).during(|| format!("cannot make {}", path.display()))?;
-        mount::mount("tmpfs", &path, flags, "mode=755")?;
+        mount::mount("tmpfs", &path, flags, "mode=755")?; // directories only: each container mounts a bounded layer of its own
         Ok::<PathBuf, Error>(path)
     };
     Ok((make("layers")?, make("writable")?))

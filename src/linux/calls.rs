@@ -15,6 +15,8 @@ const TRIALS: &[Trial] = &[
     ("memfd_create", libc::SYS_memfd_create, [0; 5]),
     ("signalfd4", libc::SYS_signalfd4, [-1, 0, 0, 0, 0]),
     ("openat2", libc::SYS_openat2, [-1, 0, 0, 0, 0]),
+    // A range that ends before it begins is refused.
+    ("close_range", libc::SYS_close_range, [1, 0, 0, 0, 0]),
     ("unshare", libc::SYS_unshare, [0; 5]),
     ("setns", libc::SYS_setns, [-1, 0, 0, 0, 0]),
 ];

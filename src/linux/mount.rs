@@ -1,11 +1,11 @@
 //! Mounts. Everything here happens in a private mount namespace, so nothing shows on the host and all of it goes with the last
 //! process in there.
 
-use super::beneath::{Source, path_of};
-use super::{Context, Result};
+use super::beneath::Root;
+use super::{Context, Result, check};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 pub use nix::mount::MsFlags as Flags;
@@ -61,19 +61,35 @@ pub fn freeze(at: &Path, flags: MsFlags) -> Result<()> {
         .during(|| format!("cannot make {} read-only", at.display()))
 }
 
-/// A proc file system for the PID namespace this process is in. Where the kernel forbids a new one (something is mounted over
-/// the outer one, as in a container), the outer one must do: correct but for other pids than one's own.
+/// A proc file system for the PID namespace this process is in.
+///
+/// # Errors
+/// `EPERM`: something is mounted over the outer one, as in a container of another runtime.
+pub fn fresh_proc(at: &Path) -> Result<()> {
+    mount("proc", at, MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, "")
+}
+
+/// As [`fresh_proc`], or the outer one: correct but for other pids than one's own. For this program's own processes only: a container
+/// would see processes of other pods there, and their root directories.
 pub fn proc_or_outer(at: &Path, outer: &Path) -> Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount("proc", at, flags, "").or_else(|_| bind(outer, at, false))
+    fresh_proc(at).or_else(|_| bind(outer, at, false))
 }
 
 /// The directory becomes `/` of this process' mount namespace; the old root stays reachable as `.` until `leave_old_root`.
 ///
 /// Errors: `EINVAL` if the old root is an initramfs.
 pub fn enter_root(root: &Path) -> Result<()> {
-    std::env::set_current_dir(root).during(|| format!("cannot enter {}", root.display()))?;
-    nix::unistd::pivot_root(".", ".").during(|| format!("cannot make {} the root", root.display()))
+    enter_opened_root(&Root::open(root)?)
+        .map_err(|e| super::Error::new(format!("cannot enter {}", root.display()), e.cause))
+}
+
+/// As [`enter_root`], for a directory that is open already.
+///
+/// # Errors
+/// As [`enter_root`].
+pub fn enter_opened_root(root: &Root) -> Result<()> {
+    nix::unistd::fchdir(root).during(|| "cannot enter the new root".into())?;
+    nix::unistd::pivot_root(".", ".").during(|| "cannot make the new root `/`".into())
 }
 
 /// The second half of `enter_root`: nothing outside can be named any more.
@@ -82,10 +98,63 @@ pub fn leave_old_root() -> Result<()> {
     std::env::set_current_dir("/").during(|| "cannot enter the new root".into())
 }
 
-/// Binds an opened source, with what is mounted below it, to a path. Needs /proc.
-pub fn bind_source(source: &Source, to: &Path, read_only: bool) -> Result<()> {
-    bind(&path_of(source.as_fd()), to, read_only)
-        .map_err(|e| super::Error::new(format!("cannot mount a volume on {}", to.display()), e.cause))
+/// What a mount of a volume does not allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub read_only: bool,
+    /// Device nodes there cannot be opened.
+    pub no_devices: bool,
+}
+
+/// Binds what is open, with what is mounted below it, onto another open file or directory. No path is looked up, so nothing that changes
+/// meanwhile can lead the mount elsewhere; the attributes hold for all of it, before it can be seen. Source: mount_setattr(2), Linux 5.12.
+///
+/// # Errors
+/// `ENOTDIR`: one is a directory and the other is none. `EINVAL`: an unbindable mount.
+pub fn attach(from: BorrowedFd<'_>, onto: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
+    let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | libc::AT_RECURSIVE) as u32;
+    let empty = c"".as_ptr();
+    // SAFETY: a borrowed descriptor, an empty string that lives for ever, and flags.
+    let tree = check(unsafe { libc::syscall(libc::SYS_open_tree, from.as_raw_fd(), empty, flags) })
+        .during(|| "cannot copy a mount".into())?;
+    // SAFETY: open_tree just made this descriptor for us.
+    let tree = unsafe { OwnedFd::from_raw_fd(tree as i32) };
+    let mut change = MountAttr::default();
+    change.set |= if attributes.read_only { MOUNT_ATTR_RDONLY } else { 0 };
+    change.set |= if attributes.no_devices { MOUNT_ATTR_NODEV } else { 0 };
+    if change.set != 0 {
+        let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+        let size = size_of_val(&change);
+        // SAFETY: `change` outlives the call and `size` is its size; the string is as above.
+        check(unsafe {
+            libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), empty, flags, &raw const change, size)
+        })
+        .during(|| "cannot restrict a mount".into())?;
+    }
+    // SAFETY: two descriptors that are open, strings as above, and flags.
+    check(unsafe {
+        let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+        libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), empty, onto.as_raw_fd(), empty, flags)
+    })
+    .during(|| "cannot attach a mount".into())
+    .map(drop)
+}
+
+// linux/mount.h; libc has these for some targets only.
+const OPEN_TREE_CLONE: u32 = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+const MOUNT_ATTR_RDONLY: u64 = 0x1;
+const MOUNT_ATTR_NODEV: u64 = 0x4;
+
+/// `struct mount_attr`.
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
 }
 
 /// Takes a mount away once nobody uses it; at once for new look-ups.
@@ -96,7 +165,7 @@ pub fn detach(at: &Path) -> Result<()> {
 /// A character device; in a user namespace the host's node is bound instead, because making one is `EPERM`.
 pub fn device(at: &Path, host: &Path, major: u64, minor: u64) -> Result<()> {
     use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
-    let mask = umask(Mode::empty());
+    let mask = umask(Mode::empty()); // of this process, which is single-threaded
     let made = mknod(at, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor));
     umask(mask);
     if made.is_ok() {

@@ -30,14 +30,19 @@ fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     })
 }
 
+/// Writes one kernel setting, e.g. `net/ipv4/ip_forward`, in the namespaces of this process.
+///
+/// # Errors
+/// The kernel has no such setting, or refuses the value.
+pub fn set_sysctl(name: &str, value: &str) -> super::Result<()> {
+    use super::Context;
+    std::fs::write(format!("/proc/sys/{name}"), value).during(|| format!("cannot set {name}={value}"))
+}
+
 /// Writes kernel settings below /proc/sys in a network namespace.
 pub fn set_network_sysctls(network: BorrowedFd<'_>, settings: &[(&str, &str)]) -> super::Result<()> {
     use super::Context;
-    let write = || {
-        settings.iter().try_for_each(|(name, value)| {
-            std::fs::write(format!("/proc/sys/{name}"), value).during(|| format!("cannot set {name}={value}"))
-        })
-    };
+    let write = || settings.iter().try_for_each(|(name, value)| set_sysctl(name, value));
     in_network(network, write).during(|| "cannot enter a network namespace".into())?
 }
 

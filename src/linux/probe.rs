@@ -5,7 +5,7 @@
 use super::process::{self, flags, spawn_forked};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
-use super::{Context, Error, Result, calls, cgroup, fds, mount, namespace};
+use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, mount, namespace};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read};
@@ -106,7 +106,7 @@ fn in_child(mut findings: Vec<Capability>, networks: impl FnOnce() -> Vec<Capabi
     findings.push(Capability::of(
         "/proc of a namespace",
         trial(flags::NEWPID | flags::NEWNS, fresh_proc),
-        "containers see the machine's /proc",
+        "containers have an empty /proc: ps and top show nothing there",
         "inside Docker: docker run --privileged, or --security-opt systempaths=unconfined",
     ));
     findings.push(Capability::of(
@@ -128,11 +128,17 @@ fn in_child(mut findings: Vec<Capability>, networks: impl FnOnce() -> Vec<Capabi
         "inside a container: docker run --privileged; from an initramfs: switch_root to a real root first",
     ));
     findings.push(Capability::of(
+        "volume mounts",
+        trial(flags::NEWNS, attached),
+        NO_CONTAINER,
+        "Linux 5.14 or newer; inside a container: docker run --privileged",
+    ));
+    findings.push(Capability::of(
         "seccomp filters",
         trial(0, || {
             let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
             profile.load().during(|| "cannot load the filters".into())?;
-            Ok("two filters".into())
+            Ok("an allow list of system calls can be loaded".into())
         }),
         NO_CONTAINER,
         "a kernel with CONFIG_SECCOMP_FILTER",
@@ -147,7 +153,8 @@ fn in_child(mut findings: Vec<Capability>, networks: impl FnOnce() -> Vec<Capabi
         NO_CLUSTER,
         &raise_limit(&["net"]).unwrap_or(privileged.into()),
     ));
-    findings.push(cgroups());
+    findings.extend(protections());
+    findings.extend(cgroups());
     findings.extend(networks_in_child(networks));
     findings
 }
@@ -266,6 +273,21 @@ fn overlay() -> Result<String> {
     Ok("can be mounted".into())
 }
 
+/// As a volume is mounted: onto a descriptor, read-only and without devices.
+fn attached() -> Result<String> {
+    mount::make_all_private()?;
+    let base = Path::new("/tmp");
+    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
+    let root = beneath::Root::open(base)?;
+    let (from, onto) = (root.make_dirs(Path::new("from"), 0o755)?, root.make_dirs(Path::new("onto"), 0o755)?);
+    let attributes = mount::Attributes { read_only: true, no_devices: true };
+    mount::attach(from.as_fd(), onto.as_fd(), attributes)?;
+    match root.write_file(Path::new("onto/file"), b"text", 0o644) {
+        Ok(()) => Err(Error::new("a read-only mount was written", io::ErrorKind::Other)),
+        Err(_) => Ok("are attached to descriptors, never to names".into()),
+    }
+}
+
 fn other_root() -> Result<String> {
     mount::make_all_private()?;
     let base = Path::new("/tmp");
@@ -275,11 +297,75 @@ fn other_root() -> Result<String> {
     Ok("can change the root".into())
 }
 
-fn cgroups() -> Capability {
+/// What keeps a pod away from the host and from other pods, beside namespaces, filters and limits.
+fn protections() -> Vec<Capability> {
+    let dumpable = || {
+        process::become_undumpable().during(|| "cannot become undumpable".into())?;
+        match nix::sys::prctl::get_dumpable().during(|| "cannot ask".into())? {
+            false => Ok("processes that start a container cannot be traced by it".into()),
+            true => Err(Error::new("the setting has no effect", io::ErrorKind::Other)),
+        }
+    };
+    let privileges = || {
+        nix::sys::prctl::set_no_new_privs().during(|| "cannot be set".into())?;
+        Ok("allowPrivilegeEscalation: false holds".into())
+    };
+    let missing = confine::missing_capabilities();
+    let held = match missing.is_empty() {
+        true => Ok("all that the kernel knows".into()),
+        false => Err(format!("missing: {}", missing.join(", "))),
+    };
+    let newer = "Linux 5.14 or newer; inside a container: --security-opt seccomp=unconfined";
+    vec![
+        Capability::of(
+            "path resolver",
+            trial(0, || {
+                beneath::supported().map(|()| "openat2 keeps paths of pods inside their root".into())
+            }),
+            NO_CONTAINER,
+            newer,
+        ),
+        Capability::of("undumpable processes", trial(0, dumpable), NO_CONTAINER, newer),
+        Capability::of("no_new_privs", trial(0, privileges), NO_CONTAINER, newer),
+        Capability::of(
+            "capabilities",
+            held,
+            "privileged pods start without them, and an Event names them",
+            "inside Docker: docker run --privileged; else: start Ropewalk without dropping capabilities",
+        ),
+        supplementary_groups(),
+    ]
+}
+
+/// Without subordinate ids the kernel lets nobody drop groups, so files that a group of this user may read can be read in containers.
+fn supplementary_groups() -> Capability {
+    let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    let own = nix::unistd::getgid();
+    let others =
+        nix::unistd::getgroups().unwrap_or_default().into_iter().filter(|group| *group != own).count();
+    let outcome = match denied && others > 0 {
+        true => Err(format!("{others} groups of this user stay with its containers")),
+        false => Ok("containers have none of this user's".into()),
+    };
+    Capability::of(
+        "supplementary groups",
+        outcome,
+        "a container that is given a socket or a file of such a group (docker, disk, adm) can use it",
+        "give this user subordinate ids: see above",
+    )
+}
+
+fn cgroups() -> Vec<Capability> {
     let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
-    let limits =
-        cgroup::Limits { memory: Some(64 << 20), pids: Some(100), cpu_milli: Some(500), cpu_shares: 102 };
+    let limits = cgroup::Limits {
+        memory: Some(64 << 20),
+        pids: Some(100),
+        cpu_milli: Some(500),
+        cpu_shares: 102,
+        harmless_devices: true,
+    };
     let text = backend.describe();
+    let text_of_mode = text.clone();
     let outcome = match backend.create("probe", &limits) {
         _ if backend.lacks().is_some() => Err(backend.lacks().unwrap_or_default()),
         Ok(group) => {
@@ -288,13 +374,37 @@ fn cgroups() -> Capability {
         }
         Err(e) => Err(e.line()),
     };
+    let lacks_pids =
+        backend.lacks().is_some_and(|why| why.contains("pids") || !text_of_mode.starts_with('v'));
+    let pids = match lacks_pids {
+        true => Err("no writable cgroup counts processes".into()),
+        false => Ok("at most 1024 processes a container, unless its pod says otherwise".into()),
+    };
+    let devices = match backend.controls_devices() {
+        true => Ok("a device cgroup (v1) allows null, zero, full, random and terminals only".into()),
+        false => Err(format!("none in {text_of_mode}")),
+    };
     backend.destroy();
-    Capability::of(
-        "cgroups",
-        outcome,
-        "limits on memory and cpu do nothing (lessons about them are skipped); usage is counted from /proc",
-        "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root",
-    )
+    vec![
+        Capability::of(
+            "cgroups",
+            outcome,
+            "limits on memory and cpu do nothing (lessons about them are skipped); usage is counted from /proc",
+            "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root",
+        ),
+        Capability::of(
+            "pids limit",
+            pids,
+            "one container can take all process numbers of the machine",
+            "as for cgroups",
+        ),
+        Capability::of(
+            "device control",
+            devices,
+            "containers cannot have CAP_MKNOD; that no device node is opened rests on nodev mounts",
+            "nothing is needed; a cgroup v1 tree with the devices controller would allow CAP_MKNOD",
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -184,6 +184,37 @@ pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor but 0, 1, 2 and `keep`, in a forked child that runs a program next. Owners of the closed descriptors in the
+/// child's copy of memory must never be dropped: such a child ends with [`exit_now`] or exec.
+///
+/// # Errors
+/// The kernel has no close_range(2) (Linux 5.9), or a filter refuses it.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.retain(|number| *number > 2);
+    kept.sort_unstable();
+    kept.dedup();
+    let mut first = 3;
+    let gaps = kept.into_iter().map(|number| (number - 1, number + 1)).chain([(u32::MAX, u32::MAX)]);
+    for (last, next) in gaps {
+        if first <= last {
+            // SAFETY: takes numbers only. What is closed is used by nobody in this process any more, by this function's contract.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+        first = next;
+    }
+    Ok(())
+}
+
+/// No other process may trace this one or follow its links in /proc (fd, cwd, root, exe), unless it holds CAP_SYS_PTRACE. Children
+/// inherit it; exec ends it. Source: PR_SET_DUMPABLE(2const).
+///
+/// # Errors
+/// A filter refuses prctl(2).
+pub fn become_undumpable() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_dumpable(false)?)
+}
+
 /// Stdin, stdout and stderr become /dev/null.
 pub fn silence_stdio() -> io::Result<()> {
     use std::os::fd::AsFd;

@@ -1,6 +1,7 @@
 //! Terminals.
 
 use super::check;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -9,12 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub fn become_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: setsid takes nothing.
     check(unsafe { libc::setsid() }.into())?;
-    let path = c"/dev/ptmx".as_ptr();
-    // SAFETY: a literal path and flags; a non-negative answer is a new descriptor of ours.
-    let master = unsafe {
-        let fd = check(libc::open(path, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC).into())?;
-        OwnedFd::from_raw_fd(fd as i32)
-    };
+    let master = open_multiplexer(c"/dev/pts/ptmx").or_else(|_| open_multiplexer(c"/dev/ptmx"))?;
     let unlock: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one int, which outlives the call.
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }.into())?;
@@ -28,6 +24,30 @@ pub fn become_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: takes an int by value.
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }.into())?;
     Ok((master, terminal))
+}
+
+/// The device that makes terminals has this number (Documentation/admin-guide/devices.txt).
+const MULTIPLEXER: (u64, u64) = (5, 2);
+
+/// Opens a terminal multiplexer by a path in a container, whose root may have put something else there.
+fn open_multiplexer(path: &CStr) -> io::Result<OwnedFd> {
+    let place = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: a string that outlives the call, and flags; a non-negative answer is a new descriptor of ours.
+    let place = unsafe { OwnedFd::from_raw_fd(check(libc::open(path.as_ptr(), place).into())? as i32) };
+    let is_one = |fd: &OwnedFd| -> io::Result<()> {
+        let found = nix::sys::stat::fstat(fd)?;
+        let number = (nix::sys::stat::major(found.st_rdev), nix::sys::stat::minor(found.st_rdev));
+        match found.st_mode & libc::S_IFMT == libc::S_IFCHR && number == MULTIPLEXER {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{path:?} is no terminal multiplexer"))),
+        }
+    };
+    is_one(&place)?; // only then is it opened: the open of another device or of a FIFO could block
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: as above.
+    let master = unsafe { OwnedFd::from_raw_fd(check(libc::open(path.as_ptr(), flags).into())? as i32) };
+    is_one(&master)?;
+    Ok(master)
 }
 
 /// Tells the program on the terminal its size in character cells (it gets SIGWINCH).

@@ -6,14 +6,13 @@ use super::node::Shared;
 use super::sandbox::{self, Sandbox};
 use super::spec::{self, Request, Role, What};
 use super::terminal::Terminal;
-use super::zygote::Started;
+use super::zygote::{Started, Unborn};
 use crate::clock::{self, Timestamp};
 use crate::cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
 use crate::linux::{cgroup, confine, fds, process::Exit, reap::Process, signal};
 use bytes::Bytes;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -27,6 +26,11 @@ const ATTACH_BUFFER: usize = 256;
 /// How long a container's output may go on after its first process: somebody it left behind may hold the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// Processes and threads of one container, unless its configuration says otherwise (the kubelet's `podPidsLimit`).
+const PIDS_MAX: u64 = 1024;
+/// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is bounded by that.
+const LAYER_MAX: u64 = 512 << 20;
+
 pub struct Container {
     pub id: String,
     pub sandbox: Arc<Sandbox>,
@@ -37,6 +41,12 @@ pub struct Container {
     stop_signal: i32,
     process: spec::Process,
     directory: PathBuf,
+    /// The image's file system.
+    layer: PathBuf,
+    /// What is known before it starts.
+    warnings: Vec<String>,
+    /// Its process before it runs the program.
+    unborn: Unborn,
     created_at: Timestamp,
     status: watch::Sender<Status>,
     live: Mutex<Option<Live>>,
@@ -76,7 +86,8 @@ impl Container {
         config: ContainerConfig,
     ) -> Result<Container> {
         let image = shared.images.find(&config.image)?;
-        let process = program(&config, image, &sandbox.config.hostname)?;
+        let (process, warnings) =
+            program(&config, image, &sandbox.config.hostname, shared.cgroups.controls_devices())?;
         let io = |what: &str, path: &Path| {
             let what = format!("{what} {}", path.display());
             move |cause| Error::Io { what, cause }
@@ -84,13 +95,7 @@ impl Container {
         let log_path = sandbox.config.log_directory.join(&config.log_path);
         let log = Log::open(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
         let directory = shared.writable.join(&id);
-        let make = || {
-            ["upper", "work", "merged"]
-                .iter()
-                .try_for_each(|name| fs::create_dir_all(directory.join(name)))?;
-            symlink(shared.images.layer(image), directory.join("lower"))
-        };
-        make().map_err(io("cannot make", &directory))?;
+        fs::create_dir_all(&directory).map_err(io("cannot make", &directory))?;
         let status = Status {
             state: ContainerState::Created,
             started_at: None,
@@ -114,6 +119,9 @@ impl Container {
             log,
             process,
             directory,
+            layer: shared.images.layer(image),
+            warnings,
+            unborn: Unborn::default(),
         })
     }
 
@@ -191,7 +199,8 @@ impl Container {
             cpu_shares: wanted.cpu_shares,
             cpu_milli: wanted.cpu_limit_milli,
             memory: wanted.memory_limit,
-            pids: wanted.pids_limit,
+            pids: Some(wanted.pids_limit.unwrap_or(PIDS_MAX)),
+            harmless_devices: !self.config.security.privileged,
         };
         let group = shared.cgroups.create(&self.id, &limits).map_err(|e| Error::Start(e.line()))?;
         let made = self.make_process(shared, &*group).await;
@@ -204,6 +213,8 @@ impl Container {
         };
         let oom_before = group.oom_kills();
         let process = started.process;
+        let mut warnings = self.warnings.clone();
+        warnings.extend(started.warnings);
         let (stdin, terminal, pumps) = match self.connect(started.terminal, streams) {
             Ok(connected) => connected,
             Err(e) => {
@@ -217,6 +228,7 @@ impl Container {
         *self.lock() = Some(Live { process: process.clone(), group: group.clone(), stdin, terminal });
         self.status.send_modify(|status| {
             status.state = ContainerState::Running;
+            status.warnings = warnings;
             status.started_at = Some(clock::now());
         });
         let (container, shared) = (self.clone(), shared.clone());
@@ -253,6 +265,8 @@ impl Container {
         mounts.sort_by_key(|m| m.to.components().count());
         let wanted = spec::Container {
             directory: self.directory.clone(),
+            image: self.layer.clone(),
+            layer_max: LAYER_MAX,
             mounts,
             read_only_root: self.config.security.read_only_root,
             privileged: self.config.security.privileged,
@@ -266,7 +280,8 @@ impl Container {
         given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
         let what = What::Container(Box::new(wanted));
         let request = Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what };
-        Ok((shared.zygote.run(request, &given).await?, streams))
+        let started = shared.zygote.run(request, &given, &self.unborn).await;
+        Ok((started?, streams))
     }
 
     /// Starts the tasks that carry output to the log and to attached sessions.
@@ -340,6 +355,7 @@ impl Container {
 
     /// Stop signal, at most `grace`, then SIGKILL for all its processes.
     pub async fn stop(&self, grace: Duration) {
+        self.abandon_start().await;
         let Ok(live) = self.live() else { return };
         if !grace.is_zero() {
             let _ = live.process.signal(self.stop_signal); // ESRCH: it has ended
@@ -351,6 +367,16 @@ impl Container {
         // A group that was empty of it (no cgroups at all) cannot kill it; its own descriptor can.
         let _ = live.process.signal(nix::libc::SIGKILL);
         self.wait_ended().await;
+    }
+
+    /// Kills a process that exists and does not run its program yet, whatever it waits for, and waits until its start has failed or, if the
+    /// program began in that moment, until it is running. Returns at once if there is none.
+    async fn abandon_start(&self) {
+        let unborn = self.unborn.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let Some(process) = unborn.filter(|_| self.state() == ContainerState::Created) else { return };
+        let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+        let mut status = self.status.subscribe();
+        let _ = status.wait_for(|s| s.state != ContainerState::Created).await;
     }
 
     /// What `exec` runs: another program with this container's user, rights and environment.
@@ -412,7 +438,14 @@ impl Streams {
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Image and pod together say what runs.
-fn program(config: &ContainerConfig, image: &Definition, hostname: &str) -> Result<spec::Process> {
+///
+/// Also returns what the pod asked for and does not get, a sentence each.
+fn program(
+    config: &ContainerConfig,
+    image: &Definition,
+    hostname: &str,
+    controls_devices: bool,
+) -> Result<(spec::Process, Vec<String>)> {
     let owned = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect::<Vec<String>>();
     let mut argv = match config.command.is_empty() {
         true => owned(image.entrypoint),
@@ -435,18 +468,26 @@ fn program(config: &ContainerConfig, image: &Definition, hostname: &str) -> Resu
         env.push((name, value));
     }
     let security = &config.security;
-    Ok(spec::Process {
+    let mut capabilities = capabilities(security);
+    let mut warnings = Vec::new();
+    // A device node that can be made and opened is the host's disk.
+    if !security.privileged && !controls_devices && capabilities.iter().any(|c| c == "MKNOD") {
+        capabilities.retain(|c| c != "MKNOD");
+        warnings.push("capability MKNOD is not granted: this machine has no device cgroup (v1)".to_string());
+    }
+    let process = spec::Process {
         argv,
         env,
         cwd: config.working_dir.clone().unwrap_or_else(|| "/".into()).into(),
         uid: security.run_as_user,
         gid: security.run_as_group,
         groups: security.supplemental_groups.clone(),
-        capabilities: capabilities(security),
+        capabilities,
         no_new_privs: security.no_new_privs,
         seccomp: !security.privileged,
         terminal: config.tty,
-    })
+    };
+    Ok((process, warnings))
 }
 
 /// Default capabilities plus `add` minus `drop`; `ALL` means what it says in both.
@@ -483,14 +524,14 @@ mod tests {
         let argv = |command: &[&str], args: &[&str]| {
             let own = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
             let config = ContainerConfig { command: own(command), args: own(args), ..Default::default() };
-            program(&config, &image, "h").unwrap().argv.join(" ")
+            program(&config, &image, "h", true).unwrap().0.argv.join(" ")
         };
         assert_eq!(argv(&[], &[]), "entry default");
         assert_eq!(argv(&[], &["x"]), "entry x");
         assert_eq!(argv(&["mine"], &[]), "mine");
         assert_eq!(argv(&["mine"], &["x"]), "mine x");
         let config = ContainerConfig { env: vec![("A".into(), "pod".into())], ..Default::default() };
-        let env = program(&config, &image, "web").unwrap().env;
+        let env = program(&config, &image, "web", true).unwrap().0.env;
         let value =
             |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
         assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
@@ -506,6 +547,23 @@ mod tests {
         assert_eq!(capabilities(&security), ["CHOWN", "NET_ADMIN"]);
         let security = Security { drop_capabilities: vec!["NET_RAW".into()], ..Default::default() };
         assert_eq!(capabilities(&security).len(), confine::DEFAULT_CAPABILITIES.len() - 1);
+    }
+
+    #[test]
+    fn device_nodes_need_a_device_cgroup() {
+        let image = super::super::images::definitions().remove(0);
+        let with = |controls_devices, privileged| {
+            let add_capabilities = vec!["MKNOD".to_string()];
+            let security = Security { add_capabilities, privileged, ..Default::default() };
+            let command = vec!["true".to_string()];
+            let config = ContainerConfig { command, security, ..Default::default() };
+            let (process, warnings) = program(&config, &image, "h", controls_devices).unwrap();
+            (process.capabilities.iter().any(|c| c == "MKNOD"), warnings.len())
+        };
+        assert_eq!(with(true, false), (true, 0));
+        assert_eq!(with(false, false), (false, 1));
+        assert_eq!(with(false, true), (true, 0));
+        assert!(!capabilities(&Security::default()).contains(&"MKNOD".to_string()));
     }
 
     #[test]

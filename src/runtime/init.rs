@@ -2,6 +2,7 @@
 
 use super::spec::{Answer, Container, Pause, Process, Role};
 use super::{passwd, root};
+use crate::linux::beneath::{Kind, Root};
 use crate::linux::confine::{self, Rights};
 use crate::linux::process::{self, flags};
 use crate::linux::seccomp::Profile;
@@ -12,8 +13,9 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::libc;
 
 /// What came with the request.
 pub struct Birth<'a> {
@@ -34,11 +36,37 @@ impl Birth<'_> {
     }
 
     /// cgroup v1: joins the groups, whose files were opened while their paths still had a meaning.
-    fn join_cgroups(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// A group is gone or full.
+    pub fn join_cgroups(&self) -> Result<()> {
         use std::io::Write;
         self.tasks
             .iter()
             .try_for_each(|mut file| file.write_all(b"0").during(|| "cannot join a cgroup".into()))
+    }
+
+    /// Takes the standard streams that came with the request; with a terminal, which is made later, /dev/null. Before a container's
+    /// file system is entered, whose /dev/null may be something else.
+    ///
+    /// # Errors
+    /// A stream is missing; the kernel refuses.
+    pub fn take_streams(&self, terminal: bool) -> Result<()> {
+        if terminal {
+            return process::silence_stdio().during(|| "cannot close standard streams".into());
+        }
+        let streams = [self.fd(Role::Stdin)?, self.fd(Role::Stdout)?, self.fd(Role::Stderr)?];
+        process::set_stdio(streams).during(|| "cannot set standard streams".into())
+    }
+
+    /// Closes all descriptors but the standard streams and the status socket, before anything that belongs to a pod is looked at: a path of
+    /// a pod's choice that leads through /proc/self/fd finds nothing of the host (CVE-2024-21626), and neither does another process of the
+    /// container that looks at this one (CVE-2016-9962).
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn close_others(&self) -> Result<()> {
+        process::close_all_but(&[self.fd(Role::Status)?]).during(|| "cannot close descriptors".into())
     }
 }
 
@@ -65,11 +93,11 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
         // Every user may open port 80 and ping, as containerd sets it.
         let groups = if context.ids == Ids::Single { "0 0" } else { "0 65535" };
         for (file, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", groups)] {
-            let path = format!("/proc/sys/net/ipv4/{file}");
-            fs::write(&path, value).during(|| format!("cannot set {path}"))?;
+            namespace::set_sysctl(&format!("net/ipv4/{file}"), value)?;
         }
     }
-    process::silence_stdio().during(|| "cannot close standard streams".into())?;
+    context.take_streams(true)?;
+    context.close_others()?;
     mount::make_all_private()?;
     mount::bind(&spec.root, &spec.root, true)?; // a new root must be a mount point
     mount::enter_root(&spec.root)?;
@@ -89,13 +117,15 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
     Err(Error::new("cannot run pause", process::exec(Path::new("/pause"), &["/pause".into()], &[])))
 }
 
-/// A container's first process.
+/// Namespaces that all containers of a pod share.
+pub const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
+
+/// A container's first process. It is in its cgroups and in the pod's namespaces, and holds its standard streams only.
 pub fn container(spec: &Container, context: &Birth) -> Result<Infallible> {
-    context.join_cgroups()?;
     namespace::own_cgroup_view().during(|| "cannot make a cgroup namespace".into())?;
-    namespace::join(context.fd(Role::Sandbox)?, flags::NEWNET | flags::NEWIPC | flags::NEWUTS)
-        .during(|| "cannot join the pod's namespaces".into())?;
-    root::enter(spec, context.ids)?;
+    for warning in root::enter(spec, context.ids)? {
+        context.answer(&Answer::Warning(warning), &[])?;
+    }
     become_program(&spec.process, context, true)
 }
 
@@ -105,16 +135,19 @@ fn catches_stop_signals(spec: &Process) -> bool {
     program.is_some_and(|name| name == "nginx" || name == "echo-server")
 }
 
-/// A process that `exec` asked for. It was born into the container's PID namespace and mounts.
+/// A process that `exec` asked for. It was born into the container's namespaces, and holds its standard streams only.
 pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
-    context.join_cgroups()?;
-    namespace::join(context.fd(Role::Container)?, flags::NEWCGROUP)
-        .during(|| "cannot join the container's cgroup namespace".into())?;
     become_program(spec, context, false)
 }
 
+/// Bytes of a container's /etc/passwd that are read. A larger file, or something else than a file, counts as none.
+const PASSWD_MAX: usize = 1 << 20;
+
 fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infallible> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    context.close_others()?; // once more, after the root was built
+    let root = Root::open(Path::new("/"))?;
+    let passwd = root.read_file_in_root(Path::new("etc/passwd"), PASSWD_MAX).unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&passwd);
     let uid = spec.uid.unwrap_or(0);
     let user = passwd::find(&passwd, uid);
     let gid = spec.gid.or(user.as_ref().map(|u| u.gid)).unwrap_or(0);
@@ -131,31 +164,54 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         process::set_stdio([terminal.as_fd(); 3]).during(|| "cannot use the terminal".into())?;
     } else {
         let _ = nix::unistd::setsid();
-        let streams = [context.fd(Role::Stdin)?, context.fd(Role::Stdout)?, context.fd(Role::Stderr)?];
-        process::set_stdio(streams).during(|| "cannot set standard streams".into())?;
     }
-    fs::create_dir_all(&spec.cwd)
-        .during(|| format!("cannot make the working directory {}", spec.cwd.display()))?;
-    std::env::set_current_dir(&spec.cwd).during(|| format!("cannot enter {}", spec.cwd.display()))?;
+    enter_directory(&root, &spec.cwd)?;
+    drop(root);
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
     if first && catches_stop_signals(spec) {
         signal::hold_stop_signals().during(|| "cannot hold signals".into())?;
     }
+    // The default was compiled in the zygote; some capabilities need another.
+    let own = match spec.seccomp && context.seccomp.is_some() && Profile::depends_on(&spec.capabilities) {
+        true => {
+            let made = Profile::compile_for(&spec.capabilities);
+            Some(made.during(|| "cannot compile the seccomp filters".into())?)
+        }
+        false => None,
+    };
     let rights = Rights {
         uid,
         gid,
         groups: &spec.groups,
         capabilities: &spec.capabilities,
         no_new_privs: spec.no_new_privs,
-        seccomp: context.seccomp.filter(|_| spec.seccomp),
+        seccomp: own.as_ref().or(context.seccomp).filter(|_| spec.seccomp),
         ids: context.ids,
     };
-    confine::confine(&rights)?;
+    for warning in confine::confine(&rights)? {
+        context.answer(&Answer::Warning(warning), &[])?;
+    }
     let program = spec.argv.first().map_or("", String::as_str);
-    let path = find_program(program, &env, executable)?;
+    let path = find_program(program, &env, |path| executable(&spec.cwd.join(path)))?;
     let failed = process::exec(&path, &spec.argv, &env);
     Err(Error::new(format!("exec {}", path.display()), failed))
+}
+
+/// Enters a working directory of the pod's choice, which is made if it is missing, and checks that it lies inside the container's root:
+/// a directory outside of it would stay reachable after exec (CVE-2024-21626).
+fn enter_directory(root: &Root, directory: &Path) -> Result<()> {
+    let opened = root.make_dirs_in_root(directory, 0o755).map_err(|e| {
+        Error::new(format!("cannot make the working directory {}", directory.display()), e.cause)
+    })?;
+    nix::unistd::fchdir(&opened).during(|| format!("cannot enter {}", directory.display()))?;
+    let here =
+        nix::unistd::getcwd().during(|| format!("{} is outside of the container", directory.display()))?;
+    if here.is_absolute() {
+        return Ok(());
+    }
+    let why = io::Error::new(io::ErrorKind::PermissionDenied, here.display().to_string());
+    Err(Error::new(format!("{} is outside of the container", directory.display()), why))
 }
 
 enum Lookup {
@@ -164,11 +220,18 @@ enum Lookup {
     Absent,
 }
 
+/// Looks at a file inside the container, as the container's user, without following magic links.
 fn executable(path: &Path) -> Lookup {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() || found.permissions().mode() & 0o111 == 0 => Lookup::Denied,
+    let found = Root::open(Path::new("/")).and_then(|root| root.open_in_root(path, Kind::Place));
+    let found = found.and_then(|file| {
+        nix::sys::stat::fstat(&file).during(|| format!("cannot look at {}", path.display()))
+    });
+    match found {
+        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFDIR || found.st_mode & 0o111 == 0 => {
+            Lookup::Denied
+        }
         Ok(_) => Lookup::Runs,
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Lookup::Denied,
+        Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => Lookup::Denied,
         Err(_) => Lookup::Absent,
     }
 }

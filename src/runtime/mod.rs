@@ -18,8 +18,13 @@
 //! `argv[1]` is [`zygote::ZYGOTE_ARGUMENT`]. [`zygote`] makes processes for us, [`spec`] is what travels there, [`init`] and
 //! [`root`] run between clone and exec. [`node`] answers CRI calls with [`sandbox`], [`container`], [`stream`] (exec, attach) and
 //! [`log`]; [`images`] is the table of what can run.
+//!
+//! A container's first process and every exec'd one take these steps in this order: join cgroups and namespaces, close every descriptor but
+//! the standard streams, build the root (volumes are attached to descriptors, never to names), look up user and working directory inside
+//! it, give up rights, run the program. They cannot be traced before that. What a pod asked for and the machine does not grant is a
+//! warning in the container's status. Bounds without asking: 1024 processes, 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm.
 //! ## Left out
-//! Downloaded images; AppArmor and SELinux; a cgroup per pod above those of its containers (limits are per container); a common
+//! User namespaces of pods (`hostUsers: false`); device programs of cgroup v2, so CAP_MKNOD is granted on v1 only; downloaded images; AppArmor and SELinux; a cgroup per pod above those of its containers (limits are per container); a common
 //! /dev/shm for the containers of a pod; devices. Writable layers are in memory and go with the cluster's processes.
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.

@@ -3,6 +3,7 @@
 
 use super::node::Shared;
 use super::spec::{Pause, Request, Role, What};
+use super::zygote::Unborn;
 use crate::clock::{self, Timestamp};
 use crate::cni::NodeNetwork;
 use crate::cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
@@ -168,7 +169,7 @@ async fn make_pause(
     };
     let request =
         Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what: What::Pause(pause) };
-    Ok(shared.zygote.run(request, &fds).await?.process)
+    Ok(shared.zygote.run(request, &fds, &Unborn::default()).await?.process)
 }
 
 /// `/etc/hosts` as the kubelet writes it.

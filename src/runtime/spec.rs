@@ -53,8 +53,12 @@ pub struct Pause {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Container {
-    /// A directory with `lower` (a link to the image), `upper`, `work` and `merged`.
+    /// An empty directory, over which the container mounts its writable layer.
     pub directory: PathBuf,
+    /// The image's file system.
+    pub image: PathBuf,
+    /// Bytes that the writable layer may hold.
+    pub layer_max: u64,
     pub mounts: Vec<Mount>,
     pub read_only_root: bool,
     /// Everything the machine has, nothing masked.
@@ -111,6 +115,8 @@ pub enum Answer {
     Born(i32),
     /// The master of its terminal travels along.
     Terminal,
+    /// Something that was asked for and cannot be had; it runs all the same.
+    Warning(String),
     /// It will not run its program, for this reason.
     Failed(String),
 }
@@ -118,12 +124,17 @@ pub enum Answer {
 /// Bytes of a reason that travel; the rest is cut off.
 const REASON_MAX: usize = 4096;
 
+fn cut(text: &str) -> &[u8] {
+    &text.as_bytes()[..text.len().min(REASON_MAX)]
+}
+
 impl Answer {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Answer::Born(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
             Answer::Terminal => b"T".to_vec(),
-            Answer::Failed(reason) => [b"F", &reason.as_bytes()[..reason.len().min(REASON_MAX)]].concat(),
+            Answer::Warning(text) => [b"W", cut(text)].concat(),
+            Answer::Failed(reason) => [b"F", cut(reason)].concat(),
         }
     }
 
@@ -132,6 +143,7 @@ impl Answer {
         match bytes.split_first()? {
             (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),
             (b'T', []) => Some(Answer::Terminal),
+            (b'W', text) => Some(Answer::Warning(String::from_utf8_lossy(text).into_owned())),
             (b'F', reason) => Some(Answer::Failed(String::from_utf8_lossy(reason).into_owned())),
             _ => None,
         }
@@ -144,7 +156,12 @@ mod tests {
 
     #[test]
     fn answers_survive_the_wire_and_nonsense_does_not() {
-        for answer in [Answer::Born(4711), Answer::Terminal, Answer::Failed("no such file".into())] {
+        for answer in [
+            Answer::Born(4711),
+            Answer::Terminal,
+            Answer::Warning("no proc".into()),
+            Answer::Failed("no such file".into()),
+        ] {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
         assert_eq!(Answer::decode(b""), None);

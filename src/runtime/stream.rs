@@ -5,6 +5,7 @@ use super::log::Stream;
 use super::node::Shared;
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
+use super::zygote::Unborn;
 use crate::cri::{Error, ExecRequest, Reader, Result, Session, Size, Writer};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub async fn exec(shared: &Shared, container: &Container, request: ExecRequest) 
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let what = What::Exec(Box::new(container.exec_process(request.command, request.tty)));
     let wanted = Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what };
-    let started = shared.zygote.run(wanted, &given).await.map_err(|e| match e {
+    let started = shared.zygote.run(wanted, &given, &Unborn::default()).await.map_err(|e| match e {
         Error::Start(reason) => Error::Start(format!(
             "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
         )),

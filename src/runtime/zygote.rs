@@ -7,7 +7,7 @@ use super::init::{self, Birth};
 use super::spec::{Answer, Request, Role, What};
 use crate::cri;
 use crate::linux::boot::ZygoteProcess;
-use crate::linux::process::{Child, flags, spawn_forked};
+use crate::linux::process::{self, Child, flags, spawn_forked};
 use crate::linux::reap::{Children, Process};
 use crate::linux::seccomp::Profile;
 use crate::linux::{self, Context, fds, namespace};
@@ -26,6 +26,11 @@ pub fn main(socket: &str) -> i32 {
         eprintln!("ropewalk: the zygote is started by ropewalk itself");
         return 2;
     };
+    // Inherited by every child until it runs its program.
+    if let Err(e) = process::become_undumpable() {
+        eprintln!("ropewalk: the zygote cannot hide from tracers: {e}");
+        return 1;
+    }
     let seccomp = match Profile::compile() {
         Ok(profile) => Some(profile),
         Err(e) => {
@@ -80,47 +85,69 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             let mut wanted = flags::NEWNS | flags::NEWIPC | flags::NEWUTS;
             wanted |= if spec.own_network { flags::NEWNET } else { 0 };
             wanted |= if spec.own_pids { flags::NEWPID } else { 0 };
-            bear(birth, wanted, || init::finish(birth, || init::pause(spec, birth)))
+            bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
+                init::finish(birth, || init::pause(spec, birth))
+            })
         }
         What::Container(spec) if spec.shared_pids => {
-            through_helper(birth, Role::Sandbox, flags::NEWPID, || {
-                bear(birth, flags::NEWNS, || init::finish(birth, || init::container(spec, birth)))
+            let joined = flags::NEWPID | init::POD_NAMESPACES;
+            through_helper(birth, Role::Sandbox, joined, spec.process.terminal, || {
+                bear(birth, None, flags::NEWNS, || init::finish(birth, || init::container(spec, birth)))
             })
         }
         What::Container(spec) => {
             let wanted = flags::NEWNS | flags::NEWPID;
-            bear(birth, wanted, || init::finish(birth, || init::container(spec, birth)))
+            bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
+                init::finish(birth, || {
+                    birth.join_cgroups()?;
+                    namespace::join(birth.fd(Role::Sandbox)?, init::POD_NAMESPACES)
+                        .during(|| "cannot join the pod's namespaces".into())?;
+                    birth.take_streams(spec.process.terminal)?;
+                    birth.close_others()?;
+                    init::container(spec, birth)
+                })
+            })
         }
         What::Exec(spec) => {
-            let joined = flags::NEWNS | flags::NEWPID | flags::NEWNET | flags::NEWUTS | flags::NEWIPC;
-            through_helper(birth, Role::Container, joined, || {
-                bear(birth, 0, || init::finish(birth, || init::exec(spec, birth)))
+            let joined = flags::NEWNS | flags::NEWPID | flags::NEWCGROUP | init::POD_NAMESPACES;
+            through_helper(birth, Role::Container, joined, spec.terminal, || {
+                bear(birth, None, 0, || init::finish(birth, || init::exec(spec, birth)))
             })
         }
     }
 }
 
 /// Makes a child of main and tells main about it.
-fn bear(birth: &Birth, wanted: u64, life: impl FnOnce() -> i32) -> linux::Result<()> {
-    let cgroup = birth.fd(Role::Cgroup).ok();
+fn bear(
+    birth: &Birth,
+    cgroup: Option<BorrowedFd<'_>>,
+    wanted: u64,
+    life: impl FnOnce() -> i32,
+) -> linux::Result<()> {
     let child =
         spawn_forked(wanted | flags::PARENT, cgroup, life).during(|| "cannot clone a process".into())?;
     birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()])
 }
 
 /// A PID namespace that one enters counts for one's children only, and the zygote must stay where it is: a helper enters and
-/// bears the child, which (CLONE_PARENT again) is main's too.
+/// bears the child, which (CLONE_PARENT again) is main's too. The child is visible to its container from its first moment, so the
+/// helper, which is not, closes what the container must not reach: the child inherits its standard streams and the status socket only.
 fn through_helper(
     birth: &Birth,
     whose: Role,
     joined: u64,
+    terminal: bool,
     bear: impl FnOnce() -> linux::Result<()>,
 ) -> linux::Result<()> {
     let life = || {
-        let entered = birth.fd(whose).and_then(|pidfd| {
-            namespace::join(pidfd, joined).during(|| "cannot enter the container's namespaces".into())
-        });
-        match entered.and_then(|()| bear()) {
+        let enter = || {
+            birth.join_cgroups()?;
+            birth.take_streams(terminal)?;
+            namespace::join(birth.fd(whose)?, joined)
+                .during(|| "cannot enter the container's namespaces".into())?;
+            birth.close_others()
+        };
+        match enter().and_then(|()| bear()) {
             Ok(()) => 0,
             Err(e) => {
                 let _ = birth.answer(&Answer::Failed(e.line()), &[]);
@@ -128,7 +155,8 @@ fn through_helper(
             }
         }
     };
-    spawn_forked(flags::PARENT, None, life).during(|| "cannot clone a helper".into()).map(drop)
+    let cgroup = birth.fd(Role::Cgroup).ok();
+    spawn_forked(flags::PARENT, cgroup, life).during(|| "cannot clone a helper".into()).map(drop)
 }
 
 /// Main's side. Cheap to clone; all nodes share one.
@@ -144,7 +172,15 @@ pub struct Started {
     pub process: Arc<Process>,
     /// The master, if a terminal was asked for.
     pub terminal: Option<OwnedFd>,
+    /// What was asked for and cannot be had.
+    pub warnings: Vec<String>,
 }
+
+/// Where [`Zygote::run`] puts a process that exists and does not run its program yet, so that it can be killed in that phase.
+pub type Unborn = std::sync::Mutex<Option<Arc<Process>>>;
+
+/// Warnings of one start that are kept; a process has no reason for more.
+const WARNINGS_MAX: usize = 16;
 
 impl Zygote {
     /// Takes the zygote over from [`crate::linux::boot`]; on the async runtime.
@@ -168,7 +204,12 @@ impl Zygote {
     /// Makes a process and waits until it runs its program.
     ///
     /// Errors: `Start` with the reason that the process itself gave, or `Io` if the zygote is gone.
-    pub async fn run(&self, request: Request, given: &[(Role, BorrowedFd<'_>)]) -> cri::Result<Started> {
+    pub async fn run(
+        &self,
+        request: Request,
+        given: &[(Role, BorrowedFd<'_>)],
+        unborn: &Unborn,
+    ) -> cri::Result<Started> {
         let gone = |cause| cri::Error::Io { what: "the zygote does not answer".into(), cause };
         let birth = self.children.birth();
         let (ours, theirs) = fds::seqpacket().map_err(gone)?;
@@ -183,15 +224,16 @@ impl Zygote {
         self.socket.send(b"request", &all).await.map_err(gone)?;
         drop(all);
         drop(theirs);
-        listen(&fds::Socket::new(ours).map_err(gone)?, birth).await
+        listen(&fds::Socket::new(ours).map_err(gone)?, birth, unborn).await
     }
 }
 
 /// Reads answers until the socket closes, which a successful exec does.
-async fn listen(status: &fds::Socket, birth: linux::reap::Birth) -> cri::Result<Started> {
+async fn listen(status: &fds::Socket, birth: linux::reap::Birth, unborn: &Unborn) -> cri::Result<Started> {
     let gone = |cause| cri::Error::Io { what: "the zygote does not answer".into(), cause };
     let mut birth = Some(birth);
     let (mut process, mut terminal, mut failed) = (None, None, None);
+    let mut warnings = Vec::new();
     loop {
         let (bytes, mut fds) = status.receive().await.map_err(gone)?;
         if bytes.is_empty() {
@@ -200,16 +242,20 @@ async fn listen(status: &fds::Socket, birth: linux::reap::Birth) -> cri::Result<
         match (Answer::decode(&bytes), fds.pop()) {
             (Some(Answer::Born(pid)), Some(pidfd)) => {
                 if let Some(birth) = birth.take() {
-                    process = Some(birth.adopt(Child { pid, pidfd }).map_err(gone)?);
+                    let adopted: Arc<Process> = birth.adopt(Child { pid, pidfd }).map_err(gone)?;
+                    *unborn.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(adopted.clone());
+                    process = Some(adopted);
                 }
             }
             (Some(Answer::Terminal), master) => terminal = master,
+            (Some(Answer::Warning(text)), _) if warnings.len() < WARNINGS_MAX => warnings.push(text),
+            (Some(Answer::Warning(_)), _) => {}
             (Some(Answer::Failed(reason)), _) => failed = Some(reason),
             (other, _) => return Err(gone(io::Error::other(format!("unexpected answer {other:?}")))),
         }
     }
     match (process, failed) {
-        (Some(process), None) => Ok(Started { process, terminal }),
+        (Some(process), None) => Ok(Started { process, terminal, warnings }),
         (process, Some(reason)) => {
             if let Some(process) = process {
                 process.exit().await;

@@ -28,6 +28,35 @@ const NEVER: &[(&[&str], &str, &str)] = &[
     (&["raft", "etcd"], "k8s_openapi", "the store keeps bytes and has never heard of Kubernetes"),
 ];
 
+/// Files that handle paths of objects and of containers. Such a path is opened by `linux::beneath`, which keeps it inside its root.
+const UNTRUSTED_PATHS: &[&str] =
+    &["kubelet/volumes.rs", "addons/storage.rs", "runtime/root.rs", "runtime/init.rs"];
+
+/// Calls that look a path up by name and follow its links. Making a trusted directory is allowed: its path is the program's own.
+const BY_NAME: &[&str] = &[
+    "File::open(",
+    "File::create(",
+    "File::options(",
+    "OpenOptions",
+    "fs::read(",
+    "fs::write(",
+    "fs::read_to_string(",
+    "fs::copy(",
+    "fs::remove_dir_all(",
+    "fs::remove_file(",
+    "fs::rename(",
+    "fs::canonicalize(",
+    ".canonicalize(",
+];
+
+/// Everything wrong in a file that handles untrusted paths. Its unit tests may do as they like.
+fn paths_by_name(name: &str, text: &str) -> Vec<String> {
+    let code = bare(text);
+    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let found = BY_NAME.iter().filter(|call| code.contains(**call));
+    found.map(|call| format!("{name}: {call}…) follows links of a pod; use crate::linux::beneath")).collect()
+}
+
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))
 }
@@ -133,6 +162,21 @@ fn rooms_keep_their_floors() {
     }
     assert!(rooms > 15, "the rooms were not found");
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn untrusted_paths_are_resolved_in_one_place() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for name in UNTRUSTED_PATHS {
+        let text = std::fs::read_to_string(src.join(name)).expect("a source file");
+        found.extend(paths_by_name(name, &text));
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    let planted =
+        "fn f() { let _ = fs::read(root.join(item)); }\n#[cfg(test)]\nmod tests { fs::rename(a, b) }";
+    assert_eq!(paths_by_name("planted.rs", planted).len(), 1);
+    assert!(paths_by_name("fine.rs", "// fs::read(x)\nroot.read_file(x)").is_empty());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::world::{Check, World, ended, ensure, shell};
 use ropewalk::cri::{Mount, Runtime};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::time::Duration;
 
 /// Attempts with the machine's own tools. `@SECRET@` is a file of the host, `@PORT@` a port of its loopback, `@NEIGHBOUR@` a file in another pod's volume.
 const ATTEMPTS: &[(&str, &str)] = &[
@@ -217,4 +218,315 @@ async fn bomb(w: &World) -> Check {
     let log = w.log_of(0, &pod.container).await?;
     let forked = log.lines().find_map(|l| l.split_once("forked ")?.1.trim().parse::<u64>().ok());
     ensure(forked.is_some_and(|n| (LIMIT / 2..LIMIT).contains(&n)), log)
+}
+
+/// A published hole of runc, containerd or the kernel's container features, and why Ropewalk has or has not the like.
+pub struct Published {
+    pub cve: &'static str,
+    /// Whether Ropewalk has the mechanism at all.
+    pub applies: bool,
+    pub why: &'static str,
+    /// The test of this program that tries it; empty where the mechanism is missing.
+    pub test: &'static str,
+}
+
+const fn yes(cve: &'static str, why: &'static str, test: &'static str) -> Published {
+    Published { cve, applies: true, why, test }
+}
+
+const fn no(cve: &'static str, why: &'static str) -> Published {
+    Published { cve, applies: false, why, test: "" }
+}
+
+const REFUSED: &str = "attempts_to_escape_are_refused";
+const PATHS: &str = "paths_of_a_pod_stay_inside_its_container";
+const DESCRIPTORS: &str = "a_container_finds_no_descriptor_of_the_host";
+
+pub const PUBLISHED: &[Published] = &[
+    yes("CVE-2016-9962", "an exec'd process is visible before it runs its program", DESCRIPTORS),
+    yes("CVE-2019-5736", "the zygote runs from a read-only copy and /proc/self/exe is no command", PATHS),
+    yes("CVE-2019-16884", "no volume is mounted over or in /proc, which would hide its masks", PATHS),
+    yes("CVE-2019-19921", "as CVE-2019-16884, through a link of the image or a volume", PATHS),
+    yes("CVE-2020-15257", "containerd's shim listened on an abstract socket; nothing here does", REFUSED),
+    yes("CVE-2021-30465", "mount points are descriptors before the root is changed", PATHS),
+    yes("CVE-2022-0492", "no cgroup tree can be mounted, release_agent cannot be written", REFUSED),
+    yes("CVE-2022-0811", "no sysctl of the pod is written; core_pattern is read-only", REFUSED),
+    no(
+        "CVE-2023-25809",
+        "rootless runc left a cgroup tree writable; no cgroup tree is mounted in a container",
+    ),
+    yes("CVE-2024-21626", "workingDir through a leaked descriptor", PATHS),
+    yes("CVE-2024-45310", "mountPath makes files and directories on the host", PATHS),
+    yes(
+        "CVE-2025-31133",
+        "what covers masked files is the machine's /dev/null, opened before any volume",
+        PATHS,
+    ),
+    no("CVE-2025-52565", "no console is bound; a terminal is opened only if it has the right device number"),
+    no("CVE-2025-52881", "no LSM label and no sysctl is written through the container's /proc"),
+];
+
+fn own(path: &std::path::Path, at: &str) -> Mount {
+    Mount {
+        host_root: None,
+        host_path: path.to_path_buf(),
+        sub_path: "".into(),
+        container_path: at.into(),
+        read_only: false,
+    }
+}
+
+/// Paths that a pod chooses: workingDir, command, mountPath, hostPath, /etc/passwd.
+pub async fn paths(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let secret = w.home.join("secret");
+    std::fs::write(&secret, "of the host\n")?;
+    let volume = w.home.join("volume");
+    std::fs::create_dir_all(&volume)?;
+    std::fs::write(volume.join("file"), "text\n")?;
+
+    // Working directories and programs behind descriptors, of a container and of an exec in it.
+    let steal = format!("cat ../../../../../../../../../..{}; cat ..{0}; true", secret.display());
+    let mut containers = Vec::new();
+    for number in 0..14 {
+        for path in
+            [format!("/proc/self/fd/{number}"), format!("/proc/1/fd/{number}/../.."), "/proc/self/exe".into()]
+        {
+            let mut config = shell(&steal);
+            config.working_dir = Some(path);
+            containers.push((format!("cwd{}", containers.len()), config));
+        }
+        let mut config = shell("true");
+        config.command = vec![
+            format!("/proc/self/fd/{number}/../../../../../../usr/bin/cat"),
+            secret.display().to_string(),
+        ];
+        containers.push((format!("cmd{}", containers.len()), config));
+    }
+    let sandbox = runtime.run_pod_sandbox(w.sandbox("paths")).await?;
+    for (name, mut config) in containers {
+        config.log_path = format!("{name}/0.log").into();
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        if runtime.start_container(&id).await.is_ok() {
+            ended(runtime, &id).await?;
+        }
+        let log = w.log_of(0, &id).await.unwrap_or_default();
+        ensure(!log.contains("of the host"), format!("{name} reached the host: {log}"))?;
+        runtime.remove_container(&id).await?;
+    }
+    let mut config = shell("true");
+    config.command = vec!["/proc/self/exe".into()];
+    config.log_path = "exe/0.log".into();
+    let id = runtime.create_container(&sandbox.id, config).await?;
+    ensure(runtime.start_container(&id).await.is_err(), "the program that makes containers is no command")?;
+
+    // Mount points.
+    let outside = w.home.join("outside");
+    std::fs::create_dir_all(&outside)?;
+    let up = |name: &str| format!("/../../..{}/{name}", outside.display());
+    let refused = ["/", "/..", "/proc", "/proc/sys", "/proc/self/fd/3/x", "/tmp/../proc/1", "/link/sys"];
+    for (source, at, wanted) in [
+        (volume.clone(), up("directory"), true),
+        (volume.join("file"), up("file"), true),
+        (volume.clone(), "/proc/self/fd/5/../made".to_string(), false),
+    ]
+    .into_iter()
+    .chain(refused.map(|at| (volume.clone(), at.to_string(), false)))
+    {
+        let mut config = shell("true");
+        let links = w.home.join("links");
+        std::fs::create_dir_all(&links)?;
+        let _ = std::os::unix::fs::symlink("/proc", links.join("link"));
+        config.mounts.push(own(&links, "/links"));
+        config.mounts.push(own(&source, &at.replace("/link/", "/links/link/")));
+        config.log_path = "mount/0.log".into();
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        let started = runtime.start_container(&id).await;
+        ensure(started.is_ok() == wanted, format!("mountPath {at}: {started:?}"))?;
+        if started.is_ok() {
+            ended(runtime, &id).await?;
+        }
+        ensure(
+            std::fs::read_dir(&outside)?.count() == 0,
+            format!("mountPath {at} made something on the host"),
+        )?;
+        runtime.remove_container(&id).await?;
+    }
+
+    // A node's file system in which a pod planted links.
+    let node = w.home.join("node");
+    std::fs::create_dir_all(node.join("real"))?;
+    std::os::unix::fs::symlink(&w.home, node.join("evil"))?;
+    std::os::unix::fs::symlink("../../../../..", node.join("up"))?;
+    for (path, wanted) in [
+        ("/real", true),
+        ("/evil", false),
+        ("/up/etc/../etc", false),
+        ("/../real", true),
+        ("/proc/self/root", false),
+    ] {
+        let mut config = shell(&format!("ls /h/real /h/secret /h{}; true", secret.display()));
+        config.mounts.push(Mount { host_root: Some(node.clone()), ..own(path.as_ref(), "/h") });
+        config.log_path = "host/0.log".into();
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        let started = runtime.start_container(&id).await;
+        ensure(started.is_ok() == wanted, format!("hostPath {path}: {started:?}"))?;
+        if started.is_ok() {
+            ended(runtime, &id).await?;
+        }
+        runtime.remove_container(&id).await?;
+    }
+
+    // Masks stay, also where a volume lies under /dev or /sys.
+    let dev = w.home.join("dev");
+    std::fs::create_dir_all(&dev)?;
+    std::os::unix::fs::symlink("/proc/sys/kernel/core_pattern", dev.join("null"))?;
+    let mut config = shell(
+        "for f in keys timer_list interrupts kcore; do [ -s /proc/$f ] && head -c1 /proc/$f | grep -q . && echo SEEN $f; done; echo '|/x' > /proc/sys/kernel/core_pattern && echo WRITTEN; echo looked",
+    );
+    config.mounts.push(own(&dev, "/dev"));
+    config.log_path = "masks/0.log".into();
+    let id = runtime.create_container(&sandbox.id, config).await?;
+    runtime.start_container(&id).await?;
+    ended(runtime, &id).await?;
+    let log = w.log_of(0, &id).await?;
+    ensure(log.contains("looked") && !log.contains("SEEN") && !log.contains("WRITTEN"), log)?;
+
+    // What stands where /etc/passwd should be can neither block a start nor eat memory.
+    let etc = w.home.join("etc");
+    std::fs::create_dir_all(&etc)?;
+    let passwd = etc.join("passwd");
+    for kind in ["fifo", "/dev/ptmx", "/dev/zero", "/proc/kmsg", "/dev/tty", "directory"] {
+        match kind {
+            "fifo" => nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU)?,
+            "directory" => std::fs::create_dir(&passwd)?,
+            target => std::os::unix::fs::symlink(target, &passwd)?,
+        }
+        let mut config = shell("");
+        config.command = vec!["/usr/bin/true".into()]; // a shell would look its user up itself
+        config.mounts.push(own(&etc, "/etc"));
+        config.log_path = "passwd/0.log".into();
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        let started = tokio::time::timeout(Duration::from_secs(10), runtime.start_container(&id)).await;
+        started.map_err(|_| format!("a start waits for {kind} as /etc/passwd"))??;
+        ended(runtime, &id).await?;
+        runtime.remove_container(&id).await?;
+        if kind == "directory" { std::fs::remove_dir(&passwd)? } else { std::fs::remove_file(&passwd)? }
+    }
+    runtime.remove_pod_sandbox(&sandbox.id).await?;
+    for row in PUBLISHED {
+        let known = super::TESTS.iter().any(|(name, _)| *name == row.test);
+        ensure(known == row.applies && !row.why.is_empty(), format!("{} names no test", row.cve))?;
+    }
+    Ok(())
+}
+
+/// A process of the container looks at all descriptors of all processes while others are exec'd into it, with and without the right to
+/// trace them.
+pub async fn descriptors(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    for (name, add) in
+        [("plain", vec![]), ("tracer", vec!["SYS_PTRACE".to_string(), "SYS_ADMIN".to_string()])]
+    {
+        let look = r#"perl -e '
+            $| = 1; print "looking\n"; $end = time + 4; $seen = 0;
+            while (time < $end) { for $p (glob("/proc/[0-9]*")) { for $f (glob("$p/fd/*")) {
+                $l = readlink($f) // next; $seen++; print "FOUND $f $l\n" unless $l =~ m{^(pipe:|socket:|/dev/|/proc|/lib|/usr|/etc)};
+                print "OUTSIDE $f\n" if -e "$f/../../../../../../../..@SECRET@"; } } }
+            print "seen $seen\n"'"#;
+        let secret = w.home.join("secret");
+        std::fs::write(&secret, "of the host\n")?;
+        let mut config = shell(&look.replace("@SECRET@", &secret.display().to_string()));
+        config.security.add_capabilities = add;
+        let pod = w.pod(0, name, config).await?;
+        w.logged(0, &pod.container, "looking").await?;
+        let mut execs = 0;
+        while runtime.container_status(&pod.container).await?.state == ropewalk::cri::ContainerState::Running
+        {
+            let request = ropewalk::cri::ExecRequest {
+                container_id: pod.container.clone(),
+                command: vec!["/usr/bin/true".into()],
+                ..ropewalk::cri::ExecRequest::default()
+            };
+            if let Ok(session) = runtime.exec(request).await {
+                let _ = session.exit.await;
+                execs += 1;
+            }
+        }
+        ended(runtime, &pod.container).await?;
+        let log = w.log_of(0, &pod.container).await?;
+        ensure(execs > 20 && log.contains("seen "), format!("{execs} execs\n{log}"))?;
+        ensure(!log.contains("FOUND") && !log.contains("OUTSIDE"), format!("{name}: {log}"))?;
+    }
+    // A program begins with its standard streams and nothing else.
+    let pod = w.pod(0, "streams", shell("echo $(ls /proc/$$/fd)")).await?;
+    ended(runtime, &pod.container).await?;
+    let log = w.log_of(0, &pod.container).await?;
+    let open = log.lines().find_map(|l| l.split_once(" stdout F ")).map(|(_, list)| list.to_string());
+    let open = open.ok_or(log)?;
+    ensure(open.split(' ').all(|n| ["0", "1", "2", "3", "255"].contains(&n)), format!("open: {open}"))
+}
+
+/// Bounds and identities that hold although the pod says nothing, or something odd, about them.
+pub async fn bounds(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let sandbox = runtime.run_pod_sandbox(w.sandbox("bounds")).await?;
+    let run =
+        async |name: &str, mut config: ropewalk::cri::ContainerConfig| -> Check<(String, Vec<String>)> {
+            config.log_path = format!("{name}/0.log").into();
+            let id = runtime.create_container(&sandbox.id, config).await?;
+            runtime.start_container(&id).await?;
+            ended(runtime, &id).await?;
+            let warnings = runtime.container_status(&id).await?.warnings;
+            Ok((w.log_of(0, &id).await?, warnings))
+        };
+    // An id that means "no change".
+    for (user, group) in [(Some(u32::MAX), None), (None, Some(u32::MAX))] {
+        let mut config = shell("id");
+        config.security.run_as_user = user;
+        config.security.run_as_group = group;
+        let said = run("nobody", config).await.err().map(|e| e.to_string()).unwrap_or_default();
+        ensure(
+            said.contains("4294967295") || said.contains("no subordinate ids"),
+            format!("it ran: {said}"),
+        )?;
+    }
+    // The writable layer and /dev/shm.
+    let (log, _) =
+        run("sizes", shell("df -m / /dev/shm /dev | tail -n +2 | tr -s ' ' | cut -d' ' -f2")).await?;
+    let sizes: Vec<u64> = log.lines().filter_map(|l| l.rsplit(' ').next()?.parse().ok()).collect();
+    ensure(sizes == [512, 64, 64], format!("{sizes:?}\n{log}"))?;
+    // Processes.
+    if !w.cgroups.starts_with("none") {
+        let fork = "perl -e '$n = 0; for (1..1500) { $p = fork; last unless defined $p; if (!$p) { sleep 60; exit } $n++ } print \"forked $n\\n\"; kill 9, -1'; true";
+        let (log, _) = run("forks", shell(fork)).await?;
+        let forked = log.lines().find_map(|l| l.split_once("forked ")?.1.trim().parse::<u64>().ok());
+        ensure(forked.is_some_and(|n| (900..1024).contains(&n)), log)?;
+    }
+    // Device nodes: in a volume, and made by a container that may.
+    let volume = w.home.join("devices");
+    std::fs::create_dir_all(&volume)?;
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
+    let number = nix::sys::stat::makedev(1, 3);
+    let planted = nix::sys::stat::mknod(&volume.join("null"), nix::sys::stat::SFlag::S_IFCHR, mode, number);
+    let mut config = shell(
+        "echo x > /own/null && echo OPENED; mknod /dev/disk b 254 0 && head -c1 /dev/disk && echo READ; mknod /dev/mem c 1 1 && head -c1 /dev/mem && echo READ; echo tried",
+    );
+    config.mounts.push(own(&volume, "/own"));
+    config.security.add_capabilities = vec!["MKNOD".into()];
+    if planted.is_err() {
+        std::fs::create_dir(volume.join("null"))?; // no right to make one here; then the write fails for another reason
+    }
+    let (log, warnings) = run("devices", config).await?;
+    ensure(log.contains("tried") && !log.contains("OPENED") && !log.contains("READ"), &log)?;
+    let controlled = w.cgroups.contains("devices");
+    ensure(controlled == warnings.is_empty(), format!("{}: {warnings:?}", w.cgroups))?;
+    // A privileged container gets what there is, and is told what there is not.
+    let mut config = shell("grep CapEff /proc/self/status; echo ran");
+    config.security.privileged = true;
+    let (log, warnings) = run("privileged", config).await?;
+    ensure(log.contains("ran"), &log)?;
+    let missing = ropewalk::linux::confine::missing_capabilities();
+    let named = |name: &String| warnings.iter().any(|w| w.contains(&format!("CAP_{name}")));
+    ensure(missing.iter().all(named), format!("{missing:?} is missing, {warnings:?} is told"))
 }

@@ -135,7 +135,7 @@ pub async fn confined(w: World) -> Check {
         out.len() > 8 && out[..6] == ["0", "0", "box", "/srv/dir", "1", "home=/root secret="],
         log.clone(),
     )?;
-    ensure(out[6].contains("CapEff:00000000a80425fb"), out[6])?;
+    ensure(out[6].contains("CapEff:00000000a00425fb"), out[6])?;
     ensure(out[6].contains("NoNewPrivs:0 Seccomp:2"), out[6])?;
     for forbidden in ["MOUNTED", "UNSHARED", "SYSCTL", "KCORE", "USR-WRITABLE"] {
         ensure(!log.contains(forbidden), &log)?;

@@ -57,7 +57,7 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
     }
 }
 
-const CONTROLLERS: &[&str] = &["memory", "cpu", "cpuacct", "pids"];
+const CONTROLLERS: &[&str] = &["memory", "cpu", "cpuacct", "pids", "devices"];
 
 struct Mount<'a> {
     root: &'a str,

@@ -33,6 +33,9 @@ pub struct Limits {
     /// Bytes.
     pub memory: Option<u64>,
     pub pids: Option<u64>,
+    /// Device nodes may be made, but only null, zero, full, random, urandom and terminals may be opened. Holds where
+    /// [`Backend::controls_devices`].
+    pub harmless_devices: bool,
 }
 
 /// What a group used since it was made.
@@ -58,6 +61,8 @@ pub trait Backend: Send + Sync {
     fn describe(&self) -> String;
     /// Why limits, or some of them, are not enforced; `None` if all are.
     fn lacks(&self) -> Option<String>;
+    /// Whether a group can refuse to open devices.
+    fn controls_devices(&self) -> bool;
     /// Makes a group with limits, each of them read back.
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>>;
     /// Kills what still runs in the cluster's groups and removes them all.
@@ -116,6 +121,9 @@ impl Backend for Nothing {
     }
     fn lacks(&self) -> Option<String> {
         Some(self.0.clone())
+    }
+    fn controls_devices(&self) -> bool {
+        false
     }
     fn create(&self, _: &str, _: &Limits) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(NoGroup))
@@ -203,17 +211,40 @@ fn clear(group: &Path) {
     remove_tree(group, PATIENCE);
 }
 
-/// Kills every process of a group and the groups in it, by number: v1 has nothing better. Only for groups of our own.
+/// How often `kill_listed` reads a group that goes on to grow.
+const KILL_PASSES_MAX: usize = 1000;
+
+/// Kills every process of a group and the groups in it, by number: v1 has nothing better. Reads the group again until it is empty, because
+/// a process may fork between the reading and the kill. Only for groups of our own.
 fn kill_listed(group: &Path) {
+    for _ in 0..KILL_PASSES_MAX {
+        if kill_once(group) == 0 {
+            return;
+        }
+    }
+}
+
+/// One pass; returns how many living processes were found.
+fn kill_once(group: &Path) -> usize {
+    let mut found = 0;
     for child in fs::read_dir(group).into_iter().flatten().flatten() {
         if child.file_type().is_ok_and(|kind| kind.is_dir()) {
-            kill_listed(&child.path());
+            found += kill_once(&child.path());
         }
     }
     let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     for pid in listed.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        let pid = nix::unistd::Pid::from_raw(pid);
+        found += usize::from(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).is_ok());
     }
+    found
+}
+
+/// Opens a group's directory as a place: enough to be born into it, and of no use to read it.
+fn open_place(group: &Path) -> Result<OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = fs::File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(group);
+    Ok(file.during(|| format!("cannot open {}", group.display()))?.into())
 }
 
 #[cfg(test)]

@@ -17,6 +17,21 @@ use std::time::Duration;
 /// One period of the CPU limit, in microseconds.
 const PERIOD: u64 = 100_000;
 
+/// What a container may do with devices: make any node; open null, zero, full, random, urandom, tty, the terminal multiplexer and
+/// terminals. The rules are containerd's, but for the console, which it makes and Ropewalk does not.
+const DEVICES: &[&str] = &[
+    "b *:* m",
+    "c *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
 pub struct V1 {
     /// The cluster's group in each controller's tree.
     controllers: BTreeMap<String, PathBuf>,
@@ -67,6 +82,10 @@ impl Backend for V1 {
         let missing = |name: &&str| !self.controllers.contains_key(*name);
         let missing: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
         (!missing.is_empty()).then(|| format!("no cgroup v1 tree for {} is writable", missing.join(", ")))
+    }
+
+    fn controls_devices(&self) -> bool {
+        self.controllers.contains_key("devices")
     }
 
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
@@ -135,6 +154,19 @@ impl V1Group {
                 must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;
             }
         }
+        if let Some(path) = self.controllers.get("devices")
+            && limits.harmless_devices
+        {
+            write(&path.join("devices.deny"), "a")?;
+            for rule in DEVICES {
+                write(&path.join("devices.allow"), rule)?;
+            }
+            let list = super::read(&path.join("devices.list"))?;
+            if list.lines().count() != DEVICES.len() || list.lines().any(|rule| rule.starts_with('a')) {
+                let text = format!("{}/devices.list is {list:?}", path.display());
+                return Err(Error::new(text, io::ErrorKind::InvalidData));
+            }
+        }
         if let Some(path) = self.controllers.get("pids")
             && let Some(count) = limits.pids
         {
@@ -160,10 +192,7 @@ fn by_crate<T>(
 impl Group for V1Group {
     fn entry(&self) -> Result<Entry> {
         let directory = match &self.unified {
-            Some(path) => {
-                let file = fs::File::open(path).during(|| format!("cannot open {}", path.display()))?;
-                Some(file.into())
-            }
+            Some(path) => Some(super::open_place(path)?),
             None => None,
         };
         let mut tasks: Vec<PathBuf> = self.controllers.values().map(|path| path.join("tasks")).collect();

@@ -1,7 +1,7 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
-use super::{clear, field, must_be, number, read, remove_tree, write};
+use super::{clear, field, must_be, number, open_place, read, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::memory::MemController;
@@ -76,6 +76,10 @@ impl Backend for V2 {
         None // whoever lacks a controller is not opened
     }
 
+    fn controls_devices(&self) -> bool {
+        false // v2 needs a BPF program of type cgroup/device for it
+    }
+
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let path = self.group.join(id);
         fs::create_dir_all(&path).during(|| format!("cannot make the cgroup {}", path.display()))?;
@@ -137,9 +141,7 @@ impl V2Group {
 
 impl Group for V2Group {
     fn entry(&self) -> Result<Entry> {
-        let directory =
-            fs::File::open(&self.path).during(|| format!("cannot open {}", self.path.display()))?;
-        Ok(Entry { directory: Some(directory.into()), tasks: Vec::new() })
+        Ok(Entry { directory: Some(open_place(&self.path)?), tasks: Vec::new() })
     }
 
     fn usage(&self) -> Option<Usage> {
