@@ -66,11 +66,36 @@ pub fn authenticate(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<U
     }
 }
 
+/// A subprotocol that is a token.
+const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// Takes a token out of the subprotocols, as upstream: it is for this server, not for the kubelet behind it.
+pub fn without_token(headers: &mut HeaderMap) {
+    let all: Vec<String> = headers
+        .get_all("sec-websocket-protocol")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .map(String::from)
+        .collect();
+    let kept: Vec<&str> = all
+        .iter()
+        .flat_map(|v| v.split(','))
+        .map(str::trim)
+        .filter(|p| !p.starts_with(TOKEN_PROTOCOL))
+        .collect();
+    headers.remove("sec-websocket-protocol");
+    if let Ok(value) = kept.join(", ").parse()
+        && !kept.is_empty()
+    {
+        headers.insert("sec-websocket-protocol", value);
+    }
+}
+
 /// Browsers cannot set headers: the token comes as a subprotocol.
 fn websocket_token(headers: &HeaderMap) -> Option<String> {
     let protocols = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok());
     let mut all = protocols.flat_map(|v| v.split(','));
-    let encoded = all.find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
+    let encoded = all.find_map(|p| p.trim().strip_prefix(TOKEN_PROTOCOL))?;
     String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
@@ -208,4 +233,29 @@ pub fn is_subject(subjects: &[Value], user: &User, namespace: &str) -> bool {
 /// The rules of a role.
 pub fn rules(role: &Value) -> &[Value] {
     list(role, "rules")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_among_the_subprotocols_is_read_and_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode("secret");
+        headers.append(
+            "sec-websocket-protocol",
+            format!("v5.channel.k8s.io, {TOKEN_PROTOCOL}{token}").parse().unwrap(),
+        );
+        headers.append("sec-websocket-protocol", "v4.channel.k8s.io".parse().unwrap());
+        assert_eq!(websocket_token(&headers).as_deref(), Some("secret"));
+        without_token(&mut headers);
+        assert_eq!(headers["sec-websocket-protocol"], "v5.channel.k8s.io, v4.channel.k8s.io");
+        assert_eq!(websocket_token(&headers), None);
+        without_token(&mut headers);
+        let mut alone = HeaderMap::new();
+        alone.insert("sec-websocket-protocol", format!("{TOKEN_PROTOCOL}{token}").parse().unwrap());
+        without_token(&mut alone);
+        assert!(alone.is_empty());
+    }
 }

@@ -1,6 +1,7 @@
 //! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes through.
 
 use super::State;
+use super::authn;
 use super::context::Context;
 use super::http::{Answer, Body, BodyError, full};
 use super::onward;
@@ -210,6 +211,7 @@ async fn forward(
     let mut passed = Request::builder().method(request.method().clone()).uri(path);
     if let Some(headers) = passed.headers_mut() {
         onward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
+        authn::without_token(headers);
         if let Ok(host) = to.to_string().parse() {
             headers.insert(header::HOST, host);
         }

@@ -266,7 +266,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, targets: Arc<Targets>, fabric: Namesp
             let Some(target) = targets.in_turn().next() else { continue };
             let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
             let Ok(inside) = fabric.bind_udp(unspecified).await else { continue };
-            if inside.connect(target).await.is_err() {
+            if descriptors::is_reserved(&inside) || inside.connect(target).await.is_err() {
                 continue;
             }
             let inside = Arc::new(inside);

@@ -435,3 +435,74 @@ fn files(home: &Path) {
     walk(home, mode & 0o011 != 0, &mut seen);
     assert!(seen[0] > 3 && seen[1] > 0, "keys and sockets were looked for and hardly found: {seen:?}");
 }
+
+/// `kubectl proxy` lends the user's rights to whatever reaches its port, pages in a browser among it: it gives no terminal away, however the
+/// path is written, and changes nothing for another site's page.
+#[test]
+fn a_proxy_gives_no_terminal_away() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let cluster = home.up(&["--workers", "0"]);
+    let mut proxy = home.command(home.program());
+    proxy.args(["kubectl", "--name", "t", "proxy", "--port", "0"]).stdout(std::process::Stdio::piped());
+    let mut proxy = proxy.spawn().expect("kubectl proxy");
+    let mut said = String::new();
+    let mut out = std::io::BufReader::new(proxy.stdout.take().expect("its output"));
+    std::io::BufRead::read_line(&mut out, &mut said).expect("a line");
+    let address: SocketAddr =
+        said.trim().rsplit(' ').next().and_then(|a| a.parse().ok()).expect("an address");
+    let ask = |method: &str, path: &str, headers: &str| -> (u16, String) {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        let host = format!("Host: localhost:{}", address.port());
+        let host = if headers.contains("Host:") { "" } else { host.as_str() };
+        let head =
+            [&format!("{method} {path} HTTP/1.1"), host, headers, "Connection: close", "Content-Length: 2"];
+        let head: Vec<&str> = head.into_iter().filter(|line| !line.is_empty()).collect();
+        stream.write_all(format!("{}\r\n\r\n{{}}", head.join("\r\n")).as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let code = answer.split(' ').nth(1).and_then(|c| c.parse().ok()).unwrap_or(0);
+        (code, answer)
+    };
+    let pod = "/api/v1/namespaces/default/pods/none";
+    assert_eq!(ask("GET", "/api/v1/namespaces", "").0, 200, "{said}");
+    assert_eq!(ask("GET", pod, "").0, 404, "what is let through is the API server's to answer");
+    for path in [
+        format!("{pod}/exec?command=id"),
+        format!("{pod}/%65xec?command=id"),
+        format!("{pod}/%61ttach"),
+        "/%61pi/v1/namespaces/default/pods/none/exec".into(),
+        format!("/{pod}/exec"),
+        "/api/v1/namespaces/default//pods/none/exec".into(),
+        format!("/x/..{pod}/exec"),
+        format!("{pod}/./exec"),
+    ] {
+        for method in ["GET", "POST"] {
+            let (code, answer) = ask(method, &path, "");
+            assert_eq!(code, 403, "{method} {path}: {answer}");
+        }
+    }
+    // What is let through is as it was filtered: another spelling is sent to the right one.
+    let (code, answer) = ask("GET", "//api/v1/./namespaces?limit=1", "");
+    assert!(code == 301 && answer.contains("location: /api/v1/namespaces?limit=1"), "{answer}");
+    // Another site's page, whose requests say whose they are; and one that has taken a name for this machine.
+    let upgrade =
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (method, path) in
+        [("POST", "/api/v1/namespaces"), ("GET", "/api/v1/namespaces/default/pods/none/portforward")]
+    {
+        for origin in ["https://example.com", "null", "http://localhost.example.com:8001"] {
+            let (code, answer) = ask(method, path, &format!("Origin: {origin}\r\n{upgrade}"));
+            assert!(code == 403 && answer.ends_with("Forbidden\n"), "{origin} {path}: {answer}");
+        }
+        let (code, answer) = ask(method, path, "Host: example.com");
+        assert!(code == 403 && answer.ends_with("Forbidden\n"), "{path}: {answer}");
+    }
+    assert_eq!(ask("GET", "/version", &format!("Origin: http://localhost:{}", address.port())).0, 200);
+    proxy.kill().expect("ended");
+    proxy.wait().expect("an end");
+    drop(cluster);
+}

@@ -13,6 +13,7 @@ mod doors;
 mod etcd;
 mod exercise;
 mod faults;
+mod floods;
 mod floors;
 mod footprint;
 mod full_disk;
