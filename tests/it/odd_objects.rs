@@ -623,7 +623,10 @@ fn odd_objects_stop_no_component() {
     let api = Api::open(&cluster);
     let k = |args: &[&str]| cluster.kubectl(&built_in(), args);
     for n in 0..NAMESPACES {
-        k(&["create", "namespace", &format!("fuzz-{n}")]).ok();
+        let name = format!("fuzz-{n}");
+        k(&["create", "namespace", &name]).ok();
+        // Two thousand million replicas are asked for on the way; the node has room for 110 pods.
+        k(&["create", "quota", "keep", "--hard=pods=12", "-n", &name]).ok();
     }
     let before = restarts(&api);
     let all = kinds(&api);
