@@ -402,10 +402,8 @@ fn metadata(rng: &Rng, known: &[(String, Value)]) -> Map<String, Value> {
         more.insert("ownerReferences".into(), json!([owner(&uid, of)]));
     }
     if rng.chance(0.2) {
-        more.insert(
-            "finalizers".into(),
-            json!([["example.com/odd", "foregroundDeletion", "orphan"][rng.range(0, 3) as usize]]),
-        );
+        let finalizer = ["example.com/odd", "foregroundDeletion", "orphan"][rng.range(0, 3) as usize];
+        more.insert("finalizers".into(), json!([finalizer]));
     }
     if rng.chance(0.1) {
         let time = ["", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"][rng.range(0, 3) as usize];
