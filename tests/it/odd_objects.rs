@@ -649,6 +649,9 @@ fn odd_objects_stop_no_component() {
                     let component = victim.split('/').next().unwrap_or(victim);
                     *play.killed.entry(component.to_string()).or_default() += 1;
                 }
+                // A component that was killed often comes back after a pause, as any container.
+                let answers = || api.ask("GET", "/readyz", "", "").is_some_and(|(code, _)| code == 200);
+                eventually(PATIENCE, answers, |ready| *ready);
             }
             play.one(&rng, number);
         }
@@ -675,6 +678,8 @@ fn odd_objects_stop_no_component() {
             tail(&home.log())
         );
     }
+    let panics = panics(&home);
+    assert!(panics.is_empty(), "{}", panics.join("\n"));
     for kind in &play.kinds {
         assert!(api.get(&format!("{}/{}", kind.root, kind.plural))["items"].is_array(), "{}", kind.plural);
     }
@@ -689,6 +694,26 @@ fn odd_objects_stop_no_component() {
     k(&["get", "deployment", "later", "-n", "after"]).fails("not found");
     let pods = || k(&["get", "pods", "-n", "after", "-o", "name"]).out;
     eventually(PATIENCE, pods, |left| left.trim().is_empty());
+}
+
+/// What the program and its components say of panics: they are survived, and are faults all the same.
+fn panics(home: &Home) -> Vec<String> {
+    fn logs(dir: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => logs(&path, found),
+                Ok(kind) if kind.is_file() => found.push(std::fs::read_to_string(&path).unwrap_or_default()),
+                _ => {}
+            }
+        }
+    }
+    let mut texts = vec![home.log()];
+    for node in std::fs::read_dir(home.path().join("clusters/t/data")).into_iter().flatten().flatten() {
+        logs(&node.path().join("log"), &mut texts);
+    }
+    let lines = texts.iter().flat_map(|text| text.lines());
+    lines.filter(|line| line.contains("panicked")).take(40).map(String::from).collect()
 }
 
 fn tail(log: &str) -> String {
