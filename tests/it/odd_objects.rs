@@ -5,7 +5,7 @@
 //! list can be read, and no component ended but those that were killed. `ROPEWALK_FUZZ_SECONDS=3600` makes a long run, `ROPEWALK_SEED_FROM`
 //! begins elsewhere.
 
-use super::support::{Cluster, Home, built_in, capable, eventually, turn};
+use super::support::{Cluster, Home, World, built_in, capable, eventually, turn};
 use ropewalk::rng::Rng;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -694,6 +694,65 @@ fn odd_objects_stop_no_component() {
     k(&["get", "deployment", "later", "-n", "after"]).fails("not found");
     let pods = || k(&["get", "pods", "-n", "after", "-o", "name"]).out;
     eventually(PATIENCE, pods, |left| left.trim().is_empty());
+}
+
+/// One object after the other that once kept others from being served.
+#[test]
+fn one_odd_object_is_told_of_and_the_others_are_served() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let w = World::up(&home, &["--workers", "1"]);
+    let wait =
+        |what: &str, wanted: &str| eventually(PATIENCE, || w.say(what).out, |out| out.trim() == wanted);
+
+    // A stored value of the wrong shape: left out of lists, 500 by its name, and gone when it is deleted.
+    let odd = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"odd","namespace":"default"},"spec":5}"#;
+    home.ropewalk(&["etcdctl", "--name", "t", "put", "/registry/pods/default/odd", odd]).ok();
+    w.say("run good --image=nginx").ok();
+    w.k(&["wait", "--for=condition=Ready", "pod/good", "--timeout=60s"]);
+    assert_eq!(w.say("get pods -o name").ok().trim(), "pod/good");
+    w.say("get pod odd").fails("cannot unmarshal number into Go struct field");
+    w.say("run odd --image=nginx").fails("already exists");
+    w.say("delete pod odd").ok();
+    w.say("get pod odd").fails("not found");
+
+    // Pods that own each other in a circle, deleted in the foreground.
+    let uid = |name: &str| w.object(&format!("pod {name} -n ring"))["metadata"]["uid"].clone();
+    w.say("create namespace ring").ok();
+    for name in ["a", "b", "c"] {
+        w.say(&format!("run {name} -n ring --image=nginx")).ok();
+    }
+    for (name, owner) in [("a", "c"), ("b", "a"), ("c", "b")] {
+        let reference = json!({"apiVersion": "v1", "kind": "Pod", "name": owner, "uid": uid(owner),
+            "controller": true, "blockOwnerDeletion": true});
+        let patch = json!({"metadata": {"ownerReferences": [reference]}}).to_string();
+        w.k(&["patch", "pod", name, "-n", "ring", "--type=merge", "-p", &patch]);
+    }
+    w.say("delete pod a -n ring --cascade=foreground --wait=false --grace-period=1").ok();
+    wait("get pods -n ring -o name", "");
+    w.say("delete namespace ring --timeout=60s").ok();
+
+    // A pod that its Job lets go, with all of its labels.
+    w.say("create job work --image=busybox -- sleep 600").ok();
+    let pods = || w.pod_names("job-name=work");
+    let pod = eventually(PATIENCE, pods, |names| names.len() == 1).remove(0);
+    let labels = json!([{"op": "replace", "path": "/metadata/labels", "value": {}}]).to_string();
+    w.k(&["patch", "pod", &pod, "--type=json", "-p", &labels]);
+    let what = format!("get pod {pod} -o jsonpath={{.metadata.ownerReferences}}{{.metadata.finalizers}}");
+    wait(&what, "");
+
+    // A Service that claims another one's address.
+    w.say("create service clusterip thief --tcp=443:80").ok();
+    w.k(&["patch", "service", "thief", "-p", r#"{"spec":{"externalIPs":["10.96.0.1"]}}"#]);
+    w.told("Service", "thief", "10.96.0.1:443 belongs to default/kubernetes");
+    w.say("expose pod good --port=80").ok();
+    w.say("run env --image=busybox --restart=Never --env=my-name=dash -- sh -c env").ok();
+    w.say("run ask --image=busybox --restart=Never -- wget -qO- -T 30 http://good").ok();
+    wait("get pod ask -o jsonpath={.status.phase}", "Succeeded");
+    wait("get pod env -o jsonpath={.status.phase}", "Succeeded");
+    assert!(w.say("logs env").ok().lines().any(|line| line == "my-name=dash"));
 }
 
 /// What the program and its components say of panics: they are survived, and are faults all the same.
