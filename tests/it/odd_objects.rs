@@ -361,6 +361,11 @@ fn odd(rng: &Rng) -> Value {
 
 /// Changes a few places of a value.
 fn bend(rng: &Rng, value: &mut Value, chance: f64) {
+    bend_within(rng, value, chance, &mut 100);
+}
+
+/// `more`: items that lists may still grow by. Lists in lists would grow without end.
+fn bend_within(rng: &Rng, value: &mut Value, chance: f64, more: &mut u64) {
     match value {
         Value::Object(map) => {
             let keys: Vec<String> = map.keys().filter(|k| !SPARED.contains(&k.as_str())).cloned().collect();
@@ -371,7 +376,7 @@ fn bend(rng: &Rng, value: &mut Value, chance: f64) {
                         _ => drop(map.insert(key, odd(rng))),
                     }
                 } else if let Some(inner) = map.get_mut(&key) {
-                    bend(rng, inner, chance);
+                    bend_within(rng, inner, chance, more);
                 }
             }
         }
@@ -379,9 +384,11 @@ fn bend(rng: &Rng, value: &mut Value, chance: f64) {
             if rng.chance(chance)
                 && let Some(item) = items.first().cloned()
             {
-                items.extend((0..rng.range(1, 40)).map(|_| item.clone()));
+                let count = rng.range(1, 40).min(*more);
+                *more -= count;
+                items.extend((0..count).map(|_| item.clone()));
             }
-            items.iter_mut().for_each(|item| bend(rng, item, chance));
+            items.iter_mut().for_each(|item| bend_within(rng, item, chance, more));
         }
         other if rng.chance(chance) => *other = odd(rng),
         _ => {}
