@@ -150,7 +150,7 @@ impl LeaderElection {
                 }
             }
         }
-        let transitions = spec.lease_transitions.unwrap_or(0) + i32::from(!mine);
+        let transitions = spec.lease_transitions.unwrap_or(0).saturating_add(i32::from(!mine));
         let acquired = spec.acquire_time.filter(|_| mine).unwrap_or_else(|| now.clone());
         lease.spec = Some(fresh(transitions, acquired));
         match api.replace(&self.name, &PostParams::default(), &lease).await {

@@ -9,6 +9,8 @@
 //! node's own network namespace ([`Dialer`]), so that a cut link really cuts; [`Informer`], [`WorkQueue`],
 //! [`Recorder`] and [`LeaderElection`]. What led to a write travels with it: a queue's item is (key, cause), and
 //! [`Client::caused_by`] sends the cause as a header that the API server believes from components only.
+//! One object never stops a component: an informer skips and reports what it cannot decode ([`Item`]), and a panic on one
+//! key of a queue costs that key a pause. client-go's informers fail as a whole on such a list.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine.
 //! ## Read next

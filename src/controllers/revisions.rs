@@ -60,7 +60,7 @@ pub async fn keep<K: Typed>(
     all.sort_by_key(|r| r.revision);
     let hash = template_hash(template, collisions.unwrap_or(0));
     let name = format!("{}-{hash}", look.key.name);
-    let next = all.last().map_or(1, |r| r.revision + 1);
+    let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
     match all.iter().position(|r| r.metadata.name.as_deref() == Some(&name)) {
         Some(at) if at + 1 == all.len() => {}
         Some(at) => {

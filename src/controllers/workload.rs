@@ -103,15 +103,16 @@ impl Worker {
                 false => self.expectations.created(owner, pod.metadata.name.as_deref().unwrap_or_default()),
             }
         }
-        if owners.is_empty() && pods::controller_of(&pod.metadata).is_none() {
-            // An orphan: whoever selects it may adopt it.
+        if pods::controller_of(&pod.metadata).is_none() {
+            // An orphan, perhaps by this very change: whoever selects it may adopt it.
             let namespace = pod.metadata.namespace.clone().unwrap_or_default();
             let labels = pod.metadata.labels.as_ref();
             let chosen = |o: &Arc<C::Kind>| C::selector(o).is_some_and(|s| pods::selects(&s, labels));
             let all = C::informer(&self.shared).within(&namespace);
-            owners = all.iter().filter(|o| chosen(o)).map(|o| Key::of(&**o)).collect();
+            owners.extend(all.iter().filter(|o| chosen(o)).map(|o| Key::of(&**o)));
             owners.extend(C::lost_owner(pod));
         }
+        owners.sort();
         owners.dedup();
         owners
     }

@@ -15,7 +15,7 @@
 pub mod host;
 pub mod rules;
 
-use crate::client::{Client, Informer, Recorder, reference};
+use crate::client::{Client, Informer, Key, Recorder, reference};
 use crate::clock;
 use crate::cni::NodeNetwork;
 use crate::tap::{Cause, Record, Tap};
@@ -106,7 +106,8 @@ fn tell(
     for Refused { service, message } in refused {
         let what = format!("{:?} {message}", service.metadata.uid);
         if !told.contains(&what) {
-            tracing::warn!(node, service = ?service.metadata.name, message, "a rule is left out");
+            let key = Key::of(&*service);
+            tracing::warn!(node, service = %key, reason = message, "a rule is left out");
             recorder.warning(&reference(&*service), "AddressConflict", message, None);
         }
         now.insert(what);

@@ -7,7 +7,7 @@ use crate::client::{
 use crate::clock;
 use crate::rng::Rng;
 use crate::tap::{Cause, Record, Tap};
-use crate::task::Crew;
+use crate::task::{Crew, guard};
 use k8s_openapi::api::core::v1::{
     Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition,
 };
@@ -284,8 +284,10 @@ impl Scheduler {
         Self::lock(&self.waiting).remove(&key);
         let scheduler = self.clone();
         self.crew.spawn(async move {
-            if let Err(error) = scheduler.bind(&key, &pod, &node, open, &cause).await {
-                tracing::debug!(pod = %key, %error, "binding failed, trying again");
+            // A panic must not leave the pod assumed on a node for ever.
+            let bound = guard(scheduler.bind(&key, &pod, &node, open, &cause)).await;
+            if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
+                tracing::warn!(pod = %key, %error, "binding failed, trying again");
                 scheduler.unassume(&key, &pod);
                 scheduler.queue.add_after(key, cause, Duration::from_secs(1));
             }

@@ -281,7 +281,6 @@ impl Lines for Desk {
 
 /// Reads and runs lines until someone leaves; the exit code.
 pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
-    let _unedited = terminal::Unedited::enter();
     loop {
         session.forget_interrupts();
         let text = match desk.command() {

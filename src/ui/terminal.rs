@@ -3,9 +3,7 @@
 use crate::linux::pty;
 use futures::FutureExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{
-    InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
-};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use tokio::signal::unix::Signal;
@@ -107,31 +105,6 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0); // the terminal may be gone
-    }
-}
-
-/// Between two lines the terminal neither edits nor shows what is typed ahead, until this is dropped: the kernel's own
-/// line editor would cut a line at 4095 bytes, and take control characters out of it. Signals work as ever.
-pub struct Unedited(Option<Termios>);
-
-impl Unedited {
-    pub fn enter() -> Unedited {
-        let Ok(before) = tcgetattr(io::stdin()) else { return Unedited(None) };
-        let mut unedited = before.clone();
-        unedited.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::IEXTEN);
-        unedited.input_flags.remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::ISTRIP);
-        unedited.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-        unedited.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-        let set = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &unedited).is_ok();
-        Unedited(set.then_some(before))
-    }
-}
-
-impl Drop for Unedited {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before); // the terminal may be gone
-        }
     }
 }
 

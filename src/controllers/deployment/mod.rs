@@ -142,7 +142,7 @@ impl Look<'_> {
             .max()
             .unwrap_or(0);
         let (new, made) = match new {
-            Some(set) => (self.refresh(set, highest + 1).await?, false),
+            Some(set) => (self.refresh(set, highest.saturating_add(1)).await?, false),
             None => {
                 let goal = Goal::of(&self.spec);
                 let total = rollout::sum(sets.iter().map(|s| Set::of(s).wanted));
@@ -155,7 +155,7 @@ impl Look<'_> {
                 if !self.still_there().await? {
                     return Ok(Outcome::Done); // its own deletion is on the way here
                 }
-                (self.create(highest + 1, first).await?, true)
+                (self.create(highest.saturating_add(1), first).await?, true)
             }
         };
         self.set_revision(&new).await?;

@@ -105,7 +105,7 @@ impl Look<'_> {
                     return Ok(Arc::new(there)); // the cache was behind
                 }
                 // Another template has this hash: count the collision, the next look takes another name.
-                let patch = json!({"status": {"collisionCount": collisions + 1}});
+                let patch = json!({"status": {"collisionCount": collisions.saturating_add(1)}});
                 let api = self.worker.shared.config.client.within::<Deployment>(&self.key.namespace);
                 api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
                 Err(Error::NotYet("the replica set's name is taken".into()))
