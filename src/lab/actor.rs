@@ -361,6 +361,7 @@ impl Actor {
     fn answer_waiters(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let busy = !self.engine.asking.is_empty()
+            || !self.engine.asking_before.is_empty()
             || self
                 .engine
                 .open
