@@ -30,8 +30,8 @@
 //!
 //! An answer is `Ok` only after the write is on disk. `Timeout`, `LeaderChanged` and `Stopped` mean that nobody knows: the
 //! write may still be found later, as with etcd. While the disk is full, writes get `NoSpace` and reads go on (of a lone member; a leader with a full disk keeps its post, and linearizable reads at it wait for room with its own applied index); those that were
-//! under way wait, and are written when there is room again (see it: `ropewalk fault disk full`; etcd itself would end here, and says the same when its quota is used up). After `Disk` (a sync failed: nobody knows what is on the disk) the member takes no more writes until
-//! it is started again.
+//! under way wait, and are written when there is room again (see it: `ropewalk fault disk full`; etcd itself would end here, and says the same when its quota is used up). `Disk` is the same for everything else that comes back by itself: no
+//! descriptor is left, or no memory. Only after a failed sync (nobody knows what is on the disk) is `Disk` for good: the member takes no more writes until it is started again.
 //!
 //! [`Storage`] is what an API server asks of its store. Usually that is the [`Kv`] of a member in this program; with `up --etcd` it is any etcd v3
 //! elsewhere ([`grpc::Remote`]), as a kube-apiserver has it with `--etcd-servers`.

@@ -221,3 +221,64 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     assert!(kept.contains("first-voyage/01"), "{kept}");
     lab(&["hint"]).ok();
 }
+
+/// Cheats: hints taken out of the file, an older file put back, the cause read from a grade, a record overwritten.
+#[test]
+fn nothing_is_won_by_editing_what_is_kept() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let up = ["--workers", "1"];
+    let _cluster = home.up(&up);
+    let lab =
+        |args: &[&str]| -> Said { home.ropewalk(&[&["lab", "--name", "t", "--lang", "en"], args].concat()) };
+    let grade = || json(&lab(&["grade", "-o", "json"]));
+    let (dir, book) = (home.path().join("clusters/t"), home.path().join("clusters/t/labs.json"));
+    let restart = |meanwhile: &dyn Fn()| {
+        home.ropewalk(&["down", "--name", "t"]).ok();
+        meanwhile();
+        home.ropewalk(&[&["up", "--name", "t", "--detach", "--wait"], &up[..]].concat()).ok();
+    };
+
+    // A grade tells what is not so, but not why; it is counted, and so is the next.
+    lab(&["start", "wrong-image", "--seed", "7"]).ok();
+    let told = lab(&["grade"]);
+    assert!(told.out.contains("Explanations kept back"), "{}", told.out);
+    let second = grade();
+    assert_eq!(
+        (&second["attempts"]["gradings"], &second["tampered"]),
+        (&2.into(), &false.into()),
+        "{second}"
+    );
+    assert_eq!(second["labs"], "built-in");
+    for name in ["wrong-image-7.json", "wrong-image-7-2.json"] {
+        assert!(dir.join("records").join(name).exists(), "{name}");
+    }
+    restart(&|| {});
+    assert_eq!(eventually(PATIENCE, grade, |r| r["lab"] == "wrong-image")["tampered"], false);
+
+    // An older copy: from before a hint.
+    let older = std::fs::read(&book).expect("a book");
+    lab(&["hint"]).ok();
+    restart(&|| std::fs::write(&book, &older).expect("written"));
+    let back = grade();
+    assert_eq!((&back["tampered"], &back["passed"]), (&true.into(), &false.into()), "{back}");
+
+    // An edited one, after the solution.
+    lab(&["start", "wrong-image", "--seed", "7"]).ok();
+    lab(&["solve"]).ok();
+    restart(&|| {
+        let text = std::fs::read_to_string(&book).expect("a book");
+        assert!(text.contains("\"solve\": true"), "{text}");
+        std::fs::write(&book, text.replace("\"solve\": true", "\"solve\": false")).expect("written");
+    });
+    let edited = grade();
+    assert_eq!((&edited["score"], &edited["passed"]), (&100.into(), &false.into()), "{edited}");
+    assert_eq!((&edited["tampered"], &edited["used"]["solve"]), (&true.into(), &false.into()), "{edited}");
+    let file = home.path().join("record.json");
+    std::fs::write(&file, edited.to_string()).expect("written");
+    assert!(lab(&["verify", file.to_str().expect("a path")]).ok().contains("changed by hand"));
+    let list = json(&lab(&["list", "-o", "json"]));
+    assert!(list.as_array().expect("a list").iter().all(|l| l["passed"] == false), "{list}");
+}
