@@ -17,6 +17,7 @@
 //! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
 
 pub mod autoscaling;
+pub mod bounds;
 pub mod cel;
 pub mod cron;
 pub mod custom;
