@@ -47,6 +47,7 @@ pub mod schema;
 pub mod status;
 pub mod strategic;
 pub mod table;
+pub mod unhonoured;
 pub mod usage;
 pub mod validate;
 pub mod value;
