@@ -17,6 +17,8 @@ enum Set {
     True,
     /// It is `false`.
     False,
+    /// It is this text.
+    Is(&'static str),
     /// It is a text other than these.
     Not(&'static [&'static str]),
 }
@@ -27,6 +29,7 @@ impl Set {
             (_, Value::Null) => false,
             (Set::True, value) => value == &Value::Bool(true),
             (Set::False, value) => value == &Value::Bool(false),
+            (Set::Is(text), value) => value == text,
             (Set::Not(known), value) => !known.contains(&value.as_str().unwrap_or("")),
             (Set::Any, Value::String(s)) => !s.is_empty(),
             (Set::Any, Value::Array(a)) => !a.is_empty(),
@@ -41,7 +44,7 @@ impl Set {
 /// of all three lists.
 type Row = (&'static str, Set, &'static str);
 
-use Set::{Any, False, Not, True};
+use Set::{Any, False, Is, Not, True};
 
 const NO_HOST_PORT: &str = "Ropewalk opens no port of the node; the scheduler alone looks at the field";
 const NO_SPREAD: &str = "Ropewalk's scheduler does not spread pods; the field is ignored";
@@ -51,6 +54,8 @@ const NO_WINDOWS: &str = "Ropewalk's nodes run Linux; the field is ignored";
 const NO_APPARMOR: &str = "Ropewalk loads no AppArmor profiles; the field is ignored";
 const ONE_SECCOMP: &str =
     "Ropewalk applies its RuntimeDefault profile to every container; the field is ignored";
+const NO_PROFILES: &str =
+    "Ropewalk's nodes have no seccomp profiles of their own; the container will not start";
 const NO_DRA: &str = "Ropewalk has no dynamic resource allocation; the field is ignored";
 
 #[rustfmt::skip]
@@ -58,7 +63,8 @@ const POD: &[Row] = &[
     ("hostPID", True, "Ropewalk does not share the host's PID namespace; the field is ignored"),
     ("hostIPC", True, "Ropewalk does not share the host's IPC namespace; the field is ignored"),
     ("hostUsers", False, "Ropewalk gives pods no user namespace of their own; the field is ignored"),
-    ("securityContext.seccompProfile.type", Not(&["RuntimeDefault"]), ONE_SECCOMP),
+    ("securityContext.seccompProfile.type", Is("Unconfined"), ONE_SECCOMP),
+    ("securityContext.seccompProfile.type", Is("Localhost"), NO_PROFILES),
     ("securityContext.appArmorProfile.type", Not(&["Unconfined"]), NO_APPARMOR),
     ("securityContext.seLinuxOptions", Any, NO_LABELS),
     ("securityContext.seLinuxChangePolicy", Any, NO_LABELS),
@@ -75,13 +81,13 @@ const POD: &[Row] = &[
     ("affinity.podAntiAffinity", Any, NO_POD_AFFINITY),
     ("setHostnameAsFQDN", True, "Ropewalk sets the short name; the field is ignored"),
     ("hostnameOverride", Any, "Ropewalk's kubelet sets the hostname from hostname or the pod's name; the field is ignored"),
-    ("activeDeadlineSeconds", Any, "Ropewalk's kubelet does not end pods at a deadline; the field is ignored"),
     ("resourceClaims", Any, NO_DRA),
     ("resources", Any, "Ropewalk has no requests and limits for whole pods; the field is ignored"),
     ("workloadRef", Any, "Ropewalk's scheduler does not schedule groups; the field is ignored"),
     ("os.name", Not(&["linux"]), "Ropewalk's nodes run Linux; the pod cannot run as it means to"),
     ("*[].securityContext.procMount", Not(&["Default"]), "Ropewalk always masks /proc; the field is ignored"),
-    ("*[].securityContext.seccompProfile.type", Not(&["RuntimeDefault"]), ONE_SECCOMP),
+    ("*[].securityContext.seccompProfile.type", Is("Unconfined"), ONE_SECCOMP),
+    ("*[].securityContext.seccompProfile.type", Is("Localhost"), NO_PROFILES),
     ("*[].securityContext.appArmorProfile.type", Not(&["Unconfined"]), NO_APPARMOR),
     ("*[].securityContext.seLinuxOptions", Any, NO_LABELS),
     ("*[].securityContext.windowsOptions", Any, NO_WINDOWS),
@@ -92,12 +98,10 @@ const POD: &[Row] = &[
     ("*[].resizePolicy", Any, "Ropewalk does not resize containers in place; the field is ignored"),
     ("*[].restartPolicyRules", Any, "Ropewalk's kubelet knows no restart rules; the field is ignored"),
     ("*[].resources.claims", Any, NO_DRA),
-    ("*[].resources.limits.ephemeral-storage", Any, "Ropewalk does not measure ephemeral storage; the limit is not enforced"),
     ("*[].env[].valueFrom.fileKeyRef", Any, "Ropewalk's kubelet reads no variables from files; the container will not start as it means to"),
     ("containers[].restartPolicy", Any, "Ropewalk's kubelet uses the pod's restartPolicy; the field is ignored"),
     ("initContainers[].restartPolicy", Not(&["Always"]), "Ropewalk's kubelet uses the pod's restartPolicy; the field is ignored"),
-    ("volumes[].emptyDir.medium", Not(&["", "Memory"]), "Ropewalk has no huge pages; the volume is an ordinary directory"),
-    ("volumes[].hostPath.type", Not(&["", "DirectoryOrCreate", "Directory", "FileOrCreate", "File"]), "Ropewalk's kubelet does not check this type; the field is ignored"),
+    ("volumes[].emptyDir.medium", Not(&["", "Memory"]), "Ropewalk has no volumes of huge pages; the pod will not start"),
     ("volumes[].projected.sources[].clusterTrustBundle", Any, "Ropewalk has no cluster trust bundles; the source is ignored"),
     ("volumes[].projected.sources[].podCertificate", Any, "Ropewalk issues no pod certificates; the source is ignored"),
 ];
@@ -270,6 +274,10 @@ mod tests {
             (json!({"hostPID": true}), "spec.hostPID"),
             (json!({"hostIPC": true}), "spec.hostIPC"),
             (json!({"hostUsers": false}), "spec.hostUsers"),
+            (
+                json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "x"}}}),
+                "spec.securityContext.seccompProfile.type",
+            ),
             (json!({"runtimeClassName": "kata"}), "spec.runtimeClassName"),
             (json!({"overhead": {"cpu": "1"}}), "spec.overhead"),
             (json!({"imagePullSecrets": [{"name": "a"}]}), "spec.imagePullSecrets"),
@@ -299,10 +307,6 @@ mod tests {
                 "spec.containers[0].volumeMounts[1].mountPropagation",
             ),
             (json!({"lifecycle": {"stopSignal": "SIGINT"}}), "spec.containers[0].lifecycle.stopSignal"),
-            (
-                json!({"resources": {"limits": {"ephemeral-storage": "1Gi"}}}),
-                "spec.containers[0].resources.limits.ephemeral-storage",
-            ),
         ] {
             assert_eq!(container(set), [want]);
         }

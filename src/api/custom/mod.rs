@@ -11,7 +11,8 @@
 //! before a write, [`check`] and [`rules`] to judge it, [`columns`] to print it, [`publish`] to describe it to clients.
 //! A stored object keeps the version it was written in; another version shows it under its own name (conversion `None`).
 //! ## Left out
-//! Conversion webhooks (refused by name). The cost of a CEL rule is bounded when it runs, not when it is written; so are its types. Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
+//! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it is
+//! written, and its cost is bounded then ([`cost`]). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
 //! ## Read next
 //! `apiserver/definitions.rs`, which establishes definitions and empties those that go; `kinds/catalog.rs`.
 
