@@ -17,6 +17,7 @@
 //! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
 
 pub mod autoscaling;
+pub mod bounds;
 pub mod cel;
 pub mod cron;
 pub mod custom;
@@ -46,6 +47,7 @@ pub mod schema;
 pub mod status;
 pub mod strategic;
 pub mod table;
+pub mod unhonoured;
 pub mod usage;
 pub mod validate;
 pub mod value;

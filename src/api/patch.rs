@@ -1,10 +1,16 @@
 //! JSON patch (RFC 6902) and merge patch (RFC 7386).
 
+use super::bounds;
 use super::status::Status;
 use super::value::as_map;
+use json_patch::PatchOperation;
 use serde_json::{Value, json};
 
 const OPERATIONS_MAX: usize = 10_000;
+/// Bytes (as JSON) that the `copy` operations of one patch may add: as much as a request's body may have (CVE-2019-1002100).
+const COPY_MAX: usize = 3 * 1024 * 1024;
+/// Values that the operations of one patch may carry from place to place. A body of 3 MiB has less than half of them.
+const VISITS_MAX: usize = 4 * 1024 * 1024;
 
 /// Applies a merge patch.
 pub fn merge(object: &mut Value, patch: &Value) {
@@ -22,7 +28,11 @@ pub fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
-/// Applies a JSON patch given as text.
+/// Applies a JSON patch given as text. The whole patch or nothing of it takes effect.
+///
+/// # Errors
+/// 400 for text that is no patch, 413 for more than 10 000 operations, 422 for an operation that fails: among them copies
+/// beyond [`COPY_MAX`] and values that nest deeper than [`bounds::DEPTH_MAX`].
 pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
     let operations: json_patch::Patch = serde_json::from_slice(patch)
         .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
@@ -35,13 +45,82 @@ pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
     }
     // On a copy: the crate's own way back panics after a `move` that put a value in the place of what held it.
     let mut patched = object.clone();
-    json_patch::patch_unsafe(&mut patched, &operations).map_err(|e| {
-        let causes = json!([{"reason": "UnexpectedServerResponse", "message": e.to_string()}]);
-        Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
-            .with(json!({"causes": causes}))
-    })?;
+    let mut allowance = Allowance { copied: 0, visits: VISITS_MAX };
+    for (i, operation) in operations.0.iter().enumerate() {
+        allowance.spend(&patched, operation).map_err(|why| refused(&why))?;
+        json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|mut e| {
+            e.operation = i;
+            refused(&e.to_string())
+        })?;
+    }
     *object = patched;
     Ok(())
+}
+
+fn refused(why: &str) -> Status {
+    let causes = json!([{"reason": "UnexpectedServerResponse", "message": why}]);
+    Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
+        .with(json!({"causes": causes}))
+}
+
+/// What the operations of one patch may still make.
+struct Allowance {
+    /// Bytes that `copy` has added so far.
+    copied: usize,
+    /// Values that may still be looked at to learn how deep they nest.
+    visits: usize,
+}
+
+impl Allowance {
+    /// Judges an operation before it runs, so that no value too large or too deep ever exists.
+    fn spend(&mut self, object: &Value, operation: &PatchOperation) -> Result<(), String> {
+        let (path, value) = match operation {
+            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+            PatchOperation::Move(moved) => (&moved.path, object.pointer(moved.from.as_str())),
+            PatchOperation::Copy(copy) => {
+                let value = object.pointer(copy.from.as_str());
+                self.copied = self.copied.saturating_add(value.map_or(0, size));
+                if self.copied > COPY_MAX {
+                    return Err(format!(
+                        "Unable to complete the copy, the accumulated size increase of copy is {}, exceeding the limit {COPY_MAX}",
+                        self.copied
+                    ));
+                }
+                (&copy.path, value)
+            }
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+        };
+        let Some(value) = value else { return Ok(()) }; // the operation itself says that there is nothing
+        let inner = bounds::depth_within(value, &mut self.visits)
+            .ok_or("the patch moves too many values from place to place")?;
+        match path.count() + inner > bounds::DEPTH_MAX {
+            true => Err(format!(
+                "the patched object is nested too deeply: at most {} levels of lists and maps are allowed",
+                bounds::DEPTH_MAX
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes of a value as JSON.
+fn size(value: &Value) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    match serde_json::to_writer(&mut count, value) {
+        Ok(()) => count.0,
+        Err(_) => usize::MAX,
+    }
 }
 
 #[cfg(test)]
@@ -74,5 +153,52 @@ mod tests {
         json(&mut object, br#"[{"op":"add","path":"/b","value":[1]},{"op":"add","path":"/b/-","value":2}]"#)
             .unwrap();
         assert_eq!(object, json!({"a": 1, "b": [1, 2]}));
+    }
+
+    fn operations(operation: impl Fn(usize) -> Value, count: usize) -> Vec<u8> {
+        Value::Array((0..count).map(operation).collect()).to_string().into_bytes()
+    }
+
+    #[test]
+    fn copies_that_double_are_refused_before_they_are_made() {
+        let before = json!({"data": {"a": "b"}});
+        let mut object = before.clone();
+        let doubling = |i| json!({"op": "copy", "from": "/data", "path": format!("/data/k{i}")});
+        json(&mut object.clone(), &operations(doubling, 8)).unwrap();
+        let status = json(&mut object, &operations(doubling, 40)).unwrap_err();
+        assert_eq!(status.code, 422);
+        let why = status.details["causes"][0]["message"].as_str().unwrap().to_string();
+        assert!(
+            why.starts_with("Unable to complete the copy, the accumulated size increase of copy is "),
+            "{why}"
+        );
+        assert!(why.ends_with(", exceeding the limit 3145728"), "{why}");
+        assert_eq!(object, before);
+    }
+
+    #[test]
+    fn a_value_that_nests_ever_deeper_is_refused() {
+        let deep = |op: &str| {
+            let op = op.to_string();
+            let mut object = json!({"data": {"a": "b"}, "x": []});
+            let one = move |_| json!({"op": op, "from": "/data", "path": "/data/x"});
+            json(&mut object, &operations(one, 9_900))
+                .map_err(|e| e.details["causes"][0]["message"].to_string())
+        };
+        assert!(deep("copy").unwrap_err().contains("nested too deeply"));
+        // Each adds a level around what is there already.
+        let add =
+            |i: usize| json!({"op": "add", "path": format!("/data{}", "/a".repeat(i)), "value": {"a": {}}});
+        let mut object = json!({"data": {}});
+        assert!(json(&mut object, &operations(add, 90)).is_ok());
+        assert!(json(&mut object, &operations(add, 200)).is_err());
+        // `move` makes it deeper without a byte more.
+        let wrap = |i: usize| match i % 2 {
+            0 => json!({"op": "move", "from": "/a", "path": "/b/a"}),
+            _ => json!({"op": "move", "from": "/b", "path": "/a"}),
+        };
+        let mut object = json!({"a": {}, "b": {}});
+        assert!(json(&mut object, &operations(wrap, 2)).is_ok());
+        assert!(json(&mut json!({"a": 1}), br#"[{"op":"copy","from":"/zz","path":"/y"}]"#).is_err());
     }
 }

@@ -157,6 +157,8 @@ impl Walk {
     fn value(&mut self, shape: &Shape, value: &mut Value, owner: &Struct) -> Result<(), String> {
         match (shape, &mut *value) {
             (Shape::Any, _) => Ok(()),
+            // A definition's schema may refer to itself, so a value may nest as deep as its body does.
+            _ if self.fields.len() > super::bounds::DEPTH_MAX => Err("json: exceeded max depth".to_string()),
             (Shape::Struct(index), Value::Object(map)) => self.map(&SCHEMAS.structs[*index], map),
             (Shape::Map(inner), Value::Object(map)) => {
                 let length = self.places.len();
@@ -210,11 +212,16 @@ impl Walk {
             }
             (Shape::Quantity, Value::String(_) | Value::Number(_)) => canonical(value),
             (Shape::Time | Shape::MicroTime, Value::String(text)) => {
-                match text.is_empty() || text.parse::<crate::clock::Timestamp>().is_ok() {
+                let layout = match shape {
+                    Shape::Time => "2006-01-02T15:04:05Z07:00",
+                    _ => "2006-01-02T15:04:05.000000Z07:00",
+                };
+                // The empty text is no time either: typed clients fail to read a list with one such object.
+                match text.parse::<crate::clock::Timestamp>().is_ok() {
                     true => Ok(()),
-                    false => Err(format!(
-                        "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
-                    )),
+                    false => {
+                        Err(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""))
+                    }
                 }
             }
             _ => Err(format!(
@@ -341,6 +348,33 @@ mod tests {
 
     fn value_remove_null(object: &mut Value) {
         crate::api::value::remove(object, "metadata.creationTimestamp");
+    }
+
+    #[test]
+    fn the_empty_time_is_no_time() {
+        let pod = kinds::find("", "v1", "Pod").unwrap();
+        let lease = kinds::find("coordination.k8s.io", "v1", "Lease").unwrap();
+        let empty = "parsing time \"\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"2006\"";
+        let entry = json!({"manager": "x", "operation": "Update", "apiVersion": "v1", "time": "", "fieldsType": "FieldsV1"});
+        for (kind, object) in [
+            (pod, json!({"metadata": {"managedFields": [entry]}})),
+            (pod, json!({"metadata": {"creationTimestamp": ""}})),
+            (pod, json!({"metadata": {"deletionTimestamp": ""}})),
+            (pod, json!({"status": {"startTime": ""}})),
+            (pod, json!({"status": {"conditions": [{"lastProbeTime": ""}]}})),
+            (
+                kinds::find("apps", "v1", "Deployment").unwrap(),
+                deployment(json!({"template": {"metadata": {"creationTimestamp": ""}}})),
+            ),
+        ] {
+            assert_eq!(conform(kind, &mut object.clone()).unwrap_err(), empty, "{object}");
+        }
+        for (time, want) in [("", false), ("now", false), ("2026-01-02T03:04:05.000000Z", true)] {
+            let mut object = json!({"spec": {"renewTime": time}});
+            assert_eq!(conform(lease, &mut object).is_ok(), want, "{time:?}");
+        }
+        let mut null = json!({"metadata": {"creationTimestamp": null}});
+        assert!(conform(pod, &mut null).is_ok(), "null is no time that was set");
     }
 
     #[test]

@@ -3,14 +3,251 @@
 //! Its YAML library is of version 1.1: `y`, `no` and `on` are booleans, `0644` is an octal number. Ours is of 1.2, where they are text.
 //! So a plain word that means something else in 1.1 is respelled before it is read; quoted text, block text and comments stay.
 
-use serde_json::Value;
+use super::bounds;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+use serde_json::{Map, Number, Value};
+use std::cell::Cell;
+use std::fmt;
+
+/// What aliases may add to a document: values and bytes of text together. Without aliases a document makes no more than
+/// its own length; `a: &a [0, 0, …]` and `b: [*a, *a, …]` multiply (CVE-2019-11253).
+const SPARE: usize = 1024 * 1024;
+/// Keys that a document may have twice, before the others are no longer looked for.
+const DUPLICATES_MAX: usize = 50;
 
 /// The first document as JSON. The error has line and column.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     let text = old_words(bytes);
-    let value: serde_yaml::Value =
-        serde_yaml::from_slice(&text).map_err(|e| format!("error converting YAML to JSON: yaml: {e}"))?;
-    serde_json::to_value(value).map_err(|e| format!("error converting YAML to JSON: {e}"))
+    read(serde_yaml::Deserializer::from_slice(&text), text.len(), 0)
+        .map_err(|e| format!("error converting YAML to JSON: yaml: {e}"))
+}
+
+/// As [`parse`], but a key that stands twice in a map is no error: its last value counts. Beside the document: what Go
+/// says about these keys, e.g. `line 3: key "a" already set in map`.
+pub fn parse_with_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
+    let text = old_words(bytes);
+    let mut told = vec![];
+    loop {
+        let read = read(serde_yaml::Deserializer::from_slice(&text), text.len(), told.len());
+        let error = match read {
+            Ok(value) => return Ok((value, told)),
+            Err(error) => error,
+        };
+        let (message, place) = (error.to_string(), error.location());
+        match (message.split_once(DUPLICATE), place) {
+            (Some((_, key)), Some(place)) if told.len() < DUPLICATES_MAX => {
+                let key = key.rsplit_once(" at line ").map_or(key, |(key, _)| key);
+                told.push(format!("line {}: key {key} already set in map", place.line()));
+            }
+            _ => return Err(format!("error converting YAML to JSON: yaml: {error}")),
+        }
+    }
+}
+
+const DUPLICATE: &str = "duplicate key ";
+
+/// One document as JSON, as Kubernetes reads it: keys become text, tags go, `<<` brings what it refers to. It has at most
+/// [`bounds::DEPTH_MAX`] levels, and aliases make it larger than its `length` in bytes by at most 1 Mi values and bytes.
+///
+/// # Errors
+/// Text that is no YAML, too deep, too large by its aliases, or with a key that stands twice in one map.
+pub fn document(from: serde_yaml::Deserializer<'_>, length: usize) -> Result<Value, serde_yaml::Error> {
+    read(from, length, 0)
+}
+
+/// The first `allowed` duplicate keys are let through.
+fn read(
+    from: serde_yaml::Deserializer<'_>,
+    length: usize,
+    allowed: usize,
+) -> Result<Value, serde_yaml::Error> {
+    let reading = Reading {
+        left: Cell::new(length.saturating_mul(2).saturating_add(SPARE)),
+        allowed: Cell::new(allowed),
+    };
+    Node { reading: &reading, depth: 0 }.deserialize(from)
+}
+
+/// What is left of the bounds while a document is read.
+struct Reading {
+    left: Cell<usize>,
+    /// Duplicate keys that may still be met.
+    allowed: Cell<usize>,
+}
+
+impl Reading {
+    fn spend<E: Error>(&self, much: usize) -> Result<(), E> {
+        let left = self.left.get().checked_sub(much);
+        self.left.set(left.ok_or_else(|| E::custom("document contains excessive aliasing"))?);
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    reading: &'a Reading,
+    depth: usize,
+}
+
+impl Node<'_> {
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        match self.depth < bounds::DEPTH_MAX {
+            true => Ok(Node { depth: self.depth + 1, ..self }),
+            false => Err(E::custom(format!(
+                "exceeded max depth of {}: the document is nested too deeply",
+                bounds::DEPTH_MAX
+            ))),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        self.reading.spend(1)?;
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_i128<E: Error>(self, value: i128) -> Result<Value, E> {
+        self.visit_f64(value as f64)
+    }
+    fn visit_u128<E: Error>(self, value: u128) -> Result<Value, E> {
+        self.visit_f64(value as f64)
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.reading.spend(value.len())?;
+        Ok(value.into())
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut all = vec![];
+        while let Some(item) = items.next_element_seed(inner)? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let (mut map, mut merged) = (Map::new(), Map::new());
+        while let Some(key) = fields.next_key_seed(Key { map: &map, reading: self.reading })? {
+            let value = fields.next_value_seed(inner)?;
+            match (key.as_str(), value) {
+                ("<<", Value::Object(more)) => merge(&mut merged, more),
+                ("<<", Value::Array(all)) if all.iter().all(Value::is_object) => {
+                    for more in all {
+                        if let Value::Object(more) = more {
+                            merge(&mut merged, more);
+                        }
+                    }
+                }
+                (_, value) => drop(map.insert(key, value)),
+            }
+        }
+        for (key, value) in merged {
+            map.entry(key).or_insert(value);
+        }
+        Ok(Value::Object(map))
+    }
+    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
+        let (_, value) = tagged.variant::<Tag>()?;
+        value.newtype_variant_seed(self)
+    }
+}
+
+/// The first map that has a key gives its value.
+fn merge(into: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (key, value) in more {
+        into.entry(key).or_insert(value);
+    }
+}
+
+/// A tag, which says nothing here.
+struct Tag;
+
+impl<'de> Deserialize<'de> for Tag {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Tag, D::Error> {
+        serde::de::IgnoredAny::deserialize(from).map(|_| Tag)
+    }
+}
+
+/// A key, as text, that `map` does not have yet.
+struct Key<'a> {
+    map: &'a Map<String, Value>,
+    reading: &'a Reading,
+}
+
+impl Key<'_> {
+    fn found<E: Error>(self, key: String) -> Result<String, E> {
+        self.reading.spend(key.len())?;
+        if self.map.contains_key(&key) {
+            match self.reading.allowed.get().checked_sub(1) {
+                Some(allowed) => self.reading.allowed.set(allowed),
+                None => return Err(E::custom(format!("{DUPLICATE}{key:?}"))),
+            }
+        }
+        Ok(key)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = String;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<String, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key<'_> {
+    type Value = String;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a key that is text, a number or a boolean")
+    }
+    fn visit_bool<E: Error>(self, key: bool) -> Result<String, E> {
+        self.found(key.to_string())
+    }
+    fn visit_i64<E: Error>(self, key: i64) -> Result<String, E> {
+        self.found(key.to_string())
+    }
+    fn visit_u64<E: Error>(self, key: u64) -> Result<String, E> {
+        self.found(key.to_string())
+    }
+    fn visit_f64<E: Error>(self, key: f64) -> Result<String, E> {
+        self.found(key.to_string())
+    }
+    fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
+        self.found(key.to_string())
+    }
+    fn visit_unit<E: Error>(self) -> Result<String, E> {
+        self.found("null".to_string())
+    }
 }
 
 /// What a plain word of 1.1 is called in 1.2, if that differs.
@@ -251,6 +488,56 @@ mod tests {
             read("command: [\"sh\", \"-c\", \"echo yes, no\"]\nx: no\n"),
             json!({"command": ["sh", "-c", "echo yes, no"], "x": false})
         );
+    }
+
+    #[test]
+    fn aliases_do_not_multiply_without_a_bound() {
+        let bomb = |n: usize| {
+            let (zeros, aliases) = (vec!["0"; n].join(","), vec!["*a"; n].join(","));
+            format!("apiVersion: v1\na: &a [{zeros}]\nb: [{aliases}]\n")
+        };
+        assert_eq!(read(&bomb(100))["b"][99][99], json!(0));
+        let error = parse(bomb(3_000).as_bytes()).unwrap_err();
+        assert!(error.contains("document contains excessive aliasing"), "{error}");
+        let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 1_000].join(","));
+        let error = parse(text.as_bytes()).unwrap_err();
+        assert!(error.contains("document contains excessive aliasing"), "{error}");
+        let mut text = "a0: &a0 [x, x]\n".to_string();
+        for i in 1..40 {
+            text.push_str(&format!("a{i}: &a{i} [*a{0}, *a{0}]\n", i - 1));
+        }
+        assert!(parse(text.as_bytes()).is_err());
+        let long = format!("a: [{}]\n", vec!["0"; 500_000].join(","));
+        assert!(parse(long.as_bytes()).is_ok(), "length alone is no fault");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        for (open, close) in [("[", "]"), ("{a: ", "}")] {
+            let nested = |n: usize| format!("{}1{}", open.repeat(n), close.repeat(n));
+            assert!(parse(nested(bounds::DEPTH_MAX).as_bytes()).is_ok());
+            assert!(parse(nested(bounds::DEPTH_MAX + 1).as_bytes()).is_err());
+            assert!(parse(nested(20_000).as_bytes()).is_err());
+        }
+        assert!(parse("- ".repeat(20_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn merge_keys_tags_and_plain_keys_become_json() {
+        assert_eq!(
+            read("base: &b {u: 1, v: 2}\nother: {<<: *b, v: 3}\n1: !foo bar\ntrue: !!str 5\n"),
+            json!({"base": {"u": 1, "v": 2}, "other": {"v": 3, "u": 1}, "1": "bar", "true": "5"})
+        );
+    }
+
+    #[test]
+    fn duplicate_keys_are_told_with_their_lines() {
+        let text = "a: 1\nspec:\n  b: 1\n  b: 2\n  c: [{d: 1, d: 2}]\na: 3\n";
+        assert!(parse(text.as_bytes()).is_err());
+        let (value, told) = parse_with_duplicates(text.as_bytes()).unwrap();
+        assert_eq!(value, json!({"a": 3, "spec": {"b": 2, "c": [{"d": 2}]}}));
+        let line = |line: usize, key: &str| format!("line {line}: key {key:?} already set in map");
+        assert_eq!(told, [line(4, "b"), line(5, "d"), line(6, "a")]);
     }
 
     proptest! {

@@ -1,10 +1,11 @@
 //! From a request's body to an object of its kind.
 
 use super::context::{Context, MANAGER_MAX};
+use super::duplicates;
 use super::http::header;
 use crate::api::kinds::Kind;
 use crate::api::schema::UnknownFields;
-use crate::api::{Status, protobuf, schema, value, yaml};
+use crate::api::{Status, bounds, protobuf, schema, value, yaml};
 use serde_json::Value;
 
 pub const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -63,13 +64,21 @@ pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
 
 /// The body as JSON, whatever it was written in. No Content-Type means JSON.
 pub fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
+    Ok(body_with_duplicates(content_type, bytes)?.0)
+}
+
+/// As [`body`], with what a strict YAML decoder says of keys that stand twice in a map.
+fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let media = content_type.split(';').next().unwrap_or("").trim();
+    let mut duplicates = vec![];
     let value = match media {
         "" | "application/json" | "*/*" => serde_json::from_slice(bytes).map_err(|e| {
             Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
         })?,
         "application/yaml" | "application/apply-patch+yaml" | "text/yaml" | "application/x-yaml" => {
-            yaml::parse(bytes).map_err(Status::bad_request)?
+            let (value, told) = yaml::parse_with_duplicates(bytes).map_err(Status::bad_request)?;
+            duplicates = told;
+            value
         }
         "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map_err(Status::bad_request)?,
         _ => return Err(Status::unsupported_media_type(ACCEPTED)),
@@ -77,7 +86,30 @@ pub fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
     if !value.is_object() {
         return Err(Status::bad_request("the object provided is unrecognized (must be an object)"));
     }
+    bounds::check_depth(&value)?;
+    Ok((value, duplicates))
+}
+
+/// The body of a server-side apply. Keys that stand twice in a map are an error for `Strict` and a warning for `Warn`.
+pub fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
+    let (value, duplicates) = body_with_duplicates("application/yaml", bytes).map_err(|mut status| {
+        let why = status.message.trim_start_matches("error converting YAML to JSON: ").to_string();
+        status.message = format!("error decoding YAML: {why}");
+        status
+    })?;
+    match validation(ctx)? {
+        Validation::Strict if !duplicates.is_empty() => {
+            return Err(Status::bad_request(format!("error strict decoding YAML: {}", as_one(&duplicates))));
+        }
+        Validation::Warn => duplicates.into_iter().for_each(|d| ctx.warn(d)),
+        _ => {}
+    }
     Ok(value)
+}
+
+/// The lines of a strict YAML decoder as its one error.
+fn as_one(duplicates: &[String]) -> String {
+    format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  "))
 }
 
 /// Kind and version must be those of the path; empty ones are filled in.
@@ -107,34 +139,67 @@ pub fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status>
     if kind.custom.is_some() && content_type.contains("protobuf") {
         return Err(Status::unsupported_media_type(ACCEPTED_CUSTOM));
     }
-    let mut object = body(content_type, bytes)?;
+    let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
     check_type(&kind.api_version(), kind.kind, &mut object)?;
     let how = validation(ctx)?;
-    let mut problems = vec![];
-    if how != Validation::Ignore && !content_type.contains("protobuf") {
-        problems.extend(
-            super::duplicates::find(content_type, bytes)
-                .into_iter()
-                .map(|f| format!("duplicate field {f:?}")),
-        );
+    let mut unknown = conform(kind, &mut object)?;
+    let media = Media::of(content_type);
+    if kind.custom.is_none() && media == Media::Yaml {
+        unknown.sort_by(|a, b| by_sorted_keys(a, b)); // Go turns YAML into JSON with sorted keys
     }
-    let unknown = conform(kind, &mut object)?;
-    problems.extend(unknown.into_iter().map(|f| format!("unknown field {f:?}")));
+    let mut problems = vec![];
+    match media {
+        _ if how == Validation::Ignore => {}
+        Media::Json if kind.custom.is_none() => problems = duplicates::problems(bytes, &unknown),
+        Media::Json => problems = duplicates::problems(bytes, &[]),
+        Media::Yaml | Media::Protobuf => {}
+    }
+    if kind.custom.is_some() || media != Media::Json {
+        problems.extend(unknown.iter().map(|f| format!("unknown field {f:?}")));
+    }
     match how {
-        Validation::Strict if !problems.is_empty() => {
+        Validation::Strict if !(problems.is_empty() && duplicates.is_empty()) => {
+            let yaml = Some(as_one(&duplicates)).filter(|_| !duplicates.is_empty());
+            let all: Vec<String> = yaml.into_iter().chain(problems).collect();
             return Err(Status::bad_request(format!(
                 "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
                 kind.kind,
                 kind.version,
                 kind.kind,
-                problems.join(", ")
+                all.join(", ")
             )));
         }
-        Validation::Warn => problems.into_iter().for_each(|p| ctx.warn(p)),
+        Validation::Warn => duplicates.into_iter().chain(problems).for_each(|p| ctx.warn(p)),
         _ => {}
     }
     kind.to_stored(&mut object);
     Ok(object)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+impl Media {
+    fn of(content_type: &str) -> Media {
+        match content_type {
+            media if media.contains("protobuf") => Media::Protobuf,
+            media if media.contains("yaml") => Media::Yaml,
+            _ => Media::Json,
+        }
+    }
+}
+
+/// Orders paths of fields (`spec.containers[10].a`) as they are met in JSON whose keys are sorted.
+fn by_sorted_keys(a: &str, b: &str) -> std::cmp::Ordering {
+    fn steps(path: &str) -> impl Iterator<Item = (usize, &str)> {
+        let steps = path.split(['.', '[']).map(|s| s.trim_end_matches(']'));
+        steps.map(|s| (s.parse().unwrap_or(0), s))
+    }
+    steps(a).cmp(steps(b))
 }
 
 /// Prunes and checks types in the version of the request.

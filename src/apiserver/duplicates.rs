@@ -1,23 +1,38 @@
-//! Keys that stand twice in one JSON map: `serde_json` keeps the last, a strict server refuses.
+//! What a strict decoder says of a JSON body: keys that stand twice in one map (`serde_json` keeps the last), and unknown
+//! fields, both in the order in which they stand there.
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
 
-/// The paths of duplicate fields in a JSON body (`spec.containers[0].name`). YAML parsers refuse duplicates themselves.
-pub fn find(content_type: &str, bytes: &[u8]) -> Vec<String> {
-    if content_type.contains("yaml") {
-        return vec![];
-    }
-    let mut found = vec![];
+/// `duplicate field "spec.containers[0].name"` and `unknown field "spec.foo"`, in the order of the body. `unknown` are the
+/// paths of unknown fields; what is in one is not looked at.
+pub fn problems(bytes: &[u8], unknown: &[String]) -> Vec<String> {
+    let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
+    let mut found = Found::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let _ = Scan { path: String::new(), found: &mut found }.deserialize(&mut deserializer);
-    found
+    let _ = Scan { path: String::new(), found: &mut found, unknown: &unknown }.deserialize(&mut deserializer);
+    found.all
+}
+
+#[derive(Default)]
+struct Found {
+    all: Vec<String>,
+    told: HashSet<String>,
+}
+
+impl Found {
+    fn tell(&mut self, problem: String) {
+        if self.told.insert(problem.clone()) {
+            self.all.push(problem);
+        }
+    }
 }
 
 struct Scan<'a> {
     path: String,
-    found: &'a mut Vec<String>,
+    found: &'a mut Found,
+    unknown: &'a HashSet<&'a str>,
 }
 
 impl<'de> DeserializeSeed<'de> for Scan<'_> {
@@ -51,12 +66,16 @@ impl<'de> Visitor<'de> for Scan<'_> {
         Ok(())
     }
     fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        serde::de::IgnoredAny::deserialize(d).map(drop)
+        IgnoredAny::deserialize(d).map(drop)
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let mut i = 0;
         while seq
-            .next_element_seed(Scan { path: format!("{}[{i}]", self.path), found: self.found })?
+            .next_element_seed(Scan {
+                path: format!("{}[{i}]", self.path),
+                found: self.found,
+                unknown: self.unknown,
+            })?
             .is_some()
         {
             i += 1;
@@ -68,10 +87,15 @@ impl<'de> Visitor<'de> for Scan<'_> {
         while let Some(key) = map.next_key::<String>()? {
             let dot = if self.path.is_empty() { "" } else { "." };
             let path = format!("{}{dot}{key}", self.path);
-            if !seen.insert(key) && !self.found.contains(&path) {
-                self.found.push(path.clone());
+            if self.unknown.contains(path.as_str()) {
+                self.found.tell(format!("unknown field {path:?}"));
+                map.next_value::<IgnoredAny>()?;
+                continue;
             }
-            map.next_value_seed(Scan { path, found: self.found })?;
+            if !seen.insert(key) {
+                self.found.tell(format!("duplicate field {path:?}"));
+            }
+            map.next_value_seed(Scan { path, found: self.found, unknown: self.unknown })?;
         }
         Ok(())
     }
@@ -82,7 +106,18 @@ mod tests {
     #[test]
     fn duplicates_are_named_by_their_path() {
         let text = br#"{"a": 1, "spec": {"x": [{"n": 1, "n": 2}], "x": 3}, "b": null}"#;
-        assert_eq!(super::find("application/json", text), ["spec.x[0].n", "spec.x"]);
-        assert!(super::find("", b"{broken").is_empty());
+        let twice = |path: &str| format!("duplicate field {path:?}");
+        assert_eq!(super::problems(text, &[]), [twice("spec.x[0].n"), twice("spec.x")]);
+        assert!(super::problems(b"{broken", &[]).is_empty());
+    }
+
+    #[test]
+    fn unknown_fields_stand_where_they_are_met() {
+        let text = br#"{"spec": {"unknown": {"a": 1, "a": 2}, "n": 1, "n": 2, "unknown": 3}, "z": 1}"#;
+        let unknown = ["z".to_string(), "spec.unknown".to_string()];
+        assert_eq!(
+            super::problems(text, &unknown),
+            [r#"unknown field "spec.unknown""#, r#"duplicate field "spec.n""#, r#"unknown field "z""#]
+        );
     }
 }

@@ -313,20 +313,12 @@ pub async fn ephemeral(
         };
         decode::conform(kind, &mut asked)?;
         (kind.defaults)(&mut asked);
-        let had = list(old, "spec.ephemeralContainers");
         let wanted = list(&asked, "spec.ephemeralContainers");
-        if had.iter().any(|c| !wanted.contains(c)) {
-            let mut errors = Errors::default();
-            errors.forbidden(
-                "spec.ephemeralContainers",
-                "existing ephemeral containers may not be removed or changed",
-            );
-            return Err(Status::invalid("", "Pod", &name, &errors));
-        }
         let mut new = old.clone();
         value::remove(&mut new, "metadata.resourceVersion");
         value::put(&mut new, "spec.ephemeralContainers", wanted.to_vec());
-        let errors = crate::api::validate::create(kind, &new);
+        let mut errors = crate::api::validate::create(kind, &new);
+        crate::api::validate::pods::ephemeral_update(&new, old, &mut errors);
         if !errors.is_empty() {
             return Err(Status::invalid("", "Pod", &name, &errors));
         }

@@ -548,7 +548,7 @@ async fn bad_input_is_the_clients_fault() {
     assert_eq!(code, 400);
     assert_eq!(
         status["message"],
-        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: duplicate field \"data.a\", unknown field \"dat\""
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dat\", duplicate field \"data.a\""
     );
     let answer = api
         .fixture

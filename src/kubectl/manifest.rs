@@ -1,13 +1,12 @@
 //! Documents in files: YAML or JSON, several in one.
 
-use crate::api::yaml::{old_numbers, old_words};
-use serde::Deserialize;
-use serde_json::{Map, Number, Value};
+use crate::api::yaml::{document, old_numbers, old_words};
+use serde_json::Value;
 
 /// One YAML document as JSON. The error is Go's: `error converting YAML to JSON: yaml: line 3: …`.
 pub fn parse_yaml(text: &[u8]) -> Result<Value, String> {
-    let value = serde_yaml::from_slice::<serde_yaml::Value>(&old_words(text)).map_err(|e| told(&e))?;
-    to_json(value)
+    let text = old_words(text);
+    document(serde_yaml::Deserializer::from_slice(&text), text.len()).map_err(|e| told(&e))
 }
 
 /// Every document of a file, empty ones left out.
@@ -38,10 +37,11 @@ fn documents_in(text: &[u8], respell: fn(&[u8]) -> Vec<u8>) -> Result<Vec<Value>
     }
     let mut found = vec![];
     for part in split(text) {
-        for document in serde_yaml::Deserializer::from_slice(&respell(part)) {
-            let value = serde_yaml::Value::deserialize(document).map_err(|e| told(&e))?;
+        let text = respell(part);
+        for one in serde_yaml::Deserializer::from_slice(&text) {
+            let value = document(one, text.len()).map_err(|e| told(&e))?;
             if !value.is_null() {
-                found.push(to_json(value)?);
+                found.push(value);
             }
         }
     }
@@ -92,49 +92,6 @@ fn json_error(error: &serde_json::Error, text: &[u8]) -> String {
     format!("json: line {line}: invalid character '{found}' at offset {at}")
 }
 
-fn to_json(value: serde_yaml::Value) -> Result<Value, String> {
-    use serde_yaml::Value as Yaml;
-    Ok(match value {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(b) => Value::Bool(b),
-        Yaml::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
-            (Some(i), ..) => i.into(),
-            (None, Some(u), _) => u.into(),
-            (None, None, f) => f.and_then(Number::from_f64).map_or(Value::Null, Value::Number),
-        },
-        Yaml::String(s) => Value::String(s),
-        Yaml::Sequence(list) => Value::Array(list.into_iter().map(to_json).collect::<Result<_, _>>()?),
-        Yaml::Mapping(map) => {
-            let mut out = Map::new();
-            for (key, value) in merged(map) {
-                let key = match key {
-                    Yaml::String(s) => s,
-                    Yaml::Bool(b) => b.to_string(),
-                    Yaml::Number(n) => n.to_string(),
-                    other => {
-                        return Err(format!("error converting YAML to JSON: unsupported map key {other:?}"));
-                    }
-                };
-                out.insert(key, to_json(value)?);
-            }
-            Value::Object(out)
-        }
-        Yaml::Tagged(tagged) => to_json(tagged.value)?,
-    })
-}
-
-/// Puts what `<<: *anchor` brings under the keys of the map itself.
-fn merged(mut map: serde_yaml::Mapping) -> serde_yaml::Mapping {
-    let mut whole = serde_yaml::Value::Mapping(std::mem::take(&mut map));
-    if whole.get("<<").is_some() {
-        let _ = whole.apply_merge(); // what cannot be merged stays as it is
-    }
-    match whole {
-        serde_yaml::Value::Mapping(map) => map,
-        _ => map,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +102,21 @@ mod tests {
         let text = b"# nothing\n---\na: 1\n---\n\n---\nb: [x, 'y']\nc: {d: 1.5}\n";
         assert_eq!(documents(text).unwrap(), [json!({"a": 1}), json!({"b": ["x", "y"], "c": {"d": 1.5}})]);
         assert_eq!(documents(b" {\"a\":1}\n{\"b\":2}").unwrap(), [json!({"a": 1}), json!({"b": 2})]);
+    }
+
+    #[test]
+    fn aliases_and_depth_are_bounded() {
+        let aliases =
+            format!("a: &a [{}]\nb: [{}]\n", vec!["0"; 3_000].join(","), vec!["*a"; 3_000].join(","));
+        let error = documents(aliases.as_bytes()).unwrap_err();
+        assert!(error.starts_with("error converting YAML to JSON: yaml: "), "{error}");
+        assert!(error.contains("document contains excessive aliasing"), "{error}");
+        assert!(documents("[".repeat(5_000).as_bytes()).is_err());
+        assert!(documents("{\"a\":".repeat(5_000).as_bytes()).is_err());
+        assert_eq!(
+            documents(b"a: &x {b: 1}\nc: {<<: *x}\n").unwrap(),
+            [json!({"a": {"b": 1}, "c": {"b": 1}})]
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `apply -f -`: the lines that follow are the manifest. Pure.
 
+use crate::api::yaml;
+
 /// Do these arguments of kubectl read a manifest from standard input?
 pub fn reads_stdin(args: &[String]) -> bool {
     let args: Vec<&str> = args.iter().map(String::as_str).take_while(|a| *a != "--").collect();
@@ -41,10 +43,9 @@ const BODILESS: &[&str] = &["Namespace", "ServiceAccount"];
 
 /// Is this a manifest of whole objects? A heading alone (apiVersion, kind, metadata) is not: its spec will follow.
 pub fn complete(text: &str) -> bool {
-    use serde::Deserialize;
     let mut any = false;
     for document in serde_yaml::Deserializer::from_str(text) {
-        let Ok(value) = serde_json::Value::deserialize(document) else { return false };
+        let Ok(value) = yaml::document(document, text.len()) else { return false };
         if value.is_null() {
             continue;
         }

@@ -11,13 +11,14 @@
 //! before a write, [`check`] and [`rules`] to judge it, [`columns`] to print it, [`publish`] to describe it to clients.
 //! A stored object keeps the version it was written in; another version shows it under its own name (conversion `None`).
 //! ## Left out
-//! Conversion webhooks (refused by name). The cost of a CEL rule is not estimated; types in a rule are found when it runs,
-//! not when it is written. Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
+//! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it is
+//! written, and its cost is bounded then ([`cost`]). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
 //! ## Read next
 //! `apiserver/definitions.rs`, which establishes definitions and empties those that go; `kinds/catalog.rs`.
 
 mod check;
 mod columns;
+mod cost;
 pub mod definition;
 mod fill;
 mod prune;
@@ -64,7 +65,9 @@ impl Custom {
             let found = types::conform_named(OBJECT_META, metadata)?;
             unknown.extend(found.into_iter().map(|field| format!("metadata.{field}")));
         }
+        let of_metadata = unknown.len();
         prune::prune(&self.schema, object, &mut unknown);
+        unknown[of_metadata..].sort(); // as upstream tells them
         fill::nulls(&self.schema, object);
         Ok(unknown)
     }

@@ -1,6 +1,7 @@
 //! Rules written in CEL: `x-kubernetes-validations`. A rule stands in the schema beside the value that it is about, `self`;
 //! one that names `oldSelf` is about changes, and is asked only where there is something to compare with.
 
+use super::cost;
 use super::schema::{ENVELOPE, Schema, below};
 use super::terms::{self, Value};
 use crate::api::errors::Errors;
@@ -16,6 +17,8 @@ pub struct Rule {
     program: Program,
     message: String,
     message_expression: Option<Program>,
+    /// Levels of the rule and of its message's expression.
+    depth: (usize, usize),
     reason: String,
     field_path: String,
     /// It names `oldSelf`.
@@ -31,6 +34,7 @@ impl Rule {
         let expression = text(said, "messageExpression");
         Some(Rule {
             source: text(said, "rule").trim().to_string(),
+            depth: (terms::depth(text(said, "rule")), terms::depth(expression)),
             transition: program.references().has_variable("oldSelf"),
             program,
             message: text(said, "message").trim().to_string(),
@@ -48,12 +52,35 @@ impl Rule {
         }
     }
 
+    /// Takes what the rule may cost from the budget of its object.
+    fn spend(&self, here: &Json, old: Option<&Json>, budget: &mut f64) -> Result<(), String> {
+        let expressions = [Some(&self.program), self.message_expression.as_ref()];
+        for program in expressions.into_iter().flatten() {
+            let steps = cost::steps(&program.expression().expr, here, old);
+            if steps > cost::CALL_MAX {
+                *budget = -1.0;
+                return Err(format!(
+                    "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+                    self.source
+                ));
+            }
+            *budget -= steps;
+        }
+        match *budget < 0.0 {
+            true => Err(NO_BUDGET.to_string()),
+            false => Ok(()),
+        }
+    }
+
     /// What is wrong, if the rule does not hold.
     fn broken(&self, scope: &Context) -> Option<String> {
-        match self.program.execute(scope) {
+        match terms::execute(&self.program, self.depth.0, scope) {
             Ok(Value::Bool(true)) => None,
             Ok(Value::Bool(false)) => {
-                let told = self.message_expression.as_ref().and_then(|p| p.execute(scope).ok());
+                let told = self
+                    .message_expression
+                    .as_ref()
+                    .and_then(|p| terms::execute(p, self.depth.1, scope).ok());
                 Some(match told {
                     Some(Value::String(told)) if !told.trim().is_empty() && !told.contains('\n') => {
                         told.trim().to_string()
@@ -84,12 +111,25 @@ impl Rule {
 pub fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
     if schema.has_rules {
         let root = terms::context();
-        node(schema, object, old, "", &root, errors);
+        let mut budget = cost::OBJECT_MAX;
+        node(schema, object, old, "", &root, &mut budget, errors);
     }
 }
 
-fn node(schema: &Schema, here: &Json, old: Option<&Json>, path: &str, root: &Context, errors: &mut Errors) {
-    if !schema.has_rules || here.is_null() {
+const NO_BUDGET: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
+
+/// `budget`: steps that the rules of the object have left; below zero none of them is asked any more.
+fn node(
+    schema: &Schema,
+    here: &Json,
+    old: Option<&Json>,
+    path: &str,
+    root: &Context,
+    budget: &mut f64,
+    errors: &mut Errors,
+) {
+    if !schema.has_rules || here.is_null() || *budget < 0.0 {
         return;
     }
     let unchanged = old == Some(here);
@@ -98,6 +138,13 @@ fn node(schema: &Schema, here: &Json, old: Option<&Json>, path: &str, root: &Con
         let comparable = old.is_some() || rule.optional_old;
         if (rule.transition && !comparable) || (!rule.transition && unchanged) {
             continue;
+        }
+        if let Err(why) = rule.spend(here, old, budget) {
+            return errors.invalid_text(
+                if path.is_empty() { "<nil>" } else { path },
+                schema.kind.name(),
+                &why,
+            );
         }
         let (this, before) =
             values.get_or_insert_with(|| (terms::value(schema, here), old.map(|o| terms::value(schema, o))));
@@ -119,10 +166,10 @@ fn node(schema: &Schema, here: &Json, old: Option<&Json>, path: &str, root: &Con
             for (name, field) in map {
                 let old = old.and_then(|o| o.get(name));
                 match schema.properties.get(name) {
-                    Some(inner) => node(inner, field, old, &below(path, name), root, errors),
+                    Some(inner) => node(inner, field, old, &below(path, name), root, budget, errors),
                     None => {
                         if let Some(inner) = &schema.additional {
-                            node(inner, field, old, &format!("{path}[{name}]"), root, errors);
+                            node(inner, field, old, &format!("{path}[{name}]"), root, budget, errors);
                         }
                     }
                 }
@@ -132,7 +179,7 @@ fn node(schema: &Schema, here: &Json, old: Option<&Json>, path: &str, root: &Con
             let Some(inner) = &schema.items else { return };
             for (i, item) in items.iter().enumerate() {
                 let old = schema.same_item(item, old);
-                node(inner, item, old, &format!("{path}[{i}]"), root, errors);
+                node(inner, item, old, &format!("{path}[{i}]"), root, budget, errors);
             }
         }
         _ => {}

@@ -68,8 +68,117 @@ fn is_function(name: &str, short: &str) -> bool {
         || OWN.iter().any(|(own, _)| *own == name)
 }
 
+/// Levels of an expression (upstream: `MaxRecursionDepth`). Reading and evaluating one recurses.
+const DEPTH_MAX: usize = 250;
+/// Levels that the stack of any thread has room for.
+const DEPTH_SMALL: usize = 16;
+/// Characters of an expression (upstream: `ExpressionSizeCodePointLimit`).
+const LENGTH_MAX: usize = 100_000;
+/// Bytes of stack for an expression that nests deeper than [`DEPTH_SMALL`]: some 250 KiB a level, most of which is never
+/// touched.
+const STACK: usize = 64 * 1024 * 1024;
+
+/// Compiles an expression that is neither too long nor too deep.
+///
+/// # Errors
+/// What the compiler says.
 pub fn compile(source: &str) -> Result<Program, String> {
-    ENV.compile(source).map_err(|e| e.to_string())
+    let length = source.chars().count();
+    if length > LENGTH_MAX {
+        return Err(format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}"));
+    }
+    let depth = depth(source);
+    if depth > DEPTH_MAX {
+        return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}"));
+    }
+    with_stack(depth, || ENV.compile(source).map_err(|e| e.to_string()))
+}
+
+/// Runs `work`, which recurses `depth` levels into an expression, on a stack that has room for it.
+fn with_stack<T: Send>(depth: usize, work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    if depth <= DEPTH_SMALL {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
+        let thread =
+            thread.spawn_scoped(scope, work).map_err(|e| format!("no thread for the expression: {e}"))?;
+        thread.join().map_err(|_| "the expression cannot be evaluated".to_string())?
+    })
+}
+
+/// Evaluates an expression of `depth` levels.
+///
+/// # Errors
+/// What the evaluator says.
+pub fn execute(program: &Program, depth: usize, scope: &Context) -> Result<Value, String> {
+    with_stack(depth, || program.execute(scope).map_err(|e| e.to_string()))
+}
+
+/// An upper bound of the levels of an expression's tree, from its text: brackets, operators, selections and calls each make
+/// one; a comma, `&&`, `||`, `?` or `:` begins
+/// a new branch, whose operators do not stand above those of the one before.
+pub fn depth(source: &str) -> usize {
+    /// One bracket that is open: levels of branches that ended, and of the one that is being read.
+    #[derive(Default)]
+    struct Open {
+        deepest: usize,
+        here: usize,
+        joints: usize,
+    }
+    impl Open {
+        fn end(&mut self) {
+            self.deepest = self.deepest.max(self.here);
+            self.here = 0;
+        }
+        fn levels(&self) -> usize {
+            self.deepest.max(self.here) + self.joints
+        }
+    }
+    let bytes = source.as_bytes();
+    let (mut open, mut i) = (vec![Open::default()], 0);
+    while i < bytes.len() {
+        let Some(last) = open.last_mut() else { break };
+        match bytes[i] {
+            quote @ (b'"' | b'\'') => {
+                let triple = bytes[i..].starts_with(&[quote; 3]);
+                let raw = i > 0 && matches!(bytes[i - 1], b'r' | b'R');
+                let end: &[u8] = if triple { &[quote; 3] } else { &[quote] };
+                i += end.len();
+                while i < bytes.len() && !bytes[i..].starts_with(end) {
+                    i += if bytes[i] == b'\\' && !raw { 2 } else { 1 };
+                }
+                i += end.len();
+                continue;
+            }
+            b'/' if bytes[i..].starts_with(b"//") => {
+                while i < bytes.len() && bytes[i] != b'\n' {
+                    i += 1;
+                }
+                continue;
+            }
+            b'(' | b'[' | b'{' => open.push(Open::default()),
+            b')' | b']' | b'}' => {
+                let inner = if open.len() > 1 { open.pop().map_or(0, |o| o.levels()) } else { 0 };
+                if let Some(last) = open.last_mut() {
+                    last.here += inner + 1;
+                }
+            }
+            b',' => last.end(),
+            b'&' | b'|' if i > 0 && bytes[i - 1] == bytes[i] => {}
+            b'&' | b'|' | b'?' | b':' => {
+                last.end();
+                last.joints += 1;
+            }
+            b'=' if i > 0 && matches!(bytes[i - 1], b'=' | b'!' | b'<' | b'>') => {}
+            b'+' | b'-' | b'*' | b'/' | b'%' | b'!' | b'<' | b'>' | b'=' | b'.' => last.here += 1,
+            b'i' if bytes[i..].starts_with(b"in ") => last.here += 1,
+            _ => {}
+        }
+        i += 1;
+    }
+    // What is not closed nests as deep as what is.
+    open.iter().map(|o| o.levels() + 1).sum::<usize>() - 1
 }
 
 // -- values -----------------------------------------------------------------------------------------------------------
@@ -277,7 +386,9 @@ const OWN: &[(&str, Run)] = &[
                 (Value::Int(a), Value::Int(b)) => Value::Int(a.checked_add(*b).ok_or("integer overflow")?),
                 (Value::UInt(a), Value::UInt(b)) => Value::UInt(a.checked_add(*b).ok_or("integer overflow")?),
                 (Value::Float(a), Value::Float(b)) => Value::Float(a + b),
-                (Value::Duration(a), Value::Duration(b)) => Value::Duration(a + *b),
+                (Value::Duration(a), Value::Duration(b)) => {
+                    Value::Duration(a.checked_add(b).ok_or("duration overflow")?)
+                }
                 _ => return Err("these values cannot be summed".into()),
             };
         }

@@ -46,7 +46,7 @@ fn unknown_fields_go_and_defaults_come() {
         "other": 1, "spec": {"image": null, "free": {"x": 1}, "port": "http", "typo": true, "list": [{"a": "1", "b": 2}]}});
     let unknown = kind.custom.as_ref().unwrap().conform(&mut object).unwrap();
     kind.fill(&mut object);
-    assert_eq!(unknown, ["metadata.foo", "other", "spec.typo", "spec.list[0].b"]);
+    assert_eq!(unknown, ["metadata.foo", "other", "spec.list[0].b", "spec.typo"]);
     assert_eq!(
         object["spec"],
         json!({"free": {"x": 1}, "port": "http", "list": [{"a": "1"}], "image": "busybox", "inner": {"n": 3}})
@@ -173,4 +173,69 @@ fn versions_are_ordered_by_stability() {
     let mut all = ["v1alpha1", "v2", "foo", "v1beta2", "v10", "v1beta1", "v1"];
     all.sort_by_key(|v| version_order(v));
     assert_eq!(all, ["v10", "v2", "v1", "v1beta2", "v1beta1", "v1alpha1", "foo"]);
+}
+
+#[test]
+fn rules_that_nest_too_deep_are_refused_and_deep_ones_do_not_overflow_the_stack() {
+    let deep = |n: usize| {
+        vec![
+            format!("{}true{}", "(".repeat(n), ")".repeat(n)),
+            format!("{}self.a == ''", "!".repeat(n)),
+            format!("0 == 1{}", " + 1".repeat(n)),
+            format!("0 == {}1", "- ".repeat(n)),
+            format!("self{} == ''", ".a".repeat(n)),
+            format!("{}1{}.size() == 1", "[".repeat(n), "]".repeat(n)),
+            format!("[1]{} == 1", "[0]".repeat(n)),
+            format!("{}true", "true ? true : ".repeat(n)),
+            format!("'x'{} == 'x'", ".trim()".repeat(n)),
+            format!("true{}", " && true".repeat(n)),
+            format!("{}1{}.size() == 1", "{'a': ".repeat(n), "}".repeat(n)),
+        ]
+    };
+    let schema = |rule: &str| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": [{"rule": rule}],
+            "properties": {"a": {"type": "string"}}}}})
+    };
+    for rule in deep(20_000).iter().chain(&deep(400)) {
+        let found = judged(schema(rule));
+        assert!(!found.is_empty(), "{}", &rule[..40]);
+        assert!(found[0].contains("compilation failed"), "{}", &found[0][..200.min(found[0].len())]);
+    }
+    // Whatever is let in is compiled and evaluated on a stack that holds it.
+    for rule in deep(100).iter().chain(&deep(30)) {
+        if judged(schema(rule)).is_empty() {
+            let _ = problems(schema(rule), json!({"spec": {"a": "x"}}), None);
+        }
+    }
+    assert_eq!(terms::depth("self.a == 'x(((' && (self.b || !self.c) // ((("), 5);
+    assert!(
+        terms::compile(&"x".repeat(100_001)).unwrap_err().starts_with("expression code point size exceeds")
+    );
+}
+
+#[test]
+fn a_rule_that_would_run_without_end_is_refused_before_it_begins() {
+    let schema = |rule: &str| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": [{"rule": rule}],
+            "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}}})
+    };
+    let object = json!({"spec": {"a": (0..1_000).collect::<Vec<_>>()}});
+    let found =
+        problems(schema("self.a.all(x, self.a.all(y, self.a.all(z, x + y + z >= 0)))"), object.clone(), None);
+    assert_eq!(
+        found,
+        [
+            "spec: Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: self.a.all(x, self.a.all(y, self.a.all(z, x + y + z >= 0)))"
+        ]
+    );
+    assert_eq!(problems(schema("self.a.all(x, x >= 0)"), object, None), [""; 0]);
+    // Many rules that are cheap, over many values.
+    let each = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"m": {"type": "array",
+        "items": {"type": "object", "properties": {"l": {"type": "array", "items": {"type": "integer"}}},
+            "x-kubernetes-validations": [{"rule": "self.l.all(x, self.l.all(y, x + y >= 0))"}]}}}}}});
+    let list: Vec<usize> = (0..200).collect();
+    let object = json!({"spec": {"m": vec![json!({ "l": list }); 60]}});
+    let found = problems(each, object, None);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("validation failed due to running out of cost budget"), "{found:?}");
 }

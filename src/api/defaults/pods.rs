@@ -146,9 +146,26 @@ pub fn prepare(pod: &mut Value) {
     put(pod, "status", json!({"phase": "Pending", "qosClass": qos}));
 }
 
-/// An update keeps the quality-of-service class.
+/// An update keeps the quality-of-service class, and the tolerations that admission added: a client that sends a list of its
+/// own knows nothing of them (upstream runs DefaultTolerationSeconds for updates, too).
 pub fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "status.qosClass");
+    let added = |t: &&Value| {
+        ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].contains(&text(t, "key"))
+            && text(t, "operator") == "Exists"
+            && text(t, "effect") == "NoExecute"
+    };
+    for toleration in list(old, "spec.tolerations").iter().filter(added) {
+        let tolerates = |t: &Value| {
+            [text(toleration, "key"), ""].contains(&text(t, "key"))
+                && ["NoExecute", ""].contains(&text(t, "effect"))
+        };
+        let mut all = list(new, "spec.tolerations").to_vec();
+        if !all.iter().any(tolerates) {
+            all.push(toleration.clone());
+            put(new, "spec.tolerations", all);
+        }
+    }
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory.
@@ -206,5 +223,15 @@ mod tests {
         ] {
             assert_eq!(is_latest(image), latest, "{image}");
         }
+    }
+
+    #[test]
+    fn an_update_keeps_the_tolerations_of_admission() {
+        let added = |key: &str| json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+        let old = json!({"spec": {"tolerations": [added("not-ready"), added("unreachable")]}});
+        let mut new = json!({"spec": {"tolerations": [{"key": "foo", "operator": "Exists"}, {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}]}});
+        prepare_update(&mut new, &old);
+        let keys: Vec<&str> = list(&new, "spec.tolerations").iter().map(|t| text(t, "key")).collect();
+        assert_eq!(keys, ["foo", "node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"]);
     }
 }

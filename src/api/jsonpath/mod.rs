@@ -365,6 +365,18 @@ mod tests {
     }
 
     #[test]
+    fn a_template_that_nests_without_end_is_refused() {
+        for deep in [
+            format!("{{.a{}{}}}", "[?(@.b".repeat(20_000), ")]".repeat(20_000)),
+            format!("{{.a{}{}}}", "['".repeat(20_000), "']".repeat(20_000)),
+            "{range .a[*]}".repeat(20_000),
+        ] {
+            assert!(JsonPath::parse(&deep).is_err());
+        }
+        assert!(JsonPath::parse("{range .a[*]}{range .b[?(@.c[0].d==1)]}{.e}{end}{end}").is_ok());
+    }
+
+    #[test]
     fn the_largest_index_is_one_that_is_not_there() {
         let told = JsonPath::parse("{.a[9223372036854775807]}").unwrap().find(&json!({"a": [1, 2]}));
         assert_eq!(told.unwrap_err(), "array index out of bounds: index 9223372036854775807, length 2");

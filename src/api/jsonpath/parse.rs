@@ -3,14 +3,27 @@
 use super::Node;
 use serde_json::Value;
 
+/// Levels of brackets, filters and `range`s in a template. Reading and evaluating one recurses.
+const DEPTH_MAX: usize = 32;
+
 pub(super) struct Parser {
     text: Vec<char>,
     at: usize,
+    /// Levels that this part of the template stands in.
+    depth: usize,
 }
 
 impl Parser {
     pub(super) fn new(text: &str) -> Parser {
-        Parser { text: text.chars().collect(), at: 0 }
+        Parser { text: text.chars().collect(), at: 0, depth: 0 }
+    }
+
+    /// A reader for a part of the template that is `depth` levels inside of it.
+    fn inner(text: Vec<char>, depth: usize) -> Result<Parser, String> {
+        match depth > DEPTH_MAX {
+            true => Err(format!("the template nests more than {DEPTH_MAX} levels deep")),
+            false => Ok(Parser { text, at: 0, depth }),
+        }
     }
 
     fn peek(&self) -> Option<char> {
@@ -55,7 +68,12 @@ impl Parser {
                     self.skip_spaces();
                     let list = self.path(&['}'])?;
                     self.close()?;
+                    self.depth += 1;
+                    if self.depth > DEPTH_MAX {
+                        return Err(format!("the template nests more than {DEPTH_MAX} levels deep"));
+                    }
                     let body = self.document(true)?;
+                    self.depth -= 1;
                     found.push(vec![Node::Range(list, body)]);
                 }
                 "" => loop {
@@ -128,7 +146,7 @@ impl Parser {
                 '[' => {
                     self.at += 1;
                     let inside = self.bracket()?;
-                    nodes.push(bracketed(&inside)?);
+                    nodes.push(bracketed(&inside, self.depth + 1)?);
                 }
                 '"' | '\'' => nodes.push(Node::Text(self.quoted()?)),
                 '$' | '@' => self.at += 1,
@@ -238,23 +256,24 @@ impl Parser {
 }
 
 /// `0`, `-1:`, `*`, `'a','b'`, `?(@.x=="y")`
-fn bracketed(inside: &str) -> Result<Node, String> {
+fn bracketed(inside: &str, depth: usize) -> Result<Node, String> {
     let inside = inside.trim();
     if inside == "*" {
         return Ok(Node::Wildcard);
     }
     if let Some(filter) = inside.strip_prefix("?(") {
         let Some(filter) = filter.strip_suffix(')') else { return Err("unterminated filter".into()) };
-        return filtered(filter);
+        return filtered(filter, depth);
     }
     let parts = split(inside, ',');
     if parts.len() > 1 {
-        let paths = parts.iter().map(|p| bracketed(p).map(|n| vec![n])).collect::<Result<_, _>>()?;
+        let paths =
+            parts.iter().map(|p| bracketed(p, depth + 1).map(|n| vec![n])).collect::<Result<_, _>>()?;
         return Ok(Node::Union(paths));
     }
     for quote in ['\'', '"'] {
         if let Some(key) = inside.strip_prefix(quote).and_then(|k| k.strip_suffix(quote)) {
-            let mut parser = Parser { text: format!(".{key}").chars().collect(), at: 0 };
+            let mut parser = Parser::inner(format!(".{key}").chars().collect(), depth)?;
             let mut nodes = parser.path(&[])?;
             return Ok(match nodes.len() {
                 1 => nodes.remove(0),
@@ -299,13 +318,10 @@ fn split(text: &str, at: char) -> Vec<String> {
     parts
 }
 
-fn filtered(text: &str) -> Result<Node, String> {
+fn filtered(text: &str, level: usize) -> Result<Node, String> {
     let chars: Vec<char> = text.chars().collect();
     let (mut quote, mut depth) = (None, 0);
-    let expression = |part: &[char]| {
-        let mut parser = Parser { text: part.to_vec(), at: 0 };
-        parser.path(&[])
-    };
+    let expression = |part: &[char]| Parser::inner(part.to_vec(), level)?.path(&[]);
     for (i, c) in chars.iter().enumerate() {
         match (*c, quote) {
             (c, Some(q)) if c == q && chars.get(i.wrapping_sub(1)) != Some(&'\\') => quote = None,

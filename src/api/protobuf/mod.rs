@@ -15,8 +15,9 @@ use std::sync::LazyLock;
 
 /// The first bytes of every Kubernetes protobuf body.
 const MAGIC: &[u8] = b"k8s\0";
-/// Messages nest at most this deep (JSONSchemaProps could go on for ever).
-const DEPTH_MAX: usize = 40;
+/// Messages nest at most this deep (JSONSchemaProps could go on for ever). JSON inside of them counts on its own: the
+/// reader of a body checks the whole object against `bounds::DEPTH_MAX`.
+const DEPTH_MAX: usize = 64;
 
 #[derive(Clone, Copy)]
 enum Shape {
@@ -101,7 +102,7 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
         "Time" | "MicroTime" => return time(bytes, short == "MicroTime"),
         "Quantity" => return Ok(first_text(bytes)?.into()),
         "IntOrString" => return int_or_string(bytes),
-        "RawExtension" | "FieldsV1" => {
+        "RawExtension" | "FieldsV1" | "JSON" => {
             for item in Reader(bytes) {
                 if let (1, Wire::Bytes(raw)) = item? {
                     return serde_json::from_slice(raw).map_err(|e| e.to_string());
@@ -113,6 +114,9 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
     }
     if depth > DEPTH_MAX {
         return Err("protobuf message is nested too deeply".to_string());
+    }
+    if short.starts_with("JSONSchemaPropsOr") {
+        return schema_or(name, bytes, depth);
     }
     let fields = MESSAGES.get(name).ok_or_else(|| format!("unknown protobuf message {name}"))?;
     let mut out = Map::new();
@@ -146,6 +150,33 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
     Ok(Value::Object(out))
 }
 
+const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
+
+/// A place in a definition's schema that holds a schema or something simpler: a list of schemas (`items`), `true` or `false`
+/// (`additionalProperties`), names of fields (`dependencies`).
+fn schema_or(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
+    let bool_or = name.ends_with("OrBool");
+    let (mut allows, mut schema, mut list) = (false, None, vec![]);
+    for item in Reader(bytes) {
+        match (item?, bool_or) {
+            ((1, Wire::Varint(n)), true) => allows = n != 0,
+            ((2, Wire::Bytes(b)), true) | ((1, Wire::Bytes(b)), false) => {
+                schema = Some(message(SCHEMA, b, depth + 1)?);
+            }
+            ((2, Wire::Bytes(b)), false) if name.ends_with("OrArray") => {
+                list.push(message(SCHEMA, b, depth + 1)?);
+            }
+            ((2, Wire::Bytes(b)), false) => list.push(utf8(b)?.into()),
+            _ => {}
+        }
+    }
+    Ok(match schema {
+        Some(schema) => schema,
+        None if bool_or => allows.into(),
+        None => Value::Array(list),
+    })
+}
+
 /// Unset in Go, unless the field is a pointer. An empty message stays: `emptyDir: {}` means something.
 fn is_zero(value: &Value) -> bool {
     match value {
@@ -165,7 +196,8 @@ fn map_entry(kind: &str, entry: &[u8], depth: usize) -> Result<(String, Value), 
             _ => {}
         }
     }
-    Ok((key, value.unwrap_or_else(|| "".into())))
+    let empty = || if kind.len() > 1 { Value::Object(Map::new()) } else { "".into() };
+    Ok((key, value.unwrap_or_else(empty)))
 }
 
 fn scalar_or_message(kind: &str, wire: Wire<'_>, depth: usize) -> Result<Value, String> {
@@ -306,6 +338,84 @@ mod tests {
         for cut in 4..body.len() - 5 {
             let _ = decode(&body[..cut]); // never a panic
         }
+    }
+
+    /// As [`put`], for values of any length.
+    fn long(number: u32, bytes: &[u8]) -> Vec<u8> {
+        let varint = |mut n: u64| {
+            let mut out = vec![];
+            while n >= 0x80 {
+                out.push(n as u8 | 0x80);
+                n >>= 7;
+            }
+            out.push(n as u8);
+            out
+        };
+        [varint(u64::from(number << 3 | 2)), varint(bytes.len() as u64), bytes.to_vec()].concat()
+    }
+
+    fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+        let types = [put(1, api_version.as_bytes()), put(2, kind.as_bytes())].concat();
+        [b"k8s\0".to_vec(), long(1, &types), long(2, raw)].concat()
+    }
+
+    #[test]
+    fn a_definition_with_its_schema() {
+        let flag = |number: u32| vec![(number << 3) as u8, 1];
+        let text = long(5, b"string");
+        let entry =
+            |name: &str, schema: &[u8]| long(29, &[put(1, name.as_bytes()), long(2, schema)].concat());
+        let list = [long(5, b"array"), long(24, &long(1, &text)), long(8, &put(1, b"[\"a\"]"))].concat();
+        let free = [long(5, b"object"), long(30, &[8, 1])].concat();
+        let rule = long(44, &[put(1, b"self.a == 'x'"), put(4, b"FieldValueInvalid")].concat());
+        let preserve = vec![0xb0, 0x02, 1];
+        let schema =
+            [long(5, b"object"), entry("a", &text), entry("l", &list), entry("m", &free), rule, preserve]
+                .concat();
+        let version =
+            [put(1, b"v1"), flag(2), flag(3), long(4, &long(1, &schema)), long(5, &put(1, b""))].concat();
+        let names = [put(1, b"foos"), put(4, b"Foo")].concat();
+        let spec = [put(1, b"x.io"), long(3, &names), put(4, b"Namespaced"), long(7, &version)].concat();
+        let raw = [long(1, &put(1, b"foos.x.io")), long(2, &spec)].concat();
+        let object = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap();
+        let want = json!({"type": "object", "properties": {
+                "a": {"type": "string"},
+                "l": {"type": "array", "items": {"type": "string"}, "default": ["a"]},
+                "m": {"type": "object", "additionalProperties": true}},
+            "x-kubernetes-validations": [{"rule": "self.a == 'x'", "reason": "FieldValueInvalid"}],
+            "x-kubernetes-preserve-unknown-fields": true});
+        let version = &object["spec"]["versions"][0];
+        assert_eq!(version["schema"]["openAPIV3Schema"], want);
+        assert_eq!(version["subresources"], json!({"status": {}}));
+        assert_eq!(object["spec"]["names"], json!({"plural": "foos", "kind": "Foo"}));
+        assert_eq!(object["metadata"]["name"], "foos.x.io");
+    }
+
+    #[test]
+    fn every_field_of_a_definition_is_one_of_its_schema() {
+        for (name, fields) in MESSAGES.iter().filter(|(name, _)| name.starts_with("api.apiextensions.")) {
+            let short = name.rsplit('.').next().unwrap();
+            let schema = format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{short}");
+            let published = crate::api::published::schemas();
+            let Some(properties) = published.get(&schema).and_then(|s| s["properties"].as_object()) else {
+                continue;
+            };
+            for field in fields.values() {
+                assert!(properties.contains_key(field.json), "{name}.{}", field.json);
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_that_nest_without_end_are_refused() {
+        let mut schema = long(5, b"object");
+        for _ in 0..300 {
+            schema = long(28, &schema);
+        }
+        let version = long(4, &long(1, &schema));
+        let raw = long(2, &long(7, &version));
+        let error = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap_err();
+        assert_eq!(error, "protobuf message is nested too deeply");
     }
 
     #[test]

@@ -143,18 +143,23 @@ fn annotations(object: &Value, errors: &mut Errors) {
 
 /// A `metav1.LabelSelector` at `path`.
 pub fn selector(object: &Value, path: &str, errors: &mut Errors) {
-    labels(object, &format!("{path}.matchLabels"), &format!("{path}.matchLabels"), errors);
-    for (i, e) in list(object, &format!("{path}.matchExpressions")).iter().enumerate() {
-        let field = format!("{path}.matchExpressions[{i}]");
-        let values = list(e, "values").len();
+    selector_at(at(object, path), path, errors);
+}
+
+/// A `metav1.LabelSelector`, reported as `field`.
+pub fn selector_at(selector: &Value, field: &str, errors: &mut Errors) {
+    labels(selector, "matchLabels", &format!("{field}.matchLabels"), errors);
+    for (i, e) in list(selector, "matchExpressions").iter().enumerate() {
+        let field = format!("{field}.matchExpressions[{i}]");
+        let values = list(e, "values");
         match text(e, "operator") {
-            "In" | "NotIn" if values == 0 => {
+            "In" | "NotIn" if values.is_empty() => {
                 errors.required(
                     format!("{field}.values"),
                     "must be specified when `operator` is 'In' or 'NotIn'",
                 );
             }
-            "Exists" | "DoesNotExist" if values > 0 => {
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
                 errors.forbidden(
                     format!("{field}.values"),
                     "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
@@ -165,6 +170,12 @@ pub fn selector(object: &Value, path: &str, errors: &mut Errors) {
         }
         for problem in names::qualified_name(text(e, "key")) {
             errors.invalid_text(format!("{field}.key"), text(e, "key"), &problem);
+        }
+        for (j, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or("");
+            for problem in names::label_value(value) {
+                errors.invalid_text(format!("{field}.values[{j}]"), value, &problem);
+            }
         }
     }
 }

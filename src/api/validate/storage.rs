@@ -1,6 +1,8 @@
 //! Volumes, claims, storage classes.
 
 use super::one_of;
+use super::pods::node_selector;
+use super::pods::volumes::{host_path_type, no_backsteps};
 use crate::api::errors::Errors;
 use crate::api::quantity::Quantity;
 use crate::api::value::{at, empty, list, map, text};
@@ -100,6 +102,42 @@ pub fn volume(object: &Value, errors: &mut Errors) {
         1 => {}
         _ => errors.forbidden("spec", "may not specify more than 1 volume type"),
     }
+    for (name, amount) in map(object, "spec.capacity").into_iter().flatten() {
+        let here = format!("spec.capacity[{name}]");
+        if name != "storage" {
+            errors.not_supported("spec.capacity", &name.as_str().into(), &["storage"]);
+        } else if amount.as_str().and_then(Quantity::parse).is_some_and(|q| q.is_negative() || q.is_zero()) {
+            errors.invalid(here, amount, "must be greater than zero");
+        }
+    }
+    for source in ["hostPath", "local"].into_iter().filter(|s| at(object, &format!("spec.{s}")).is_object()) {
+        let here = format!("spec.{source}");
+        let path = text(object, &format!("{here}.path"));
+        if path.is_empty() {
+            errors.required(format!("{here}.path"), "");
+        }
+        // The provisioner deletes what such a volume names.
+        no_backsteps(path, &format!("{here}.path"), errors);
+    }
+    let host_path = at(object, "spec.hostPath");
+    if host_path.is_object() {
+        host_path_type(host_path, "spec.hostPath", errors);
+        let root = text(host_path, "path").trim_matches('/').is_empty();
+        if root && text(object, "spec.persistentVolumeReclaimPolicy") == "Recycle" {
+            let why = "may not be 'recycle' for a hostPath mount of '/'";
+            errors.forbidden("spec.persistentVolumeReclaimPolicy", why);
+        }
+    }
+    let affinity = at(object, "spec.nodeAffinity");
+    if affinity.is_object() {
+        match at(affinity, "required") {
+            Value::Null => {
+                errors.required("spec.nodeAffinity.required", "must specify required node constraints");
+            }
+            required => node_selector(required, "spec.nodeAffinity.required", errors),
+        }
+    }
+    one_of(object, "spec.volumeMode", "spec.volumeMode", &["Block", "Filesystem"], errors);
     if at(object, "spec.local").is_object() && empty(object, "spec.nodeAffinity") {
         errors.required("spec.nodeAffinity", "Local volume requires node affinity");
     }
@@ -135,5 +173,48 @@ pub fn storage_class(object: &Value, errors: &mut Errors) {
 pub fn storage_class_update(new: &Value, old: &Value, errors: &mut Errors) {
     if at(new, "parameters") != at(old, "parameters") {
         errors.forbidden("parameters", "updates to parameters are forbidden.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn paths_of_volumes_have_no_steps_up() {
+        let with = |source: Value| {
+            let mut spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]}}});
+            crate::api::patch::merge(&mut spec, &source);
+            problems(volume, json!({ "spec": spec }))
+        };
+        assert_eq!(with(json!({"hostPath": {"path": "/data/..a"}})), [""; 0]);
+        for (source, want) in [
+            (
+                json!({"hostPath": {"path": "/../../tmp/x"}}),
+                "spec.hostPath.path: Invalid value: \"/../../tmp/x\": must not contain '..'",
+            ),
+            (
+                json!({"local": {"path": "/a/.."}}),
+                "spec.local.path: Invalid value: \"/a/..\": must not contain '..'",
+            ),
+            (json!({"local": {}}), "spec.local.path: Required value"),
+            (
+                json!({"hostPath": {"path": "/x"}, "capacity": {"storage": "0"}}),
+                "spec.capacity[storage]: Invalid value: \"0\": must be greater than zero",
+            ),
+            (
+                json!({"hostPath": {"path": "/x"}, "nodeAffinity": {"required": {"nodeSelectorTerms": []}}}),
+                "spec.nodeAffinity.required.nodeSelectorTerms: Required value: must have at least one node selector term",
+            ),
+            (
+                json!({"hostPath": {"path": "/"}, "persistentVolumeReclaimPolicy": "Recycle"}),
+                "spec.persistentVolumeReclaimPolicy: Forbidden: may not be 'recycle' for a hostPath mount of '/'",
+            ),
+        ] {
+            assert_eq!(with(source), [want]);
+        }
     }
 }

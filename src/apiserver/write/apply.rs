@@ -1,11 +1,12 @@
 //! Server-side apply: an object as its manager wants it, merged with what others own.
 
-use super::patch::settle;
+use super::patch::conform;
 use super::{Part, TRIES, create_object, modify, stored_kind};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::managed::{self, Conflict, Manager, Shape};
-use crate::api::{Status, meta, value};
+use crate::api::strategic::{Merge, merge_of};
+use crate::api::{Status, bounds, meta, value};
 use crate::apiserver::State;
 use crate::apiserver::context::Context;
 use crate::apiserver::decode;
@@ -30,14 +31,18 @@ pub(super) async fn server_side_apply(
         errors.required("fieldManager", "is required for apply patch");
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
     }
-    let mut applied = decode::body("application/yaml", body)?;
+    let mut applied = decode::applied(ctx, body)?;
     if !value::empty(&applied, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     decode::check_type(&kind.api_version(), kind.kind, &mut applied)?;
     let name = ctx.info.name.clone();
     value::default(&mut applied, "metadata.name", name.clone());
-    let mut applied = settle(ctx, kind, applied, body)?;
+    let said = applied.clone();
+    let (mut applied, unknown) = conform(ctx, kind, applied)?;
+    if !unknown.is_empty() {
+        return Err(undeclared(kind, &said, &unknown));
+    }
     let stored = stored_kind(kind);
     confine(stored, part, &mut applied);
     let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
@@ -52,6 +57,7 @@ pub(super) async fn server_side_apply(
                 return Err(conflict(&outcome.conflicts));
             }
             let mut object = outcome.object;
+            bounds::check_depth(&object)?;
             if meta::resource_version(&applied).is_empty() {
                 value::remove(&mut object, "metadata.resourceVersion");
             }
@@ -84,6 +90,46 @@ fn confine(kind: &Kind, part: Part, applied: &mut Value) {
     }
 }
 
+/// The answer for fields that the kind's schema does not have: an apply needs to know what it owns, so these are an error
+/// whatever `fieldValidation` says.
+fn undeclared(kind: &Kind, applied: &Value, unknown: &[String]) -> Status {
+    let problems: Vec<String> = unknown
+        .iter()
+        .map(|field| format!("{}: field not declared in schema", managed_path(kind, applied, field)))
+        .collect();
+    let told = match problems.as_slice() {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let (namespace, name) = (meta::namespace(applied), meta::name(applied));
+    Status::bad_request(format!(
+        "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {told}",
+        kind.api_version(),
+        kind.kind
+    ))
+}
+
+/// `spec.containers[0].foo` as managed fields write it: `.spec.containers[name="c"].foo`.
+fn managed_path(kind: &Kind, object: &Value, field: &str) -> String {
+    let mut out = String::new();
+    let (mut here, mut last) = (object, "");
+    for step in field.split('.') {
+        let (name, indexes) = step.split_once('[').unwrap_or((step, ""));
+        out.push('.');
+        out.push_str(name);
+        here = here.get(name).unwrap_or(&Value::Null);
+        let parent = std::mem::replace(&mut last, name);
+        for index in indexes.split('[').map(|i| i.trim_end_matches(']')).filter(|i| !i.is_empty()) {
+            here = index.parse::<usize>().ok().and_then(|i| here.get(i)).unwrap_or(&Value::Null);
+            match merge_of(kind.kind, parent, last) {
+                Merge::By(key) => out.push_str(&format!("[{key}={}]", here.get(key).unwrap_or(&Value::Null))),
+                _ => out.push_str(&format!("[{index}]")),
+            }
+        }
+    }
+    out
+}
+
 fn conflict(conflicts: &[Conflict]) -> Status {
     let (n, s) = (conflicts.len(), if conflicts.len() == 1 { "" } else { "s" });
     let text = match conflicts {
@@ -111,4 +157,25 @@ fn conflict(conflicts: &[Conflict]) -> Status {
         .collect();
     Status::new(409, "Conflict", format!("Apply failed with {n} conflict{s}: {text}"))
         .with(json!({"causes": causes}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kinds;
+
+    #[test]
+    fn undeclared_fields_are_told_as_upstream_tells_them() {
+        let kind = kinds::find("", "v1", "Pod").unwrap();
+        let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"foo": 1, "containers": [{"name": "c", "x": 1}]}});
+        let one = undeclared(kind, &pod, &["spec.containers[0].x".into()]);
+        assert_eq!(
+            one.message,
+            "failed to create typed patch object (n/p; v1, Kind=Pod): .spec.containers[name=\"c\"].x: field not declared in schema"
+        );
+        let two = undeclared(kind, &pod, &["spec.foo".into(), "spec.containers[0].x".into()]);
+        assert!(two.message.ends_with(
+            "errors:\n  .spec.foo: field not declared in schema\n  .spec.containers[name=\"c\"].x: field not declared in schema"
+        ));
+    }
 }

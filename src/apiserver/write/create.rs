@@ -1,6 +1,6 @@
 //! New objects.
 
-use super::{TRIES, own, place, stored_kind, tell_beside};
+use super::{TRIES, check_fields, own, place, stored_kind, tell_beside};
 use crate::api::kinds::Kind;
 use crate::api::value::{self, text};
 use crate::api::{Status, meta, validate};
@@ -79,6 +79,7 @@ async fn create_named(
         value::remove(&mut object, "metadata.managedFields");
         own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
     }
+    check_fields(ctx, kind, &object, None)?;
     let attributes = admission::Attributes { state, ctx, kind, old: None };
     let details = admission::mutate(&attributes, &mut object).await?;
     ctx.stage("admit", details);

@@ -3,6 +3,8 @@
 mod apply;
 mod create;
 mod patch;
+#[cfg(test)]
+mod tests;
 mod update;
 
 pub use create::{create, create_object};
@@ -12,12 +14,13 @@ pub use update::{Part, modify, update};
 use super::context::Context;
 use super::object::Object;
 use super::store::Extra;
+use super::user::MASTERS;
 use crate::api::kinds::{self, Kind};
 use crate::api::managed::{self, Manager, Shape};
-use crate::api::{Status, meta, value};
+use crate::api::{Status, meta, unhonoured, value};
 use crate::clock;
 use crate::etcd::api::Revision;
-use crate::tap::Record;
+use crate::tap::{self, Record};
 use serde_json::Value;
 
 /// Times that a write is tried again because somebody else wrote in between.
@@ -45,6 +48,56 @@ fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     let manager =
         Manager { name: &name, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
     managed::track(Shape::of(kind), old, new, manager);
+}
+
+/// Warns of fields that this cluster does not honour, and keeps the images of the cluster's components to the cluster.
+pub(super) fn check_fields(
+    ctx: &Context,
+    kind: &Kind,
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    if let Some(path) = unhonoured::pod_spec(kind) {
+        let before = old.map_or(&Value::Null, |old| value::at(old, path));
+        for (field, image) in unhonoured::own_images(value::at(new, path), before) {
+            if !may_run_component(ctx, new, image) {
+                let why = format!(
+                    "{path}.{field}: {image} runs a component of the cluster with that component's rights; only the cluster's own manifests may name it"
+                );
+                return Err(Status::forbidden(kind.group, kind.plural, meta::name(new), &why));
+            }
+        }
+    }
+    // Components do what people told them, who were warned; nobody reads what a component is told.
+    let name = ctx.user.name.as_str();
+    let own = name.starts_with("system:kube-") || name.starts_with("system:serviceaccount:kube-system:");
+    if !own && ctx.user.node().is_none() {
+        unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
+    }
+    Ok(())
+}
+
+/// Addons whose pods the controllers make. All other components are static pods.
+const ADDONS: [&str; 3] = ["coredns", "kube-proxy", "storage-provisioner"];
+
+/// May this request name a component's image? The cluster's keeper may, who applies the addons' manifests at boot; a node,
+/// for the mirror of a static pod; a controller, for an addon's pod in kube-system.
+fn may_run_component(ctx: &Context, object: &Value, image: &str) -> bool {
+    let user = &ctx.user;
+    let actor = tap::actor(&user.name, &user.impersonator);
+    if user.is_in(MASTERS) && (actor == tap::KEEPER || actor == tap::TEACHER) {
+        return true;
+    }
+    if !user.impersonator.is_empty() {
+        return false;
+    }
+    if user.node().is_some() {
+        return meta::annotation(object, "kubernetes.io/config.mirror").is_some();
+    }
+    let name = image.trim_start_matches(unhonoured::OWN_IMAGES).split([':', '@']).next().unwrap_or("");
+    let controller = user.name == "system:kube-controller-manager"
+        || user.name.starts_with("system:serviceaccount:kube-system:") && user.name.ends_with("-controller");
+    controller && meta::namespace(object) == "kube-system" && ADDONS.contains(&name)
 }
 
 /// The object's namespace is that of the path.

@@ -4,12 +4,13 @@ use super::apply::server_side_apply;
 use super::{Part, modify, stored_kind};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
-use crate::api::{Status, meta, patch, strategic, value};
+use crate::api::schema::UnknownFields;
+use crate::api::{Status, bounds, meta, patch, strategic, value};
 use crate::apiserver::State;
 use crate::apiserver::context::{APPLY, Context};
-use crate::apiserver::decode;
 use crate::apiserver::http::{Answer, header};
 use crate::apiserver::negotiate::{self, form};
+use crate::apiserver::{decode, duplicates};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub async fn patch(
         if meta::resource_version(&patched) == meta::resource_version(old) {
             value::remove(&mut patched, "metadata.resourceVersion"); // the patch sets no lock: try again on conflict
         }
-        settle(ctx, kind, patched, body)
+        settle(ctx, kind, &media, patched, body)
     })
     .await?;
     Ok(negotiate::one(200, kind, form, &changed))
@@ -64,24 +65,49 @@ pub fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Val
 }
 
 /// Checks a patched object and brings it into its stored form.
-pub(super) fn settle(ctx: &Context, kind: &Kind, mut object: Value, body: &[u8]) -> Result<Value, Status> {
-    decode::check_type(&kind.api_version(), kind.kind, &mut object)?;
-    let unknown = decode::conform(kind, &mut object)?;
+pub(super) fn settle(
+    ctx: &Context,
+    kind: &Kind,
+    media: &str,
+    object: Value,
+    body: &[u8],
+) -> Result<Value, Status> {
+    let patched = object.clone();
+    let (object, unknown) = conform(ctx, kind, object)?;
+    let strategic = media == "application/strategic-merge-patch+json";
+    let mut problems: Vec<String> = match decode::validation(ctx)? {
+        decode::Validation::Ignore => return Ok(object),
+        _ => duplicates::problems(body, &[]),
+    };
+    if media == "application/json-patch+json" {
+        problems.iter_mut().for_each(|p| *p = format!("json patch {p}"));
+    }
+    problems.extend(unknown.iter().map(|f| format!("unknown field {f:?}")));
     match decode::validation(ctx)? {
-        decode::Validation::Strict if !unknown.is_empty() => {
-            let fields: Vec<String> = unknown.iter().map(|f| format!("unknown field {f:?}")).collect();
-            let shown: Value = serde_json::from_slice(body).unwrap_or_default();
+        decode::Validation::Strict if !problems.is_empty() => {
+            let shown = match strategic {
+                true => go_map(&serde_json::from_slice(body).unwrap_or_default()),
+                false => patched.to_string(),
+            };
             let mut errors = Errors::default();
-            errors.invalid_text(
-                "patch",
-                &go_map(&shown),
-                &format!("strict decoding error: {}", fields.join(", ")),
-            );
+            errors.invalid_text("patch", &shown, &format!("strict decoding error: {}", problems.join(", ")));
             return Err(Status::invalid("", "", "", &errors));
         }
-        decode::Validation::Warn => unknown.iter().for_each(|f| ctx.warn(format!("unknown field {f:?}"))),
-        _ => {}
+        _ => problems.into_iter().for_each(|p| ctx.warn(p)),
     }
+    Ok(object)
+}
+
+/// Checks type, depth, fields and name of an object and brings it into its stored form. Also returns its unknown fields,
+/// which are gone from it.
+pub(super) fn conform(
+    ctx: &Context,
+    kind: &Kind,
+    mut object: Value,
+) -> Result<(Value, UnknownFields), Status> {
+    bounds::check_depth(&object)?;
+    decode::check_type(&kind.api_version(), kind.kind, &mut object)?;
+    let unknown = decode::conform(kind, &mut object)?;
     let (told, name) = (meta::name(&object), &ctx.info.name);
     if told != name {
         return Err(Status::bad_request(format!(
@@ -89,7 +115,7 @@ pub(super) fn settle(ctx: &Context, kind: &Kind, mut object: Value, body: &[u8])
         )));
     }
     kind.to_stored(&mut object);
-    Ok(object)
+    Ok((object, unknown))
 }
 
 /// `map[spec:map[foo:1]]`: how Go prints a patch.

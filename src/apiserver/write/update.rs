@@ -1,6 +1,6 @@
 //! Changes of objects that exist.
 
-use super::{TRIES, create_object, own, place, stored_kind, tell_beside};
+use super::{TRIES, check_fields, create_object, own, place, stored_kind, tell_beside};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at};
@@ -163,6 +163,9 @@ impl Edit<'_> {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors));
         }
+        if matches!(part, Part::Main | Part::Internal) {
+            check_fields(ctx, kind, &new, Some(&old.value))?;
+        }
         escalation::check(state, ctx, kind, &new, Some(&old.value))?;
         let finished = remove::is_finished(kind, &new);
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
@@ -214,11 +217,13 @@ impl Edit<'_> {
             _ if kind.custom.is_some() => kind.fill(new),
             _ => {}
         }
-        if kind.generation && spec_changed(kind, new, old) {
+        // A binding is the scheduler's word: it is no change of what was asked for, and no field that the scheduler owns.
+        let binds = part == Part::Internal && ctx.info.verb == "create";
+        if kind.generation && !binds && spec_changed(kind, new, old) {
             value::put(new, "metadata.generation", meta::generation(old) + 1);
         }
-        if !ctx.applies() && !matches!(part, Part::Internal if ctx.info.verb == "create") {
-            own(ctx, kind, old, new); // a binding is the scheduler's word, not its field
+        if !ctx.applies() && !binds {
+            own(ctx, kind, old, new);
         }
     }
 }

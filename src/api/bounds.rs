@@ -1,0 +1,101 @@
+//! Bounds on what a client's object may be: how deep its values nest. Most functions over values recurse, and a stack
+//! overflow ends the process, which no panic boundary holds; so a value that nests too deep is refused at the door.
+
+use super::status::Status;
+use serde_json::Value;
+
+/// Levels of lists and maps in an object. `serde_json` reads 127 levels, and clients read an object inside of a list, of a
+/// watch event or of a table's row, with managed fields that nest as deep as the object itself: all of that has to fit.
+pub const DEPTH_MAX: usize = 100;
+
+/// Levels of lists and maps in `value`; 0 for a scalar. It never counts (nor recurses) beyond [`DEPTH_MAX`] + 1. Every
+/// value that it looks at is taken from `left`; `None` if that is used up.
+pub fn depth_within(value: &Value, left: &mut usize) -> Option<usize> {
+    level(value, 0, left)
+}
+
+fn level(value: &Value, above: usize, left: &mut usize) -> Option<usize> {
+    *left = left.checked_sub(1)?;
+    let here = match value {
+        Value::Array(_) | Value::Object(_) => above + 1,
+        _ => return Some(above),
+    };
+    if here > DEPTH_MAX {
+        return Some(here);
+    }
+    let mut deepest = here;
+    let mut visit = |inner: &Value| {
+        deepest = deepest.max(level(inner, here, left)?);
+        Some(deepest <= DEPTH_MAX)
+    };
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                if !visit(item)? {
+                    break;
+                }
+            }
+        }
+        Value::Object(fields) => {
+            for field in fields.values() {
+                if !visit(field)? {
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+    Some(deepest)
+}
+
+/// Levels of lists and maps in `value`, at most [`DEPTH_MAX`] + 1.
+pub fn depth(value: &Value) -> usize {
+    let mut left = usize::MAX;
+    depth_within(value, &mut left).unwrap_or(DEPTH_MAX + 1)
+}
+
+/// Refuses a value that nests deeper than [`DEPTH_MAX`].
+///
+/// # Errors
+/// 400 `BadRequest`.
+pub fn check_depth(value: &Value) -> Result<(), Status> {
+    match depth(value) > DEPTH_MAX {
+        true => Err(too_deep()),
+        false => Ok(()),
+    }
+}
+
+/// The answer for a value that nests too deep.
+pub fn too_deep() -> Status {
+    Status::bad_request(format!(
+        "the object provided is nested too deeply: at most {DEPTH_MAX} levels of lists and maps are allowed"
+    ))
+}
+
+/// A value of `levels` maps, one inside of the other.
+#[cfg(test)]
+pub fn nested(levels: usize) -> Value {
+    (0..levels).fold(Value::Null, |inner, _| serde_json::json!({ "a": inner }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn levels_are_counted_and_bounded() {
+        for (value, want) in [
+            (json!(1), 0),
+            (json!({}), 1),
+            (json!({"a": [1, {"b": 2}]}), 3),
+            (nested(DEPTH_MAX), DEPTH_MAX),
+            (nested(DEPTH_MAX + 20), DEPTH_MAX + 1),
+        ] {
+            assert_eq!(depth(&value), want);
+        }
+        assert!(check_depth(&nested(DEPTH_MAX)).is_ok());
+        assert_eq!(check_depth(&nested(DEPTH_MAX + 1)).unwrap_err().code, 400);
+        assert_eq!(depth_within(&json!([1, 2, 3]), &mut 2), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! Writes through the whole server: what is refused at the door, and what is answered with a warning.
+
+use crate::apiserver::http::full;
+use crate::apiserver::testing::{self, Fixture};
+use crate::apiserver::user::User;
+use crate::tap;
+use ::http::Request;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+struct Api {
+    fixture: Fixture,
+    _dir: tempfile::TempDir,
+}
+
+struct Got {
+    code: u16,
+    body: Value,
+    warnings: Vec<String>,
+}
+
+impl Got {
+    fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn person() -> User {
+    User::new("somebody", &["system:masters"])
+}
+
+impl Api {
+    async fn new() -> Api {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let api = Api { fixture, _dir: dir };
+        for namespace in ["default", "kube-system"] {
+            let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+            let account = json!({"metadata": {"name": "default"}});
+            let made = api.send(person(), "POST", &accounts, "application/json", account.to_string()).await;
+            assert_eq!(made.code, 201, "{}", made.body);
+        }
+        api
+    }
+
+    async fn send(
+        &self,
+        user: User,
+        method: &str,
+        path: &str,
+        media: &str,
+        body: impl Into<bytes::Bytes>,
+    ) -> Got {
+        let builder = Request::builder().method(method).uri(path).header("content-type", media);
+        let answer = self.fixture.server.call(builder.body(full(body)).unwrap(), user).await;
+        let code = answer.status().as_u16();
+        let warnings = answer.headers().get_all("warning").iter();
+        let warnings = warnings.map(|w| w.to_str().unwrap().to_string()).collect();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        Got { code, body: serde_json::from_slice(&bytes).unwrap_or_default(), warnings }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Got {
+        self.send(person(), "POST", path, "application/json", body.to_string()).await
+    }
+
+    async fn patch(&self, path: &str, media: &str, body: impl Into<bytes::Bytes>) -> Got {
+        self.send(person(), "PATCH", path, &format!("application/{media}"), body).await
+    }
+}
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
+}
+
+#[tokio::test]
+async fn an_empty_time_is_refused_at_every_door() {
+    let api = Api::new().await;
+    assert_eq!(api.post(PODS, pod("r7")).await.code, 201);
+    let fields = json!({"metadata": {"managedFields": [{"manager": "x", "operation": "Update", "apiVersion": "v1", "time": "",
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {}}}]}});
+    let got = api.patch(&format!("{PODS}/r7"), "merge-patch+json", fields.to_string()).await;
+    assert_eq!(got.code, 400, "{}", got.body);
+    assert!(got.message().contains("cannot parse \"\" as \"2006\""), "{}", got.message());
+    let lease = json!({"metadata": {"name": "l"}, "spec": {"renewTime": ""}});
+    let got = api.post("/apis/coordination.k8s.io/v1/namespaces/default/leases", lease).await;
+    assert_eq!(got.code, 400, "{}", got.body);
+    let mut deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod("x")}});
+    deployment["spec"]["template"]["metadata"] = json!({"labels": {"a": "b"}, "creationTimestamp": ""});
+    let got = api.post("/apis/apps/v1/namespaces/default/deployments", deployment).await;
+    assert_eq!(got.code, 400, "{}", got.body);
+}
+
+#[tokio::test]
+async fn patches_neither_multiply_nor_nest_without_a_bound() {
+    let api = Api::new().await;
+    assert_eq!(api.post(MAPS, json!({"metadata": {"name": "r8"}, "data": {"a": "b"}})).await.code, 201);
+    let path = format!("{MAPS}/r8");
+    let doubling: Vec<Value> =
+        (0..40).map(|i| json!({"op": "copy", "from": "/data", "path": format!("/data/k{i}")})).collect();
+    let got = api.patch(&path, "json-patch+json", Value::from(doubling).to_string()).await;
+    assert_eq!(got.code, 422, "{}", got.body);
+    assert!(
+        got.body["details"]["causes"][0]["message"].as_str().unwrap().contains("accumulated size increase")
+    );
+    let deep = vec![json!({"op": "copy", "from": "/data", "path": "/data/x"}); 9_900];
+    let got = api.patch(&path, "json-patch+json", Value::from(deep).to_string()).await;
+    assert_eq!(got.code, 422, "{}", got.body);
+    let deep = crate::api::bounds::nested(120);
+    for media in ["merge-patch+json", "strategic-merge-patch+json"] {
+        let got = api.patch(&path, media, json!({"metadata": {"annotations": deep}}).to_string()).await;
+        assert_eq!(got.code, 400, "{media}: {}", got.body);
+        assert!(got.message().contains("nested too deeply"), "{media}: {}", got.message());
+    }
+    let got = api.patch(&format!("{path}?fieldManager=m"), "apply-patch+yaml", "{a: ".repeat(5_000)).await;
+    assert_eq!(got.code, 400, "{}", got.body);
+    assert_eq!(api.post(MAPS, json!({"metadata": {"name": "deep", "annotations": deep}})).await.code, 400);
+}
+
+#[tokio::test]
+async fn aliases_in_a_body_do_not_multiply() {
+    let api = Api::new().await;
+    let (zeros, aliases) = (vec!["0"; 3_000].join(","), vec!["*a"; 3_000].join(","));
+    let bomb = format!(
+        "apiVersion: authorization.k8s.io/v1\nkind: SelfSubjectAccessReview\na: &a [{zeros}]\nb: [{aliases}]\n"
+    );
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let got =
+        api.send(User::service_account("default", "default"), "POST", path, "application/yaml", bomb).await;
+    assert_eq!(got.code, 400, "{}", got.body);
+    assert!(got.message().contains("document contains excessive aliasing"), "{}", got.message());
+}
+
+#[tokio::test]
+async fn fields_that_are_not_honoured_are_answered_with_a_warning() {
+    let api = Api::new().await;
+    let mut odd = pod("odd");
+    odd["spec"]["hostPID"] = true.into();
+    odd["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 8080}]);
+    let want = ["spec.hostPID: ", "spec.containers[0].ports[0].hostPort: "];
+    for query in ["?dryRun=All", ""] {
+        let got = api.post(&format!("{PODS}{query}"), odd.clone()).await;
+        assert_eq!(got.code, 201, "{}", got.body);
+        assert_eq!(got.warnings.len(), want.len(), "{:?}", got.warnings);
+        for (warning, want) in got.warnings.iter().zip(want) {
+            assert!(warning.starts_with("299 - ") && warning.contains(want), "{warning}");
+        }
+    }
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let got = api.patch(&format!("{PODS}/odd"), "merge-patch+json", label.to_string()).await;
+    assert_eq!((got.code, got.warnings), (200, vec![]));
+    let got = api.post(PODS, pod("plain")).await;
+    assert_eq!((got.code, got.warnings), (201, vec![]));
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": odd["spec"]});
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let got = api.post("/apis/apps/v1/namespaces/default/deployments", deployment).await;
+    assert!(got.warnings[0].contains("spec.template.spec.hostPID: "), "{:?}", got.warnings);
+}
+
+#[tokio::test]
+async fn images_of_components_belong_to_the_cluster() {
+    let api = Api::new().await;
+    let with = |name: &str, image: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["containers"][0]["image"] = image.into();
+        pod
+    };
+    let etcd = with("r6", "ropewalk.io/etcd");
+    let got = api.post(PODS, etcd.clone()).await;
+    assert_eq!(got.code, 403, "{}", got.body);
+    assert!(got.message().contains("spec.containers[0].image: ropewalk.io/etcd"), "{}", got.message());
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": etcd["spec"]});
+    let set = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let sets = "/apis/apps/v1/namespaces/kube-system/daemonsets";
+    assert_eq!(api.post(sets, set).await.code, 403);
+    assert_eq!(api.post(PODS, pod("later")).await.code, 201);
+    let image = json!({"spec": {"containers": [{"name": "c", "image": "ropewalk.io/kube-proxy"}]}});
+    let got = api.patch(&format!("{PODS}/later"), "strategic-merge-patch+json", image.to_string()).await;
+    assert_eq!(got.code, 403, "{}", got.body);
+    let as_user = |user: User, path: &'static str, pod: Value| {
+        let api = &api;
+        async move { api.send(user, "POST", path, "application/json", pod.to_string()).await.code }
+    };
+    let system = "/api/v1/namespaces/kube-system/pods";
+    let masters = ["system:masters"];
+    let controller = || User::new("system:serviceaccount:kube-system:replicaset-controller", &masters);
+    assert_eq!(as_user(controller(), system, with("dns", "ropewalk.io/coredns:1")).await, 201);
+    assert_eq!(as_user(controller(), PODS, with("dns", "ropewalk.io/coredns:1")).await, 403);
+    assert_eq!(as_user(controller(), system, etcd.clone()).await, 403);
+    assert_eq!(as_user(User::new(tap::KEEPER, &masters), system, etcd.clone()).await, 201);
+    let impersonated = User { impersonator: "somebody".into(), ..User::new(tap::KEEPER, &masters) };
+    assert_eq!(as_user(impersonated, PODS, etcd).await, 403);
+}
+
+#[tokio::test]
+async fn strict_decoding_speaks_as_upstream() {
+    let api = Api::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments?fieldValidation=Strict";
+    let json = r#"{"metadata": {"name": "d"}, "spec": {"unknownField": "foo", "replicas": 2, "replicas": 3,
+        "selector": {"matchLabels": {"a": "b"}}}}"#;
+    let got = api.send(person(), "POST", path, "application/json", json).await;
+    assert_eq!(got.code, 400);
+    assert!(
+        got.message().ends_with(
+            r#"strict decoding error: unknown field "spec.unknownField", duplicate field "spec.replicas""#
+        ),
+        "{}",
+        got.message()
+    );
+    let yaml = "metadata:\n  name: d\nspec:\n  zz: 1\n  aa: 1\n  replicas: 1\n  replicas: 2\n";
+    let got = api.send(person(), "POST", path, "application/yaml", yaml).await;
+    assert!(
+        got.message().ends_with("strict decoding error: yaml: unmarshal errors:\n  line 7: key \"replicas\" already set in map, unknown field \"spec.aa\", unknown field \"spec.zz\""),
+        "{}",
+        got.message()
+    );
+    let map = "\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n  foo: a\n  foo: b\n";
+    let apply = format!("{MAPS}/m?fieldManager=m&fieldValidation=");
+    let got = api.patch(&format!("{apply}Strict"), "apply-patch+yaml", map).await;
+    assert!(got.message().contains("line 8: key \"foo\" already set in map"), "{}", got.message());
+    let got = api.patch(&format!("{apply}Warn"), "apply-patch+yaml", map).await;
+    assert!(
+        (got.code, got.warnings.len()) == (201, 1) && got.warnings[0].contains("line 8: key"),
+        "{:?}",
+        got.warnings
+    );
+    let got = api
+        .patch(&format!("{apply}Ignore"), "apply-patch+yaml", "apiVersion: v1\nkind: ConfigMap\nfoo: 1\n")
+        .await;
+    assert!(got.message().ends_with(": .foo: field not declared in schema"), "{}", got.message());
+}
+
+#[tokio::test]
+async fn a_binding_is_no_new_generation_of_a_pod() {
+    let api = Api::new().await;
+    let mut object = pod("g");
+    object["metadata"]["generation"] = 100.into();
+    assert_eq!(api.post(PODS, object).await.body["metadata"]["generation"], 1);
+    let binding = json!({"metadata": {"name": "g"}, "target": {"kind": "Node", "name": "n"}});
+    assert_eq!(api.post(&format!("{PODS}/g/binding"), binding).await.code, 201);
+    let path = format!("{PODS}/g");
+    let generation = |got: Got| got.body["metadata"]["generation"].as_i64().unwrap();
+    let label = json!({"metadata": {"labels": {"a": "b"}}}).to_string();
+    assert_eq!(generation(api.patch(&path, "merge-patch+json", label).await), 1);
+    let deadline = json!({"spec": {"activeDeadlineSeconds": 5000}}).to_string();
+    assert_eq!(generation(api.patch(&path, "merge-patch+json", deadline).await), 2);
+    let debug = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "busybox"}]}}).to_string();
+    let doors = format!("{path}/ephemeralcontainers");
+    assert_eq!(generation(api.patch(&doors, "strategic-merge-patch+json", debug).await), 3);
+    let changed = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "nginx"}]}}).to_string();
+    let got = api.patch(&doors, "strategic-merge-patch+json", changed).await;
+    assert!(got.code == 422 && got.message().contains("may not be changed"), "{}", got.body);
+}
