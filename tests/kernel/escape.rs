@@ -561,6 +561,7 @@ pub async fn blocked_start(w: World) -> Check {
     let stopping = runtime.stop_container(&id, Duration::from_secs(1));
     let stopped = tokio::time::timeout(Duration::from_secs(10), stopping).await;
     let _ = holder.kill();
+    let _ = holder.wait(); // main collects strangers too, and may have been first
     stopped.map_err(|_| "a container that is being started cannot be stopped")??;
     let _ =
         tokio::time::timeout(Duration::from_secs(10), start).await.map_err(|_| "the start never ends")??;
