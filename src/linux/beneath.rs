@@ -308,10 +308,8 @@ impl Root {
     }
 
     fn remove(&self, path: &Path) -> nix::Result<()> {
-        let (parent, name) = match split(path) {
-            Ok((above, name)) => (open(&self.0, Scope::Beneath, above, OFlag::O_PATH, Links::Follow), name),
-            Err(e) => return Err(e),
-        };
+        let (above, name) = split(path)?;
+        let parent = open(&self.0, Scope::Beneath, above, OFlag::O_PATH, Links::Follow);
         match parent.and_then(|parent| remove_named(&parent, name)) {
             Err(Errno::ENOENT) => Ok(()),
             other => other,

@@ -167,7 +167,7 @@ fn of_caps(e: caps::errors::CapsError) -> Error {
 mod tests {
     use super::*;
 
-    fn rights<'a>(uid: u32, gid: u32, capabilities: &'a [String]) -> Rights<'a> {
+    fn rights(uid: u32, gid: u32, capabilities: &[String]) -> Rights<'_> {
         Rights { uid, gid, groups: &[], capabilities, no_new_privs: true, seccomp: None, ids: Ids::Host }
     }
 
