@@ -14,8 +14,10 @@ use std::fmt;
 /// What aliases may add to a document: values and bytes of text together. Without aliases a document makes no more than
 /// its own length; `a: &a [0, 0, …]` and `b: [*a, *a, …]` multiply (CVE-2019-11253).
 const SPARE: usize = 1024 * 1024;
-/// Keys that a document may have twice, before the others are no longer looked for.
+/// Keys that stand twice which are told of one document; more of them are let through.
 const DUPLICATES_MAX: usize = 50;
+/// Bytes that are read to tell them: a document is read once more for each.
+const READ_MAX: usize = 8 * 1024 * 1024;
 
 /// The first document as JSON. The error has line and column.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
@@ -28,16 +30,18 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
 /// says about these keys, e.g. `line 3: key "a" already set in map`.
 pub fn parse_with_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
     let text = old_words(bytes);
+    let most = (READ_MAX / text.len().max(1)).clamp(1, DUPLICATES_MAX);
     let mut told = vec![];
     loop {
-        let read = read(serde_yaml::Deserializer::from_slice(&text), text.len(), told.len());
+        let allowed = if told.len() < most { told.len() } else { usize::MAX };
+        let read = read(serde_yaml::Deserializer::from_slice(&text), text.len(), allowed);
         let error = match read {
             Ok(value) => return Ok((value, told)),
             Err(error) => error,
         };
         let (message, place) = (error.to_string(), error.location());
         match (message.split_once(DUPLICATE), place) {
-            (Some((_, key)), Some(place)) if told.len() < DUPLICATES_MAX => {
+            (Some((_, key)), Some(place)) => {
                 let key = key.rsplit_once(" at line ").map_or(key, |(key, _)| key);
                 told.push(format!("line {}: key {key} already set in map", place.line()));
             }
@@ -538,6 +542,10 @@ mod tests {
         assert_eq!(value, json!({"a": 3, "spec": {"b": 2, "c": [{"d": 2}]}}));
         let line = |line: usize, key: &str| format!("line {line}: key {key:?} already set in map");
         assert_eq!(told, [line(4, "b"), line(5, "d"), line(6, "a")]);
+        let (_, told) = parse_with_duplicates("a: 1\n".repeat(200).as_bytes()).unwrap();
+        assert_eq!(told.len(), DUPLICATES_MAX);
+        let long = format!("a: 1\na: 2\na: 3\nb: {}\n", "x".repeat(READ_MAX));
+        assert_eq!(parse_with_duplicates(long.as_bytes()).unwrap().1.len(), 1);
     }
 
     proptest! {

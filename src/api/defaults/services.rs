@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 
 pub fn service(object: &mut Value) {
     default_zero(object, "spec.sessionAffinity", "None");
-    if text(object, "spec.sessionAffinity") == "ClientIP" {
-        default(object, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", 10800);
+    match text(object, "spec.sessionAffinity") {
+        "ClientIP" => default(object, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", 10800),
+        "None" => drop(value::remove(object, "spec.sessionAffinityConfig")),
+        _ => {}
     }
     default_zero(object, "spec.type", "ClusterIP");
     for port in list_mut(object, "spec.ports") {

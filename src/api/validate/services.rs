@@ -4,6 +4,7 @@ use super::{labels, names, one_of};
 use crate::api::errors::Errors;
 use crate::api::value::{at, empty, int, list, text};
 use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub fn service(object: &Value, errors: &mut Errors) {
     let ports = list(object, "spec.ports");
@@ -65,6 +66,17 @@ pub fn service(object: &Value, errors: &mut Errors) {
             errors.forbidden(format!("{field}.nodePort"), "may not be used when `type` is 'ClusterIP'");
         }
     }
+    for (i, ip) in list(object, "spec.externalIPs").iter().enumerate() {
+        address(ip.as_str().unwrap_or(""), &format!("spec.externalIPs[{i}]"), errors);
+    }
+    let node_port = |p: &Value| (int(p, "nodePort").unwrap_or(0), text(p, "protocol").to_string());
+    for (i, port) in ports.iter().enumerate().filter(|(_, p)| node_port(p).0 != 0) {
+        if ports[..i].iter().any(|p| node_port(p) == node_port(port)) {
+            errors.duplicate(format!("spec.ports[{i}].nodePort"), at(port, "nodePort"));
+        }
+    }
+    session(object, errors);
+    balancer(object, kind, errors);
     labels(object, "spec.selector", "spec.selector", errors);
     one_of(object, "spec.sessionAffinity", "spec.sessionAffinity", &["ClientIP", "None"], errors);
     if !empty(object, "spec.externalTrafficPolicy") {
@@ -84,6 +96,82 @@ pub fn service(object: &Value, errors: &mut Errors) {
         }
     }
     one_of(object, "spec.internalTrafficPolicy", "spec.internalTrafficPolicy", &["Cluster", "Local"], errors);
+}
+
+/// An address that traffic is sent to: not the machine's own, nor one that only its link knows.
+fn address(text: &str, field: &str, errors: &mut Errors) {
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return errors.invalid_text(
+            field,
+            text,
+            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        );
+    };
+    // An IPv4 address that is written as IPv6 is judged as what it is.
+    let ip = ip.to_canonical();
+    let (local, multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0 == 0xfe80, ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    if ip.is_unspecified() {
+        errors.invalid_text(field, text, &format!("may not be unspecified ({text})"));
+    }
+    for (is, why) in [
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+    ] {
+        if is {
+            errors.invalid_text(field, text, why);
+        }
+    }
+}
+
+/// How long a client stays with its endpoint.
+fn session(object: &Value, errors: &mut Errors) {
+    let config = at(object, "spec.sessionAffinityConfig");
+    let field = "spec.sessionAffinityConfig";
+    match text(object, "spec.sessionAffinity") {
+        "None" if !config.is_null() => {
+            errors.forbidden(field, "must not be set when session affinity is None");
+        }
+        "ClientIP" => {
+            let seconds = at(config, "clientIP.timeoutSeconds");
+            if seconds.as_i64().is_some_and(|n| !(1..=86_400).contains(&n)) {
+                let why = "must be greater than 0 and less than 86400";
+                errors.invalid(format!("{field}.clientIP.timeoutSeconds"), seconds, why);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Fields of a service that a load balancer leads to.
+fn balancer(object: &Value, kind: &str, errors: &mut Errors) {
+    let only = "may only be used when `type` is 'LoadBalancer'";
+    let ranges = list(object, "spec.loadBalancerSourceRanges");
+    // Upstream spells the field so.
+    let field = "spec.LoadBalancerSourceRanges";
+    if !ranges.is_empty() && kind != "LoadBalancer" {
+        errors.forbidden(field, only);
+    }
+    for (i, range) in ranges.iter().enumerate() {
+        let range = range.as_str().unwrap_or("").trim();
+        let fits = range.split_once('/').is_some_and(|(ip, bits)| match (ip.parse(), bits.parse::<u8>()) {
+            (Ok(IpAddr::V4(_)), Ok(bits)) => bits <= 32,
+            (Ok(IpAddr::V6(_)), Ok(bits)) => bits <= 128,
+            _ => false,
+        });
+        if !fits {
+            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            errors.invalid_text(format!("{field}[{i}]"), range, why);
+        }
+    }
+    for path in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+        if !at(object, &format!("spec.{path}")).is_null() && kind != "LoadBalancer" {
+            errors.forbidden(format!("spec.{path}"), only);
+        }
+    }
 }
 
 fn target_port(port: &Value, field: &str, errors: &mut Errors) {
@@ -113,13 +201,9 @@ pub fn endpoints(object: &Value, errors: &mut Errors) {
         if empty(subset, "addresses") && empty(subset, "notReadyAddresses") {
             errors.required(&field, "must specify `addresses` or `notReadyAddresses`");
         }
-        for (j, address) in list(subset, "addresses").iter().enumerate() {
-            if text(address, "ip").parse::<std::net::IpAddr>().is_err() {
-                errors.invalid(
-                    format!("{field}.addresses[{j}].ip"),
-                    at(address, "ip"),
-                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                );
+        for group in ["addresses", "notReadyAddresses"] {
+            for (j, one) in list(subset, group).iter().enumerate() {
+                address(text(one, "ip"), &format!("{field}.{group}[{j}].ip"), errors);
             }
         }
         for (j, port) in list(subset, "ports").iter().enumerate() {
@@ -137,9 +221,108 @@ pub fn endpoint_slice(object: &Value, errors: &mut Errors) {
     } else {
         one_of(object, "addressType", "addressType", &["FQDN", "IPv4", "IPv6"], errors);
     }
+    let family = text(object, "addressType");
     for (i, endpoint) in list(object, "endpoints").iter().enumerate() {
-        if empty(endpoint, "addresses") {
-            errors.required(format!("endpoints[{i}].addresses"), "must contain at least 1 address");
+        let field = format!("endpoints[{i}].addresses");
+        let addresses = list(endpoint, "addresses");
+        match addresses.len() {
+            0 => errors.required(&field, "must contain at least 1 address"),
+            n if n > 100 => errors.too_many(&field, n, 100),
+            _ => {}
+        }
+        for (j, one) in addresses.iter().enumerate() {
+            let (one, field) = (one.as_str().unwrap_or(""), format!("{field}[{j}]"));
+            let right = match family {
+                "IPv4" => one.parse::<Ipv4Addr>().is_ok(),
+                "IPv6" => one.parse::<Ipv6Addr>().is_ok(),
+                _ => true,
+            };
+            if !right {
+                errors.invalid_text(&field, one, &format!("must be an {family} address"));
+            } else if family == "FQDN" {
+                names::dns_subdomain(one).iter().for_each(|p| errors.invalid_text(&*field, one, p));
+            } else {
+                address(one, &field, errors);
+            }
+        }
+    }
+    let ports = list(object, "ports");
+    if ports.len() > 20_000 {
+        errors.too_many("ports", ports.len(), 20_000);
+    }
+    for (i, port) in ports.iter().enumerate() {
+        if let Some(problem) = int(port, "port").and_then(names::port_number) {
+            errors.invalid(format!("ports[{i}].port"), at(port, "port"), problem);
+        }
+        one_of(port, "protocol", &format!("ports[{i}].protocol"), &["SCTP", "TCP", "UDP"], errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::validate::problems;
+
+    #[test]
+    fn traffic_is_not_led_to_the_machine_itself() {
+        for (ip, why) in [
+            ("127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("::ffff:127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("169.254.169.254", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+            ("224.0.0.1", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+            ("0.0.0.0", "may not be unspecified (0.0.0.0)"),
+            ("x", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ] {
+            let said = |field: &str| vec![format!("{field}: Invalid value: {ip:?}: {why}")];
+            let old = json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}, {"ip": ip}]}]});
+            assert_eq!(problems(endpoints, old), said("subsets[0].addresses[1].ip"));
+            let old = json!({"subsets": [{"notReadyAddresses": [{"ip": ip}]}]});
+            assert_eq!(problems(endpoints, old), said("subsets[0].notReadyAddresses[0].ip"));
+            let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": [ip]});
+            assert_eq!(problems(service, json!({ "spec": spec })), said("spec.externalIPs[0]"));
+        }
+        let slice = |ip: &str| {
+            problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": [{"addresses": [ip]}]}))
+        };
+        assert_eq!(slice("10.0.0.1"), [""; 0]);
+        assert_eq!(
+            slice("fd00::1"),
+            ["endpoints[0].addresses[0]: Invalid value: \"fd00::1\": must be an IPv4 address"]
+        );
+        assert!(slice("127.0.0.1")[0].contains("loopback range"));
+    }
+
+    #[test]
+    fn fields_of_load_balancers_and_sessions_fit_together() {
+        let told = |more: Value| {
+            let mut spec = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [{"port": 80, "protocol": "TCP"}]});
+            crate::api::patch::merge(&mut spec, &more);
+            problems(service, json!({ "spec": spec }))
+        };
+        let config = json!({"clientIP": {"timeoutSeconds": 86_401}});
+        for (change, want) in [
+            (
+                json!({"sessionAffinityConfig": config}),
+                "spec.sessionAffinityConfig: Forbidden: must not be set when session affinity is None",
+            ),
+            (
+                json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}),
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400",
+            ),
+            (
+                json!({"loadBalancerClass": "x"}),
+                "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'",
+            ),
+            (
+                json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/33"]}),
+                "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.0/33\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            ),
+            (
+                json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP", "name": "a", "nodePort": 30000}, {"port": 81, "protocol": "TCP", "name": "b", "nodePort": 30000}]}),
+                "spec.ports[1].nodePort: Duplicate value: 30000",
+            ),
+        ] {
+            assert_eq!(told(change), [want]);
         }
     }
 }
