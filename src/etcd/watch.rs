@@ -211,13 +211,16 @@ mod tests {
         fn new() -> World {
             World { store: RwLock::default(), hub: Arc::default() }
         }
-        fn put(&self, key: &'static str) {
+        /// Nobody is told.
+        fn write(&self, key: &'static str) -> (Arc<[Event]>, Revision) {
             let mut store = self.store.write().unwrap();
             let mut write = store.write();
             write.put(key.into(), Bytes::new(), 0);
             let events = write.commit();
-            let revision = store.revision();
-            drop(store);
+            (events, store.revision())
+        }
+        fn put(&self, key: &'static str) {
+            let (events, revision) = self.write(key);
             self.hub.publish(&[events], revision);
         }
         fn watch(&self, key: &'static str, end: &'static str, start_revision: Revision) -> Watcher {
@@ -283,11 +286,7 @@ mod tests {
         let mut now = world.watch("a", "", 0);
         assert_eq!(now.first(), 3);
         // 3, which comes with another member's state
-        let mut store = world.store.write().unwrap();
-        let mut write = store.write();
-        write.put("a".into(), Bytes::new(), 0);
-        write.commit();
-        drop(store);
+        world.write("a");
         world.hub.reset(3);
         while !matches!(now.next().await.unwrap(), Err(Error::SlowWatcher)) {}
         let mut again = world.watch("a", "", now.first());

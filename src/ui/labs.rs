@@ -121,6 +121,9 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     if record["tampered"] == true {
         lines.push(lang.say(Say::LabTampered, &[]));
     }
+    if number("lost") > 0 {
+        lines.push(lang.say(Say::LabLost, &[&number("lost").to_string()]));
+    }
     let (gradings, before) = (number("gradings"), number("earlier_gradings"));
     if gradings + before > 1 || number("starts") > 1 {
         let with = [number("starts"), number("seed_starts"), gradings + before].map(|n| n.to_string());

@@ -175,6 +175,7 @@ texts! {
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 손으로 고쳤으므로 통과로 인정되지 않습니다.";
     LabAttempts: "This lab was started {} times, {} of them with this seed, and graded {} times in all.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
+    LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabUntold: "Explanations kept back: {}. Each is shown when its task is right, or after `lab solve`.", "아직 보여 주지 않은 설명: {}개. 과제가 해결되거나 `lab solve`를 실행하면 볼 수 있습니다.";
     LabOther: "the lab {} of this record is not the one in this program: it was read from {} by ropewalk {} and has the content {}; --labs DIRECTORY compares with the labs there", "이 기록의 {} 실습은 이 프로그램에 들어 있는 것과 다릅니다. 읽은 곳: {}, ropewalk 버전: {}, 내용 해시: {}. --labs 디렉터리를 적으면 그곳의 실습과 비교합니다";
     LabRecord: "signed record: {}", "서명된 기록: {}";

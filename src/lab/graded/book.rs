@@ -30,6 +30,8 @@ pub struct Book {
     pub open: Option<Open>,
     pub best: BTreeMap<String, Best>,
     pub tries: BTreeMap<String, Tries>,
+    /// How often all this was edited, deleted or put back, and so began anew.
+    pub lost: u32,
 }
 
 /// How often a lab was tried here.
@@ -93,6 +95,8 @@ pub struct Before {
     pub seed_starts: u32,
     pub solves: u32,
     pub gradings: u32,
+    /// How often these counts began anew because they were edited, deleted or put back.
+    pub lost: u32,
 }
 
 impl Open {
@@ -104,7 +108,7 @@ impl Open {
     pub fn attempts(&self) -> Value {
         json!({
             "starts": self.before.starts, "seed_starts": self.before.seed_starts, "gradings": self.gradings,
-            "earlier_gradings": self.before.gradings, "earlier_solves": self.before.solves,
+            "earlier_gradings": self.before.gradings, "earlier_solves": self.before.solves, "lost": self.before.lost,
         })
     }
 }
@@ -136,6 +140,7 @@ impl Book {
     pub fn distrust(&mut self) {
         self.best.clear();
         self.tries.clear();
+        self.lost += 1;
         if let Some(open) = &mut self.open {
             open.tampered = true;
         }
@@ -163,7 +168,13 @@ impl Book {
             *tries.seeds.entry(seed).or_default() += 1;
         }
         let seed_starts = tries.seeds.get(&seed).copied().unwrap_or(1);
-        Before { starts: tries.starts, seed_starts, solves: tries.solves, gradings: tries.gradings }
+        Before {
+            starts: tries.starts,
+            seed_starts,
+            solves: tries.solves,
+            gradings: tries.gradings,
+            lost: self.lost,
+        }
     }
 
     /// Closes the open lab; what it was counts for the starts after it.
@@ -347,6 +358,11 @@ mod tests {
         assert!(!old.agrees(Found::Nothing), "or deleted");
         assert!(!old.agrees(Anchor::read(&second, 70, 2, &key)), "or made anew and put as often");
         assert!(!old.agrees(Anchor::read(&first, 70, 1, &key)), "with its very first text");
+        // Without the file there is no lab, and the next one's record says that something was lost.
+        let mut none = Book::default();
+        assert!(!none.agrees(Anchor::read(&third, 40, 3, &key)), "a file that was deleted");
+        none.distrust();
+        assert_eq!(none.start("a", 1).lost, 1);
         let forged = third.replace(&format!("\"counter\":{}", book.counter), "\"counter\":0");
         assert_ne!(forged, third);
         assert!(!old.agrees(Anchor::read(&forged, 40, 3, &key)), "or edited");

@@ -62,7 +62,7 @@ pub struct About {
     pub content: String,
     /// Where the lab was read from: `built-in`, or a directory.
     pub labs: String,
-    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves}`
+    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost}`
     pub attempts: Value,
     /// What was kept of the open lab was changed by somebody else than the program.
     pub tampered: bool,
