@@ -7,7 +7,8 @@
 //! Every controller is a pure decision with a thin edge: informers put keys into a work queue, a worker looks at the
 //! caches, decides, and writes. What led to a look travels with the key as its cause. They are level-triggered: a restart at any point converges.
 //! Controllers whose objects own pods (ReplicaSet, ReplicationController, DaemonSet, Job, StatefulSet) differ in their decisions; the rest is one shape, `workload`.
-//! Only the replica that holds the Lease `kube-controller-manager` works.
+//! Only the replica that holds the Lease `kube-controller-manager` works. A panic on one object is told in an Event (`ControllerPanic`)
+//! and tried again after a pause; the other objects go on.
 //! ## Left out
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.

@@ -7,6 +7,7 @@
 //! [`rules`] is pure: services and slices in, the node's [`ServiceRule`]s out. The edge waits for changes, gathers those
 //! that come together, and hands the whole picture to the node's network, which changes only what differs. [`host`] does the same
 //! for the learner's own loopback: `curl localhost:NODEPORT` reaches the cluster, and is refused as soon as nothing is ready.
+//! An address that two Services claim goes to one of them, and the other is told in an Event: the kernel would refuse the whole table.
 //! ## Left out
 //! Topology hints, health-check node ports, IPv6, SCTP.
 //! ## Read next
