@@ -357,7 +357,9 @@ impl Recorder {
 /// deleted is gone.
 fn is_meant(request: &Request) -> bool {
     let looks = matches!(request.verb.as_str(), "get" | "list" | "watch");
-    !request.user_agent.starts_with("ropewalk") && !(looks && request.command == "kubectl delete")
+    let waits = looks && request.command == "kubectl delete";
+    let by_itself = waits || request.user_agent.starts_with("ropewalk");
+    !by_itself
 }
 
 /// Of an object, what tells which controller made it. The rest is not read before an expression asks for it.

@@ -277,7 +277,7 @@ impl Indexer for Callable {
     where
         Self: 'v,
     {
-        self.call(key).map(|value| CowVal::Owned(value))
+        self.call(key).map(CowVal::Owned)
     }
     fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
     where
