@@ -153,10 +153,11 @@ impl Engine {
         self.before.clear();
         self.asking_before.clear();
         self.memo = Arc::default();
-        self.logs_before = Arc::default();
-        let known: Vec<_> =
-            self.answers.iter().map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect();
-        known.iter().for_each(|(probe, answer)| self.note_log(probe, answer));
+        let known = self.answers.iter().filter_map(|(probe, (_, answer))| match (probe, answer) {
+            (Probe::Logs { target }, Value::String(log)) => Some((target.clone(), log.to_string())),
+            _ => None,
+        });
+        self.logs_before = Arc::new(known.collect());
     }
 
     /// An answer from the network.
@@ -166,12 +167,15 @@ impl Engine {
         self.answers.insert(probe, (Instant::now(), answer));
     }
 
-    /// The first that is heard of a log in this step: what is written later is new.
+    /// The first that is heard of a log in this step: what is written later is new. If the learner has acted before, it may be theirs: then
+    /// all of it counts as new, so that no act is overlooked.
     fn note_log(&mut self, probe: &Probe, answer: &Value) {
+        let acted = self.open.as_ref().is_some_and(|open| open.acted.is_some());
         if let (Probe::Logs { target }, Value::String(log)) = (probe, answer)
             && !self.logs_before.contains_key(target)
         {
-            Arc::make_mut(&mut self.logs_before).insert(target.clone(), log.to_string());
+            let before = if acted { String::new() } else { log.to_string() };
+            Arc::make_mut(&mut self.logs_before).insert(target.clone(), before);
         }
     }
 
@@ -487,14 +491,14 @@ mod tests {
     use serde_json::json;
     use std::path::Path;
 
-    #[test]
-    fn a_hint_of_an_earlier_sitting_is_said_again_as_soon_as_it_can_be() {
+    /// An engine with the first lesson of the fixtures open, two hints of which were asked for in an earlier sitting.
+    fn engine() -> Engine {
         let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
         let lesson = Arc::new(library.lessons[0].clone());
         let mut progress = Progress::default();
         progress.step(&lesson.id, "run").hints = vec!["help".into(), "pull".into()];
         let open = Open::new(lesson, 0, Memory::default());
-        let mut engine = Engine {
+        Engine {
             library,
             progress,
             path: PathBuf::new(),
@@ -513,7 +517,27 @@ mod tests {
             solving: false,
             trouble: None,
             unkept: None,
-        };
+        }
+    }
+
+    #[test]
+    fn what_a_log_said_before_the_learner_acted_is_not_new() {
+        let mut engine = engine();
+        let log = |target: &str| Probe::Logs { target: target.into() };
+        engine.answered(log("d/early"), value::text("old\n"));
+        engine.answered(log("d/early"), value::text("old\nnew\n"));
+        engine.typed("curl localhost:30080".into());
+        engine.answered(log("d/late"), value::text("perhaps theirs\n"));
+        let before = &engine.facts().logs_before;
+        assert_eq!((before["d/early"].as_str(), before["d/late"].as_str()), ("old\n", ""));
+        // The next step begins with what is known by then.
+        engine.begin_step();
+        assert_eq!(engine.facts().logs_before["d/early"], "old\nnew\n");
+    }
+
+    #[test]
+    fn a_hint_of_an_earlier_sitting_is_said_again_as_soon_as_it_can_be() {
+        let mut engine = engine();
         let said = |engine: &Engine| -> Vec<String> {
             let hints = &engine.open.as_ref().unwrap().hints;
             hints.iter().map(|h| h["en"].say.clone()).collect()

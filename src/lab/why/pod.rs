@@ -77,6 +77,10 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
         }
         return;
     };
+    if let Some(chosen) = decision.detail["chosen"].as_str() {
+        reader.fine(out, Word::BeingBound, &[chosen]);
+        return;
+    }
     reader.line(out, Word::NoNodeFits, &[]);
     for verdict in list(&decision.detail, "verdicts") {
         let reasons: Vec<&str> = list(verdict, "refused").iter().map(|r| text(r, "reason")).collect();

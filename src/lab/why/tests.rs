@@ -99,6 +99,17 @@ fn a_pending_pod_shows_what_each_node_was_told() {
 }
 
 #[test]
+fn a_pod_whose_binding_is_on_its_way_lacks_nothing() {
+    let tap = Tap::new();
+    let mut pending = pod(json!({}), json!({"phase": "Pending"}));
+    pending["spec"]["nodeName"] = "".into();
+    let verdicts = json!({"verdicts": [{"node": "n1", "refused": []}], "chosen": "n1"});
+    tap.emit(Record::new("schedule").object("pods", "default", "web-1").detail(verdicts));
+    let told = ask(&facts(&[("pods", pending)], &tap), &["pod/web-1"]);
+    assert!(!told.trouble && told.lines[0].contains("chosen n1"), "{told:?}");
+}
+
+#[test]
 fn crashes_are_read_from_the_last_state() {
     let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 4,
         "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 127, "reason": "Error"}}}]});

@@ -18,6 +18,7 @@ texts! {
         Held: "It is being deleted, but these finalizers hold it until their owners are done: {}.", "삭제 중이지만 다음 파이널라이저를 맡은 쪽의 일이 끝나야 사라집니다: {}";
         // -- pods
         NoNodeFits: "The scheduler found no node for it. What each node lacks:", "스케줄러가 알맞은 노드를 찾지 못했습니다. 노드마다 맞지 않은 이유:";
+        BeingBound: "The scheduler has chosen {} and is about to bind it there.", "스케줄러가 {} 노드를 선택했고 곧 배정합니다.";
         NotYetScheduled: "The scheduler has not looked at it yet.", "스케줄러가 아직 이 파드를 보지 않았습니다.";
         TipResources: "Ask for less (resources.requests), or make room.", "요청량(resources.requests)을 줄이거나 자리를 비우세요.";
         TipSelector: "Its nodeSelector or affinity wants labels that no node has.", "nodeSelector 또는 어피니티가 요구하는 레이블을 가진 노드가 없습니다.";
