@@ -121,7 +121,7 @@ impl Undecodable {
 #[derive(Clone, Debug)]
 pub enum Item<K> {
     Decoded(K),
-    Undecodable(Undecodable),
+    Undecodable(Box<Undecodable>),
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Item<K> {
@@ -129,7 +129,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Item<K> {
         let value = Value::deserialize(input)?;
         Ok(match K::deserialize(&value) {
             Ok(object) => Item::Decoded(object),
-            Err(error) => Item::Undecodable(Undecodable::new(&value, error.to_string())),
+            Err(error) => Item::Undecodable(Box::new(Undecodable::new(&value, error.to_string()))),
         })
     }
 }
@@ -335,7 +335,7 @@ where
                         fresh.get_or_insert_default().objects.insert(key, Arc::new(object));
                     }
                     watcher::Event::InitApply(Item::Undecodable(found)) => {
-                        fresh.get_or_insert_default().undecodable.push(found);
+                        fresh.get_or_insert_default().undecodable.push(*found);
                     }
                     watcher::Event::InitDone => {
                         inner.replace(fresh.take().unwrap_or_default(), &mut changes, &mut failures);
@@ -345,7 +345,7 @@ where
                         inner.put(Arc::new(object), &mut changes);
                     }
                     watcher::Event::Apply(Item::Undecodable(found)) => {
-                        inner.put_undecodable(found, &mut changes, &mut failures);
+                        inner.put_undecodable(*found, &mut changes, &mut failures);
                     }
                     watcher::Event::Delete(Item::Decoded(object)) => {
                         let key = Key::of(&object);
