@@ -170,25 +170,44 @@ impl NodeCri {
         }
     }
 
-    /// Checks that this pod may run this component here, and that the component does not run here already.
+    /// Checks that this pod may run this component here.
     ///
     /// # Errors
-    /// [`Error::Reserved`] for any pod but the node's own static pod of that component, and for an addon outside of `kube-system`;
-    /// `Start` for a second instance of a component of which a node has one.
+    /// [`Error::Reserved`] for any pod but the node's own static pod of that component, and for an addon outside of `kube-system`.
     fn admit(&self, world: &World, pod: &PodId, image: &str) -> Result<()> {
-        let name = component_of(image).unwrap_or_default();
-        let own = manifests::static_pods(world, &self.node.name, self.node.index);
-        if !may_run(&own, pod, image) {
-            return Err(Error::Reserved { image: image.into(), component: name.into() });
+        let own = match self.node.control_plane {
+            true => manifests::static_pods(world, &self.node.name, self.node.index),
+            false => vec![],
+        };
+        match may_run(&own, pod, image) {
+            true => Ok(()),
+            false => {
+                let component = component_of(image).unwrap_or_default().into();
+                Err(Error::Reserved { image: image.into(), component })
+            }
         }
-        let running = self
-            .components()
-            .values()
-            .any(|c| component_of(&c.config.image) == Some(name) && c.state == ContainerState::Running);
-        match running && !components::MANY_ON_A_NODE.contains(&name) {
-            true => Err(Error::Start(format!("{name} runs on {} already", self.node.name))),
-            false => Ok(()),
+    }
+
+    /// Marks a component as running, which another one of the same name cannot be from then on: two of them would have one address and, in an
+    /// election, one identity.
+    ///
+    /// # Errors
+    /// `Start`: the component runs here already.
+    fn claim(&self, id: &str) -> Result<()> {
+        let mut components = self.components();
+        let Some(image) = components.get(id).map(|c| c.config.image.clone()) else {
+            return Err(Error::NotFound(id.into()));
+        };
+        let name = component_of(&image).unwrap_or_default();
+        let runs =
+            |c: &Component| component_of(&c.config.image) == Some(name) && c.state == ContainerState::Running;
+        if !components::MANY_ON_A_NODE.contains(&name) && components.values().any(runs) {
+            return Err(Error::Start(format!("{name} runs on {} already", self.node.name)));
         }
+        if let Some(c) = components.get_mut(id) {
+            c.state = ContainerState::Running;
+        }
+        Ok(())
     }
 
     fn is_component(&self, id: &str) -> bool {
@@ -303,17 +322,18 @@ impl Runtime for NodeCri {
             None => Default::default(),
         };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
-        if let Err(error) = self.admit(&world, &pod, &image) {
+        if let Err(error) = self.admit(&world, &pod, &image).and_then(|()| self.claim(id)) {
             self.ended(id, &End::Done(Err(error.to_string())));
             return Err(error);
         }
-        if let Some(directory) = log_path.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|cause| Error::Io { what: format!("cannot make {}", directory.display()), cause })?;
+        match Log::open(&log_path, limits) {
+            Ok(log) => logs::open(id, log),
+            Err(cause) => {
+                let error = Error::Io { what: format!("cannot open {}", log_path.display()), cause };
+                self.ended(id, &End::Done(Err(error.to_string())));
+                return Err(error);
+            }
         }
-        let log = Log::open(&log_path, limits)
-            .map_err(|cause| Error::Io { what: format!("cannot open {}", log_path.display()), cause })?;
-        logs::open(id, log);
         let place = components::Place {
             node: self.node.name.clone(),
             network: self.network.clone(),
@@ -330,7 +350,6 @@ impl Runtime for NodeCri {
             }
         };
         if let Some(c) = self.components().get_mut(id) {
-            c.state = ContainerState::Running;
             c.started_at = Some(clock::now());
             c.crew = Some(crew.clone());
         }

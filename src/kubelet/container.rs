@@ -165,6 +165,9 @@ pub fn config(
     volumes: &Volumes,
     message: Option<&Mount>,
 ) -> Result<ContainerConfig, String> {
+    if !super::files::is_name(&spec.name) {
+        return Err(format!("invalid container name {:?}", spec.name)); // it is a directory of logs
+    }
     let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
         words.iter().flatten().map(|w| env::expand(w, lookup)).collect()
@@ -259,6 +262,14 @@ mod tests {
         assert_eq!(refused(serde_json::json!({"subPathExpr": "x/$(B)"})), "missing value for \"B\"");
         let mount = mounted(serde_json::json!({"subPathExpr": "x$(A)"})).unwrap().mounts.remove(0);
         assert_eq!(mount.sub_path, Path::new("x/etc"));
+    }
+
+    #[test]
+    fn a_name_is_no_path() {
+        for name in ["../../x", "/x", "", ".."] {
+            let error = made(&spec(serde_json::json!({"name": name}))).unwrap_err();
+            assert!(error.contains("invalid container name"), "{error}");
+        }
     }
 
     #[test]

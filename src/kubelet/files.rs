@@ -89,14 +89,12 @@ pub fn write(dir: &Path, files: &Files) -> Result<(), String> {
         }
     }
     let names = fs::read_dir(dir).map_err(|e| format!("cannot read {}: {e}", dir.display()))?;
+    // What an earlier content left, and what a writer left that did not come to its end.
     for name in names.flatten().map(|entry| entry.file_name()) {
-        let known = name.to_str().is_some_and(|name| name.starts_with("..") || tops.contains(name));
-        if !known {
+        let known = |name: &str| name == "..data" || name == stamp || tops.contains(name);
+        if !name.to_str().is_some_and(known) {
             root.remove_all(Path::new(&name)).map_err(|e| e.line())?;
         }
-    }
-    if let Some(old) = old {
-        let _ = root.remove_all(&old); // it goes with the pod at the latest
     }
     Ok(())
 }
@@ -147,8 +145,10 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "9");
         assert!(dir.path().join("sub").symlink_metadata().is_err());
         assert!(!dir.path().join(first).exists());
+        fs::create_dir(dir.path().join("..1")).unwrap(); // a kubelet was killed while it wrote
         write(dir.path(), &files(&[])).unwrap();
         assert!(dir.path().join("a").symlink_metadata().is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "..data and its directory");
     }
 
     /// Of `items[].path` and of the path of a projected token.

@@ -311,7 +311,11 @@ impl Kubelet {
         for pass in 0..PASSES {
             let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
             if over && containers.is_empty() {
-                return Ok(Outcome::Done); // it ended before this kubelet's time, or was failed by somebody else
+                // It ended before this kubelet's time, or failed before any container was made.
+                for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
+                    self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
+                }
+                return Ok(Outcome::Done);
             }
             let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
             let now = clock::now();

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 /// Events that a kubelet may lag behind before it is told that it lost some.
 const EVENTS: usize = 1024;
@@ -232,7 +233,9 @@ impl Runtime for NodeRuntime {
 
     async fn exec(&self, request: ExecRequest) -> Result<Session> {
         let (shared, container) = (self.0.clone(), self.0.container(&request.container_id)?);
-        whole(async move { stream::exec(&shared, &container, request).await }).await
+        let gone = CancellationToken::new();
+        let _until_here = gone.clone().drop_guard(); // a caller that stops waiting, a probe past its time, say
+        whole(async move { stream::exec(&shared, &container, request, gone).await }).await
     }
 
     async fn attach(&self, container_id: &str) -> Result<Session> {

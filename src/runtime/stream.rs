@@ -5,14 +5,19 @@ use super::log::Stream;
 use super::node::Shared;
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
-use super::zygote::Unborn;
+use super::zygote::{Started, Unborn};
 use crate::cri::{Error, ExecRequest, Reader, Result, Session, Size, Writer};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::unix::pipe;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
+/// A process whose caller is gone may not exist yet, so it is looked for again after this time, this often at most.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
+const KILLS_MAX: usize = 100;
 /// Bytes in flight between a session and a container before the writer waits.
 const BUFFER: usize = 64 * 1024;
 
@@ -20,10 +25,16 @@ fn io(cause: std::io::Error) -> Error {
     Error::Io { what: "cannot make a session".into(), cause }
 }
 
-/// Runs another program in a container. When the session's `exit` is dropped the program is killed.
+/// Runs another program in a container. When the session's `exit` is dropped the program is killed; when the caller is gone before there is a
+/// session, so is the process that was to become the program, whatever it waits for.
 ///
 /// Errors: `Start` in runc's words.
-pub async fn exec(shared: &Shared, container: &Container, request: ExecRequest) -> Result<Session> {
+pub async fn exec(
+    shared: &Shared,
+    container: &Container,
+    request: ExecRequest,
+    caller_gone: CancellationToken,
+) -> Result<Session> {
     let live = container.live()?;
     let entry = live.group.entry().map_err(|e| Error::Start(e.line()))?;
     let (streams, theirs) = Streams::make(request.tty, request.stdin).map_err(io)?;
@@ -32,7 +43,9 @@ pub async fn exec(shared: &Shared, container: &Container, request: ExecRequest) 
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let what = What::Exec(Box::new(container.exec_process(request.command, request.tty)));
     let wanted = Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what };
-    let started = shared.zygote.run(wanted, &given, &Unborn::default()).await.map_err(|e| match e {
+    let unborn = Unborn::default();
+    let run = started_or_killed(shared.zygote.run(wanted, &given, &unborn), &unborn, caller_gone);
+    let started = run.await.map_err(|e| match e {
         Error::Start(reason) => Error::Start(format!(
             "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
         )),
@@ -59,6 +72,30 @@ pub async fn exec(shared: &Shared, container: &Container, request: ExecRequest) 
         let _ = done.send(exit.code()); // nobody waits any more
     });
     Ok(session)
+}
+
+/// Waits for a start. Once its caller is gone, the process that exists by then, or comes to exist, is killed, which ends the start.
+async fn started_or_killed(
+    start: impl Future<Output = Result<Started>>,
+    unborn: &Unborn,
+    caller_gone: CancellationToken,
+) -> Result<Started> {
+    tokio::pin!(start);
+    tokio::select! {
+        biased;
+        started = &mut start => return started,
+        () = caller_gone.cancelled() => {}
+    }
+    for _ in 0..KILLS_MAX {
+        let process = unborn.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        if let Some(process) = process {
+            let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+        }
+        if let Ok(started) = tokio::time::timeout(KILL_AGAIN, &mut start).await {
+            return started;
+        }
+    }
+    Err(Error::State("the caller of exec is gone, and its process did not end".into()))
 }
 
 fn of_terminal(shared: &Shared, terminal: Terminal, exit: oneshot::Receiver<i32>, stdin: bool) -> Session {
@@ -177,5 +214,26 @@ async fn copy_input(mut from: DuplexStream, to: Stdin, once: bool) {
     }
     if once {
         to.lock().await.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_no_caller_waits_for_comes_to_an_end() {
+        let (gone, unborn) = (CancellationToken::new(), Unborn::default());
+        let never = || std::future::pending::<Result<Started>>();
+        let waited = tokio::time::timeout(
+            Duration::from_secs(3600),
+            started_or_killed(never(), &unborn, gone.clone()),
+        );
+        assert!(waited.await.is_err(), "while its caller waits, it may take long");
+        gone.cancel();
+        let ended = started_or_killed(never(), &unborn, gone.clone()).await;
+        assert!(matches!(ended, Err(Error::State(_))));
+        let failed = std::future::ready(Err(Error::Start("no".into())));
+        assert!(matches!(started_or_killed(failed, &unborn, gone).await, Err(Error::Start(_))));
     }
 }
