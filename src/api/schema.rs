@@ -217,7 +217,7 @@ impl Walk {
                     _ => "2006-01-02T15:04:05.000000Z07:00",
                 };
                 // The empty text is no time either: typed clients fail to read a list with one such object.
-                match text.parse::<crate::clock::Timestamp>().is_ok() {
+                match is_rfc3339(text) {
                     true => Ok(()),
                     false => {
                         Err(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""))
@@ -262,6 +262,29 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// Is it a time as Go reads it? Stored text is served as it is, so a form that only other readers know (a year of six
+/// digits, a space for `T`, no seconds) would make Go clients fail to read a list.
+fn is_rfc3339(text: &str) -> bool {
+    let b = text.as_bytes();
+    let digits =
+        |range: std::ops::Range<usize>| b.get(range).is_some_and(|d| d.iter().all(u8::is_ascii_digit));
+    let signs = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if ![0..4, 5..7, 8..10, 11..13, 14..16, 17..19].into_iter().all(digits)
+        || !signs.iter().all(|(at, sign)| b.get(*at) == Some(sign))
+        || b.get(17).is_some_and(|tens| *tens > b'5')
+    {
+        return false;
+    }
+    let rest = &b[19..];
+    let fraction = match rest.first() {
+        Some(b'.' | b',') => 1 + rest[1..].iter().take_while(|c| c.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let zone = &rest[fraction..];
+    let offset = zone.len() == 6 && matches!(zone[0], b'+' | b'-') && zone[3] == b':';
+    fraction != 1 && (zone == b"Z" || offset) && text.parse::<crate::clock::Timestamp>().is_ok()
 }
 
 /// Writes a quantity in its canonical form.
@@ -372,6 +395,22 @@ mod tests {
         for (time, want) in [("", false), ("now", false), ("2026-01-02T03:04:05.000000Z", true)] {
             let mut object = json!({"spec": {"renewTime": time}});
             assert_eq!(conform(lease, &mut object).is_ok(), want, "{time:?}");
+        }
+        for (time, want) in [
+            ("2026-01-02T03:04:05Z", true),
+            ("2026-01-02T03:04:05.5+02:00", true),
+            ("0001-01-01T00:00:00Z", true),
+            ("-009999-01-01T00:00:00Z", false),
+            ("2026-01-02 03:04:05Z", false),
+            ("2026-01-02t03:04:05z", false),
+            ("2026-01-02T03:04Z", false),
+            ("2026-01-02T03:04:60Z", false),
+            ("2026-02-30T03:04:05Z", false),
+            ("2026-01-02T03:04:05", false),
+            ("2026-01-02T03:04:05.Z", false),
+            ("2026-01-02T03:04:05Z[UTC]", false),
+        ] {
+            assert_eq!(is_rfc3339(time), want, "{time:?}");
         }
         let mut null = json!({"metadata": {"creationTimestamp": null}});
         assert!(conform(pod, &mut null).is_ok(), "null is no time that was set");
