@@ -72,7 +72,6 @@ fn main() {
         &format!("{} · {} · {}", mib(before), mib(at_half), mib(memory(dir.path()))),
         "flat",
     );
-    drop(line);
     let _ = shell.kill(); // it may have ended
     let _ = shell.wait();
     ropewalk(dir.path(), &["down"]);

@@ -7,10 +7,11 @@ mod support;
 use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use ropewalk::client::{Client, kubeconfig};
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::{Figures, client, ropewalk};
+use support::{Figures, ropewalk};
 
 const WRITERS: usize = 32;
 const PODS: usize = 5000;
@@ -158,4 +159,10 @@ async fn watchers(home: &Path, figures: &Figures) {
     let text =
         format!("p50 {}, p99 {}, {} events in {:.1} s", ms(p50), ms(p99), delays.len(), writes.as_secs_f64());
     figures.value("three towers: 1000 watchers, 100 writes/s", &text, "p99 ≤ 50 ms");
+}
+
+fn client(home: &Path) -> Client {
+    let text = std::fs::read_to_string(home.join("clusters/main/kubeconfig")).expect("a kubeconfig");
+    let config = serde_yaml::from_str(&text).expect("YAML");
+    kubeconfig::view(&config).client("bench").expect("a client")
 }

@@ -1,6 +1,5 @@
 //! What the benches share: the program, a client of its cluster, and a table of figures beside their aims.
 
-use ropewalk::client::{Client, kubeconfig};
 use std::path::Path;
 use std::process::Command;
 
@@ -19,10 +18,4 @@ pub fn ropewalk(home: &Path, args: &[&str]) -> String {
         Command::new(ROPEWALK).args(args).env("ROPEWALK_HOME", home).output().expect("the program runs");
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-pub fn client(home: &Path) -> Client {
-    let text = std::fs::read_to_string(home.join("clusters/main/kubeconfig")).expect("a kubeconfig");
-    let config = serde_yaml::from_str(&text).expect("YAML");
-    kubeconfig::view(&config).client("bench").expect("a client")
 }

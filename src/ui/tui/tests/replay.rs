@@ -83,10 +83,7 @@ impl Stage {
 
     fn shown(&self) -> String {
         // The map alone: the panes beside it say nothing of this.
-        text(&screen(&self.model))
-            .lines()
-            .filter_map(|l| Some(l.chars().skip(42).collect::<String>() + "\n"))
-            .collect()
+        text(&screen(&self.model)).lines().map(|l| l.chars().skip(42).collect::<String>() + "\n").collect()
     }
 
     fn count(&self, stand: Stand) -> usize {
