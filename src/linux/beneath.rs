@@ -695,6 +695,7 @@ mod tests {
         let (_dir, host, volume) = hostile();
         fs::create_dir(volume.join("inside")).unwrap();
         fs::write(volume.join("inside/file"), "inside").unwrap();
+        symlink("inside", volume.join("swap")).unwrap(); // before anything could be made in its place
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {

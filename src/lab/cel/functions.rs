@@ -155,6 +155,12 @@ pub fn declare(context: &mut Context<'_, '_>, facts: &Arc<Facts>, names: &[&'sta
         let callable = Callable { name: function.name, run: function.run, facts: facts.clone() };
         context.add_variable_as_val(super::compile::function_name(function.name), Box::new(callable));
     }
+    if !names.contains(&"plain") {
+        return;
+    }
+    // The crate has these two and leaves it to its users to name them.
+    context.add_function("min", cel::functions::min).expect("a context takes any function");
+    context.add_function("max", cel::functions::max).expect("a context takes any function");
 }
 
 /// Is it a request of the learner's own, with one of these verbs, about an object, made by one of these kubectl commands (any if there is none)?
