@@ -186,8 +186,14 @@ pub async fn run(
         }
         tokio::select! {
             question = questions.recv() => match question {
-                Some((Question { ask: Ask::Typed { line }, .. }, _)) => actor.engine.typed(line),
-                Some((Question { ask: Ask::Ran { line, code }, .. }, _)) => actor.engine.ran(line, code),
+                Some((Question { ask: Ask::Typed { line }, .. }, reply)) => {
+                    actor.engine.typed(line);
+                    let _ = reply.send(Reply::Ok(serde_json::Value::Null)); // the prompt does not always wait
+                }
+                Some((Question { ask: Ask::Ran { line, code }, .. }, reply)) => {
+                    actor.engine.ran(line, code);
+                    let _ = reply.send(Reply::Ok(serde_json::Value::Null));
+                }
                 Some((question, reply)) => {
                     actor.question(question, reply).await;
                     pace.hurry(Instant::now());

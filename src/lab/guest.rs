@@ -82,8 +82,10 @@ impl Guest for Lessons {
             return self.follow(question.lang);
         }
         let (reply, answer) = oneshot::channel();
-        // The prompt does not wait for the engine.
-        if matches!(question.ask, Ask::Typed { .. } | Ask::Ran { .. }) {
+        // The prompt does not wait for the engine, except once: before the lesson of the last session is open again, a command would be
+        // judged (and, on another's cluster, refused) as if none were.
+        let resumed = !self.views.borrow().is_empty();
+        if resumed && matches!(question.ask, Ask::Typed { .. } | Ask::Ran { .. }) {
             let told = match self.questions.send((question, reply)) {
                 Ok(()) => Reply::Ok(Value::Null),
                 Err(_) => Reply::Error(ENDED.into()),

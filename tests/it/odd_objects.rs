@@ -752,7 +752,11 @@ fn one_odd_object_is_told_of_and_the_others_are_served() {
 
     // A Service that claims another one's address.
     w.say("create service clusterip thief --tcp=443:80").ok();
-    w.k(&["patch", "service", "thief", "-p", r#"{"spec":{"externalIPs":["10.96.0.1"]}}"#]);
+    let theft = ["patch", "service", "thief", "-p", r#"{"spec":{"externalIPs":["10.96.0.1"]}}"#];
+    w.cluster.kubectl(&w.any, &theft).fails("may not be an address of this cluster");
+    w.rewrite_stored("/registry/services/default/thief", |service| {
+        service["spec"]["externalIPs"] = json!(["10.96.0.1"]);
+    });
     w.told("Service", "thief", "10.96.0.1:443 belongs to default/kubernetes");
     w.say("expose pod good --port=80").ok();
     w.say("run env --image=busybox --restart=Never --env=my-name=dash -- sh -c env").ok();
