@@ -2,8 +2,7 @@
 //!
 //! k8s-openapi makes the schemas with several megabytes of generated code. Compiling that code in every build cost two
 //! processor minutes, so the result is kept in the repository. Run `scripts/schemas/make` after a change of k8s-openapi's
-//! version or of `TYPES`; The tests of `src/api/published.rs` fail when
-//! a version or a kind is missing.
+//! version or of `TYPES`; the tests of `src/api/published.rs` fail when a version or a kind is missing.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -108,8 +108,13 @@ impl Session {
             ("check", id) => {
                 let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
                 // At a terminal the one who watches says it when a step is done.
-                let watched =
-                    self.manner == Manner::Terminal && id.is_none() && self.view().is_some_and(|v| !over(&v));
+                let mut watched = false;
+                if self.manner == Manner::Terminal && id.is_none() {
+                    watched = match self.ask(Ask::Show) {
+                        Ok(view) => serde_json::from_value(view).is_ok_and(|view| !over(&view)),
+                        Err(why) => return self.unanswered(&why),
+                    };
+                }
                 let mut green = false;
                 let code = self.shown(Ask::Check { id }, |paper, view| {
                     green = over(view);
@@ -122,11 +127,6 @@ impl Session {
             ("solve", id) => self.solve(id, lines),
             _ => self.shown(Ask::Show, Paper::page),
         }
-    }
-
-    /// The open step as it is now.
-    fn view(&mut self) -> Option<LessonView> {
-        self.ask(Ask::Show).ok().and_then(|v| serde_json::from_value(v).ok())
     }
 
     /// A question whose answer may cost something that the learner made: that is listed first, and the learner is asked.
