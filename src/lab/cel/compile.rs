@@ -110,14 +110,6 @@ impl Compiled {
                 for arg in &mut call.args {
                     self.rewrite(arg, narrow);
                 }
-                // These take the evaluator's own lists only.
-                if matches!(call.func_name.as_str(), "min" | "max") && call.target.is_none() {
-                    self.call("plain");
-                    for arg in &mut call.args {
-                        let inner = std::mem::take(arg);
-                        *arg = index("plain", vec![inner]);
-                    }
-                }
                 let known = functions::TABLE.iter().find(|f| f.name == call.func_name);
                 if let Some(known) = known.filter(|_| call.target.is_none()) {
                     self.call(known.name);

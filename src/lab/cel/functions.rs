@@ -5,6 +5,7 @@ use super::shared::{Callable, Run};
 use super::value::{self, at, millis, str_field};
 use crate::cluster::guest::Inside;
 use cel::{Context, Value};
+use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -49,7 +50,8 @@ pub const TABLE: &[Function] = &[
         let commands = if args.len() > 3 { word(args, 3)? } else { "" };
         Ok(Value::Bool(is_request(&args[0], word(args, 1)?, word(args, 2)?, commands)))
     }),
-    of("plain", 1..=1, |_, args| Ok(args[0].clone())),
+    of("min", 1..=10, |_, args| extreme(args, Ordering::Less)),
+    of("max", 1..=10, |_, args| extreme(args, Ordering::Greater)),
     of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {
         Some(Value::Null) | None => Ok(args[2].clone()),
         Some(found) => Ok(found.clone()),
@@ -155,12 +157,23 @@ pub fn declare(context: &mut Context<'_, '_>, facts: &Arc<Facts>, names: &[&'sta
         let callable = Callable { name: function.name, run: function.run, facts: facts.clone() };
         context.add_variable_as_val(super::compile::function_name(function.name), Box::new(callable));
     }
-    if !names.contains(&"plain") {
-        return;
+}
+
+/// The least or greatest of the values, or of the one list among them.
+fn extreme(args: &[Value], wanted: Ordering) -> Result<Value, String> {
+    let items = match args {
+        [Value::List(items)] => items.as_slice(),
+        items => items,
+    };
+    let mut found = items.first().ok_or("an empty list has no least and no greatest value")?;
+    for item in items {
+        match item.partial_cmp(found) {
+            Some(order) if order == wanted => found = item,
+            Some(_) => {}
+            None => return Err("values of different types cannot be compared".into()),
+        }
     }
-    // The crate has these two and leaves it to its users to name them.
-    context.add_function("min", cel::functions::min).expect("a context takes any function");
-    context.add_function("max", cel::functions::max).expect("a context takes any function");
+    Ok(found.clone())
 }
 
 /// Is it a request of the learner's own, with one of these verbs, about an object, made by one of these kubectl commands (any if there is none)?
