@@ -21,7 +21,7 @@ const READ_MAX: usize = 8 * 1024 * 1024;
 
 /// The first document as JSON. The error has line and column.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
-    let text = old_words(bytes);
+    let text = shallow(bytes)?;
     read(serde_yaml::Deserializer::from_slice(&text), text.len(), 0)
         .map_err(|e| format!("error converting YAML to JSON: yaml: {e}"))
 }
@@ -29,7 +29,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
 /// As [`parse`], but a key that stands twice in a map is no error: its last value counts. Beside the document: what Go
 /// says about these keys, e.g. `line 3: key "a" already set in map`.
 pub fn parse_with_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
-    let text = old_words(bytes);
+    let text = shallow(bytes)?;
     let most = (READ_MAX / text.len().max(1)).clamp(1, DUPLICATES_MAX);
     let mut told = vec![];
     loop {
@@ -48,6 +48,22 @@ pub fn parse_with_duplicates(bytes: &[u8]) -> Result<(Value, Vec<String>), Strin
             _ => return Err(format!("error converting YAML to JSON: yaml: {error}")),
         }
     }
+}
+
+/// The text as [`old_words`] gives it. The scanner looks at every open bracket for each word, so that the depth has to be
+/// judged before (CVE-2019-11254).
+///
+/// # Errors
+/// Text that is not UTF-8, whose brackets cannot be counted, and text with too many open ones.
+fn shallow(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let why = match std::str::from_utf8(bytes) {
+        Err(_) => "the document is not UTF-8".to_string(),
+        Ok(_) => match respell(bytes, true) {
+            (text, deepest) if deepest <= bounds::DEPTH_MAX => return Ok(text),
+            _ => format!("exceeded max depth of {}: the document is nested too deeply", bounds::DEPTH_MAX),
+        },
+    };
+    Err(format!("error converting YAML to JSON: yaml: {why}"))
 }
 
 const DUPLICATE: &str = "duplicate key ";
@@ -274,22 +290,23 @@ fn respelled(word: &str, flags: bool) -> Option<String> {
 
 /// The text with its plain words in the spelling of YAML 1.2; lines stay where they are.
 pub fn old_words(bytes: &[u8]) -> Vec<u8> {
-    respell(bytes, true)
+    respell(bytes, true).0
 }
 
 /// The text with its octal numbers in the spelling of YAML 1.2; `yes` and `on` stay text, as for kustomize.
 pub fn old_numbers(bytes: &[u8]) -> Vec<u8> {
-    respell(bytes, false)
+    respell(bytes, false).0
 }
 
-fn respell(bytes: &[u8], flags: bool) -> Vec<u8> {
-    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
+/// The text, and how many brackets are open at most.
+fn respell(bytes: &[u8], flags: bool) -> (Vec<u8>, usize) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return (bytes.to_vec(), 0) };
     let mut reader = Reader { flags, ..Reader::default() };
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         reader.line(line, &mut out);
     }
-    out.into_bytes()
+    (out.into_bytes(), reader.deepest)
 }
 
 /// Where in a document a line starts.
@@ -301,6 +318,7 @@ struct Reader {
     quote: Option<char>,
     /// Brackets and braces that are open.
     depth: usize,
+    deepest: usize,
     /// A `|` or `>` was seen on a line indented so far; its text starts with the next line that is not empty.
     header: Option<usize>,
     /// Inside of block text that is indented so far.
@@ -358,6 +376,7 @@ impl Reader {
                 }
                 '[' | '{' => {
                     self.depth += 1;
+                    self.deepest = self.deepest.max(self.depth);
                     1
                 }
                 ']' | '}' => {
@@ -381,7 +400,7 @@ impl Reader {
                         None => out.push_str(word),
                     }
                     out.push_str(&rest[word.len()..end]);
-                    if !is_key && rest[end..].trim().is_empty() {
+                    if !is_key && rest[end..].trim_start().is_empty() {
                         self.open = Some(if more { indent.saturating_sub(1) } else { indent });
                     }
                     first = false;
@@ -492,6 +511,19 @@ mod tests {
             read("command: [\"sh\", \"-c\", \"echo yes, no\"]\nx: no\n"),
             json!({"command": ["sh", "-c", "echo yes, no"], "x": false})
         );
+    }
+
+    #[test]
+    fn depth_is_judged_before_the_scanner_looks_at_every_level() {
+        let deep = "{a: ".repeat(700_000);
+        assert!(parse(deep.as_bytes()).unwrap_err().contains("nested too deeply"));
+        assert!(parse_with_duplicates(deep.as_bytes()).unwrap_err().contains("nested too deeply"));
+        let text = format!("a: |\n  {}\nb: '{}'\n", "[".repeat(1000), "{".repeat(1000));
+        assert!(parse(text.as_bytes()).is_ok(), "brackets in text are text");
+        // Every word looked at all spaces at the end of its line.
+        let wide = format!("[{}a]{}", "a, ".repeat(500_000), " ".repeat(1_500_000));
+        assert_eq!(parse(wide.as_bytes()).unwrap().as_array().map(Vec::len), Some(500_001));
+        assert!(parse(b"\xff\xfea\0").unwrap_err().contains("not UTF-8"));
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! What a strict decoder says of a JSON body: keys that stand twice in one map (`serde_json` keeps the last), and unknown
 //! fields, both in the order in which they stand there.
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use std::collections::HashSet;
 use std::fmt;
 
+/// Problems that are told of one body, and the bytes of one of them. Further ones are not looked for.
+const TOLD_MAX: usize = 50;
+const PROBLEM_MAX: usize = 1024;
+/// Bytes of paths that are made while a body is looked through: a long key with many keys inside would make gigabytes.
+const PATHS_MAX: usize = 16 * 1024 * 1024;
+
 /// `duplicate field "spec.containers[0].name"` and `unknown field "spec.foo"`, in the order of the body. `unknown` are the
-/// paths of unknown fields; what is in one is not looked at.
+/// paths of unknown fields; what is in one is not looked at. At most [`TOLD_MAX`] of them are told.
 pub fn problems(bytes: &[u8], unknown: &[String]) -> Vec<String> {
     let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
     let mut found = Found::default();
@@ -19,13 +27,29 @@ pub fn problems(bytes: &[u8], unknown: &[String]) -> Vec<String> {
 struct Found {
     all: Vec<String>,
     told: HashSet<String>,
+    /// Bytes of paths made so far.
+    made: usize,
 }
 
 impl Found {
-    fn tell(&mut self, problem: String) {
+    /// # Errors
+    /// Enough has been told.
+    fn tell<E: Error>(&mut self, mut problem: String) -> Result<(), E> {
+        if problem.len() > PROBLEM_MAX {
+            problem.truncate(problem.floor_char_boundary(PROBLEM_MAX));
+            problem.push('…');
+        }
         if self.told.insert(problem.clone()) {
             self.all.push(problem);
         }
+        if self.all.len() < TOLD_MAX { Ok(()) } else { Err(E::custom("enough was told")) }
+    }
+
+    /// # Errors
+    /// Too much was made of this body.
+    fn path<E: Error>(&mut self, path: String) -> Result<String, E> {
+        self.made = self.made.saturating_add(path.len());
+        if self.made <= PATHS_MAX { Ok(path) } else { Err(E::custom("the paths are too long")) }
     }
 }
 
@@ -70,30 +94,27 @@ impl<'de> Visitor<'de> for Scan<'_> {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let mut i = 0;
-        while seq
-            .next_element_seed(Scan {
-                path: format!("{}[{i}]", self.path),
-                found: self.found,
-                unknown: self.unknown,
-            })?
-            .is_some()
-        {
+        loop {
+            let path = self.found.path(format!("{}[{i}]", self.path))?;
+            let item = Scan { path, found: self.found, unknown: self.unknown };
+            if seq.next_element_seed(item)?.is_none() {
+                return Ok(());
+            }
             i += 1;
         }
-        Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen: HashSet<String> = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             let dot = if self.path.is_empty() { "" } else { "." };
-            let path = format!("{}{dot}{key}", self.path);
+            let path = self.found.path(format!("{}{dot}{key}", self.path))?;
             if self.unknown.contains(path.as_str()) {
-                self.found.tell(format!("unknown field {path:?}"));
+                self.found.tell(format!("unknown field {path:?}"))?;
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
             if !seen.insert(key) {
-                self.found.tell(format!("duplicate field {path:?}"));
+                self.found.tell(format!("duplicate field {path:?}"))?;
             }
             map.next_value_seed(Scan { path, found: self.found, unknown: self.unknown })?;
         }
@@ -109,6 +130,19 @@ mod tests {
         let twice = |path: &str| format!("duplicate field {path:?}");
         assert_eq!(super::problems(text, &[]), [twice("spec.x[0].n"), twice("spec.x")]);
         assert!(super::problems(b"{broken", &[]).is_empty());
+    }
+
+    #[test]
+    fn what_is_told_of_a_body_has_bounds() {
+        let key = "k".repeat(1 << 20);
+        let twice: Vec<String> = (0..10_000).map(|n| format!("\"{n}\":0,\"{n}\":0")).collect();
+        let body = format!("{{\"{key}\":{{{}}}}}", twice.join(","));
+        let told = super::problems(body.as_bytes(), &[]);
+        assert!(told.len() <= super::TOLD_MAX && told.iter().all(|p| p.len() <= super::PROBLEM_MAX + 3));
+        let body = format!("{{{}}}", twice.join(","));
+        assert_eq!(super::problems(body.as_bytes(), &[]).len(), super::TOLD_MAX);
+        let list = format!("{{\"{key}\":[{}0]}}", "0,".repeat(500_000));
+        assert!(super::problems(list.as_bytes(), &[]).is_empty());
     }
 
     #[test]
