@@ -55,12 +55,11 @@ impl Cutter {
         out
     }
 
-    /// What is left at the end of the stream: a line without an end is a part, as containerd has it, so that readers see no line end that
-    /// the container did not write.
+    /// What is left at the end of the stream.
     pub fn finish(&mut self, at: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.rest.is_empty() {
-            self.entry(&self.head(at), 'P', &mut out);
+            self.entry(&self.head(at), 'F', &mut out);
         }
         out
     }
@@ -155,13 +154,8 @@ mod tests {
         let mut out = cutter.cut(b"one\ntw", at());
         out.extend(cutter.cut(b"o\n\nthree", at()));
         out.extend(cutter.finish(at()));
-        let head = "2026-01-02T03:04:05.000000006Z stdout";
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            format!("{head} F one\n{head} F two\n{head} F \n{head} P three\n"),
-            "the last line has no end"
-        );
-        assert!(cutter.finish(at()).is_empty());
+        let head = "2026-01-02T03:04:05.000000006Z stdout F ";
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{head}one\n{head}two\n{head}\n{head}three\n"));
     }
 
     #[test]

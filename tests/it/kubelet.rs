@@ -128,7 +128,7 @@ fn files_of_volumes(world: &World, outside: &Path, node: &str) {
     let mount = "volumeMounts: [{name: v, mountPath: /v}]";
     assert_eq!(world.apply(pod("r1-right", node, "cat /v/a/b", mount, right)).code, 0);
     eventually(PATIENCE, || phase(world, "r1-right"), |phase| phase == "Succeeded");
-    assert_eq!(world.k(&["logs", "r1-right"]), "by a volume");
+    assert_eq!(world.k(&["logs", "r1-right"]).trim_end(), "by a volume");
 }
 
 /// A link that one pod puts into the node's file system leads no other pod out of it.
