@@ -103,6 +103,23 @@ impl rustyline::ConditionalEventHandler for AskFrame {
     }
 }
 
+/// Ctrl-D behind lines that came together, and on a line with nothing on it: the end of input, as at a terminal that edits lines itself.
+/// Whoever writes `quit` and then the end of input gets both.
+struct EndOfInput;
+
+impl rustyline::ConditionalEventHandler for EndOfInput {
+    fn handle(
+        &self,
+        _: &rustyline::Event,
+        _: rustyline::RepeatCount,
+        _: bool,
+        context: &rustyline::EventContext<'_>,
+    ) -> Option<rustyline::Cmd> {
+        let behind_a_line = context.pos() == context.line().len() && context.line().ends_with('\n');
+        behind_a_line.then_some(rustyline::Cmd::AcceptLine)
+    }
+}
+
 /// Ctrl-Z. rustyline's own way takes the terminal again before it has stopped, when another thread gets the signal: the shell then sets it as
 /// shells do, and who comes back types into a terminal that edits nothing.
 struct Pause {
@@ -177,6 +194,10 @@ impl Desk {
             let key = rustyline::KeyEvent::new('?', rustyline::Modifiers::NONE);
             editor.bind_sequence(key, rustyline::EventHandler::Conditional(Box::new(AskFrame)));
         }
+        editor.bind_sequence(
+            rustyline::KeyEvent::ctrl('D'),
+            rustyline::EventHandler::Conditional(Box::new(EndOfInput)),
+        );
         if let Some(pause) = Pause::new() {
             editor.bind_sequence(
                 rustyline::KeyEvent::ctrl('Z'),

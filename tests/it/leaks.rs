@@ -170,7 +170,7 @@ fn ends(home: &Home, who: &str, from: usize) {
             home.ropewalk(&["down", "--name", "t"]).ok();
         }
         if let Some(mut terminal) = running.terminal.take() {
-            terminal.wait().expect("script ends");
+            eventually(END, || terminal.try_wait().expect("script is ours"), Option::is_some);
         }
         eventually(END, || footprint.left(), |left| left.is_empty());
         let took = ended.elapsed();

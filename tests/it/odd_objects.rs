@@ -5,7 +5,7 @@
 //! list can be read, and no component ended but those that were killed. `ROPEWALK_FUZZ_SECONDS=3600` makes a long run, `ROPEWALK_SEED_FROM`
 //! begins elsewhere.
 
-use super::support::{Cluster, Home, World, built_in, capable, eventually, turn};
+use super::support::{Cluster, Home, World, built_in, capable, eventually, turn, turn_of};
 use ropewalk::rng::Rng;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -622,7 +622,8 @@ fn odd_objects_stop_no_component() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn(), Home::new());
+    let life = number("ROPEWALK_FUZZ_SECONDS").map_or(USUAL, Duration::from_secs);
+    let (_turn, home) = (turn_of(life + Duration::from_secs(900)), Home::new());
     let cluster = home.up(&["--workers", "1"]);
     let main = cluster.pid("main");
     let api = Api::open(&cluster);
@@ -644,7 +645,6 @@ fn odd_objects_stop_no_component() {
         killed: BTreeMap::new(),
         known: vec![],
     };
-    let life = number("ROPEWALK_FUZZ_SECONDS").map_or(USUAL, Duration::from_secs);
     let (start, mut seed) = (Instant::now(), number("ROPEWALK_SEED_FROM").unwrap_or(0));
     while start.elapsed() < life {
         let rng = Rng::seeded(seed);

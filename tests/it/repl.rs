@@ -378,6 +378,7 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     seat.expect(PROMPT);
     assert!(seat.line("echo $?").contains("130\r\n"));
     assert_eq!(file("never"), "");
-    seat.press("quit\r");
+    // The end of input right behind the last line.
+    seat.press("quit\r\x04");
     assert_eq!(seat.end(), 0);
 }

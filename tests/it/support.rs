@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 /// The program under test.
@@ -13,8 +13,32 @@ pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 /// Clusters are large: tests that start one take turns, so that a small machine is not asked for several at once.
 static TURN: Mutex<()> = Mutex::new(());
 
-pub fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+/// The longest that a test has; one that hangs would otherwise take the time of all others with it, and nobody would hear which it was.
+const TURN_MAX: Duration = Duration::from_secs(900);
+
+/// A test's turn, from `turn` to its drop.
+pub struct Turn {
+    _alone: MutexGuard<'static, ()>,
+    /// Dropped with the turn, and so heard by its watchman.
+    _over: mpsc::Sender<()>,
+}
+
+pub fn turn() -> Turn {
+    turn_of(TURN_MAX)
+}
+
+/// For a test that was asked to take longer.
+pub fn turn_of(longest: Duration) -> Turn {
+    let alone = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (over, watched) = mpsc::channel();
+    let name = std::thread::current().name().unwrap_or("a test").to_string();
+    std::thread::spawn(move || {
+        if watched.recv_timeout(longest) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{name} hangs: it has not ended after {} s", longest.as_secs());
+            std::process::abort();
+        }
+    });
+    Turn { _alone: alone, _over: over }
 }
 
 /// Must skipped tests fail? Set in CI.
