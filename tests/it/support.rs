@@ -14,7 +14,7 @@ pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 static TURN: Mutex<()> = Mutex::new(());
 
 /// The longest that a test has; one that hangs would otherwise take the time of all others with it, and nobody would hear which it was.
-const TURN_MAX: Duration = Duration::from_secs(900);
+const TURN_MAX: Duration = Duration::from_secs(1500);
 
 /// A test's turn, from `turn` to its drop.
 pub struct Turn {
