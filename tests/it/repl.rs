@@ -81,6 +81,14 @@ impl Terminal {
         Terminal { child, keys, seen, read: 0, master: pair.master }
     }
 
+    /// At the prompt of a cluster that was there already.
+    fn at_a_cluster(home: &Home) -> Terminal {
+        home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
+        let mut seat = Terminal::start(home, &["repl", "--name", "t", "--lang", "en"]);
+        seat.expect(PROMPT);
+        seat
+    }
+
     /// Waits for a text that was not waited for before; returns what came up to its end.
     fn expect(&mut self, wanted: &str) -> String {
         let until = Instant::now() + PATIENCE;
@@ -277,9 +285,7 @@ fn nobody_waits_in_vain() {
     }
     let home = Home::new();
     let _down = Down(&home);
-    home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
-    let mut seat = Terminal::start(&home, &["repl", "--name", "t", "--lang", "en"]);
-    seat.expect(PROMPT);
+    let mut seat = Terminal::at_a_cluster(&home);
 
     // Tab completes what is there since `cd`, without a command of kubectl in between.
     seat.line("mkdir -p fruit && cd fruit && echo sweet > pomegranate");
@@ -325,9 +331,7 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     }
     let home = Home::new();
     let _down = Down(&home);
-    home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();
-    let mut seat = Terminal::start(&home, &["repl", "--name", "t", "--lang", "en"]);
-    seat.expect(PROMPT);
+    let mut seat = Terminal::at_a_cluster(&home);
     seat.line("cd $HOME");
     let file = |name: &str| std::fs::read_to_string(home.path().join(name)).unwrap_or_default();
     let lines = |name: &str, count: usize| -> (String, String) {
