@@ -21,9 +21,13 @@ use tokio::sync::{mpsc, watch};
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
-/// Events older than this go earlier, but never the newest few.
-const RING_AGE: Duration = Duration::from_secs(180);
+/// Events older than this go earlier, but never the newest few. Upstream's cache keeps them as long.
+const RING_AGE: Duration = Duration::from_secs(75);
 const RING_KEPT: usize = 256;
+/// Encoded bytes of one resource's events; in memory an event takes several times as much. Beyond it the oldest go however young they are.
+const RING_BYTES: usize = 8 << 20;
+/// So many are kept however large they are.
+const RING_LEAST: usize = 16;
 /// Events a watcher may lag behind. At the bound it is cut off; its client resumes from the last event it saw.
 pub const WATCH_BUFFER: usize = 2048;
 /// Watchers of one resource that may have left without anybody looking, at least.
@@ -53,6 +57,8 @@ struct Inner {
     /// What is stored under other keys and cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
     ring: VecDeque<Arc<Event>>,
+    /// Of the objects in the ring, encoded.
+    ring_bytes: usize,
     /// Everything after this revision is in the ring.
     ring_after: Revision,
     /// The last revision that changed this resource.
@@ -77,10 +83,13 @@ impl Inner {
     /// Adds an event to the ring and lets old ones go.
     fn remember(&mut self, event: Arc<Event>) {
         let stale = |e: &Event| event.at.duration_since(e.at) > RING_AGE;
+        self.ring_bytes += event.object.bytes.len();
         while self.ring.len() >= RING
+            || (self.ring.len() >= RING_LEAST && self.ring_bytes > RING_BYTES)
             || (self.ring.len() > RING_KEPT && self.ring.front().is_some_and(|e| stale(e)))
         {
             let Some(oldest) = self.ring.pop_front() else { break };
+            self.ring_bytes -= oldest.object.bytes.len();
             self.ring_after = oldest.revision;
         }
         self.ring.push_back(event);
@@ -495,6 +504,21 @@ mod tests {
         assert_eq!(cache.watch("configmaps", Filter::default(), Some(14)).err().map(|e| e.oldest), Some(15));
         let backlog = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap().backlog;
         assert_eq!((backlog.len(), backlog[0].1.revision), (RING, 16));
+    }
+
+    #[test]
+    fn large_events_fall_out_of_the_ring_earlier() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        let name = "a".repeat(RING_BYTES / 64);
+        for revision in 11..=200 {
+            put(&cache, &name, revision);
+        }
+        let shelf = cache.shelf("configmaps").unwrap();
+        let (events, bytes) = (lock(&shelf).ring.len(), lock(&shelf).ring_bytes);
+        assert!((RING_LEAST..64).contains(&events) && bytes <= RING_BYTES, "{events} events, {bytes} bytes");
+        assert!(cache.watch("configmaps", Filter::default(), Some(100)).is_err());
+        assert!(cache.watch("configmaps", Filter::default(), Some(190)).is_ok());
     }
 
     #[test]

@@ -27,6 +27,8 @@ use tokio::sync::broadcast;
 
 /// Records kept for viewers that come late. At the bound the oldest goes.
 const RING: usize = 50_000;
+/// Bytes of objects that the records kept hold. Beyond it the oldest record goes, too.
+const RING_BYTES: usize = 32 << 20;
 /// Records a live viewer may lag behind before it is told that it lost some.
 const LIVE: usize = 4096;
 
@@ -189,8 +191,34 @@ impl Record {
     }
 }
 
+/// The records that are kept.
+#[derive(Default)]
+struct Ring {
+    /// Number of the newest record.
+    last: u64,
+    records: VecDeque<Arc<Record>>,
+    /// Of objects, in these records.
+    bytes: usize,
+}
+
+/// Bytes of the object that a record holds.
+fn size(record: &Record) -> usize {
+    record.body.as_ref().map_or(0, Bytes::len)
+}
+
+impl Ring {
+    fn keep(&mut self, record: Arc<Record>) {
+        self.bytes += size(&record);
+        while self.records.len() >= RING || self.bytes > RING_BYTES {
+            let Some(oldest) = self.records.pop_front() else { break };
+            self.bytes -= size(&oldest);
+        }
+        self.records.push_back(record);
+    }
+}
+
 struct Shared {
-    ring: Mutex<(u64, VecDeque<Arc<Record>>)>,
+    ring: Mutex<Ring>,
     live: broadcast::Sender<Arc<Record>>,
 }
 
@@ -205,7 +233,7 @@ pub struct Tap {
 impl Tap {
     /// The stream of a new cluster.
     pub fn new() -> Tap {
-        let shared = Shared { ring: Mutex::new((0, VecDeque::new())), live: broadcast::Sender::new(LIVE) };
+        let shared = Shared { ring: Mutex::default(), live: broadcast::Sender::new(LIVE) };
         Tap { shared: Arc::new(shared), node: "".into(), component: "".into() }
     }
 
@@ -225,21 +253,18 @@ impl Tap {
         record.node = self.node.to_string();
         record.component = self.component.to_string();
         let mut ring = self.lock();
-        ring.0 += 1;
-        record.seq = ring.0;
+        ring.last += 1;
+        let seq = ring.last;
+        record.seq = seq;
         let record = Arc::new(record);
-        if ring.1.len() == RING {
-            ring.1.pop_front();
-        }
-        ring.1.push_back(record.clone());
-        let seq = ring.0;
+        ring.keep(record.clone());
         if self.shared.live.receiver_count() > 0 {
             let _ = self.shared.live.send(record); // the only error is "no receiver"
         }
         seq
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (u64, VecDeque<Arc<Record>>)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
         self.shared.ring.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -251,13 +276,13 @@ impl Tap {
     /// All records kept with a number above `seq`, oldest first.
     pub fn since(&self, seq: u64) -> Vec<Arc<Record>> {
         let ring = self.lock();
-        let skip = ring.1.partition_point(|r| r.seq <= seq);
-        ring.1.iter().skip(skip).cloned().collect()
+        let skip = ring.records.partition_point(|r| r.seq <= seq);
+        ring.records.iter().skip(skip).cloned().collect()
     }
 
     /// Number of the newest record.
     pub fn last(&self) -> u64 {
-        self.lock().0
+        self.lock().last
     }
 
     /// Everything that followed from the given requests: their own records, and, over and over, the records
@@ -333,6 +358,11 @@ mod tests {
         let kept = tap.since(0);
         assert_eq!((kept.len(), kept[0].seq), (RING, 11));
         assert_eq!(tap.since(tap.last() - 2).len(), 2);
+        // Large objects push others out earlier.
+        for _ in 0..100 {
+            tap.emit(Record { body: Some(Bytes::from(vec![0; 1 << 20])), ..Record::new("x") });
+        }
+        assert_eq!(tap.since(0).len(), RING_BYTES >> 20);
     }
 
     #[test]

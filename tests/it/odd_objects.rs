@@ -484,7 +484,8 @@ impl Play<'_> {
 
     fn etcdctl(&mut self, args: &[&str], input: &str) {
         let mut command = self.home.command(self.home.program());
-        command.args(["etcdctl", "--name", "t"]).args(args);
+        // No argument of a program can have a NUL.
+        command.args(["etcdctl", "--name", "t"]).args(args.iter().map(|arg| arg.replace('\0', "\u{1}")));
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
