@@ -1,7 +1,6 @@
 //! Which devices a container may use that may make nodes.
 
 use super::world::{Check, World, ended, ensure, shell};
-use ropewalk::cri::Runtime;
 
 /// In /dev, because no other file system of a container lets anybody open a node: the control group alone says no there. The last part is
 /// the memory, the kernel's log, a disk and the tunnel.

