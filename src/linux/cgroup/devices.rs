@@ -207,6 +207,9 @@ pub fn attach(program: BorrowedFd<'_>, group: BorrowedFd<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::path::Path;
 
     #[test]
     fn rules_are_written_as_v1_reads_them() {
@@ -262,5 +265,31 @@ mod tests {
             let answer = asked(kind, access, major, minor);
             assert_eq!(answer == 1, allowed, "kind {kind} access {access} {major}:{minor}");
         }
+    }
+
+    /// With the kernel, where this is root and there is a tree of v2, alone or beside those of v1.
+    #[test]
+    fn a_group_of_v2_refuses_the_memory_and_opens_null() {
+        let tree = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let Some(tree) = tree.into_iter().find(|tree| tree.join("cgroup.procs").exists()) else { return };
+        let group = tree.join(format!("ropewalk-test-{}", std::process::id()));
+        let Ok(program) = load() else { return }; // not root, or a filter refuses
+        if fs::create_dir(&group).is_err() {
+            return;
+        }
+        let at = super::super::open_place(&group);
+        let attached = at.and_then(|at| attach(program.as_fd(), at.as_fd()));
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo 0 > \"$1/cgroup.procs\" && cd \"$2\" && mknod memory c 1 1 && echo x > /dev/null && echo null
+            head -c1 memory 2>&1 | grep -o 'Operation not permitted'";
+        let said = std::process::Command::new("/bin/sh")
+            .args(["-c", script, "sh"])
+            .args([&group, dir.path()])
+            .output()
+            .unwrap();
+        let removed = super::super::remove_tree(&group, super::super::PATIENCE);
+        attached.unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "null\nOperation not permitted\n", "{said:?}");
+        assert!(removed);
     }
 }
