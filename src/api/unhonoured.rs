@@ -7,6 +7,7 @@
 use super::kinds::Kind;
 use super::value::{at, flag, list, text};
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// When a field asks for something that it does not get.
 #[derive(Clone, Copy)]
@@ -62,7 +63,6 @@ const NO_DRA: &str = "Ropewalk has no dynamic resource allocation; the field is 
 const POD: &[Row] = &[
     ("hostPID", True, "Ropewalk does not share the host's PID namespace; the field is ignored"),
     ("hostIPC", True, "Ropewalk does not share the host's IPC namespace; the field is ignored"),
-    ("hostUsers", False, "Ropewalk gives pods no user namespace of their own; the field is ignored"),
     ("securityContext.seccompProfile.type", Is("Unconfined"), ONE_SECCOMP),
     ("securityContext.seccompProfile.type", Is("Localhost"), NO_PROFILES),
     ("securityContext.appArmorProfile.type", Not(&["Unconfined"]), NO_APPARMOR),
@@ -105,6 +105,16 @@ const POD: &[Row] = &[
     ("volumes[].projected.sources[].clusterTrustBundle", Any, "Ropewalk has no cluster trust bundles; the source is ignored"),
     ("volumes[].projected.sources[].podCertificate", Any, "Ropewalk issues no pod certificates; the source is ignored"),
 ];
+
+const NO_OWN_USERS: &str = "Ropewalk runs as an ordinary user here, so all of its pods share one user namespace; the field is ignored";
+
+/// Whether `hostUsers: false` is honoured: a fact of the process, as who runs it is.
+static OWN_USERS: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody is warned of `hostUsers: false`: pods get a user namespace of their own, or do not start.
+pub fn pods_have_own_users() {
+    OWN_USERS.store(true, Ordering::Relaxed);
+}
 
 /// Kinds of volumes that the kubelet makes.
 const VOLUMES: [&str; 8] = [
@@ -206,6 +216,9 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
                 }
             }
         }
+    }
+    if !OWN_USERS.load(Ordering::Relaxed) {
+        search(spec, "hostUsers", field, False, NO_OWN_USERS, found);
     }
     if !flag(spec, "hostNetwork") {
         search(spec, "containers[].ports[].hostPort", field, Any, NO_HOST_PORT, found);

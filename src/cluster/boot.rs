@@ -99,6 +99,9 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     let asked = linux::signal::stop_requested().map_err(Error::Kernel)?;
     let _ = linux::fds::raise_limit(); // fewer descriptors only mean fewer connections
     let zygote = Zygote::start(main.zygote)?;
+    if !main.ids.rootless() {
+        crate::api::unhonoured::pods_have_own_users();
+    }
     let parts = Parts {
         zygote: zygote.clone(),
         images: Arc::new(Images::new(&main.layers)),

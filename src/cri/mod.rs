@@ -116,6 +116,8 @@ pub struct SandboxConfig {
     pub host_network: bool,
     /// All containers see each other's processes (`shareProcessNamespace`).
     pub share_process_namespace: bool,
+    /// Its users are others than the node's (`hostUsers: false`).
+    pub own_users: bool,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::UnlinkatFlags;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -89,6 +89,25 @@ impl Root {
     /// `ELOOP`: a magic link. With [`Kind::File`], `EINVAL`: not a regular file.
     pub fn open_in_root(&self, untrusted: &Path, kind: Kind) -> Result<OwnedFd> {
         self.open_scoped(Scope::InRoot, untrusted, kind).during(|| cannot("open", untrusted))
+    }
+
+    /// As [`Root::open_beneath`], for a path in which no name may be a link.
+    ///
+    /// # Errors
+    /// As [`Root::open_beneath`]; `ELOOP`: a link.
+    pub fn open_plain(&self, untrusted: &Path) -> Result<OwnedFd> {
+        open(&self.0, Scope::Beneath, untrusted, OFlag::O_PATH, Links::Refuse)
+            .during(|| cannot("open", untrusted))
+    }
+
+    /// The names in a directory below this one, on the way to which no name may be a link: `max` of them at most, without `.` and `..`.
+    ///
+    /// # Errors
+    /// As [`Root::open_plain`]; `ENOTDIR`.
+    pub fn names_plain(&self, untrusted: &Path, max: usize) -> Result<Vec<OsString>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK;
+        let opened = open(&self.0, Scope::Beneath, untrusted, flags, Links::Refuse);
+        opened.and_then(|directory| names(&directory, max)).during(|| cannot("list", untrusted))
     }
 
     /// Opens a directory below this one, and makes what is missing of it with `mode` (whatever the umask is).
@@ -323,6 +342,13 @@ impl AsFd for Root {
     }
 }
 
+impl From<OwnedFd> for Root {
+    /// A descriptor of a trusted directory.
+    fn from(directory: OwnedFd) -> Root {
+        Root(directory)
+    }
+}
+
 impl From<Root> for OwnedFd {
     fn from(root: Root) -> OwnedFd {
         root.0
@@ -430,7 +456,7 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Work) -> nix::R
         if work.passes > PASSES_MAX {
             return Err(Errno::EBUSY); // a process goes on to make files
         }
-        let names = names(here)?;
+        let names = names(here, NAMES_MAX)?;
         if names.is_empty() {
             return Ok(());
         }
@@ -457,10 +483,10 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Work) -> nix::R
 }
 
 /// Some names of a directory, without `.` and `..`.
-fn names(directory: &OwnedFd) -> nix::Result<Vec<std::ffi::OsString>> {
-    let read = || -> io::Result<Vec<std::ffi::OsString>> {
+fn names(directory: &OwnedFd, max: usize) -> nix::Result<Vec<OsString>> {
+    let read = || -> io::Result<Vec<OsString>> {
         let entries = std::fs::read_dir(path_of(directory.as_fd()))?;
-        entries.take(NAMES_MAX).map(|entry| Ok(entry?.file_name())).collect()
+        entries.take(max).map(|entry| Ok(entry?.file_name())).collect()
     };
     read().map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }

@@ -7,14 +7,14 @@
 //! Every system call that Rust's standard library or `nix` has no safe form for is here, and `unsafe` is nowhere else.
 //! [`boot`] tells the story of the processes: a supervisor S outside, main M as pid 1 of a private PID namespace, the zygote Z
 //! beside it, and containers, which Z makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors, [`descriptors`]
-//! keeps a reserve of them that connections cannot take,
+//! keeps a reserve of them that connections cannot take, [`ranges`] gives out ids for user namespaces of pods,
 //! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user namespace, [`mount`] builds root
 //! file systems, [`beneath`] resolves every path that a pod chooses, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets
 //! limits on cgroup v1, hybrid and v2, [`pty`] makes
 //! terminals, [`reap`] keeps pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
 //! [`probe`] says what this machine allows and how to mend what it does not, [`calls`] which system calls it refuses.
 //! ## Left out
-//! BPF programs for devices of cgroup v2; idmapped mounts. Nothing here knows what a pod or a container image is. Other architectures
+//! Nothing here knows what a pod or a container image is. Other architectures
 //! than x86_64 and aarch64 have no seccomp filter.
 //! ## Read next
 //! [`boot`], then `runtime`, which builds containers from these parts.
@@ -33,6 +33,7 @@ pub mod namespace;
 pub mod probe;
 pub mod process;
 pub mod pty;
+pub mod ranges;
 pub mod reap;
 pub mod relay;
 pub mod script_fds;

@@ -5,7 +5,8 @@ use super::beneath::Root;
 use super::{Context, Result, check};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 pub use nix::mount::MsFlags as Flags;
@@ -112,6 +113,14 @@ pub struct Attributes {
 /// # Errors
 /// `ENOTDIR`: one is a directory and the other is none. `EINVAL`: an unbindable mount.
 pub fn attach(from: BorrowedFd<'_>, onto: BorrowedFd<'_>, attributes: Attributes) -> Result<()> {
+    place(&copy(from, attributes)?, onto)
+}
+
+/// The first half of [`attach`]: a mount that has no place yet. It may be placed by another process, in another mount namespace.
+///
+/// # Errors
+/// `EINVAL`: an unbindable mount, or one of another mount namespace.
+pub fn copy(from: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | libc::AT_RECURSIVE) as u32;
     let empty = c"".as_ptr();
     // SAFETY: a borrowed descriptor, an empty string that lives for ever, and flags.
@@ -123,15 +132,39 @@ pub fn attach(from: BorrowedFd<'_>, onto: BorrowedFd<'_>, attributes: Attributes
     change.set |= if attributes.read_only { MOUNT_ATTR_RDONLY } else { 0 };
     change.set |= if attributes.no_devices { MOUNT_ATTR_NODEV } else { 0 };
     if change.set != 0 {
-        let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-        let size = size_of_val(&change);
-        // SAFETY: `change` outlives the call and `size` is its size; the string is as above.
-        check(unsafe {
-            libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), empty, flags, &raw const change, size)
-        })
-        .during(|| "cannot restrict a mount".into())?;
+        set(&tree, &change, libc::AT_RECURSIVE).during(|| "cannot restrict a mount".into())?;
     }
-    // SAFETY: two descriptors that are open, strings as above, and flags.
+    Ok(tree)
+}
+
+/// Shows a copied mount as a user namespace counts: a file of user 0 belongs to user 0 there, and what user 0 there writes belongs to user 0 of the file
+/// system. What is mounted below it keeps its owners, who are nobody there, as with runc.
+///
+/// # Errors
+/// `EINVAL`: the file system has no idmapped mounts (tmpfs: Linux 6.3, ext4: 5.12). `EPERM`: the file system belongs to another user
+/// namespace than this process'.
+pub fn map_ids(tree: &OwnedFd, users: BorrowedFd<'_>) -> Result<()> {
+    let change =
+        MountAttr { set: MOUNT_ATTR_IDMAP, user_namespace: users.as_raw_fd() as u64, ..MountAttr::default() };
+    set(tree, &change, 0).during(|| "failed to set MOUNT_ATTR_IDMAP".into())
+}
+
+fn set(tree: &OwnedFd, change: &MountAttr, flags: i32) -> io::Result<()> {
+    let (empty, size) = (c"".as_ptr(), size_of_val(change));
+    let flags = flags | libc::AT_EMPTY_PATH;
+    let change = std::ptr::from_ref(change);
+    // SAFETY: `change` outlives the call and `size` is its size; the string lives for ever.
+    check(unsafe { libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), empty, flags, change, size) })
+        .map(drop)
+}
+
+/// The second half of [`attach`]. The descriptor then is the place where it was put.
+///
+/// # Errors
+/// As [`attach`].
+pub fn place(tree: &OwnedFd, onto: BorrowedFd<'_>) -> Result<()> {
+    let empty = c"".as_ptr();
+    // SAFETY: two descriptors that are open, strings that live for ever, and flags.
     check(unsafe {
         let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
         libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), empty, onto.as_raw_fd(), empty, flags)
@@ -140,12 +173,24 @@ pub fn attach(from: BorrowedFd<'_>, onto: BorrowedFd<'_>, attributes: Attributes
     .map(drop)
 }
 
+/// Puts a copy of a directory, with what is mounted below it, over itself: one's own mount may become `/`, one that came from another
+/// user namespace may not.
+///
+/// # Errors
+/// As [`attach`].
+pub fn over_itself(directory: &Root, attributes: Attributes) -> Result<Root> {
+    let tree = copy(directory.as_fd(), attributes)?;
+    place(&tree, directory.as_fd())?;
+    Ok(Root::from(tree))
+}
+
 // linux/mount.h; libc has these for some targets only.
 const OPEN_TREE_CLONE: u32 = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_NODEV: u64 = 0x4;
+const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 
 /// `struct mount_attr`.
 #[repr(C)]

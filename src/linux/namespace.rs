@@ -56,9 +56,32 @@ pub fn join(what: impl AsFd, clone_flags: u64) -> io::Result<()> {
     Ok(nix::sched::setns(what, only(clone_flags))?)
 }
 
+/// A mount namespace of this process' own, in which no mount is shared with the outer one. Only in a single-threaded process.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn own_mounts() -> super::Result<()> {
+    use super::Context;
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).during(|| "cannot make a mount namespace".into())?;
+    super::mount::make_all_private()
+}
+
 /// Leaves the cgroup namespace for one whose root is the cgroup this process is in.
 pub fn own_cgroup_view() -> io::Result<()> {
     Ok(nix::sched::unshare(only(flags::NEWCGROUP))?)
+}
+
+/// The user namespace that a namespace belongs to. Source: ioctl_ns(2).
+///
+/// # Errors
+/// `EPERM`: it is outside of this process' own.
+pub fn owner(namespace: &impl AsFd) -> io::Result<OwnedFd> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    const NS_GET_USERNS: u32 = 0xb701;
+    // SAFETY: a borrowed descriptor and a number; no pointers.
+    let fd = super::check(unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), NS_GET_USERNS as _) }.into())?;
+    // SAFETY: the kernel just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// A namespace of a running process, by the name it has in /proc, e.g. `net`.

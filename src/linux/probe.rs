@@ -3,14 +3,16 @@
 //! Every trial runs in a forked child that is thrown away, in the order in which a cluster would need it. Nothing remains.
 
 use super::process::{self, flags, spawn_forked};
+use super::ranges::{self, Ranges};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
 use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, mount, namespace};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 /// One thing that a cluster uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,7 +155,7 @@ fn in_child(mut findings: Vec<Capability>, networks: impl FnOnce() -> Vec<Capabi
         NO_CLUSTER,
         &raise_limit(&["net"]).unwrap_or(privileged.into()),
     ));
-    findings.extend(protections());
+    findings.extend(ids.as_ref().map(|ids| protections(*ids)).unwrap_or_default());
     findings.extend(cgroups());
     findings.extend(networks_in_child(networks));
     findings
@@ -298,7 +300,7 @@ fn other_root() -> Result<String> {
 }
 
 /// What keeps a pod away from the host and from other pods, beside namespaces, filters and limits.
-fn protections() -> Vec<Capability> {
+fn protections(ids: Ids) -> Vec<Capability> {
     let dumpable = || {
         process::become_undumpable().during(|| "cannot become undumpable".into())?;
         match nix::sys::prctl::get_dumpable().during(|| "cannot ask".into())? {
@@ -334,7 +336,55 @@ fn protections() -> Vec<Capability> {
             "inside Docker: docker run --privileged; else: start Ropewalk without dropping capabilities",
         ),
         supplementary_groups(),
+        own_users(ids),
     ]
+}
+
+/// `hostUsers: false`.
+fn own_users(ids: Ids) -> Capability {
+    let tried = || {
+        if ids.rootless() {
+            let why = io::Error::new(
+                io::ErrorKind::Unsupported,
+                "an ordinary user may not show the machine's files as another user's",
+            );
+            return Err(Error::new("pods share Ropewalk's own user namespace", why));
+        }
+        drop(Arc::new(Ranges::default()).take()?);
+        idmapped()
+    };
+    Capability::of(
+        "user namespaces of pods",
+        trial(flags::NEWNS, tried),
+        "pods with hostUsers: false do not start; started by an ordinary user, they share one user namespace",
+        "Linux 6.3 or newer, as root: sudo ropewalk",
+    )
+}
+
+/// A memory file system, as images lie on, seen through another user namespace.
+fn idmapped() -> Result<String> {
+    mount::make_all_private()?;
+    let base = Path::new("/tmp");
+    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
+    let tree = mount::copy(beneath::Root::open(base)?.as_fd(), mount::Attributes::default())?;
+    let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
+    let go_number = go.as_raw_fd();
+    let child = spawn_forked(flags::NEWUSER, None, || {
+        // SAFETY: in the forked child, where nobody drops this copy: it would wait for itself.
+        unsafe { libc::close(go_number) };
+        let _ = nix::unistd::read(&wait, &mut [0]); // until the parent is through
+        0
+    })
+    .during(|| "cannot make a user namespace".into())?;
+    let run = || {
+        user::map_child(child.pid, ranges::COUNT)?;
+        let users = namespace::of_process(child.pid, "user").during(|| "cannot open it".into())?;
+        mount::map_ids(&tree, users.as_fd())
+    };
+    let done = run();
+    drop(go);
+    let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
+    done.map(|()| "hostUsers: false holds: 65536 ids for each such pod".into())
 }
 
 /// Without subordinate ids the kernel lets nobody drop groups, so files that a group of this user may read can be read in containers.
@@ -382,7 +432,9 @@ fn cgroups() -> Vec<Capability> {
     };
     // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every volume.
     let devices = match backend.controls_devices() {
-        true => "a device cgroup (v1) allows null, zero, full, random and terminals only".into(),
+        true => format!(
+            "the device list of cgroup {text_of_mode} allows null, zero, full, random and terminals only"
+        ),
         false => format!("no device cgroup in {text_of_mode}: no container gets CAP_MKNOD"),
     };
     backend.destroy();

@@ -15,6 +15,7 @@ pub mod flags {
     pub const NEWIPC: u64 = libc::CLONE_NEWIPC as u64;
     pub const NEWUTS: u64 = libc::CLONE_NEWUTS as u64;
     pub const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    pub const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
     /// The child becomes the caller's sibling: its parent is the caller's parent.
     pub const PARENT: u64 = libc::CLONE_PARENT as u64;
 }

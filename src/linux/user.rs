@@ -1,7 +1,7 @@
 //! Entering a user namespace: how somebody without root becomes root over processes of their own.
 
 use super::process::{self, Exit};
-use super::{Context, Error, Result, fds};
+use super::{Context, Error, Result, fds, ranges};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,38 @@ fn try_to_enter() -> Result<Ids> {
     nix::unistd::setresgid(wheel, wheel, wheel).during(|| "cannot become group 0".into())?;
     nix::unistd::setresuid(root, root, root).during(|| "cannot become user 0".into())?;
     Ok(if mapped { Ids::Range } else { Ids::Single })
+}
+
+/// Gives a child's new user namespace its ids: 0 and the [`ranges::COUNT`] - 1 that follow are `first` and the following ones out here.
+///
+/// # Errors
+/// /proc shows other processes than this one's PID namespace; this process may not map these ids.
+pub fn map_child(pid: i32, first: u32) -> Result<()> {
+    // With another namespace's /proc the number would be a stranger's.
+    let me = fs::read_link("/proc/self").during(|| "cannot read /proc/self".into())?;
+    if me.as_os_str() != std::process::id().to_string().as_str() {
+        let why = io::Error::new(io::ErrorKind::Unsupported, "/proc is that of another PID namespace");
+        return Err(Error::new("cannot map the pod's user ids", why));
+    }
+    let line = format!("0 {first} {}\n", ranges::COUNT);
+    for file in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{pid}/{file}"), &line)
+            .during(|| format!("cannot write {file} of the pod"))?;
+    }
+    Ok(())
+}
+
+/// Becomes user 0 of the user namespace that this process has just entered, with no group but 0. It stays undumpable.
+///
+/// # Errors
+/// The namespace has no maps.
+pub fn become_root() -> Result<()> {
+    let (root, wheel) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setgroups(&[]).during(|| "cannot leave the groups".into())?;
+    nix::unistd::setresgid(wheel, wheel, wheel).during(|| "cannot become the pod's group 0".into())?;
+    nix::unistd::setresuid(root, root, root).during(|| "cannot become the pod's user 0".into())?;
+    // A change of user sets what fs.suid_dumpable says.
+    process::become_undumpable().during(|| "cannot hide from tracers".into())
 }
 
 fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {

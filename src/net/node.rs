@@ -56,7 +56,8 @@ impl Node {
             ("net/ipv4/conf/all/send_redirects", "0"),
             ("net/ipv4/conf/default/send_redirects", "0"),
             ("net/ipv4/conf/all/rp_filter", "0"),
-            ("net/ipv4/conf/default/rp_filter", "0"),
+            // For the wires of pods, which come later: a packet whose source is not the pod's own address is dropped.
+            ("net/ipv4/conf/default/rp_filter", "1"),
             ("net/ipv4/ip_unprivileged_port_start", "0"),
         ];
         set_network_sysctls(namespace.fd().as_fd(), &settings)

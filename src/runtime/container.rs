@@ -31,6 +31,10 @@ const PIDS_MAX: u64 = 1024;
 /// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is bounded by that.
 const LAYER_MAX: u64 = 512 << 20;
 
+/// For `hostUsers: false` where Ropewalk runs as an ordinary user.
+const NO_OWN_USERS: &str = "hostUsers: false is not honoured: the pod shares Ropewalk's own user namespace, because it runs as an ordinary user; \
+                            see `ropewalk doctor`";
+
 pub struct Container {
     pub id: String,
     pub sandbox: Arc<Sandbox>,
@@ -86,8 +90,11 @@ impl Container {
         config: ContainerConfig,
     ) -> Result<Container> {
         let image = shared.images.find(&config.image)?;
-        let (process, warnings) =
+        let (process, mut warnings) =
             program(&config, image, &sandbox.config.hostname, shared.cgroups.controls_devices())?;
+        if sandbox.config.own_users && sandbox.first_user().is_none() {
+            warnings.push(NO_OWN_USERS.to_string());
+        }
         let io = |what: &str, path: &Path| {
             let what = format!("{what} {}", path.display());
             move |cause| Error::Io { what, cause }
@@ -279,7 +286,9 @@ impl Container {
         given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
         given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
         let what = What::Container(Box::new(wanted));
-        let request = Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what };
+        given.extend(self.sandbox.users().map(|namespace| (Role::Users, namespace)));
+        let users = self.sandbox.first_user();
+        let request = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
         let started = shared.zygote.run(request, &given, &self.unborn).await;
         Ok((started?, streams))
     }
@@ -473,7 +482,8 @@ fn program(
     // A device node that can be made and opened is the host's disk.
     if !security.privileged && !controls_devices && capabilities.iter().any(|c| c == "MKNOD") {
         capabilities.retain(|c| c != "MKNOD");
-        warnings.push("capability MKNOD is not granted: this machine has no device cgroup (v1)".to_string());
+        warnings
+            .push("capability MKNOD is not granted: no control group here can refuse devices".to_string());
     }
     let process = spec::Process {
         argv,

@@ -4,15 +4,17 @@ use super::spec::{Answer, Container, Pause, Process, Role};
 use super::{passwd, root};
 use crate::linux::beneath::{Kind, Root};
 use crate::linux::confine::{self, Rights};
+use crate::linux::mount::Attributes;
 use crate::linux::process::{self, flags};
 use crate::linux::seccomp::Profile;
-use crate::linux::user::Ids;
+use crate::linux::user::{self, Ids};
 use crate::linux::{Context, Error, Result, fds, mount, namespace, pty, signal};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -20,6 +22,8 @@ use nix::libc;
 /// What came with the request.
 pub struct Birth<'a> {
     pub ids: Ids,
+    /// As in the request.
+    pub users: Option<u32>,
     pub fds: &'a BTreeMap<Role, OwnedFd>,
     pub tasks: Vec<fs::File>,
     pub seccomp: Option<&'a Profile>,
@@ -87,6 +91,32 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
         namespace::join(context.fd(Role::Network)?, flags::NEWNET)
             .during(|| "cannot use the node's network".into())?;
     }
+    context.take_streams(true)?;
+    context.close_others()?;
+    mount::make_all_private()?;
+    become_pause(spec, context, &Root::open(&spec.root)?)
+}
+
+/// The pause process of a pod with a user namespace of its own, which is in it and in its other namespaces, owned by it, and has no ids yet: they are there
+/// once `maps` says so. Its current directory is its root, because it may not walk there: out here it has no rights any more.
+pub fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Result<Infallible> {
+    process::close_all_but(&[context.fd(Role::Status)?, maps.as_fd()])
+        .during(|| "cannot close descriptors".into())?;
+    let mut word = [0];
+    match nix::unistd::read(maps, &mut word) {
+        Ok(1) if word == MAPPED => {}
+        _ => process::exit_now(1), // the reason was told
+    }
+    user::become_root()?;
+    context.close_others()?;
+    mount::make_all_private()?;
+    become_pause(spec, context, &Root::open(Path::new("."))?)
+}
+
+/// What [`pause_among_users`] waits for.
+pub const MAPPED: [u8; 1] = *b"m";
+
+fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible> {
     nix::unistd::sethostname(&spec.hostname)
         .during(|| format!("cannot set the hostname {:?}", spec.hostname))?;
     if spec.own_network {
@@ -96,11 +126,10 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
             namespace::set_sysctl(&format!("net/ipv4/{file}"), value)?;
         }
     }
-    context.take_streams(true)?;
-    context.close_others()?;
-    mount::make_all_private()?;
-    mount::bind(&spec.root, &spec.root, true)?; // a new root must be a mount point
-    mount::enter_root(&spec.root)?;
+    // A new root must be a mount point.
+    let root = mount::over_itself(root, Attributes { read_only: true, no_devices: false })?;
+    mount::enter_opened_root(&root)?;
+    drop(root);
     mount::leave_old_root()?;
     let _ = nix::unistd::setsid();
     signal::reset().during(|| "cannot reset signals".into())?;
@@ -121,9 +150,14 @@ pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
 pub const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
 
 /// A container's first process. It is in its cgroups and in the pod's namespaces, and holds its standard streams only.
-pub fn container(spec: &Container, context: &Birth) -> Result<Infallible> {
+/// With `prepared` its pod has a user namespace of its own, which it is root of.
+pub fn container(spec: &Container, context: &Birth, prepared: Option<root::Volumes>) -> Result<Infallible> {
     namespace::own_cgroup_view().during(|| "cannot make a cgroup namespace".into())?;
-    for warning in root::enter(spec, context.ids)? {
+    let warnings = match prepared {
+        Some(volumes) => root::enter_prepared(spec, context.ids, volumes)?,
+        None => root::enter(spec, context.ids)?,
+    };
+    for warning in warnings {
         context.answer(&Answer::Warning(warning), &[])?;
     }
     become_program(&spec.process, context, true)
@@ -193,7 +227,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         context.answer(&Answer::Warning(warning), &[])?;
     }
     let program = spec.argv.first().map_or("", String::as_str);
-    let path = find_program(program, &env, |path| executable(&spec.cwd.join(path)))?;
+    let path = find_program(program, &env, |path| executable(&spec.cwd, path))?;
     let failed = process::exec(&path, &spec.argv, &env);
     Err(Error::new(format!("exec {}", path.display()), failed))
 }
@@ -221,10 +255,12 @@ enum Lookup {
 }
 
 /// Looks at a file inside the container, as the container's user, without following magic links.
-fn executable(path: &Path) -> Lookup {
-    let found = Root::open(Path::new("/")).and_then(|root| root.open_in_root(path, Kind::Place));
-    let found = found.and_then(|file| {
-        nix::sys::stat::fstat(&file).during(|| format!("cannot look at {}", path.display()))
+fn executable(cwd: &Path, path: &Path) -> Lookup {
+    let path = cwd.join(path);
+    let found = Root::open(Path::new("/")).and_then(|root| {
+        let file = root.open_in_root(&path, Kind::Place)?;
+        let found = nix::sys::stat::fstat(&file).during(|| format!("cannot look at {}", path.display()))?;
+        interpreters(&root, cwd, &path).map(|()| found)
     });
     match found {
         Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFDIR || found.st_mode & 0o111 == 0 => {
@@ -232,8 +268,44 @@ fn executable(path: &Path) -> Lookup {
         }
         Ok(_) => Lookup::Runs,
         Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => Lookup::Denied,
+        Err(e) if e.cause.raw_os_error() == Some(libc::ELOOP) => Lookup::Denied,
         Err(_) => Lookup::Absent,
     }
+}
+
+/// Scripts that the kernel goes through until it reaches a program, at most.
+const SCRIPTS_MAX: usize = 5;
+/// Bytes in which the kernel looks for an interpreter's name.
+const HEAD: u64 = 256;
+
+/// A script must not make the kernel run what a magic link leads to: `/proc/self/exe` is this program itself here (CVE-2019-5736). A script that
+/// cannot be read is not looked at: what protects then is that the program lies on a read-only file system.
+///
+/// # Errors
+/// `ELOOP`: an interpreter, or the interpreter of that, is behind a magic link.
+fn interpreters(root: &Root, cwd: &Path, script: &Path) -> Result<()> {
+    let mut path = script.to_path_buf();
+    for _ in 0..SCRIPTS_MAX {
+        let Ok(file) = root.open_in_root(&path, Kind::File) else { break };
+        let mut head = Vec::new();
+        let _ = fs::File::from(file).take(HEAD).read_to_end(&mut head);
+        let Some(next) = interpreter(&head) else { break };
+        path = cwd.join(next);
+        if let Err(e) = root.open_in_root(&path, Kind::Place)
+            && e.cause.raw_os_error() == Some(libc::ELOOP)
+        {
+            return Err(e);
+        }
+    }
+    Ok(())
+}
+
+/// The interpreter that the first line of a script names.
+fn interpreter(head: &[u8]) -> Option<&Path> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
+    let name = line.split(blank).find(|word| !word.is_empty())?;
+    Some(Path::new(std::ffi::OsStr::from_bytes(name)))
 }
 
 /// As execvp(3) looks, in the words of Go's `exec`, which every Kubernetes user knows from runc.
@@ -263,6 +335,45 @@ fn find_program(program: &str, env: &[(String, String)], look: impl Fn(&Path) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn no_script_makes_the_kernel_run_this_program() {
+        let tmp = tempfile::tempdir().unwrap();
+        let script = |name: &str, text: &str| {
+            let path = tmp.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let looked = |path: &Path| match executable(tmp.path(), path) {
+            Lookup::Runs => "runs",
+            Lookup::Denied => "denied",
+            Lookup::Absent => "absent",
+        };
+        symlink("/proc/self/exe", tmp.path().join("link")).unwrap();
+        for text in [
+            "#!/proc/self/exe\n".to_string(),
+            "#! \t/proc/self/exe with an argument\n".to_string(),
+            "#!/proc/thread-self/exe".to_string(),
+            "#!/proc/self/../self/exe\n".to_string(),
+            "#!/proc/self/fd/0\n".to_string(),
+            format!("#!{}/link\n", tmp.path().display()),
+            "#!link\n".to_string(),
+        ] {
+            assert_eq!(looked(&script("bad", &text)), "denied", "{text:?}");
+        }
+        // Through another script.
+        script("inner", "#!/proc/self/exe\n");
+        let outer = script("outer", &format!("#!{}/inner\n", tmp.path().display()));
+        assert_eq!(looked(&outer), "denied");
+        assert_eq!(looked(Path::new("inner")), "denied");
+        for text in ["#!/bin/sh\necho /proc/self/exe\n", "#!/nowhere/at/all\n", "#!\n", "echo\n", ""] {
+            assert_eq!(looked(&script("good", text)), "runs", "{text:?}");
+        }
+        assert_eq!(looked(Path::new("/proc/self/exe")), "denied");
+        assert_eq!(looked(Path::new("nothing")), "absent");
+    }
 
     #[test]
     fn a_program_is_looked_up_as_runc_would() {

@@ -24,7 +24,7 @@
 //! it, give up rights, run the program. They cannot be traced before that. What a pod asked for and the machine does not grant is a
 //! warning in the container's status. Bounds without asking: 1024 processes, 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm.
 //! ## Left out
-//! User namespaces of pods (`hostUsers: false`); device programs of cgroup v2, so CAP_MKNOD is granted on v1 only; downloaded images; AppArmor and SELinux; a cgroup per pod above those of its containers (limits are per container); a common
+//! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]); downloaded images; AppArmor and SELinux; a cgroup per pod above those of its containers (limits are per container); a common
 //! /dev/shm for the containers of a pod; devices. Writable layers are in memory and go with the cluster's processes.
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
@@ -41,6 +41,7 @@ pub mod spec;
 mod stats;
 pub mod stream;
 mod terminal;
+mod users;
 pub mod zygote;
 
 pub use images::Images;

@@ -6,15 +6,15 @@
 //! (CVE-2025-31133).
 
 use super::spec::{Container, Mount};
-use crate::linux::beneath::{Kind, Root, Source};
+use crate::linux::beneath::{Kind, Root};
 use crate::linux::mount::{self, Attributes, Flags};
 use crate::linux::user::Ids;
-use crate::linux::{Context, Error, Result};
+use crate::linux::{Context, Error, Result, namespace};
 use nix::libc;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -35,8 +35,8 @@ const MASKED: &[&str] = &[
 ];
 /// In each of its directories `cpu0`, `cpu1`, … the directory `thermal_throttle` is masked.
 const CPUS: &str = "/sys/devices/system/cpu";
-/// CPUs whose `thermal_throttle` is masked, at most: as many as the kernel may be configured for (CONFIG_NR_CPUS).
-const CPUS_MAX: usize = 8192;
+/// Names that are looked at there: as many CPUs as the kernel may be configured for (CONFIG_NR_CPUS), and what else is there.
+const NAMES_MAX: usize = 8192 + 1024;
 /// Files of the kernel that a container may only read.
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 const DEVICES: &[(&str, u64, u64)] =
@@ -50,13 +50,86 @@ const INODES_MAX: u64 = 1 << 18;
 /// # Errors
 /// A volume is missing, or its path leads where it must not; the kernel forbids a mount.
 pub fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
     mount::make_all_private()?;
-    let sources: Vec<(Source, &Mount)> =
-        container.mounts.iter().map(|wanted| Ok((wanted.source()?, wanted))).collect::<Result<_>>()?;
-    let null = null_device()?;
-    let empty = layers(container, ids)?;
-    let merged = Path::new("merged");
+    let volumes = Volumes::copy(container, None)?;
+    layers(container, ids, None)?;
+    build(container, ids, volumes)
+}
+
+/// The user namespace of a pod.
+pub struct Users<'a> {
+    pub namespace: BorrowedFd<'a>,
+    /// The id of its user 0 out here.
+    pub first: u32,
+}
+
+/// As the first half of [`enter`], for a pod with a user namespace of its own, which is done before it is entered: in there nobody may show files as
+/// another user's, and the layer could be made larger. The caller has a mount namespace of its own, which that of the container is a copy of.
+///
+/// # Errors
+/// As [`enter`]; a file system has no idmapped mounts.
+pub fn prepare(container: &Container, ids: Ids, users: &Users) -> Result<Volumes> {
+    namespace::own_mounts()?;
+    let volumes = Volumes::copy(container, Some(users))?;
+    layers(container, ids, Some(users))?;
+    Ok(volumes)
+}
+
+/// The second half, in the pod's user namespace.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_prepared(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
+    mount::make_all_private()?;
+    // What came from another user namespace is locked and may not become `/`.
+    drop(mount::over_itself(&Root::open(Path::new(MERGED))?, Attributes::default())?);
+    build(container, ids, volumes)
+}
+
+/// The volumes of a container as mounts that have no place yet, in the order of its specification.
+pub struct Volumes(Vec<OwnedFd>);
+
+impl Volumes {
+    fn copy(container: &Container, users: Option<&Users>) -> Result<Volumes> {
+        let one = |wanted: &Mount| {
+            let source = wanted.source()?;
+            let attributes = Attributes { read_only: wanted.read_only, no_devices: !container.privileged };
+            let named = |e: Error| {
+                Error::new(format!("cannot mount a volume on {}: {}", wanted.to.display(), e.what), e.cause)
+            };
+            let tree = mount::copy(source.as_fd(), attributes).map_err(named)?;
+            if let Some(users) = users {
+                mount::map_ids(&tree, users.namespace).map_err(|e| unmapped(e, &wanted.from))?;
+            }
+            Ok(tree)
+        };
+        container.mounts.iter().map(one).collect::<Result<_>>().map(Volumes)
+    }
+
+    /// What must stay open until [`enter_prepared`].
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.iter().map(AsFd::as_fd)
+    }
+}
+
+/// In runc's words.
+fn unmapped(e: Error, path: &Path) -> Error {
+    let hint = match e.cause.raw_os_error() {
+        Some(libc::EINVAL) => " (maybe the filesystem used doesn't support idmap mounts on this kernel?)",
+        _ => "",
+    };
+    let cause = io::Error::new(e.cause.kind(), format!("{}{hint}", e.cause));
+    Error::new(format!("failed to fulfil mount request: {} on {}", e.what, path.display()), cause)
+}
+
+/// Where the container's root lies, from the directory of its layers.
+const MERGED: &str = "merged";
+
+/// The current directory is that of the layers.
+fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let (null, empty) = (null_device()?, Root::open(Path::new("empty"))?);
+    let merged = Path::new(MERGED);
     let has_proc = proc_dev_sys(merged, ids, container.privileged)?;
     if !has_proc {
         warnings.push(
@@ -65,10 +138,10 @@ pub fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
         );
     }
     let root = Root::open(merged)?;
-    for (source, wanted) in &sources {
-        volume(&root, source, wanted, container.privileged)?;
+    for (tree, wanted) in volumes.0.iter().zip(&container.mounts) {
+        volume(&root, tree, wanted)?;
     }
-    drop(sources);
+    drop(volumes);
     if !container.privileged {
         hide(&root, &null, &empty)?;
     }
@@ -82,20 +155,30 @@ pub fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
 }
 
 /// The image below, a bounded layer of the container's own above: a tmpfs that only this container sees, and that goes with it. Paths are
-/// relative and `lower` is a link, because mount options end at one page. Returns an empty directory beside it.
-fn layers(container: &Container, ids: Ids) -> Result<Root> {
+/// relative and `lower` is a link, because mount options end at one page. The directory of the layers becomes the current one; beside them is one
+/// that stays empty. For a pod's own users the image is shown as theirs, and what they write belongs to them out here too: overlays have no
+/// idmapped mounts, only their layers do.
+fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> Result<()> {
     let directory = &container.directory;
     let options = format!("mode=755,size={},nr_inodes={INODES_MAX}", container.layer_max);
     mount::mount("tmpfs", directory, Flags::MS_NOSUID | Flags::MS_NODEV, &options)?;
     std::env::set_current_dir(directory).during(|| format!("cannot enter {}", directory.display()))?;
-    for name in ["upper", "work", "merged", "empty"] {
+    for name in ["upper", "work", MERGED, "empty"] {
         make_dir(Path::new(name))?;
     }
-    symlink(&container.image, "lower").during(|| "cannot link the image".into())?;
+    if let Some(users) = users {
+        let image = mount::copy(Root::open(&container.image)?.as_fd(), Attributes::default())?;
+        mount::map_ids(&image, users.namespace).map_err(|e| unmapped(e, &container.image))?;
+        make_dir(Path::new("lower"))?;
+        mount::place(&image, Root::open(Path::new("lower"))?.as_fd())?;
+        std::os::unix::fs::chown("upper", Some(users.first), Some(users.first))
+            .during(|| "cannot give the writable layer to the pod".into())?;
+    } else {
+        symlink(&container.image, "lower").during(|| "cannot link the image".into())?;
+    }
     let options = "lowerdir=lower,upperdir=upper,workdir=work";
     let options = if ids.rootless() { format!("{options},userxattr") } else { options.to_string() };
-    mount::mount("overlay", Path::new("merged"), Flags::MS_NODEV, &options)?;
-    Root::open(Path::new("empty"))
+    mount::mount("overlay", Path::new(MERGED), Flags::MS_NODEV, &options)
 }
 
 /// Returns whether there is a /proc. The outer one is no substitute: it shows the processes of all pods, and through them their files.
@@ -151,7 +234,7 @@ fn devices(dev: &Path, ids: Ids) -> Result<()> {
 }
 
 /// Mounts one volume inside the new root. Devices in it cannot be opened, but setuid programs work, as with containerd.
-fn volume(root: &Root, source: &Source, wanted: &Mount, privileged: bool) -> Result<()> {
+fn volume(root: &Root, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
     let named = |e: Error| {
         Error::new(format!("cannot mount a volume on {}: {}", wanted.to.display(), e.what), e.cause)
     };
@@ -159,7 +242,7 @@ fn volume(root: &Root, source: &Source, wanted: &Mount, privileged: bool) -> Res
         let cause = io::Error::new(io::ErrorKind::PermissionDenied, why);
         Err(Error::new(format!("cannot mount a volume on {}", wanted.to.display()), cause))
     };
-    let target: OwnedFd = if source.is_dir()? {
+    let target: OwnedFd = if is_dir(tree)? {
         root.make_dirs_in_root(&wanted.to, 0o755).map_err(named)?.into()
     } else {
         let there = root.open_in_root(&wanted.to, Kind::Place);
@@ -178,8 +261,12 @@ fn volume(root: &Root, source: &Source, wanted: &Mount, privileged: bool) -> Res
     {
         return refused("it is inside /proc");
     }
-    let attributes = Attributes { read_only: wanted.read_only, no_devices: !privileged };
-    mount::attach(source.as_fd(), target.as_fd(), attributes).map_err(named)
+    mount::place(tree, target.as_fd()).map_err(named)
+}
+
+fn is_dir(tree: &OwnedFd) -> Result<bool> {
+    let found = nix::sys::stat::fstat(tree).during(|| "cannot look at a volume".into())?;
+    Ok(found.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
 fn is_same(a: &impl AsFd, b: &impl AsFd) -> Result<bool> {
@@ -203,16 +290,25 @@ fn null_device() -> Result<OwnedFd> {
     }
 }
 
+/// What tells of each CPU's temperature, of all that are there: their numbers may have gaps.
+fn throttles(root: &Root) -> Vec<String> {
+    let names = root.names_plain(Path::new(CPUS.trim_start_matches('/')), NAMES_MAX).unwrap_or_default();
+    let is_cpu = |name: &str| {
+        let number = name.strip_prefix("cpu").unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    let cpus = names.iter().filter_map(|name| name.to_str()).filter(|name| is_cpu(name));
+    cpus.map(|name| format!("{CPUS}/{name}/thermal_throttle")).collect()
+}
+
 /// Hides files of the kernel in the new root. No link is followed: a volume may lie where these files should be.
 fn hide(root: &Root, null: &OwnedFd, empty: &Root) -> Result<()> {
-    let find = |path: &str| root.open_beneath(Path::new(path.trim_start_matches('/')), Kind::Place).ok();
+    let find = |path: &str| root.open_plain(Path::new(path.trim_start_matches('/'))).ok();
     let read_only = Attributes { read_only: true, no_devices: false };
     for found in READ_ONLY.iter().filter_map(|path| find(path)) {
         mount::attach(found.as_fd(), found.as_fd(), read_only)?;
     }
-    let cpus = (0..CPUS_MAX).map(|n| format!("{CPUS}/cpu{n}")).take_while(|path| find(path).is_some());
-    let throttles = cpus.map(|path| format!("{path}/thermal_throttle"));
-    for path in MASKED.iter().map(|path| (*path).to_string()).chain(throttles) {
+    for path in MASKED.iter().map(|path| (*path).to_string()).chain(throttles(root)) {
         let Some(found) = find(&path) else { continue }; // this kernel does not have it
         let kind =
             nix::sys::stat::fstat(&found).during(|| format!("cannot look at {path}"))?.st_mode & libc::S_IFMT;
@@ -222,4 +318,33 @@ fn hide(root: &Root, null: &OwnedFd, empty: &Root) -> Result<()> {
             .map_err(|e| Error::new(format!("cannot hide {path}: {}", e.what), e.cause))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cpu_is_masked_and_no_link_is_followed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let cpus = tmp.path().join("sys/devices/system/cpu");
+        for name in
+            ["cpu0/thermal_throttle", "cpu2/thermal_throttle", "cpu10", "cpufreq", "cpu", "cpuidle", "power"]
+        {
+            fs::create_dir_all(cpus.join(name)).unwrap();
+        }
+        let root = Root::open(tmp.path()).unwrap();
+        let mut found = throttles(&root);
+        found.sort();
+        assert_eq!(found, ["cpu0", "cpu10", "cpu2"].map(|cpu| format!("{CPUS}/{cpu}/thermal_throttle")));
+        // A link leads neither to what is masked nor to the list of CPUs.
+        symlink("cpu0", cpus.join("cpu1")).unwrap();
+        let within = |path: &str| root.open_plain(Path::new(path.trim_start_matches('/')));
+        assert!(within(&format!("{CPUS}/cpu2/thermal_throttle")).is_ok());
+        let linked = within(&format!("{CPUS}/cpu1/thermal_throttle")).unwrap_err();
+        assert_eq!(linked.cause.raw_os_error(), Some(libc::ELOOP));
+        fs::rename(&cpus, tmp.path().join("elsewhere")).unwrap();
+        symlink("../../../elsewhere", &cpus).unwrap();
+        assert!(throttles(&root).is_empty());
+    }
 }

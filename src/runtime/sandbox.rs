@@ -7,10 +7,10 @@ use super::zygote::Unborn;
 use crate::clock::{self, Timestamp};
 use crate::cni::NodeNetwork;
 use crate::cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
-use crate::linux::{cgroup, namespace, reap::Process};
+use crate::linux::{cgroup, namespace, ranges, reap::Process};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -22,8 +22,15 @@ pub struct Sandbox {
     created_at: Timestamp,
     ip: Option<Ipv4Addr>,
     group: Arc<dyn cgroup::Group>,
+    users: Option<Users>,
     /// `None` once the sandbox is stopped: the namespace must not outlive its processes.
     network: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+/// The user namespace of a pod. Its ids are nobody else's until the sandbox is removed.
+struct Users {
+    range: ranges::Range,
+    namespace: OwnedFd,
 }
 
 impl Sandbox {
@@ -31,8 +38,8 @@ impl Sandbox {
     pub async fn make(shared: &Shared, id: String, config: SandboxConfig) -> Result<Sandbox> {
         let group = shared.cgroups.create(&id, &cgroup::Limits::default()).map_err(start)?;
         let made = make_pause(shared, &config, &*group).await;
-        let process = match made {
-            Ok(process) => process,
+        let (process, users) = match made {
+            Ok(made) => made,
             Err(e) => {
                 super::clean_up(move || group.remove()).await;
                 return Err(e);
@@ -46,6 +53,7 @@ impl Sandbox {
             created_at: clock::now(),
             ip: None,
             group,
+            users,
             network: Mutex::new(None),
         };
         match sandbox.connect(&*shared.network).await {
@@ -103,6 +111,16 @@ impl Sandbox {
         self.lock_network().clone()
     }
 
+    /// Its own user namespace.
+    pub fn users(&self) -> Option<BorrowedFd<'_>> {
+        self.users.as_ref().map(|users| users.namespace.as_fd())
+    }
+
+    /// The id, on the machine, of user 0 of its own user namespace.
+    pub fn first_user(&self) -> Option<u32> {
+        self.users.as_ref().map(|users| users.range.first())
+    }
+
     pub fn state(&self) -> SandboxState {
         match self.network().is_some() && self.process.ended().is_none() {
             true => SandboxState::Ready,
@@ -152,7 +170,13 @@ async fn make_pause(
     shared: &Shared,
     config: &SandboxConfig,
     group: &dyn cgroup::Group,
-) -> Result<Arc<Process>> {
+) -> Result<(Arc<Process>, Option<Users>)> {
+    // An ordinary user's pods already have other users than the machine, and the kernel lets nobody but root show the machine's files as another user's.
+    let range = match config.own_users && !shared.ids.rootless() {
+        true if config.host_network => return Err(Error::Unsupported("hostUsers: false with hostNetwork")),
+        true => Some(shared.zygote.ranges().take().map_err(start)?),
+        false => None,
+    };
     let entry = group.entry().map_err(start)?;
     let node = shared.network.netns();
     let mut fds = Vec::new();
@@ -167,9 +191,23 @@ async fn make_pause(
         own_network: !config.host_network,
         own_pids: config.share_process_namespace,
     };
-    let request =
-        Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what: What::Pause(pause) };
-    Ok(shared.zygote.run(request, &fds, &Unborn::default()).await?.process)
+    let request = Request {
+        roles: vec![],
+        ids: shared.ids,
+        users: range.as_ref().map(ranges::Range::first),
+        tasks: entry.tasks.clone(),
+        what: What::Pause(pause),
+    };
+    let process = shared.zygote.run(request, &fds, &Unborn::default()).await?.process;
+    let Some(range) = range else { return Ok((process, None)) };
+    match namespace::of_process(process.pid, "user") {
+        Ok(namespace) => Ok((process, Some(Users { range, namespace }))),
+        Err(cause) => {
+            let _ = process.signal(nix::libc::SIGKILL);
+            process.exit().await;
+            Err(Error::Io { what: "cannot open the sandbox' user namespace".into(), cause })
+        }
+    }
 }
 
 /// `/etc/hosts` as the kubelet writes it.

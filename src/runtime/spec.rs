@@ -12,6 +12,8 @@ pub enum Role {
     Status,
     /// The pidfd of the sandbox' pause process, which holds net, ipc and uts namespaces (and pid if shared).
     Sandbox,
+    /// The pod's own user namespace.
+    Users,
     /// A network namespace to use instead of a new one.
     Network,
     /// The pidfd of a container to join.
@@ -28,6 +30,8 @@ pub struct Request {
     /// Roles of the descriptors after the first.
     pub roles: Vec<Role>,
     pub ids: Ids,
+    /// The pod has a user namespace of its own: the id of its user 0 out here.
+    pub users: Option<u32>,
     /// cgroup v1: files to write `0` to.
     pub tasks: Vec<PathBuf>,
     pub what: What,

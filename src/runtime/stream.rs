@@ -42,7 +42,8 @@ pub async fn exec(
     given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let what = What::Exec(Box::new(container.exec_process(request.command, request.tty)));
-    let wanted = Request { roles: vec![], ids: shared.ids, tasks: entry.tasks.clone(), what };
+    let users = container.sandbox.first_user();
+    let wanted = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
     let unborn = Unborn::default();
     let run = started_or_killed(shared.zygote.run(wanted, &given, &unborn), &unborn, caller_gone);
     let started = run.await.map_err(|e| match e {

@@ -5,12 +5,14 @@
 
 use super::init::{self, Birth};
 use super::spec::{Answer, Request, Role, What};
+use super::users;
 use crate::cri;
 use crate::linux::boot::ZygoteProcess;
 use crate::linux::process::{self, Child, flags, spawn_forked};
+use crate::linux::ranges::Ranges;
 use crate::linux::reap::{Children, Process};
 use crate::linux::seccomp::Profile;
-use crate::linux::{self, Context, fds, namespace};
+use crate::linux::{self, Context, fds, namespace, user};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -68,7 +70,7 @@ fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Resul
         Ok(tasks) => (tasks, None),
         Err(e) => (Vec::new(), Some(linux::Error::new("cannot open a cgroup", e))),
     };
-    let birth = Birth { ids: request.ids, fds: &fds, tasks, seccomp };
+    let birth = Birth { ids: request.ids, users: request.users, fds: &fds, tasks, seccomp };
     let made = match failed {
         Some(e) => Err(e),
         None => make(&request.what, &birth),
@@ -85,14 +87,18 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             let mut wanted = flags::NEWNS | flags::NEWIPC | flags::NEWUTS;
             wanted |= if spec.own_network { flags::NEWNET } else { 0 };
             wanted |= if spec.own_pids { flags::NEWPID } else { 0 };
-            bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
-                init::finish(birth, || init::pause(spec, birth))
-            })
+            match birth.users {
+                Some(first) => users::pause(spec, birth, first, wanted),
+                None => bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
+                    init::finish(birth, || init::pause(spec, birth))
+                }),
+            }
         }
+        What::Container(spec) if birth.users.is_some() => users::container(spec, birth),
         What::Container(spec) if spec.shared_pids => {
             let joined = flags::NEWPID | init::POD_NAMESPACES;
             through_helper(birth, Role::Sandbox, joined, spec.process.terminal, || {
-                bear(birth, None, flags::NEWNS, || init::finish(birth, || init::container(spec, birth)))
+                bear(birth, None, flags::NEWNS, || init::finish(birth, || init::container(spec, birth, None)))
             })
         }
         What::Container(spec) => {
@@ -104,12 +110,13 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
                         .during(|| "cannot join the pod's namespaces".into())?;
                     birth.take_streams(spec.process.terminal)?;
                     birth.close_others()?;
-                    init::container(spec, birth)
+                    init::container(spec, birth, None)
                 })
             })
         }
         What::Exec(spec) => {
-            let joined = flags::NEWNS | flags::NEWPID | flags::NEWCGROUP | init::POD_NAMESPACES;
+            let users = if birth.users.is_some() { flags::NEWUSER } else { 0 };
+            let joined = flags::NEWNS | flags::NEWPID | flags::NEWCGROUP | init::POD_NAMESPACES | users;
             through_helper(birth, Role::Container, joined, spec.terminal, || {
                 bear(birth, None, 0, || init::finish(birth, || init::exec(spec, birth)))
             })
@@ -118,7 +125,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
 }
 
 /// Makes a child of main and tells main about it.
-fn bear(
+pub(super) fn bear(
     birth: &Birth,
     cgroup: Option<BorrowedFd<'_>>,
     wanted: u64,
@@ -139,20 +146,26 @@ fn through_helper(
     terminal: bool,
     bear: impl FnOnce() -> linux::Result<()>,
 ) -> linux::Result<()> {
-    let life = || {
-        let enter = || {
-            birth.join_cgroups()?;
-            birth.take_streams(terminal)?;
-            namespace::join(birth.fd(whose)?, joined)
-                .during(|| "cannot enter the container's namespaces".into())?;
-            birth.close_others()
-        };
-        match enter().and_then(|()| bear()) {
-            Ok(()) => 0,
-            Err(e) => {
-                let _ = birth.answer(&Answer::Failed(e.line()), &[]);
-                1
-            }
+    in_helper(birth, || {
+        birth.join_cgroups()?;
+        birth.take_streams(terminal)?;
+        namespace::join(birth.fd(whose)?, joined)
+            .during(|| "cannot enter the container's namespaces".into())?;
+        if joined & flags::NEWUSER != 0 {
+            user::become_root()?;
+        }
+        birth.close_others()?;
+        bear()
+    })
+}
+
+/// Does what the zygote cannot do to itself, in a process that ends afterwards. It is in the cgroup that came with the request.
+pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>) -> linux::Result<()> {
+    let life = || match work() {
+        Ok(()) => 0,
+        Err(e) => {
+            let _ = birth.answer(&Answer::Failed(e.line()), &[]);
+            1
         }
     };
     let cgroup = birth.fd(Role::Cgroup).ok();
@@ -165,6 +178,7 @@ pub struct Zygote {
     socket: Arc<fds::Socket>,
     process: Arc<Process>,
     children: Arc<Children>,
+    ranges: Arc<Ranges>,
 }
 
 /// A process that runs its program.
@@ -188,7 +202,12 @@ impl Zygote {
         let taken = zygote.take();
         let (socket, process, children) =
             taken.map_err(|cause| cri::Error::Io { what: "cannot talk to the zygote".into(), cause })?;
-        Ok(Zygote { socket: Arc::new(socket), process, children })
+        Ok(Zygote { socket: Arc::new(socket), process, children, ranges: Arc::default() })
+    }
+
+    /// Ids for user namespaces of pods, which all nodes share too.
+    pub fn ranges(&self) -> &Arc<Ranges> {
+        &self.ranges
     }
 
     /// Resolves when the zygote is dead. No container can be made any more: main should end.

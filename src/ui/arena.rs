@@ -1,5 +1,6 @@
 //! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which lines are typed.
 
+use super::arena_home::Private;
 use super::lesson as front;
 use super::texts::Lang;
 use crate::cluster::abroad::{self, Abroad};
@@ -9,8 +10,7 @@ use crate::cluster::{Home, Place, Spec};
 use crate::lab::view::{Ask, LessonView, Proof, State};
 use crate::lang::charset::eprintln;
 use std::ffi::OsStr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,8 +26,6 @@ const PROOF_MAX: Duration = Duration::from_secs(20);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Homes are called `rw-PID-NUMBER`, in the directory for temporary files.
-const PREFIX: &str = "rw-";
 const STOPPED: &str = "interrupted";
 
 /// Whether the proof shall end before it is through: on Ctrl-C, SIGTERM, or with its terminal. Every cluster is then ended and cleared away as after its last case.
@@ -64,27 +62,10 @@ impl Stop {
     }
 }
 
-/// Clears away what proofs left that were killed: their clusters have ended with them.
-pub(super) fn sweep() {
-    let own = nix::unistd::geteuid().as_raw();
-    let homes = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    for home in homes.filter(|h| h.metadata().is_ok_and(|m| m.is_dir() && m.uid() == own)) {
-        let name = home.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let ended =
-                Home::at(home.path()).cluster("main").is_ok_and(|p| matches!(launch::clear_up(&p), Ok(true)));
-            if ended {
-                let _ = std::fs::remove_dir_all(home.path()); // the next proof tries again
-            }
-        }
-    }
-}
-
 /// A cluster for one case, in a home of its own. It ends with this process, however that ends.
 pub(super) struct Arena {
     pub(super) place: Place,
-    home: PathBuf,
+    home: Private,
     stands: Stands,
 }
 
@@ -101,15 +82,20 @@ impl Arena {
         if stop.0.is_cancelled() {
             return Err(STOPPED.into());
         }
-        let number = ARENAS.fetch_add(1, Ordering::Relaxed);
-        let home = std::env::temp_dir().join(format!("{PREFIX}{}-{number}", std::process::id()));
-        let place = Home::at(&home).cluster("main").map_err(|e| e.to_string())?;
+        let home = Private::make()?;
+        let place = match Home::at(home.path()).cluster("main") {
+            Ok(place) => place,
+            Err(e) => {
+                home.remove();
+                return Err(e.to_string());
+            }
+        };
         let spec = Spec::new("main");
         let late = || "the cluster did not become ready".to_string();
         let launched = match timeout(START_MAX, launch::launch_with(&place, &spec, true, variables)).await {
             Ok(Ok(launched)) => launched,
             failed => {
-                let _ = std::fs::remove_dir_all(&home);
+                home.remove();
                 return Err(failed
                     .map_or_else(|_| late(), |f| f.err().map_or_else(late, |e| crate::cluster::chain(&e))));
             }
@@ -139,13 +125,19 @@ impl Arena {
     pub(super) async fn abroad(kubeconfig: &Path) -> Result<Arena, String> {
         let number = ARENAS.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
-        let home = std::env::temp_dir().join(format!("{PREFIX}{name}"));
-        let place = abroad::place(&Home::at(&home), kubeconfig).map_err(|e| crate::cluster::chain(&e))?;
+        let home = Private::make()?;
+        let place = match abroad::place(&Home::at(home.path()), kubeconfig) {
+            Ok(place) => place,
+            Err(e) => {
+                home.remove();
+                return Err(crate::cluster::chain(&e));
+            }
+        };
         let prefix = format!("{}-test-{name}", abroad::PREFIX);
         match Abroad::open(&place, kubeconfig, &prefix, crate::lab::guests_abroad).await {
             Ok(abroad) => Ok(Arena { place, home, stands: Stands::Abroad(abroad) }),
             Err(error) => {
-                let _ = std::fs::remove_dir_all(&home);
+                home.remove();
                 Err(crate::cluster::chain(&error))
             }
         }
@@ -164,7 +156,7 @@ impl Arena {
                 drop(abroad);
             }
         }
-        let _ = std::fs::remove_dir_all(&self.home);
+        self.home.remove();
     }
 
     pub(super) async fn view(&self, ask: Ask) -> Result<LessonView, String> {
@@ -234,16 +226,16 @@ impl Arena {
         lines: &[String],
         limit: Duration,
     ) -> Result<Option<(i32, String)>, String> {
-        let file = self.home.join("lines");
+        let file = self.home.path().join("lines");
         std::fs::write(&file, lines.join("\n") + "\n").map_err(|e| e.to_string())?;
         let mut child = tokio::process::Command::new("/proc/self/exe")
             .arg0("ropewalk")
             .args(["repl", "--lang", "en", "--name", &self.place.name])
             .arg(&file)
-            .env("ROPEWALK_HOME", &self.home)
+            .env("ROPEWALK_HOME", self.home.path())
             .env("SHELL", "/bin/sh")
             .env_remove("KUBECONFIG")
-            .current_dir(&self.home)
+            .current_dir(self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

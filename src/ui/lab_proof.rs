@@ -2,7 +2,8 @@
 //! has a cluster of its own, on which the lab is started anew for every answer. All lines are typed into a real REPL, as the learner would.
 
 use super::Error;
-use super::arena::{self, Arena, Stop};
+use super::arena::{Arena, Stop};
+use super::arena_home;
 use super::labs as front;
 use super::texts::Lang;
 use crate::lab::format::EN;
@@ -129,7 +130,7 @@ pub async fn prove(
     }
     // The longest first, or the last of them would be waited for alone.
     all.sort_by_key(|plan| std::cmp::Reverse(plan.kinds.len()));
-    arena::sweep();
+    arena_home::sweep();
     let stop = Stop::default();
     let mut played = futures::stream::iter(all)
         .map(|plan| async { (plan.lab.clone(), play(plan, directory.as_deref(), &stop).await) })

@@ -27,6 +27,7 @@
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 
 mod arena;
+mod arena_home;
 mod column;
 pub mod commands;
 mod complete;

@@ -2,7 +2,8 @@
 //! into a real REPL, as the learner would.
 
 use super::Error;
-use super::arena::{self, Arena, Stop};
+use super::arena::{Arena, Stop};
+use super::arena_home;
 use crate::lab::format::{EN, Lesson, library, sh_blocks};
 use crate::lab::reach;
 use crate::lab::view::{Ask, Proof, State};
@@ -71,7 +72,7 @@ pub async fn prove(
     let total = cases.len();
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
-    arena::sweep();
+    arena_home::sweep();
     let stop = Stop::default();
     let mut running = futures::stream::iter(cases)
         .map(|case| {

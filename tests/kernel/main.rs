@@ -3,10 +3,12 @@
 //! `cargo test --test kernel [FILTER]`. Where the kernel forbids what a test needs it is skipped, and says why; with
 //! ROPEWALK_REQUIRE_KERNEL=1 that is a failure. This file is the program that a cluster is: it becomes zygote and applets too.
 
+mod devices;
 mod escape;
 mod exec;
 mod network;
 mod pods;
+mod users;
 mod world;
 
 use nix::sys::signal::{Signal, kill};
@@ -31,12 +33,16 @@ const TESTS: &[Test] = &[
     ("a_container_finds_no_descriptor_of_the_host", |w| Box::pin(escape::descriptors(w))),
     ("a_container_has_bounds_without_asking", |w| Box::pin(escape::bounds(w))),
     ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),
+    ("devices_are_refused_by_the_control_group", |w| Box::pin(devices::refused(w))),
+    ("a_pod_has_users_of_its_own", |w| Box::pin(users::own(w))),
+    ("users_of_a_pod_rule_over_their_own_things_only", |w| Box::pin(users::limits(w))),
     ("limits_hold_and_oom_is_named", |w| Box::pin(pods::limits(w))),
     ("containers_of_a_pod_share_what_they_should", |w| Box::pin(pods::sharing(w))),
     ("stopping_waits_for_the_grace_period", |w| Box::pin(pods::stopping(w))),
     ("exec_and_attach_talk_to_processes", |w| Box::pin(exec::sessions(w))),
     ("services_find_their_endpoints", |w| Box::pin(network::services(w))),
     ("udp_clients_leave_endpoints_that_are_gone", |w| Box::pin(network::udp(w))),
+    ("a_pod_speaks_for_itself_alone", |w| Box::pin(network::impostors(w))),
     ("links_are_cut_and_mended", |w| Box::pin(network::faults(w))),
 ];
 /// Not a test by itself: containers that run until somebody kills the cluster.
@@ -203,6 +209,7 @@ fn doctor(user: Option<u32>) -> Result<Option<String>, String> {
         "device control",
         "capabilities",
         "supplementary groups",
+        "user namespaces of pods",
     ];
     let missing = findings.iter().find(|f| !f.ok && !optional.contains(&f.name.as_str()));
     if findings.len() < 9 && missing.is_none() {

@@ -234,3 +234,47 @@ pub async fn faults(w: World) -> Check {
     }
     Ok(())
 }
+
+/// What a pod with CAP_NET_RAW may put on its wire: packets from another address are dropped by its node, and its answers to ARP reach nobody,
+/// because every pod has a wire of its own whose ends know each other.
+pub async fn impostors(w: World) -> Check {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let node = &*w.nodes[0].network;
+    let (liar, victim, hearer) =
+        (pod(node, "liar").await?, pod(node, "victim").await?, pod(node, "hearer").await?);
+    let away = pod(&*w.nodes[1].network, "away").await?;
+    for to in [&hearer, &away] {
+        let at = (to.ip, 9999);
+        let ear = namespace::in_network(to.netns.as_fd(), || UdpSocket::bind(at))??;
+        ear.set_read_timeout(Some(Duration::from_secs(5)))?;
+        // The lies first: what is heard first tells whether they came through.
+        for (source, word) in [(victim.ip, "lie"), (Ipv4Addr::new(172, 30, 0, 1), "lie"), (liar.ip, "truth")]
+        {
+            let say = || -> std::io::Result<usize> {
+                let mouth = nix::sys::socket::socket(
+                    nix::sys::socket::AddressFamily::Inet,
+                    nix::sys::socket::SockType::Datagram,
+                    nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+                    None,
+                )?;
+                setsockopt(&mouth, sockopt::IpTransparent, &true)?; // any source
+                let bound: nix::sys::socket::SockaddrIn = std::net::SocketAddrV4::new(source, 0).into();
+                nix::sys::socket::bind(std::os::fd::AsRawFd::as_raw_fd(&mouth), &bound)?;
+                UdpSocket::from(mouth).send_to(word.as_bytes(), at)
+            };
+            namespace::in_network(liar.netns.as_fd(), say)??;
+        }
+        let mut heard = [0; 16];
+        let (length, from) = ear.recv_from(&mut heard)?;
+        ensure(
+            &heard[..length] == b"truth" && from.ip() == liar.ip,
+            format!("{:?} from {from}", &heard[..length]),
+        )?;
+    }
+    // Every neighbour is written down, so none is asked for.
+    let arp = namespace::in_network(hearer.netns.as_fd(), || {
+        std::fs::read_to_string("/proc/thread-self/net/arp")
+    })??;
+    let permanent = arp.lines().skip(1).all(|line| line.split_whitespace().nth(2) == Some("0x6"));
+    ensure(arp.lines().count() == 2 && permanent, arp)
+}

@@ -80,6 +80,7 @@ impl Kubelet {
                 .collect(),
             host_network,
             share_process_namespace: spec.share_process_namespace.unwrap_or(false),
+            own_users: spec.host_users == Some(false),
             labels: meta.labels.clone().unwrap_or_default(),
             annotations: meta.annotations.clone().unwrap_or_default(),
         }
@@ -278,7 +279,10 @@ mod tests {
 
     #[test]
     fn what_is_not_honored_has_a_reason_that_scripts_can_look_for() {
-        assert_eq!(not_honored("capability MKNOD is not granted: no device cgroup"), "CapabilityNotGranted");
+        assert_eq!(
+            not_honored("capability MKNOD is not granted: no control group here can refuse devices"),
+            "CapabilityNotGranted"
+        );
         assert_eq!(not_honored("the memory limit is not enforced: no cgroup"), "LimitNotEnforced");
         assert_eq!(not_honored("runAsUser 1000 cannot be had here"), "UserNotAvailable");
         assert_eq!(not_honored("something else"), "NotHonored");

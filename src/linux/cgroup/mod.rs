@@ -5,6 +5,7 @@
 //! place, read every limit back (the crate can skip one without a word), and read usage and OOM counts ourselves.
 //! Where no tree is writable there are no limits, and `describe` says why.
 
+mod devices;
 mod find;
 mod places;
 mod v1;

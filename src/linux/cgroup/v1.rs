@@ -1,5 +1,6 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
+use super::devices::HARMLESS;
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
 use super::{PATIENCE, clear, field, kill_listed, must_be, number, remove_tree, write};
 use crate::linux::Context;
@@ -16,21 +17,6 @@ use std::time::Duration;
 
 /// One period of the CPU limit, in microseconds.
 const PERIOD: u64 = 100_000;
-
-/// What a container may do with devices: make any node; open null, zero, full, random, urandom, tty, the terminal multiplexer and
-/// terminals. The rules are containerd's, but for the console, which it makes and Ropewalk does not.
-const DEVICES: &[&str] = &[
-    "b *:* m",
-    "c *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
 
 pub struct V1 {
     /// The cluster's group in each controller's tree.
@@ -181,14 +167,14 @@ impl V1Group {
     }
 }
 
-/// Writes the rules of [`DEVICES`] and reads them back.
+/// Writes the rules of [`HARMLESS`] and reads them back.
 fn allow_harmless_devices(group: &Path) -> Result<()> {
     write(&group.join("devices.deny"), "a")?;
-    for rule in DEVICES {
-        write(&group.join("devices.allow"), rule)?;
+    for rule in HARMLESS {
+        write(&group.join("devices.allow"), &rule.to_string())?;
     }
     let list = super::read(&group.join("devices.list"))?;
-    if list.lines().count() == DEVICES.len() && !list.lines().any(|rule| rule.starts_with('a')) {
+    if list.lines().count() == HARMLESS.len() && !list.lines().any(|rule| rule.starts_with('a')) {
         return Ok(());
     }
     let text = format!("{}/devices.list is {list:?}", group.display());

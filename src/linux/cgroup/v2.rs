@@ -1,5 +1,6 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
+use super::devices;
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
 use super::{clear, field, must_be, number, open_place, read, remove_tree, write};
 use crate::linux::Context;
@@ -8,6 +9,7 @@ use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,8 @@ const PERIOD: u64 = 100_000;
 
 pub struct V2 {
     group: PathBuf,
+    /// The program that judges over devices; `None` where the kernel takes none from us.
+    devices: Option<OwnedFd>,
 }
 
 impl V2 {
@@ -42,13 +46,23 @@ impl V2 {
         }
         fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
         match write(&group.join("cgroup.subtree_control"), WANTED) {
-            Ok(()) => Ok(V2 { group }),
+            Ok(()) => Ok(V2 { devices: judge(&group), group }),
             Err(e) => {
                 remove_tree(&group, Duration::ZERO);
                 Err(e)
             }
         }
     }
+}
+
+/// Loads the program for devices and tries it on a group of its own.
+fn judge(group: &Path) -> Option<OwnedFd> {
+    let trial = group.join("trial");
+    let program = devices::load().ok()?;
+    fs::create_dir_all(&trial).ok()?;
+    let attached = open_place(&trial).and_then(|at| devices::attach(program.as_fd(), at.as_fd()));
+    remove_tree(&trial, Duration::ZERO);
+    attached.is_ok().then_some(program)
 }
 
 /// Makes a base give controllers to its children. If we are alone in it (a delegated scope), we move out of the way first.
@@ -77,14 +91,17 @@ impl Backend for V2 {
     }
 
     fn controls_devices(&self) -> bool {
-        false // v2 needs a BPF program of type cgroup/device for it
+        self.devices.is_some()
     }
 
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let path = self.group.join(id);
         fs::create_dir_all(&path).during(|| format!("cannot make the cgroup {}", path.display()))?;
         let group = V2Group { path };
-        if let Err(e) = group.limit(limits) {
+        let devices = self.devices.as_ref().filter(|_| limits.harmless_devices);
+        let restrict = |program: &OwnedFd| devices::attach(program.as_fd(), open_place(&group.path)?.as_fd());
+        let limited = group.limit(limits).and_then(|()| devices.map_or(Ok(()), restrict));
+        if let Err(e) = limited {
             group.remove();
             return Err(e);
         }

@@ -1,0 +1,186 @@
+//! Ranges of user and group ids for the user namespaces of pods.
+//!
+//! Every range has [`COUNT`] ids and begins at a multiple of it, so two ranges are equal or have no id in common. A range is taken twice: in a table of
+//! this process, and as a locked byte of a file that all clusters of the machine share. The kernel gives such a lock back when its holder ends
+//! in whatever way, so nothing has to be remembered over a restart. Sources: fcntl_locking(2), user_namespaces(7), systemd's UIDS-GIDS.
+
+use super::{Error, Result};
+use nix::fcntl::{FcntlArg, fcntl};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Ids of one pod, as the kubelet gives them out.
+pub const COUNT: u32 = 1 << 16;
+/// First ids of ranges, divided by [`COUNT`], that nobody else gives out: users, subordinate ids and systemd's containers lie below, systemd's
+/// foreign ids and what is negative to old programs above.
+const FREE: std::ops::Range<u32> = 0x7000..0x7FFD;
+/// Where the clusters of root see each other's ranges.
+const FILE: &str = "/run/ropewalk-ids";
+
+/// Gives out ranges. One for all nodes of a cluster.
+#[derive(Debug, Default)]
+pub struct Ranges(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// First ids divided by [`COUNT`].
+    taken: BTreeSet<u32>,
+    /// `None`: not opened yet, or it cannot be, as in a read-only container; then this cluster's own table is all there is.
+    file: Option<File>,
+}
+
+/// A range that is nobody else's while it exists.
+#[derive(Debug)]
+pub struct Range {
+    slot: u32,
+    of: Arc<Ranges>,
+}
+
+impl Range {
+    /// The id, out here, of user 0 of the namespace; the following [`COUNT`] - 1 are those of its other users.
+    pub fn first(&self) -> u32 {
+        self.slot * COUNT
+    }
+}
+
+impl Ranges {
+    /// Takes a range that exists in this process' user namespace and that no other pod has.
+    ///
+    /// # Errors
+    /// `Unsupported`: this process has fewer ids than its own and one range. `StorageFull`: all ranges are taken.
+    pub fn take(self: &Arc<Self>) -> Result<Range> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
+        self.take_from(&slots(&read("uid_map"), &read("gid_map")), Path::new(FILE))
+    }
+
+    fn take_from(self: &Arc<Self>, slots: &[u32], file: &Path) -> Result<Range> {
+        if slots.is_empty() {
+            let why = io::Error::new(
+                io::ErrorKind::Unsupported,
+                "Ropewalk itself has too few user and group ids here",
+            );
+            return Err(Error::new(format!("cannot find {COUNT} ids for the pod's user namespace"), why));
+        }
+        let mut table = self.table();
+        if table.file.is_none() {
+            let opened = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+                .open(file);
+            match opened {
+                Ok(opened) => table.file = Some(opened),
+                Err(e) => {
+                    tracing::debug!("other clusters' ranges of ids are not seen: {}: {e}", file.display())
+                }
+            }
+        }
+        let free = slots.iter().copied().find(|slot| {
+            !table.taken.contains(slot)
+                && table.file.as_ref().is_none_or(|file| lock(file, *slot, libc::F_WRLCK).is_ok())
+        });
+        let Some(slot) = free else {
+            let why = io::Error::new(io::ErrorKind::StorageFull, "all of them are taken");
+            return Err(Error::new(format!("cannot find {COUNT} ids for the pod's user namespace"), why));
+        };
+        table.taken.insert(slot);
+        Ok(Range { slot, of: self.clone() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for Range {
+    fn drop(&mut self) {
+        let mut table = self.of.table();
+        table.taken.remove(&self.slot);
+        if let Some(Err(e)) = table.file.as_ref().map(|file| lock(file, self.slot, libc::F_UNLCK)) {
+            tracing::warn!("a range of ids is not given back: {e}"); // until this process ends
+        }
+    }
+}
+
+/// Locks or unlocks one byte, for this open file.
+fn lock(file: &File, slot: u32, kind: i32) -> io::Result<()> {
+    // SAFETY: flock is plain data; all zeroes is valid, and l_pid must be 0 here.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as i16;
+    lock.l_whence = libc::SEEK_SET as i16;
+    lock.l_start = slot.into();
+    lock.l_len = 1;
+    Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)?)
+}
+
+/// Ranges, divided by [`COUNT`], that exist in a user namespace with these maps: the free ones of a whole machine; in a part of one all but the
+/// first, which is that of this namespace's own users.
+fn slots(uid_map: &str, gid_map: &str) -> Vec<u32> {
+    let extents = |map: &str| -> Vec<(u64, u64)> {
+        let numbers = |line: &str| {
+            let mut fields = line.split_whitespace().map(|field| field.parse::<u64>().ok());
+            let (first, _, count) = (fields.next()??, fields.next()??, fields.next()??);
+            Some((first, first + count))
+        };
+        map.lines().filter_map(numbers).collect()
+    };
+    let (users, groups) = (extents(uid_map), extents(gid_map));
+    let exists = |slot: &u32| {
+        let (first, last) = (u64::from(*slot) * u64::from(COUNT), (u64::from(*slot) + 1) * u64::from(COUNT));
+        [&users, &groups].iter().all(|map| map.iter().any(|(from, to)| *from <= first && last <= *to))
+    };
+    match FREE.clone().all(|slot| exists(&slot)) {
+        true => FREE.collect(),
+        false => (1..u32::MAX / COUNT).filter(exists).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: &str = "         0          0 4294967295\n";
+
+    #[test]
+    fn a_range_exists_in_both_maps_and_is_no_users_own() {
+        assert_eq!(slots(MACHINE, MACHINE), FREE.collect::<Vec<u32>>());
+        let rootless = "0 1000 1\n1 100000 65536\n";
+        assert!(slots(rootless, rootless).is_empty());
+        let more = "0 1000 1\n1 100000 262144\n";
+        assert_eq!(slots(more, more), [1, 2, 3]);
+        assert_eq!(slots(more, "0 1000 1\n1 100000 200000\n"), [1, 2]);
+        assert!(slots(MACHINE, "").is_empty());
+    }
+
+    #[test]
+    fn no_two_pods_have_an_id_in_common_and_a_range_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ids");
+        // Two clusters: each has its own table and open file.
+        let (one, other) = (Arc::new(Ranges::default()), Arc::new(Ranges::default()));
+        let three = [7, 8, 9];
+        let a = one.take_from(&three, &file).unwrap();
+        let b = other.take_from(&three, &file).unwrap();
+        let c = one.take_from(&three, &file).unwrap();
+        assert_eq!([a.first(), b.first(), c.first()], [7, 8, 9].map(|slot| slot * COUNT));
+        for cluster in [&one, &other] {
+            let full = cluster.take_from(&three, &file).unwrap_err();
+            assert!(full.line().contains("all of them are taken"), "{}", full.line());
+        }
+        drop(b);
+        assert_eq!(one.take_from(&three, &file).unwrap().first(), 8 * COUNT);
+        // A cluster that ends gives all of its ranges back, without a word.
+        std::mem::forget(c);
+        let table = std::mem::take(&mut *one.table());
+        drop(table);
+        assert_eq!(other.take_from(&[9], &file).unwrap().first(), 9 * COUNT);
+        assert!(other.take_from(&[], &file).unwrap_err().line().contains("too few"));
+    }
+}

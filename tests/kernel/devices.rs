@@ -1,0 +1,32 @@
+//! Which devices a container may use that may make nodes.
+
+use super::world::{Check, World, ended, ensure, shell};
+
+/// In /dev, because no other file system of a container lets anybody open a node: the control group alone says no there. The last part is
+/// the memory, the kernel's log, a disk and the tunnel.
+const TRY: &str = "cd /dev; mknod n c 1 3 && echo x > n && echo null works; mknod z c 1 5 && head -c1 z | wc -c; \
+    for d in 'c 1 1' 'c 1 11' 'b 7 0' 'b 254 0' 'b 8 0' 'c 10 200' 'c 4 0'; do rm -f d; \
+    if mknod d $d; then head -c1 d 2>&1 | grep -q 'Operation not permitted' && echo refused || echo opened $d; else echo no node; fi; done; \
+    tty < /dev/ptmx >/dev/null; exec 3<>/dev/ptmx && echo terminal works";
+
+/// `CAP_MKNOD` is granted where the control group judges over devices, by a list (v1) or a program (v2), and nowhere else.
+pub async fn refused(w: World) -> Check {
+    let mut config = shell(TRY);
+    config.security.add_capabilities = vec!["MKNOD".into()];
+    let pod = w.pod(0, "maker", config).await?;
+    let status = ended(&w.nodes[0].runtime, &pod.container).await?;
+    let log = w.log_of(0, &pod.container).await?;
+    let said: Vec<&str> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let warned = status.warnings.iter().any(|warning| warning.contains("MKNOD"));
+    let count = |what: &str| said.iter().filter(|line| line.trim() == what).count();
+    ensure(!log.contains("opened") && count("terminal works") == 1, format!("{}: {log}", w.cgroups))?;
+    if w.ids.rootless() {
+        return ensure(count("null works") == 0, log);
+    }
+    let controls = w.cgroups == "v2" || (w.cgroups.starts_with("v1") && w.cgroups.contains("devices"));
+    ensure(warned != controls, format!("{}: {:?}", w.cgroups, status.warnings))?;
+    match controls {
+        true => ensure((count("null works"), count("1"), count("refused")) == (1, 1, 7), log),
+        false => ensure((count("null works"), count("no node")) == (0, 7), log),
+    }
+}
