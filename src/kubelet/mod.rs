@@ -42,6 +42,7 @@ mod stats;
 pub mod status;
 mod termination;
 mod volumes;
+mod walk;
 
 use crate::client::Client;
 use crate::cni::NodeNetwork;

@@ -91,7 +91,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
         }
         What::Container(spec) if spec.shared_pids => {
             let joined = flags::NEWPID | init::POD_NAMESPACES;
-            through_helper(birth, Role::Sandbox, joined, spec.process.terminal, || {
+            through_helper(birth, Role::Sandbox, joined, &spec.process, || {
                 bear(birth, None, flags::NEWNS, || init::finish(birth, || init::container(spec, birth)))
             })
         }
@@ -100,6 +100,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
                 init::finish(birth, || {
                     birth.join_cgroups()?;
+                    process::raise_oom_score(spec.process.oom_score_adj);
                     namespace::join(birth.fd(Role::Sandbox)?, init::POD_NAMESPACES)
                         .during(|| "cannot join the pod's namespaces".into())?;
                     birth.take_streams(spec.process.terminal)?;
@@ -110,7 +111,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
         }
         What::Exec(spec) => {
             let joined = flags::NEWNS | flags::NEWPID | flags::NEWCGROUP | init::POD_NAMESPACES;
-            through_helper(birth, Role::Container, joined, spec.terminal, || {
+            through_helper(birth, Role::Container, joined, spec, || {
                 bear(birth, None, 0, || init::finish(birth, || init::exec(spec, birth)))
             })
         }
@@ -136,13 +137,14 @@ fn through_helper(
     birth: &Birth,
     whose: Role,
     joined: u64,
-    terminal: bool,
+    spec: &super::spec::Process,
     bear: impl FnOnce() -> linux::Result<()>,
 ) -> linux::Result<()> {
     let life = || {
         let enter = || {
             birth.join_cgroups()?;
-            birth.take_streams(terminal)?;
+            process::raise_oom_score(spec.oom_score_adj); // while /proc is not the container's
+            birth.take_streams(spec.terminal)?;
             namespace::join(birth.fd(whose)?, joined)
                 .during(|| "cannot enter the container's namespaces".into())?;
             birth.close_others()

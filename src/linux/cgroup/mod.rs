@@ -7,6 +7,7 @@
 
 mod find;
 mod places;
+mod share;
 mod v1;
 mod v2;
 

@@ -1,5 +1,6 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
+use super::share;
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
 use super::{clear, field, must_be, number, open_place, read, remove_tree, write};
 use crate::linux::Context;
@@ -42,7 +43,11 @@ impl V2 {
         }
         fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
         match write(&group.join("cgroup.subtree_control"), WANTED) {
-            Ok(()) => Ok(V2 { group }),
+            Ok(()) => {
+                share::limit_memory_v2(&group);
+                share::limit_pids(&group);
+                Ok(V2 { group })
+            }
             Err(e) => {
                 remove_tree(&group, Duration::ZERO);
                 Err(e)
