@@ -30,7 +30,13 @@ impl Kubelet {
             Some(left) if left.is_zero() => return (Some(Failure::deadline_exceeded()), None),
             left => again = again.or(left),
         }
-        if self.statics.contains_key(key) || !eviction::has_limits(pod) {
+        if self.statics.contains_key(key) {
+            return (None, again);
+        }
+        if let Some(failure) = self.sentence_of(key, pod, &memory.uid) {
+            return (Some(failure), None);
+        }
+        if !eviction::has_limits(pod) {
             return (None, again);
         }
         if memory.measured.is_none_or(|at| at.elapsed() >= clock::scaled(eviction::EVERY)) {
@@ -46,7 +52,8 @@ impl Kubelet {
         (None, Some(again.map_or(eviction::EVERY, |a: Duration| a.min(eviction::EVERY))))
     }
 
-    /// Writes that the pod has failed, after which its containers are ended.
+    /// Writes that the pod has failed, after which its containers are ended. One that is evicted is ended first, without a grace period, as upstream: it may
+    /// go on to write meanwhile.
     pub(super) async fn fail(
         &self,
         key: &Key,
@@ -55,6 +62,10 @@ impl Kubelet {
         cause: &Option<Cause>,
         failure: Failure,
     ) -> Result<(), Error> {
+        if failure.disruption {
+            self.kill(key, &memory.uid).await?;
+            memory.volumes_gone = true;
+        }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         failure.mark(&mut status, clock::now(), pod.metadata.generation);
