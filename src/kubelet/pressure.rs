@@ -192,7 +192,7 @@ pub fn message(pod: &Usage, low: &Low) -> String {
 fn binary(bytes: u64) -> String {
     let fits = [("Gi", 30), ("Mi", 20), ("Ki", 10)]
         .into_iter()
-        .find(|(_, shift)| bytes > 0 && bytes % (1 << shift) == 0);
+        .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
     fits.map_or(bytes.to_string(), |(suffix, shift)| format!("{}{suffix}", bytes >> shift))
 }
 
