@@ -387,6 +387,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             runtime: node.cri.clone(),
             network: node.network.clone(),
             dir: world.place.node(&name),
+            disk: world.disk.clone(),
             logs: crate::cri::LogLimits::default(),
             cluster_dns: world.dns_ip(),
             cluster_domain: world.domain.clone(),

@@ -47,6 +47,8 @@ pub struct World {
     pub faults: Faults,
     /// What the stores write to.
     pub disks: FullDisks,
+    /// What pods write to.
+    pub disk: Arc<crate::kubelet::pressure::Disk>,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
     pub problem: watch::Sender<Option<String>>,
@@ -101,6 +103,7 @@ impl World {
             api_servers: watch::Sender::new(BTreeMap::new()),
             faults: Faults::default(),
             disks: FullDisks::default(),
+            disk: Arc::default(),
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),
             crew: Crew::new("cluster"),

@@ -24,17 +24,22 @@ const GRACE: Duration = Duration::from_secs(50);
 pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// Conditions that keep new pods away while they are True.
+const PRESSURES: [(&str, &str); 3] = [
+    ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
+    ("DiskPressure", "node.kubernetes.io/disk-pressure"),
+    ("PIDPressure", "node.kubernetes.io/pid-pressure"),
+];
 const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 /// Pure: the taints a node should have, given those it has. Taints of others stay as they are.
 pub fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
     let spec = node.spec.clone().unwrap_or_default();
-    let ready = node
-        .status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten())
-        .find(|c| c.type_ == "Ready")
-        .map_or("Unknown", |c| c.status.as_str());
+    let condition = |kind: &str| {
+        let mut all = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        all.find(|c| c.type_ == kind).map_or("Unknown", |c| c.status.as_str())
+    };
+    let ready = condition("Ready");
     let mut want: Vec<(&str, &str)> = match ready {
         "True" => vec![],
         "False" => vec![(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")],
@@ -43,7 +48,12 @@ pub fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
     if spec.unschedulable == Some(true) {
         want.push((UNSCHEDULABLE, "NoSchedule"));
     }
-    let ours = |t: &Taint| [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&t.key.as_str());
+    let pressed = PRESSURES.iter().filter(|(kind, _)| condition(kind) == "True");
+    want.extend(pressed.map(|(_, key)| (*key, "NoSchedule")));
+    let ours = |t: &Taint| {
+        [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&t.key.as_str())
+            || PRESSURES.iter().any(|(_, key)| *key == t.key)
+    };
     let have = spec.taints.unwrap_or_default();
     let mut taints: Vec<Taint> = have
         .iter()
@@ -322,6 +332,15 @@ mod tests {
         let mut back = node("True", false);
         back.spec.as_mut().unwrap().taints = Some(gone);
         assert_eq!(keys(&taints(&back, now)), ["mine:NoSchedule"]);
+        let mut pressed = node("True", false);
+        let low = json!({"type": "DiskPressure", "status": "True"});
+        let conditions = pressed.status.as_mut().unwrap().conditions.as_mut().unwrap();
+        conditions.push(serde_json::from_value(low).unwrap());
+        let with = taints(&pressed, now);
+        assert_eq!(keys(&with), ["mine:NoSchedule", "disk-pressure:NoSchedule"]);
+        pressed.spec.as_mut().unwrap().taints = Some(with);
+        pressed.status.as_mut().unwrap().conditions.as_mut().unwrap().pop();
+        assert_eq!(keys(&taints(&pressed, now)), ["mine:NoSchedule"], "over");
     }
 
     #[test]

@@ -173,6 +173,8 @@ pub struct Resources {
     /// Memory limit in bytes.
     pub memory_limit: Option<u64>,
     pub pids_limit: Option<u64>,
+    /// How soon the kernel ends its processes when memory runs out: -1000 (never) to 1000 (first). The runtime raises values below its own.
+    pub oom_score_adj: i32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

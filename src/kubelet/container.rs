@@ -61,6 +61,33 @@ pub fn resources(spec: &Spec) -> Resources {
         cpu_limit_milli: cpu_limit.filter(|l| *l > 0),
         memory_limit: amount(&amounts.limits, "memory").map(|q| q.units().max(0) as u64).filter(|l| *l > 0),
         pids_limit: None,
+        oom_score_adj: 0,
+    }
+}
+
+/// Pods of this priority and above are as the node itself: `system-node-critical`.
+const NODE_CRITICAL: i32 = 2_000_001_000;
+
+/// How soon the kernel ends a container when the node's memory runs out, by its quality of service. `memory` is the node's, in bytes.
+/// Source: `pkg/kubelet/qos/policy.go`.
+///
+/// ```text
+/// Guaranteed -> -997    BestEffort -> 1000    Burstable that requests a tenth of the memory -> 900
+/// ```
+pub fn oom_score_adj(pod: &Pod, spec: &Spec, memory: u64) -> i32 {
+    let critical = pod.spec.as_ref().and_then(|s| s.priority).is_some_and(|p| p >= NODE_CRITICAL);
+    match super::status::qos(pod) {
+        _ if critical => -997,
+        "Guaranteed" => -997,
+        "BestEffort" => 1000,
+        _ => {
+            let amounts = spec.resources.clone().unwrap_or_default();
+            let requests = amounts.requests.as_ref().and_then(|m| m.get("memory"));
+            let request = requests.and_then(|q| Quantity::parse(&q.0)).map_or(0, |q| q.units().max(0));
+            let share = i128::from(request) * 1000 / i128::from(memory.max(1));
+            // Never as safe as Guaranteed, never as exposed as BestEffort.
+            (1000 - share).clamp(3, 999) as i32
+        }
     }
 }
 
@@ -139,7 +166,7 @@ fn sub_path(mount: &VolumeMount, lookup: impl Fn(&str) -> Option<String>) -> Res
                     missing.set(Some(name.to_string()));
                 }
                 value
-            });
+            })?;
             if let Some(name) = missing.take() {
                 return Err(format!("missing value for {name:?}"));
             }
@@ -169,8 +196,13 @@ pub fn config(
         return Err(format!("invalid container name {:?}", spec.name)); // it is a directory of logs
     }
     let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
-        words.iter().flatten().map(|w| env::expand(w, lookup)).collect()
+    let mut left = env::ALL_MAX;
+    let mut expanded = |words: &Option<Vec<String>>| -> Result<Vec<String>, String> {
+        let word = |w: &String| {
+            let word = env::expand(w, lookup)?;
+            env::take(&mut left, word.len()).map(|()| word)
+        };
+        words.iter().flatten().map(word).collect()
     };
     let mut mounts = Vec::new();
     for mount in spec.volume_mounts.iter().flatten() {
@@ -192,8 +224,8 @@ pub fn config(
         name: spec.name.clone(),
         attempt,
         image: spec.image.clone().unwrap_or_default(),
-        command: expanded(&spec.command),
-        args: expanded(&spec.args),
+        command: expanded(&spec.command)?,
+        args: expanded(&spec.args)?,
         working_dir: spec.working_dir.clone().filter(|d| !d.is_empty()),
         env: variables.clone(),
         mounts,
@@ -241,6 +273,34 @@ mod tests {
         let greedy = spec(serde_json::json!({"name": "c", "resources": {"requests": all, "limits": all}}));
         assert!(resources(&greedy).cpu_shares > 1 << 50);
         assert_eq!(resource_field(&greedy, "limits.memory", None), Ok("8000000000000000".into()));
+    }
+
+    #[test]
+    fn the_kernel_ends_best_effort_first() {
+        let score = |resources: serde_json::Value, priority: i32| {
+            let spec = serde_json::json!({"name": "c", "resources": resources});
+            let pod = serde_json::json!({"spec": {"containers": [spec], "priority": priority}});
+            oom_score_adj(&serde_json::from_value(pod).unwrap(), &self::spec(spec), 1000 << 20)
+        };
+        let both = |memory: &str| serde_json::json!({"cpu": "1", "memory": memory});
+        assert_eq!(score(serde_json::json!({}), 0), 1000);
+        assert_eq!(score(serde_json::json!({"limits": both("1Gi"), "requests": both("1Gi")}), 0), -997);
+        let requests = |memory: &str| serde_json::json!({"requests": both(memory)});
+        assert_eq!(
+            [score(requests("100Mi"), 0), score(requests("1"), 0), score(requests("9Ti"), 0)],
+            [900, 999, 3]
+        );
+        assert_eq!(score(serde_json::json!({}), NODE_CRITICAL), -997);
+    }
+
+    #[test]
+    fn arguments_have_a_bound_together() {
+        let c = spec(serde_json::json!({"name": "c", "args": vec!["$(A)"; 100]}));
+        let with = |length: usize| {
+            config(&Pod::default(), &c, 0, vec![("A".into(), "x".repeat(length))], &Volumes::new(), None)
+        };
+        assert_eq!(with(10).unwrap().args.len(), 100);
+        assert!(with(100_000).unwrap_err().starts_with("argument list too long"));
     }
 
     fn made(spec: &Spec) -> Result<ContainerConfig, String> {

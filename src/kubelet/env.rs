@@ -132,13 +132,17 @@ pub fn of(
     services: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, String> {
     let mut own: Vec<(String, String)> = Vec::new();
+    let mut left = ALL_MAX;
     let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or("default");
     for from in spec.env_from.iter().flatten() {
         let prefix = from.prefix.clone().unwrap_or_default();
         if let Some(r) = &from.config_map_ref {
             match sources.config_maps.get(&r.name) {
                 Some(map) => {
-                    own.extend(map.data.iter().flatten().map(|(k, v)| (format!("{prefix}{k}"), v.clone())))
+                    for (k, v) in map.data.iter().flatten() {
+                        take(&mut left, prefix.len() + k.len() + v.len())?;
+                        own.push((format!("{prefix}{k}"), v.clone()));
+                    }
                 }
                 None if r.optional == Some(true) => {}
                 None => return Err(format!("configmap {:?} not found", r.name)),
@@ -147,11 +151,10 @@ pub fn of(
         if let Some(r) = &from.secret_ref {
             match sources.secrets.get(&r.name) {
                 Some(secret) => {
-                    own.extend(
-                        secret.data.iter().flatten().map(|(k, v)| {
-                            (format!("{prefix}{k}"), String::from_utf8_lossy(&v.0).into_owned())
-                        }),
-                    )
+                    for (k, v) in secret.data.iter().flatten() {
+                        take(&mut left, prefix.len() + k.len() + v.0.len())?;
+                        own.push((format!("{prefix}{k}"), String::from_utf8_lossy(&v.0).into_owned()));
+                    }
                 }
                 None if r.optional == Some(true) => {}
                 None => return Err(format!("secret {:?} not found", r.name)),
@@ -159,17 +162,17 @@ pub fn of(
         }
     }
     let known: BTreeMap<String, String> = services.iter().cloned().collect();
+    // The last of each name; a pod may have thousands.
+    let mut last: BTreeMap<String, usize> =
+        own.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
     for variable in spec.env.iter().flatten() {
         let value = match &variable.value_from {
             None => {
-                let lookup = |name: &str| {
-                    own.iter()
-                        .rev()
-                        .find(|(n, _)| n == name)
-                        .map(|(_, v)| v.clone())
-                        .or_else(|| known.get(name).cloned())
+                let lookup = |name: &str| match last.get(name) {
+                    Some(at) => Some(own[*at].1.clone()),
+                    None => known.get(name).cloned(),
                 };
-                expand(variable.value.as_deref().unwrap_or_default(), lookup)
+                expand(variable.value.as_deref().unwrap_or_default(), lookup)?
             }
             Some(from) => {
                 if let Some(r) = &from.config_map_key_ref {
@@ -217,29 +220,63 @@ pub fn of(
                 }
             }
         };
+        take(&mut left, variable.name.len() + value.len())?;
+        last.insert(variable.name.clone(), own.len());
         own.push((variable.name.clone(), value));
     }
     let mut all = services;
+    let mut places: BTreeMap<String, usize> =
+        all.iter().enumerate().rev().map(|(at, (name, _))| (name.clone(), at)).collect();
     for (name, value) in own {
-        match all.iter_mut().find(|(n, _)| *n == name) {
-            Some(known) => known.1 = value,
-            None => all.push((name, value)),
+        match places.get(&name) {
+            Some(at) => all[*at].1 = value,
+            None => {
+                places.insert(name.clone(), all.len());
+                all.push((name, value));
+            }
         }
     }
     Ok(all)
 }
 
-/// Replaces `$(NAME)` by the variable's value; unknown names stay, `$$` is a plain dollar.
-pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+/// Bytes of one value or argument after its references are replaced: the kernel takes no longer one (`MAX_ARG_STRLEN`; execve(2)).
+const STRING_MAX: usize = 128 << 10;
+/// Bytes of all values, or of all arguments, of one container: more than the kernel takes (a quarter of the stack's limit, at most 6 MiB).
+pub const ALL_MAX: usize = 8 << 20;
+
+/// Takes the bytes of one more string from what is left of [`ALL_MAX`].
+///
+/// # Errors
+/// Nothing is left.
+pub fn take(left: &mut usize, bytes: usize) -> Result<(), String> {
+    *left = left.checked_sub(bytes).ok_or_else(|| too_long("all values together", ALL_MAX))?;
+    Ok(())
+}
+
+fn too_long(what: &str, most: usize) -> String {
+    format!("argument list too long: {what} have more than {most} bytes")
+}
+
+/// Replaces `$(NAME)` by the variable's value; unknown names stay, `$$` is a plain dollar. Variables may refer to earlier ones, so a few lines
+/// could ask for any length (`B: $(A)$(A)`, `C: $(B)$(B)`, …).
+///
+/// # Errors
+/// The result is longer than [`STRING_MAX`] although the text is not.
+pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let most = STRING_MAX.max(text.len());
     let mut out = String::new();
     let mut rest = text;
+    let mut closes = true; // looked for once, so that many open brackets take no longer than their number
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
+        let bracket = rest.strip_prefix('(').filter(|_| closes);
+        let reference = bracket.and_then(|r| r.split_once(')'));
+        closes &= bracket.is_none() || reference.is_some();
         if let Some(after) = rest.strip_prefix('$') {
             out.push('$');
             rest = after;
-        } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|r| r.split_once(')')) {
+        } else if let Some((name, after)) = reference {
             match lookup(name) {
                 Some(value) => out.push_str(&value),
                 None => out.push_str(&format!("$({name})")),
@@ -248,9 +285,12 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
         } else {
             out.push('$');
         }
+        if out.len() > most {
+            return Err(too_long("the references of one value", most));
+        }
     }
     out.push_str(rest);
-    out
+    if out.len() > most { Err(too_long("the references of one value", most)) } else { Ok(out) }
 }
 
 #[cfg(test)]
@@ -260,7 +300,47 @@ mod tests {
     #[test]
     fn expansion_follows_the_api() {
         let lookup = |n: &str| (n == "A").then(|| "x".to_string());
-        assert_eq!(expand("$(A)-$(B)-$$(A)-$A-$", lookup), "x-$(B)-$(A)-$A-$");
+        let plain = |text: &str| expand(text, lookup).unwrap();
+        assert_eq!(plain("$(A)-$(B)-$$(A)-$A-$"), "x-$(B)-$(A)-$A-$");
+        assert_eq!(plain("$(A-$(A)-$$-$("), "$(A-$(A)-$-$(", "the name ends at the first bracket");
+        assert_eq!(plain(&"$(".repeat(1 << 20)).len(), 2 << 20);
+    }
+
+    /// A few lines of a pod would otherwise take all memory of the program, which is the whole cluster.
+    #[test]
+    fn references_that_multiply_are_refused_before_they_are_made() {
+        let value = |of: &str| format!("$({of})").repeat(1000);
+        let mut env = vec![serde_json::json!({"name": "V0", "value": "x".repeat(1000)})];
+        env.extend(
+            (1..9).map(
+                |n| serde_json::json!({"name": format!("V{n}"), "value": value(&format!("V{}", n - 1))}),
+            ),
+        );
+        let with = |container: serde_json::Value, sources: &Sources| {
+            let pod = serde_json::json!({"metadata": {"name": "p"}, "spec": {"containers": [container]}});
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            let facts = Facts { pod: &pod, node_name: "n", node_ip: String::new(), pod_ip: String::new() };
+            of(&pod.spec.as_ref().unwrap().containers[0], &facts, sources, vec![])
+        };
+        let refused = with(serde_json::json!({"name": "c", "env": env}), &Sources::default()).unwrap_err();
+        assert!(refused.starts_with("argument list too long"), "{refused}");
+        // One large object under many names.
+        let mut sources = Sources::default();
+        let data = Some([("k".to_string(), "x".repeat(1 << 20))].into());
+        sources.config_maps.insert("large".into(), ConfigMap { data, ..ConfigMap::default() });
+        let from = (0..1000)
+            .map(|n| serde_json::json!({"prefix": format!("P{n}"), "configMapRef": {"name": "large"}}));
+        let from: Vec<_> = from.collect();
+        assert!(with(serde_json::json!({"name": "c", "envFrom": from}), &sources).is_err());
+        let key = serde_json::json!({"configMapKeyRef": {"name": "large", "key": "k"}});
+        let env = (0..1000).map(|n| serde_json::json!({"name": format!("V{n}"), "valueFrom": key}));
+        assert!(with(serde_json::json!({"name": "c", "env": env.collect::<Vec<_>>()}), &sources).is_err());
+        let one = serde_json::json!({"name": "c", "env": [{"name": "A", "valueFrom": key}]});
+        assert_eq!(
+            with(one, &sources).unwrap()[0].1.len(),
+            1 << 20,
+            "one such value is the kernel's to refuse"
+        );
     }
 
     #[test]

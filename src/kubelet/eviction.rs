@@ -2,30 +2,33 @@
 //! eviction manager (`localStorageEviction`).
 //!
 //! Counted are volumes of kind emptyDir on the disk and logs. A volume in memory has its size as a limit of its own. The writable layers of
-//! containers are the runtime's and are not counted.
+//! containers are the runtime's and are not counted. What cannot be counted, because a pod made too many files, is more than any limit ([`walk`]).
+//! Pods without limits are bounded by what the node and the machine have: [`super::pressure`].
 
+use super::walk::{self, Amount};
 use crate::api::quantity::Quantity;
-use crate::linux::beneath::{Kind, Root};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, Volume};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// A pod with limits is measured this often: upstream's housekeeping interval.
 pub const EVERY: Duration = Duration::from_secs(10);
-/// Files of one directory tree that are looked at, at most; what a pod has beyond that is not seen.
-const FILES_MAX: usize = 200_000;
 
-/// Bytes on the disk.
+/// What a pod uses of the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Use {
     /// By volume: each emptyDir on the disk.
-    pub volumes: BTreeMap<String, u64>,
+    pub volumes: BTreeMap<String, Amount>,
     /// By container.
-    pub logs: BTreeMap<String, u64>,
+    pub logs: BTreeMap<String, Amount>,
+}
+
+impl Use {
+    pub fn total(&self) -> Amount {
+        self.volumes.values().chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
+    }
 }
 
 fn on_disk(volume: &Volume) -> bool {
@@ -37,7 +40,7 @@ fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
     all.iter().filter(|v| on_disk(v))
 }
 
-fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     u64::try_from(Quantity::parse(text)?.units()).ok()
 }
 
@@ -67,7 +70,7 @@ pub fn has_limits(pod: &Pod) -> bool {
 pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     for volume in volumes(pod) {
         let (Some(limit), Some(now)) = (size_limit(volume), used.volumes.get(&volume.name)) else { continue };
-        if bytes(limit).is_some_and(|most| *now > most) {
+        if bytes(limit).is_some_and(|most| now.bytes > most) {
             let name = &volume.name;
             return Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. "));
         }
@@ -76,7 +79,7 @@ pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
         let (Some(limit), Some(now)) = (storage_limit(container), used.logs.get(&container.name)) else {
             continue;
         };
-        if bytes(limit).is_some_and(|most| *now > most) {
+        if bytes(limit).is_some_and(|most| now.bytes > most) {
             let name = &container.name;
             return Some(format!("Container {name} exceeded its local ephemeral storage limit {limit:?}. "));
         }
@@ -84,47 +87,25 @@ pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     // The pod has a limit if each of its containers has one.
     let limits: Option<Vec<u64>> = containers(pod).map(|c| storage_limit(c).and_then(bytes)).collect();
     let most = limits.filter(|limits| !limits.is_empty())?.into_iter().fold(0, u64::saturating_add);
-    let now = used.volumes.values().chain(used.logs.values()).fold(0, |sum: u64, n| sum.saturating_add(*n));
-    (now > most)
+    (used.total().bytes > most)
         .then(|| format!("Pod ephemeral local storage usage exceeds the total limit of containers {most}. "))
 }
 
 /// Measures what a pod uses. It reads directories, so it is for a thread that may block.
 pub fn measure(pod: &Pod, pod_dir: &Path, log_dir: &Path) -> Use {
-    let of_volume = |v: &Volume| (v.name.clone(), size(&pod_dir.join("volumes").join(&v.name)));
-    let of_container = |c: &Spec| (c.name.clone(), size(&log_dir.join(&c.name)));
+    let of_volume = |v: &Volume| (v.name.clone(), walk::amount(&pod_dir.join("volumes").join(&v.name)));
+    let of_container = |c: &Spec| (c.name.clone(), walk::amount(&log_dir.join(&c.name)));
     Use { volumes: volumes(pod).map(of_volume).collect(), logs: containers(pod).map(of_container).collect() }
-}
-
-/// Bytes on the disk of all that is below a directory of the kubelet's, of files with several names once. Links are not followed: the content is
-/// the pod's. What cannot be read counts nothing.
-fn size(dir: &Path) -> u64 {
-    let Ok(root) = Root::open(dir) else { return 0 };
-    let (mut sum, mut seen, mut named) = (0_u64, 0, HashSet::new());
-    let mut left = vec![PathBuf::from(".")];
-    while let Some(at) = left.pop() {
-        let Ok(directory) = root.open_beneath(&at, Kind::Directory) else { continue };
-        let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd())) else { continue };
-        for entry in entries.flatten() {
-            seen += 1;
-            if seen > FILES_MAX {
-                return sum;
-            }
-            let Ok(found) = entry.metadata() else { continue };
-            if found.nlink() > 1 && !found.is_dir() && !named.insert((found.dev(), found.ino())) {
-                continue;
-            }
-            sum = sum.saturating_add(found.blocks().saturating_mul(512));
-            if found.is_dir() {
-                left.push(at.join(entry.file_name()));
-            }
-        }
-    }
-    sum
 }
 
 /// Takes away what the kubelet mounted for a pod, so that its directory can be removed.
 pub fn unmount(pod_dir: &Path) {
+    super::termination::unmount(pod_dir);
+    unmount_volumes(pod_dir);
+}
+
+/// Takes the volumes in memory away.
+pub fn unmount_volumes(pod_dir: &Path) {
     let Ok(entries) = fs::read_dir(pod_dir.join("volumes")) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         if super::volumes::is_mounted(&path).unwrap_or(false)
@@ -155,7 +136,8 @@ mod tests {
     }
 
     fn used(scratch: u64, free: u64, log: u64) -> Option<String> {
-        let own = |list: &[(&str, u64)]| list.iter().map(|(n, b)| (n.to_string(), b << 20)).collect();
+        let amount = |mebi: u64| Amount { bytes: mebi << 20, files: 1 };
+        let own = |list: &[(&str, u64)]| list.iter().map(|(n, b)| (n.to_string(), amount(*b))).collect();
         exceeded(
             &pod(),
             &Use { volumes: own(&[("scratch", scratch), ("free", free)]), logs: own(&[("a", log)]) },
@@ -172,25 +154,13 @@ mod tests {
         assert!(used(0, 0, 5).unwrap().starts_with("Container a exceeded its local ephemeral storage limit"));
         assert!(used(0, 9, 0).unwrap().starts_with("Pod ephemeral local storage usage exceeds"));
         assert!(has_limits(&pod()));
+        let hidden = Use { volumes: [("scratch".to_string(), Amount::BEYOND)].into(), ..Use::default() };
+        assert!(exceeded(&pod(), &hidden).unwrap().contains("EmptyDir volume \"scratch\" exceeds"));
+        let in_log = Use { logs: [("a".to_string(), Amount::BEYOND)].into(), ..Use::default() };
+        assert!(exceeded(&pod(), &in_log).is_some());
         let mut free = pod();
         free.spec.as_mut().unwrap().volumes.as_mut().unwrap().remove(0);
         free.spec.as_mut().unwrap().containers.iter_mut().for_each(|c| c.resources = None);
         assert!(!has_limits(&free), "a volume in memory limits itself");
-    }
-
-    #[test]
-    fn links_lead_no_count_outside_and_names_count_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let (inside, outside) = (dir.path().join("in"), dir.path().join("out"));
-        fs::create_dir_all(inside.join("deep/er")).unwrap();
-        fs::create_dir_all(&outside).unwrap();
-        fs::write(outside.join("large"), vec![1; 8 << 20]).unwrap();
-        fs::write(inside.join("deep/er/file"), vec![1; 1 << 20]).unwrap();
-        fs::hard_link(inside.join("deep/er/file"), inside.join("again")).unwrap();
-        std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
-        std::os::unix::fs::symlink(".", inside.join("loop")).unwrap();
-        let found = size(&inside);
-        assert!((1 << 20..2 << 20).contains(&found), "{found}");
-        assert_eq!(size(&dir.path().join("missing")), 0);
     }
 }

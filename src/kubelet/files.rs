@@ -13,6 +13,33 @@ use std::path::{Component, Path, PathBuf};
 /// Files of a volume: path inside it → (bytes, mode). Only the permission bits of a mode count.
 pub type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
+/// Bytes that the files of all volumes of one pod may have, but for emptyDir: an object of one megabyte may be in a pod a thousand times, and they
+/// are read into memory before they are written to the node's disk.
+pub const ALL_MAX: usize = 64 << 20;
+/// What a file takes of the disk, however small.
+const FILE_MIN: usize = 4096;
+
+/// The files of a volume, as they are gathered.
+pub struct Gathered<'a> {
+    pub files: Files,
+    /// Bytes that the pod's volumes may still take.
+    pub left: &'a mut usize,
+}
+
+impl Gathered<'_> {
+    /// Adds a file; one of the same path is replaced.
+    ///
+    /// # Errors
+    /// The pod's volumes would have more than [`ALL_MAX`] bytes.
+    pub fn add(&mut self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
+        let left = self.left.checked_sub(bytes.len().max(FILE_MIN));
+        *self.left =
+            left.ok_or_else(|| format!("the files of the pod's volumes have more than {ALL_MAX} bytes"))?;
+        self.files.insert(path.into(), (bytes.to_vec(), mode));
+        Ok(())
+    }
+}
+
 /// Bytes of a whole path and of one name in it: PATH_MAX and NAME_MAX of Linux, as upstream's writer has them.
 const PATH_MAX: usize = 4096;
 const NAME_MAX: usize = 255;

@@ -17,8 +17,9 @@
 //!
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and [`termination`] resolve it beneath a directory of their own
 //! ([`crate::linux::beneath`]). A pod that uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted ([`eviction`]).
+//! Pods without limits are evicted when they fill the node's share of the disk, or the machine's disk ([`pressure`]).
 //! ## Left out
-//! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under pressure of the node, in-place resize: they come with later lessons.
+//! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under memory pressure, in-place resize: they come with later lessons.
 //! Writable layers do not count as ephemeral storage. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
@@ -35,6 +36,7 @@ mod mirror;
 mod node;
 mod patience;
 mod pods;
+pub mod pressure;
 mod probe;
 mod prober;
 mod server;
@@ -42,6 +44,7 @@ mod stats;
 pub mod status;
 mod termination;
 mod volumes;
+mod walk;
 
 use crate::client::Client;
 use crate::cni::NodeNetwork;
@@ -99,6 +102,8 @@ pub struct Config {
     pub network: Arc<dyn NodeNetwork>,
     /// `data/<node>`.
     pub dir: PathBuf,
+    /// The machine's disk, which the nodes of a cluster share.
+    pub disk: Arc<pressure::Disk>,
     /// What is kept of each container's output.
     pub logs: crate::cri::LogLimits,
     pub cluster_dns: Ipv4Addr,
@@ -127,8 +132,9 @@ impl Config {
 pub fn start(crew: &Crew, mut config: Config) {
     config.runtime = Arc::new(patience::Patient(config.runtime));
     let config = Arc::new(config);
-    node::start(crew, &config);
-    let kubelet = pods::start(crew, &config);
+    let (pressure, pressed) = tokio::sync::watch::channel(false);
+    node::start(crew, &config, pressed);
+    let kubelet = pods::start(crew, &config, pressure);
     if config.tls.is_some() {
         let meter = stats::Meter::start(crew, &config);
         server::start(crew, &config, kubelet, meter);

@@ -1,6 +1,6 @@
 //! Registration and heartbeats: the Node object and its Lease.
 
-use super::{Config, PORT};
+use super::{Config, PORT, pressure};
 use crate::client::{is_code, optional};
 use crate::clock;
 use crate::tap::Record;
@@ -17,6 +17,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 const LEASE_EVERY: Duration = Duration::from_secs(10);
 const LEASE_DURATION: i32 = 40;
@@ -25,12 +26,15 @@ const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// … or is this old.
 const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
 
-pub fn start(crew: &Crew, config: &Arc<Config>) {
+/// `pressed`: whether the disk is low.
+pub fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<bool>) {
     let config = config.clone();
     let lease_crew = crew.clone();
     crew.spawn(async move {
         let mut pause = Duration::from_millis(20);
-        while let Err(error) = register(&config).await {
+        loop {
+            let low = *pressed.borrow();
+            let Err(error) = register(&config, low).await else { break };
             tracing::debug!(node = config.node_name, %error, "cannot register yet");
             clock::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
@@ -48,12 +52,12 @@ pub fn start(crew: &Crew, config: &Arc<Config>) {
                 clock::sleep(LEASE_EVERY).await;
             }
         });
-        heartbeat(&config).await;
+        heartbeat(&config, pressed).await;
     });
 }
 
 /// Makes the Node object, or brings an older one up to date.
-async fn register(config: &Config) -> Result<(), kube::Error> {
+async fn register(config: &Config, pressed: bool) -> Result<(), kube::Error> {
     let api = config.client.cluster::<Node>();
     let node = Node {
         metadata: ObjectMeta {
@@ -68,7 +72,7 @@ async fn register(config: &Config) -> Result<(), kube::Error> {
             taints: (!config.taints.is_empty()).then(|| config.taints.clone()),
             ..NodeSpec::default()
         }),
-        status: Some(status(config, None).await),
+        status: Some(status(config, None, pressed).await),
     };
     let stored = match api.create(&PostParams::default(), &node).await {
         Ok(created) => created,
@@ -79,19 +83,24 @@ async fn register(config: &Config) -> Result<(), kube::Error> {
         }
         Err(error) => return Err(error),
     };
-    write_status(config, stored.status.as_ref()).await
+    write_status(config, stored.status.as_ref(), pressed).await
 }
 
-async fn heartbeat(config: &Config) {
+async fn heartbeat(config: &Config, mut pressure: watch::Receiver<bool>) {
     let mut written = clock::Instant::now();
     loop {
-        clock::sleep(STATUS_EVERY).await;
+        // At once if that has changed; without a sender this kubelet is ending.
+        let changed = clock::timeout(STATUS_EVERY, pressure.changed()).await;
+        if let Some(Err(_)) = changed {
+            return;
+        }
+        let pressed = *pressure.borrow_and_update();
         let result = async {
             let node = config.client.cluster::<Node>().get(&config.node_name).await?;
-            let fresh = status(config, node.status.as_ref()).await;
+            let fresh = status(config, node.status.as_ref(), pressed).await;
             let due = written.elapsed() >= clock::scaled(STATUS_AT_LEAST);
             if due || differs(node.status.as_ref(), &fresh) {
-                write_status(config, node.status.as_ref()).await?;
+                write_status(config, node.status.as_ref(), pressed).await?;
                 written = clock::Instant::now();
             }
             Ok::<(), kube::Error>(())
@@ -99,7 +108,7 @@ async fn heartbeat(config: &Config) {
         match result.await {
             Err(error) if is_code(&error, 404) => {
                 // Somebody deleted the Node: a running kubelet registers again.
-                if let Err(error) = register(config).await {
+                if let Err(error) = register(config, pressed).await {
                     tracing::debug!(node = config.node_name, %error, "cannot register again");
                 }
             }
@@ -109,8 +118,8 @@ async fn heartbeat(config: &Config) {
     }
 }
 
-async fn write_status(config: &Config, old: Option<&NodeStatus>) -> Result<(), kube::Error> {
-    let patch = json!({"status": status(config, old).await});
+async fn write_status(config: &Config, old: Option<&NodeStatus>, pressed: bool) -> Result<(), kube::Error> {
+    let patch = json!({"status": status(config, old, pressed).await});
     let api = config.client.cluster::<Node>();
     api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
 }
@@ -132,7 +141,7 @@ fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     })
 }
 
-async fn status(config: &Config, old: Option<&NodeStatus>) -> NodeStatus {
+async fn status(config: &Config, old: Option<&NodeStatus>, pressed: bool) -> NodeStatus {
     let now = Time(clock::now());
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         let before = old.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
@@ -156,17 +165,25 @@ async fn status(config: &Config, old: Option<&NodeStatus>) -> NodeStatus {
         ),
         ("memory", format!("{}Ki", config.capacity.memory_bytes / 1024)),
         ("pods", config.capacity.pods.to_string()),
-        ("ephemeral-storage", "10Gi".to_string()),
+        ("ephemeral-storage", format!("{}Ki", pressure::CAPACITY / 1024)),
     ]
     .into_iter()
     .map(|(name, amount)| (name.to_string(), Quantity(amount)))
     .collect();
+    let mut allocatable = amounts.clone();
+    allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
+    let disk = match pressed {
+        true => condition("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure"),
+        false => {
+            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+        }
+    };
     let images = config.runtime.list_images().await.unwrap_or_default();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string();
     let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_string();
     NodeStatus {
         capacity: Some(amounts.clone()),
-        allocatable: Some(amounts),
+        allocatable: Some(allocatable),
         conditions: Some(vec![
             condition(
                 "MemoryPressure",
@@ -174,7 +191,7 @@ async fn status(config: &Config, old: Option<&NodeStatus>) -> NodeStatus {
                 "KubeletHasSufficientMemory",
                 "kubelet has sufficient memory available",
             ),
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            disk,
             condition(
                 "PIDPressure",
                 "False",

@@ -21,12 +21,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 mod ending;
 mod failing;
 mod leftovers;
 mod memory;
+mod pressed;
 mod pulling;
 mod starting;
 
@@ -45,11 +47,16 @@ pub struct Kubelet {
     memory: Mutex<HashMap<Key, Memory>>,
     recorder: Recorder,
     prober: Prober,
+    /// Whether the disk is low.
+    pressure: watch::Sender<bool>,
+    /// Pods that have to fail because of that.
+    sentences: Mutex<HashMap<Key, pressed::Sentence>>,
     /// Hooks that hold up their pod, by pod: they end when the pod shall.
     hooks: Mutex<HashMap<Key, CancellationToken>>,
 }
 
-pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
+/// `pressure` tells the node's status whether the disk is low.
+pub fn start(crew: &Crew, config: &Arc<Config>, pressure: watch::Sender<bool>) -> Arc<Kubelet> {
     let on_node = watcher::Config::default().fields(&format!("spec.nodeName={}", config.node_name));
     let statics = config.static_pods.iter().map(|p| (Key::of(p), Arc::new(p.clone()))).collect();
     let (queue, recorder) =
@@ -64,6 +71,8 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
         statics,
         memory: Mutex::default(),
         recorder,
+        pressure,
+        sentences: Mutex::default(),
         hooks: Mutex::default(),
     });
     let watcher = kubelet.clone();
@@ -94,6 +103,7 @@ pub fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Kubelet> {
         if let Err(error) = first.sweep().await {
             tracing::warn!(node = first.config.node_name, %error, "what pods left behind stays on the disk for now");
         }
+        first.watch_disk().await;
     });
     let worker = kubelet.clone();
     // A worker for each pod, as upstream's pod workers: a hook may take as long as it likes, but only its own pod waits.
@@ -200,6 +210,7 @@ impl Kubelet {
         let Some(pod) = pod else {
             let memory = self.memory.lock().unwrap_or_else(|e| e.into_inner()).remove(&key);
             if let Some(memory) = memory {
+                self.forget_sentence(&key, &memory.uid);
                 self.prober.forget(&memory.uid);
                 self.forget_files(&key.namespace, &key.name, &memory.uid)?; // also of one that had no sandbox any more
             }
@@ -308,8 +319,16 @@ impl Kubelet {
             }
             judged = later;
         }
+        if over {
+            self.forget_sentence(key, &memory.uid);
+        }
         for pass in 0..PASSES {
             let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+            if over && !memory.volumes_gone && !containers.iter().any(|c| c.state == ContainerState::Running)
+            {
+                self.forget_volumes(&memory.uid).await?;
+                memory.volumes_gone = true;
+            }
             if over && containers.is_empty() {
                 // It ended before this kubelet's time, or failed before any container was made.
                 for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
@@ -386,7 +405,7 @@ impl Kubelet {
         if let Some(error) = failure {
             return Err(error);
         }
-        if volumes::is_live(pod) {
+        if volumes::is_live(pod) && !over {
             let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
             let late = |at: &clock::Instant| at.elapsed() >= clock::scaled(REFRESH);
             match &memory.refreshed {

@@ -1,10 +1,13 @@
 //! Termination messages: a file of its own for each container, which the container may write its last words to, or the end of its log.
+//!
+//! Upstream these files lie on the node's disk, where a container may fill it through them. Here those of one pod lie on a small file system of their own ([`mount`]).
 
 use super::container::{MESSAGE_PATH, MESSAGE_POLICY};
-use super::logs;
+use super::{logs, volumes};
 use crate::cri::{Container, ContainerState, Mount};
 use crate::linux;
 use crate::linux::beneath::{Kind, Root};
+use crate::linux::mount::Flags;
 use k8s_openapi::api::core::v1::Container as Spec;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,12 +21,44 @@ const LINES_MAX: usize = 80;
 /// Bytes at the end of a log file in which those lines are looked for: each has up to 60 bytes of time and stream before it.
 const LOG_TAIL: u64 = 64 << 10;
 
-/// Where the message of an attempt is, below the pod's directory.
-fn file_of(name: &str, attempt: u32) -> PathBuf {
-    Path::new("containers").join(name).join(attempt.to_string())
+/// Bytes of all message files of one pod. Only [`MESSAGE_MAX`] of each are read, so this is room enough for hundreds of containers.
+const POD_MAX: u64 = 1 << 20;
+/// Files and directories in it: a directory for each container, a file for each of its last attempts.
+const POD_FILES_MAX: u64 = 4096;
+/// Below the pod's directory.
+const DIRECTORY: &str = "containers";
+
+/// Mounts the file system of a pod's message files, unless it is there already (from before a restart of this kubelet).
+///
+/// # Errors
+/// The kernel forbids the mount.
+pub fn mount(pod_dir: &Path) -> linux::Result<()> {
+    let dir = pod_dir.join(DIRECTORY);
+    std::fs::create_dir_all(&dir)
+        .map_err(|cause| linux::Error::new(format!("cannot make {}", dir.display()), cause))?;
+    if volumes::is_mounted(&dir)? {
+        return Ok(());
+    }
+    let flags = Flags::MS_NOSUID | Flags::MS_NODEV | Flags::MS_NOEXEC;
+    linux::mount::tmpfs(&dir, flags, 0o755, POD_MAX, POD_FILES_MAX)
 }
 
-/// Makes the file of a container's message and says where it is mounted. `None`: the pod wants none. A privileged container has the machine's own
+/// Takes it away, so that the pod's directory can be removed.
+pub fn unmount(pod_dir: &Path) {
+    let dir = pod_dir.join(DIRECTORY);
+    if volumes::is_mounted(&dir).unwrap_or(false)
+        && let Err(error) = linux::mount::detach(&dir)
+    {
+        tracing::warn!(error = error.line(), "termination messages stay in memory");
+    }
+}
+
+/// Where the message of an attempt is, below the pod's directory.
+fn file_of(name: &str, attempt: u32) -> PathBuf {
+    Path::new(DIRECTORY).join(name).join(attempt.to_string())
+}
+
+/// Makes the file of a container's message, below what [`mount`] mounted, and says where it is mounted. `None`: the pod wants none. A privileged container has the machine's own
 /// `/dev`, in which no file is made for it.
 ///
 /// # Errors

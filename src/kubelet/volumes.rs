@@ -5,7 +5,7 @@
 
 use super::container::{Place, Volumes};
 use super::env::Facts;
-use super::files::{self, Files};
+use super::files::{self, Files, Gathered};
 use crate::api::quantity::Quantity;
 use crate::client::{Client, optional};
 use crate::linux::beneath::{Kind, Root};
@@ -28,6 +28,9 @@ const RENEW_AT: f64 = 0.8;
 /// Bytes of a token that is read back; those of the API server have about one kilobyte.
 const TOKEN_MAX: u64 = 64 << 10;
 
+/// Files in a volume in memory: at least, at most.
+const FILES_IN_MEMORY: (u64, u64) = (1024, 1 << 18);
+
 pub struct Context<'a> {
     pub client: &'a Client,
     pub facts: &'a Facts<'a>,
@@ -42,15 +45,16 @@ pub struct Context<'a> {
 /// Makes all volumes of the pod, or says which could not be made and why.
 pub async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, String)> {
     let mut volumes = Volumes::new();
+    let mut left = files::ALL_MAX;
     let spec = context.facts.pod.spec.as_ref();
     for volume in spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default() {
-        let made = one(context, volume).await.map_err(|why| (volume.name.clone(), why))?;
+        let made = one(context, volume, &mut left).await.map_err(|why| (volume.name.clone(), why))?;
         volumes.insert(volume.name.clone(), made);
     }
     Ok(volumes)
 }
 
-async fn one(context: &Context<'_>, volume: &Volume) -> Result<Place, String> {
+async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, String> {
     if !files::is_name(&volume.name) {
         return Err(format!("invalid volume name {:?}", volume.name));
     }
@@ -71,13 +75,13 @@ async fn one(context: &Context<'_>, volume: &Volume) -> Result<Place, String> {
         return Ok(Place::of_node(context.node_root, &source.path, false));
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        let path = claimed(context, namespace, &claim.claim_name).await?;
+        let path = claimed(context.client, namespace, &claim.claim_name).await?;
         node_root(context.node_root)
             .and_then(|root| root.make_dirs_in_root(Path::new(&path), 0o777))
             .map_err(|e| e.line())?;
         return Ok(Place::of_node(context.node_root, &path, claim.read_only.unwrap_or(false)));
     }
-    let mut files = Files::new();
+    let mut files = Gathered { files: Files::new(), left };
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(0o644) as u32;
         let optional = source.optional.unwrap_or(false);
@@ -115,7 +119,7 @@ async fn one(context: &Context<'_>, volume: &Volume) -> Result<Place, String> {
                         .await?
                         .into_bytes(),
                 };
-                files.insert(p.path.clone(), (bytes, mode));
+                files.add(&p.path, &bytes, mode)?;
             }
         }
     } else {
@@ -126,7 +130,7 @@ async fn one(context: &Context<'_>, volume: &Volume) -> Result<Place, String> {
         );
     }
     make_dir(&dir, 0o755).map_err(io)?;
-    files::write(&dir, &files)?;
+    files::write(&dir, &files.files)?;
     Ok(Place::of_kubelet(dir, true))
 }
 
@@ -199,7 +203,12 @@ fn in_memory(context: &Context<'_>, source: &EmptyDirVolumeSource, dir: &Path) -
     let of_pod = memory_limit(context.facts.pod).unwrap_or(context.memory_bytes);
     let size = limit.unwrap_or(u64::MAX).min(of_pod);
     let flags = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV;
-    mount::mount("tmpfs", dir, flags, &format!("size={size},mode=777"))
+    mount::tmpfs(dir, flags, 0o777, size, files_of(size))
+}
+
+/// Files that a volume in memory may hold: one for every 16 KiB, as `mkfs.ext4` counts, within bounds.
+fn files_of(bytes: u64) -> u64 {
+    (bytes >> 14).clamp(FILES_IN_MEMORY.0, FILES_IN_MEMORY.1)
 }
 
 /// Whether something is mounted on this directory: it lies on another device than the one above.
@@ -231,17 +240,17 @@ fn select(
     all: BTreeMap<String, Vec<u8>>,
     items: Option<&[KeyToPath]>,
     mode: u32,
-    files: &mut Files,
+    files: &mut Gathered<'_>,
     optional: bool,
 ) -> Result<(), String> {
     match items.filter(|i| !i.is_empty()) {
-        None => files.extend(all.into_iter().map(|(key, bytes)| (key, (bytes, mode)))),
+        None => all.iter().try_for_each(|(key, bytes)| files.add(key, bytes, mode))?,
         Some(items) => {
             for item in items {
                 match all.get(&item.key) {
                     Some(bytes) => {
                         let mode = item.mode.map_or(mode, |m| m as u32);
-                        files.insert(item.path.clone(), (bytes.clone(), mode));
+                        files.add(&item.path, bytes, mode)?;
                     }
                     None if optional => {}
                     None => return Err(format!("references non-existent config key: {}", item.key)),
@@ -259,7 +268,7 @@ async fn config_map(
     items: Option<&[KeyToPath]>,
     may_miss: bool,
     mode: u32,
-    files: &mut Files,
+    files: &mut Gathered<'_>,
 ) -> Result<(), String> {
     let found =
         optional(context.client.within::<ConfigMap>(namespace).get(name).await).map_err(|e| e.to_string())?;
@@ -279,7 +288,7 @@ async fn secret(
     items: Option<&[KeyToPath]>,
     may_miss: bool,
     mode: u32,
-    files: &mut Files,
+    files: &mut Gathered<'_>,
 ) -> Result<(), String> {
     let found =
         optional(context.client.within::<Secret>(namespace).get(name).await).map_err(|e| e.to_string())?;
@@ -294,7 +303,7 @@ fn downward(
     context: &Context<'_>,
     item: &k8s_openapi::api::core::v1::DownwardAPIVolumeFile,
     mode: u32,
-    files: &mut Files,
+    files: &mut Gathered<'_>,
 ) -> Result<(), String> {
     let text = if let Some(field) = &item.field_ref {
         context.facts.field(&field.field_path)?
@@ -306,8 +315,7 @@ fn downward(
     } else {
         String::new()
     };
-    files.insert(item.path.clone(), (text.into_bytes(), item.mode.map_or(mode, |m| m as u32)));
-    Ok(())
+    files.add(&item.path, text.as_bytes(), item.mode.map_or(mode, |m| m as u32))
 }
 
 /// The token in use, while it is young enough. What is there is read as any other file of a volume: a regular one, below its directory, of a
@@ -357,15 +365,17 @@ async fn token(
 }
 
 /// The directory behind a bound claim, as a path of the node's file system.
-async fn claimed(context: &Context<'_>, namespace: &str, name: &str) -> Result<String, String> {
-    let claims = context.client.within::<PersistentVolumeClaim>(namespace);
+///
+/// # Errors
+/// As the kubelet tells them in an Event: there is no such claim, or it is not bound.
+pub async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<String, String> {
+    let claims = client.within::<PersistentVolumeClaim>(namespace);
     let claim = optional(claims.get(name).await).map_err(|e| e.to_string())?;
     let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
     let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
     let volume = claim.spec.and_then(|s| s.volume_name).filter(|_| bound);
     let volume = volume.ok_or_else(|| format!("persistentvolumeclaim {name:?} is not bound yet"))?;
-    let found =
-        optional(context.client.all::<PersistentVolume>().get(&volume).await).map_err(|e| e.to_string())?;
+    let found = optional(client.all::<PersistentVolume>().get(&volume).await).map_err(|e| e.to_string())?;
     let spec = found.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
     let path = spec.host_path.map(|p| p.path).or(spec.local.map(|l| l.path));
     let path =
@@ -447,6 +457,27 @@ mod tests {
         for path in ["large", "zero", "/dev/zero", "/etc/hostname", "../beside", "missing", ""] {
             assert_eq!(kept_token(dir.path(), path, Some(i64::MAX)), None, "{path}");
         }
+    }
+
+    #[test]
+    fn one_object_many_times_has_a_bound() {
+        let all = || BTreeMap::from([("k".to_string(), vec![b'x'; 1 << 20])]);
+        let items = |count: usize| -> Vec<KeyToPath> {
+            (0..count).map(|n| KeyToPath { key: "k".into(), path: n.to_string(), mode: None }).collect()
+        };
+        let mut left = files::ALL_MAX;
+        let mut gathered = Gathered { files: Files::new(), left: &mut left };
+        select(all(), Some(&items(60)[..]), 0o644, &mut gathered, false).unwrap();
+        let refused = select(all(), Some(&items(1000)[..]), 0o644, &mut gathered, false).unwrap_err();
+        assert!(refused.contains("more than 67108864 bytes"), "{refused}");
+        assert!(gathered.files.len() <= 64);
+        let small = || BTreeMap::from([("k".to_string(), vec![])]);
+        let mut left = files::ALL_MAX;
+        let mut gathered = Gathered { files: Files::new(), left: &mut left };
+        assert!(
+            select(small(), Some(&items(20_000)[..]), 0o644, &mut gathered, false).is_err(),
+            "files take blocks"
+        );
     }
 
     #[test]

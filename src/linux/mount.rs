@@ -18,6 +18,17 @@ pub fn mount(kind: &str, at: &Path, flags: MsFlags, options: &str) -> Result<()>
         .during(|| format!("cannot mount {kind} on {}{}", at.display(), show(options)))
 }
 
+/// Mounts an empty tmpfs that holds at most so many bytes and so many files. Without a bound on files, empty ones could take all memory:
+/// an inode takes about one kilobyte of the kernel's memory and none of `size`.
+///
+/// # Errors
+/// The kernel forbids the mount.
+pub fn tmpfs(at: &Path, flags: MsFlags, mode: u32, bytes: u64, files: u64) -> Result<()> {
+    // For the kernel 0 means "no bound".
+    let (bytes, files) = (bytes.max(1), files.max(1));
+    mount("tmpfs", at, flags, &format!("mode={mode:o},size={bytes},nr_inodes={files}"))
+}
+
 fn show(options: Option<&str>) -> String {
     options.map(|o| format!(" with {o}")).unwrap_or_default()
 }

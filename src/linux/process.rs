@@ -235,6 +235,19 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }
 
+/// The score of a process that shall be ended before this program is at least so much above this program's own.
+const OOM_ABOVE: i32 = 3;
+
+/// Sets how soon the kernel ends this process when memory runs out (`oom_score_adj`; proc(5)): -1000 never, 1000 first. Without CAP_SYS_RESOURCE the
+/// value can only be raised, and Ropewalk itself has its session's: a lower value becomes one a little above that, so that every container goes before
+/// Ropewalk. Upstream lowers the kubelet's own instead.
+pub fn raise_oom_score(wanted: i32) {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let own = std::fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let value = wanted.max(own.unwrap_or(0).saturating_add(OOM_ABOVE)).min(1000);
+    let _ = std::fs::write(FILE, value.to_string()); // a hint: without /proc containers run all the same
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -496,6 +496,7 @@ fn program(
         no_new_privs: security.no_new_privs,
         seccomp: !security.privileged,
         terminal: config.tty,
+        oom_score_adj: config.resources.oom_score_adj,
     };
     Ok((process, warnings))
 }

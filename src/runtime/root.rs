@@ -43,6 +43,13 @@ const DEVICES: &[(&str, u64, u64)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 /// Files and directories in one writable layer.
 const INODES_MAX: u64 = 1 << 18;
+/// Bytes of a container's `/dev`, and of its `/dev/shm`: containerd's bounds.
+const DEV_MAX: u64 = 64 << 20;
+/// Files in a container's `/dev`, and in its `/dev/shm`.
+const DEV_INODES_MAX: u64 = 4096;
+/// Terminals that processes of one container may have open: without a bound one container could take all that the machine has
+/// (`kernel.pty.max`, 4096 for all containers).
+const TERMINALS_MAX: u32 = 256;
 
 /// Builds the root and makes it `/`. The caller has its own mount namespace and is in all its other namespaces. Returns what this
 /// machine does not allow, a sentence each.
@@ -160,8 +167,8 @@ fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String
 /// idmapped mounts, only their layers do.
 fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> Result<()> {
     let directory = &container.directory;
-    let options = format!("mode=755,size={},nr_inodes={INODES_MAX}", container.layer_max);
-    mount::mount("tmpfs", directory, Flags::MS_NOSUID | Flags::MS_NODEV, &options)?;
+    let flags = Flags::MS_NOSUID | Flags::MS_NODEV;
+    mount::tmpfs(directory, flags, 0o755, container.layer_max, INODES_MAX)?;
     std::env::set_current_dir(directory).during(|| format!("cannot enter {}", directory.display()))?;
     for name in ["upper", "work", MERGED, "empty"] {
         make_dir(Path::new(name))?;
@@ -207,7 +214,7 @@ fn proc_dev_sys(root: &Path, ids: Ids, privileged: bool) -> Result<bool> {
 }
 
 fn devices(dev: &Path, ids: Ids) -> Result<()> {
-    mount::mount("tmpfs", dev, Flags::MS_NOSUID | Flags::MS_STRICTATIME, "mode=755,size=64m")?;
+    mount::tmpfs(dev, Flags::MS_NOSUID | Flags::MS_STRICTATIME, 0o755, DEV_MAX, DEV_INODES_MAX)?;
     for (name, major, minor) in DEVICES {
         mount::device(&dev.join(name), &Path::new("/dev").join(name), *major, *minor)?;
     }
@@ -217,9 +224,9 @@ fn devices(dev: &Path, ids: Ids) -> Result<()> {
     let plain = Flags::MS_NOSUID | Flags::MS_NOEXEC;
     // gid 5 (tty) must exist in our user namespace.
     let group = if ids == Ids::Single { "" } else { ",gid=5" };
-    let options = format!("newinstance,ptmxmode=0666,mode=0620{group}");
+    let options = format!("newinstance,ptmxmode=0666,mode=0620,max={TERMINALS_MAX}{group}");
     mount::mount("devpts", &dev.join("pts"), plain, &options)?;
-    mount::mount("tmpfs", &dev.join("shm"), plain | Flags::MS_NODEV, "mode=1777,size=64m")?;
+    mount::tmpfs(&dev.join("shm"), plain | Flags::MS_NODEV, 0o1777, DEV_MAX, DEV_INODES_MAX)?;
     mount::mount("mqueue", &dev.join("mqueue"), plain | Flags::MS_NODEV, "")?;
     for (to, link) in [
         ("pts/ptmx", "ptmx"),

@@ -7,12 +7,15 @@ use super::zygote::Unborn;
 use crate::clock::{self, Timestamp};
 use crate::cni::NodeNetwork;
 use crate::cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
-use crate::linux::{cgroup, namespace, ranges, reap::Process};
+use crate::linux::{self, cgroup, mount, namespace, ranges, reap::Process};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+
+/// Bytes that a pod's containers may add to the pod's files (`/etc/hosts` and the others), which they may write to, as upstream.
+const FILES_ROOM: u64 = 1 << 20;
 
 pub struct Sandbox {
     pub id: String,
@@ -90,16 +93,26 @@ impl Sandbox {
         };
         self.ip = Some(ip);
         *self.lock_network() = Some(namespace);
-        self.write_files(ip)
-            .map_err(|cause| Error::Io { what: "cannot write the sandbox' files".into(), cause })
+        self.write_files(ip).map_err(start)
     }
 
-    fn write_files(&self, ip: Ipv4Addr) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.directory)?;
-        let write = |name: &str, text: String| std::fs::write(self.directory.join(name), text);
-        write("hostname", format!("{}\n", self.config.hostname))?;
-        write("hosts", hosts(ip, &self.config.names(), &self.config.host_aliases))?;
-        write("resolv.conf", resolv_conf(&self.config.dns))
+    /// Writes the pod's files to a small file system of the pod's own: its containers may write to them, and on a file system that pods share one pod
+    /// could fill it for all others (CVE-2020-8557).
+    fn write_files(&self, ip: Ipv4Addr) -> linux::Result<()> {
+        let files = [
+            ("hostname", format!("{}\n", self.config.hostname)),
+            ("hosts", hosts(ip, &self.config.names(), &self.config.host_aliases)),
+            ("resolv.conf", resolv_conf(&self.config.dns)),
+        ];
+        let failed = |cause| linux::Error::new("cannot write the sandbox' files", cause);
+        std::fs::create_dir_all(&self.directory).map_err(failed)?;
+        let content: u64 = files.iter().map(|(_, text)| text.len() as u64).sum();
+        let flags = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV | mount::Flags::MS_NOEXEC;
+        mount::tmpfs(&self.directory, flags, 0o755, content.saturating_add(FILES_ROOM), 16)?;
+        files
+            .iter()
+            .try_for_each(|(name, text)| std::fs::write(self.directory.join(name), text))
+            .map_err(failed)
     }
 
     fn lock_network(&self) -> std::sync::MutexGuard<'_, Option<Arc<OwnedFd>>> {
@@ -143,6 +156,7 @@ impl Sandbox {
         let (group, directory) = (self.group.clone(), self.directory.clone());
         super::clean_up(move || {
             group.remove();
+            let _ = mount::detach(&directory); // nothing is mounted if its network could not be made
             let _ = std::fs::remove_dir_all(directory);
         })
         .await;

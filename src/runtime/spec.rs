@@ -110,6 +110,8 @@ pub struct Process {
     pub no_new_privs: bool,
     pub seccomp: bool,
     pub terminal: bool,
+    /// See [`crate::cri::Resources::oom_score_adj`].
+    pub oom_score_adj: i32,
 }
 
 /// One message on the status socket.

@@ -38,6 +38,7 @@ pub fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()>
 pub fn container(spec: &Container, birth: &Birth) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
+        process::raise_oom_score(spec.process.oom_score_adj);
         birth.take_streams(spec.process.terminal)?;
         let users = root::Users { namespace: birth.fd(Role::Users)?, first: birth.users.unwrap_or_default() };
         let volumes = root::prepare(spec, birth.ids, &users)?;

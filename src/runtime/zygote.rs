@@ -97,7 +97,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
         What::Container(spec) if birth.users.is_some() => users::container(spec, birth),
         What::Container(spec) if spec.shared_pids => {
             let joined = flags::NEWPID | init::POD_NAMESPACES;
-            through_helper(birth, Role::Sandbox, joined, spec.process.terminal, || {
+            through_helper(birth, Role::Sandbox, joined, &spec.process, || {
                 bear(birth, None, flags::NEWNS, || init::finish(birth, || init::container(spec, birth, None)))
             })
         }
@@ -106,6 +106,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
                 init::finish(birth, || {
                     birth.join_cgroups()?;
+                    process::raise_oom_score(spec.process.oom_score_adj);
                     namespace::join(birth.fd(Role::Sandbox)?, init::POD_NAMESPACES)
                         .during(|| "cannot join the pod's namespaces".into())?;
                     birth.take_streams(spec.process.terminal)?;
@@ -117,7 +118,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
         What::Exec(spec) => {
             let users = if birth.users.is_some() { flags::NEWUSER } else { 0 };
             let joined = flags::NEWNS | flags::NEWPID | flags::NEWCGROUP | init::POD_NAMESPACES | users;
-            through_helper(birth, Role::Container, joined, spec.terminal, || {
+            through_helper(birth, Role::Container, joined, spec, || {
                 bear(birth, None, 0, || init::finish(birth, || init::exec(spec, birth)))
             })
         }
@@ -143,12 +144,13 @@ fn through_helper(
     birth: &Birth,
     whose: Role,
     joined: u64,
-    terminal: bool,
+    spec: &super::spec::Process,
     bear: impl FnOnce() -> linux::Result<()>,
 ) -> linux::Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
-        birth.take_streams(terminal)?;
+        process::raise_oom_score(spec.oom_score_adj); // while /proc is not the container's
+        birth.take_streams(spec.terminal)?;
         namespace::join(birth.fd(whose)?, joined)
             .during(|| "cannot enter the container's namespaces".into())?;
         if joined & flags::NEWUSER != 0 {

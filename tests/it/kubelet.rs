@@ -56,6 +56,7 @@ fn pods_have_of_a_node_what_they_may_and_no_more() {
     storage(&world, node);
     last_words(&world, node);
     workers(&world, node);
+    full_disk(&world, &home, node);
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "of the machine");
     let mut left: Vec<_> = std::fs::read_dir(&outside).unwrap().flatten().map(|e| e.file_name()).collect();
     left.sort();
@@ -260,6 +261,81 @@ fn last_words(world: &World, node: &str) {
         eventually(PATIENCE, || message(name), |message| message.as_deref() == Some(said));
     }
     eventually(PATIENCE, || message("words-long").map(|m| m.len()), |length| *length == Some(4096));
+}
+
+/// A message file holds little, and the pod's end is told all the same; a node whose pods use more than its share of the disk evicts the worst of them.
+fn full_disk(world: &World, home: &Home, node: &str) {
+    let fill = "dd if=/dev/zero of=/dev/termination-log bs=65536 count=320 2>/dev/null; wc -c < /dev/termination-log";
+    assert_eq!(world.apply(pod("words-full", node, fill, "", "")).code, 0);
+    eventually(PATIENCE, || phase(world, "words-full"), |phase| phase == "Succeeded");
+    let size: u64 = world.k(&["logs", "words-full"]).trim().parse().unwrap();
+    assert!((4096..=1 << 20).contains(&size), "{size}");
+
+    let mount = "volumeMounts: [{name: v, mountPath: /v}]";
+    let volume = "volumes: [{name: v, emptyDir: {}}]";
+    let pods = [
+        pod("modest", node, "echo x > /v/f; sleep 3600", mount, volume),
+        pod(
+            "greedy",
+            node,
+            "trap '' TERM; while true; do sleep 1; done",
+            mount,
+            &format!("{volume}, terminationGracePeriodSeconds: 300"),
+        ),
+    ];
+    let pods = pods.concat().replace("terminationGracePeriodSeconds: 0, ", "");
+    assert_eq!(world.apply(pods).code, 0);
+    world.k(&["wait", "pod", "modest", "greedy", "--for=condition=Ready", "--timeout=90s"]);
+    let uid = world.object("pod greedy")["metadata"]["uid"].as_str().unwrap().to_string();
+    let place = find_dir(home.path(), &uid).expect("the pod has a directory").join("volumes/v");
+    let disk = nix::sys::statvfs::statvfs(&place).unwrap();
+    if disk.blocks_available() * disk.fragment_size() < 15 << 30 {
+        return eprintln!("skipped: this disk has less than 15 GiB, so a node cannot use up its share");
+    }
+    // As a process of the pod would, but at once.
+    let file = std::fs::File::create(place.join("large")).unwrap();
+    nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, 10 << 30).unwrap();
+    drop(file);
+    let why = || {
+        let status = world.status("pod greedy");
+        (
+            status["reason"].as_str().unwrap_or_default().to_string(),
+            status["message"].as_str().unwrap_or_default().to_string(),
+        )
+    };
+    let (_, message) = eventually(PATIENCE, why, |(reason, _)| reason == "Evicted");
+    let low = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: ";
+    assert!(message.starts_with(low), "{message}");
+    assert!(!place.join("large").exists(), "the room is free before the API knows");
+    world.told("Node", node, "Attempting to reclaim ephemeral-storage");
+    let condition = || {
+        let status = world.status(&format!("node {node}"));
+        let all = status["conditions"].as_array().cloned().unwrap_or_default();
+        all.iter().any(|c| c["type"] == "DiskPressure" && c["status"] == "True")
+    };
+    eventually(PATIENCE, condition, |low| *low);
+    let taints = || world.object(&format!("node {node}"))["spec"]["taints"].to_string();
+    eventually(PATIENCE, taints, |taints| taints.contains("node.kubernetes.io/disk-pressure"));
+    assert_eq!(phase(world, "modest"), "Running", "one pod is enough");
+    assert_eq!(world.apply(pod("late", node, "sleep 3600", "", "")).code, 0);
+    let refused = || world.status("pod late")["message"].as_str().unwrap_or_default().to_string();
+    eventually(PATIENCE, refused, |said| said.contains("The node had condition: [DiskPressure]"));
+}
+
+/// A directory of this name.
+fn find_dir(below: &Path, name: &str) -> Option<std::path::PathBuf> {
+    let mut left = vec![below.to_path_buf()];
+    while let Some(at) = left.pop() {
+        for entry in std::fs::read_dir(at).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name() == name {
+                    return Some(entry.path());
+                }
+                left.push(entry.path());
+            }
+        }
+    }
+    None
 }
 
 /// Hooks that take for ever hold up their own pods only.

@@ -3,6 +3,7 @@
 //! `cargo test --test kernel [FILTER]`. Where the kernel forbids what a test needs it is skipped, and says why; with
 //! ROPEWALK_REQUIRE_KERNEL=1 that is a failure. This file is the program that a cluster is: it becomes zygote and applets too.
 
+mod bounds;
 mod devices;
 mod escape;
 mod exec;
@@ -32,6 +33,7 @@ const TESTS: &[Test] = &[
     ("paths_of_a_pod_stay_inside_its_container", |w| Box::pin(escape::paths(w))),
     ("a_container_finds_no_descriptor_of_the_host", |w| Box::pin(escape::descriptors(w))),
     ("a_container_has_bounds_without_asking", |w| Box::pin(escape::bounds(w))),
+    ("a_pod_leaves_the_machine_its_memory_and_files", |w| Box::pin(bounds::of_a_pod(w))),
     ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),
     ("devices_are_refused_by_the_control_group", |w| Box::pin(devices::refused(w))),
     ("a_pod_has_users_of_its_own", |w| Box::pin(users::own(w))),

@@ -56,6 +56,16 @@ impl Kubelet {
         remove(&self.logs_dir(), &format!("{namespace}_{name}_{uid}"))
     }
 
+    /// Removes the volumes of a pod that has ended, as upstream does: its logs and its status stay until it is deleted.
+    pub(super) async fn forget_volumes(&self, uid: &str) -> Result<(), Error> {
+        let pod_dir = self.pod_dir(uid);
+        let removed = tokio::task::spawn_blocking(move || {
+            eviction::unmount_volumes(&pod_dir);
+            remove(&pod_dir, "volumes")
+        });
+        removed.await.unwrap_or(Ok(())) // it panicked, which was told: the files go with the pod
+    }
+
     /// Removes the files of pods that went while no kubelet looked: from an earlier life of the cluster there are no sandboxes to tell of them.
     pub(super) async fn sweep(&self) -> Result<(), Error> {
         // Read before the pods are: a directory that is made meanwhile belongs to a pod that is known.

@@ -29,6 +29,8 @@ pub struct Memory {
     pub written: Option<(u64, PodStatus)>,
     /// When its volumes were looked at last, and what the pod was called then: a volume may show that.
     pub refreshed: Option<(clock::Instant, Called)>,
+    /// Its volumes were removed because it has ended.
+    pub volumes_gone: bool,
     /// When its use of the disk was measured last.
     pub measured: Option<clock::Instant>,
     /// When a back-off was last told by an Event, by container.

@@ -136,14 +136,18 @@ impl Kubelet {
             Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
         };
         let pod_dir = self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
-        let message = match termination::prepare(&pod_dir, spec, attempt) {
+        let message =
+            termination::mount(&pod_dir).and_then(|()| termination::prepare(&pod_dir, spec, attempt));
+        let message = match message {
             Ok(message) => message,
             Err(error) => return Err(failed(memory, "CreateContainerConfigError", error.line())),
         };
-        let config = match container::config(pod, spec, attempt, variables, volumes, message.as_ref()) {
+        let mut config = match container::config(pod, spec, attempt, variables, volumes, message.as_ref()) {
             Ok(config) => config,
             Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
         };
+        config.resources.oom_score_adj =
+            container::oom_score_adj(pod, spec, self.config.capacity.memory_bytes);
         let start = clock::Instant::now();
         let id = match self.config.runtime.create_container(&sandbox.id, config).await {
             Ok(id) => id,

@@ -8,6 +8,7 @@
 mod devices;
 mod find;
 mod places;
+mod share;
 mod v1;
 mod v2;
 

@@ -1,7 +1,7 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
 use super::devices::HARMLESS;
-use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
+use super::{Backend, Entry, Error, Group, Limits, Result, Usage, share};
 use super::{PATIENCE, clear, field, kill_listed, must_be, number, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
@@ -32,7 +32,14 @@ impl V1 {
         for (controller, base) in controllers {
             let group = base.join(name);
             match make_anew(&group) {
-                Ok(()) => drop(made.insert(controller.clone(), group)),
+                Ok(()) => {
+                    match controller.as_str() {
+                        "memory" => share::limit_memory_v1(base, &group),
+                        "pids" => share::limit_pids(&group),
+                        _ => {}
+                    }
+                    made.insert(controller.clone(), group);
+                }
                 Err(e) => refused = Some(e),
             }
         }

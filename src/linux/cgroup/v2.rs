@@ -1,7 +1,6 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
-use super::devices;
-use super::{Backend, Entry, Error, Group, Limits, Result, Usage};
+use super::{Backend, Entry, Error, Group, Limits, Result, Usage, devices, share};
 use super::{clear, field, must_be, number, open_place, read, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
@@ -46,7 +45,11 @@ impl V2 {
         }
         fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
         match write(&group.join("cgroup.subtree_control"), WANTED) {
-            Ok(()) => Ok(V2 { devices: judge(&group), group }),
+            Ok(()) => {
+                share::limit_memory_v2(&group);
+                share::limit_pids(&group);
+                Ok(V2 { devices: judge(&group), group })
+            }
             Err(e) => {
                 remove_tree(&group, Duration::ZERO);
                 Err(e)

@@ -1,0 +1,75 @@
+//! What a container may use of the machine's memory, files and processes, although it has no limit of its own.
+
+use crate::world::{Check, World, ended, ensure, shell};
+use ropewalk::cri::Runtime;
+
+/// The files of a pod lie on a file system of its own, files in memory are counted, and the kernel ends containers before Ropewalk.
+pub async fn of_a_pod(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let sandbox = runtime.run_pod_sandbox(w.sandbox("greedy")).await?;
+    let run = async |name: &str, script: &str, oom: i32| -> Check<Vec<u64>> {
+        let mut config = shell(script);
+        config.log_path = format!("{name}/0.log").into();
+        config.resources.oom_score_adj = oom;
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        runtime.start_container(&id).await?;
+        ended(runtime, &id).await?;
+        let log = w.log_of(0, &id).await?;
+        let numbers: Vec<u64> = log.lines().filter_map(|l| l.rsplit(' ').next()?.parse().ok()).collect();
+        ensure(!numbers.is_empty(), &log)?;
+        Ok(numbers)
+    };
+    // CVE-2020-8557.
+    let fill = "for f in hosts hostname resolv.conf; do dd if=/dev/zero of=/etc/$f bs=64k count=320 2>/dev/null; stat -c %s /etc/$f; done";
+    let sizes = run("files", fill, 0).await?;
+    let all: u64 = sizes.iter().sum();
+    ensure(sizes.len() == 3 && (64 << 10..2 << 20).contains(&all), format!("{sizes:?}"))?;
+    let neighbour = runtime.run_pod_sandbox(w.sandbox("neighbour")).await?;
+    let mut config = shell("grep -c neighbour /etc/hosts /etc/hostname");
+    config.log_path = "neighbour/0.log".into();
+    let id = runtime.create_container(&neighbour.id, config).await?;
+    runtime.start_container(&id).await?;
+    let status = ended(runtime, &id).await?;
+    ensure(status.exit_code == 0, format!("its own files are whole: {status:?}"))?;
+    // Empty files take memory of the kernel, and terminals are the machine's.
+    let count = "perl -e 'for my $d (qw(/dev /dev/shm)) { my $n = 0; for (1..6000) { open(my $f, q(>), qq($d/f$_)) or last; close $f; $n++ } print qq($d $n\\n) }
+                 my @t; for (1..400) { open(my $f, q(+<), q(/dev/ptmx)) or last; push @t, $f } print q(terminals ), scalar(@t), qq(\\n)'";
+    let counts = run("counts", count, 0).await?;
+    ensure(counts.len() == 3 && counts[..2].iter().all(|n| (3000..4096).contains(n)), format!("{counts:?}"))?;
+    ensure((1..=256).contains(&counts[2]), format!("{counts:?}"))?;
+    // Every container goes before Ropewalk; one of the lowest class first.
+    let own: i32 = std::fs::read_to_string("/proc/self/oom_score_adj")?.trim().parse()?;
+    for (wanted, have) in [(1000, 1000), (-997, (own + 3).min(1000)), (900, 900_i32.max(own + 3).min(1000))] {
+        let score = run(&format!("oom{wanted}"), "cat /proc/self/oom_score_adj", wanted).await?;
+        ensure(score == [have as u64], format!("{wanted}: {score:?}, own {own}"))?;
+    }
+    runtime.remove_pod_sandbox(&sandbox.id).await?;
+    runtime.remove_pod_sandbox(&neighbour.id).await?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    ensure(!mounts.contains(&sandbox.id), "the pod's file system is gone")?;
+    if w.cgroups.starts_with("none") {
+        return Ok(()); // no limits on this machine for this user
+    }
+    // All containers together leave the host some.
+    for (tree, file) in
+        [("memory", "memory.limit_in_bytes"), ("pids", "pids.max"), ("", "memory.max"), ("", "pids.max")]
+    {
+        let limits = group_files(&w, tree, file);
+        let controlled = w.cgroups.contains(if tree.is_empty() { "v2" } else { tree });
+        ensure(controlled != limits.is_empty(), format!("{tree} {file}: {limits:?}, {}", w.cgroups))?;
+        let info = std::fs::read_to_string("/proc/meminfo")?;
+        let kib: u64 = info.split_whitespace().nth(1).unwrap_or_default().parse()?;
+        let most = if file == "pids.max" { 1 << 22 } else { kib << 10 };
+        ensure(limits.iter().all(|n| *n < most), format!("{file}: {limits:?} of {most}"))?;
+    }
+    Ok(())
+}
+
+/// The numbers in a file of the cluster's own groups, in the tree of one controller (v1), or in the one tree (v2).
+fn group_files(w: &World, tree: &str, file: &str) -> Vec<u64> {
+    let wanted = crate::groups_of(&w.home).into_iter().filter(|place| match tree {
+        "" => w.cgroups == "v2",
+        tree => place.to_string_lossy().split('/').any(|part| part.split(',').any(|c| c == tree)),
+    });
+    wanted.filter_map(|place| std::fs::read_to_string(place.join(file)).ok()?.trim().parse().ok()).collect()
+}
