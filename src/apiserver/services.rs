@@ -53,6 +53,7 @@ fn owned_ip(service: &Value) -> Option<&str> {
     Some(text(service, "spec.clusterIP")).filter(|ip| !ip.is_empty() && *ip != "None")
 }
 
+/// In order, each once.
 fn owned_ports(service: &Value) -> Vec<i64> {
     let mut ports: Vec<i64> =
         list(service, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect();
@@ -109,10 +110,10 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
         extra.release.extend(had_ip.map(ip_key));
     }
     let ports = owned_ports(service);
-    extra
-        .reserve
-        .extend(ports.iter().filter(|p| !had_ports.contains(p)).map(|p| (port_key(*p), owner.clone())));
-    extra.release.extend(had_ports.iter().filter(|p| !ports.contains(p)).map(|p| port_key(*p)));
+    extra.reserve.extend(
+        ports.iter().filter(|p| had_ports.binary_search(p).is_err()).map(|p| (port_key(*p), owner.clone())),
+    );
+    extra.release.extend(had_ports.iter().filter(|p| ports.binary_search(p).is_err()).map(|p| port_key(*p)));
     Ok(extra)
 }
 
@@ -186,11 +187,11 @@ fn node_ports(state: &State, service: &mut Value, errors: &mut Errors) {
                 value::put(port, "nodePort", number);
                 taken.insert(number);
             }
-            None => errors.invalid(
-                "spec.ports[0].nodePort",
-                &json!(0),
-                "failed to allocate a nodePort: range is full",
-            ),
+            None => {
+                let why = "failed to allocate a nodePort: range is full";
+                errors.invalid("spec.ports[0].nodePort", &json!(0), why);
+                return; // it is full for all other ports, too
+            }
         }
     }
 }
@@ -207,7 +208,8 @@ fn check_free(state: &State, service: &Value, had_ip: Option<&str>, had_ports: &
     }
     let (low, high) = state.node_ports;
     for (i, port) in list(service, "spec.ports").iter().enumerate() {
-        let Some(number) = int(port, "nodePort").filter(|n| *n != 0 && !had_ports.contains(n)) else {
+        let Some(number) = int(port, "nodePort").filter(|n| *n != 0 && had_ports.binary_search(n).is_err())
+        else {
             continue;
         };
         let field = format!("spec.ports[{i}].nodePort");
