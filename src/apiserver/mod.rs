@@ -31,7 +31,9 @@ mod authz;
 mod bootstrap;
 mod bounds;
 mod cache;
+mod compute;
 mod connect;
+mod connections;
 mod context;
 mod decode;
 mod definitions;
@@ -56,6 +58,7 @@ mod rewind;
 mod router;
 mod serve;
 mod services;
+mod shares;
 mod steps;
 mod store;
 mod subresources;
@@ -145,6 +148,9 @@ pub(crate) struct State {
     keep_from: AtomicI64,
     requests: AtomicU64,
     bounds: bounds::Bounds,
+    compute: compute::Compute,
+    /// Connections on which somebody has shown who they are.
+    known: connections::Known,
     /// Whoever charges a quota waits for a permit: many at once would only make each other try again.
     charging: tokio::sync::Semaphore,
     /// The lease of objects that go by themselves, and until when it is shared.
@@ -181,6 +187,8 @@ impl Server {
             keep_from: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
             bounds: bounds::Bounds::default(),
+            compute: compute::Compute::default(),
+            known: connections::Known::default(),
             charging: tokio::sync::Semaphore::new(1),
             lease: Mutex::default(),
         });
@@ -229,6 +237,11 @@ impl Server {
     /// Revisions from this one on are kept from compaction (undo needs them); `i64::MAX` for none.
     pub fn keep_from(&self, revision: i64) {
         self.state.keep_from.store(revision, Ordering::Relaxed);
+    }
+
+    /// True if somebody has shown who they are on the connection that comes from this address and port.
+    pub fn is_known(&self, from: SocketAddr) -> bool {
+        self.state.known.lock().unwrap_or_else(|e| e.into_inner()).contains(&from)
     }
 
     /// The tasks of this server: stop or kill them here. Listeners end with them.
