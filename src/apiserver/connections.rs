@@ -114,7 +114,7 @@ impl Connections {
 
 impl Counted {
     /// Somebody has shown on this connection who they are.
-    pub fn is_known(&self) {
+    pub fn mark_known(&self) {
         let mut inner = self.of.lock();
         if inner.strangers.remove(&self.number).is_some() {
             if let Some(of) = inner.sources.get_mut(&self.from.ip()) {
@@ -154,7 +154,7 @@ mod tests {
         let fifth = all.admit(from(4)).unwrap();
         assert!(held[0].end.is_cancelled() && !held[1].end.is_cancelled() && !fifth.end.is_cancelled());
         // Who is known stays, however many come after.
-        held[1].is_known();
+        held[1].mark_known();
         let more: Vec<Counted> = (5..20).map(|port| all.admit(from(port)).unwrap()).collect();
         assert!(!held[1].end.is_cancelled() && held[2].end.is_cancelled());
         assert_eq!(more.iter().filter(|c| !c.end.is_cancelled()).count(), 4);
@@ -170,17 +170,17 @@ mod tests {
         let held: Vec<Counted> = (0..6)
             .map(|port| {
                 let one = all.admit(SocketAddr::from(([10, 244, 1, 2], port))).unwrap();
-                one.is_known();
+                one.mark_known();
                 one
             })
             .collect();
         assert!(all.admit(at("10.244.1.2:99")).is_none());
         let other = all.admit(at("172.30.0.1:1")).unwrap();
-        other.is_known();
+        other.mark_known();
         let last = all.admit(at("172.30.0.2:1")).unwrap();
         assert!(all.has_room() && !last.end.is_cancelled());
         let instead = all.admit(at("172.30.0.3:1")).unwrap();
-        instead.is_known();
+        instead.mark_known();
         assert!(last.end.is_cancelled() && !all.has_room() && all.admit(at("172.30.0.4:1")).is_none());
         drop(held);
         assert!(all.admit(at("10.244.1.2:99")).is_some());

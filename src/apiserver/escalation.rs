@@ -125,7 +125,7 @@ fn combinations(rules: &[Value]) -> usize {
 }
 
 /// Is everything that `rule` allows allowed by some rule of `held`?
-fn covered(held: &[Value], rule: &Value) -> bool {
+pub fn covered(held: &[Value], rule: &Value) -> bool {
     let any = |a: Attributes| held.iter().any(|h| allows(h, &a));
     let nothing = Attributes {
         verb: "",

@@ -84,7 +84,7 @@ impl Server {
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Arc::new(Peer::of(&self.state.clients, certs));
         if matches!(*peer, Peer::User(..)) {
-            counted.is_known();
+            counted.mark_known();
         }
         let counted = Arc::new(counted);
         let (server, watch_stop, activity) = (self.clone(), stop.clone(), Activity::new());
@@ -100,7 +100,7 @@ impl Server {
                 let answer = match router::user_of(&server.state, &peer, &request) {
                     Ok(user) => {
                         if !user.is_anonymous() {
-                            counted.is_known();
+                            counted.mark_known();
                         }
                         router::serve(&server.state, &server.tap, request, user, stop).await
                     }

@@ -3,11 +3,13 @@
 
 use super::State;
 use super::cache::ROOT;
-use super::store::Extra;
+use super::store::{Extra, status_of};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, flag, int, list, list_mut, text};
 use crate::api::{Status, meta};
+use crate::etcd::api::RangeRequest;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -71,6 +73,27 @@ pub fn release(kind: &Kind, service: &Value) -> Extra {
     let mut release: Vec<String> = owned_ip(service).map(ip_key).into_iter().collect();
     release.extend(owned_ports(service).into_iter().map(port_key));
     Extra { release, ..Extra::default() }
+}
+
+/// What a Service gives back that cannot be decoded: all reservations that name it as their owner.
+///
+/// # Errors
+/// Those of the store.
+pub async fn release_all(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<Extra, Status> {
+    let mut extra = Extra::default();
+    if !is_service(kind) {
+        return Ok(extra);
+    }
+    let owner = format!("{namespace}/{name}");
+    for range in ["serviceips", "servicenodeports"] {
+        let from = |end: char| Bytes::from(format!("{ROOT}ranges/{range}{end}"));
+        // '0' is the character after '/'.
+        let all = RangeRequest { key: from('/'), range_end: from('0'), ..Default::default() };
+        let found = state.kv.range(all).await.map_err(status_of)?;
+        let own = found.kvs.iter().filter(|kv| kv.value == owner.as_bytes());
+        extra.release.extend(own.filter_map(|kv| String::from_utf8(kv.key.to_vec()).ok()));
+    }
+    Ok(extra)
 }
 
 /// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give back.
