@@ -2,11 +2,23 @@
 //! overflow ends the process, which no panic boundary holds; so a value that nests too deep is refused at the door.
 
 use super::status::Status;
+use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 /// Levels of lists and maps in an object. `serde_json` reads 127 levels, and clients read an object inside of a list, of a
 /// watch event or of a table's row, with managed fields that nest as deep as the object itself: all of that has to fit.
 pub const DEPTH_MAX: usize = 100;
+
+/// Bytes of a compiled regular expression that an object brings, and of the table that matching fills for each thread.
+const PATTERN_MAX: usize = 4 * 1024 * 1024;
+
+/// Compiles a regular expression of a schema or a rule.
+///
+/// # Errors
+/// It is none, or it takes more than [`PATTERN_MAX`] bytes.
+pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build()
+}
 
 /// Levels of lists and maps in `value`; 0 for a scalar. It never counts (nor recurses) beyond [`DEPTH_MAX`] + 1. Every
 /// value that it looks at is taken from `left`; `None` if that is used up.
@@ -82,6 +94,17 @@ pub fn nested(levels: usize) -> Value {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn patterns_have_a_size() {
+        for fine in [r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]+){0,10}$", r"^\w{1,63}$", r"^.{1,253}$"]
+        {
+            assert!(regex(fine).is_ok(), "{fine}");
+        }
+        for large in [r"(?:\w{100}){100}", r"((a{100}){100}){100}"] {
+            assert!(regex(large).unwrap_err().to_string().contains("size limit"), "{large}");
+        }
+    }
 
     #[test]
     fn levels_are_counted_and_bounded() {

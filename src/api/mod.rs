@@ -19,6 +19,8 @@
 
 pub mod autoscaling;
 pub mod bounds;
+#[cfg(test)]
+mod bulk;
 pub mod cel;
 pub mod cron;
 pub mod custom;
@@ -40,6 +42,7 @@ pub mod meta;
 pub mod nodes;
 pub mod openapi;
 pub mod patch;
+pub mod path;
 pub mod protobuf;
 pub mod published;
 pub mod quantity;

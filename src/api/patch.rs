@@ -4,6 +4,7 @@ use super::bounds;
 use super::status::Status;
 use super::value::as_map;
 use json_patch::PatchOperation;
+use json_patch::jsonptr::Pointer;
 use serde_json::{Value, json};
 
 const OPERATIONS_MAX: usize = 10_000;
@@ -11,6 +12,9 @@ const OPERATIONS_MAX: usize = 10_000;
 const COPY_MAX: usize = 3 * 1024 * 1024;
 /// Values that the operations of one patch may carry from place to place. A body of 3 MiB has less than half of them.
 const VISITS_MAX: usize = 4 * 1024 * 1024;
+/// Items of lists that the operations of one patch may move up or down: whoever removes the first of many moves all others.
+/// A tenth of a second's work.
+const SHIFTS_MAX: usize = 64 * 1024 * 1024;
 
 /// Applies a merge patch.
 pub fn merge(object: &mut Value, patch: &Value) {
@@ -19,9 +23,13 @@ pub fn merge(object: &mut Value, patch: &Value) {
         return;
     };
     let map = as_map(object);
+    if fields.values().any(Value::is_null) {
+        // In one pass: to remove each field for itself would move all fields behind it.
+        map.retain(|key, _| !fields.get(key).is_some_and(Value::is_null));
+    }
     for (key, value) in fields {
         match value {
-            Value::Null => drop(map.shift_remove(key)),
+            Value::Null => {}
             Value::Object(_) => merge(map.entry(key).or_insert(Value::Null), value),
             other => drop(map.insert(key.clone(), other.clone())),
         }
@@ -45,7 +53,7 @@ pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
     }
     // On a copy: the crate's own way back panics after a `move` that put a value in the place of what held it.
     let mut patched = object.clone();
-    let mut allowance = Allowance { copied: 0, visits: VISITS_MAX };
+    let mut allowance = Allowance { copied: 0, visits: VISITS_MAX, shifts: SHIFTS_MAX };
     for (i, operation) in operations.0.iter().enumerate() {
         allowance.spend(&patched, operation).map_err(|why| refused(&why))?;
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|mut e| {
@@ -69,11 +77,33 @@ struct Allowance {
     copied: usize,
     /// Values that may still be looked at to learn how deep they nest.
     visits: usize,
+    /// Items of lists that may still be moved.
+    shifts: usize,
 }
 
 impl Allowance {
+    /// Takes the items behind `place`, which an insertion or a removal moves.
+    fn shift(&mut self, object: &Value, place: &Pointer) -> Result<(), String> {
+        let Some((parent, last)) = place.split_back() else { return Ok(()) };
+        let Some(Value::Array(items)) = object.pointer(parent.as_str()) else { return Ok(()) };
+        let at = last.decoded().parse().unwrap_or(items.len()); // `-` is the end
+        let left = self.shifts.checked_sub(items.len().saturating_sub(at));
+        self.shifts = left.ok_or("the patch inserts or removes too often in long lists")?;
+        Ok(())
+    }
+
     /// Judges an operation before it runs, so that no value too large or too deep ever exists.
     fn spend(&mut self, object: &Value, operation: &PatchOperation) -> Result<(), String> {
+        match operation {
+            PatchOperation::Add(add) => self.shift(object, &add.path)?,
+            PatchOperation::Copy(copy) => self.shift(object, &copy.path)?,
+            PatchOperation::Remove(remove) => self.shift(object, &remove.path)?,
+            PatchOperation::Move(moved) => {
+                self.shift(object, &moved.from)?;
+                self.shift(object, &moved.path)?;
+            }
+            PatchOperation::Replace(_) | PatchOperation::Test(_) => {}
+        }
         let (path, value) = match operation {
             PatchOperation::Add(add) => (&add.path, Some(&add.value)),
             PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),

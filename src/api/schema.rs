@@ -2,6 +2,7 @@
 //! Rust twins: it finds unknown fields and wrong types in Go's words, prunes, and writes quantities canonically.
 
 use super::kinds::Kind;
+use super::path::{Path, UnknownFields};
 use super::published;
 use super::quantity::{self, Quantity};
 use serde_json::{Map, Value};
@@ -118,15 +119,12 @@ fn root(kind: &Kind) -> Option<usize> {
     SCHEMAS.by_name.get(kind.schema_name).copied()
 }
 
-/// What was found and pruned: `spec.containers[0].foo`.
-pub type UnknownFields = Vec<String>;
-
 /// Makes `object` what a Go server would have understood: unknown fields and nulls go (the former are returned), quantities
 /// become canonical. The error is the decoder's message for a value of the wrong type.
 pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, String> {
     match root(kind) {
         Some(index) => conform_struct(index, object),
-        None => Ok(vec![]),
+        None => Ok(UnknownFields::default()),
     }
 }
 
@@ -134,19 +132,19 @@ pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, String>
 pub fn conform_named(name: &str, object: &mut Value) -> Result<UnknownFields, String> {
     match SCHEMAS.by_name.get(name) {
         Some(index) => conform_struct(*index, object),
-        None => Ok(vec![]),
+        None => Ok(UnknownFields::default()),
     }
 }
 
 fn conform_struct(index: usize, object: &mut Value) -> Result<UnknownFields, String> {
-    let mut walk = Walk { unknown: vec![], fields: vec![], places: String::new() };
+    let mut walk = Walk { unknown: UnknownFields::default(), fields: vec![], places: String::new() };
     let owner = &SCHEMAS.structs[index];
     walk.value(&Shape::Struct(index), object, owner)?;
     Ok(walk.unknown)
 }
 
 struct Walk {
-    unknown: Vec<String>,
+    unknown: UnknownFields,
     /// JSON names from the root, as Go's decoder reports them.
     fields: Vec<String>,
     /// The same with indices, as the strict decoder reports them.
@@ -239,8 +237,7 @@ impl Walk {
         let mut pruned = false;
         for (key, value) in map.iter_mut() {
             let Some(shape) = owner.fields.get(key) else {
-                let dot = if length == 0 { "" } else { "." };
-                self.unknown.push(format!("{}{dot}{key}", self.places));
+                self.unknown.add(Path::Text(&self.places).field(key));
                 pruned = true;
                 continue;
             };
@@ -361,7 +358,7 @@ mod tests {
         let mut object = deployment(json!({"foo": 1, "template": {"spec": {"containers": [
             {"name": "c", "imag": "x", "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}]}}}));
         let unknown = conform(kind, &mut object).unwrap();
-        assert_eq!(unknown, ["spec.foo", "spec.template.spec.containers[0].imag"]);
+        assert_eq!(unknown.told(), ["spec.foo", "spec.template.spec.containers[0].imag"]);
         let want = deployment(json!({"template": {"spec": {"containers": [
             {"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}}}));
         let mut want = want;

@@ -74,16 +74,17 @@ impl Status {
     }
     /// A 422 from field errors; `kind` is the Kind, not the resource.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &Errors) -> Status {
-        let text = match errors.0.as_slice() {
-            [one] => one.to_string(),
-            many => {
-                let all: Vec<String> = many.iter().map(ToString::to_string).collect();
-                format!("[{}]", all.join(", "))
-            }
+        let mut all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        if errors.is_cut() {
+            all.push("further errors are not shown".to_string());
+        }
+        let text = match all.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
         };
         let message = format!("{} \"{name}\" is invalid: {text}", qualified(group, kind));
         let mut detail = details(group, kind, name);
-        let causes: Vec<Value> = errors.0.iter().map(|e| e.cause()).collect();
+        let causes: Vec<Value> = errors.iter().map(|e| e.cause()).collect();
         detail["causes"] = causes.into();
         Status::new(422, "Invalid", message).with(detail)
     }

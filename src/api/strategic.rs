@@ -1,8 +1,10 @@
 //! Strategic merge patch: a merge patch that knows which lists are maps in disguise.
 //! Source: k8s.io/apimachinery/pkg/util/strategicpatch; the merge keys are the struct tags of the API types.
 
+use super::errors::brief;
 use super::value::as_map;
 use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
 
 /// How a list is merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,21 +87,24 @@ fn merge_map(
         Some(other) => return Err(format!("unknown patch type found: {other}")),
     }
     if let Some(Value::Array(keep)) = patch.get("$retainKeys") {
-        old.retain(|key, _| keep.iter().any(|k| k == key));
+        let keep: HashSet<&str> = keep.iter().filter_map(Value::as_str).collect();
+        old.retain(|key, _| keep.contains(key.as_str()));
     }
     for (key, value) in patch {
         if let Some(list) = key.strip_prefix(DELETE_PRIMITIVES) {
             let (Some(Value::Array(items)), Value::Array(gone)) = (old.get_mut(list), value) else {
                 continue;
             };
+            let gone: HashSet<&Value> = gone.iter().collect();
             items.retain(|item| !gone.contains(item));
         }
     }
-    for (key, value) in patch.iter().filter(|(k, _)| !is_directive(k)) {
-        if value.is_null() {
-            old.shift_remove(key);
-            continue;
-        }
+    if patch.values().any(Value::is_null) {
+        // In one pass: to remove each field for itself would move all fields behind it.
+        let is_gone = |key: &String| !is_directive(key) && patch.get(key).is_some_and(Value::is_null);
+        old.retain(|key, _| !is_gone(key));
+    }
+    for (key, value) in patch.iter().filter(|(k, v)| !is_directive(k) && !v.is_null()) {
         let replaced = kind == "PodDisruptionBudget" && name == "spec" && key == "selector";
         match (old.get_mut(key), value) {
             (Some(Value::Object(old)), Value::Object(patch)) if !replaced => {
@@ -158,35 +163,58 @@ fn merge_list(
     match how {
         Merge::Atomic => {}
         Merge::Set => {
-            for item in patch {
-                if !old.contains(item) {
-                    old.push(item.clone());
-                }
+            let mut known: HashSet<Value> = old.iter().cloned().collect();
+            for item in patch.iter().filter(|i| known.insert((*i).clone())) {
+                old.push(item.clone());
             }
         }
-        Merge::By(key) => {
-            for item in patch {
-                let Value::Object(fields) = item else {
-                    return Err(format!("expected a map in list {name}, found {item}"));
-                };
-                let Some(id) = fields.get(key) else {
-                    return Err(format!("map: {item} does not contain declared merge key: {key}"));
-                };
-                if directive(fields) == Some("delete") {
-                    old.retain(|o| o.get(key) != Some(id));
-                    continue;
-                }
-                match old.iter_mut().find(|o| o.get(key) == Some(id)) {
-                    Some(found) => merge_map(kind, name, as_map(found), fields)?,
-                    None => {
-                        let mut map = Map::new();
-                        merge_map(kind, name, &mut map, fields)?;
-                        old.push(Value::Object(map));
-                    }
-                }
+        Merge::By(key) => merge_items(kind, name, key, old, patch)?,
+    }
+    Ok(())
+}
+
+/// Merges a list whose items are told apart by `key`. Every item is found by its key in a map, and those that go are taken out
+/// in one pass at the end, so the time grows with the lengths of both lists and not with their product.
+fn merge_items(
+    kind: &str,
+    name: &str,
+    key: &str,
+    old: &mut Vec<Value>,
+    patch: &[Value],
+) -> Result<(), String> {
+    let mut slots: Vec<Option<Value>> = std::mem::take(old).into_iter().map(Some).collect();
+    // Where the items with a key stand that are still there, first the first.
+    let mut places: HashMap<Value, Vec<usize>> = HashMap::new();
+    for (i, item) in slots.iter().enumerate() {
+        if let Some(id) = item.as_ref().and_then(|item| item.get(key)) {
+            places.entry(id.clone()).or_default().push(i);
+        }
+    }
+    for item in patch {
+        let Value::Object(fields) = item else {
+            return Err(format!("expected a map in list {name}, found {}", brief(&item.to_string())));
+        };
+        let Some(id) = fields.get(key) else {
+            let item = item.to_string();
+            return Err(format!("map: {} does not contain declared merge key: {key}", brief(&item)));
+        };
+        if directive(fields) == Some("delete") {
+            for i in places.remove(id).unwrap_or_default() {
+                slots[i] = None;
+            }
+            continue;
+        }
+        match places.get(id).and_then(|all| all.first()).and_then(|i| slots[*i].as_mut()) {
+            Some(found) => merge_map(kind, name, as_map(found), fields)?,
+            None => {
+                let mut map = Map::new();
+                merge_map(kind, name, &mut map, fields)?;
+                places.entry(id.clone()).or_default().push(slots.len());
+                slots.push(Some(Value::Object(map)));
             }
         }
     }
+    old.extend(slots.into_iter().flatten());
     Ok(())
 }
 
@@ -206,22 +234,29 @@ fn plain(value: &Value) -> Value {
 
 /// Puts the items that `order` names in its order; the others keep their place relative to what was before them.
 fn reorder(how: Merge, items: &mut Vec<Value>, order: &[Value]) {
-    let same = |item: &Value, wanted: &Value| match how {
-        Merge::By(key) => item.get(key).is_some() && item.get(key) == wanted.get(key),
-        _ => item == wanted,
+    let id = |item: &Value| match how {
+        Merge::By(key) => item.get(key).cloned(),
+        _ => Some(item.clone()),
     };
-    let rank = |item: &Value| order.iter().position(|wanted| same(item, wanted));
-    // (place in the list so far, item)
-    let (mut named, others): (Vec<_>, Vec<_>) =
-        std::mem::take(items).into_iter().enumerate().partition(|(_, item)| rank(item).is_some());
-    named.sort_by_key(|(_, item)| rank(item));
-    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
-    while let (Some((a, _)), Some((b, _))) = (named.peek(), others.peek()) {
-        let next = if a < b { named.next() } else { others.next() };
-        items.extend(next.map(|(_, item)| item));
+    let mut ranks: HashMap<Value, usize> = HashMap::new();
+    for (i, wanted) in order.iter().enumerate() {
+        if let Some(id) = id(wanted) {
+            ranks.entry(id).or_insert(i);
+        }
     }
-    items.extend(named.map(|(_, item)| item));
-    items.extend(others.map(|(_, item)| item));
+    let rank = |item: &Value| id(item).and_then(|id| ranks.get(&id).copied());
+    // (rank if it is named, place in the list so far, item)
+    let ranked =
+        std::mem::take(items).into_iter().enumerate().map(|(place, item)| (rank(&item), place, item));
+    let (mut named, others): (Vec<_>, Vec<_>) = ranked.partition(|(rank, ..)| rank.is_some());
+    named.sort_by_key(|(rank, ..)| *rank);
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    while let (Some((_, a, _)), Some((_, b, _))) = (named.peek(), others.peek()) {
+        let next = if a < b { named.next() } else { others.next() };
+        items.extend(next.map(|(.., item)| item));
+    }
+    items.extend(named.map(|(.., item)| item));
+    items.extend(others.map(|(.., item)| item));
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use super::kinds::Kind;
 use super::value::{at, flag, list, text};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// When a field asks for something that it does not get.
@@ -261,10 +262,10 @@ pub fn own_images<'a>(spec: &'a Value, old: &Value) -> Vec<(String, &'a str)> {
         all.map(move |(i, c)| (format!("{group}[{i}].image"), text(c, "image").trim()))
     };
     let groups = ["initContainers", "containers", "ephemeralContainers"];
-    let had =
-        |image: &str| groups.iter().any(|g| list(old, g).iter().any(|c| text(c, "image").trim() == image));
+    let had: HashSet<&str> =
+        groups.iter().flat_map(|g| list(old, g)).map(|c| text(c, "image").trim()).collect();
     let own = groups.into_iter().flat_map(|g| images(spec, g));
-    own.filter(|(_, image)| image.starts_with(OWN_IMAGES) && !had(image)).collect()
+    own.filter(|(_, image)| image.starts_with(OWN_IMAGES) && !had.contains(image)).collect()
 }
 
 #[cfg(test)]

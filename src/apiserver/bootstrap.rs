@@ -4,6 +4,7 @@
 use super::State;
 use super::cache::ROOT;
 use super::policy;
+use super::reconcile;
 use super::remove::key_of;
 use super::services::release;
 use super::store::{Extra, Refused, status_of};
@@ -96,7 +97,8 @@ pub async fn run(state: &State) -> Result<(), Status> {
     let mut wanted = namespaces();
     wanted.extend(priorities());
     wanted.extend(policy::objects());
-    ensure(state, wanted).await
+    ensure(state, wanted).await?;
+    reconcile::run(state).await
 }
 
 /// What is made again whenever somebody deletes it: the namespaces of the system and the API servers' own service.

@@ -3,6 +3,7 @@
 use super::http::{Query, header};
 use super::request::Info;
 use super::user::User;
+use crate::api::path::cut;
 use crate::tap::{self, Cause, Record, Tap};
 use http::HeaderMap;
 use serde_json::Value;
@@ -39,6 +40,10 @@ pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
 
+/// Warnings of one answer, and bytes of one of them. Clients and proxies bound an answer's head.
+const WARNINGS_MAX: usize = 50;
+const WARNING_MAX: usize = 1024;
+
 impl Context {
     pub fn new(id: String, user: User, info: Info, query: Query, headers: HeaderMap, tap: Tap) -> Context {
         let cause = header(&headers, "ropewalk-cause").parse().ok().filter(|_| user.is_component());
@@ -54,6 +59,9 @@ impl Context {
             code: 0,
             dry_run: false,
         };
+        // What else may stand there is refused before anything is written; deletions read their options for themselves.
+        let dry_run =
+            !info.verb.starts_with("delete") && query.all("dryRun").filter(|v| !v.is_empty()).eq(["All"]);
         Context {
             user,
             info,
@@ -61,7 +69,7 @@ impl Context {
             headers,
             request,
             cause,
-            dry_run: false,
+            dry_run,
             tap,
             named: OnceLock::new(),
             tried: AtomicBool::new(false),
@@ -95,8 +103,8 @@ impl Context {
     /// Warnings for the client, as `Warning` headers.
     pub fn warn(&self, text: impl Into<String>) {
         let mut warnings = self.warnings.lock().unwrap_or_else(|p| p.into_inner());
-        let text = text.into();
-        if warnings.len() < 50 && !warnings.contains(&text) {
+        let text = cut(text.into(), WARNING_MAX);
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
             warnings.push(text);
         }
     }

@@ -4,7 +4,7 @@ use super::context::{Context, MANAGER_MAX};
 use super::duplicates;
 use super::http::header;
 use crate::api::kinds::Kind;
-use crate::api::schema::UnknownFields;
+use crate::api::path::UnknownFields;
 use crate::api::{Status, bounds, protobuf, schema, value, yaml};
 use serde_json::Value;
 
@@ -145,17 +145,17 @@ pub fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status>
     let mut unknown = conform(kind, &mut object)?;
     let media = Media::of(content_type);
     if kind.custom.is_none() && media == Media::Yaml {
-        unknown.sort_by(|a, b| by_sorted_keys(a, b)); // Go turns YAML into JSON with sorted keys
+        unknown.told_mut().sort_by(|a, b| by_sorted_keys(a, b)); // Go turns YAML into JSON with sorted keys
     }
     let mut problems = vec![];
     match media {
         _ if how == Validation::Ignore => {}
         Media::Json if kind.custom.is_none() => problems = duplicates::problems(bytes, &unknown),
-        Media::Json => problems = duplicates::problems(bytes, &[]),
+        Media::Json => problems = duplicates::problems(bytes, &UnknownFields::default()),
         Media::Yaml | Media::Protobuf => {}
     }
     if kind.custom.is_some() || media != Media::Json {
-        problems.extend(unknown.iter().map(|f| format!("unknown field {f:?}")));
+        problems.extend(unknown.problems());
     }
     match how {
         Validation::Strict if !(problems.is_empty() && duplicates.is_empty()) => {

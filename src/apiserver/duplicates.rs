@@ -1,6 +1,7 @@
 //! What a strict decoder says of a JSON body: keys that stand twice in one map (`serde_json` keeps the last), and unknown
 //! fields, both in the order in which they stand there.
 
+use crate::api::path::{UnknownFields, more};
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
@@ -14,19 +15,24 @@ const PROBLEM_MAX: usize = 1024;
 const PATHS_MAX: usize = 16 * 1024 * 1024;
 
 /// `duplicate field "spec.containers[0].name"` and `unknown field "spec.foo"`, in the order of the body. `unknown` are the
-/// paths of unknown fields; what is in one is not looked at. At most [`TOLD_MAX`] of them are told.
-pub fn problems(bytes: &[u8], unknown: &[String]) -> Vec<String> {
-    let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
+/// paths of unknown fields; what is in one is not looked at. At most [`TOLD_MAX`] of them are told, and the unknown fields
+/// beyond are counted in a last line: where there is an unknown field there is a problem.
+pub fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
+    let known: HashSet<&str> = unknown.told().iter().map(String::as_str).collect();
     let mut found = Found::default();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let _ = Scan { path: String::new(), found: &mut found, unknown: &unknown }.deserialize(&mut deserializer);
-    found.all
+    let _ = Scan { path: String::new(), found: &mut found, unknown: &known }.deserialize(&mut deserializer);
+    let mut all = found.all;
+    all.extend(more(unknown.count().saturating_sub(found.unknown)));
+    all
 }
 
 #[derive(Default)]
 struct Found {
     all: Vec<String>,
     told: HashSet<String>,
+    /// Unknown fields that were met.
+    unknown: usize,
     /// Bytes of paths made so far.
     made: usize,
 }
@@ -109,6 +115,7 @@ impl<'de> Visitor<'de> for Scan<'_> {
             let dot = if self.path.is_empty() { "" } else { "." };
             let path = self.found.path(format!("{}{dot}{key}", self.path))?;
             if self.unknown.contains(path.as_str()) {
+                self.found.unknown += usize::from(seen.insert(key));
                 self.found.tell(format!("unknown field {path:?}"))?;
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -124,12 +131,28 @@ impl<'de> Visitor<'de> for Scan<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::api::path::{Path, UnknownFields};
+
+    fn none() -> UnknownFields {
+        UnknownFields::default()
+    }
+
+    /// A path that is cut, or that is beyond what is looked through, is a problem all the same: strict decoding refuses it.
+    #[test]
+    fn an_unknown_field_that_is_not_met_is_counted() {
+        let key = "k".repeat(4096);
+        let mut unknown = none();
+        unknown.add(Path::Root.field(&key));
+        let told = super::problems(format!("{{\"{key}\": 1}}").as_bytes(), &unknown);
+        assert_eq!(told, ["1 more unknown field"]);
+    }
+
     #[test]
     fn duplicates_are_named_by_their_path() {
         let text = br#"{"a": 1, "spec": {"x": [{"n": 1, "n": 2}], "x": 3}, "b": null}"#;
         let twice = |path: &str| format!("duplicate field {path:?}");
-        assert_eq!(super::problems(text, &[]), [twice("spec.x[0].n"), twice("spec.x")]);
-        assert!(super::problems(b"{broken", &[]).is_empty());
+        assert_eq!(super::problems(text, &none()), [twice("spec.x[0].n"), twice("spec.x")]);
+        assert!(super::problems(b"{broken", &none()).is_empty());
     }
 
     #[test]
@@ -137,18 +160,20 @@ mod tests {
         let key = "k".repeat(1 << 20);
         let twice: Vec<String> = (0..10_000).map(|n| format!("\"{n}\":0,\"{n}\":0")).collect();
         let body = format!("{{\"{key}\":{{{}}}}}", twice.join(","));
-        let told = super::problems(body.as_bytes(), &[]);
+        let told = super::problems(body.as_bytes(), &none());
         assert!(told.len() <= super::TOLD_MAX && told.iter().all(|p| p.len() <= super::PROBLEM_MAX + 3));
         let body = format!("{{{}}}", twice.join(","));
-        assert_eq!(super::problems(body.as_bytes(), &[]).len(), super::TOLD_MAX);
+        assert_eq!(super::problems(body.as_bytes(), &none()).len(), super::TOLD_MAX);
         let list = format!("{{\"{key}\":[{}0]}}", "0,".repeat(500_000));
-        assert!(super::problems(list.as_bytes(), &[]).is_empty());
+        assert!(super::problems(list.as_bytes(), &none()).is_empty());
     }
 
     #[test]
     fn unknown_fields_stand_where_they_are_met() {
         let text = br#"{"spec": {"unknown": {"a": 1, "a": 2}, "n": 1, "n": 2, "unknown": 3}, "z": 1}"#;
-        let unknown = ["z".to_string(), "spec.unknown".to_string()];
+        let mut unknown = none();
+        unknown.add(Path::Text("z"));
+        unknown.add(Path::Text("spec.unknown"));
         assert_eq!(
             super::problems(text, &unknown),
             [r#"unknown field "spec.unknown""#, r#"duplicate field "spec.n""#, r#"unknown field "z""#]

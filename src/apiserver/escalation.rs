@@ -57,6 +57,11 @@ pub fn check(
         }
     };
     let refuse = |why: &str| Err(Status::forbidden(kind.group, kind.plural, meta::name(object), why));
+    if combinations(&granted) > COMBINATIONS_MAX {
+        return refuse(
+            "the rules name too many combinations of verbs, groups, resources and names to compare them with the user's own; make several roles of it",
+        );
+    }
     let missing: Vec<String> = granted.iter().filter(|rule| !covered(&held, rule)).map(shown).collect();
     if !missing.is_empty() {
         let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
@@ -104,8 +109,23 @@ fn words<'a>(rule: &'a Value, path: &str) -> Vec<&'a str> {
     list(rule, path).iter().filter_map(Value::as_str).collect()
 }
 
+/// Combinations of verb, group, resource and name that are compared with what a user holds, at most: the lists of a rule
+/// multiply.
+const COMBINATIONS_MAX: usize = 100_000;
+
+fn combinations(rules: &[Value]) -> usize {
+    let one = |rule: &Value| {
+        let count = |path: &str| list(rule, path).len();
+        let of_resources = ["apiGroups", "resources"].map(count).into_iter().fold(1, usize::saturating_mul);
+        let names = count("resourceNames").max(1);
+        let all = of_resources.saturating_mul(names).saturating_add(count("nonResourceURLs"));
+        all.saturating_mul(count("verbs"))
+    };
+    rules.iter().map(one).fold(0, usize::saturating_add)
+}
+
 /// Is everything that `rule` allows allowed by some rule of `held`?
-fn covered(held: &[Value], rule: &Value) -> bool {
+pub fn covered(held: &[Value], rule: &Value) -> bool {
     let any = |a: Attributes| held.iter().any(|h| allows(h, &a));
     let nothing = Attributes {
         verb: "",
@@ -161,6 +181,18 @@ fn shown(rule: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_a_rule_multiply_up_to_a_bound() {
+        let words = |n: usize| (0..n).map(|i| format!("w{i}")).collect::<Vec<_>>();
+        let rule = |n| json!({"apiGroups": words(n), "resources": words(n), "verbs": words(n), "resourceNames": words(n)});
+        assert_eq!(combinations(&[rule(3), rule(2)]), 81 + 16);
+        assert!(combinations(&[rule(1_000)]) > COMBINATIONS_MAX);
+        let admin =
+            super::super::policy::objects().into_iter().map(|o| combinations(list(&o, "rules"))).max();
+        assert!(admin.unwrap() < COMBINATIONS_MAX / 10);
+        assert_eq!(combinations(&[json!({"nonResourceURLs": ["/a", "/b"], "verbs": ["get"]})]), 2);
+    }
 
     #[test]
     fn a_star_is_more_than_any_list() {

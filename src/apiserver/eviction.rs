@@ -4,6 +4,7 @@
 //! eviction, in the same optimistic way as any other write. So two drains at the same time never spend one twice.
 
 use super::State;
+use super::admission;
 use super::context::Context;
 use super::decode;
 use super::http::{Answer, header, json};
@@ -40,6 +41,7 @@ pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<An
     options.read(at(&eviction, "deleteOptions"))?;
     let kind = pods()?;
     let pod = state.get(kind, &namespace, &name).await?;
+    admission::nodes::removal(ctx, kind, &pod.value)?;
     let mut allowed_as_is = false;
     if !is_disrupted(&pod.value) {
         allowed_as_is = ask_budget(state, ctx, &pod.value, options.dry_run).await?;

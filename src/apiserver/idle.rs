@@ -1,12 +1,7 @@
 //! How long a connection has had no request.
 
-use super::http::{Body, BodyError};
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -54,7 +49,7 @@ impl Activity {
     }
 }
 
-/// A request that is being answered.
+/// A request that is being answered. It is held until its answer has been sent.
 pub struct Running(Arc<Activity>);
 
 impl Drop for Running {
@@ -62,30 +57,6 @@ impl Drop for Running {
         let now = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.last.store(now, Ordering::Release);
         self.0.running.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// An answer's body, with the request that it answers.
-pub struct Answering {
-    pub body: Body,
-    pub _running: Running,
-}
-
-impl http_body::Body for Answering {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
-    }
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

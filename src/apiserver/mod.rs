@@ -6,7 +6,8 @@
 //! etcd; the watch of etcd fills a cache, from which lists and watches are answered.
 //! ## How this one works
 //! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
-//! each. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
+//! each. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time, of which `shares` leaves no user all;
+//! `connections` makes room for who says who they are, and `compute` works on large objects away from everything else. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
 //! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other; it may therefore begin from what this
 //! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (quotas, limits, classes) is
 //! remembered too: another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
@@ -15,12 +16,13 @@
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
 //! back as they were. `admission` is the row of plug-ins that every write passes. `definitions` looks after
 //! CustomResourceDefinitions, whose kinds are served beside those of the table. `usage` asks the kubelets what nodes and pods use, and serves it as
-//! `metrics.k8s.io`. `bootstrap` makes namespaces, roles and the `kubernetes` service.
+//! `metrics.k8s.io`. `bootstrap` makes namespaces, roles and the `kubernetes` service, and
+//! `reconcile` brings older roles up to date. `nodes` says what a kubelet may do.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
 //! API aggregation, webhooks, priority and fairness (`bounds` has upstream's older limits instead), audit logs (the tap has them), encryption at
-//! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer knows a kubelet's verbs but not the graph of its pods.
+//! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer lets a kubelet list all pods.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with it.
@@ -31,7 +33,9 @@ mod authz;
 mod bootstrap;
 mod bounds;
 mod cache;
+mod compute;
 mod connect;
+mod connections;
 mod context;
 mod decode;
 mod definitions;
@@ -44,11 +48,15 @@ mod fuzz;
 pub mod http;
 mod idle;
 mod negotiate;
+mod nodes;
+#[cfg(test)]
+mod nodes_tests;
 mod object;
 pub mod onward;
 mod policy;
 mod pretty;
 mod read;
+mod reconcile;
 mod remove;
 pub mod request;
 mod reviews;
@@ -56,6 +64,7 @@ mod rewind;
 mod router;
 mod serve;
 mod services;
+mod shares;
 mod steps;
 mod store;
 mod subresources;
@@ -145,6 +154,9 @@ pub(crate) struct State {
     keep_from: AtomicI64,
     requests: AtomicU64,
     bounds: bounds::Bounds,
+    compute: compute::Compute,
+    /// Connections on which somebody has shown who they are.
+    known: connections::Known,
     /// Whoever charges a quota waits for a permit: many at once would only make each other try again.
     charging: tokio::sync::Semaphore,
     /// The lease of objects that go by themselves, and until when it is shared.
@@ -181,6 +193,8 @@ impl Server {
             keep_from: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
             bounds: bounds::Bounds::default(),
+            compute: compute::Compute::default(),
+            known: connections::Known::default(),
             charging: tokio::sync::Semaphore::new(1),
             lease: Mutex::default(),
         });
@@ -229,6 +243,11 @@ impl Server {
     /// Revisions from this one on are kept from compaction (undo needs them); `i64::MAX` for none.
     pub fn keep_from(&self, revision: i64) {
         self.state.keep_from.store(revision, Ordering::Relaxed);
+    }
+
+    /// True if somebody has shown who they are on the connection that comes from this address and port.
+    pub fn is_known(&self, from: SocketAddr) -> bool {
+        self.state.known.lock().unwrap_or_else(|e| e.into_inner()).contains(&from)
     }
 
     /// The tasks of this server: stop or kill them here. Listeners end with them.

@@ -159,6 +159,8 @@ fn scheduler_rules() -> Vec<Value> {
     vec![
         rule(&["create", "patch", "update"], EVENTS, &["events"]),
         rule(&["create", "get", "list", "watch", "update", "patch"], &["coordination.k8s.io"], &["leases"]),
+        // Not upstream's: a Lease that nobody can decode is deleted, and made again.
+        named(&["delete"], "coordination.k8s.io", "leases", &["kube-scheduler"]),
         rule(
             READ,
             &[""],

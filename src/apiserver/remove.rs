@@ -1,6 +1,7 @@
 //! Delete: at once, after a grace period, or when the last finalizer is gone.
 
 use super::State;
+use super::admission;
 use super::cache::Undecodable;
 use super::context::Context;
 use super::decode;
@@ -190,11 +191,13 @@ pub async fn remove(
     name: &str,
     options: &Options,
 ) -> Result<Removed, Status> {
+    let is_node = ctx.user.node().is_some();
     for _ in 0..TRIES {
         let object = match state.get(kind, namespace, name).await {
             Ok(object) => object,
             Err(unread) => match state.undecodable(kind, namespace, name) {
                 None => return Err(unread),
+                Some(_) if is_node && kind.kind == "Pod" => return Err(unread), // whose pod it is cannot be told
                 Some(found) => {
                     match remove_undecodable(state, ctx, kind, namespace, name, options, &found).await {
                         Err(Refused::Changed) => continue,
@@ -204,6 +207,7 @@ pub async fn remove(
                 }
             },
         };
+        admission::nodes::removal(ctx, kind, &object.value)?;
         preconditions(kind, &object.value, options)?;
         let step = decide(kind, &object.value, options, clock::now());
         if options.dry_run {
@@ -261,7 +265,7 @@ async fn remove_undecodable(
         ctx.only_tried();
         return Ok(Removed { object: Arc::new(Object::new(last, found.revision)), gone: true });
     }
-    let mut extra = Extra::default();
+    let mut extra = services::release_all(state, kind, namespace, name).await.map_err(Refused::Error)?;
     state.cache.steps.note(ctx, kind, &last, &mut extra);
     let revision = state.erase_undecodable(kind, namespace, name, found, &extra).await?;
     let object = Arc::new(Object::new(last, revision));

@@ -8,8 +8,8 @@ use super::request::Info;
 use super::user::User;
 use super::write::Part;
 use super::{
-    State, authn, bounds, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind,
-    subresources, usage, watch, write,
+    State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind, subresources,
+    usage, watch, write,
 };
 use crate::api::kinds::{Catalog, Kind, KindRef};
 use crate::api::{Status, VERSION, discovery, openapi};
@@ -42,9 +42,9 @@ pub async fn serve(
     };
     let headers = request.headers().clone();
     let id = state.rng.uuid();
-    let mut ctx = Context::new(id.clone(), user, info, query, headers, tap.clone());
+    let ctx = Arc::new(Context::new(id.clone(), user, info, query, headers, tap.clone()));
     ctx.stage("authenticate", object!({"groups": ctx.user.groups}));
-    let mut answer = match route(state, &mut ctx, request, stop).await {
+    let mut answer = match route(state, &ctx, request, stop).await {
         Ok(answer) => answer,
         Err(status) => {
             ctx.answered(status.code, started.elapsed(), &status.message);
@@ -55,7 +55,7 @@ pub async fn serve(
     if answer.status().as_u16() < 400 {
         ctx.answered(answer.status().as_u16(), started.elapsed(), "");
     }
-    answer = answer.map(|body| bounds::keep_place(body, place));
+    answer = answer.map(|body| place.keep(body));
     for warning in ctx.take_warnings() {
         let text: String = warning.chars().filter(|c| !c.is_control()).collect();
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -71,7 +71,7 @@ pub async fn serve(
 
 async fn route(
     state: &Arc<State>,
-    ctx: &mut Context,
+    ctx: &Arc<Context>,
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
@@ -80,7 +80,14 @@ async fn route(
         let verdict = state.authorize(&ctx.user, attributes);
         verdict.map_err(|reason| attributes.forbidden(&ctx.user, &reason))
     };
-    allow(&attributes)?;
+    if let Err(refused) = allow(&attributes) {
+        if ctx.user.node().is_none() {
+            return Err(refused);
+        }
+        // What a kubelet may read depends on its pods, of which another server may just have told it.
+        state.fresh().await?;
+        allow(&attributes)?;
+    }
     if attributes.opens_stream() {
         allow(&Attributes { verb: "create", ..attributes })?;
     }
@@ -124,7 +131,7 @@ fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
 
 async fn resource(
     state: &Arc<State>,
-    ctx: &mut Context,
+    ctx: &Arc<Context>,
     kind: &KindRef,
     request: Request<Body>,
     stop: CancellationToken,
@@ -143,26 +150,44 @@ async fn resource(
         _ => {}
     }
     if !verb.starts_with("delete") {
-        ctx.dry_run = decode::dry_run(ctx)?;
+        decode::dry_run(ctx)?;
         decode::manager(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
-    match verb.as_str() {
-        "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
-        "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body),
-        "create" => write::create(state, ctx, kind, &body).await,
-        "update" => write::update(state, ctx, kind, Part::Main, &body).await,
-        "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,
-        "delete" => remove::delete(state, ctx, kind, &body).await,
-        "deletecollection" => remove::delete_collection(state, ctx, kind, &body).await,
-        _ => Err(Status::method_not_allowed()),
-    }
+    let bytes = to_work_on(state, ctx, kind, body.len());
+    let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
+    let (server, user) = (state.clone(), ctx.user.clone());
+    let work = async move {
+        let (state, ctx, kind) = (&state, &*ctx, &kind);
+        match verb.as_str() {
+            "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
+            "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body),
+            "create" => write::create(state, ctx, kind, &body).await,
+            "update" => write::update(state, ctx, kind, Part::Main, &body).await,
+            "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,
+            "delete" => remove::delete(state, ctx, kind, &body).await,
+            "deletecollection" => remove::delete_collection(state, ctx, kind, &body).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    };
+    server.compute.run(&user, bytes, server.stop.clone(), work).await
+}
+
+/// Bytes that a write has to work on: its body, and the object that it changes.
+fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: usize) -> usize {
+    let changed = match ctx.info.verb.as_str() {
+        "update" | "patch" => {
+            state.remembered(write::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
+        }
+        _ => None,
+    };
+    body + changed.map_or(0, |object| object.bytes.len())
 }
 
 async fn subresource(
     state: &Arc<State>,
-    ctx: &mut Context,
-    kind: &Kind,
+    ctx: &Arc<Context>,
+    kind: &KindRef,
     request: Request<Body>,
 ) -> Result<Answer, Status> {
     let name = ctx.info.subresource.clone();
@@ -177,20 +202,29 @@ async fn subresource(
         "status" | "approval" if verb == "get" => return reading::get(state, ctx, kind).await,
         _ => {}
     }
-    ctx.dry_run = decode::dry_run(ctx)?;
+    decode::dry_run(ctx)?;
     decode::manager(ctx)?;
     let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
-    match (name.as_str(), verb.as_str(), kind.scale) {
-        ("status" | "approval", "update", _) => write::update(state, ctx, kind, Part::Status, &body).await,
-        ("status" | "approval", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,
-        ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
-        ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
-        ("binding", ..) => subresources::bind(state, ctx, &body).await,
-        ("eviction", ..) => eviction::evict(state, ctx, &body).await,
-        ("token", ..) => subresources::token(state, ctx, &body).await,
-        ("ephemeralcontainers", ..) => subresources::ephemeral(state, ctx, kind, &body).await,
-        _ => Ok(not_found_page()),
-    }
+    let bytes = to_work_on(state, ctx, kind, body.len());
+    let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
+    let (server, user) = (state.clone(), ctx.user.clone());
+    let work = async move {
+        let (state, ctx, kind) = (&state, &*ctx, &kind);
+        match (name.as_str(), verb.as_str(), kind.scale) {
+            ("status" | "approval", "update", _) => {
+                write::update(state, ctx, kind, Part::Status, &body).await
+            }
+            ("status" | "approval", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,
+            ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
+            ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
+            ("binding", ..) => subresources::bind(state, ctx, &body).await,
+            ("eviction", ..) => eviction::evict(state, ctx, &body).await,
+            ("token", ..) => subresources::token(state, ctx, &body).await,
+            ("ephemeralcontainers", ..) => subresources::ephemeral(state, ctx, kind, &body).await,
+            _ => Ok(not_found_page()),
+        }
+    };
+    server.compute.run(&user, bytes, server.stop.clone(), work).await
 }
 
 /// Everything that is no resource.

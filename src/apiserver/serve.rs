@@ -2,8 +2,9 @@
 
 use super::Server;
 use super::authn::Peer;
-use super::http::{Body, BodyError, IDLE_MAX, failure, full, http_server};
-use super::idle::{Activity, Answering};
+use super::connections::{Connections, Counted};
+use super::http::{Answer, Body, BodyError, IDLE_MAX, failure, full, holding, http_server};
+use super::idle::Activity;
 use super::router;
 use crate::linux::{descriptors, tcp};
 use futures::future::BoxFuture;
@@ -11,11 +12,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -30,68 +29,38 @@ const FIRST_REQUEST: Duration = Duration::from_secs(32);
 /// Time that an idle connection's client has to take its leave.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// Connections of one listener at a time: an eighth of the descriptors. At the bound new ones wait in the kernel's queue; those of a
-/// source that has three fourths of them are closed.
-struct Sources {
-    most: usize,
-    by_source: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// A connection that counts for its source until it is dropped.
-struct Counted {
-    sources: Arc<Sources>,
-    source: IpAddr,
-}
-
-impl Sources {
-    fn new(most: usize) -> Arc<Sources> {
-        Arc::new(Sources { most, by_source: Mutex::default() })
-    }
-
-    /// Counts one more connection of `source`; `None` if it has as many as it may.
-    fn count(self: &Arc<Sources>, source: IpAddr) -> Option<Counted> {
-        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_source.entry(source).or_insert(0);
-        if *count >= self.most - self.most / 4 {
-            return None;
-        }
-        *count += 1;
-        Some(Counted { sources: self.clone(), source })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut by_source = self.sources.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_source.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                by_source.remove(&self.source);
-            }
-        }
-    }
-}
-
 impl Server {
     /// Serves HTTPS on `listener` until `stop` is cancelled or the server itself stops. Several listeners may be served.
+    ///
+    /// A listener has an eighth of the descriptors. At the bound the oldest connection that has not said who it is makes room;
+    /// if there is none, new ones wait in the kernel's queue.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        self.serve_at_most(descriptors::connections(descriptors::limit(), 8, 1), listener, stop).await
+    }
+
+    async fn serve_at_most(
+        &self,
+        most: usize,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         let acceptor = TlsAcceptor::from(self.state.tls.clone());
         let mut connections: JoinSet<()> = JoinSet::new();
         let over = self.state.stop.child_token();
-        let sources = Sources::new(descriptors::connections(descriptors::limit(), 8, 1));
+        let admitted = Connections::new(most, self.state.known.clone());
         loop {
             let (tcp, from) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = over.cancelled() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                accepted = tcp::accept(&listener), if connections.len() < sources.most => accepted,
+                accepted = tcp::accept(&listener), if admitted.has_room() => accepted,
             };
-            let Some(counted) = sources.count(from.ip()) else { continue };
+            let Some(counted) = admitted.admit(from) else { continue };
             let (server, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
             connections.spawn(async move {
-                server.connection(tcp, acceptor, stop).await;
-                drop(counted);
+                let end = counted.end.clone();
+                let _ = end.run_until_cancelled(server.connection(tcp, acceptor, stop, counted)).await;
             });
         }
         let drained = async { while connections.join_next().await.is_some() {} };
@@ -99,7 +68,13 @@ impl Server {
         Ok(())
     }
 
-    async fn connection(self, tcp: TcpStream, acceptor: TlsAcceptor, stop: CancellationToken) {
+    async fn connection(
+        self,
+        tcp: TcpStream,
+        acceptor: TlsAcceptor,
+        stop: CancellationToken,
+        counted: Counted,
+    ) {
         let _ = tcp.set_nodelay(true);
         let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
             Ok(Ok(stream)) => stream,
@@ -108,23 +83,32 @@ impl Server {
         };
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Arc::new(Peer::of(&self.state.clients, certs));
+        if matches!(*peer, Peer::User(..)) {
+            counted.mark_known();
+        }
+        let counted = Arc::new(counted);
         let (server, watch_stop, activity) = (self.clone(), stop.clone(), Activity::new());
         let active = activity.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer, stop) = (server.clone(), peer.clone(), watch_stop.clone());
+            let counted = counted.clone();
             let running = active.begin();
-            let answer: BoxFuture<'static, Result<http::Response<Answering>, Infallible>> =
-                Box::pin(async move {
-                    let head = request.method() == http::Method::HEAD;
-                    let request =
-                        request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
-                    let answer = match router::user_of(&server.state, &peer, &request) {
-                        Ok(user) => router::serve(&server.state, &server.tap, request, user, stop).await,
-                        Err(status) => failure(&status),
-                    };
-                    let answer = if head { answer.map(|_| full("")) } else { answer };
-                    Ok(answer.map(|body| Answering { body, _running: running }))
-                });
+            let answer: BoxFuture<'static, Result<Answer, Infallible>> = Box::pin(async move {
+                let head = request.method() == http::Method::HEAD;
+                let request =
+                    request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
+                let answer = match router::user_of(&server.state, &peer, &request) {
+                    Ok(user) => {
+                        if !user.is_anonymous() {
+                            counted.mark_known();
+                        }
+                        router::serve(&server.state, &server.tap, request, user, stop).await
+                    }
+                    Err(status) => failure(&status),
+                };
+                let answer = if head { answer.map(|_| full("")) } else { answer };
+                Ok(answer.map(|body| holding(body, running)))
+            });
             answer
         });
         let http = http_server();
@@ -157,18 +141,44 @@ mod tests {
     use crate::pki;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    #[test]
-    fn no_source_takes_all_connections() {
-        let sources = Sources::new(8);
-        let (one, other): (IpAddr, IpAddr) = ("10.244.1.2".parse().unwrap(), "172.30.0.1".parse().unwrap());
-        let mut held: Vec<_> = (0..6).map(|_| sources.count(one).unwrap()).collect();
-        assert!(sources.count(one).is_none());
-        assert!(sources.count(other).is_some());
-        held.pop();
-        held.push(sources.count(one).unwrap());
-        assert!(sources.count(one).is_none());
-        drop(held);
-        assert!(sources.by_source.lock().unwrap().is_empty());
+    /// A local user opens as many connections as there may be, and says nothing on them. The learner's client is served at
+    /// once all the same, and keeps its connection while the flood goes on.
+    #[tokio::test]
+    async fn a_flood_of_silent_connections_does_not_delay_those_who_say_who_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, server) = (listener.local_addr().unwrap(), fixture.server.clone());
+        let serving =
+            tokio::spawn(async move { server.serve_at_most(16, listener, CancellationToken::new()).await });
+        let flood = || async move { TcpStream::connect(address).await.unwrap() };
+        let mut silent = vec![];
+        for _ in 0..40 {
+            silent.push(flood().await);
+        }
+        let admin = fixture.ca.issue(&pki::Subject::client("kubernetes-admin", "system:masters")).unwrap();
+        let tls = pki::client_config(Some(&admin), fixture.ca.pem(), &["http/1.1"]).unwrap();
+        let connect = async {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let from = tcp.local_addr().unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            (from, tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap())
+        };
+        let connected = tokio::time::timeout(HANDSHAKE_TIMEOUT / 2, connect).await;
+        let (from, mut stream) = connected.expect("it waits for the silent ones");
+        async fn ask(stream: &mut tokio_rustls::client::TlsStream<TcpStream>) -> String {
+            stream.write_all(b"GET /api/v1/namespaces/default HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = vec![0; 64 << 10];
+            let read = tokio::time::timeout(HANDSHAKE_TIMEOUT / 2, stream.read(&mut answer)).await;
+            String::from_utf8_lossy(&answer[..read.unwrap().unwrap()]).into_owned()
+        }
+        assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200"));
+        assert!(fixture.server.is_known(from));
+        for _ in 0..40 {
+            silent.push(flood().await);
+        }
+        assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200"), "the flood took its connection");
+        serving.abort();
     }
 
     /// Silent after the handshake, or in the middle of HTTP/2's preface or of a head: none of them stays.

@@ -3,11 +3,13 @@
 
 use super::State;
 use super::cache::ROOT;
-use super::store::Extra;
+use super::store::{Extra, status_of};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, flag, int, list, list_mut, text};
 use crate::api::{Status, meta};
+use crate::etcd::api::RangeRequest;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,6 +55,7 @@ fn owned_ip(service: &Value) -> Option<&str> {
     Some(text(service, "spec.clusterIP")).filter(|ip| !ip.is_empty() && *ip != "None")
 }
 
+/// In order, each once.
 fn owned_ports(service: &Value) -> Vec<i64> {
     let mut ports: Vec<i64> =
         list(service, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect();
@@ -70,6 +73,27 @@ pub fn release(kind: &Kind, service: &Value) -> Extra {
     let mut release: Vec<String> = owned_ip(service).map(ip_key).into_iter().collect();
     release.extend(owned_ports(service).into_iter().map(port_key));
     Extra { release, ..Extra::default() }
+}
+
+/// What a Service gives back that cannot be decoded: all reservations that name it as their owner.
+///
+/// # Errors
+/// Those of the store.
+pub async fn release_all(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<Extra, Status> {
+    let mut extra = Extra::default();
+    if !is_service(kind) {
+        return Ok(extra);
+    }
+    let owner = format!("{namespace}/{name}");
+    for range in ["serviceips", "servicenodeports"] {
+        let from = |end: char| Bytes::from(format!("{ROOT}ranges/{range}{end}"));
+        // '0' is the character after '/'.
+        let all = RangeRequest { key: from('/'), range_end: from('0'), ..Default::default() };
+        let found = state.kv.range(all).await.map_err(status_of)?;
+        let own = found.kvs.iter().filter(|kv| kv.value == owner.as_bytes());
+        extra.release.extend(own.filter_map(|kv| String::from_utf8(kv.key.to_vec()).ok()));
+    }
+    Ok(extra)
 }
 
 /// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give back.
@@ -109,10 +133,10 @@ pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>
         extra.release.extend(had_ip.map(ip_key));
     }
     let ports = owned_ports(service);
-    extra
-        .reserve
-        .extend(ports.iter().filter(|p| !had_ports.contains(p)).map(|p| (port_key(*p), owner.clone())));
-    extra.release.extend(had_ports.iter().filter(|p| !ports.contains(p)).map(|p| port_key(*p)));
+    extra.reserve.extend(
+        ports.iter().filter(|p| had_ports.binary_search(p).is_err()).map(|p| (port_key(*p), owner.clone())),
+    );
+    extra.release.extend(had_ports.iter().filter(|p| ports.binary_search(p).is_err()).map(|p| port_key(*p)));
     Ok(extra)
 }
 
@@ -186,11 +210,11 @@ fn node_ports(state: &State, service: &mut Value, errors: &mut Errors) {
                 value::put(port, "nodePort", number);
                 taken.insert(number);
             }
-            None => errors.invalid(
-                "spec.ports[0].nodePort",
-                &json!(0),
-                "failed to allocate a nodePort: range is full",
-            ),
+            None => {
+                let why = "failed to allocate a nodePort: range is full";
+                errors.invalid("spec.ports[0].nodePort", &json!(0), why);
+                return; // it is full for all other ports, too
+            }
         }
     }
 }
@@ -207,7 +231,8 @@ fn check_free(state: &State, service: &Value, had_ip: Option<&str>, had_ports: &
     }
     let (low, high) = state.node_ports;
     for (i, port) in list(service, "spec.ports").iter().enumerate() {
-        let Some(number) = int(port, "nodePort").filter(|n| *n != 0 && !had_ports.contains(n)) else {
+        let Some(number) = int(port, "nodePort").filter(|n| *n != 0 && had_ports.binary_search(n).is_err())
+        else {
             continue;
         };
         let field = format!("spec.ports[{i}].nodePort");

@@ -255,3 +255,24 @@ impl State {
         Ok(answer.revision)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A write whose outcome is not known must not be repeated by a client by itself: neither answer names a time to come again.
+    #[test]
+    fn what_the_store_did_not_answer_is_not_repeated() {
+        for (error, code, reason) in
+            [(Error::Timeout, 504, "Timeout"), (Error::LeaderChanged, 500, ""), (Error::NoSpace, 500, "")]
+        {
+            let text = error.to_string();
+            let status = status_of(error);
+            assert_eq!((status.code, status.reason), (code, reason), "{text}");
+            assert!(status.details["retryAfterSeconds"].is_null(), "{text}");
+        }
+        assert_eq!(status_of(Error::LeaderChanged).message, Error::LeaderChanged.to_string());
+        assert_eq!(status_of(Error::RequestTooLarge).code, 413);
+        assert_eq!(status_of(Error::NoLeader).code, 503, "nothing was done: it may be repeated");
+    }
+}

@@ -1,6 +1,7 @@
 //! Subresources that are more than another door to the same object: scale, binding, token, ephemeral containers.
 
 use super::State;
+use super::admission;
 use super::authn::ISSUER;
 use super::context::Context;
 use super::decode;
@@ -233,6 +234,7 @@ pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer,
     if !errors.is_empty() {
         return Err(Status::invalid("authentication.k8s.io", "TokenRequest", &name, &errors));
     }
+    admission::nodes::token(state, ctx, &request, &namespace, &name)?;
     let mut audiences = at(&request, "spec.audiences").clone();
     if audiences.as_array().is_none_or(|a| a.is_empty()) {
         audiences = json!([ISSUER]);

@@ -1001,9 +1001,9 @@ async fn floods_get_429_and_the_cluster_goes_on() {
         201
     );
     let list = || api.fixture.server.call(request("GET", CM, "", ""), bob.clone());
-    // Long answers that nobody reads keep their place.
+    // Long answers that nobody reads keep their place. One user has half of the places.
     let mut unread = vec![];
-    for n in 0..READING_MAX {
+    for n in 0..READING_MAX / 2 {
         let answer = list().await;
         assert_eq!(answer.status(), 200, "{n}");
         unread.push(answer);
@@ -1059,7 +1059,7 @@ async fn bodies_share_a_bound_of_memory() {
     let bob = User::new("bob", &[]);
     grant(&api, "bob", "default", json!([rule("", &["configmaps"], &["*"])])).await;
     let (sent, arrived) = (Bytes::from(vec![b' '; 3 << 20]), Arc::new(tokio::sync::Semaphore::new(0)));
-    let slow: Vec<_> = (0..21)
+    let slow: Vec<_> = (0..10)
         .map(|_| {
             let (sent, arrived) = (sent.clone(), arrived.clone());
             let piece = futures::stream::once(async move { Ok(Frame::data(sent)) });
@@ -1073,7 +1073,7 @@ async fn bodies_share_a_bound_of_memory() {
             tokio::spawn(async move { server.call(asked, bob).await.status() })
         })
         .collect();
-    let _ = arrived.acquire_many(21).await.unwrap();
+    let _ = arrived.acquire_many(10).await.unwrap();
     let big = json!({"metadata": {"name": "b"}, "data": {"n": "x".repeat((1 << 20) + 10)}}).to_string();
     let post = |user: User, body: String| api.send(user, request("POST", CM, "application/json", body));
     let (code, status) = post(bob.clone(), format!("{big}{}", " ".repeat(1 << 20))).await;

@@ -39,6 +39,11 @@ impl User {
         User::new(&format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &own])
     }
 
+    /// True if nobody showed who they are.
+    pub fn is_anonymous(&self) -> bool {
+        self.name == "system:anonymous"
+    }
+
     pub fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
     }

@@ -4,7 +4,7 @@ use super::{Client, is_code, optional};
 use crate::clock;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use std::time::Duration;
 
 /// How a try ended that the server answered.
@@ -115,6 +115,10 @@ impl LeaderElection {
     ) -> Result<Tried, kube::Error> {
         let api = self.api();
         let now = MicroTime(clock::now());
+        let found = match optional(api.get(&self.name).await) {
+            Err(error) if is_undecodable(&error) => return self.replace_undecodable(observed, error).await,
+            found => found?,
+        };
         let fresh = |transitions: i32, acquired: MicroTime| LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: Some(self.lease_duration.as_secs() as i32),
@@ -123,7 +127,7 @@ impl LeaderElection {
             lease_transitions: Some(transitions),
             ..LeaseSpec::default()
         };
-        let Some(mut lease) = optional(api.get(&self.name).await)? else {
+        let Some(mut lease) = found else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(fresh(0, now.clone())) };
             return match api.create(&PostParams::default(), &lease).await {
@@ -158,6 +162,39 @@ impl LeaderElection {
             Err(error) if is_code(&error, 409) => Ok(Tried::Overtaken),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl LeaderElection {
+    /// Deletes a Lease that nobody can decode, after the time in which its holder must have given up; the next try makes a new
+    /// one. A renewal (`observed` is new each time) fails meanwhile, so the holder stops working in time.
+    async fn replace_undecodable(
+        &self,
+        observed: &mut Option<(Option<LeaseSpec>, clock::Instant)>,
+        error: kube::Error,
+    ) -> Result<Tried, kube::Error> {
+        match observed {
+            Some((None, since)) if since.elapsed() >= clock::scaled(self.lease_duration) => {
+                tracing::warn!(lease = self.name, %error, "deleting a Lease that cannot be decoded");
+                optional(self.api().delete(&self.name, &DeleteParams::default()).await)?;
+                *observed = None;
+                Ok(Tried::Overtaken)
+            }
+            Some((None, _)) => Err(error),
+            _ => {
+                *observed = Some((None, clock::Instant::now()));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// True if what is stored cannot be decoded, by the server or by this client.
+fn is_undecodable(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.reason == "StorageReadError",
+        kube::Error::SerdeError(_) => true,
+        _ => false,
     }
 }
 

@@ -62,25 +62,93 @@ pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
     }
     for listener in listeners {
         let (balancer, own) = (balancer.clone(), crew.clone());
-        // A listener has a fourth of the descriptors at most. At the bound new connections wait in the kernel's queue; the API
-        // server closes those that say nothing.
+        // A listener has a fourth of the descriptors at most. At the bound the oldest connection on which nobody has shown the
+        // API server who they are makes room; if there is none, new ones wait in the kernel's queue.
         let most = descriptors::connections(descriptors::limit(), 4, DESCRIPTORS);
         let places = Arc::new(Semaphore::new(most));
+        let open = Arc::new(Open::default());
         crew.spawn(async move {
             loop {
-                let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
                 let (client, _) = tcp::accept(&listener).await;
-                let balancer = balancer.clone();
+                let place = match places.clone().try_acquire_owned() {
+                    Ok(place) => place,
+                    Err(_) => {
+                        open.close_oldest(|server, from| balancer.is_known(server, from));
+                        let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
+                        place
+                    }
+                };
+                let (balancer, entry) = (balancer.clone(), open.enter());
                 own.spawn(async move {
-                    balancer.forward(client).await;
-                    drop(place);
+                    let end = entry.end.clone();
+                    let _ = end.run_until_cancelled(balancer.forward(client, &entry)).await;
+                    drop((entry, place));
                 });
             }
         });
     }
 }
 
+/// The connections of a listener, oldest first.
+#[derive(Default)]
+struct Open(Mutex<(u64, BTreeMap<u64, Forwarded>)>);
+
+struct Forwarded {
+    /// The API server's node, and the address from which it sees this connection; none before it is connected.
+    to: Option<(String, SocketAddr)>,
+    end: CancellationToken,
+}
+
+/// A connection that stands in the list until this is dropped.
+struct Entry {
+    open: Arc<Open>,
+    number: u64,
+    /// Cancelled when another connection needs the place.
+    end: CancellationToken,
+}
+
+impl Open {
+    fn enter(self: &Arc<Open>) -> Entry {
+        let mut open = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let (number, end) = (open.0, CancellationToken::new());
+        open.0 += 1;
+        open.1.insert(number, Forwarded { to: None, end: end.clone() });
+        Entry { open: self.clone(), number, end }
+    }
+
+    /// Closes the oldest connection that is not known and not being closed already.
+    fn close_oldest(&self, is_known: impl Fn(&str, SocketAddr) -> bool) {
+        let open = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let is_stranger = |c: &&Forwarded| {
+            !c.end.is_cancelled() && !c.to.as_ref().is_some_and(|(server, from)| is_known(server, *from))
+        };
+        if let Some(stranger) = open.1.values().find(is_stranger) {
+            stranger.end.cancel();
+        }
+    }
+}
+
+impl Entry {
+    fn connected(&self, server: &str, from: SocketAddr) {
+        let mut open = self.open.0.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(entry) = open.1.get_mut(&self.number) {
+            entry.to = Some((server.to_string(), from));
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.open.0.lock().unwrap_or_else(|e| e.into_inner()).1.remove(&self.number);
+    }
+}
+
 impl Balancer {
+    /// Whether somebody has shown to this API server who they are, on the connection that it sees from `from`.
+    fn is_known(&self, server: &str, from: SocketAddr) -> bool {
+        self.world.api_servers.borrow().get(server).is_some_and(|server| server.is_known(from))
+    }
+
     /// Asks every server that runs, all at once.
     async fn probe(&self) {
         let servers = self.world.api_servers.borrow().clone();
@@ -102,34 +170,63 @@ impl Balancer {
     }
 
     /// In which order to try the servers, ready ones first, and what ends a connection to each.
-    fn candidates(&self) -> Vec<(SocketAddr, CancellationToken)> {
+    fn candidates(&self) -> Vec<(String, SocketAddr, CancellationToken)> {
         let known = self.known.lock().unwrap_or_else(|e| e.into_inner()).clone();
         let servers = self.world.control_planes();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut turn: Vec<(bool, SocketAddr, CancellationToken)> = (0..servers.len())
+        let mut turn: Vec<(bool, String, SocketAddr, CancellationToken)> = (0..servers.len())
             .map(|n| {
                 let server = &servers[(first + n) % servers.len()];
                 let Known { ready, connections, .. } = known.get(&server.name).cloned().unwrap_or_default();
-                (ready, (fabric::node_ip(server.index), API_PORT).into(), connections)
+                let address = (fabric::node_ip(server.index), API_PORT).into();
+                (ready, server.name.clone(), address, connections)
             })
             .collect();
         turn.sort_by_key(|(ready, ..)| !ready); // stable: each ready one gets its turn
-        turn.into_iter().map(|(_, address, end)| (address, end)).collect()
+        turn.into_iter().map(|(_, name, address, end)| (name, address, end)).collect()
     }
 
-    async fn forward(&self, mut client: tokio::net::TcpStream) {
-        for (server, end) in self.candidates() {
+    async fn forward(&self, mut client: tokio::net::TcpStream, entry: &Entry) {
+        for (name, server, end) in self.candidates() {
             let dialled = tokio::time::timeout(PATIENCE, self.world.fabric.dial(server)).await;
             let Ok(Ok(mut upstream)) = dialled else { continue };
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
             }
             let _ = client.set_nodelay(true);
+            if let Ok(from) = upstream.local_addr() {
+                entry.connected(&name, from);
+            }
             tokio::select! {
                 _ = copy_bidirectional(&mut client, &mut upstream) => {} // either end may hang up
                 () = end.cancelled() => {}
             }
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_stranger_makes_room() {
+        let open = Arc::new(Open::default());
+        let from = |port| SocketAddr::from(([172, 30, 0, 1], port));
+        let entries: Vec<Entry> = (0..4).map(|_| open.enter()).collect();
+        for (port, entry) in (1..).zip(&entries[..3]) {
+            entry.connected("cp", from(port));
+        }
+        let known = |server: &str, at: SocketAddr| server == "cp" && at == from(1);
+        let closed = || entries.iter().map(|e| e.end.is_cancelled()).collect::<Vec<_>>();
+        open.close_oldest(known);
+        assert_eq!(closed(), [false, true, false, false]);
+        open.close_oldest(known);
+        open.close_oldest(known);
+        open.close_oldest(known);
+        assert_eq!(closed(), [false, true, true, true], "who is known stays");
+        drop(entries);
+        assert!(open.0.lock().unwrap().1.is_empty());
     }
 }

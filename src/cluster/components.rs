@@ -158,7 +158,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             Ok(server) => Arc::new(server),
             Err(error) => {
                 let text = super::chain(&error);
-                if members.len() == 1 && !world.disks.is_full(&place.node) {
+                if members.len() == 1 && !world.disks.is_full(&place.node) && !is_passing(&error) {
                     // No restart mends it, and nobody else has the data.
                     let problem = format!("the store of {} cannot start: {text}", place.node);
                     world.problem.send_replace(Some(problem));
@@ -198,6 +198,22 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
         server.stop().await;
         Ok::<(), String>(())
     });
+}
+
+/// True if the machine had too little of something (descriptors, memory, space): the next start may have enough.
+fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
+    const PASSING: [i32; 8] = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOMEM,
+        libc::ENOBUFS,
+        libc::EAGAIN,
+        libc::EINTR,
+        libc::ENOSPC,
+        libc::EDQUOT,
+    ];
+    let code = |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<std::io::Error>()?.raw_os_error();
+    std::iter::successors(Some(error), |e| e.source()).filter_map(code).any(|code| PASSING.contains(&code))
 }
 
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
@@ -303,4 +319,22 @@ fn resolvers() -> Vec<SocketAddr> {
         .filter_map(|[key, value]: [&str; 2]| (key == "nameserver").then(|| value.parse().ok()).flatten())
         .map(|ip: std::net::IpAddr| SocketAddr::new(ip, DNS_PORT))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the store cannot start")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn a_start_that_lacked_descriptors_is_tried_again_and_damage_is_not() {
+        let of = |code| Outer(std::io::Error::from_raw_os_error(code));
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC] {
+            assert!(is_passing(&of(code)), "{code}");
+        }
+        assert!(!is_passing(&of(libc::EACCES)) && !is_passing(&Outer(std::io::Error::other("damaged"))));
+    }
 }

@@ -120,20 +120,25 @@ async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> 
     stream.set_nodelay(true)?;
     linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
     let tls = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+    let invalid = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+    let shown = tls.get_ref().1.peer_certificates().unwrap_or_default().first().and_then(|c| pki::user_of(c));
+    let (peer, _) = shown.ok_or_else(|| invalid("the peer's certificate names nobody".into()))?;
+    let sender = member_id(&peer);
     let mut tls = BufReader::with_capacity(CHUNK, tls);
     loop {
         let length = tls.read_u32().await?;
         if length > MESSAGE_MAX {
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "a message is too long"));
+            return Err(invalid("a message is too long".into()));
         }
         // Grows as bytes arrive, so that a length alone costs nothing.
         let mut message = Vec::with_capacity(CHUNK.min(length as usize));
         if (&mut tls).take(length.into()).read_to_end(&mut message).await? < length as usize {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        member
-            .deliver(message.into())
-            .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))?;
+        if let Err(error) = member.deliver_from(sender, message.into()) {
+            tracing::warn!(peer, %error, "dropped a peer's message and its connection");
+            return Err(invalid(error.to_string()));
+        }
     }
 }
 

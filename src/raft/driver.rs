@@ -170,7 +170,20 @@ impl Handle {
 
     /// Bytes from a peer. Errors: they are no message, or one that nobody who takes part sends to this member. It is dropped.
     pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
+        self.take(codec::decode_message(bytes)?)
+    }
+
+    /// As [`Handle::deliver`], from a peer whose certificate says that it is `sender`: a member that was taken over speaks for
+    /// no other. Errors: as there, and the message names another sender.
+    pub fn deliver_from(&self, sender: MemberId, bytes: Bytes) -> Result<(), codec::DecodeError> {
         let message = codec::decode_message(bytes)?;
+        if message.from != sender {
+            return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
+        }
+        self.take(message)
+    }
+
+    fn take(&self, message: Message) -> Result<(), codec::DecodeError> {
         self.admit(&message)?;
         if self.peers_waiting.fetch_add(1, Ordering::Relaxed) < PEER_QUEUE
             && self.inbox.send(Input::Message(message)).is_ok()

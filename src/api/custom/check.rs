@@ -1,8 +1,9 @@
 //! Validation by the schema, in the words of Kubernetes. What an update leaves as it was is not judged again: objects that
 //! were stored before a schema became stricter can still be changed elsewhere (ratcheting, KEP-4008).
 
-use super::schema::{Bound, ENVELOPE, ListType, Schema, Type, below};
-use crate::api::errors::Errors;
+use super::schema::{Bound, ENVELOPE, ListType, Schema, Type};
+use crate::api::errors::{Errors, brief};
+use crate::api::path::Path;
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::sync::LazyLock;
 
 /// Judges a whole object.
 pub fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    value(schema, object, old, "", errors);
+    value(schema, object, old, Path::Root, errors);
 }
 
 /// What JSON calls a value.
@@ -43,13 +44,13 @@ fn has_type(schema: &Schema, value: &Value) -> bool {
     }
 }
 
-fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: &str, errors: &mut Errors) {
-    if old == Some(here) || (here.is_null() && schema.nullable) {
+fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors: &mut Errors) {
+    if errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
         return;
     }
     if !has_type(schema, here) {
         let (found, wanted) = (json_type(here), schema.kind.name());
-        let place = if path.is_empty() { "<nil>" } else { path };
+        let place = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
         errors.type_invalid(place, found, &format!("{path} in body must be of type {wanted}: {found:?}"));
         return;
     }
@@ -57,15 +58,15 @@ fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: &str, errors:
         Value::Object(map) => {
             size(schema, map.len(), path, errors);
             for name in schema.required.iter().filter(|name| !map.contains_key(*name)) {
-                errors.required(below(path, name), "");
+                errors.required(path.field(name), "");
             }
             for (name, field) in map {
                 if let Some(inner) = schema.field(name) {
                     let old = old.and_then(|o| o.get(name));
-                    value(inner, field, old, &below(path, name), errors);
+                    value(inner, field, old, path.field(name), errors);
                 }
             }
-            if schema.embedded && !path.is_empty() {
+            if schema.embedded && !path.is_root() {
                 embedded(here, path, errors);
             }
         }
@@ -73,9 +74,9 @@ fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: &str, errors:
             count(schema, items.len(), path, errors);
             unique(schema, items, path, errors);
             if let Some(inner) = &schema.items {
+                let before = schema.items_by_key(old);
                 for (i, item) in items.iter().enumerate() {
-                    let old = schema.same_item(item, old);
-                    value(inner, item, old, &format!("{path}[{i}]"), errors);
+                    value(inner, item, before.same(schema, item), path.item(i), errors);
                 }
             }
         }
@@ -104,13 +105,14 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// `allOf`, `anyOf`, `oneOf` and `not`.
-fn combined(schema: &Schema, here: &Value, path: &str, errors: &mut Errors) {
+fn combined(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let fits = |schema: &Schema| {
         let mut found = Errors::default();
         value(schema, here, None, path, &mut found);
         found.is_empty()
     };
-    let mut tell = |why: &str| errors.invalid_text("<nil>", "", &format!("{path:?} {why}"));
+    let place = || path.to_string();
+    let mut tell = |why: &str| errors.invalid_text("<nil>", "", &format!("{:?} {why}", place()));
     if !schema.any_of.is_empty() && !schema.any_of.iter().any(fits) {
         tell("must validate at least one schema (anyOf)");
     }
@@ -123,16 +125,19 @@ fn combined(schema: &Schema, here: &Value, path: &str, errors: &mut Errors) {
             }
         }
     }
-    if !schema.all_of.iter().all(fits) {
+    // Each is judged once: judged again for its errors, schemas inside of each other would take twice as long at each level.
+    let mut found = Errors::default();
+    schema.all_of.iter().for_each(|s| value(s, here, None, path, &mut found));
+    if !found.is_empty() {
         tell("must validate all the schemas (allOf)");
-        schema.all_of.iter().for_each(|s| value(s, here, None, path, errors));
+        errors.append(found);
     }
     if schema.not.as_deref().is_some_and(fits) {
-        errors.invalid_text("<nil>", "", &format!("{path:?} must not validate the schema (not)"));
+        errors.invalid_text("<nil>", "", &format!("{:?} must not validate the schema (not)", place()));
     }
 }
 
-fn size(schema: &Schema, found: usize, path: &str, errors: &mut Errors) {
+fn size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     if let Some(max) = schema.size.1.filter(|max| found as u64 > *max) {
         errors.too_many(path, found, max);
     }
@@ -141,7 +146,7 @@ fn size(schema: &Schema, found: usize, path: &str, errors: &mut Errors) {
     }
 }
 
-fn count(schema: &Schema, found: usize, path: &str, errors: &mut Errors) {
+fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     if let Some(max) = schema.count.1.filter(|max| found as u64 > *max) {
         errors.too_many(path, found, max);
     }
@@ -151,7 +156,7 @@ fn count(schema: &Schema, found: usize, path: &str, errors: &mut Errors) {
 }
 
 /// Items of sets, and keys of lists that are maps, occur once.
-fn unique(schema: &Schema, items: &[Value], path: &str, errors: &mut Errors) {
+fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (i, item) in items.iter().enumerate() {
         let key = match &schema.list {
@@ -162,23 +167,23 @@ fn unique(schema: &Schema, items: &[Value], path: &str, errors: &mut Errors) {
             }
         };
         if !seen.insert(key.to_string()) {
-            errors.duplicate(format!("{path}[{i}]"), &key);
+            errors.duplicate(path.item(i), &key);
         }
     }
 }
 
 /// An object within an object says what it is.
-fn embedded(here: &Value, path: &str, errors: &mut Errors) {
+fn embedded(here: &Value, path: Path, errors: &mut Errors) {
     for field in &ENVELOPE[..2] {
         match here.get(*field).and_then(Value::as_str) {
-            None => errors.required(below(path, field), "must not be empty"),
-            Some("") => errors.required(below(path, field), "must not be empty"),
+            None => errors.required(path.field(field), "must not be empty"),
+            Some("") => errors.required(path.field(field), "must not be empty"),
             Some(_) => {}
         }
     }
 }
 
-fn string(schema: &Schema, text: &str, path: &str, errors: &mut Errors) {
+fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     let length = text.chars().count() as u64;
     if let Some(max) = schema.length.1.filter(|max| length > *max) {
         errors.too_long(path, max as usize);
@@ -190,7 +195,7 @@ fn string(schema: &Schema, text: &str, path: &str, errors: &mut Errors) {
         errors.invalid_text(path, text, &format!("{path} in body should match '{pattern}'"));
     }
     if !has_format(&schema.format, text) {
-        let why = format!("{path} in body must be of type {}: {text:?}", schema.format);
+        let why = format!("{path} in body must be of type {}: {:?}", schema.format, brief(text));
         errors.invalid_text(path, text, &why);
     }
 }
@@ -200,7 +205,7 @@ fn shown(number: f64) -> String {
     number.to_string()
 }
 
-fn number(schema: &Schema, here: &Value, path: &str, errors: &mut Errors) {
+fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let Some(found) = here.as_f64() else { return };
     let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
     if let Some(Bound { value, exclusive }) = schema.maximum {

@@ -15,6 +15,8 @@ pub const CALL_MAX: f64 = 1_000_000.0;
 pub const OBJECT_MAX: f64 = 10_000_000.0;
 /// Steps per byte of text that is read, compared or copied.
 const TEXT: f64 = 0.1;
+/// Steps of compiling a pattern that is not written in the rule: it may be another one for every item of a list.
+const PATTERN: f64 = 2_000.0;
 /// Values of the object that one place of an expression may stand for, before only their size is known.
 const KNOWN_MAX: usize = 10_000;
 
@@ -118,7 +120,9 @@ impl<'a> Scope<'a> {
                     numbers.push(whole(part));
                 }
                 let (own, value) = call_of(&call.func_name, values, &numbers);
-                (cost + own, value)
+                let written = call.args.first().is_some_and(|a| matches!(a.expr, Node::Literal(_)));
+                let compiles = matches!(call.func_name.as_str(), "matches" | "find" | "findAll") && !written;
+                (cost + own + if compiles { PATTERN } else { 0.0 }, value)
             }
             Node::Comprehension(c) => {
                 let (range_cost, range) = self.node(&c.iter_range.expr);
@@ -298,6 +302,7 @@ mod tests {
             "self.s.replace('', self.s).replace('', self.s) == ''",
             "lists.range(100000000).all(x, x > 0)",
             "lists.range(self.a[0]).all(x, x > 0)",
+            "self.a.all(x, self.a.all(y, 'a'.matches(self.s)))",
         ] {
             let cost = cost(rule, object.clone());
             assert!(cost > CALL_MAX, "{rule}: {cost}");

@@ -33,6 +33,7 @@ pub use schema::{ListType, Schema};
 
 use super::errors::Errors;
 use super::kinds::{self, Kind, ScalePaths, intern, intern_all};
+use super::path::UnknownFields;
 use super::schema as types;
 use super::value::{self, at, flag, list, text};
 use serde_json::Value;
@@ -59,15 +60,14 @@ pub struct Custom {
 
 impl Custom {
     /// Takes away what the schema does not know and answers what that was. The error is that of metadata which is none.
-    pub fn conform(&self, object: &mut Value) -> Result<types::UnknownFields, String> {
-        let mut unknown = vec![];
+    pub fn conform(&self, object: &mut Value) -> Result<UnknownFields, String> {
+        let mut unknown = UnknownFields::default();
         if let Some(metadata) = object.get_mut("metadata").filter(|m| !m.is_null()) {
-            let found = types::conform_named(OBJECT_META, metadata)?;
-            unknown.extend(found.into_iter().map(|field| format!("metadata.{field}")));
+            unknown.add_below("metadata", types::conform_named(OBJECT_META, metadata)?);
         }
-        let of_metadata = unknown.len();
+        let of_metadata = unknown.told().len();
         prune::prune(&self.schema, object, &mut unknown);
-        unknown[of_metadata..].sort(); // as upstream tells them
+        unknown.told_mut()[of_metadata..].sort(); // as upstream tells them
         fill::nulls(&self.schema, object);
         Ok(unknown)
     }
@@ -80,7 +80,7 @@ impl Custom {
     /// Judges an object by the schema and its rules, as a change of `old` if there is one.
     pub fn validate(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
         check::object(&self.schema, object, old, errors);
-        if errors.0.iter().any(|e| e.kind.hides_rules()) {
+        if errors.iter().any(|e| e.kind.hides_rules()) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             if self.schema.has_rules {
                 errors.invalid_text("<nil>", "null", why);

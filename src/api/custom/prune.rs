@@ -1,33 +1,36 @@
 //! Pruning: fields that the schema does not name go, and are told.
 
-use super::schema::{ENVELOPE, Schema, below};
+use super::schema::{ENVELOPE, Schema};
+use crate::api::path::{Path, UnknownFields};
 use serde_json::Value;
 
-/// Prunes a whole object; appends what went: `spec.foo`.
-pub fn prune(schema: &Schema, object: &mut Value, unknown: &mut Vec<String>) {
-    value(schema, object, "", unknown);
+/// Prunes a whole object; adds what went: `spec.foo`.
+pub fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFields) {
+    value(schema, object, Path::Root, unknown);
 }
 
-fn value(schema: &Schema, here: &mut Value, path: &str, unknown: &mut Vec<String>) {
+fn value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFields) {
     match here {
         Value::Object(map) => {
-            let mut pruned = vec![];
-            for (name, field) in map.iter_mut() {
-                if let Some(inner) = schema.field(name) {
+            // One pass: to remove each field for itself would move all fields behind it.
+            map.retain(|name, field| match schema.field(name) {
+                Some(inner) => {
                     if !(schema.embedded && name == "metadata") {
-                        value(inner, field, &below(path, name), unknown);
+                        value(inner, field, path.field(name), unknown);
                     }
-                } else if !(schema.preserve || schema.embedded && ENVELOPE.contains(&name.as_str())) {
-                    unknown.push(below(path, name));
-                    pruned.push(name.clone());
+                    true
                 }
-            }
-            pruned.iter().for_each(|name| drop(map.shift_remove(name)));
+                None if schema.preserve || schema.embedded && ENVELOPE.contains(&name.as_str()) => true,
+                None => {
+                    unknown.add(path.field(name));
+                    false
+                }
+            });
         }
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return };
             for (i, item) in items.iter_mut().enumerate() {
-                value(schema, item, &format!("{path}[{i}]"), unknown);
+                value(schema, item, path.item(i), unknown);
             }
         }
         _ => {}

@@ -2,9 +2,10 @@
 //! one that names `oldSelf` is about changes, and is asked only where there is something to compare with.
 
 use super::cost;
-use super::schema::{ENVELOPE, Schema, below};
+use super::schema::{ENVELOPE, Schema};
 use super::terms::{self, Value};
 use crate::api::errors::Errors;
+use crate::api::path::Path;
 use crate::api::value::{at, flag, list, text};
 use cel::{Context, Program};
 use serde_json::Value as Json;
@@ -93,10 +94,10 @@ impl Rule {
         }
     }
 
-    fn tell(&self, schema: &Schema, path: &str, why: &str, errors: &mut Errors) {
-        let field = match path {
-            "" if self.field_path.is_empty() => "<nil>".to_string(),
-            path => format!("{path}{}", self.field_path).trim_start_matches('.').to_string(),
+    fn tell(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
+        let field = match path.is_root() && self.field_path.is_empty() {
+            true => "<nil>".to_string(),
+            false => format!("{path}{}", self.field_path).trim_start_matches('.').to_string(),
         };
         match self.reason.as_str() {
             "FieldValueForbidden" => errors.forbidden(field, why),
@@ -112,7 +113,7 @@ pub fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Er
     if schema.has_rules {
         let root = terms::context();
         let mut budget = cost::OBJECT_MAX;
-        node(schema, object, old, "", &root, &mut budget, errors);
+        node(schema, object, old, Path::Root, &root, &mut budget, errors);
     }
 }
 
@@ -124,12 +125,12 @@ fn node(
     schema: &Schema,
     here: &Json,
     old: Option<&Json>,
-    path: &str,
+    path: Path,
     root: &Context,
     budget: &mut f64,
     errors: &mut Errors,
 ) {
-    if !schema.has_rules || here.is_null() || *budget < 0.0 {
+    if !schema.has_rules || here.is_null() || *budget < 0.0 || errors.is_full() {
         return;
     }
     let unchanged = old == Some(here);
@@ -140,11 +141,8 @@ fn node(
             continue;
         }
         if let Err(why) = rule.spend(here, old, budget) {
-            return errors.invalid_text(
-                if path.is_empty() { "<nil>" } else { path },
-                schema.kind.name(),
-                &why,
-            );
+            let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
+            return errors.invalid_text(field, schema.kind.name(), &why);
         }
         let (this, before) =
             values.get_or_insert_with(|| (terms::value(schema, here), old.map(|o| terms::value(schema, o))));
@@ -166,10 +164,10 @@ fn node(
             for (name, field) in map {
                 let old = old.and_then(|o| o.get(name));
                 match schema.properties.get(name) {
-                    Some(inner) => node(inner, field, old, &below(path, name), root, budget, errors),
+                    Some(inner) => node(inner, field, old, path.field(name), root, budget, errors),
                     None => {
                         if let Some(inner) = &schema.additional {
-                            node(inner, field, old, &format!("{path}[{name}]"), root, budget, errors);
+                            node(inner, field, old, path.key(name), root, budget, errors);
                         }
                     }
                 }
@@ -177,9 +175,10 @@ fn node(
         }
         Json::Array(items) => {
             let Some(inner) = &schema.items else { return };
+            let before = schema.items_by_key(old);
             for (i, item) in items.iter().enumerate() {
-                let old = schema.same_item(item, old);
-                node(inner, item, old, &format!("{path}[{i}]"), root, budget, errors);
+                let old = before.same(schema, item);
+                node(inner, item, old, path.item(i), root, budget, errors);
             }
         }
         _ => {}
@@ -187,8 +186,8 @@ fn node(
 }
 
 /// What is wrong with the rules of one node of a definition's schema.
-pub fn check(schema: &Json, path: &str, errors: &mut Errors) {
-    let is_root = path.ends_with("openAPIV3Schema");
+pub fn check(schema: &Json, path: Path, errors: &mut Errors) {
+    let is_root = matches!(path, Path::Text(_));
     for (i, said) in list(schema, "x-kubernetes-validations").iter().enumerate() {
         let place = format!("{path}.x-kubernetes-validations[{i}]");
         let rule = text(said, "rule");

@@ -2,10 +2,11 @@
 //! say was judged when it was written (`structural`).
 
 use super::rules::Rule;
+use crate::api::bounds;
 use crate::api::value::{at, flag, list, map, text};
 use regex::Regex;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What a value is, as far as the schema says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,7 +156,7 @@ impl Schema {
             length: (count("minLength"), count("maxLength")),
             count: (count("minItems"), count("maxItems")),
             size: (count("minProperties"), count("maxProperties")),
-            pattern: Regex::new(text(said, "pattern")).ok().filter(|_| !text(said, "pattern").is_empty()),
+            pattern: bounds::regex(text(said, "pattern")).ok().filter(|_| !text(said, "pattern").is_empty()),
             all_of: all("allOf"),
             any_of: all("anyOf"),
             one_of: all("oneOf"),
@@ -179,12 +180,21 @@ impl Schema {
         self.properties.get(name).or(self.additional.as_deref())
     }
 
-    /// The item of `old` that is the same as the one at `index` of a list, as far as items can be told apart.
-    pub fn same_item<'a>(&self, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
-        let ListType::Map(keys) = &self.list else { return None };
-        let key = |of: &Value| keys.iter().map(|k| self.key(of, k)).collect::<Vec<_>>();
-        let wanted = key(item);
-        old?.as_array()?.iter().find(|candidate| key(candidate) == wanted)
+    /// The items of the list `old` by their keys, as far as items can be told apart. Made once for a list: to look for each
+    /// item from the beginning would take time that grows with the square of its length.
+    pub fn items_by_key<'a>(&self, old: Option<&'a Value>) -> ByKey<'a> {
+        let mut found = HashMap::new();
+        if let (ListType::Map(keys), Some(Value::Array(items))) = (&self.list, old) {
+            for item in items {
+                found.entry(self.key_text(keys, item)).or_insert(item); // the first of those that are the same
+            }
+        }
+        ByKey(found)
+    }
+
+    /// All keys of an item as text.
+    fn key_text(&self, keys: &[String], item: &Value) -> String {
+        keys.iter().map(|k| format!("{}\0", self.key(item, k))).collect()
     }
 
     /// A key of an item; the default counts where it is not said.
@@ -195,10 +205,19 @@ impl Schema {
     }
 }
 
+/// The items of a list by their keys.
+pub struct ByKey<'a>(HashMap<String, &'a Value>);
+
+impl<'a> ByKey<'a> {
+    /// The item with the same keys as `item`, an item of a list of `schema`.
+    pub fn same(&self, schema: &Schema, item: &Value) -> Option<&'a Value> {
+        let ListType::Map(keys) = &schema.list else { return None };
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&schema.key_text(keys, item)).copied()
+    }
+}
+
 /// The fields that every object has beside those of its schema.
 pub const ENVELOPE: [&str; 3] = ["apiVersion", "kind", "metadata"];
-
-/// `spec` + `image` = `spec.image`
-pub fn below(path: &str, field: &str) -> String {
-    if path.is_empty() { field.to_string() } else { format!("{path}.{field}") }
-}

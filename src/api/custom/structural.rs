@@ -4,9 +4,10 @@
 use super::check;
 use super::rules;
 use super::schema::Schema;
+use crate::api::bounds;
 use crate::api::errors::Errors;
+use crate::api::path::Path;
 use crate::api::value::{at, flag, list, map, text};
-use regex::Regex;
 use serde_json::Value;
 
 /// Reports everything that is wrong in the schema of a version, found at `path`.
@@ -33,7 +34,7 @@ pub fn check(schema: &Value, path: &str, errors: &mut Errors) {
             "must not specify anything other than name and generateName, but metadata is implicitly specified",
         );
     }
-    node(schema, path, Place::Root, errors);
+    node(schema, Path::Text(path), Place::Root, errors);
 }
 
 /// Where a schema stands, which decides whether it needs a type.
@@ -46,22 +47,25 @@ enum Place {
     Logic,
 }
 
-fn node(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+fn node(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+    if errors.is_full() {
+        return;
+    }
     types(schema, path, place, errors);
     forbidden(schema, path, place, errors);
     extensions(schema, path, errors);
-    if let Err(error) = Regex::new(text(schema, "pattern")) {
+    if let Err(error) = bounds::regex(text(schema, "pattern")) {
         let why = format!("must be a valid regular expression, but isn't: {error}");
         errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
     }
     let logic = place == Place::Logic;
     for (name, field) in map(schema, "properties").into_iter().flatten() {
         let inner = if logic { Place::Logic } else { Place::Field };
-        node(field, &format!("{path}.properties[{name}]"), inner, errors);
+        node(field, path.field("properties").key(name), inner, errors);
     }
     if at(schema, "additionalProperties").is_object() {
         let inner = if logic { Place::Logic } else { Place::Field };
-        node(at(schema, "additionalProperties"), &format!("{path}.additionalProperties"), inner, errors);
+        node(at(schema, "additionalProperties"), path.field("additionalProperties"), inner, errors);
     }
     match at(schema, "items") {
         Value::Array(_) => {
@@ -69,7 +73,7 @@ fn node(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
         }
         items if items.is_object() => {
             let inner = if logic { Place::Logic } else { Place::Item };
-            node(items, &format!("{path}.items"), inner, errors);
+            node(items, path.field("items"), inner, errors);
         }
         _ => {}
     }
@@ -78,12 +82,12 @@ fn node(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
         for (i, inner) in list(schema, word).iter().enumerate() {
             // The one form in which types may stand there: what an int-or-string is.
             if !(either && is_int_or_string(inner)) {
-                node(inner, &format!("{path}.{word}[{i}]"), Place::Logic, errors);
+                node(inner, path.field(word).item(i), Place::Logic, errors);
             }
         }
     }
     if at(schema, "not").is_object() {
-        node(at(schema, "not"), &format!("{path}.not"), Place::Logic, errors);
+        node(at(schema, "not"), path.field("not"), Place::Logic, errors);
     }
     defaults(schema, path, place, errors);
     rules::check(schema, path, errors);
@@ -97,7 +101,7 @@ fn is_int_or_string(schema: &Value) -> bool {
     plain(schema) || (!list(schema, "anyOf").is_empty() && list(schema, "anyOf").iter().all(plain))
 }
 
-fn types(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+fn types(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     let kind = text(schema, "type");
     let either = flag(schema, "x-kubernetes-int-or-string");
     let anything = flag(schema, "x-kubernetes-preserve-unknown-fields");
@@ -134,7 +138,7 @@ fn types(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
     }
 }
 
-fn forbidden(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     let has = |field: &str| !at(schema, field).is_null();
     for (field, why) in [
         ("$ref", "$ref is not supported"),
@@ -178,7 +182,7 @@ fn forbidden(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
     }
 }
 
-fn extensions(schema: &Value, path: &str, errors: &mut Errors) {
+fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
     let kind = text(schema, "type");
     if flag(schema, "x-kubernetes-embedded-resource") {
         if kind != "object" {
@@ -214,7 +218,7 @@ fn extensions(schema: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-fn list_type(schema: &Value, path: &str, kind: &str, errors: &mut Errors) {
+fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
     let said = text(schema, "x-kubernetes-list-type");
     let keys = list(schema, "x-kubernetes-list-map-keys");
     let field = format!("{path}.x-kubernetes-list-type");
@@ -254,11 +258,11 @@ fn list_type(schema: &Value, path: &str, kind: &str, errors: &mut Errors) {
 }
 
 /// A default is itself an object of its schema.
-fn defaults(schema: &Value, path: &str, place: Place, errors: &mut Errors) {
+fn defaults(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     let Some(default) = schema.get("default").filter(|_| place != Place::Logic) else { return };
     let mut found = Errors::default();
     check::object(&Schema::read(schema), default, None, &mut found);
-    for error in found.0 {
+    for error in found {
         let inner = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
         errors.invalid(format!("{path}.default{}", inner.trim_end_matches('.')), default, &error.body);
     }

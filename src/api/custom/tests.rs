@@ -12,7 +12,7 @@ fn definition(schema: Value) -> Value {
 fn judged(schema: Value) -> Vec<String> {
     let mut errors = Errors::default();
     definition::validate(&definition(schema), &mut errors);
-    errors.0.iter().map(ToString::to_string).collect()
+    errors.iter().map(ToString::to_string).collect()
 }
 
 fn kind(schema: Value) -> Kind {
@@ -26,7 +26,7 @@ fn problems(schema: Value, object: Value, old: Option<Value>) -> Vec<String> {
     let custom = kind.custom.as_ref().unwrap();
     let mut errors = Errors::default();
     custom.validate(&object, old.as_ref(), &mut errors);
-    errors.0.iter().map(ToString::to_string).collect()
+    errors.iter().map(ToString::to_string).collect()
 }
 
 fn spec(properties: Value) -> Value {
@@ -46,7 +46,7 @@ fn unknown_fields_go_and_defaults_come() {
         "other": 1, "spec": {"image": null, "free": {"x": 1}, "port": "http", "typo": true, "list": [{"a": "1", "b": 2}]}});
     let unknown = kind.custom.as_ref().unwrap().conform(&mut object).unwrap();
     kind.fill(&mut object);
-    assert_eq!(unknown, ["metadata.foo", "other", "spec.list[0].b", "spec.typo"]);
+    assert_eq!(unknown.told(), ["metadata.foo", "other", "spec.list[0].b", "spec.typo"]);
     assert_eq!(
         object["spec"],
         json!({"free": {"x": 1}, "port": "http", "list": [{"a": "1"}], "image": "busybox", "inner": {"n": 3}})
@@ -149,7 +149,7 @@ fn a_definition_says_only_what_can_be_kept() {
     foreign["spec"]["group"] = "example".into();
     let mut errors = Errors::default();
     definition::validate(&foreign, &mut errors);
-    assert!(errors.0.iter().any(|e| e.body.ends_with("should be a domain with at least one dot")));
+    assert!(errors.iter().any(|e| e.body.ends_with("should be a domain with at least one dot")));
 }
 
 #[test]

@@ -150,18 +150,15 @@ pub fn prepare(pod: &mut Value) {
 /// own knows nothing of them (upstream runs DefaultTolerationSeconds for updates, too).
 pub fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "status.qosClass");
-    let added = |t: &&Value| {
-        ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].contains(&text(t, "key"))
-            && text(t, "operator") == "Exists"
-            && text(t, "effect") == "NoExecute"
-    };
-    for toleration in list(old, "spec.tolerations").iter().filter(added) {
-        let tolerates = |t: &Value| {
-            [text(toleration, "key"), ""].contains(&text(t, "key"))
-                && ["NoExecute", ""].contains(&text(t, "effect"))
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let added = |t: &&Value| {
+            text(t, "key") == key && text(t, "operator") == "Exists" && text(t, "effect") == "NoExecute"
         };
-        let mut all = list(new, "spec.tolerations").to_vec();
-        if !all.iter().any(tolerates) {
+        let Some(toleration) = list(old, "spec.tolerations").iter().find(added) else { continue };
+        let tolerates =
+            |t: &Value| [key, ""].contains(&text(t, "key")) && ["NoExecute", ""].contains(&text(t, "effect"));
+        if !list(new, "spec.tolerations").iter().any(tolerates) {
+            let mut all = list(new, "spec.tolerations").to_vec();
             all.push(toleration.clone());
             put(new, "spec.tolerations", all);
         }

@@ -2,6 +2,7 @@
 
 use crate::api::value::{self, at, default, default_zero, int, list, list_mut, put, text};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 pub fn service(object: &mut Value) {
     default_zero(object, "spec.sessionAffinity", "None");
@@ -66,11 +67,12 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     }
     let needs_ports = |s: &Value| matches!(text(s, "spec.type"), "NodePort" | "LoadBalancer");
     if needs_ports(new) && needs_ports(old) {
+        let key = |p: &Value| (int(p, "port"), text(p, "protocol").to_string());
+        // The first of those that are the same counts: of twice the same key a map keeps the last.
+        let before: HashMap<_, _> =
+            list(old, "spec.ports").iter().rev().map(|p| (key(p), int(p, "nodePort"))).collect();
         for port in list_mut(new, "spec.ports") {
-            let same = |p: &&Value| {
-                int(p, "port") == int(port, "port") && text(p, "protocol") == text(port, "protocol")
-            };
-            let had = list(old, "spec.ports").iter().find(same).and_then(|p| int(p, "nodePort"));
+            let had = before.get(&key(port)).copied().flatten();
             if let Some(number) = had.filter(|n| *n != 0) {
                 default_zero(port, "nodePort", number);
             }

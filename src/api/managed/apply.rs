@@ -1,10 +1,12 @@
 //! Server-side apply: merge by list keys, remember who applied which field, remove what a manager no longer applies.
 
-use super::set::{self, Set};
+use super::set::{self, Members, Set};
 use super::shape::{Keys, Shape};
 use super::{Manager, entries, fields, own_part, store};
+use crate::api::path::Path;
 use crate::api::value::{as_map, text};
 use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
 
 /// A field that another manager set to another value.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +20,14 @@ pub struct Conflict {
 /// The outcome of an apply.
 pub struct Applied {
     pub object: Value,
+    /// At most [`CONFLICTS_MAX`] of them.
     pub conflicts: Vec<Conflict>,
+    /// How many there are.
+    pub found: usize,
 }
+
+/// Conflicts that are told of one apply.
+const CONFLICTS_MAX: usize = 200;
 
 /// How messages name a manager.
 fn named(entry: &Value) -> String {
@@ -51,13 +59,17 @@ pub fn apply(shape: Shape, live: &Value, applied: &Value, manager: Manager) -> A
     }
     let is_mine = |e: &Value| manager.is("Apply", e);
     let mut object = live.clone();
-    let mut conflicts = vec![];
+    let (mut conflicts, mut found) = (vec![], 0);
     let mut kept = vec![];
     for entry in known.iter().filter(|e| !is_mine(e)) {
         let Some(theirs) = fields(entry) else { continue };
         let mut taken = Set::new();
-        clashes(shape, &mine, theirs, live, applied, "", &mut taken, &mut |field| {
-            conflicts.push(Conflict { manager: named(entry), field: field.to_string() });
+        let manager = named(entry);
+        clashes(shape, &mine, theirs, live, applied, Path::Root, &mut taken, &mut |field| {
+            found += 1;
+            if conflicts.len() < CONFLICTS_MAX {
+                conflicts.push(Conflict { manager: manager.clone(), field: format!(".{field}") });
+            }
         });
         let mut entry = entry.clone();
         if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
@@ -81,7 +93,7 @@ pub fn apply(shape: Shape, live: &Value, applied: &Value, manager: Manager) -> A
         }
     }
     store(&mut object, kept);
-    Applied { object, conflicts }
+    Applied { object, conflicts, found }
 }
 
 /// Lays what is applied over what there is.
@@ -95,15 +107,20 @@ fn merge(shape: Shape, live: &mut Value, applied: &Value) {
         (Value::Array(items), Value::Array(wanted)) => match shape.keys() {
             Keys::Atomic => *live = applied.clone(),
             Keys::Set => {
-                let new: Vec<Value> = wanted.iter().filter(|w| !items.contains(w)).cloned().collect();
-                items.extend(new);
+                let known: HashSet<Value> = items.iter().cloned().collect();
+                items.extend(wanted.iter().filter(|w| !known.contains(w)).cloned());
             }
             Keys::By(keys) => {
+                let mut places = set::places(shape, items);
                 for want in wanted {
                     let key = shape.key(&keys, want);
-                    match items.iter_mut().find(|i| key.is_some() && shape.key(&keys, i) == key) {
+                    let place = key.as_ref().and_then(|key| places.get(key).copied());
+                    match place.and_then(|i| items.get_mut(i)) {
                         Some(found) => merge(shape.item(), found, want),
-                        None => items.push(want.clone()),
+                        None => {
+                            places.extend(key.map(|key| (key, items.len())));
+                            items.push(want.clone());
+                        }
                     }
                 }
             }
@@ -112,41 +129,53 @@ fn merge(shape: Shape, live: &mut Value, applied: &Value) {
     }
 }
 
-/// Removes from `live` what stands in `before` but not in `now` nor in any of `others`.
+/// Removes from `live` what stands in `before` but not in `now` nor in any of `others`. What goes is marked first and taken
+/// out in one pass, so that a long list or map is not moved up for every part that goes.
 fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Set]) {
+    let places = live.as_array().map_or_else(HashMap::new, |items| set::places(shape, items));
+    let mut gone: HashSet<&str> = HashSet::new();
     for (element, inner) in before {
         let Value::Object(inner) = inner else { continue };
         let empty = Set::new();
         let still = now.get(element).and_then(Value::as_object);
         let theirs: Vec<&Set> = others.iter().filter_map(|o| o.get(element)?.as_object()).collect();
-        let wanted = still.is_some() || !theirs.is_empty();
+        if still.is_none() && theirs.is_empty() {
+            gone.insert(element);
+            continue;
+        }
         let still = still.unwrap_or(&empty);
         match live {
             Value::Object(map) => {
                 let Some(field) = element.strip_prefix("f:") else { continue };
-                if !wanted {
-                    map.shift_remove(field);
-                } else if let Some(child) = map.get_mut(field) {
+                if let Some(child) = map.get_mut(field) {
                     remove(shape.field(field), child, inner, still, &theirs);
                 }
             }
-            Value::Array(items) => match shape.keys() {
-                Keys::Set if !wanted => {
-                    let gone = set::value_of(element);
-                    items.retain(|i| Some(i) != gone.as_ref());
+            Value::Array(items) if matches!(shape.keys(), Keys::By(_)) => {
+                if let Some(item) = places.get(element).and_then(|i| items.get_mut(*i)) {
+                    remove(shape.item(), item, inner, still, &theirs);
                 }
-                Keys::By(keys) => {
-                    let is_it = |i: &Value| shape.key(&keys, i).as_deref() == Some(element);
-                    if !wanted && element != "." {
-                        items.retain(|i| !is_it(i));
-                    } else if let Some(item) = items.iter_mut().find(|i| is_it(i)) {
-                        remove(shape.item(), item, inner, still, &theirs);
-                    }
-                }
-                _ => {}
-            },
+            }
             _ => {}
         }
+    }
+    gone.remove(".");
+    match live {
+        Value::Object(map) if !gone.is_empty() => {
+            let fields: HashSet<&str> = gone.iter().filter_map(|e| e.strip_prefix("f:")).collect();
+            map.retain(|field, _| !fields.contains(field.as_str()));
+        }
+        Value::Array(items) if !gone.is_empty() => match shape.keys() {
+            Keys::Set => {
+                let gone: HashSet<Value> = gone.iter().filter_map(|e| set::value_of(e)).collect();
+                items.retain(|item| !gone.contains(item));
+            }
+            Keys::By(keys) => {
+                items.retain(|item| !shape.key(&keys, item).is_some_and(|key| gone.contains(key.as_str())));
+            }
+            Keys::Atomic => {}
+        },
+        _ => {}
     }
 }
 
@@ -158,44 +187,49 @@ fn clashes(
     theirs: &Set,
     live: &Value,
     applied: &Value,
-    path: &str,
+    path: Path,
     taken: &mut Set,
-    tell: &mut dyn FnMut(&str),
+    tell: &mut dyn FnMut(Path),
 ) {
+    let (in_live, in_applied) = (Members::of(shape, live), Members::of(shape, applied));
     for (element, inner) in mine.iter().filter(|(element, _)| *element != ".") {
         let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
         else {
             continue;
         };
-        let (l, a) = (set::find(shape, element, live), set::find(shape, element, applied));
+        let (l, a) = (in_live.find(element), in_applied.find(element));
         let Some((below, a)) = a else { continue };
+        let name;
         let place = match element.strip_prefix("f:") {
-            Some(field) => format!("{path}.{field}"),
-            None => format!("{path}{}", bracket(element)),
+            Some(field) => path.field(field),
+            None => {
+                name = bracket(element);
+                path.key(&name)
+            }
         };
         let l = l.map_or(&Value::Null, |(_, l)| l);
         if inner.is_empty() {
             // They own the thing itself, not only something below it.
             if l != a && (their.is_empty() || their.contains_key(".")) {
-                tell(&place);
+                tell(place);
                 taken.insert(element.clone(), Value::Object(Map::new()));
             }
             continue;
         }
         let mut inside = Set::new();
-        clashes(below, inner, their, l, a, &place, &mut inside, tell);
+        clashes(below, inner, their, l, a, place, &mut inside, tell);
         if !inside.is_empty() {
             taken.insert(element.clone(), Value::Object(inside));
         }
     }
 }
 
-/// `[name="c"]`
+/// `name="c"`, what stands in brackets.
 fn bracket(element: &str) -> String {
     if let Some(value) = element.strip_prefix("v:") {
-        return format!("[={value}]");
+        return format!("={value}");
     }
     let mut keys: Value = serde_json::from_str(element.trim_start_matches("k:")).unwrap_or_default();
     let all: Vec<String> = as_map(&mut keys).iter().map(|(k, v)| format!("{k}={v}")).collect();
-    format!("[{}]", all.join(","))
+    all.join(",")
 }

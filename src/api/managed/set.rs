@@ -3,6 +3,7 @@
 
 use super::shape::{Keys, Shape};
 use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
 
 pub type Set = Map<String, Value>;
 
@@ -98,17 +99,24 @@ fn items(shape: Shape, before: &[Value], after: &[Value], removed: &mut bool) ->
     match shape.keys() {
         Keys::Atomic => return (before != after).then(leaf),
         Keys::Set => {
-            set.extend(after.iter().filter(|v| !before.contains(v)).map(|v| (format!("v:{v}"), leaf())));
-            *removed |= before.iter().any(|v| !after.contains(v));
+            let (had, has): (HashSet<&Value>, HashSet<&Value>) =
+                (before.iter().collect(), after.iter().collect());
+            set.extend(after.iter().filter(|v| !had.contains(v)).map(|v| (format!("v:{v}"), leaf())));
+            *removed |= had.iter().any(|v| !has.contains(v));
         }
         Keys::By(keys) => {
             let name = |item: &Value| shape.key(&keys, item);
-            let known: Vec<(Option<String>, &Value)> = before.iter().map(|i| (name(i), i)).collect();
+            let mut known: HashMap<String, &Value> = HashMap::new();
+            for item in before {
+                if let Some(key) = name(item) {
+                    known.entry(key).or_insert(item); // the first of those that are the same
+                }
+            }
             let mut kept = 0;
             for item in after {
                 let Some(key) = name(item) else { continue };
-                match known.iter().find(|(k, _)| k.as_deref() == Some(&key)) {
-                    Some((_, old)) => {
+                match known.get(&key) {
+                    Some(old) => {
                         kept += 1;
                         set.extend(changed(shape.item(), old, item, removed).map(|found| (key, found)));
                     }
@@ -159,12 +167,13 @@ pub fn subtract(set: &mut Set, other: &Set) {
 
 /// Takes out what is not there any more.
 pub fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
+    let there = Members::of(shape, value);
     set.retain(|element, inner| {
         if element == "." {
             return true;
         }
         let Value::Object(inner) = inner else { return false };
-        let Some((below, there)) = find(shape, element, value) else { return false };
+        let Some((below, there)) = there.find(element) else { return false };
         let was_leaf = inner.is_empty();
         keep_present(below, inner, there);
         was_leaf || !inner.is_empty()
@@ -176,16 +185,49 @@ pub fn value_of(element: &str) -> Option<Value> {
     serde_json::from_str(element.strip_prefix("v:")?).ok()
 }
 
-/// The value of an element of a set, and its shape.
-pub fn find<'a>(shape: Shape<'a>, element: &'a str, value: &'a Value) -> Option<(Shape<'a>, &'a Value)> {
-    if let Some(field) = element.strip_prefix("f:") {
-        return Some((shape.field(field), value.get(field)?));
+/// What a value has in it, by the elements of a set. Made once for a list: to look for each item from the beginning would take
+/// time that grows with the square of its length.
+pub struct Members<'a> {
+    shape: Shape<'a>,
+    value: &'a Value,
+    /// Places of items by the element that names each; empty for a map.
+    items: HashMap<String, usize>,
+}
+
+impl<'a> Members<'a> {
+    pub fn of(shape: Shape<'a>, value: &'a Value) -> Members<'a> {
+        let items = value.as_array().map_or_else(HashMap::new, |items| places(shape, items));
+        Members { shape, value, items }
     }
-    let items = value.as_array()?;
-    if let Some(wanted) = value_of(element) {
-        return items.iter().find(|i| **i == wanted).map(|i| (Shape::Free, i));
+
+    /// The value of an element of a set, and its shape.
+    pub fn find(&self, element: &'a str) -> Option<(Shape<'a>, &'a Value)> {
+        if let Some(field) = element.strip_prefix("f:") {
+            return Some((self.shape.field(field), self.value.get(field)?));
+        }
+        let place = match value_of(element) {
+            // Another writer may have spaced it differently.
+            Some(value) => self.items.get(&format!("v:{value}"))?,
+            None => self.items.get(element)?,
+        };
+        let below = if element.starts_with("v:") { Shape::Free } else { self.shape.item() };
+        Some((below, self.value.as_array()?.get(*place)?))
     }
-    let Keys::By(keys) = shape.keys() else { return None };
-    let is_it = |i: &&Value| shape.key(&keys, i).as_deref() == Some(element);
-    items.iter().find(is_it).map(|i| (shape.item(), i))
+}
+
+/// Where the items of a list stand, by the element that names each: the first of those that are the same.
+pub fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
+    let keys = shape.keys();
+    let name = |item: &Value| match &keys {
+        Keys::Atomic => None,
+        Keys::Set => Some(format!("v:{item}")),
+        Keys::By(keys) => shape.key(keys, item),
+    };
+    let mut places = HashMap::new();
+    for (i, item) in items.iter().enumerate() {
+        if let Some(name) = name(item) {
+            places.entry(name).or_insert(i);
+        }
+    }
+    places
 }

@@ -6,6 +6,7 @@ use crate::api::value::{at, int, list, text};
 use crate::pki;
 use base64::Engine as _;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const LEGACY: &str = "kubernetes.io/legacy-unknown";
 const USAGES: [&str; 23] = [
@@ -48,12 +49,13 @@ pub fn request(object: &Value, errors: &mut Errors) {
     if usages.is_empty() {
         errors.required("spec.usages", "");
     }
+    let mut named: HashSet<&Value> = HashSet::new();
     for (i, usage) in usages.iter().enumerate() {
         let field = format!("spec.usages[{i}]");
         if !usage.as_str().is_some_and(|u| USAGES.contains(&u)) {
             errors.not_supported(&field, usage, &USAGES);
         }
-        if usages[..i].contains(usage) {
+        if !named.insert(usage) {
             errors.duplicate(field, usage);
         }
     }
@@ -92,7 +94,7 @@ fn signer(name: &str, errors: &mut Errors) {
 }
 
 fn conditions(object: &Value, errors: &mut Errors) {
-    let mut seen: Vec<&str> = vec![];
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, condition) in list(object, "status.conditions").iter().enumerate() {
         let field = |part: &str| format!("status.conditions[{i}].{part}");
         let kind = text(condition, "type");
@@ -116,7 +118,7 @@ fn conditions(object: &Value, errors: &mut Errors) {
         if seen.contains(&kind) {
             errors.duplicate(field("type"), &json!(kind));
         }
-        seen.push(kind);
+        seen.insert(kind);
     }
 }
 

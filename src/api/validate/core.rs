@@ -5,6 +5,7 @@ use crate::api::errors::Errors;
 use crate::api::meta;
 use crate::api::value::{at, flag, list, map, text};
 use serde_json::Value;
+use std::collections::HashSet;
 
 const SIZE_MAX: usize = 1024 * 1024;
 
@@ -92,6 +93,7 @@ pub fn event(object: &Value, errors: &mut Errors) {
 }
 
 pub fn node(object: &Value, errors: &mut Errors) {
+    let mut seen: HashSet<(&str, &str)> = HashSet::new();
     for (i, taint) in list(object, "spec.taints").iter().enumerate() {
         for problem in names::qualified_name(text(taint, "key")) {
             errors.invalid_text(format!("spec.taints[{i}].key"), text(taint, "key"), &problem);
@@ -109,8 +111,7 @@ pub fn node(object: &Value, errors: &mut Errors) {
                 &["NoSchedule", "PreferNoSchedule", "NoExecute"],
             );
         }
-        let twin = |t: &&Value| text(t, "key") == text(taint, "key") && text(t, "effect") == effect;
-        if list(object, "spec.taints")[..i].iter().any(|t| twin(&t)) {
+        if !seen.insert((text(taint, "key"), effect)) {
             errors.duplicate(format!("spec.taints[{i}]"), taint);
         }
     }

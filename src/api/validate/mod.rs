@@ -17,6 +17,7 @@ use super::kinds::Kind;
 use super::meta;
 use super::value::{at, list, pairs, text};
 use serde_json::Value;
+use std::collections::HashSet;
 
 pub const IMMUTABLE: &str = "field is immutable";
 
@@ -25,7 +26,7 @@ pub fn create(kind: &Kind, object: &Value) -> Errors {
     let mut errors = Errors::default();
     metadata(kind, object, &mut errors);
     (kind.validate)(object, &mut errors);
-    errors.0.extend(schema(kind, object, None).0);
+    errors.append(schema(kind, object, None));
     errors
 }
 
@@ -43,10 +44,9 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     metadata(kind, new, &mut errors);
     if meta::is_terminating(old) {
-        let added: Vec<String> = meta::finalizers(new)
-            .filter(|f| !meta::finalizers(old).any(|o| o == *f))
-            .map(|f| format!("{f:?}"))
-            .collect();
+        let known: HashSet<&str> = meta::finalizers(old).collect();
+        let added: Vec<String> =
+            meta::finalizers(new).filter(|f| !known.contains(f)).map(|f| format!("{f:?}")).collect();
         if !added.is_empty() {
             let all = added.join(", ");
             let why = format!(
@@ -62,7 +62,7 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     }
     (kind.validate)(new, &mut errors);
     (kind.validate_update)(new, old, &mut errors);
-    errors.0.extend(schema(kind, new, Some(old)).0);
+    errors.append(schema(kind, new, Some(old)));
     errors
 }
 
@@ -200,5 +200,5 @@ pub fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors:
 fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
     let mut errors = Errors::default();
     check(&object, &mut errors);
-    errors.0.iter().map(ToString::to_string).collect()
+    errors.iter().map(ToString::to_string).collect()
 }

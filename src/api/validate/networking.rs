@@ -258,10 +258,10 @@ fn policy_peer(peer: &Value, field: &str, errors: &mut Errors) {
     for part in ["podSelector", "namespaceSelector"] {
         let mut found = Errors::default();
         selector(peer, part, &mut found);
-        errors.0.extend(found.0.into_iter().map(|mut e| {
-            e.field = format!("{field}.{}", e.field);
-            e
-        }));
+        for mut error in found {
+            error.field = format!("{field}.{}", error.field);
+            errors.add(error);
+        }
     }
     if there("ipBlock") {
         ip_block(at(peer, "ipBlock"), &format!("{field}.ipBlock"), errors);

@@ -8,6 +8,7 @@ use crate::api::quota::{Amounts, SCOPES, amounts};
 use crate::api::value::{at, list, map, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 pub fn pod_disruption_budget(object: &Value, errors: &mut Errors) {
     if !at(object, "spec.minAvailable").is_null() && !at(object, "spec.maxUnavailable").is_null() {
@@ -150,7 +151,7 @@ const LIMIT_TYPES: [&str; 3] = ["Pod", "Container", "PersistentVolumeClaim"];
 const BOUNDS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
 
 pub fn limit_range(object: &Value, errors: &mut Errors) {
-    let mut seen: Vec<&str> = vec![];
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, item) in list(object, "spec.limits").iter().enumerate() {
         let field = format!("spec.limits[{i}]");
         let kind = text(item, "type");
@@ -167,7 +168,7 @@ pub fn limit_range(object: &Value, errors: &mut Errors) {
         if seen.contains(&kind) {
             errors.duplicate(format!("{field}.type"), &json!(kind));
         }
-        seen.push(kind);
+        seen.insert(kind);
         for bound in BOUNDS {
             let there = map(item, bound).into_iter().flatten();
             if kind == "Pod" && bound.starts_with("default") {

@@ -4,6 +4,7 @@ use super::{labels, names, one_of};
 use crate::api::errors::Errors;
 use crate::api::value::{at, empty, int, list, text};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub fn service(object: &Value, errors: &mut Errors) {
@@ -33,8 +34,8 @@ pub fn service(object: &Value, errors: &mut Errors) {
         }
         _ => {}
     }
-    let mut names_seen: Vec<&str> = vec![];
-    let mut ports_seen: Vec<(i64, &str)> = vec![];
+    let mut names_seen: HashSet<&str> = HashSet::new();
+    let mut ports_seen: HashSet<(i64, &str)> = HashSet::new();
     for (i, port) in ports.iter().enumerate() {
         let field = format!("spec.ports[{i}]");
         let name = text(port, "name");
@@ -49,7 +50,7 @@ pub fn service(object: &Value, errors: &mut Errors) {
             if names_seen.contains(&name) {
                 errors.duplicate(format!("{field}.name"), &json!(name));
             }
-            names_seen.push(name);
+            names_seen.insert(name);
         }
         let number = int(port, "port").unwrap_or(0);
         if let Some(problem) = names::port_number(number) {
@@ -61,7 +62,7 @@ pub fn service(object: &Value, errors: &mut Errors) {
         if ports_seen.contains(&key) {
             errors.duplicate(&field, &json!({"port": key.0, "protocol": key.1}));
         }
-        ports_seen.push(key);
+        ports_seen.insert(key);
         if int(port, "nodePort").unwrap_or(0) != 0 && matches!(kind, "ClusterIP" | "ExternalName") {
             errors.forbidden(format!("{field}.nodePort"), "may not be used when `type` is 'ClusterIP'");
         }
@@ -69,9 +70,10 @@ pub fn service(object: &Value, errors: &mut Errors) {
     for (i, ip) in list(object, "spec.externalIPs").iter().enumerate() {
         address(ip.as_str().unwrap_or(""), &format!("spec.externalIPs[{i}]"), errors);
     }
-    let node_port = |p: &Value| (int(p, "nodePort").unwrap_or(0), text(p, "protocol").to_string());
-    for (i, port) in ports.iter().enumerate().filter(|(_, p)| node_port(p).0 != 0) {
-        if ports[..i].iter().any(|p| node_port(p) == node_port(port)) {
+    let mut node_ports: HashSet<(i64, &str)> = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let number = int(port, "nodePort").unwrap_or(0);
+        if number != 0 && !node_ports.insert((number, text(port, "protocol"))) {
             errors.duplicate(format!("spec.ports[{i}].nodePort"), at(port, "nodePort"));
         }
     }

@@ -6,6 +6,7 @@ use crate::api::errors::Errors;
 use crate::api::labels::Selector;
 use crate::api::value::{self, at, empty, flag, int, list, text};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
 
@@ -144,8 +145,10 @@ pub fn stateful_set(object: &Value, errors: &mut Errors) {
     let mut whole = object.clone();
     let claims = list(object, "spec.volumeClaimTemplates").iter().map(|c| text(c, "metadata.name"));
     let mut volumes = list(object, "spec.template.spec.volumes").to_vec();
+    let known: HashSet<String> = volumes.iter().map(|v| text(v, "name").to_string()).collect();
+    let mut claimed: HashSet<&str> = HashSet::new();
     for name in claims {
-        if !volumes.iter().any(|v| text(v, "name") == name) {
+        if !known.contains(name) && claimed.insert(name) {
             volumes.push(json!({"name": name, "emptyDir": {}}));
         }
     }

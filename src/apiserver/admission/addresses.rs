@@ -2,13 +2,18 @@
 
 use super::Attributes;
 use crate::api::errors::Errors;
+use crate::api::path::cut;
 use crate::api::value::{list, text};
 use crate::api::{Status, meta};
 use crate::apiserver::services::Cidr;
 use crate::apiserver::store::Extra;
 use crate::net::fabric;
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
+
+/// Bytes of addresses that a warning names.
+const WARNED_MAX: usize = 512;
 
 /// Why an address may not stand for a machine that is reached over the network; upstream's `ValidateNonSpecialIP`.
 fn special(ip: IpAddr) -> Option<&'static str> {
@@ -62,7 +67,9 @@ fn addresses(kind: &str, object: &Value) -> Vec<(String, String)> {
 /// are answered with a warning. Upstream has the plug-in DenyServiceExternalIPs for this, which is off by default.
 pub fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let known = a.old.map(|old| addresses(a.kind.kind, old)).unwrap_or_default();
-    let is_new = |text: &str| !known.iter().any(|(_, old)| old == text);
+    let known: HashSet<String> = known.into_iter().map(|(_, old)| old).collect();
+    let is_new = |text: &str| !known.contains(text);
+    let own = if a.kind.kind == "Service" { Own::of(a) } else { Own::default() };
     let mut errors = Errors::default();
     let mut external: Vec<String> = vec![];
     for (field, text) in addresses(a.kind.kind, object).into_iter().filter(|(_, text)| is_new(text)) {
@@ -79,7 +86,7 @@ pub fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         if let Some(why) = special(ip) {
             errors.invalid(field, &json!(text), why);
         } else if a.kind.kind == "Service" {
-            if let Some(owner) = owner(a, ip) {
+            if let Some(owner) = owner(a, &own, ip) {
                 errors.invalid(
                     field,
                     &json!(text),
@@ -95,14 +102,40 @@ pub fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     if !external.is_empty() {
         a.ctx.warn(format!(
             "spec.externalIPs: connections of all pods to {} now lead to this Service (CVE-2020-8554)",
-            external.join(", ")
+            cut(external.join(", "), WARNED_MAX)
         ));
     }
     Ok(Extra::default())
 }
 
+/// The addresses of nodes and API servers, collected once for all addresses of an object.
+#[derive(Default)]
+struct Own {
+    nodes: HashMap<Ipv4Addr, String>,
+    pods: Vec<(Cidr, String)>,
+    servers: HashSet<Ipv4Addr>,
+}
+
+impl Own {
+    fn of(a: &Attributes) -> Own {
+        let mut own = Own::default();
+        a.state.cache.for_each("nodes", "", |node| {
+            let name = meta::name(node).to_string();
+            for ip in list(node, "status.addresses").iter().filter_map(|n| text(n, "address").parse().ok()) {
+                own.nodes.insert(ip, name.clone());
+            }
+            own.pods.extend(Cidr::parse(text(node, "spec.podCIDR")).map(|range| (range, name)));
+        });
+        a.state.cache.for_each("endpoints", "default/kubernetes", |endpoints| {
+            let servers = list(endpoints, "subsets").iter().flat_map(|s| list(s, "addresses"));
+            own.servers.extend(servers.filter_map(|s| text(s, "ip").parse::<Ipv4Addr>().ok()));
+        });
+        own
+    }
+}
+
 /// What of the cluster has this address.
-fn owner(a: &Attributes, ip: IpAddr) -> Option<String> {
+fn owner(a: &Attributes, own: &Own, ip: IpAddr) -> Option<String> {
     let IpAddr::V4(v4) = ip.to_canonical() else { return None };
     if a.state.service_cidr.contains(v4) {
         return Some("the range of Services has it".into());
@@ -110,26 +143,11 @@ fn owner(a: &Attributes, ip: IpAddr) -> Option<String> {
     if v4 == fabric::BRIDGE {
         return Some("the nodes reach the API servers through it".into());
     }
-    let mut owner = None;
-    let mut found = |what: String| {
-        owner.get_or_insert(what);
-    };
-    a.state.cache.for_each("nodes", "", |node| {
-        let own = list(node, "status.addresses").iter().any(|n| text(n, "address").parse() == Ok(v4));
-        let pods = Cidr::parse(text(node, "spec.podCIDR")).is_some_and(|range| range.contains(v4));
-        if own || pods {
-            found(format!("node {} has it", meta::name(node)));
-        }
-    });
-    a.state.cache.for_each("endpoints", "default/kubernetes", |endpoints| {
-        let servers = list(endpoints, "subsets").iter().flat_map(|s| list(s, "addresses"));
-        for server in servers.filter_map(|s| text(s, "ip").parse::<Ipv4Addr>().ok()) {
-            if v4 == server {
-                found("an API server has it".into());
-            }
-        }
-    });
-    owner
+    let of_pods = || own.pods.iter().find(|(range, _)| range.contains(v4)).map(|(_, name)| name);
+    if let Some(name) = own.nodes.get(&v4).or_else(of_pods) {
+        return Some(format!("node {name} has it"));
+    }
+    own.servers.contains(&v4).then(|| "an API server has it".into())
 }
 
 #[cfg(test)]

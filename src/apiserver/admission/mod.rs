@@ -16,6 +16,7 @@ mod addresses;
 mod certificates;
 mod classes;
 mod limits;
+pub mod nodes;
 mod pods;
 mod quota;
 
@@ -65,6 +66,8 @@ const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
 const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
 const SERVICE: (&str, &str) = ("", "Service");
 const ENDPOINTS: (&str, &str) = ("", "Endpoints");
+const NODE: (&str, &str) = ("", "Node");
+const LEASE: (&str, &str) = ("coordination.k8s.io", "Lease");
 const SLICE: (&str, &str) = ("discovery.k8s.io", "EndpointSlice");
 
 fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
@@ -75,6 +78,8 @@ fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
 static PLUGINS: &[Plugin] = &[
     // LimitRanger
     Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
+    // NodeRestriction
+    Plugin { kinds: &[NODE, POD, CLAIM, LEASE], mutate: None, validate: Some(nodes::check) },
     // ServiceAccount
     Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // Priority

@@ -6,7 +6,7 @@ use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::managed::{self, Conflict, Manager, Shape};
 use crate::api::strategic::{Merge, merge_of};
-use crate::api::{Status, bounds, meta, value};
+use crate::api::{Status, bounds, meta, path, value};
 use crate::apiserver::State;
 use crate::apiserver::context::Context;
 use crate::apiserver::decode;
@@ -41,7 +41,7 @@ pub(super) async fn server_side_apply(
     let said = applied.clone();
     let (mut applied, unknown) = conform(ctx, kind, applied)?;
     if !unknown.is_empty() {
-        return Err(undeclared(kind, &said, &unknown));
+        return Err(undeclared(kind, &said, unknown.told(), unknown.count()));
     }
     let stored = stored_kind(kind);
     confine(stored, part, &mut applied);
@@ -54,7 +54,7 @@ pub(super) async fn server_side_apply(
         let done = modify(state, ctx, stored, part, &name, |old| {
             let outcome = managed::apply(shape, old, &applied, manager);
             if !outcome.conflicts.is_empty() && !force {
-                return Err(conflict(&outcome.conflicts));
+                return Err(conflict(&outcome.conflicts, outcome.found));
             }
             let mut object = outcome.object;
             bounds::check_depth(&object)?;
@@ -92,11 +92,12 @@ fn confine(kind: &Kind, part: Part, applied: &mut Value) {
 
 /// The answer for fields that the kind's schema does not have: an apply needs to know what it owns, so these are an error
 /// whatever `fieldValidation` says.
-fn undeclared(kind: &Kind, applied: &Value, unknown: &[String]) -> Status {
-    let problems: Vec<String> = unknown
+fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) -> Status {
+    let mut problems: Vec<String> = unknown
         .iter()
         .map(|field| format!("{}: field not declared in schema", managed_path(kind, applied, field)))
         .collect();
+    problems.extend(path::more(count.saturating_sub(unknown.len())));
     let told = match problems.as_slice() {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
@@ -130,8 +131,9 @@ fn managed_path(kind: &Kind, object: &Value, field: &str) -> String {
     out
 }
 
-fn conflict(conflicts: &[Conflict]) -> Status {
-    let (n, s) = (conflicts.len(), if conflicts.len() == 1 { "" } else { "s" });
+/// `conflicts`: those that are told of the `n` that there are.
+fn conflict(conflicts: &[Conflict], n: usize) -> Status {
+    let s = if n == 1 { "" } else { "s" };
     let text = match conflicts {
         [one] => format!("conflict with {}: {}", one.manager, one.field),
         many => {
@@ -147,6 +149,9 @@ fn conflict(conflicts: &[Conflict]) -> Status {
                     manager = &c.manager;
                 }
                 lines.push_str(&format!("\n- {}", c.field));
+            }
+            if n > many.len() {
+                lines.push_str(&format!("\nand {} more", n - many.len()));
             }
             lines
         }
@@ -168,12 +173,12 @@ mod tests {
     fn undeclared_fields_are_told_as_upstream_tells_them() {
         let kind = kinds::find("", "v1", "Pod").unwrap();
         let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"foo": 1, "containers": [{"name": "c", "x": 1}]}});
-        let one = undeclared(kind, &pod, &["spec.containers[0].x".into()]);
+        let one = undeclared(kind, &pod, &["spec.containers[0].x".into()], 1);
         assert_eq!(
             one.message,
             "failed to create typed patch object (n/p; v1, Kind=Pod): .spec.containers[name=\"c\"].x: field not declared in schema"
         );
-        let two = undeclared(kind, &pod, &["spec.foo".into(), "spec.containers[0].x".into()]);
+        let two = undeclared(kind, &pod, &["spec.foo".into(), "spec.containers[0].x".into()], 2);
         assert!(two.message.ends_with(
             "errors:\n  .spec.foo: field not declared in schema\n  .spec.containers[name=\"c\"].x: field not declared in schema"
         ));

@@ -4,7 +4,7 @@ use super::apply::server_side_apply;
 use super::{Part, modify, stored_kind};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
-use crate::api::schema::UnknownFields;
+use crate::api::path::UnknownFields;
 use crate::api::{Status, bounds, meta, patch, strategic, value};
 use crate::apiserver::State;
 use crate::apiserver::context::{APPLY, Context};
@@ -77,12 +77,12 @@ pub(super) fn settle(
     let strategic = media == "application/strategic-merge-patch+json";
     let mut problems: Vec<String> = match decode::validation(ctx)? {
         decode::Validation::Ignore => return Ok(object),
-        _ => duplicates::problems(body, &[]),
+        _ => duplicates::problems(body, &UnknownFields::default()),
     };
     if media == "application/json-patch+json" {
         problems.iter_mut().for_each(|p| *p = format!("json patch {p}"));
     }
-    problems.extend(unknown.iter().map(|f| format!("unknown field {f:?}")));
+    problems.extend(unknown.problems());
     match decode::validation(ctx)? {
         decode::Validation::Strict if !problems.is_empty() => {
             let shown = match strategic {

@@ -7,19 +7,23 @@ use crate::api::quantity::Quantity;
 use crate::api::validate::{names, one_of};
 use crate::api::value::{at, int, list, map, text};
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 
 /// All containers of a pod's spec.
 pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
     if list(spec, "containers").is_empty() {
         errors.required(format!("{field}.containers"), "");
     }
-    let mut seen: Vec<&str> = vec![];
+    let names = |group: &str| list(spec, group).iter().map(|c| text(c, "name"));
+    let claims: HashSet<&str> = names("resourceClaims").collect();
+    let targets: HashSet<&str> = names("containers").chain(names("initContainers")).collect();
+    let mut seen: HashSet<&str> = HashSet::new();
     // A name is told as a duplicate where it stands for the second time: init containers after the others, as upstream.
     for group in ["containers", "initContainers", "ephemeralContainers"] {
         for (i, c) in list(spec, group).iter().enumerate() {
             let here = format!("{field}.{group}[{i}]");
             own_name(c, &here, &mut seen, errors);
-            container(spec, c, &here, volumes, errors);
+            container(spec, c, &here, volumes, &claims, errors);
             match group {
                 "containers" => {
                     active(spec, c, &here, errors);
@@ -39,7 +43,7 @@ pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Err
                     }
                     host_ports(&[c], &format!("{field}.initContainers"), errors);
                 }
-                _ => ephemeral(spec, c, &here, errors),
+                _ => ephemeral(&targets, c, &here, errors),
             }
         }
     }
@@ -50,7 +54,7 @@ pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Err
 
 /// Ports of the host that two containers ask for.
 fn host_ports(containers: &[&Value], field: &str, errors: &mut Errors) {
-    let mut seen: Vec<String> = vec![];
+    let mut seen: HashSet<String> = HashSet::new();
     for (i, c) in containers.iter().enumerate() {
         for (j, port) in list(c, "ports").iter().enumerate() {
             let Some(number) = int(port, "hostPort").filter(|n| *n != 0) else { continue };
@@ -58,13 +62,20 @@ fn host_ports(containers: &[&Value], field: &str, errors: &mut Errors) {
             if seen.contains(&key) {
                 errors.duplicate(format!("{field}[{i}].ports[{j}].hostPort"), &json!(key));
             }
-            seen.push(key);
+            seen.insert(key);
         }
     }
 }
 
 /// What a container of any kind may say.
-fn container(spec: &Value, c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
+fn container(
+    spec: &Value,
+    c: &Value,
+    field: &str,
+    volumes: &Volumes,
+    known: &HashSet<&str>,
+    errors: &mut Errors,
+) {
     if text(c, "image").is_empty() {
         errors.required(format!("{field}.image"), "");
     }
@@ -76,13 +87,13 @@ fn container(spec: &Value, c: &Value, field: &str, volumes: &Volumes, errors: &m
     let policies = ["Always", "IfNotPresent", "Never"];
     one_of(c, "imagePullPolicy", &format!("{field}.imagePullPolicy"), &policies, errors);
     requirements(at(c, "resources"), &format!("{field}.resources"), &resource_name, errors);
-    claims(spec, c, &format!("{field}.resources.claims"), errors);
+    claims(known, c, &format!("{field}.resources.claims"), errors);
     resize(spec, c, &format!("{field}.resizePolicy"), errors);
     security::container(c, field, security::shares_users(spec), errors);
 }
 
 fn ports(c: &Value, field: &str, errors: &mut Errors) {
-    let mut seen: Vec<&str> = vec![];
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, port) in list(c, "ports").iter().enumerate() {
         let here = format!("{field}.ports[{i}]");
         let name = text(port, "name");
@@ -92,7 +103,7 @@ fn ports(c: &Value, field: &str, errors: &mut Errors) {
             if problems.is_empty() && seen.contains(&name) {
                 errors.duplicate(format!("{here}.name"), &json!(name));
             }
-            seen.push(name);
+            seen.insert(name);
         }
         match int(port, "containerPort") {
             None | Some(0) => errors.required(format!("{here}.containerPort"), ""),
@@ -323,9 +334,8 @@ pub(super) fn requirements(
     }
 }
 
-fn claims(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
-    let known: Vec<&str> = list(spec, "resourceClaims").iter().map(|r| text(r, "name")).collect();
-    let mut seen: Vec<&str> = vec![];
+fn claims(known: &HashSet<&str>, c: &Value, field: &str, errors: &mut Errors) {
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, claim) in list(c, "resources.claims").iter().enumerate() {
         let (name, place) = (text(claim, "name"), format!("{field}[{i}]"));
         if name.is_empty() {
@@ -335,7 +345,7 @@ fn claims(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
         if seen.contains(&name) {
             errors.duplicate(&place, &json!(name));
         }
-        seen.push(name);
+        seen.insert(name);
         if !known.contains(&name) {
             errors.not_found(place, &json!(name));
         }
@@ -343,13 +353,13 @@ fn claims(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
 }
 
 fn resize(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
-    let mut seen: Vec<&str> = vec![];
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, policy) in list(c, "resizePolicy").iter().enumerate() {
         let (name, restart) = (text(policy, "resourceName"), text(policy, "restartPolicy"));
         if seen.contains(&name) {
             errors.duplicate(format!("{field}[{i}]"), &json!(name));
         }
-        seen.push(name);
+        seen.insert(name);
         for (value, known) in [(name, ["cpu", "memory"]), (restart, ["NotRequired", "RestartContainer"])] {
             match value {
                 "" => errors.required(field, ""),
@@ -586,10 +596,9 @@ const EPHEMERAL: [&str; 16] = [
     "tty",
 ];
 
-fn ephemeral(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
+fn ephemeral(others: &HashSet<&str>, c: &Value, field: &str, errors: &mut Errors) {
     let target = text(c, "targetContainerName");
-    let others = ["containers", "initContainers"].into_iter().flat_map(|g| list(spec, g));
-    if !target.is_empty() && !others.into_iter().any(|o| text(o, "name") == target) {
+    if !target.is_empty() && !others.contains(target) {
         errors.not_found(format!("{field}.targetContainerName"), &json!(target));
     }
     for (name, value) in c.as_object().into_iter().flatten() {
@@ -614,9 +623,13 @@ fn ephemeral(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
 pub(super) fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
     let field = "spec.ephemeralContainers";
     let (new, old) = (list(new, field), list(old, field));
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (i, container) in new.iter().enumerate() {
+        places.entry(text(container, "name")).or_insert(i);
+    }
     for known in old {
         let name = text(known, "name");
-        match new.iter().position(|c| text(c, "name") == name) {
+        match places.get(name).copied() {
             None => {
                 let why = format!("existing ephemeral containers {name:?} may not be removed\n");
                 errors.forbidden(field, &why);

@@ -15,6 +15,7 @@ use crate::api::errors::Errors;
 use crate::api::quantity::Quantity;
 use crate::api::value::{at, empty, flag, int, list, map, text};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// The lists of containers in a pod's spec.
@@ -127,7 +128,7 @@ fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
 }
 
 /// A DNS label that nothing before it in the list has, which `seen` holds.
-fn own_name<'a>(named: &'a Value, field: &str, seen: &mut Vec<&'a str>, errors: &mut Errors) {
+fn own_name<'a>(named: &'a Value, field: &str, seen: &mut HashSet<&'a str>, errors: &mut Errors) {
     let (name, field) = (text(named, "name"), format!("{field}.name"));
     if name.is_empty() {
         errors.required(field, "");
@@ -138,7 +139,7 @@ fn own_name<'a>(named: &'a Value, field: &str, seen: &mut Vec<&'a str>, errors: 
             errors.invalid_text(&field, name, &problem);
         }
     }
-    seen.push(name);
+    seen.insert(name);
 }
 
 /// Requests and limits of the pod as a whole.
@@ -198,14 +199,14 @@ fn host_network(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
 }
 
 fn gates(spec: &Value, field: &str, errors: &mut Errors) {
-    let mut seen: Vec<&str> = vec![];
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, gate) in list(spec, "schedulingGates").iter().enumerate() {
         let (name, place) = (text(gate, "name"), format!("{field}[{i}]"));
         names::qualified_name(name).iter().for_each(|p| errors.invalid_text(&*place, name, p));
         if seen.contains(&name) {
             errors.duplicate(place, &json!(name));
         }
-        seen.push(name);
+        seen.insert(name);
     }
 }
 
@@ -312,15 +313,13 @@ pub fn pod_update(new: &Value, old: &Value, errors: &mut Errors) {
         }
     }
     let (new_tolerations, old_tolerations) = (list(new, "spec.tolerations"), list(old, "spec.tolerations"));
-    let same = |a: &Value, b: &Value| {
-        let but_seconds = |t: &Value| {
-            let mut t = t.clone();
-            crate::api::value::remove(&mut t, "tolerationSeconds");
-            t
-        };
-        but_seconds(a) == but_seconds(b)
+    let but_seconds = |t: &Value| {
+        let mut t = t.clone();
+        crate::api::value::remove(&mut t, "tolerationSeconds");
+        t
     };
-    if old_tolerations.iter().any(|t| !new_tolerations.iter().any(|n| same(t, n))) {
+    let kept: HashSet<Value> = new_tolerations.iter().map(but_seconds).collect();
+    if old_tolerations.iter().any(|t| !kept.contains(&but_seconds(t))) {
         errors.forbidden(
             "spec.tolerations",
             "existing toleration can not be modified except its tolerationSeconds",

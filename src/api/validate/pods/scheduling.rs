@@ -4,6 +4,7 @@ use crate::api::errors::Errors;
 use crate::api::validate::{names, one_of, selector_at};
 use crate::api::value::{at, int, list, map, text};
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -141,20 +142,25 @@ fn match_label_keys(term: &Value, field: &str, errors: &mut Errors) {
         }
     }
     let keys = list(term, "matchLabelKeys");
-    let mut selected: Vec<&str> =
+    let mut places: HashMap<&Value, usize> = HashMap::new();
+    for (i, key) in keys.iter().enumerate() {
+        places.entry(key).or_insert(i);
+    }
+    let mut selected: HashSet<&str> =
         map(selector, "matchLabels").into_iter().flatten().map(|(k, _)| k.as_str()).collect();
     for expression in list(selector, "matchExpressions") {
         let key = text(expression, "key");
-        if let Some(i) = keys.iter().position(|k| k == key)
-            && selected.contains(&key)
+        if let Some(i) = places.get(&json!(key))
+            && selected.contains(key)
         {
             let why = "exists in both matchLabelKeys and labelSelector";
             errors.invalid_text(format!("{field}[{i}]"), key, why);
         }
-        selected.push(key);
+        selected.insert(key);
     }
+    let other: HashSet<&Value> = list(term, "mismatchLabelKeys").iter().collect();
     for (i, key) in keys.iter().enumerate() {
-        if list(term, "mismatchLabelKeys").contains(key) {
+        if other.contains(key) {
             let why = "exists in both matchLabelKeys and mismatchLabelKeys";
             errors.invalid(format!("{field}.matchLabelKeys[{i}]"), key, why);
         }
@@ -163,6 +169,9 @@ fn match_label_keys(term: &Value, field: &str, errors: &mut Errors) {
 
 pub(super) fn spread(spec: &Value, field: &str, errors: &mut Errors) {
     let all = list(spec, "topologySpreadConstraints");
+    let pair = |c: &Value| (text(c, "topologyKey").to_string(), text(c, "whenUnsatisfiable").to_string());
+    let mut later: HashMap<(String, String), usize> = HashMap::new();
+    all.iter().for_each(|c| *later.entry(pair(c)).or_default() += 1);
     for (i, constraint) in all.iter().enumerate() {
         let here = format!("{field}[{i}]");
         let skew = int(constraint, "maxSkew").unwrap_or(0);
@@ -177,9 +186,10 @@ pub(super) fn spread(spec: &Value, field: &str, errors: &mut Errors) {
             let known = ["DoNotSchedule", "ScheduleAnyway"];
             errors.not_supported(format!("{here}.whenUnsatisfiable"), &json!(action), &known);
         }
-        let pair = |c: &Value| (text(c, "topologyKey").to_string(), text(c, "whenUnsatisfiable").to_string());
         let own = pair(constraint);
-        if all[i + 1..].iter().any(|other| pair(other) == own) {
+        let left = later.entry(own.clone()).or_default();
+        *left = left.saturating_sub(1);
+        if *left > 0 {
             let shown = format!("{{{}, {}}}", own.0, own.1);
             errors.duplicate(format!("{here}.{{topologyKey, whenUnsatisfiable}}"), &json!(shown));
         }

@@ -5,6 +5,7 @@ use crate::api::errors::Errors;
 use crate::api::validate::one_of;
 use crate::api::value::{at, flag, list, text};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
 fn id(object: &Value, path: &str, field: &str, errors: &mut Errors) {
@@ -55,7 +56,7 @@ fn is_sysctl(name: &str) -> bool {
 }
 
 fn sysctls(spec: &Value, context: &Value, field: &str, errors: &mut Errors) {
-    let mut seen: Vec<&str> = vec![];
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, sysctl) in list(context, "sysctls").iter().enumerate() {
         let (name, place) = (text(sysctl, "name"), format!("{field}[{i}].name"));
         if name.is_empty() {
@@ -76,7 +77,7 @@ fn sysctls(spec: &Value, context: &Value, field: &str, errors: &mut Errors) {
         if flag(spec, "hostIPC") && (of_ipc || dotted == "kernel.sem") {
             errors.invalid_text(&place, name, "may not be specified when 'hostIPC' is true");
         }
-        seen.push(name);
+        seen.insert(name);
     }
 }
 

@@ -3,7 +3,7 @@ use super::*;
 fn errors(spec: Value) -> Vec<String> {
     let mut errors = Errors::default();
     pod(&json!({"spec": spec}), &mut errors);
-    errors.0.iter().map(ToString::to_string).collect()
+    errors.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn only_a_pods_image_may_change() {
     let check = |new: Value| {
         let mut errors = Errors::default();
         pod_update(&new, &old, &mut errors);
-        errors.0.len()
+        errors.iter().count()
     };
     assert_eq!(check(json!({"spec": {"containers": [{"name": "a", "image": "y"}]}})), 0);
     assert_eq!(check(json!({"spec": {"containers": [{"name": "a", "image": "x", "tty": true}]}})), 1);
@@ -473,7 +473,7 @@ fn templates_are_judged_as_pods_are() {
             "containers": [{"name": "c", "image": " x", "securityContext": {"runAsUser": -1}}]}});
     let mut errors = Errors::default();
     template_at(&template, "spec.template", &mut errors);
-    let all: Vec<&str> = errors.0.iter().map(|e| e.field.as_str()).collect();
+    let all: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
     let want = [
         "spec.template.spec.volumes[0].configMap.items[0].path",
         "spec.template.spec.containers[0].securityContext.runAsUser",
@@ -490,7 +490,7 @@ fn ephemeral_containers_are_only_added() {
     let check = |new: Value, old: Value| {
         let mut errors = Errors::default();
         ephemeral_update(&new, &old, &mut errors);
-        errors.0.len()
+        errors.iter().count()
     };
     assert_eq!(check(pod(&["a", "b"]), pod(&["a"])), 0);
     assert_eq!(check(pod(&["b"]), pod(&["a"])), 1);

@@ -6,25 +6,27 @@ use crate::api::quantity::Quantity;
 use crate::api::validate::{names, one_of};
 use crate::api::value::{at, flag, int, list, map, text};
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 
 /// Volumes by their names, as far as they are valid so far.
-pub(super) struct Volumes<'a>(Vec<(&'a str, &'a Value)>);
+pub(super) struct Volumes<'a>(HashMap<&'a str, &'a Value>);
 
 impl<'a> Volumes<'a> {
     pub(super) fn find(&self, name: &str) -> Option<&'a Value> {
-        self.0.iter().find(|(n, _)| *n == name).map(|(_, volume)| *volume)
+        self.0.get(name).copied()
     }
 }
 
 /// Checks volumes and returns those that mounts may name.
 pub(super) fn check<'a>(spec: &'a Value, field: &str, is_pod: bool, errors: &mut Errors) -> Volumes<'a> {
-    let mut seen: Vec<&str> = vec![];
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, volume) in list(spec, "volumes").iter().enumerate() {
         let here = format!("{field}.volumes[{i}]");
         source(volume, &here, is_pod, errors);
         own_name(volume, &here, &mut seen, errors);
     }
-    Volumes(list(spec, "volumes").iter().map(|v| (text(v, "name"), v)).collect())
+    // The first of a name counts: of twice the same key a map keeps the last.
+    Volumes(list(spec, "volumes").iter().rev().map(|v| (text(v, "name"), v)).collect())
 }
 
 fn source(volume: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
@@ -256,7 +258,7 @@ pub(super) fn resource_ref(reference: &Value, volume: bool, field: &str, errors:
 
 fn projected(volume: &Value, field: &str, errors: &mut Errors) {
     mode(volume, "defaultMode", field, errors);
-    let mut paths: Vec<&str> = vec![];
+    let mut paths: HashSet<&str> = HashSet::new();
     for (i, source) in list(volume, "sources").iter().enumerate() {
         let here = format!("{field}.sources[{i}]");
         for kind in ["secret", "configMap"] {
@@ -331,14 +333,14 @@ fn projected(volume: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-fn path_once<'a>(path: &'a str, of: &str, paths: &mut Vec<&'a str>, field: &str, errors: &mut Errors) {
+fn path_once<'a>(path: &'a str, of: &str, paths: &mut HashSet<&'a str>, field: &str, errors: &mut Errors) {
     if path.is_empty() {
         return;
     }
     if paths.contains(&path) {
         errors.invalid_text(field, of, "conflicting duplicate paths");
     } else {
-        paths.push(path);
+        paths.insert(path);
     }
 }
 
@@ -370,8 +372,10 @@ fn local(path: &str, field: &str, errors: &mut Errors) {
 // -- mounts -----------------------------------------------------------------------------------------------------------
 
 pub(super) fn mounts(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
-    let devices = list(c, "volumeDevices");
-    let mut paths: Vec<&str> = vec![];
+    let of_devices = |field| list(c, "volumeDevices").iter().map(move |d| text(d, field));
+    let device_names: HashSet<&str> = of_devices("name").filter(|n| !n.is_empty()).collect();
+    let device_paths: HashSet<&str> = of_devices("devicePath").filter(|p| !p.is_empty()).collect();
+    let mut paths: HashSet<&str> = HashSet::new();
     for (i, mount) in list(c, "volumeMounts").iter().enumerate() {
         let list_field = format!("{field}.volumeMounts");
         let here = format!("{list_field}[{i}]");
@@ -391,11 +395,11 @@ pub(super) fn mounts(c: &Value, field: &str, volumes: &Volumes, errors: &mut Err
         if paths.contains(&path) {
             errors.invalid_text(format!("{here}.mountPath"), path, "must be unique");
         }
-        paths.push(path);
-        if devices.iter().any(|d| !name.is_empty() && text(d, "name") == name) {
+        paths.insert(path);
+        if device_names.contains(name) {
             errors.invalid_text(format!("{here}.name"), name, "must not already exist in volumeDevices");
         }
-        if devices.iter().any(|d| !path.is_empty() && text(d, "devicePath") == path) {
+        if device_paths.contains(path) {
             let why = "must not already exist as a path in volumeDevices";
             errors.invalid_text(format!("{here}.mountPath"), path, why);
         }
@@ -435,7 +439,7 @@ fn recursive(mount: &Value, field: &str, errors: &mut Errors) {
 }
 
 fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
-    let (mut names, mut paths): (Vec<&str>, Vec<&str>) = (vec![], vec![]);
+    let (mut names, mut paths): (HashSet<&str>, HashSet<&str>) = Default::default();
     for (i, device) in list(c, "volumeDevices").iter().enumerate() {
         let here = format!("{field}.volumeDevices[{i}]");
         let (name, path) = (text(device, "name"), text(device, "devicePath"));
@@ -463,7 +467,7 @@ fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors)
         if path.split('/').any(|step| step == "..") {
             errors.invalid_text(format!("{here}.devicePath"), path, "can not contain backsteps ('..')");
         }
-        names.push(name);
-        paths.push(path);
+        names.insert(name);
+        paths.insert(path);
     }
 }

@@ -1,0 +1,264 @@
+//! What a kubelet's certificate opens and what not, and objects that nobody can decode, through the whole server.
+
+use super::cache::ROOT;
+use super::http::full;
+use super::testing::{self, Fixture};
+use super::user::{MASTERS, NODES, User};
+use crate::api::kinds;
+use crate::client::{Client, Endpoint, LeaderElection, direct};
+use crate::etcd::Kv;
+use crate::etcd::api::{PutRequest, RequestOp, TxnRequest};
+use crate::pki::Subject;
+use crate::rng::Rng;
+use ::http::Request;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const MERGE: &str = "application/merge-patch+json";
+const JSON: &str = "application/json";
+
+async fn send(of: &Fixture, user: &User, method: &str, path: &str, media: &str, body: Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = Request::builder().method(method).uri(path).header("content-type", media);
+    let answer = of.server.call(request.body(full(body)).unwrap(), user.clone()).await;
+    let code = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+fn kubelet(name: &str) -> User {
+    User::new(&format!("system:node:{name}"), &[NODES])
+}
+
+fn admin() -> User {
+    User::new("admin", &[MASTERS])
+}
+
+/// Two nodes, each with a pod that mounts a Secret of its own.
+async fn cluster(dir: &std::path::Path) -> Fixture {
+    let fixture = testing::start(dir).await;
+    let admin = admin();
+    let make = |path: &'static str, body: Value| {
+        let (fixture, admin) = (&fixture, &admin);
+        async move {
+            let (code, made) = send(fixture, admin, "POST", path, JSON, body).await;
+            assert_eq!(code, 201, "{made}");
+        }
+    };
+    make("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+    for n in ["n1", "n2"] {
+        make("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": format!("of-{n}")}})).await;
+        let (code, made) =
+            send(&fixture, &kubelet(n), "POST", "/api/v1/nodes", JSON, node(n, json!({}))).await;
+        assert_eq!(code, 201, "{made}");
+        let spec = json!({"nodeName": n, "containers": [{"name": "c", "image": "x"}],
+            "volumes": [{"name": "v", "secret": {"secretName": format!("of-{n}")}}]});
+        make(PODS, json!({"metadata": {"name": format!("on-{n}"), "labels": {"a": "b"}}, "spec": spec}))
+            .await;
+    }
+    fixture
+}
+
+fn node(name: &str, labels: Value) -> Value {
+    json!({"metadata": {"name": name, "labels": labels}})
+}
+
+#[tokio::test]
+async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
+    let get = |path: &'static str| {
+        let (fixture, n1) = (&fixture, &n1);
+        async move { send(fixture, n1, "GET", path, JSON, Value::Null).await }
+    };
+    assert_eq!(get("/api/v1/namespaces/default/secrets/of-n1").await.0, 200);
+    let (code, refused) = get("/api/v1/namespaces/default/secrets/of-n2").await;
+    assert_eq!(
+        (code, refused["message"].as_str().unwrap()),
+        (
+            403,
+            "secrets \"of-n2\" is forbidden: User \"system:node:n1\" cannot get resource \"secrets\" in API group \"\" in the namespace \"default\": no relationship found between node 'n1' and this object"
+        )
+    );
+    for path in ["/api/v1/secrets", "/api/v1/namespaces/default/secrets", "/api/v1/configmaps?watch=1"] {
+        let (code, refused) = get(path).await;
+        assert_eq!(code, 403, "{path}");
+        assert!(refused["message"].as_str().unwrap().ends_with(": No Object name found"), "{refused}");
+    }
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let make = |name: &str| json!({"metadata": {"name": name}, "spec": {"holderIdentity": name}});
+    assert_eq!(send(&fixture, &n1, "POST", lease, JSON, make("n1")).await.0, 201);
+    assert_eq!(send(&fixture, &n1, "POST", lease, JSON, make("n2")).await.0, 403);
+    assert_eq!(send(&fixture, &kubelet("n2"), "POST", lease, JSON, make("n2")).await.0, 201);
+    let theirs = format!("{lease}/n2");
+    for (method, body) in [("GET", Value::Null), ("DELETE", Value::Null), ("PATCH", json!({"spec": {}}))] {
+        assert_eq!(send(&fixture, &n1, method, &theirs, MERGE, body).await.0, 403, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_changes_its_own_node_and_the_pods_bound_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
+    let refused = |method: &'static str, path: &'static str, body: Value, why: &'static str| {
+        let (fixture, n1) = (&fixture, &n1);
+        async move {
+            let media = if method == "PATCH" { MERGE } else { JSON };
+            let (code, answer) = send(fixture, n1, method, path, media, body).await;
+            assert_eq!(code, 403, "{method} {path}: {answer}");
+            assert!(answer["message"].as_str().unwrap().contains(why), "{answer}");
+        }
+    };
+    refused(
+        "POST",
+        "/api/v1/nodes",
+        node("n3", json!({})),
+        "node \"n1\" is not allowed to modify node \"n3\"",
+    )
+    .await;
+    refused(
+        "PATCH",
+        "/api/v1/nodes/n2",
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        "cannot patch resource",
+    )
+    .await;
+    let restricted = json!({"metadata": {"labels": {"node-restriction.kubernetes.io/a": "b"}}});
+    refused("PATCH", "/api/v1/nodes/n1", restricted, "is not allowed to modify labels: node-restriction")
+        .await;
+    let taints = json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}});
+    refused("PATCH", "/api/v1/nodes/n1", taints.clone(), "is not allowed to modify taints").await;
+    let own = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    assert_eq!(send(&fixture, &n1, "PATCH", "/api/v1/nodes/n1", MERGE, own).await.0, 200);
+
+    let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}]});
+    let pod = json!({"metadata": {"name": "p"}, "spec": spec});
+    refused("POST", PODS, pod.clone(), "node \"n1\" can only create mirror pods").await;
+    let mut mirror = pod;
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    refused("POST", PODS, mirror.clone(), "can only create pods with an owner reference set to itself").await;
+    let (_, stored) = send(&fixture, &n1, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
+    mirror["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "controller": true,
+        "uid": stored["metadata"]["uid"]}]);
+    let mut elsewhere = mirror.clone();
+    elsewhere["spec"]["nodeName"] = "n2".into();
+    refused("POST", PODS, elsewhere, "can only create pods with spec.nodeName set to itself").await;
+    let mut reading = mirror.clone();
+    reading["spec"]["volumes"] = json!([{"name": "m", "configMap": {"name": "x"}}]);
+    refused("POST", PODS, reading, "can not create pods that reference configmaps").await;
+    let (code, made) = send(&fixture, &n1, "POST", PODS, JSON, mirror).await;
+    assert_eq!(code, 201, "{made}");
+
+    let status = json!({"status": {"phase": "Running"}});
+    let theirs = "/api/v1/namespaces/default/pods/on-n2/status";
+    refused(
+        "PATCH",
+        theirs,
+        status.clone(),
+        "can only update pod status for pods with spec.nodeName set to itself",
+    )
+    .await;
+    let ours = "/api/v1/namespaces/default/pods/on-n1/status";
+    assert_eq!(send(&fixture, &n1, "PATCH", ours, MERGE, status).await.0, 200);
+    let theirs = "/api/v1/namespaces/default/pods/on-n2";
+    refused("DELETE", theirs, Value::Null, "can only delete pods with spec.nodeName set to itself").await;
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "on-n2"}});
+    let path = "/api/v1/namespaces/default/pods/on-n2/eviction";
+    refused("POST", path, eviction, "can only evict pods with spec.nodeName set to itself").await;
+}
+
+#[tokio::test]
+async fn a_kubelet_gets_tokens_for_its_own_pods_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let uid = |name: &'static str| {
+        let fixture = &fixture;
+        async move {
+            let path = format!("{PODS}/{name}");
+            send(fixture, &admin(), "GET", &path, JSON, Value::Null).await.1["metadata"]["uid"].clone()
+        }
+    };
+    let request = |pod: &str, uid: Value| json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let default = format!("{accounts}/default/token");
+    let (first, second) = (uid("on-n1").await, uid("on-n2").await);
+    let ask = |path: &str, body: Value| {
+        let (fixture, path) = (&fixture, path.to_string());
+        async move { send(fixture, &kubelet("n1"), "POST", &path, JSON, body).await }
+    };
+    assert_eq!(ask(&default, request("on-n1", first.clone())).await.0, 201);
+    for (body, why) in [
+        (json!({"spec": {}}), "node requested token not bound to a pod"),
+        (request("on-n1", Value::Null), "node requested token with a pod binding without a uid"),
+        (request("on-n2", second), "node requested token bound to a pod scheduled on a different node"),
+    ] {
+        let (code, answer) = ask(&default, body).await;
+        assert_eq!(code, 403, "{answer}");
+        assert!(answer["message"].as_str().unwrap().ends_with(why), "{answer}");
+    }
+    let other = json!({"metadata": {"name": "other"}});
+    assert_eq!(send(&fixture, &admin(), "POST", accounts, JSON, other).await.0, 201);
+    let (code, answer) = ask(&format!("{accounts}/other/token"), request("on-n1", first)).await;
+    assert_eq!(code, 403);
+    assert!(
+        answer["message"].as_str().unwrap().contains("no relationship found between node 'n1'"),
+        "{answer}"
+    );
+}
+
+async fn put(kv: &Kv, key: String, value: &'static str) {
+    let put = PutRequest { key: key.into(), value: value.into(), ..Default::default() };
+    kv.txn(TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_can_decode_gives_back_its_address_and_ports() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let fixture = testing::start_on(dir.path(), kv.clone()).await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.96.7.7",
+            "ports": [{"port": 80, "nodePort": 30777}]}})
+    };
+    let admin = admin();
+    assert_eq!(send(&fixture, &admin, "POST", services, JSON, service("a")).await.0, 201);
+    put(&kv, format!("{ROOT}services/default/a"), "{").await;
+    let (code, answer) = send(&fixture, &admin, "DELETE", &format!("{services}/a"), JSON, Value::Null).await;
+    assert_eq!(code, 200, "{answer}");
+    let (code, answer) = send(&fixture, &admin, "POST", services, JSON, service("b")).await;
+    assert_eq!(code, 201, "{answer}");
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let fixture = testing::start_on(dir.path(), kv.clone()).await;
+    let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    // Not an administrator: the right to delete the Lease is one of the component's own.
+    let identity = fixture.ca.issue(&Subject::client("system:kube-scheduler", "")).unwrap();
+    let endpoint = Endpoint {
+        servers: vec![address.parse().unwrap()],
+        server_name: "127.0.0.1".into(),
+        ca_pem: fixture.ca.pem().into(),
+        identity: Some(identity),
+        user_agent: "test".into(),
+        dial: direct(),
+    };
+    let place = kinds::stored("leases").unwrap().place();
+    put(&kv, format!("{ROOT}{place}/kube-system/kube-scheduler"), "{").await;
+    let election = LeaderElection {
+        lease_duration: Duration::from_millis(500),
+        renew_deadline: Duration::from_secs(10),
+        retry_period: Duration::from_millis(50),
+        ..LeaderElection::new(Client::connect(endpoint).unwrap(), "kube-scheduler", "me")
+    };
+    let held = tokio::time::timeout(Duration::from_secs(30), election.acquire()).await;
+    held.expect("nobody leads any more");
+}
