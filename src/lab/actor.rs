@@ -148,6 +148,8 @@ pub async fn run(
         memo: Arc::default(),
         open: None,
         solving: false,
+        preparing: None,
+        noted: false,
         trouble,
         unkept: None,
     };

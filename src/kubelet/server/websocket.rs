@@ -278,7 +278,7 @@ mod tests {
 
     async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
         let (near, far) = tokio::io::duplex(1 << 10);
-        let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true };
+        let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true, told: None };
         tokio::spawn(process(near, protocol, ask, session(b"output", code)));
         let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
         let mut all = Vec::new();

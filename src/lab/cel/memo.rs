@@ -354,7 +354,15 @@ mod tests {
             let trace = Arc::new(vec![record("learner", 200); records]);
             let ran = vec![("kubectl get pods".to_string(), code)];
             let ran = if code < 0 { vec![] } else { ran };
-            expr.holds(&Arc::new(Facts { trace, ran, since_step, memo: memo.clone(), ..Facts::default() }))
+            let lines = (0, ran.len() as u64);
+            expr.holds(&Arc::new(Facts {
+                trace,
+                ran,
+                lines,
+                since_step,
+                memo: memo.clone(),
+                ..Facts::default()
+            }))
         };
         assert_eq!(
             [holds(0, 0, 1), holds(1, -1, 1), holds(1, 0, 1), holds(2, 0, 1)],
