@@ -297,7 +297,9 @@ struct Ask {
 impl Ask {
     /// What the client is told at the end, if anything.
     fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
-        if let (Some((tap, record)), Ok(code)) = (&self.told, &exit) {
+        if let Some((tap, record)) = &self.told {
+            // As a shell calls what it cannot run.
+            let code = exit.as_ref().copied().unwrap_or(126);
             tap.emit(record.clone().detail(serde_json::json!({ "exit": code })));
         }
         exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
