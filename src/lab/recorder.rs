@@ -518,6 +518,32 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
+        let tap = Tap::new().at("n", "kubelet");
+        for (id, user) in [("1", "learner"), ("2", "teacher")] {
+            let mut answer = Record::new("answer").object("pods", "d", "p");
+            let (id, user) = (id.to_string(), user.to_string());
+            let (verb, subresource) = ("create".into(), "exec".into());
+            answer.request = Some(Request { id, user, verb, subresource, code: 101, ..Request::default() });
+            tap.emit(answer);
+        }
+        for (id, exit) in [("1", 0), ("1", 127), ("2", 0), ("unknown", 0)] {
+            let ended = Record::new("exec").object("pods", "d", "p").cause(Some(Cause::Request(id.into())));
+            tap.emit(ended.detail(json!({ "exit": exit })));
+        }
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let own = |t: &&Value| value::field(t, "own") == Some(&Value::Bool(true));
+        let told: Vec<_> = recorder
+            .trace
+            .iter()
+            .filter(own)
+            .map(|t| (str_field(t, "object"), int_field(t, "exit")))
+            .collect();
+        assert_eq!(told, [("Pod/d/p/exec", -1), ("Pod/d/p/exec", 0), ("Pod/d/p/exec", 127)]);
+    }
+
+    #[test]
     fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_first() {
         let tap = Tap::new().at("far", "kube-apiserver");
         let saw = |revision: u64, detail: serde_json::Value| {

@@ -364,6 +364,44 @@ mod tests {
         }
         Arc::new(facts)
     }
+    #[test]
+    fn a_request_covers_what_it_names_or_its_selectors_fit() {
+        let pod = value::of_json(
+            &json!({"kind": "Pod", "metadata": {"namespace": "d", "name": "web", "labels": {"app": "web"}}, "spec": {"nodeName": "n1"}}),
+        );
+        let node = value::of_json(&json!({"kind": "Node", "metadata": {"name": "n1"}}));
+        let asked = |object: &str, labels: &str, fields: &str| {
+            value::map([
+                ("object", value::text(object)),
+                ("labels", value::text(labels)),
+                ("fields", value::text(fields)),
+            ])
+        };
+        for (object, labels, fields, of_pod, of_node) in [
+            ("Pod/d/web", "", "", true, false),
+            ("Pod/d/web2", "", "", false, false),
+            ("Pod/d/*", "", "", true, false),
+            ("Pod/d/*", "app=web", "", true, false),
+            ("Pod/d/*", "nothing=here", "", false, false),
+            ("Pod/d/*", "app=web", "spec.nodeName=n2", false, false),
+            ("Pod/*/*", "", "metadata.name=web,spec.nodeName!=n2", true, false),
+            ("Pod//*", "", "", true, false),
+            ("Pod/other/*", "", "", false, false),
+            ("Pod/d/web/log", "", "", false, false),
+            ("Node//*", "", "", false, true),
+            ("Node//*", "nothing=here", "", false, false),
+            ("Node//n1", "", "", false, true),
+        ] {
+            let request = asked(object, labels, fields);
+            assert_eq!(
+                (covers(&request, &pod), covers(&request, &node)),
+                (of_pod, of_node),
+                "{object} {labels} {fields}"
+            );
+        }
+        assert!(!covers(&asked("Pod/d/*", "", ""), &value::empty()));
+    }
+
     fn eval(source: &str, facts: &Arc<Facts>) -> Result<Value, String> {
         Expr::compile(source, Use::Beat, &[]).unwrap().value(facts, &[])
     }

@@ -369,5 +369,13 @@ mod tests {
             [false, false, true, false]
         );
         assert!(holds(1, 0, 2), "another step has a trace of its own");
+        // Of the lines the newest are kept: that one has come is told by their number, not by how many are left.
+        let expr = check("ran.exists(r, r.code == 0)");
+        let memo: Arc<Memo> = Arc::default();
+        let kept = |code: i32, all: u64| {
+            let ran = vec![("kubectl get pods".to_string(), code); 200];
+            expr.holds(&Arc::new(Facts { ran, lines: (0, all), memo: memo.clone(), ..Facts::default() }))
+        };
+        assert_eq!([kept(1, 200), kept(0, 201)], [false, true]);
     }
 }
