@@ -90,8 +90,7 @@ impl Progress {
 
     /// An object is again what it was at a revision: if no lesson had made it by then, it is none of theirs.
     pub fn note_journey(&mut self, object: &str, to: i64) {
-        let older = |made: &mut BTreeMap<String, i64>| _ = made.retain(|o, at| o != object || *at <= to);
-        self.lessons.values_mut().for_each(|noted| older(&mut noted.made));
+        self.lessons.values_mut().for_each(|noted| noted.made.retain(|o, at| o != object || *at <= to));
     }
 
     /// Has a lesson made it?

@@ -224,7 +224,7 @@ async fn serve(
                     let cause =
                         request.headers().get(CAUSE_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
                     let record = Record::new("exec").object("pods", namespace, pod).cause(cause);
-                    (kubelet.config.tap.clone(), record)
+                    Box::new((kubelet.config.tap.clone(), record))
                 }),
             };
             let runtime = kubelet.config.runtime.clone();
@@ -291,13 +291,13 @@ struct Ask {
     /// Whether its exit code is the answer. An attachment ends well however the process ends: that is in the pod's status.
     verdict: bool,
     /// Hears of the exit code.
-    told: Option<(Tap, Record)>,
+    told: Option<Box<(Tap, Record)>>,
 }
 
 impl Ask {
     /// What the client is told at the end, if anything.
     fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
-        if let Some((tap, record)) = &self.told {
+        if let Some((tap, record)) = self.told.as_deref() {
             // As a shell calls what it cannot run.
             let code = exit.as_ref().copied().unwrap_or(126);
             tap.emit(record.clone().detail(serde_json::json!({ "exit": code })));
