@@ -94,7 +94,7 @@ pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> R
         return Err(reason);
     }
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-    forward(state, node, &format!("/{door}{query}"), request).await
+    forward(state, ctx, node, &format!("/{door}{query}"), request).await
 }
 
 /// Logs of a container that waits for its first start.
@@ -132,7 +132,7 @@ fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
 pub async fn node(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
     let name = ctx.info.name.split(':').next().unwrap_or("").to_string();
-    forward(state, &name, &format!("/{}{query}", ctx.info.rest), request).await
+    forward(state, ctx, &name, &format!("/{}{query}", ctx.info.rest), request).await
 }
 
 /// The kubelet's address, as its Node says.
@@ -196,6 +196,7 @@ pub async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, 
 /// Sends the request on, and joins the two connections if both sides change protocols.
 async fn forward(
     state: &Arc<State>,
+    ctx: &Context,
     node: &str,
     path: &str,
     mut request: Request<Body>,
@@ -214,6 +215,9 @@ async fn forward(
         authn::without_token(headers);
         if let Ok(host) = to.to_string().parse() {
             headers.insert(header::HOST, host);
+        }
+        if let Ok(cause) = ctx.cause_of_this().parse() {
+            headers.insert(crate::client::CAUSE_HEADER, cause); // the client's own was not passed
         }
     }
     let body = if upgrading { full("") } else { std::mem::replace(request.body_mut(), full("")) };

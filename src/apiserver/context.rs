@@ -26,6 +26,8 @@ pub struct Context {
     named: OnceLock<String>,
     /// A deletion that is only tried: its options stand in the body.
     tried: AtomicBool,
+    /// What an update that is only tried would have made.
+    outcome: OnceLock<Value>,
     warnings: Mutex<Vec<String>>,
     stage: Mutex<Instant>,
 }
@@ -43,6 +45,11 @@ pub fn is_own(agent: &str) -> bool {
 /// Warnings of one answer, and bytes of one of them. Clients and proxies bound an answer's head.
 const WARNINGS_MAX: usize = 50;
 const WARNING_MAX: usize = 1024;
+
+/// Is it a look that kubectl takes for a command which only tries? Of a write that is told by the request itself.
+pub fn is_trial(headers: &HeaderMap, verb: &str) -> bool {
+    matches!(verb, "get" | "list") && !header(headers, "kubectl-dry-run").is_empty()
+}
 
 impl Context {
     pub fn new(id: String, user: User, info: Info, query: Query, headers: HeaderMap, tap: Tap) -> Context {
@@ -62,6 +69,7 @@ impl Context {
         // What else may stand there is refused before anything is written; deletions read their options for themselves.
         let dry_run =
             !info.verb.starts_with("delete") && query.all("dryRun").filter(|v| !v.is_empty()).eq(["All"]);
+        let tried = AtomicBool::new(is_trial(&headers, &request.verb));
         Context {
             user,
             info,
@@ -72,10 +80,16 @@ impl Context {
             dry_run,
             tap,
             named: OnceLock::new(),
-            tried: AtomicBool::new(false),
+            tried,
+            outcome: OnceLock::new(),
             warnings: Mutex::default(),
             stage: Mutex::new(Instant::now()),
         }
+    }
+
+    /// This request as the cause of what others do for it, in the form of a header.
+    pub fn cause_of_this(&self) -> String {
+        tap::Cause::Request(self.request.id.clone()).to_string()
     }
 
     pub fn accept(&self) -> &str {
@@ -166,6 +180,17 @@ impl Context {
         record
     }
 
+    /// Remembers what a write would have made that is only tried.
+    pub fn would_make(&self, object: &Value) {
+        if self.is_answer_told() {
+            let mut object = object.clone();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+            let _ = self.outcome.set(object); // the first try tells as much as the next
+        }
+    }
+
     /// Records that a stage is over: `authenticate`, `authorize`, `admit`, `validate`.
     pub fn stage(&self, verb: &str, detail: Value) {
         if self.is_told() {
@@ -207,6 +232,18 @@ impl Context {
         // How it was looked at: as a table of one line each, and which of the objects.
         if self.accept().contains("as=Table") {
             record.detail["table"] = true.into();
+        }
+        let output = header(&self.headers, "kubectl-output");
+        if !output.is_empty() {
+            record.detail["output"] = output.into();
+        }
+        if let Some(object) = self.outcome.get() {
+            record.detail["tried"] = object.clone();
+        }
+        for (key, name) in [("labelSelector", "labels"), ("fieldSelector", "fields")] {
+            if !self.query.get(key).is_empty() {
+                record.detail[name] = self.query.get(key).into();
+            }
         }
         let selectors = ["labelSelector", "fieldSelector"].map(|key| self.query.get(key));
         let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();

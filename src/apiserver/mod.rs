@@ -79,7 +79,7 @@ mod watch;
 mod write;
 
 pub use authn::ISSUER;
-pub use context::is_own;
+pub use context::{is_own, is_trial};
 pub use http::{Answer, Body};
 pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO};
 pub use services::Cidr;

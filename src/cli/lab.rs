@@ -4,12 +4,12 @@ use super::args::{Lab as Command, Output, Report};
 use crate::cluster::{Home, Place};
 use crate::lab::graded::desk::{entry, sheet};
 use crate::lab::graded::read::{self, Lab, Labs};
-use crate::lab::graded::view::{Ask, Entry, Graded, LabView, Played};
+use crate::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Played};
 use crate::lab::graded::{score, seal};
 use crate::lang::charset::{eprintln, print, println};
 use crate::ui::lesson::{Paper, tag};
 use crate::ui::texts::{Lang, Say};
-use crate::ui::{lab_proof, labs as front, repl, settings};
+use crate::ui::{consent, lab_proof, labs as front, repl, settings};
 use anyhow::anyhow;
 use serde_json::Value;
 use std::io::Read;
@@ -64,6 +64,18 @@ pub async fn run(
         Command::Hint { id } => {
             let view: LabView = asked(place, lang, Ask::Hint { id }).await?;
             print!("{}", front::hint(&paper, &view));
+            Ok(0)
+        }
+        Command::GiveUp { id, yes } => {
+            let view: LabView = asked(place, lang, Ask::Show).await?;
+            if !yes && !view.over && !view.id.is_empty() {
+                eprintln!("{}", lang.say(Say::LabGiveUp, &[&view.title]));
+                if !consent::agreed(lang) {
+                    return Ok(1);
+                }
+            }
+            let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
+            print!("{}", front::given_up(&paper, &told));
             Ok(0)
         }
         Command::Solve { id, seed } => solve(place, id, seed, lang).await,

@@ -107,7 +107,12 @@ impl Ctx {
                 };
                 let command = self.verb.command_path();
                 let target = self.target()?.authenticated(&self.env).await?;
-                Ok(Arc::new(Api::new(target, &command, self.output.clone(), limit)?))
+                let tries = match self.flags.text("dry-run") {
+                    "none" | "false" => "",
+                    how => how,
+                };
+                let manner = [("kubectl-output", self.flags.text("output")), ("kubectl-dry-run", tries)];
+                Ok(Arc::new(Api::new(target, &command, &manner, self.output.clone(), limit)?))
             })
             .await
     }

@@ -148,6 +148,8 @@ pub async fn run(
         memo: Arc::default(),
         open: None,
         solving: false,
+        preparing: None,
+        noted: false,
         trouble,
         unkept: None,
     };
@@ -255,9 +257,28 @@ impl Actor {
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         match self.move_in(&lesson, false).await {
-            Ok(true) => self.show(Arc::new(lesson), step),
+            Ok(true) => {
+                self.recall(&lesson, &at).await;
+                self.show(Arc::new(lesson), step);
+            }
             Ok(false) => self.engine.progress.open = None,
             Err(why) => tracing::warn!(lesson = lesson.id, why, "the open lesson cannot go on"),
+        }
+    }
+
+    /// What the step's histories have to tell of the time before this process: what was there when the step began, and what has become of it.
+    async fn recall(&mut self, lesson: &Lesson, step: &str) {
+        let since = self.engine.progress.look(&lesson.id, step).map_or(0, |noted| noted.since);
+        let kinds: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|e| &e.kinds).collect();
+        for kind in kinds.into_iter().filter(|_| since > 0) {
+            let room = self.engine.recorder.room.clone();
+            let Some(known) = facts::kind(kind).filter(|k| !room.denied.contains(&k.qualified())) else {
+                continue;
+            };
+            // What is no longer kept is not told: a history then begins with what is there.
+            if let Some((then, now, at)) = watch::between(&self.client, kind, &room, since).await {
+                self.engine.recorder.gap(known.plural, &then, &now, at);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
 use super::format::{Lesson, Library, Step};
 use super::judge::{self, Memory, Outcome};
+use super::own;
 use super::progress::Progress;
 use super::reach::{self, Need};
 use super::recorder::Recorder;
@@ -38,6 +39,8 @@ pub struct Open {
     pub typed: Vec<String>,
     /// Lines that have ended, and their exit codes.
     pub ran: Vec<(String, i32)>,
+    /// How many lines were typed, and have ended, in all.
+    pub lines: (u64, u64),
     pub memory: Memory,
     pub outcome: Outcome,
     pub lost: bool,
@@ -59,6 +62,7 @@ impl Open {
             step,
             typed: vec![],
             ran: vec![],
+            lines: (0, 0),
             memory,
             outcome: Outcome::default(),
             lost: false,
@@ -96,6 +100,10 @@ pub struct Engine {
     pub memo: Arc<Memo>,
     pub open: Option<Open>,
     pub solving: bool,
+    /// The lesson whose setup is being played.
+    pub preparing: Option<String>,
+    /// Something was noted that is not kept yet.
+    pub noted: bool,
     /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is kept.
     pub trouble: Option<String>,
     /// When, and why, what there is to keep could not be written.
@@ -225,12 +233,44 @@ impl Engine {
     /// A record of the tap.
     pub fn record(&mut self, record: &crate::tap::Record) {
         self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
+        self.note_made(record);
         let learners = record.request.as_ref().is_some_and(|r| {
             r.is_persons() && record.verb == "answer" && !matches!(r.verb.as_str(), "watch" | "get" | "list")
         });
         if learners {
             self.acted();
         }
+    }
+
+    /// Keeps account of what lessons have made: only that may be taken away again without a question.
+    fn note_made(&mut self, record: &crate::tap::Record) {
+        let (Some(object), Some(request), Some(revision)) =
+            (&record.object, &record.request, record.revision)
+        else {
+            return;
+        };
+        if record.verb != "commit" {
+            return;
+        }
+        let name = own::key(&object.resource, &object.namespace, &object.name);
+        if let Some(to) = ["undo", "redo", "rewind"].iter().find_map(|verb| record.detail[*verb].as_i64()) {
+            self.progress.note_journey(&name, to);
+        } else if record.detail["created"] == true {
+            let actor = crate::tap::actor(&request.user, &request.impersonator);
+            let by_lesson = actor == super::TEACHER || request.is_persons();
+            let open =
+                self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
+            let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
+            let lesson =
+                lesson.filter(|lesson| own::names(lesson).contains(&object.name)).map(|l| l.id.clone());
+            if lesson.is_none() && !self.progress.is_made(&name) {
+                return;
+            }
+            self.progress.note_made(&name, revision as i64, lesson.as_deref());
+        } else {
+            return;
+        }
+        self.noted = true;
     }
 
     /// The learner did something: `within` begins anew.
@@ -248,6 +288,7 @@ impl Engine {
                 open.typed.remove(0);
             }
             open.typed.push(shortened(line));
+            open.lines.0 += 1;
         }
     }
 
@@ -259,6 +300,7 @@ impl Engine {
                 open.ran.remove(0);
             }
             open.ran.push((shortened(line), code));
+            open.lines.1 += 1;
         }
     }
 
@@ -284,6 +326,7 @@ impl Engine {
         if let Some((open, step)) = self.current() {
             facts.typed = open.typed.clone();
             facts.ran = open.ran.clone();
+            facts.lines = open.lines;
             facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
             facts.since_step = self.progress.look(&open.lesson.id, &step.id).map_or(0, |s| s.since);
         }
@@ -294,12 +337,13 @@ impl Engine {
     pub fn settle(&mut self) -> (Needs, bool) {
         let now = Instant::now();
         let mut needs = Needs::default();
+        let noted = std::mem::take(&mut self.noted);
         let facts = self.facts();
         let state = self.state();
-        let Some(open) = &mut self.open else { return (needs, false) };
+        let Some(open) = &mut self.open else { return (needs, noted) };
         let lesson = open.lesson.clone();
-        let Some(step) = lesson.steps.get(open.step) else { return (needs, false) };
-        let mut save = false;
+        let Some(step) = lesson.steps.get(open.step) else { return (needs, noted) };
+        let mut save = noted;
         if state == State::Open {
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let held = open.memory.held.clone();
@@ -515,6 +559,8 @@ mod tests {
             memo: Arc::default(),
             open: Some(open),
             solving: false,
+            preparing: None,
+            noted: false,
             trouble: None,
             unkept: None,
         }

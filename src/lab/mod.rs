@@ -38,6 +38,7 @@ pub mod format;
 pub mod graded;
 pub mod guest;
 pub mod judge;
+mod own;
 mod probe;
 pub mod progress;
 pub mod reach;

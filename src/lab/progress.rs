@@ -29,6 +29,8 @@ pub struct Lesson {
     pub began: i64,
     /// The setup lines have been run, to the last one.
     pub set_up: bool,
+    /// What its setup, and the learner while it was open, have made of what it is about: `plural/namespace/name`, and the store revision.
+    pub made: BTreeMap<String, i64>,
     pub steps: BTreeMap<String, Step>,
 }
 
@@ -74,7 +76,26 @@ impl Progress {
         let noted = self.lesson(lesson);
         let done = |step: &Step| Step { done: step.done, ..Step::default() };
         let steps = noted.steps.iter().map(|(id, step)| (id.clone(), done(step))).collect();
-        *noted = Lesson { steps, ..Lesson::default() };
+        let made = std::mem::take(&mut noted.made); // it is still there
+        *noted = Lesson { steps, made, ..Lesson::default() };
+    }
+
+    /// An object was made, at a revision: by a lesson, or by somebody beside all lessons.
+    pub fn note_made(&mut self, object: &str, revision: i64, lesson: Option<&str>) {
+        self.lessons.values_mut().for_each(|noted| _ = noted.made.remove(object));
+        if let Some(lesson) = lesson {
+            self.lesson(lesson).made.insert(object.into(), revision);
+        }
+    }
+
+    /// An object is again what it was at a revision: if no lesson had made it by then, it is none of theirs.
+    pub fn note_journey(&mut self, object: &str, to: i64) {
+        self.lessons.values_mut().for_each(|noted| noted.made.retain(|o, at| o != object || *at <= to));
+    }
+
+    /// Has a lesson made it?
+    pub fn is_made(&self, object: &str) -> bool {
+        self.lessons.values().any(|noted| noted.made.contains_key(object))
     }
 
     pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
@@ -131,5 +152,24 @@ mod tests {
         assert!(matches!(Progress::load(&path), Err(Error::Newer { found: 9, .. })));
         std::fs::write(&path, "{").unwrap();
         assert!(matches!(Progress::load(&path), Err(Error::Damaged { .. })));
+    }
+
+    /// Opening lesson 12 must not take the `web` of somebody who made it beside all lessons, nor after lesson 12 had one of its own.
+    #[test]
+    fn what_a_lesson_made_is_the_learners_again_when_the_learner_makes_it_anew() {
+        let mut progress = Progress::default();
+        progress.note_made("deployments/default/web", 7, Some("t/12"));
+        assert!(
+            progress.is_made("deployments/default/web") && !progress.is_made("deployments/default/web-2")
+        );
+        progress.note_journey("deployments/default/web", 9);
+        assert!(progress.is_made("deployments/default/web"));
+        progress.note_journey("deployments/default/web", 6);
+        assert!(!progress.is_made("deployments/default/web"), "what is back is older than the lesson's");
+        progress.note_made("deployments/default/web", 20, Some("t/12"));
+        progress.anew("t/12");
+        assert!(progress.is_made("deployments/default/web"));
+        progress.note_made("deployments/default/web", 30, None);
+        assert!(!progress.is_made("deployments/default/web"));
     }
 }

@@ -23,6 +23,9 @@ const TRACE_MAX: usize = 10_000;
 /// Requests whose commit is remembered until their answer, and answers that name a version until it is seen.
 const REQUESTS_MAX: usize = 512;
 
+/// Of a record that tells no exit code.
+const NO_EXIT: i64 = -1;
+
 type Key = (String, String, String);
 
 #[derive(Default)]
@@ -48,6 +51,8 @@ pub struct Recorder {
     written: VecDeque<(String, i64, String)>,
     /// Who wrote a version, where its commit does not say.
     writers: VecDeque<(i64, String)>,
+    /// Requests that ran a command in a container.
+    execs: VecDeque<Request>,
 }
 
 impl Recorder {
@@ -66,6 +71,13 @@ impl Recorder {
         }
         if record.verb == "answer" {
             self.attribute(record);
+            if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
+            {
+                if self.execs.len() == REQUESTS_MAX {
+                    self.execs.pop_front();
+                }
+                self.execs.push_back(request.clone());
+            }
         }
         if let Some(solving) = solving {
             self.tell(record, solving);
@@ -289,10 +301,20 @@ impl Recorder {
         }
     }
 
+    /// The request that a kubelet's record of a command's end answers.
+    fn exec_of(&self, record: &Record) -> Option<&Request> {
+        let Some(Cause::Request(id)) = record.cause.as_ref().filter(|_| record.verb == "exec") else {
+            return None;
+        };
+        self.execs.iter().rfind(|request| request.id == *id)
+    }
+
     fn hop(&self, record: &Record, solving: bool) -> Value {
-        let request = record.request.as_ref();
+        let ended = self.exec_of(record);
+        let request = record.request.as_ref().or(ended);
         let written = request.and_then(|r| self.written.iter().rfind(|(id, ..)| *id == r.id));
         let answer = record.verb == "answer" && request.is_some_and(|r| !r.verb.is_empty());
+        let exit = ended.and_then(|_| record.detail["exit"].as_i64()).unwrap_or(NO_EXIT);
         let verb = match request {
             Some(r) if answer => r.verb.as_str(),
             _ => record.verb.as_str(),
@@ -342,11 +364,23 @@ impl Recorder {
             ("dry_run", Value::Bool(request.is_some_and(|r| r.dry_run))),
             ("request", value::text(request.map_or("", |r| r.id.as_str()))),
             ("session", value::text(request.map_or("", |r| r.session.as_str()))),
-            ("own", Value::Bool(answer && learner && request.is_some_and(is_meant))),
+            ("own", Value::Bool((answer || ended.is_some()) && learner && request.is_some_and(is_meant))),
             ("command", value::text(request.map_or("", |r| r.command.as_str()))),
             // How it was looked at, and what was said of it.
             ("table", Value::Bool(record.detail["table"] == true)),
             ("selector", value::text(record.detail["selector"].as_str().unwrap_or_default())),
+            ("labels", value::text(record.detail["labels"].as_str().unwrap_or_default())),
+            ("fields", value::text(record.detail["fields"].as_str().unwrap_or_default())),
+            ("output", value::text(record.detail["output"].as_str().unwrap_or_default())),
+            (
+                "tried",
+                if record.detail["tried"].is_null() {
+                    value::empty()
+                } else {
+                    value::of_json(&record.detail["tried"])
+                },
+            ),
+            ("exit", Value::Int(exit)),
             ("message", value::text(record.detail["message"].as_str().unwrap_or_default())),
             ("by", value::text(if solving && learner { "solve" } else { "" })),
         ])
@@ -481,6 +515,32 @@ mod tests {
         };
         assert_eq!(told(0), (true, "app=web".into(), String::new()));
         assert_eq!(told(1), (false, String::new(), "Invalid value: 80: out of range".into()));
+    }
+
+    #[test]
+    fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
+        let tap = Tap::new().at("n", "kubelet");
+        for (id, user) in [("1", "learner"), ("2", "teacher")] {
+            let mut answer = Record::new("answer").object("pods", "d", "p");
+            let (id, user) = (id.to_string(), user.to_string());
+            let (verb, subresource) = ("create".into(), "exec".into());
+            answer.request = Some(Request { id, user, verb, subresource, code: 101, ..Request::default() });
+            tap.emit(answer);
+        }
+        for (id, exit) in [("1", 0), ("1", 127), ("2", 0), ("unknown", 0)] {
+            let ended = Record::new("exec").object("pods", "d", "p").cause(Some(Cause::Request(id.into())));
+            tap.emit(ended.detail(json!({ "exit": exit })));
+        }
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let own = |t: &&Value| value::field(t, "own") == Some(&Value::Bool(true));
+        let told: Vec<_> = recorder
+            .trace
+            .iter()
+            .filter(own)
+            .map(|t| (str_field(t, "object"), int_field(t, "exit")))
+            .collect();
+        assert_eq!(told, [("Pod/d/p/exec", -1), ("Pod/d/p/exec", 0), ("Pod/d/p/exec", 127)]);
     }
 
     #[test]

@@ -74,6 +74,20 @@ pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, L
     Some((known.qualified(), look))
 }
 
+/// The objects of a kind in a room as they were at a revision and as they are, and the revision of the latter; `None` if the server does not have them.
+pub async fn between(
+    client: &Client,
+    name: &str,
+    room: &Room,
+    revision: i64,
+) -> Option<(Vec<serde_json::Value>, Vec<serde_json::Value>, i64)> {
+    let then = at_revision(client, name, room, revision).await?;
+    let (_, look) = look(client, name, room).await?;
+    let now = at_revision(client, name, room, look.at).await?;
+    let json = |all: BTreeMap<_, Object>| all.into_values().map(|o: Object| (*o.json).clone()).collect();
+    Some((json(then), json(now), look.at))
+}
+
 /// The objects of a kind in a room as they were at a revision; `None` if the server does not have them any more.
 pub async fn at_revision(
     client: &Client,

@@ -85,8 +85,10 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson" | "solve" | "check") => source.lessons(),
         Some("lab") => match before.get(1).map(String::as_str) {
-            None => owned(&["check", "grade", "hint", "list", "show", "solve", "start"]),
-            Some("check" | "grade" | "hint" | "show" | "solve" | "start") if before.len() == 2 => {
+            None => owned(&["check", "give-up", "grade", "hint", "list", "show", "solve", "start"]),
+            Some("check" | "give-up" | "grade" | "hint" | "show" | "solve" | "start")
+                if before.len() == 2 =>
+            {
                 source.labs()
             }
             Some(_) => vec![],

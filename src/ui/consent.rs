@@ -22,13 +22,23 @@ pub fn list(lang: Lang, lost: &[Loss]) -> String {
 }
 
 /// Lists what would be lost and asks; where nobody can be asked, it refuses and names the flag. True if nothing would be lost, or the person
-/// agrees.
-pub fn given(lang: Lang, lost: &[Loss]) -> bool {
-    if lost.is_empty() {
+/// agrees. `lab`: the title of an open lab that would go with it.
+pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
+    if lost.is_empty() && lab.is_none() {
         return true;
     }
-    eprintln!("{}", lang.say(Say::LossHead, &[]));
-    eprint!("{}", list(lang, lost));
+    if let Some(lab) = lab {
+        eprintln!("{}", lang.say(Say::LossLab, &[lab]));
+    }
+    if !lost.is_empty() {
+        eprintln!("{}", lang.say(Say::LossHead, &[]));
+        eprint!("{}", list(lang, lost));
+    }
+    agreed(lang)
+}
+
+/// Asks whether that is meant; where nobody can be asked, it refuses and names the flag.
+pub fn agreed(lang: Lang) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let tip = lang.say(Say::LossTry, &[]);
         eprintln!("{}", trouble(lang, &lang.say(Say::LossRefused, &[]), None, Some(&tip)));

@@ -6,7 +6,7 @@ use super::texts::{Lang, Say};
 use crate::cluster::control::{self, Control};
 use crate::cluster::{Error, Place};
 use crate::lab::graded::guest::NAME;
-use crate::lab::graded::view::{Ask, Entry, Graded, LabView, Question};
+use crate::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Question};
 use serde_json::Value;
 
 /// One question, one answer. Errors: the cluster is not running, or the desk's own words.
@@ -81,6 +81,17 @@ pub fn hint(paper: &Paper, view: &LabView) -> String {
         + "\n"
 }
 
+/// What is told to somebody who has given up.
+pub fn given_up(paper: &Paper, given: &GivenUp) -> String {
+    let mut out = String::new();
+    for told in &given.told {
+        out.push_str(&prose::print(&lay_out(told, paper.width.saturating_sub(2)), "  ", paper.colour));
+    }
+    out.push_str(&format!("\n{}\n", paper.lang.say(Say::LabWay, &[])));
+    given.lines.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
+    out
+}
+
 /// A grade for people.
 pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
     let say = |say, with: &[&str]| paper.lang.say(say, with);
@@ -115,7 +126,9 @@ pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
 pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     let number = |key: &str| record["attempts"][key].as_u64().unwrap_or_default();
     let mut lines = Vec::new();
-    if record["used"]["solve"] == true {
+    if record["attempts"]["gave_up"] == true {
+        lines.push(lang.say(Say::LabGaveUp, &[]));
+    } else if record["used"]["solve"] == true {
         lines.push(lang.say(Say::LabSolved, &[]));
     }
     if record["tampered"] == true {
@@ -123,6 +136,13 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     }
     if number("lost") > 0 {
         lines.push(lang.say(Say::LabLost, &[&number("lost").to_string()]));
+    }
+    let shown = number("earlier_solves");
+    if shown > 0 {
+        lines.push(lang.say(Say::LabShown, &[&shown.to_string()]));
+    }
+    if number("earlier_hints") > 0 {
+        lines.push(lang.say(Say::LabEarlierHints, &[&number("earlier_hints").to_string()]));
     }
     let (gradings, before) = (number("gradings"), number("earlier_gradings"));
     if gradings + before > 1 || number("starts") > 1 {
@@ -141,7 +161,8 @@ pub fn list(paper: &Paper, entries: &[Entry]) -> String {
             () => " ",
         };
         let pad = |text: &str, to: usize| " ".repeat(to.saturating_sub(prose::cells(text)));
-        let score = entry.score.map_or_else(String::new, |s| format!("{s}/{}", entry.max));
+        let attempt = if entry.attempt > 1 { format!(" #{}", entry.attempt) } else { String::new() };
+        let score = entry.score.map_or_else(String::new, |s| format!("{s}/{}{attempt}", entry.max));
         let minutes = paper.lang.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
         out.push_str(&format!(
             " {mark} {}{} {}{} {}{} {}{minutes} {score:>8}\n",
@@ -208,6 +229,14 @@ mod tests {
         assert!(told.contains("Explanations kept back: 1."), "{told}");
         let record = json!({"tampered": true, "attempts": {"starts": 3, "seed_starts": 2, "gradings": 1, "earlier_gradings": 4}});
         let remarks = remarks(Lang::En, &record);
+        let shown = json!({"attempts": {"starts": 2, "seed_starts": 1, "gradings": 1, "earlier_solves": 1, "earlier_hints": 2, "gave_up": true}});
+        let shown = super::remarks(Lang::En, &shown).join("\n");
+        for part in ["gave up", "an earlier start", "2 hints"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let entry =
+            |attempt| Entry { id: "a".into(), score: Some(100), max: 100, attempt, ..Entry::default() };
+        assert!(list(&PAPER, &[entry(3)]).contains("100/100 #3") && !list(&PAPER, &[entry(1)]).contains('#'));
         assert!(
             remarks[0].contains("changed by hand") && remarks[1].contains("started 3 times, 2 of them"),
             "{remarks:?}"

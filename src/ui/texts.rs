@@ -62,7 +62,7 @@ texts! {
          shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          learn      lesson [ID]  next  back  goto STEP  hint  check  solve  a b c d\n\
-         labs       lab list   lab start ID   lab check   lab hint   lab grade\n\
+         labs       lab list   lab start ID   lab check   lab hint   lab grade   lab give-up\n\
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
@@ -80,7 +80,7 @@ texts! {
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  a b c d\n\
-         실습       lab list   lab start ID   lab check   lab hint   lab grade\n\
+         실습       lab list   lab start ID   lab check   lab hint   lab grade   lab give-up\n\
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
@@ -176,7 +176,15 @@ texts! {
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 손으로 고쳤으므로 통과로 인정되지 않습니다.";
     LabAttempts: "This lab was started {} times, {} of them with this seed, and graded {} times in all.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
-    LabUntold: "Explanations kept back: {}. Each is shown when its task is right, or after `lab solve`.", "아직 보여 주지 않은 설명: {}개. 과제가 해결되거나 `lab solve`를 실행하면 볼 수 있습니다.";
+    LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";
+    LabGaveUp: "The learner gave up and was told the way: this does not count as passed.", "포기하고 해결 방법을 보았습니다. 통과로 인정되지 않습니다.";
+    LabWay: "The way:", "해결 방법:";
+    LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";
+    LabEarlierHints: "{} hints of earlier starts count, too.", "전에 시작했을 때 본 힌트도 함께 셉니다: {}개";
+    LossLab: "The lab \"{}\" was set up after that: it would be taken away with it.", "\"{}\" 실습은 그 뒤에 준비되었으므로 함께 사라집니다.";
+    SolveLab: "a lab is open, and `solve` is a word of lessons", "실습이 열려 있습니다. `solve`는 강의에서 쓰는 말입니다";
+    SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 해답을, `solve 강의`는 강의의 해답을 실행합니다";
+    LabUntold: "Explanations kept back: {}. Each is shown when its task is right, or after `lab give-up`.", "아직 보여 주지 않은 설명: {}개. 과제가 해결되거나 `lab give-up`을 실행하면 볼 수 있습니다.";
     LabOther: "the lab {} of this record is not the one in this program: it was read from {} by ropewalk {} and has the content {}; --labs DIRECTORY compares with the labs there", "이 기록의 {} 실습은 이 프로그램에 들어 있는 것과 다릅니다. 읽은 곳: {}, ropewalk 버전: {}, 내용 해시: {}. --labs 디렉터리를 적으면 그곳의 실습과 비교합니다";
     LabRecord: "signed record: {}", "서명된 기록: {}";
     LabVerified: "unedited: {}, lab {}, seed {}, {} of {} points, signed with {}", "고쳐진 곳 없음: {}, 실습 {}, 시드 {}, {}점 (만점 {}점), 서명 키 {}";

@@ -53,7 +53,11 @@ fn a_lab_is_started_graded_mended_and_reset() {
     let k = |args: &[&str]| cluster.kubectl(&any, args);
     lab(&["grade"]).fails("no lab is open");
     lab(&["start", "no-such-lab"]).fails("there is no lab no-such-lab");
+    k(&["create", "configmap", "mine"]).ok();
     let started = json(&lab(&["start", "broken-selector", "--seed", "417", "-o", "json"]));
+    // The last step of the learner's is of before the lab: to undo it takes the lab away.
+    home.ropewalk(&["undo", "--name", "t"]).fails("would be taken away with it");
+    k(&["get", "configmap", "mine"]).ok();
     assert_eq!((&started["seed"], &started["minutes"]), (&417.into(), &10.into()));
     lab(&["grade", "broken-selector", "--seed", "418"]).fails("with seed 417");
     assert_eq!(lab(&["check"]).code, 1);
@@ -128,6 +132,28 @@ fn a_lab_is_started_graded_mended_and_reset() {
     k(&["get", "configmap", "report", "-n", ns]).fails("not found");
     let csv = lab(&["grade", "-o", "csv"]);
     assert_eq!((csv.code, csv.out.lines().count()), (1, 6), "{}", csv.out);
+
+    // A hint of an earlier start counts; whoever gives up is told everything, and the record says so.
+    lab(&["hint"]).ok();
+    lab(&["give-up"]).fails("--yes");
+    lab(&["start", "broken-selector", "--seed", "417"]).ok();
+    let told = lab(&["give-up", "--yes"]).ok();
+    assert!(told.contains("The Service looked for") && told.contains("kubectl set selector"), "{told}");
+    k(&mend).ok();
+    let given = json(&lab(&["grade", "-o", "json"]));
+    assert_eq!(
+        (&given["used"]["hints"], &given["used"]["solve"], &given["passed"]),
+        (&1.into(), &true.into(), &false.into()),
+        "{given}"
+    );
+    assert_eq!(
+        (&given["attempts"]["gave_up"], &given["attempts"]["earlier_hints"]),
+        (&true.into(), &1.into()),
+        "{given}"
+    );
+    let list = json(&lab(&["list", "-o", "json"]));
+    let best = list.as_array().into_iter().flatten().find(|l| l["id"] == "broken-selector").expect("it");
+    assert_eq!(best["attempt"], 1, "what was given up is no grade: {best}");
 }
 
 /// The process ends in the middle of a lab, and in the middle of a grade; somebody lends the judge a hand; nothing can be written down.

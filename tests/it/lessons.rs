@@ -224,3 +224,32 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
     assert!(after.contains("one was made") && after.contains("step 2 of 2"), "{told}");
     assert_eq!(after.matches("goto STEP: begins a step anew").count(), 2, "{told}");
 }
+
+/// What only shares a word with a lesson's lines is the learner's own; so is what the learner made before the lesson that has the same name for its own.
+#[test]
+fn a_namesake_is_the_learners_own() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let lines = [
+        "lesson first-voyage/04",
+        "kubectl create deployment web --image=nginx",
+        "kubectl create configmap nginx",
+        "kubectl run nginx-pod --image=nginx",
+        "lesson first-voyage/12",
+        "kubectl get deployment web -o jsonpath=kept:{.metadata.name}.",
+        "goto 1",
+        "kubectl get configmap nginx -o jsonpath=kept:{.metadata.name}.",
+    ];
+    let args: Vec<&str> =
+        ["repl", "--lang", "en"].into_iter().chain(lines.iter().flat_map(|line| ["-c", line])).collect();
+    let said = home.ropewalk(&args);
+    let told = format!("{}\n--\n{}", said.out, said.err);
+    for part in
+        ["deployments/web would be removed", "kept:web.", "configmaps/nginx would be removed", "kept:nginx."]
+    {
+        assert!(said.out.contains(part), "{part}: {told}");
+    }
+    assert!(!said.out.contains("pods/nginx-pod would be"), "that one is the lesson's: {told}");
+}

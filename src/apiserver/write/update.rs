@@ -177,6 +177,7 @@ impl Edit<'_> {
         extra.join(admission::validate(&attributes, &new)?);
         if ctx.dry_run {
             value::put(&mut new, "metadata.resourceVersion", meta::resource_version(&old.value));
+            ctx.would_make(&new);
             return Ok(Tried::Written(Arc::new(Object::unwritten(new))));
         }
         if finished {

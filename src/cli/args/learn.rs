@@ -109,6 +109,13 @@ pub enum Lab {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Be told the cause and the way; such a lab does not count as passed, and the record says so
+    GiveUp {
+        id: Option<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Is this record as it was signed, and its lab the one in this program (or in --labs)? Exit code 0 only then. Key order and white space do not matter
     Verify {
         /// A record of `lab grade -o json`; - reads standard input

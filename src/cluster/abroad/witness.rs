@@ -5,8 +5,8 @@
 
 use crate::api::value::{at, text};
 use crate::apiserver::http::Query;
-use crate::apiserver::is_own;
 use crate::apiserver::request::Info;
+use crate::apiserver::{is_own, is_trial};
 use crate::cluster::guest::{How, Seen};
 use crate::rng::Rng;
 use crate::tap::{ObjectRef, Record, Request, Tap};
@@ -43,8 +43,10 @@ pub struct Asked {
     before: Option<u64>,
     /// A table was asked for, as `kubectl get` prints it.
     table: bool,
-    /// Label and field selectors; empty: none.
-    selector: String,
+    /// Label and field selectors, and how kubectl prints the answer; empty: none.
+    labels: String,
+    fields: String,
+    output: String,
 }
 
 impl Asked {
@@ -110,12 +112,12 @@ impl Witness {
             verb: info.verb.clone(),
             subresource: info.subresource.clone(),
             code: 0,
-            dry_run: query.get("dryRun") == "All",
+            dry_run: query.get("dryRun") == "All" || is_trial(headers, &info.verb),
         };
         let table = header("accept").contains("as=Table");
-        let selectors = ["labelSelector", "fieldSelector"].map(|key| query.get(key));
-        let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();
-        Asked { request, object, began: Instant::now(), before, table, selector: selected.join(",") }
+        let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
+        let output = header("kubectl-output");
+        Asked { request, object, began: Instant::now(), before, table, labels, fields, output }
     }
 
     /// It was answered; `answer` is what a write was answered with.
@@ -135,8 +137,22 @@ impl Witness {
         if asked.table {
             detail["table"] = true.into();
         }
-        if !asked.selector.is_empty() {
-            detail["selector"] = asked.selector.as_str().into();
+        for (name, text) in [("labels", &asked.labels), ("fields", &asked.fields), ("output", &asked.output)]
+        {
+            if !text.is_empty() {
+                detail[name] = text.as_str().into();
+            }
+        }
+        let selectors = [&asked.labels, &asked.fields];
+        let selected: Vec<&str> =
+            selectors.into_iter().filter(|s| !s.is_empty()).map(String::as_str).collect();
+        if !selected.is_empty() {
+            detail["selector"] = selected.join(",").into();
+        }
+        if let Some(tried) =
+            answer.filter(|_| asked.request.dry_run && asked.request.verb != "get" && code < 400)
+        {
+            detail["tried"] = tried.clone();
         }
         if let Some(why) = answer.filter(|_| status && code >= 400).map(|a| text(a, "message")) {
             detail["message"] = why.into();

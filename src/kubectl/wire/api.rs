@@ -28,6 +28,11 @@ const RETRIES: u32 = 10;
 /// One query parameter after another, in alphabetical order.
 pub type Query<'a> = &'a [(&'a str, &'a str)];
 
+/// Headers that tell what no request shows, e.g. how a table is printed: for whoever explains afterwards what was done. At most so many
+/// characters of each.
+pub type Manner<'a> = &'a [(&'a str, &'a str)];
+const MANNER_MAX: usize = 200;
+
 pub struct Api {
     http: Http,
     headers: HeaderMap,
@@ -40,6 +45,7 @@ impl Api {
     pub fn new(
         target: Target,
         command: &str,
+        manner: Manner<'_>,
         output: Arc<Output>,
         timeout: Option<Duration>,
     ) -> Result<Api, Fail> {
@@ -54,6 +60,9 @@ impl Api {
         put("user-agent", &format!("kubectl/{} (linux/amd64) ropewalk", crate::kubectl::VERSION));
         put("kubectl-command", command);
         put("kubectl-session", &uuid::Uuid::new_v4().to_string());
+        for (name, text) in manner.iter().filter(|(_, text)| !text.is_empty()) {
+            put(name, &text.chars().filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
+        }
         if let Some(authorization) = &target.authorization {
             put("authorization", authorization);
         }

@@ -8,11 +8,12 @@ use super::logs::{Options, Printer, Reader};
 use super::pods::Kubelet;
 use super::stats::Meter;
 use super::{Config, PORT};
-use crate::client::Key;
+use crate::client::{CAUSE_HEADER, Key};
 use crate::clock;
 use crate::cri::{self, ContainerState, ExecRequest, Session};
 use crate::linux::tcp;
 use crate::pki;
+use crate::tap::{Record, Tap};
 use crate::task::Crew;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -218,6 +219,13 @@ async fn serve(
                 stderr: query.flag("stderr"),
                 tty: query.flag("tty"),
                 verdict: exec,
+                told: exec.then(|| {
+                    // Which request led here, the API server says.
+                    let cause =
+                        request.headers().get(CAUSE_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
+                    let record = Record::new("exec").object("pods", namespace, pod).cause(cause);
+                    Box::new((kubelet.config.tap.clone(), record))
+                }),
             };
             let runtime = kubelet.config.runtime.clone();
             if exec && command.is_empty() {
@@ -274,7 +282,7 @@ fn runtime_error(error: cri::Error) -> Response<Body> {
 }
 
 /// Which of a process' streams the client wants.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 struct Ask {
     stdin: bool,
     stdout: bool,
@@ -282,11 +290,18 @@ struct Ask {
     tty: bool,
     /// Whether its exit code is the answer. An attachment ends well however the process ends: that is in the pod's status.
     verdict: bool,
+    /// Hears of the exit code.
+    told: Option<Box<(Tap, Record)>>,
 }
 
 impl Ask {
     /// What the client is told at the end, if anything.
     fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
+        if let Some((tap, record)) = self.told.as_deref() {
+            // As a shell calls what it cannot run.
+            let code = exit.as_ref().copied().unwrap_or(126);
+            tap.emit(record.clone().detail(serde_json::json!({ "exit": code })));
+        }
         exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
     }
 }

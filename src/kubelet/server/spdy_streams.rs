@@ -1,7 +1,7 @@
 //! Exec, attach and port-forward over SPDY streams.
 
 use super::spdy::{Frame, Reader, Writer};
-use super::{Ask, Opening, exit_status, size_of};
+use super::{Ask, Opening, size_of};
 use crate::cri;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ where
         let session = match open.await {
             Ok(session) => session,
             Err(why) => {
-                let status = exit_status(protocol, Err(why.to_string())).unwrap_or_default();
+                let status = ask.answer(protocol, Err(why.to_string())).unwrap_or_default();
                 let _ = out.send(Out::Fin(error, status)).await;
                 let _ = out.send(Out::GoAway(last)).await;
                 return;

@@ -3,7 +3,7 @@
 //! Every message is binary; its first byte is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4 resize, and in v5
 //! 255 "close that channel". The status is sent after all output, then the closing handshake.
 
-use super::{Ask, Opening, exit_status, size_of};
+use super::{Ask, Opening, size_of};
 use crate::cri;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -71,7 +71,7 @@ where
     let session = match open.await {
         Ok(session) => session,
         Err(error) => {
-            if let Some(status) = exit_status(protocol, Err(error.to_string())) {
+            if let Some(status) = ask.answer(protocol, Err(error.to_string())) {
                 let _ = sink.send(message(3, &status)).await;
             }
             let _ = sink.send(close()).await;
@@ -278,7 +278,7 @@ mod tests {
 
     async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
         let (near, far) = tokio::io::duplex(1 << 10);
-        let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true };
+        let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true, told: None };
         tokio::spawn(process(near, protocol, ask, session(b"output", code)));
         let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
         let mut all = Vec::new();

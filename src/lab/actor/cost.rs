@@ -2,13 +2,10 @@
 
 use super::{Actor, steps};
 use crate::cluster::undo::{Loss, Moment, Past, losses};
-use crate::lab::format::Lesson;
+use crate::lab::own;
 use crate::lab::run;
 use crate::lab::view::Ask;
 use std::collections::BTreeSet;
-
-/// Names of a lesson are at least this long; shorter words of its lines (`-f`, `a`) are none.
-const NAME_MIN: usize = 3;
 
 impl Actor {
     /// Objects that the learner made or changed beside the lesson, and that the question would remove or change back.
@@ -50,7 +47,7 @@ impl Actor {
         }
     }
 
-    /// What the setup of a lesson would delete, except what lessons that were begun have made.
+    /// What the setup of a lesson would delete or change, except what lessons have made.
     async fn cost_of_opening(&mut self, id: &str) -> Vec<Loss> {
         let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {
             return vec![];
@@ -59,13 +56,16 @@ impl Actor {
         if !self.engine.offers.own || !self.wants_setup(&lesson.id) {
             return vec![];
         }
-        let begun = self.engine.library.lessons.iter();
-        let begun = begun.filter(|l| self.engine.progress.lessons.get(&l.id).is_some_and(|p| p.began > 0));
-        let own: BTreeSet<String> = begun.flat_map(names).collect();
-        let mut lost = Vec::new();
+        let mut lost: Vec<Loss> = Vec::new();
         for line in &lesson.setup {
-            for loss in self.teacher.would_delete(line, &self.engine.recorder.room).await {
-                if !belongs(&own, &loss.name) && !lost.contains(&loss) {
+            let room = &self.engine.recorder.room;
+            let mut found = self.teacher.would_delete(line, room).await;
+            found.extend(self.teacher.would_change(line, room).await);
+            for loss in found {
+                let known = lost.iter().any(|l| {
+                    (&l.resource, &l.namespace, &l.name) == (&loss.resource, &loss.namespace, &loss.name)
+                });
+                if !known && !self.is_lessons(&loss, &BTreeSet::new()) {
                     lost.push(loss);
                 }
             }
@@ -93,31 +93,20 @@ impl Actor {
         let rewind = Past::Rewind { to: Moment::Revision(since) };
         // What cannot be planned cannot be done either.
         let plan = self.host.past(Past::Plan { of: Box::new(rewind) }).await.unwrap_or_default();
-        let own = names(&lesson);
-        lost.extend(losses(&plan).into_iter().filter(|loss| !belongs(&own, &loss.name)));
+        let named = own::names(&lesson);
+        lost.extend(losses(&plan).into_iter().filter(|loss| !self.is_lessons(loss, &named)));
         lost
     }
-}
 
-/// An object of the lesson, or one that carries its name in front, as a Deployment's ReplicaSets do.
-fn belongs(own: &BTreeSet<String>, name: &str) -> bool {
-    let before = name.match_indices('-').map(|(at, _)| &name[..at]);
-    std::iter::once(name).chain(before).any(|part| own.contains(part))
-}
-
-/// Words of a lesson that may be names of objects: of its setup, its solutions, other ways and wrong answers, and of its expressions.
-fn names(lesson: &Lesson) -> BTreeSet<String> {
-    let mut texts: Vec<&str> = lesson.setup.iter().map(String::as_str).collect();
-    for step in &lesson.steps {
-        let lines = step.solution.iter().chain(step.also.iter().flatten());
-        texts.extend(lines.chain(step.wrong.iter().flat_map(|w| &w.lines)).map(String::as_str));
+    /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the cluster that the lesson, by these names, is about?
+    fn is_lessons(&self, loss: &Loss, named: &BTreeSet<String>) -> bool {
+        let made = |resource: &str, name: &str| {
+            self.engine.progress.is_made(&own::key(resource, &loss.namespace, name))
+        };
+        made(&loss.resource, &loss.name)
+            || own::owners(&loss.resource, &loss.name).iter().any(|(resource, name)| made(resource, name))
+            || loss.namespace == "kube-system" && named.contains(&loss.name)
     }
-    let exprs = lesson.exprs();
-    texts.extend(exprs.iter().flat_map(|e| &e.strings).map(String::as_str));
-    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    let words = texts.into_iter().flat_map(|text| text.split(move |c| !is_part(c)));
-    // A word of kubectl's is no name, but nobody calls an object `create` either.
-    words.map(|w| w.trim_matches(['-', '.'])).filter(|w| w.len() >= NAME_MIN).map(String::from).collect()
 }
 
 impl run::Teacher {
@@ -146,39 +135,44 @@ impl run::Teacher {
             None if found.is_object() => vec![found],
             None => vec![],
         };
-        let loss = |object: &serde_json::Value| {
-            let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
-            let kind = object["kind"].as_str().unwrap_or_default();
-            let plural = crate::lab::cel::facts::kind(kind).map_or(kind, |k| k.plural);
-            Loss { resource: plural.into(), namespace: part("namespace"), name: part("name"), removed: true }
-        };
         // What a controller made goes with its owner, which is in the list or stays.
         let owned = |object: &serde_json::Value| {
             let owners = object["metadata"]["ownerReferences"].as_array();
             owners.is_some_and(|all| all.iter().any(|o| o["controller"] == true))
         };
-        items.iter().filter(|o| !owned(o)).map(loss).collect()
+        items.iter().filter(|o| !owned(o)).map(|o| loss(o, true)).collect()
+    }
+
+    /// The object that a line of a setup would make different from what it is now.
+    async fn would_change(&self, line: &str, room: &crate::cluster::guest::Room) -> Vec<Loss> {
+        let line = crate::lab::reach::line(line.trim_start_matches('-').trim_start(), room);
+        let Some(mut words) = shlex::split(&line) else { return vec![] };
+        if words.first().is_some_and(|w| w != "kubectl") {
+            words.insert(0, "kubectl".into());
+        }
+        if !words.get(1).is_some_and(|verb| CHANGES.contains(&verb.as_str())) {
+            return vec![];
+        }
+        words.extend(["--dry-run=server".into(), "-o".into(), "json".into()]);
+        let ran = run::kubectl(words, String::new(), &self.kubeconfig, run::LINE_MAX).await;
+        let Ok(then) = serde_json::from_str::<serde_json::Value>(&ran.stdout) else { return vec![] };
+        let told = loss(&then, false);
+        let get = ["kubectl", "get", &told.resource, &told.name, "-n", &told.namespace, "-o", "json"];
+        let get = get.iter().map(ToString::to_string).collect();
+        let ran = run::kubectl(get, String::new(), &self.kubeconfig, run::LINE_MAX).await;
+        let Ok(now) = serde_json::from_str::<serde_json::Value>(&ran.stdout) else { return vec![] };
+        let same = ["spec", "data"].iter().all(|part| then[*part] == now[*part])
+            && ["labels", "annotations"].iter().all(|part| then["metadata"][*part] == now["metadata"][*part]);
+        if same { vec![] } else { vec![told] }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lab::format::Library;
+/// Verbs of a setup that change what is there.
+const CHANGES: &[&str] = &["annotate", "label", "patch", "scale"];
 
-    #[test]
-    fn what_a_lesson_names_is_its_own_and_nothing_else() {
-        let library = Library::built_in();
-        let of = |id: &str| names(library.get(id).unwrap());
-        let services = of("first-voyage/07");
-        for name in ["pod-svc", "nginx-pod"] {
-            assert!(belongs(&services, name), "{name}");
-        }
-        let deployments = of("first-voyage/11");
-        assert!(belongs(&deployments, "dpy-nginx-657f4db74") && belongs(&deployments, "dpy-nginx"));
-        for name in ["mine", "web", "web-1", "my-web"] {
-            assert!(!belongs(&deployments, name), "{name}");
-        }
-        assert!(belongs(&of("first-voyage/12"), "web"));
-    }
+fn loss(object: &serde_json::Value, removed: bool) -> Loss {
+    let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let plural = crate::lab::cel::facts::kind(kind).map_or(kind, |k| k.plural);
+    Loss { resource: plural.into(), namespace: part("namespace"), name: part("name"), removed }
 }

@@ -57,6 +57,7 @@ impl Actor {
             // Tried once more: the steps begin behind it, or its acts would count as what happened in them.
             _ => self.engine.progress.anew(&lesson.id),
         }
+        self.engine.preparing = Some(lesson.id.clone());
         let played = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await;
         self.engine.progress.lesson(&lesson.id).set_up = played.is_ok();
         if let Err(error) = played {
@@ -64,6 +65,7 @@ impl Actor {
         }
         self.host.catch_up().await;
         self.read_tap();
+        self.engine.preparing = None;
         self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
         notices
     }

@@ -72,7 +72,7 @@ pub fn compile(expr: &IdedExpr) -> Compiled {
 }
 
 /// Functions whose value follows from their arguments alone.
-const PURE: &[&str] = &["get", "ready", "last", "ms", "after", "name", "since", "is_request"];
+const PURE: &[&str] = &["get", "ready", "last", "ms", "after", "name", "since", "is_request", "covers"];
 const OR: &str = "_||_";
 const AND: &str = "_&&_";
 const CONDITIONAL: &str = "_?_:_";

@@ -90,6 +90,8 @@ pub struct Facts {
     pub since_step: i64,
     pub now: Option<Value>,
     pub typed: Vec<String>,
+    /// How many lines were typed, and have ended, in all: of `typed` and `ran` the newest are kept.
+    pub lines: (u64, u64),
     /// Lines that the learner has run in this step, with their exit codes.
     pub ran: Vec<(String, i32)>,
     /// A lab's drawn values.

@@ -3,7 +3,9 @@
 use super::facts::{Facts, Object, Probe};
 use super::shared::{Callable, Run};
 use super::value::{self, at, millis, str_field};
+use crate::api::labels::Selector;
 use crate::cluster::guest::Inside;
+use cel::objects::Key;
 use cel::{Context, Value};
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
@@ -50,6 +52,7 @@ pub const TABLE: &[Function] = &[
         let commands = if args.len() > 3 { word(args, 3)? } else { "" };
         Ok(Value::Bool(is_request(&args[0], word(args, 1)?, word(args, 2)?, commands)))
     }),
+    of("covers", 2..=2, |_, args| Ok(Value::Bool(covers(&args[0], &args[1])))),
     of("min", 1..=10, |_, args| extreme(args, Ordering::Less)),
     of("max", 1..=10, |_, args| extreme(args, Ordering::Greater)),
     of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {
@@ -184,6 +187,46 @@ fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool
         && verbs.split(' ').any(|v| v == str_field(record, "verb"))
         && (commands.is_empty() || commands.split(',').any(|c| is_command(command, c.trim())))
         && about(str_field(record, "object"), object)
+}
+
+/// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}` never is.
+fn covers(request: &Value, object: &Value) -> bool {
+    let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
+    let Some(Value::String(name)) = name else { return false };
+    let namespace = at(object, "metadata.namespace").cloned().unwrap_or_else(|| value::text(""));
+    let Value::String(namespace) = &namespace else { return false };
+    let asked: Vec<&str> = str_field(request, "object").split('/').collect();
+    let [of, within, called] = asked.as_slice() else { return false };
+    // Of all namespaces: `Pod/*/*`, and where the kind was not known as one that has any, `Pod//*`.
+    let here = within == &namespace.as_str() || *called == "*" && matches!(*within, "*" | "");
+    if of != &kind || !here || (*called != "*" && called != &name.as_str()) {
+        return false;
+    }
+    let labels = match at(object, "metadata.labels") {
+        Some(Value::Map(labels)) => labels
+            .map
+            .iter()
+            .filter_map(|(key, value)| match (key, value) {
+                (Key::String(key), Value::String(value)) => Some((key.to_string(), value.to_string().into())),
+                _ => None,
+            })
+            .collect(),
+        _ => serde_json::Map::new(),
+    };
+    let labels = serde_json::Value::Object(labels);
+    let fits = Selector::parse(str_field(request, "labels")).is_ok_and(|s| s.matches(&labels));
+    let terms = str_field(request, "fields").split(',').filter(|term| !term.is_empty());
+    fits && terms.into_iter().all(|term| {
+        let (field, wanted, equal) = match term.split_once("!=") {
+            Some((field, wanted)) => (field, wanted, false),
+            None => match term.split_once('=') {
+                Some((field, wanted)) => (field, wanted.trim_start_matches('='), true),
+                None => return false,
+            },
+        };
+        (at(object, field).map_or("", |v| if let Value::String(v) = v { v.as_str() } else { "" }) == wanted)
+            == equal
+    })
 }
 
 /// `create` is also `create configmap`.
@@ -321,6 +364,44 @@ mod tests {
         }
         Arc::new(facts)
     }
+    #[test]
+    fn a_request_covers_what_it_names_or_its_selectors_fit() {
+        let pod = value::of_json(
+            &json!({"kind": "Pod", "metadata": {"namespace": "d", "name": "web", "labels": {"app": "web"}}, "spec": {"nodeName": "n1"}}),
+        );
+        let node = value::of_json(&json!({"kind": "Node", "metadata": {"name": "n1"}}));
+        let asked = |object: &str, labels: &str, fields: &str| {
+            value::map([
+                ("object", value::text(object)),
+                ("labels", value::text(labels)),
+                ("fields", value::text(fields)),
+            ])
+        };
+        for (object, labels, fields, of_pod, of_node) in [
+            ("Pod/d/web", "", "", true, false),
+            ("Pod/d/web2", "", "", false, false),
+            ("Pod/d/*", "", "", true, false),
+            ("Pod/d/*", "app=web", "", true, false),
+            ("Pod/d/*", "nothing=here", "", false, false),
+            ("Pod/d/*", "app=web", "spec.nodeName=n2", false, false),
+            ("Pod/*/*", "", "metadata.name=web,spec.nodeName!=n2", true, false),
+            ("Pod//*", "", "", true, false),
+            ("Pod/other/*", "", "", false, false),
+            ("Pod/d/web/log", "", "", false, false),
+            ("Node//*", "", "", false, true),
+            ("Node//*", "nothing=here", "", false, false),
+            ("Node//n1", "", "", false, true),
+        ] {
+            let request = asked(object, labels, fields);
+            assert_eq!(
+                (covers(&request, &pod), covers(&request, &node)),
+                (of_pod, of_node),
+                "{object} {labels} {fields}"
+            );
+        }
+        assert!(!covers(&asked("Pod/d/*", "", ""), &value::empty()));
+    }
+
     fn eval(source: &str, facts: &Arc<Facts>) -> Result<Value, String> {
         Expr::compile(source, Use::Beat, &[]).unwrap().value(facts, &[])
     }

@@ -354,12 +354,28 @@ mod tests {
             let trace = Arc::new(vec![record("learner", 200); records]);
             let ran = vec![("kubectl get pods".to_string(), code)];
             let ran = if code < 0 { vec![] } else { ran };
-            expr.holds(&Arc::new(Facts { trace, ran, since_step, memo: memo.clone(), ..Facts::default() }))
+            let lines = (0, ran.len() as u64);
+            expr.holds(&Arc::new(Facts {
+                trace,
+                ran,
+                lines,
+                since_step,
+                memo: memo.clone(),
+                ..Facts::default()
+            }))
         };
         assert_eq!(
             [holds(0, 0, 1), holds(1, -1, 1), holds(1, 0, 1), holds(2, 0, 1)],
             [false, false, true, false]
         );
         assert!(holds(1, 0, 2), "another step has a trace of its own");
+        // Of the lines the newest are kept: that one has come is told by their number, not by how many are left.
+        let expr = check("ran.exists(r, r.code == 0)");
+        let memo: Arc<Memo> = Arc::default();
+        let kept = |code: i32, all: u64| {
+            let ran = vec![("kubectl get pods".to_string(), code); 200];
+            expr.holds(&Arc::new(Facts { ran, lines: (0, all), memo: memo.clone(), ..Facts::default() }))
+        };
+        assert_eq!([kept(1, 200), kept(0, 201)], [false, true]);
     }
 }

@@ -264,7 +264,7 @@ impl Expr {
             state.push(facts.versions);
         }
         state.push(facts.before.as_ref().map_or(0, |b| b.len() as u64));
-        state.extend([facts.typed.len() as u64, facts.ran.len() as u64]);
+        state.extend([facts.lines.0, facts.lines.1]);
         Some(state)
     }
 }

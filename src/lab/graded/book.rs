@@ -10,7 +10,7 @@ use crate::lab::Error;
 use crate::lab::progress;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Format 1 had no seal: it is not believed.
@@ -44,6 +44,10 @@ pub struct Tries {
     pub solves: u32,
     /// Gradings of earlier starts.
     pub gradings: u32,
+    /// Starts that were given up.
+    pub given_up: u32,
+    /// Ids of the hints that earlier starts were told. They hold for every seed, so they are not forgotten by a new start.
+    pub hints: BTreeSet<String>,
 }
 
 /// The open lab.
@@ -79,6 +83,9 @@ pub struct Open {
     /// How often it was graded.
     #[serde(default)]
     pub gradings: u32,
+    /// The learner has given up, and was told everything.
+    #[serde(default)]
+    pub gave_up: bool,
     /// Starts of this lab and of this seed, this one included, and what was seen of it before.
     #[serde(default)]
     pub before: Before,
@@ -95,13 +102,17 @@ pub struct Before {
     pub seed_starts: u32,
     pub solves: u32,
     pub gradings: u32,
+    pub given_up: u32,
+    pub hints: BTreeSet<String>,
     /// How often these counts began anew because they were edited, deleted or put back.
     pub lost: u32,
 }
 
 impl Open {
+    /// A hint counts once, whichever start asked for it.
     pub fn used(&self) -> Used {
-        Used { hints: self.hints.len() as u32, undo: self.undo, solve: self.solve }
+        let hints = self.before.hints.union(&self.hints.iter().cloned().collect()).count();
+        Used { hints: hints as u32, undo: self.undo, solve: self.solve }
     }
 
     /// For the record: how often this lab was tried on this cluster.
@@ -109,6 +120,7 @@ impl Open {
         json!({
             "starts": self.before.starts, "seed_starts": self.before.seed_starts, "gradings": self.gradings,
             "earlier_gradings": self.before.gradings, "earlier_solves": self.before.solves, "lost": self.before.lost,
+            "earlier_hints": self.before.hints.len(), "gave_up": self.gave_up, "earlier_gave_up": self.before.given_up,
         })
     }
 }
@@ -120,6 +132,8 @@ pub struct Best {
     pub max: u32,
     pub passed: bool,
     pub seed: u64,
+    /// At which start of the lab, from 1; 0: it was not noted yet.
+    pub attempt: u32,
 }
 
 impl Book {
@@ -173,6 +187,8 @@ impl Book {
             seed_starts,
             solves: tries.solves,
             gradings: tries.gradings,
+            given_up: tries.given_up,
+            hints: tries.hints.clone(),
             lost: self.lost,
         }
     }
@@ -184,6 +200,8 @@ impl Book {
         {
             tries.solves += u32::from(open.solve);
             tries.gradings += open.gradings;
+            tries.given_up += u32::from(open.gave_up);
+            tries.hints.extend(open.hints);
         }
     }
 }
@@ -266,6 +284,7 @@ mod tests {
             chain: Chain::default(),
             tampered: false,
             gradings: 0,
+            gave_up: false,
             before: Before::default(),
             at_limit: None,
         }
@@ -276,7 +295,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, key) = (dir.path().join("labs.json"), Key::load_or_create(dir.path()).unwrap());
         let mut book = Book::load(&path, &key).unwrap();
-        let grade = |score| Best { score, max: 100, passed: score == 100, seed: 1 };
+        let grade = |score| Best { score, max: 100, passed: score == 100, seed: 1, attempt: 1 };
         book.note("a", grade(90), true);
         book.note("a", grade(40), true);
         book.note("a", grade(100), false);
@@ -377,9 +396,23 @@ mod tests {
         assert_eq!(book.start("a", 9).seed_starts, 1);
         let third = book.start("a", 1);
         assert_eq!((third.starts, third.seed_starts, third.solves, third.gradings), (3, 2, 1, 2));
-        let record = Open { before: third, gradings: 1, ..open() }.attempts();
+        let record = Open { before: third.clone(), gradings: 1, ..open() }.attempts();
         assert_eq!((&record["starts"], &record["gradings"]), (&json!(3), &json!(1)));
-        (0..1000).for_each(|seed| _ = book.start("a", seed));
+        // What was told at the first start is known at the third, and counts there, once.
+        assert_eq!(third.hints, ["h1".to_string()].into());
+        let told = |hints: &[&str]| Open {
+            before: third.clone(),
+            hints: hints.iter().map(ToString::to_string).collect(),
+            ..open()
+        };
+        assert_eq!(
+            (told(&[]).used().hints, told(&["h1"]).used().hints, told(&["h2"]).used().hints),
+            (1, 1, 2)
+        );
+        book.open = Some(Open { gave_up: true, ..open() });
+        book.close();
+        assert_eq!(book.start("a", 1).given_up, 1);
+        (0..999).for_each(|seed| _ = book.start("a", seed));
         assert_eq!((book.tries["a"].seeds.len(), book.tries["a"].starts), (SEEDS_MAX, 1003));
     }
 }

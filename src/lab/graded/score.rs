@@ -62,7 +62,7 @@ pub struct About {
     pub content: String,
     /// Where the lab was read from: `built-in`, or a directory.
     pub labs: String,
-    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost}`
+    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints, gave_up, earlier_gave_up}`
     pub attempts: Value,
     /// What was kept of the open lab was changed by somebody else than the program.
     pub tampered: bool,

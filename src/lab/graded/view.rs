@@ -49,6 +49,10 @@ pub enum Ask {
         seed: Option<u64>,
     },
     Solved,
+    /// Shows every explanation and the way; such a lab does not count as passed: answers with [`GivenUp`].
+    GiveUp {
+        id: Option<String>,
+    },
 }
 
 /// A line in the list of labs.
@@ -68,6 +72,8 @@ pub struct Entry {
     pub score: Option<u32>,
     pub max: u32,
     pub passed: bool,
+    /// At which start of the lab that was, from 1; 0: not known.
+    pub attempt: u32,
     /// It is the one that is open.
     pub open: bool,
 }
@@ -85,6 +91,10 @@ pub struct LabView {
     pub text: String,
     pub tasks: Vec<Task>,
     pub started: String,
+    /// Store revision when the clock started: who goes back beyond it takes the lab away.
+    pub began: i64,
+    /// The solution was given away.
+    pub over: bool,
     /// Seconds left; negative when the time is over.
     pub left_s: i64,
     /// Hints asked for so far, in order.
@@ -116,6 +126,16 @@ pub struct Graded {
     /// Explanations that are kept back until their task is green or the solution was asked for.
     pub untold: usize,
     pub found: Vec<super::score::Found>,
+}
+
+/// What a learner is told who has given up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GivenUp {
+    /// Explanations.
+    pub told: Vec<String>,
+    /// Lines of the solution.
+    pub lines: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

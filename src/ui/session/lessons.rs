@@ -3,12 +3,13 @@
 use super::{CUT, Flow, Given, Lines, Manner, Session};
 use crate::cluster::Error;
 use crate::cluster::undo::Loss;
+use crate::lab::graded::view::{Ask as LabAsk, LabView};
 use crate::lab::view::{Ask, Entry, LessonView, Solution, State};
 use crate::lang::charset::{print, println};
-use crate::ui::consent;
 use crate::ui::lesson::{self, Paper};
 use crate::ui::terminal;
 use crate::ui::texts::Say;
+use crate::ui::{consent, labs};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
@@ -198,6 +199,14 @@ impl Session {
     fn solve(&mut self, id: Option<String>, lines: &mut dyn Lines) -> i32 {
         if !self.alive() {
             return 1;
+        }
+        if id.is_none() {
+            let place = self.place.clone();
+            let lab = self.await_answer(labs::asked::<LabView>(&place, self.lang(), LabAsk::Show));
+            if lab.is_ok_and(|lab| !lab.id.is_empty() && !lab.over && lab.left_s > 0) {
+                self.complain(&self.say(Say::SolveLab, &[]), None, Some(&self.say(Say::SolveLabTry, &[])));
+                return 1;
+            }
         }
         let solution = match self.ask(Ask::Solve { id }) {
             Ok(value) => serde_json::from_value::<Solution>(value).unwrap_or_default(),

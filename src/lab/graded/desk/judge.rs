@@ -4,7 +4,7 @@ use super::{Current, Desk, chain_text, exprs};
 use crate::clock::Timestamp;
 use crate::cluster::guest::Room;
 use crate::cluster::undo::{Moment, Past};
-use crate::lab::cel::{Template, Use};
+use crate::lab::cel::{Facts, Template, Use};
 use crate::lab::format::EN;
 use crate::lab::graded::book::Best;
 use crate::lab::graded::read::{BUILT_IN, Task};
@@ -15,6 +15,7 @@ use crate::lab::graded::words::{self, Word};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long what was disturbed by the judge may take to be as before.
@@ -89,7 +90,13 @@ impl Desk {
         self.key.sign(&mut record);
         let record = Value::Object(record);
         let (points, max) = score::points(&all);
-        let best = Best { score: points, max, passed: record["passed"] == true, seed: open.seed };
+        let best = Best {
+            score: points,
+            max,
+            passed: record["passed"] == true,
+            seed: open.seed,
+            attempt: open.before.starts,
+        };
         self.book().note(&lab.id, best, !open.solve && !open.tampered);
         self.save().map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
@@ -97,18 +104,30 @@ impl Desk {
         // The cause is told to whoever has found it or given up: else one grade would be the answer to the next.
         let told_of = |id: &str| open.solve || all.iter().any(|t| t.id == id && t.green);
         let untold = lab.tasks.iter().filter(|t| !t.debrief.get(lang).is_empty() && !told_of(&t.id)).count();
-        let mut debrief = Vec::new();
-        for task in lab.tasks.iter().filter(|t| told_of(&t.id)) {
-            let text = current.fill(task.debrief.get(lang));
-            let told = Template::compile(&text, Use::Hint, &[])
-                .and_then(|t| t.render(&debrief_facts, &[]).map_err(crate::lab::cel::Error::Syntax));
-            debrief.extend(told.ok().filter(|t| !t.is_empty()));
-        }
+        let mut debrief = self.told(&current, &debrief_facts, lang, told_of);
         let remember = lab.remember.get(lang);
         if untold == 0 && !remember.is_empty() {
             debrief.push(crate::lab::words::say(lang, crate::lab::words::Word::Remember, &[remember]));
         }
         Ok(json!(Graded { record, file, debrief, untold, found: all }))
+    }
+
+    /// Explanations of tasks, as far as these facts let them be told.
+    pub(super) fn told(
+        &self,
+        current: &Current,
+        facts: &Arc<Facts>,
+        lang: &str,
+        of: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let mut all = Vec::new();
+        for task in current.lab.tasks.iter().filter(|t| of(&t.id)) {
+            let text = current.fill(task.debrief.get(lang));
+            let told = Template::compile(&text, Use::Hint, &[])
+                .and_then(|t| t.render(facts, &[]).map_err(crate::lab::cel::Error::Syntax));
+            all.extend(told.ok().filter(|t| !t.is_empty()));
+        }
+        all
     }
 
     fn found(

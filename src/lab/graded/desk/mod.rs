@@ -14,7 +14,7 @@ use super::draw;
 use super::read::{Lab, Labs, Task};
 use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
-use super::view::{Ask, Played};
+use super::view::{Ask, GivenUp, Played};
 use super::words::{self, Word};
 use super::world::{Frame, World};
 use crate::clock;
@@ -240,6 +240,14 @@ impl Desk {
                     lines: current.lines(&Lab::lines(&current.lab.solution, &current.variant))
                 }))
             }
+            Ask::GiveUp { id } => {
+                let current = self.named(id.as_deref(), None, lang)?;
+                self.note(|open| (open.solve, open.gave_up) = (true, true)).map_err(not_kept)?;
+                self.anchor().await.map_err(not_kept)?;
+                let told = self.told(&current, &self.world.facts(&current.frame()), lang, |_| true);
+                let lines = current.lines(&Lab::lines(&current.lab.solution, &current.variant));
+                Ok(json!(GivenUp { told, lines }))
+            }
             Ask::Solved => {
                 self.world.know().solving = false;
                 Ok(Value::Null)
@@ -282,6 +290,7 @@ impl Desk {
             chain: Chain::default(),
             tampered: false,
             gradings: 0,
+            gave_up: false,
             before: Before::default(),
             at_limit: None,
         };

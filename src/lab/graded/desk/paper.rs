@@ -13,6 +13,7 @@ impl Desk {
             Entry {
                 score: best.map(|b| b.score),
                 passed: best.is_some_and(|b| b.passed),
+                attempt: best.map_or(0, |b| b.attempt),
                 open: book.open.as_ref().is_some_and(|o| o.lab == lab.id),
                 ..entry(lab, lang)
             }
@@ -28,6 +29,8 @@ impl Desk {
         let blank = sheet(lab, open.seed, lang);
         LabView {
             started: clock::rfc3339(open.started),
+            began: open.began,
+            over: open.solve,
             left_s: limit - ran,
             hints: open
                 .hints
