@@ -254,7 +254,7 @@ async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
     let place = kinds::stored("leases").unwrap().place();
     put(&kv, format!("{ROOT}{place}/kube-system/kube-scheduler"), "{").await;
     let election = LeaderElection {
-        lease_duration: Duration::from_millis(500),
+        lease_duration: Duration::from_secs(1),
         renew_deadline: Duration::from_secs(10),
         retry_period: Duration::from_millis(50),
         ..LeaderElection::new(Client::connect(endpoint).unwrap(), "kube-scheduler", "me")

@@ -31,6 +31,8 @@ fn names_in(line: &str) -> Vec<String> {
     while let Some(word) = words.next() {
         match word {
             "|" | ">" | "&&" | "||" | ";" | "--" => break,
+            // What a command prints is known to nobody before.
+            word if word.contains("$(") || word.contains('`') => break,
             word if WITH_VALUE.contains(&word) => _ = words.next(),
             word if word.starts_with("--name=") => named = word.strip_prefix("--name="),
             word if word.starts_with('-') => {}
