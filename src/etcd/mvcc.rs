@@ -267,7 +267,7 @@ impl Store {
             if version.kv.mod_revision >= history_first {
                 let prev_kv = match version.kv.mod_revision == compacted {
                     true => None,
-                    false => list.last().and_then(Version::live).cloned(),
+                    false => before(list, version.kv.mod_revision),
                 };
                 events.insert((version.kv.mod_revision, version.sub), event(version.kv.clone(), prev_kv));
             }
@@ -287,6 +287,11 @@ impl Store {
 
 fn event(kv: KeyValue, prev_kv: Option<KeyValue>) -> Event {
     Event { kind: if kv.version > 0 { EventType::Put } else { EventType::Delete }, kv, prev_kv }
+}
+
+/// What a key was before a revision, as watchers are told it: not what the same write had made of it a moment ago.
+fn before(versions: &[Version], revision: Revision) -> Option<KeyValue> {
+    versions.iter().rfind(|v| v.kv.mod_revision < revision).and_then(Version::live).cloned()
 }
 
 /// A write in progress. Its own reads see its changes; nobody else may look until [`Write::commit`].
@@ -314,7 +319,7 @@ impl Write<'_> {
         let (create_revision, version) =
             prev.as_ref().map_or((revision, 1), |p| (p.create_revision, p.version + 1));
         let kv = KeyValue { key, create_revision, mod_revision: revision, version, value, lease };
-        self.record(kv, prev.clone());
+        self.record(kv);
         prev
     }
 
@@ -324,15 +329,17 @@ impl Write<'_> {
         let mod_revision = self.store.revision + 1;
         for prev in &gone {
             let tombstone = KeyValue { key: prev.key.clone(), mod_revision, ..KeyValue::default() };
-            self.record(tombstone, Some(prev.clone()));
+            self.record(tombstone);
         }
         gone
     }
 
-    fn record(&mut self, kv: KeyValue, prev_kv: Option<KeyValue>) {
+    fn record(&mut self, kv: KeyValue) {
         let version = Version { kv: kv.clone(), sub: self.events.len() as u32 };
         self.store.size += version.size();
-        self.store.keys.entry(kv.key.clone()).or_default().push(version);
+        let versions = self.store.keys.entry(kv.key.clone()).or_default();
+        let prev_kv = before(versions, kv.mod_revision);
+        versions.push(version);
         self.events.push(event(kv, prev_kv));
     }
 
@@ -503,6 +510,22 @@ mod tests {
         s.compact(5).unwrap();
         assert_eq!(told(&s, 5), [(5, Delete, None), (6, Put, None)]);
         assert_eq!(s.events_since(4).unwrap_err(), Error::Compacted { compact_revision: 5 });
+    }
+
+    /// As etcd, which looks the key up at the revision before.
+    #[test]
+    fn what_was_before_is_not_what_the_same_write_made() {
+        let mut s = example();
+        for key in ["new", "a"] {
+            let mut write = s.write();
+            let old = write.put(key.into(), "1".into(), 0);
+            let made = write.delete_range(&Span::new(&key.into(), &Bytes::new()));
+            assert_eq!(made.len(), 1);
+            let told: Vec<_> = write.commit().iter().map(|e| e.prev_kv.clone()).collect();
+            assert_eq!(told, [old.clone(), old], "{key}");
+        }
+        let r = Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
+        assert_eq!(format!("{r:?}"), format!("{s:?}"));
     }
 
     #[test]
