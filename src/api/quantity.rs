@@ -50,7 +50,7 @@ impl Quantity {
                 None => return Some(Quantity { nano: sign(text) * MAX, format }),
             };
         }
-        let rounded_up = (top + divisor - 1) / divisor;
+        let rounded_up = top.checked_add(divisor - 1).map_or(MAX, |sum| sum / divisor);
         Some(Quantity { nano: sign(text) * rounded_up.min(MAX), format })
     }
 
@@ -167,6 +167,13 @@ impl fmt::Display for Quantity {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A sum that just passes the largest number is the largest amount, not a negative one.
+    #[test]
+    fn the_largest_amounts_do_not_turn_round() {
+        let huge = Quantity::parse(".00154742504910672534362390527Ei").unwrap();
+        assert!(!huge.is_negative() && huge.nano > 0);
+    }
 
     #[test]
     fn the_canonical_form_loses_nothing() {

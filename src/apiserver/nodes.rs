@@ -95,7 +95,7 @@ fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
 }
 
 /// Does the pod name this Secret, ConfigMap, claim or ServiceAccount of its namespace?
-fn needs(pod: &Value, resource: &str, name: &str) -> bool {
+pub(super) fn needs(pod: &Value, resource: &str, name: &str) -> bool {
     if name.is_empty() {
         return false;
     }

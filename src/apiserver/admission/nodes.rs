@@ -165,7 +165,8 @@ fn references(pod: &Value) -> Option<&'static str> {
     let mounted = |field: &str| {
         volumes().any(|v| !at(v, field).is_null()) || sources().any(|s| !at(s, field).is_null())
     };
-    let secrets = mounted("secret") || variable("secretKeyRef") || all("secretRef");
+    let of_driver = || volumes().any(|v| !at(v, "csi.nodePublishSecretRef").is_null());
+    let secrets = mounted("secret") || of_driver() || variable("secretKeyRef") || all("secretRef");
     match () {
         () if !text(pod, "spec.serviceAccountName").is_empty() => Some("a service account"),
         () if secrets || !list(pod, "spec.imagePullSecrets").is_empty() => Some("secrets"),
@@ -242,6 +243,22 @@ pub fn token(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn whatever_the_authorizer_takes_for_a_need_is_a_reference_that_a_mirror_pod_may_not_have() {
+        let volume = |v: Value| json!({"spec": {"volumes": [v]}});
+        for (pod, resource) in [
+            (volume(json!({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "x"}}})), "secrets"),
+            (volume(json!({"secret": {"secretName": "x"}})), "secrets"),
+            (volume(json!({"projected": {"sources": [{"secret": {"name": "x"}}]}})), "secrets"),
+            (volume(json!({"configMap": {"name": "x"}})), "configmaps"),
+            (volume(json!({"persistentVolumeClaim": {"claimName": "x"}})), "persistentvolumeclaims"),
+            (json!({"spec": {"imagePullSecrets": [{"name": "x"}]}}), "secrets"),
+        ] {
+            assert!(crate::apiserver::nodes::needs(&pod, resource, "x"), "{pod}");
+            assert_eq!(references(&pod), Some(resource), "{pod}");
+        }
+    }
 
     #[test]
     fn labels_that_say_what_may_run_on_a_node_are_not_the_kubelets() {

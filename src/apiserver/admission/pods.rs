@@ -124,8 +124,8 @@ fn mirror(pod: &Value) -> Option<&'static str> {
     let sources = || volumes.iter().flat_map(|v| list(v, "projected.sources"));
     let containers = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
     let in_containers = containers.iter().flat_map(|g| list(pod, g)).any(|c| !references(c).is_empty());
-    let in_volumes =
-        volumes.iter().any(|v| v.get("secret").is_some()) || sources().any(|s| s.get("secret").is_some());
+    let of_volume = |v: &Value| v.get("secret").is_some() || v.pointer("/csi/nodePublishSecretRef").is_some();
+    let in_volumes = volumes.iter().any(of_volume) || sources().any(|s| s.get("secret").is_some());
     if in_containers || in_volumes || !value::empty(pod, "spec.imagePullSecrets") {
         return Some("a mirror pod may not reference secrets");
     }
