@@ -229,7 +229,11 @@ impl Worker {
                 return Ok(Outcome::Done);
             }
         };
-        open_node(&root)?.remove_all(Path::new(path.trim_start_matches('/')))?;
+        // A pod may have left as many files as the disk holds.
+        let removal = move || open_node(&root)?.remove_all(Path::new(path.trim_start_matches('/')));
+        let removed = tokio::task::spawn_blocking(removal).await;
+        removed
+            .map_err(|e| crate::linux::Error::new("cannot remove a volume", std::io::Error::other(e)))??;
         let api = self.config.client.caused_by(cause).cluster::<PersistentVolume>();
         match api.delete(&key.name, &DeleteParams::default()).await {
             Err(error) if !is_code(&error, 404) => Err(error.into()),

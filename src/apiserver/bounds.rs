@@ -1,11 +1,13 @@
 //! Bounds of the server: requests in flight, bytes of request bodies, time for a body and for an answer.
 //!
 //! As upstream's `--max-requests-inflight` and `--max-mutating-requests-inflight`: what is over the bound gets 429 at once and comes again
-//! after a second. Long-running requests (watches, logs, exec) have a bound of their own. Health checks do not count, nor does what the
-//! cluster's own components and administrators ask: a flood of a pod's requests does not take the cluster down. No user has more than half
-//! of what there is, so one client does not lock out the others. Unlike upstream a write counts from the moment its body is complete, so that
-//! slow bodies hold no place.
+//! after a second. Long-running requests (watches, logs, exec) have a bound of their own. Each level ([`super::flows`]) has its own places,
+//! as upstream's priority levels: a flood of a pod's requests takes nothing from the control plane, one with a node's stolen certificate
+//! nothing from users and other nodes. Leases and node statuses have places that nothing else takes. Only health checks and
+//! administrators are not counted. No account has all places of its level, so one client does not lock out the others. Unlike upstream a write
+//! counts from the moment its body is complete, so that slow bodies hold no place.
 
+use super::flows::{Flow, Level};
 use super::http::{BODY_MAX, Body, BodyError, holding};
 use super::request::Info;
 use super::shares::{Place, Pool};
@@ -32,6 +34,9 @@ pub const WRITING_MAX: usize = 200;
 pub const LONG_MAX: usize = 4_000;
 /// KiB of request bodies in memory at a time: 64 MiB. Parsed, a body takes about ten times as much, but few are parsed at once.
 const BODIES_KIB: usize = 64 << 10;
+/// Leases and node statuses at a time, and KiB of their bodies. Each is answered within milliseconds.
+const HEARTBEATS_MAX: usize = 200;
+const HEARTBEATS_KIB: usize = 16 << 10;
 /// A request body that is not complete after this time is refused, as upstream's `--request-timeout`.
 const BODY_TIME: Duration = Duration::from_secs(60);
 /// A long answer that its client has not read after this time is broken off.
@@ -39,23 +44,45 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// Bytes of an answer that are handed to a connection at a time. Longer answers keep their place until they are read.
 const PIECE: usize = 128 << 10;
 
-/// Of each pool a user has at most half (`shares`). Places in `bodies` are KiB.
-pub struct Bounds {
+/// The places of one level. An account has a share of each pool ([`Flow::share`]).
+struct Places {
     reading: Arc<Pool>,
     writing: Arc<Pool>,
     /// Watches, logs, exec and the like.
     long: Arc<Pool>,
+    /// KiB.
     bodies: Arc<Pool>,
+}
+
+impl Places {
+    fn new(reading: usize, writing: usize, long: usize, kib: usize) -> Places {
+        Places {
+            reading: Pool::new(reading),
+            writing: Pool::new(writing),
+            long: Pool::new(long),
+            bodies: Pool::new(kib),
+        }
+    }
+}
+
+pub struct Bounds {
+    users: Places,
+    addons: Places,
+    nodes: Places,
+    control: Places,
+    /// What must not wait behind other requests of the same client.
+    heartbeats: Places,
     rejected: AtomicU64,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            reading: Pool::new(READING_MAX),
-            writing: Pool::new(WRITING_MAX),
-            long: Pool::new(LONG_MAX),
-            bodies: Pool::new(BODIES_KIB),
+            users: Places::new(READING_MAX, WRITING_MAX, LONG_MAX, BODIES_KIB),
+            addons: Places::new(READING_MAX / 2, WRITING_MAX / 2, LONG_MAX / 2, BODIES_KIB / 4),
+            nodes: Places::new(2 * READING_MAX, 2 * WRITING_MAX, 2 * LONG_MAX, BODIES_KIB),
+            control: Places::new(4 * READING_MAX, 4 * WRITING_MAX, 2 * LONG_MAX, 2 * BODIES_KIB),
+            heartbeats: Places::new(HEARTBEATS_MAX, HEARTBEATS_MAX, HEARTBEATS_MAX, HEARTBEATS_KIB),
             rejected: AtomicU64::new(0),
         }
     }
@@ -73,11 +100,6 @@ impl Deref for Whole {
     fn deref(&self) -> &Bytes {
         &self.bytes
     }
-}
-
-/// Records whether the request belongs to the cluster itself.
-fn is_exempt(user: &User) -> bool {
-    user.is_component()
 }
 
 fn is_long_running(info: &Info) -> bool {
@@ -104,21 +126,35 @@ impl Bounds {
         Err(too_many())
     }
 
+    /// The places that a request takes one of; `None` for one without a bound.
+    fn places(&self, flow: &Flow, info: &Info) -> Option<&Places> {
+        match flow.level {
+            Level::Exempt => None,
+            _ if flow.is_heartbeat(info) => Some(&self.heartbeats),
+            Level::Control => Some(&self.control),
+            Level::Nodes => Some(&self.nodes),
+            Level::Addons => Some(&self.addons),
+            Level::Users => Some(&self.users),
+        }
+    }
+
     /// Takes a place for a request that reads or runs for long; looks whether there is one for a request that writes.
     ///
     /// # Errors
-    /// 429 when as many are in flight as may be, of all users or of this one.
+    /// 429 when as many are in flight as may be, of the level's accounts or of this one.
     pub fn enter(&self, user: &User, info: &Info) -> Result<Entered, Status> {
-        if is_health(info) || is_exempt(user) {
+        if is_health(info) {
             return Ok(Entered::Free);
         }
+        let flow = Flow::of(user);
+        let Some(places) = self.places(&flow, info) else { return Ok(Entered::Free) };
         if is_long_running(info) {
-            return self.long.take(user, 1).map(Entered::Long).map_or_else(|| self.rejected(), Ok);
+            return places.long.take(&flow, 1).map(Entered::Long).map_or_else(|| self.rejected(), Ok);
         }
         if is_reading(info) {
-            return self.reading.take(user, 1).map(Entered::Short).map_or_else(|| self.rejected(), Ok);
+            return places.reading.take(&flow, 1).map(Entered::Short).map_or_else(|| self.rejected(), Ok);
         }
-        if self.writing.has_room(user) { Ok(Entered::Free) } else { self.rejected() }
+        if places.writing.has_room(&flow) { Ok(Entered::Free) } else { self.rejected() }
     }
 
     /// Reads a whole request body, and takes a place for a request that writes.
@@ -126,17 +162,19 @@ impl Bounds {
     /// # Errors
     /// 413 for more than [`BODY_MAX`] bytes, 408 when the body is not complete in time, 429 when too many bytes or requests are in flight.
     pub async fn read(&self, user: &User, info: &Info, request: Request<Body>) -> Result<Whole, Status> {
-        let exempt = is_exempt(user);
+        let flow = Flow::of(user);
+        let places = self.places(&flow, info);
         let mut share: Option<Place> = None;
-        let body = self.collect(request.into_body(), (!exempt).then_some((user, &mut share)));
+        let counted = places.map(|places| (&places.bodies, &flow, &mut share));
+        let body = self.collect(request.into_body(), counted);
         let late = || {
             let seconds = BODY_TIME.as_secs();
             Status::new(408, "", format!("the request body was not complete after {seconds} s"))
         };
         let bytes = clock::timeout(BODY_TIME, body).await.unwrap_or_else(|| Err(late()))?;
-        let place = match exempt || is_reading(info) {
-            true => None,
-            false => match self.writing.take(user, 1) {
+        let place = match places.filter(|_| !is_reading(info)) {
+            None => None,
+            Some(places) => match places.writing.take(&flow, 1) {
                 Some(place) => Some(place),
                 None => return self.rejected(),
             },
@@ -148,7 +186,7 @@ impl Bounds {
     async fn collect(
         &self,
         mut body: Body,
-        mut share: Option<(&User, &mut Option<Place>)>,
+        mut share: Option<(&Arc<Pool>, &Flow, &mut Option<Place>)>,
     ) -> Result<Bytes, Status> {
         if body.size_hint().lower() > BODY_MAX as u64 {
             return Err(Status::too_large(BODY_MAX));
@@ -161,13 +199,13 @@ impl Bounds {
             if all.len() + data.len() > BODY_MAX {
                 return Err(Status::too_large(BODY_MAX));
             }
-            if let Some((user, share)) = &mut share {
+            if let Some((pool, flow, share)) = &mut share {
                 let has = share.as_ref().map_or(0, Place::count);
                 let more = (all.len() + data.len()).div_ceil(1024).saturating_sub(has);
                 let has_room = match share.as_mut() {
                     Some(place) => place.grow(more),
                     None => {
-                        **share = self.bodies.take(user, more);
+                        **share = pool.take(flow, more);
                         share.is_some()
                     }
                 };
@@ -185,7 +223,9 @@ impl Bounds {
 
     /// The metrics that upstream has for these bounds.
     pub fn metrics(&self) -> String {
-        let (reading, writing, long) = (self.reading.taken(), self.writing.taken(), self.long.taken());
+        let all = [&self.users, &self.addons, &self.nodes, &self.control, &self.heartbeats];
+        let taken = |pool: fn(&Places) -> &Arc<Pool>| all.iter().map(|p| pool(p).taken()).sum::<usize>();
+        let (reading, writing, long) = (taken(|p| &p.reading), taken(|p| &p.writing), taken(|p| &p.long));
         format!(
             "# TYPE apiserver_current_inflight_requests gauge\n\
              apiserver_current_inflight_requests{{request_kind=\"readOnly\"}} {reading}\n\
@@ -299,7 +339,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_reads_frees_its_place() {
         let places = Pool::new(1);
-        let take = || places.take(&User::new("bob", &[]), 1).unwrap();
+        let take = || places.take(&Flow::of(&User::new("bob", &[])), 1).unwrap();
         let long = Bytes::from(vec![7; 3 * PIECE + 1]);
         // A short answer keeps none; a long one is handed over in pieces, and keeps its place until the last.
         drop(keep_place(full("short"), take()));
@@ -320,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn only_short_requests_of_users_count() {
+    fn all_but_health_checks_and_administrators_count() {
         let bounds = Bounds::default();
         let bob = User::new("bob", &[]);
         let info = |verb: &str, subresource: &str, path: &str| Info {
@@ -340,7 +380,7 @@ mod tests {
         }
         assert!(!counts(&bob, info("get", "", "/healthz")) && counts(&bob, info("get", "", "/healthzz")));
         for own in ["system:kube-scheduler", "system:serviceaccount:kube-system:coredns"] {
-            assert!(!counts(&User::new(own, &[]), info("get", "", "/api/v1/pods/x")), "{own}");
+            assert!(counts(&User::new(own, &[]), info("get", "", "/api/v1/pods/x")), "{own}");
         }
         assert!(!counts(&User::new("admin", &["system:masters"]), info("get", "", "/api/v1/pods/x")));
     }
@@ -360,6 +400,64 @@ mod tests {
             let held: Vec<Entered> = (0..all).map_while(|_| bounds.enter(&eve, &info(verb)).ok()).collect();
             assert_eq!(held.len(), all / 2, "{verb}");
             assert!(bounds.enter(&bob, &info(verb)).is_ok(), "{verb}");
+        }
+    }
+
+    /// Somebody with a node's certificate, with a pod of kube-system, or with many users sends requests that do not end: the
+    /// control plane, the other nodes and everybody else have their places, and the nodes' leases theirs.
+    #[tokio::test]
+    async fn a_flood_on_one_level_takes_nothing_from_the_others() {
+        let info = |verb: &str, resource: &str| Info {
+            verb: verb.into(),
+            resource: resource.into(),
+            path: "/api/v1/x".into(),
+            is_resource: true,
+            ..Info::default()
+        };
+        let node = |name: &str| User::new(name, &["system:nodes"]);
+        let user = |name: &str| User::new(name, &[]);
+        let floods: [Vec<User>; 4] = [
+            (0..4).map(|n| user(&format!("user-{n}"))).collect(),
+            vec![user("system:serviceaccount:kube-system:default")],
+            vec![node("system:node:n1")],
+            vec![user("system:kube-controller-manager")],
+        ];
+        for flood in &floods {
+            let bounds = Bounds::default();
+            let mut held = vec![];
+            for from in flood {
+                for verb in ["get", "watch"] {
+                    let (count, request) = (held.len(), info(verb, "pods"));
+                    held.extend((0..100_000).map_while(|_| bounds.enter(from, &request).ok()));
+                    assert!(held.len() - count < 100_000, "{}: there is no bound on {verb}", from.name);
+                }
+            }
+            let mut whole = vec![];
+            let send = || Request::new(full("{}"));
+            for from in flood {
+                while let Ok(body) = bounds.read(from, &info("create", "pods"), send()).await {
+                    whole.push(body);
+                    assert!(whole.len() < 100_000, "{}: there is no bound on writes", from.name);
+                }
+            }
+            let is_flood = |who: &User| flood.iter().any(|from| from.name == who.name);
+            let others = floods.iter().filter(|other| !std::ptr::eq(*other, flood)).flatten();
+            let (n2, scheduler) = (node("system:node:n2"), user("system:kube-scheduler"));
+            for other in others.chain([&n2, &scheduler]) {
+                assert!(!is_flood(other));
+                for verb in ["get", "watch"] {
+                    assert!(bounds.enter(other, &info(verb, "pods")).is_ok(), "{} {verb}", other.name);
+                }
+                assert!(bounds.read(other, &info("create", "pods"), send()).await.is_ok(), "{}", other.name);
+            }
+            // Whoever has to renew a Lease can, even in the middle of a flood of its own.
+            for keeper in [&node("system:node:n1"), &n2, &scheduler, &user("system:kube-controller-manager")]
+            {
+                assert!(bounds.enter(keeper, &info("get", "leases")).is_ok(), "{}", keeper.name);
+                assert!(bounds.enter(keeper, &info("update", "leases")).is_ok(), "{}", keeper.name);
+                let renewed = bounds.read(keeper, &info("update", "leases"), send()).await;
+                assert!(renewed.is_ok(), "{}", keeper.name);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::definitions;
 use super::filter::Filter;
+use super::line;
 use super::object::{Change, Event, Object};
 use super::steps::{self, Steps};
 use crate::api::kinds::{self, Catalog};
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
@@ -28,8 +29,6 @@ const RING_KEPT: usize = 256;
 const RING_BYTES: usize = 8 << 20;
 /// So many are kept however large they are.
 const RING_LEAST: usize = 16;
-/// Events a watcher may lag behind. At the bound it is cut off; its client resumes from the last event it saw.
-pub const WATCH_BUFFER: usize = 2048;
 /// Watchers of one resource that may have left without anybody looking, at least.
 const CROWD_LEAST: usize = 16;
 /// Under which all objects live.
@@ -39,7 +38,7 @@ struct Watcher {
     filter: Filter,
     /// Only what happened after this.
     after: Revision,
-    queue: mpsc::Sender<Together>,
+    queue: line::Sender,
 }
 
 /// A stored value that cannot be decoded. Lists and watches leave it out, a read of it alone fails, a delete removes it.
@@ -76,7 +75,7 @@ impl Inner {
         self.watchers.retain(|_, w| {
             let news = events.iter().filter(|event| event.revision > w.after);
             let told: Together = news.filter_map(|e| Some((w.filter.classify(e)?, e.clone()))).collect();
-            if told.is_empty() { !w.queue.is_closed() } else { w.queue.try_send(told).is_ok() }
+            if told.is_empty() { !w.queue.is_closed() } else { w.queue.send(told) }
         });
     }
 
@@ -149,7 +148,7 @@ pub struct Subscription {
     pub backlog: Vec<(Change, Arc<Event>)>,
     /// The revision up to which `initial` and `backlog` tell everything.
     pub revision: Revision,
-    pub live: mpsc::Receiver<Together>,
+    pub live: line::Receiver,
 }
 
 /// The wanted events are no longer kept; `oldest` is the first revision that one can still start from.
@@ -249,7 +248,7 @@ impl Cache {
         after: Option<Revision>,
     ) -> Result<Subscription, TooOld> {
         let reached = self.revision();
-        let (queue, live) = mpsc::channel(WATCH_BUFFER);
+        let (queue, live) = line::line();
         let Some(shelf) = self.shelf(resource) else {
             return Ok(Subscription { initial: vec![], backlog: vec![], revision: reached, live });
         };
@@ -605,24 +604,28 @@ mod tests {
         let told = watch.live.try_recv().unwrap();
         let told: Vec<_> = told.iter().map(|(change, e)| (*change, meta::name(&e.object.value))).collect();
         assert_eq!(told, [(Change::Added, "back"), (Change::Deleted, "stand-in")]);
-        assert!(watch.live.try_recv().is_err());
+        assert!(watch.live.try_recv().is_none());
     }
 
     #[test]
     fn a_slow_watcher_is_cut_off_and_the_others_go_on() {
         let cache = Cache::new();
         cache.reset(vec![], 10);
-        let mut slow = cache.watch("configmaps", Filter::default(), None).ok().unwrap();
-        for revision in 11..=10 + WATCH_BUFFER as Revision + 1 {
+        let watch = || cache.watch("configmaps", Filter::default(), None).ok().unwrap();
+        let (mut slow, mut quick) = (watch(), watch());
+        let last = 10 + line::REVISIONS_MAX as Revision + 1;
+        let mut told = vec![];
+        for revision in 11..=last {
             put(&cache, "a", revision);
+            told.extend(quick.live.try_recv().map(|together| together[0].1.revision));
         }
-        let mut last = 0;
-        while let Ok(told) = slow.live.try_recv() {
-            last = told[0].1.revision;
-        }
-        assert_eq!(last, 10 + WATCH_BUFFER as Revision, "everything up to the bound, then the end");
-        assert!(slow.live.is_closed());
-        assert_eq!(cache.list("configmaps", "d/").revision, 10 + WATCH_BUFFER as Revision + 1);
+        // What it missed it asks for again, from the last event that it saw.
+        assert!(slow.live.try_recv().is_none() && slow.live.is_closed() && slow.live.is_cut());
+        assert_eq!(told, (11..=last).collect::<Vec<_>>());
+        assert!(!quick.live.is_closed());
+        let again = cache.watch("configmaps", Filter::default(), Some(10)).ok().unwrap();
+        assert_eq!(again.backlog.len(), told.len());
+        assert_eq!(cache.list("configmaps", "d/").revision, last);
     }
 
     #[test]
@@ -664,7 +667,7 @@ mod tests {
         feed(kv("b", 13, ""), EventType::Delete);
         assert_eq!(cache.undecodable("configmaps", "d/b"), None);
         let mut told = Vec::new();
-        while let Ok(together) = watch.live.try_recv() {
+        while let Some(together) = watch.live.try_recv() {
             told.extend(
                 together.iter().map(|(c, e)| (*c, meta::name(&e.object.value).to_string(), e.revision)),
             );

@@ -1,48 +1,80 @@
-//! Work on large objects, off the threads that serve everything else.
+//! Work on large objects and long lists, so that it holds up nothing else.
 //!
 //! To decode, patch and validate an object of some megabytes takes a processor for parts of a second. On one of the runtime's
 //! threads, of which there are as many as processors, that would hold up health checks, leases and watches. So a request with
-//! much to work on runs on a thread of its own, and few of these run at a time.
+//! much to work on runs on a thread of its own, and few of these run at a time. A list of ten thousand objects takes as long,
+//! in ten thousand small steps: it stays on the runtime's threads and lets others on between the steps ([`Pace`]), and few long
+//! lists are made at a time. Accounts are served in turn ([`super::turns`]).
 
+use super::flows::{Flow, Level};
 use super::shares::Pool;
+use super::turns::{Turn, Turns};
 use super::user::User;
 use crate::api::Status;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of a request's body, and of the object that it changes, up to which it is worked on where it is.
 pub const LARGE: usize = 64 << 10;
-/// Large requests of users that are worked on at a time.
+/// Bytes of a list up to which it is encoded without waiting for a turn.
+pub const LONG_LIST: usize = 1 << 20;
+/// Bytes that are worked on before others are let on: some hundred microseconds.
+const STRIDE: usize = 32 << 10;
+/// An item counts as so many bytes at least.
+const ITEM_LEAST: usize = 256;
+/// Large requests, and long lists, that are worked on at a time: of users and addons, of nodes, and of the control plane and
+/// administrators.
 const AT_ONCE: usize = 4;
-/// Those of the cluster's own components: no user's requests hold them up.
+const OF_NODES: usize = 3;
 const OF_COMPONENTS: usize = 4;
-/// Large requests of users that wait or are worked on.
+/// Large requests of users, and those of nodes, that wait or are worked on.
 const WAITING: usize = 64;
 
+/// One for each kind of clients, so that no user's requests hold up those of nodes, and no node's those of the control plane.
+struct Desk {
+    large: Arc<Turns>,
+    lists: Arc<Turns>,
+    /// `None`: as many as the bound on requests in flight allows.
+    waiting: Option<Arc<Pool>>,
+}
+
+impl Desk {
+    fn new(at_once: usize, waiting: Option<usize>) -> Desk {
+        Desk { large: Turns::new(at_once), lists: Turns::new(at_once), waiting: waiting.map(Pool::new) }
+    }
+}
+
 pub struct Compute {
-    users: Arc<Semaphore>,
-    components: Arc<Semaphore>,
-    waiting: Arc<Pool>,
+    users: Desk,
+    nodes: Desk,
+    components: Desk,
 }
 
 impl Default for Compute {
     fn default() -> Compute {
         Compute {
-            users: Arc::new(Semaphore::new(AT_ONCE)),
-            components: Arc::new(Semaphore::new(OF_COMPONENTS)),
-            waiting: Pool::new(WAITING),
+            users: Desk::new(AT_ONCE, Some(WAITING)),
+            nodes: Desk::new(OF_NODES, Some(WAITING)),
+            components: Desk::new(OF_COMPONENTS, None),
         }
     }
 }
 
 impl Compute {
+    fn desk(&self, flow: &Flow) -> &Desk {
+        match flow.level {
+            Level::Exempt | Level::Control => &self.components,
+            Level::Nodes => &self.nodes,
+            Level::Addons | Level::Users => &self.users,
+        }
+    }
+
     /// Runs `work` on `bytes` bytes: here if they are few, on a thread of its own otherwise. There it ends at the latest when
     /// `stop` is cancelled, even if its client has gone.
     ///
     /// # Errors
-    /// Those of `work`; 429 if too many large requests wait, or too many of this user's; 503 when the server stops.
+    /// Those of `work`; 429 if too many large requests wait, or too many of this account's; 503 when the server stops.
     pub async fn run<T: Send + 'static>(
         &self,
         user: &User,
@@ -53,22 +85,48 @@ impl Compute {
         if bytes <= LARGE {
             return work.await;
         }
-        let (places, waiting) = match user.is_component() {
-            true => (&self.components, None),
-            false => (&self.users, Some(self.waiting.take(user, 1).ok_or_else(super::bounds::too_many)?)),
+        let flow = Flow::of(user);
+        let desk = self.desk(&flow);
+        let waiting = match &desk.waiting {
+            None => None,
+            Some(pool) => Some(pool.take(&flow, 1).ok_or_else(super::bounds::too_many)?),
         };
         let stopped = || Status::unavailable("the server is stopping");
-        let place = places.clone().acquire_owned().await.map_err(|_| stopped())?;
+        let turn = desk.large.take(&flow.account).await.ok_or_else(stopped)?;
         let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || {
             let done = runtime.block_on(stop.run_until_cancelled(work));
-            drop((place, waiting));
+            drop((turn, waiting));
             done
         });
         match done.await {
             Ok(done) => done.unwrap_or_else(|| Err(stopped())),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(stopped()),
+        }
+    }
+
+    /// Waits until a list of `bytes` bytes may be encoded; hold the turn meanwhile. `None` at once for a short list.
+    pub async fn list(&self, user: &User, bytes: usize) -> Option<Turn> {
+        if bytes <= LONG_LIST {
+            return None;
+        }
+        let flow = Flow::of(user);
+        self.desk(&flow).lists.take(&flow.account).await
+    }
+}
+
+/// Lets the other tasks of the thread on in the middle of long work.
+#[derive(Default)]
+pub struct Pace(usize);
+
+impl Pace {
+    /// Counts an item of `bytes` bytes as done; waits for the other tasks when it is their turn.
+    pub async fn step(&mut self, bytes: usize) {
+        self.0 += bytes.max(ITEM_LEAST);
+        if self.0 >= STRIDE {
+            self.0 = 0;
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -113,18 +171,27 @@ mod tests {
                 inner.run(&user, LARGE + 1, stop, std::future::pending::<Result<(), Status>>()).await
             })
         };
+        let (users, waiting) = (&compute.users, compute.users.waiting.as_ref().unwrap());
         let bobs: Vec<_> = (0..WAITING / 2).map(|_| run(bob())).collect();
-        while compute.waiting.taken() < WAITING / 2 || compute.users.available_permits() > 0 {
+        while waiting.taken() < WAITING / 2 || users.large.running() < AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
         assert_eq!(run(bob()).await.unwrap().unwrap_err().code, 429);
-        let scheduler = User::new("system:kube-scheduler", &[]);
-        let own = compute.run(&scheduler, LARGE + 1, CancellationToken::new(), async { Ok(1) });
-        assert_eq!(own.await.unwrap(), 1);
+        // Other accounts have their turn meanwhile: another user, a node, a component, an administrator.
+        for (name, groups) in [
+            ("jane", &[][..]),
+            ("system:node:n1", &["system:nodes"]),
+            ("system:kube-scheduler", &[]),
+            ("admin", &["system:masters"]),
+        ] {
+            let user = User::new(name, groups);
+            let own = compute.run(&user, LARGE + 1, CancellationToken::new(), async { Ok(1) });
+            assert_eq!(own.await.unwrap(), 1, "{name}");
+        }
         stop.cancel();
         for one in bobs {
             assert_eq!(one.await.unwrap().unwrap_err().code, 503);
         }
-        assert_eq!(compute.waiting.taken(), 0);
+        assert_eq!((waiting.taken(), users.large.running()), (0, 0));
     }
 }

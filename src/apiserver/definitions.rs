@@ -53,7 +53,7 @@ pub async fn run(state: Arc<State>, tap: Tap) {
                     true
                 }
             };
-            while changes.live.try_recv().is_ok() {}
+            while changes.live.try_recv().is_some() {}
             if !more || changes.live.is_closed() {
                 break; // the cache was filled anew, or these were too many
             }

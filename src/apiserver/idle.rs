@@ -31,6 +31,11 @@ impl Activity {
         Running(self.clone())
     }
 
+    /// Whether a request is being answered now.
+    pub fn is_busy(&self) -> bool {
+        self.running.load(Ordering::Acquire) > 0
+    }
+
     /// Returns when no first request has come within `first`, or no further one for `idle` (up to twice that). Requests wake nobody: the time
     /// of the last one is looked at when the next limit is over.
     pub async fn is_idle(&self, first: Duration, idle: Duration) {

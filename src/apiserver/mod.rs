@@ -6,8 +6,9 @@
 //! etcd; the watch of etcd fills a cache, from which lists and watches are answered.
 //! ## How this one works
 //! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
-//! each. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time, of which `shares` leaves no user all;
-//! `connections` makes room for who says who they are, and `compute` works on large objects away from everything else. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
+//! each. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time. `flows` says how important a request is and
+//! on whose account it counts, and `shares` leaves no account all places. `connections` makes room for clients that say who they are, `compute` works on large objects and long lists so
+//! that nothing else waits, accounts in turn (`turns`), and `line` cuts off watchers that do not read. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
 //! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other; it may therefore begin from what this
 //! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (quotas, limits, classes) is
 //! remembered too: another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
@@ -21,7 +22,7 @@
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! API aggregation, webhooks, priority and fairness (`bounds` has upstream's older limits instead), audit logs (the tap has them), encryption at
+//! API aggregation, webhooks, FlowSchemas (`flows` has levels as upstream's default ones, and no queues), audit logs (the tap has them), encryption at
 //! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer lets a kubelet list all pods.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
@@ -43,10 +44,12 @@ mod duplicates;
 mod escalation;
 mod eviction;
 mod filter;
+mod flows;
 #[cfg(test)]
 mod fuzz;
 pub mod http;
 mod idle;
+mod line;
 mod negotiate;
 mod nodes;
 #[cfg(test)]
@@ -65,6 +68,8 @@ mod router;
 mod serve;
 mod services;
 mod shares;
+#[cfg(test)]
+mod slow_tests;
 mod steps;
 mod store;
 mod subresources;
@@ -73,6 +78,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod turns;
 mod usage;
 mod user;
 mod watch;

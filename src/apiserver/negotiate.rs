@@ -1,5 +1,6 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
+use super::compute::Pace;
 use super::http::{Answer, Query, json, json_bytes};
 use super::object::Object;
 use crate::api::kinds::Kind;
@@ -18,6 +19,9 @@ pub enum Form {
     Table(&'static str, Include),
     Partial(&'static str),
 }
+
+/// Bytes of a row or of an object's metadata, for a first guess.
+const ROW: usize = 512;
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -160,51 +164,51 @@ fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
     }
 }
 
-/// Many objects. Their own bytes are joined, nothing is encoded again.
-pub fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &ListMeta) -> Answer {
-    match form {
+/// Many objects. Their own bytes are joined, nothing is encoded again; rows and metadata are written one by one. Between the
+/// items of a long list the thread's other tasks run.
+pub async fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &ListMeta) -> Answer {
+    let (meta, now) = (meta.to_value(), table::now());
+    let (head, room) = match form {
         Form::Object => {
-            let size: usize = objects.iter().map(|o| o.bytes.len() + 1).sum();
-            let mut out = BytesMut::with_capacity(size + 256);
+            let (list, version) = (kind.list_kind(), kind.api_version());
+            let head = format!(r#"{{"kind":"{list}","apiVersion":"{version}","metadata":{meta},"items":["#);
+            (head, objects.iter().map(|o| o.bytes.len() + 1).sum())
+        }
+        Form::Table(version, _) => {
+            let columns = table::definitions(table::printing(kind));
             let head = format!(
-                "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-                kind.list_kind(),
-                kind.api_version(),
-                meta.to_value()
+                r#"{{"kind":"Table","apiVersion":"{version}","metadata":{meta},"columnDefinitions":{columns},"rows":["#
             );
-            out.put_slice(head.as_bytes());
-            for (i, object) in objects.iter().enumerate() {
-                if i > 0 {
-                    out.put_u8(b',');
-                }
-                put_item(kind, object, &mut out);
+            (head, objects.len() * ROW)
+        }
+        Form::Partial(version) => {
+            let head = format!(
+                r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{version}","metadata":{meta},"items":["#
+            );
+            (head, objects.len() * ROW)
+        }
+    };
+    let mut out = BytesMut::with_capacity(head.len() + room + 2);
+    out.put_slice(head.as_bytes());
+    let mut pace = Pace::default();
+    for (i, object) in objects.iter().enumerate() {
+        if i > 0 {
+            out.put_u8(b',');
+        }
+        match form {
+            Form::Object => put_item(kind, object, &mut out),
+            Form::Table(_, include) => {
+                let row = table::row(table::printing(kind), &object.value, include, now);
+                out.put_slice(row.to_string().as_bytes());
             }
-            out.put_slice(b"]}");
-            json_bytes(200, out.freeze())
+            Form::Partial(version) => {
+                out.put_slice(table::partial(&object.value, version).to_string().as_bytes());
+            }
         }
-        Form::Table(api_version, include) => {
-            let values: Vec<&Value> = objects.iter().map(|o| &o.value).collect();
-            json(
-                200,
-                &table(
-                    api_version,
-                    table::printing(kind),
-                    include,
-                    &values,
-                    true,
-                    meta.to_value(),
-                    table::now(),
-                ),
-            )
-        }
-        Form::Partial(api_version) => {
-            let items: Vec<Value> = objects.iter().map(|o| table::partial(&o.value, api_version)).collect();
-            json(
-                200,
-                &object!({"kind": "PartialObjectMetadataList", "apiVersion": api_version, "metadata": meta.to_value(), "items": items}),
-            )
-        }
+        pace.step(object.bytes.len()).await;
     }
+    out.put_slice(b"]}");
+    json_bytes(200, out.freeze())
 }
 
 #[cfg(test)]
@@ -220,5 +224,41 @@ mod tests {
         assert_eq!(form("application/vnd.kubernetes.protobuf", &q).unwrap(), Form::Object);
         assert_eq!(form("application/json;as=Foo;g=x;v=v1,*/*", &q).unwrap(), Form::Object);
         assert_eq!(form("text/html", &q).unwrap_err().code, 406);
+    }
+
+    /// The thread serves others while a long list is encoded, in each of its forms.
+    #[tokio::test]
+    async fn a_long_list_holds_up_nothing_else() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let kind = crate::api::kinds::find("", "v1", "ConfigMap").unwrap();
+        let value = object!({"kind": "ConfigMap", "apiVersion": "v1",
+            "metadata": {"name": "x", "namespace": "d"}, "data": {"k": "v".repeat(1000)}});
+        let one = std::sync::Arc::new(Object::new(value, 7));
+        let objects = vec![one.clone(); 10_000];
+        let meta = ListMeta { revision: 9, next: "more".into(), remaining: Some(3) };
+        let include = Include::Metadata;
+        for form in [Form::Object, Form::Table("meta.k8s.io/v1", include), Form::Partial("meta.k8s.io/v1")] {
+            static OTHERS: AtomicUsize = AtomicUsize::new(0);
+            OTHERS.store(0, Ordering::Relaxed);
+            let other = tokio::spawn(async {
+                loop {
+                    OTHERS.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let answer = many(kind, form, &objects, &meta).await;
+            // Ten megabytes, and a turn for the other task every hundred kilobytes at least.
+            let turns = OTHERS.load(Ordering::Relaxed);
+            assert!(turns > 100, "{form:?}: the other task had {turns} turns");
+            other.abort();
+            let _ = other.await;
+            let bytes = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+            let list: Value = serde_json::from_slice(&bytes).unwrap();
+            let items = if matches!(form, Form::Table(..)) { "rows" } else { "items" };
+            assert_eq!(list[items].as_array().map(Vec::len), Some(10_000), "{form:?}");
+            let said = object!({"resourceVersion": "9", "continue": "more", "remainingItemCount": 3});
+            assert_eq!(list["metadata"], said, "{form:?}");
+            assert_eq!(list["columnDefinitions"].is_array(), items == "rows");
+        }
     }
 }

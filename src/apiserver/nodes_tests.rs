@@ -6,11 +6,14 @@ use super::testing::{self, Fixture};
 use super::user::{MASTERS, NODES, User};
 use crate::api::kinds;
 use crate::client::{Client, Endpoint, LeaderElection, direct};
-use crate::etcd::Kv;
-use crate::etcd::api::{PutRequest, RequestOp, TxnRequest};
+use crate::etcd::api::{
+    Error, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse, WatchRequest,
+};
+use crate::etcd::{Changes, Kv, Status, Storage};
 use crate::pki::Subject;
 use crate::rng::Rng;
 use ::http::Request;
+use futures::StreamExt;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -151,8 +154,29 @@ async fn a_kubelet_changes_its_own_node_and_the_pods_bound_to_it() {
     let mut reading = mirror.clone();
     reading["spec"]["volumes"] = json!([{"name": "m", "configMap": {"name": "x"}}]);
     refused("POST", PODS, reading, "can not create pods that reference configmaps").await;
+    // Nobody but the node itself makes a pod that says of itself that it is a mirror, in whatever way.
+    let as_admin = async |method: &str, path: &str, media: &str, body: Value| {
+        let (code, answer) = send(&fixture, &admin(), method, path, media, body).await;
+        (code, answer["message"].as_str().unwrap_or_default().to_string())
+    };
+    let (code, why) = as_admin("POST", PODS, JSON, mirror.clone()).await;
+    assert!(code == 403 && why.contains("only a node may create a mirror pod"), "{code} {why}");
+    let annotations = |of: Value| json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": of}}});
+    for path in ["on-n1", "on-n1/status"].map(|path| format!("{PODS}/{path}")) {
+        let (code, why) = as_admin("PATCH", &path, MERGE, annotations("x".into())).await;
+        assert!(code == 422 && why.contains("may not add mirror pod annotation"), "{code} {why}");
+    }
+    let free = json!({"metadata": {"name": "free"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    assert_eq!(as_admin("POST", PODS, JSON, free).await.0, 201);
+    let mut binding = annotations("x".into());
+    binding["target"] = json!({"kind": "Node", "name": "n1"});
+    let (code, why) = as_admin("POST", &format!("{PODS}/free/binding"), JSON, binding).await;
+    assert!(code == 403 && why.contains("may not change"), "{code} {why}");
     let (code, made) = send(&fixture, &n1, "POST", PODS, JSON, mirror).await;
     assert_eq!(code, 201, "{made}");
+    let name = made["metadata"]["name"].as_str().unwrap();
+    let (code, why) = as_admin("PATCH", &format!("{PODS}/{name}"), MERGE, annotations(Value::Null)).await;
+    assert!(code == 422 && why.contains("may not remove or update mirror pod annotation"), "{code} {why}");
 
     let status = json!({"status": {"phase": "Running"}});
     let theirs = "/api/v1/namespaces/default/pods/on-n2/status";
@@ -261,4 +285,98 @@ async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
     };
     let held = tokio::time::timeout(Duration::from_secs(30), election.acquire()).await;
     held.expect("nobody leads any more");
+}
+
+/// A store whose watch says nothing while its gate is shut; a barrier of reading opens it. So the cache is behind the store until
+/// somebody insists on what the store has now.
+struct Behind {
+    kv: Kv,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+#[async_trait::async_trait]
+impl Storage for Behind {
+    async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
+        self.kv.range(r).await
+    }
+    async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.kv.txn(r).await
+    }
+    async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.kv.txn_unbounded(r).await
+    }
+    async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
+        let open = self.open.subscribe();
+        let gated = Storage::watch(&self.kv, r).await?.then(move |told| {
+            let mut open = open.clone();
+            async move {
+                let _ = open.wait_for(|open| *open).await; // fails only when the store goes
+                told
+            }
+        });
+        Ok(gated.boxed())
+    }
+    async fn compact(&self, revision: i64) -> Result<(), Error> {
+        self.kv.compact(revision).await
+    }
+    async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
+        self.kv.lease_grant(ttl_seconds, id).await
+    }
+    async fn read_barrier(&self) -> Result<(), Error> {
+        self.kv.read_barrier().await?;
+        self.open.send_replace(true);
+        Ok(())
+    }
+    fn revision(&self) -> i64 {
+        self.kv.revision()
+    }
+    fn compacted(&self) -> i64 {
+        self.kv.compacted()
+    }
+    fn status(&self) -> Option<Status> {
+        Some(self.kv.status())
+    }
+}
+
+/// One API server has bound a pod to the node; the kubelet asks another one for the pod's Secret, which has not heard of it yet.
+#[tokio::test]
+async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let behind = Arc::new(Behind { kv: kv.clone(), open: tokio::sync::watch::Sender::new(true) });
+    let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let second = testing::start_on(other.path(), behind.clone()).await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let default = json!({"metadata": {"name": "default"}});
+    assert_eq!(send(&fixture, &admin(), "POST", accounts, JSON, default).await.0, 201);
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let other = json!({"metadata": {"name": "other"}});
+    assert_eq!(send(&fixture, &admin(), "POST", secrets, JSON, other).await.0, 201);
+    for attempt in 0..5 {
+        let (pod, secret) = (format!("p{attempt}"), format!("needed{attempt}"));
+        // A read of now, so that nothing older stands before the gate.
+        assert_eq!(send(&second, &admin(), "GET", PODS, JSON, Value::Null).await.0, 200);
+        behind.open.send_replace(false);
+        let made = json!({"metadata": {"name": secret}});
+        assert_eq!(send(&fixture, &admin(), "POST", secrets, JSON, made).await.0, 201);
+        let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}],
+            "volumes": [{"name": "v", "secret": {"secretName": secret}}]});
+        let made = json!({"metadata": {"name": pod}, "spec": spec});
+        assert_eq!(send(&fixture, &admin(), "POST", PODS, JSON, made).await.0, 201);
+        let cached = format!("{PODS}?resourceVersion=0");
+        let (_, known) = send(&second, &admin(), "GET", &cached, JSON, Value::Null).await;
+        if known["items"].as_array().unwrap().iter().any(|known| known["metadata"]["name"] == pod.as_str()) {
+            continue; // every ten seconds the server reads something for itself
+        }
+        let needed = format!("{secrets}/{secret}");
+        let (code, answer) = send(&second, &kubelet("n1"), "GET", &needed, JSON, Value::Null).await;
+        assert_eq!(code, 200, "{answer}");
+        // The second look gives no more than the first.
+        for (node, path) in [("n1", format!("{secrets}/other")), ("n2", needed)] {
+            let (code, answer) = send(&second, &kubelet(node), "GET", &path, JSON, Value::Null).await;
+            assert_eq!(code, 403, "{node}: {answer}");
+        }
+        return;
+    }
+    panic!("the second server was never behind: the test shows nothing");
 }

@@ -1,5 +1,6 @@
 //! Answers for eyes: indented, where a person seems to read them. Programs get them without a space, as they do from Kubernetes.
 
+use super::State;
 use super::context::Context;
 use super::http::{Answer, failure, full};
 use crate::api::Status;
@@ -21,7 +22,8 @@ fn wanted(ctx: &Context) -> bool {
 }
 
 /// Indents an answer, if that is wanted and it is a document of our own: no stream of events, and nothing that somebody else said.
-pub async fn shown(ctx: &Context, answer: Answer) -> Answer {
+/// A long one is indented where large objects are worked on; 429 if too many wait there.
+pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
     let foreign = ["proxy", "log", "exec", "attach", "portforward"].contains(&ctx.info.subresource.as_str());
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let json = kind.split(';').next() == Some("application/json");
@@ -33,7 +35,14 @@ pub async fn shown(ctx: &Context, answer: Answer) -> Answer {
         Ok(body) => body.to_bytes(),
         Err(error) => return failure(&Status::internal(error.to_string())),
     };
-    let indented =
-        serde_json::from_slice::<Value>(&bytes).and_then(|value| serde_json::to_vec_pretty(&value));
-    Answer::from_parts(head, full(indented.map_or(bytes, Into::into)))
+    let length = bytes.len();
+    let work = async move {
+        let indented =
+            serde_json::from_slice::<Value>(&bytes).and_then(|value| serde_json::to_vec_pretty(&value));
+        Ok(indented.map_or(bytes, Into::into))
+    };
+    match state.compute.run(&ctx.user, length, state.stop.clone(), work).await {
+        Ok(indented) => Answer::from_parts(head, full(indented)),
+        Err(status) => failure(&status),
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::State;
 use super::cache::ROOT;
+use super::compute::Pace;
 use super::context::Context;
 use super::filter::Filter;
 use super::http::Answer;
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 /// How long a list waits for a revision that is still to come.
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
+/// How many times as long it takes to decode and check an object as to copy it, about.
+const DECODING: usize = 16;
 
 pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
@@ -120,9 +123,12 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
                 return Err(too_large(n, state.cache.revision()));
             }
         }
-        At::Exactly(revision) => return from_store(state, kind, form, &filter, revision, "", limit).await,
+        At::Exactly(revision) => {
+            return from_store(state, ctx, kind, form, &filter, &Page { revision, start: "", limit }).await;
+        }
         At::Continue { revision, start } => {
-            return from_store(state, kind, form, &filter, revision, &start, limit).await;
+            let page = Page { revision, start: &start, limit };
+            return from_store(state, ctx, kind, form, &filter, &page).await;
         }
     }
     let (mut objects, revision) = matching(state, kind, &filter);
@@ -135,7 +141,8 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
         meta.remaining = (!filter.is_selective()).then_some(remaining);
     }
     let objects: Vec<Arc<Object>> = objects.into_iter().map(|(_, o)| o).collect();
-    Ok(negotiate::many(kind, form, &objects, &meta))
+    let _turn = state.compute.list(&ctx.user, objects.iter().map(|o| o.bytes.len()).sum()).await;
+    Ok(negotiate::many(kind, form, &objects, &meta).await)
 }
 
 /// What the cache has of a kind, in key order.
@@ -155,16 +162,25 @@ pub fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(String, Ar
     (objects, snapshot.revision)
 }
 
+/// Which part of a list of the past is wanted.
+struct Page<'a> {
+    revision: i64,
+    /// The key that it begins with; empty for the first.
+    start: &'a str,
+    /// Objects; 0 for all.
+    limit: i64,
+}
+
 /// A page at a revision of the past, read from the store itself.
 async fn from_store(
     state: &State,
+    ctx: &Context,
     kind: &Kind,
     form: negotiate::Form,
     filter: &Filter,
-    revision: i64,
-    start: &str,
-    limit: i64,
+    page: &Page<'_>,
 ) -> Result<Answer, Status> {
+    let &Page { revision, start, limit } = page;
     let current = state.kv.revision();
     if revision > current {
         return Err(too_large(revision, current));
@@ -176,6 +192,7 @@ async fn from_store(
     let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
     let (mut objects, mut next, mut remaining): (Vec<Arc<Object>>, String, Option<i64>) =
         (vec![], String::new(), None);
+    let (mut pace, mut turn) = (Pace::default(), None);
     loop {
         let page = if limit > 0 { limit } else { 0 };
         let request = RangeRequest {
@@ -189,6 +206,9 @@ async fn from_store(
             s if s.reason == "Expired" && !start.is_empty() => Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."),
             s => s,
         })?;
+        if turn.is_none() {
+            turn = state.compute.list(&ctx.user, response.kvs.iter().map(|kv| kv.value.len()).sum()).await;
+        }
         let mut last = String::new();
         let mut taken = 0;
         for kv in &response.kvs {
@@ -204,6 +224,7 @@ async fn from_store(
             {
                 objects.push(Arc::new(object));
             }
+            pace.step(kv.value.len().saturating_mul(DECODING)).await;
         }
         let left = response.count - taken;
         if left <= 0 || last.is_empty() {
@@ -216,5 +237,5 @@ async fn from_store(
             break;
         }
     }
-    Ok(negotiate::many(kind, form, &objects, &ListMeta { revision, next, remaining }))
+    Ok(negotiate::many(kind, form, &objects, &ListMeta { revision, next, remaining }).await)
 }

@@ -344,7 +344,8 @@ pub async fn delete_collection(
         }
     }
     let revision = state.cache.revision();
-    Ok(negotiate::many(kind, form, &removed, &ListMeta { revision, next: String::new(), remaining: None }))
+    let meta = ListMeta { revision, next: String::new(), remaining: None };
+    Ok(negotiate::many(kind, form, &removed, &meta).await)
 }
 
 /// What the keys of a namespace begin with; empty for all of them.

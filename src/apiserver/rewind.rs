@@ -204,6 +204,7 @@ impl State {
             if is_lost {
                 lost.push(object!({
                     "resource": plural(&m.key),
+                    "group": text(&object, "apiVersion").split_once('/').map_or("", |(group, _)| group),
                     "namespace": namespace,
                     "name": name,
                     "removed": m.put.is_none(),

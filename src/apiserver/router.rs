@@ -51,7 +51,7 @@ pub async fn serve(
             failure(&status)
         }
     };
-    answer = pretty::shown(&ctx, answer).await;
+    answer = pretty::shown(state, &ctx, answer).await;
     if answer.status().as_u16() < 400 {
         ctx.answered(answer.status().as_u16(), started.elapsed(), "");
     }

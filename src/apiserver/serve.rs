@@ -1,11 +1,9 @@
 //! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
 
-use super::Server;
 use super::authn::Peer;
 use super::connections::{Connections, Counted};
 use super::http::{Answer, Body, BodyError, IDLE_MAX, failure, full, holding, http_server};
-use super::idle::Activity;
-use super::router;
+use super::{Server, bounds, router};
 use crate::linux::{descriptors, tcp};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -33,7 +31,7 @@ impl Server {
     /// Serves HTTPS on `listener` until `stop` is cancelled or the server itself stops. Several listeners may be served.
     ///
     /// A listener has an eighth of the descriptors. At the bound the oldest connection that has not said who it is makes room;
-    /// if there is none, new ones wait in the kernel's queue.
+    /// if there is none, new ones wait in the kernel's queue. No account has more than half (see `connections`).
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         self.serve_at_most(descriptors::connections(descriptors::limit(), 8, 1), listener, stop).await
     }
@@ -83,11 +81,11 @@ impl Server {
         };
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Arc::new(Peer::of(&self.state.clients, certs));
-        if matches!(*peer, Peer::User(..)) {
-            counted.mark_known();
+        if let Peer::User(user, _) = &*peer {
+            counted.mark_known(user); // asked again with each request
         }
         let counted = Arc::new(counted);
-        let (server, watch_stop, activity) = (self.clone(), stop.clone(), Activity::new());
+        let (server, watch_stop, activity) = (self.clone(), stop.clone(), counted.activity.clone());
         let active = activity.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer, stop) = (server.clone(), peer.clone(), watch_stop.clone());
@@ -98,12 +96,10 @@ impl Server {
                 let request =
                     request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
                 let answer = match router::user_of(&server.state, &peer, &request) {
-                    Ok(user) => {
-                        if !user.is_anonymous() {
-                            counted.mark_known();
-                        }
-                        router::serve(&server.state, &server.tap, request, user, stop).await
+                    Ok(user) if !user.is_anonymous() && !counted.mark_known(&user) => {
+                        failure(&bounds::too_many()) // its account has too many connections
                     }
+                    Ok(user) => router::serve(&server.state, &server.tap, request, user, stop).await,
                     Err(status) => failure(&status),
                 };
                 let answer = if head { answer.map(|_| full("")) } else { answer };

@@ -36,7 +36,7 @@ pub async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answe
     let form = form(ctx.accept(), &ctx.query)?;
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
-    Ok(negotiate::many(kind, form, &matching(state, kind, &filter).await, &meta))
+    Ok(negotiate::many(kind, form, &matching(state, kind, &filter).await, &meta).await)
 }
 
 async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<Object>> {

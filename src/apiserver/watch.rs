@@ -6,7 +6,7 @@ use super::context::Context;
 use super::filter::Filter;
 use super::http::{Answer, BodyError, typed};
 use super::negotiate::{self, Form, form};
-use super::object::{Change, Event, frame};
+use super::object::{Change, Event, Object, frame};
 use crate::api::errors::Errors;
 use crate::api::kinds::KindRef;
 use crate::api::{Status, table};
@@ -188,6 +188,10 @@ impl Writer {
 
 struct Feed {
     state: Arc<State>,
+    initial: std::vec::IntoIter<Arc<Object>>,
+    backlog: std::vec::IntoIter<(Change, Arc<Event>)>,
+    /// The end of what there was is still to be marked.
+    mark_initial: bool,
     subscription: Subscription,
     writer: Writer,
     bookmarks: bool,
@@ -201,29 +205,19 @@ impl Feed {
     fn new(
         state: Arc<State>,
         mut subscription: Subscription,
-        mut writer: Writer,
+        writer: Writer,
         bookmarks: bool,
         mark_initial: bool,
         life: Duration,
         stop: CancellationToken,
     ) -> Feed {
-        for object in std::mem::take(&mut subscription.initial) {
-            let line = match writer.form == Form::Object && writer.is_as_stored(&object.value) {
-                true => frame(Change::Added, &object.bytes),
-                false => writer.line(Change::Added, &object.value),
-            };
-            writer.out.push_back(line);
-        }
-        for (change, event) in std::mem::take(&mut subscription.backlog) {
-            writer.event(change, &event);
-        }
-        if mark_initial {
-            writer.bookmark(subscription.revision, true);
-        }
         let now = Instant::now();
         let next_bookmark = now + crate::clock::scaled(BOOKMARK_EVERY);
         Feed {
             state,
+            initial: std::mem::take(&mut subscription.initial).into_iter(),
+            backlog: std::mem::take(&mut subscription.backlog).into_iter(),
+            mark_initial,
             subscription,
             writer,
             bookmarks,
@@ -234,17 +228,48 @@ impl Feed {
         }
     }
 
+    /// Encodes what there was when the watch began, about one piece at a time: ten thousand objects at once would hold up the
+    /// thread, and take memory for a client that does not read.
+    fn begin(&mut self) {
+        let mut made = 0;
+        while made < PIECE {
+            if let Some(object) = self.initial.next() {
+                let writer = &mut self.writer;
+                let line = match writer.form == Form::Object && writer.is_as_stored(&object.value) {
+                    true => frame(Change::Added, &object.bytes),
+                    false => writer.line(Change::Added, &object.value),
+                };
+                writer.out.push_back(line);
+                made += object.bytes.len();
+            } else if let Some((change, event)) = self.backlog.next() {
+                self.writer.event(change, &event);
+                made += event.object.bytes.len();
+            } else {
+                if std::mem::take(&mut self.mark_initial) {
+                    self.writer.bookmark(self.subscription.revision, true);
+                }
+                return;
+            }
+        }
+    }
+
     /// Everything up to the revision reached before looking has been sent once the queue is empty.
     fn add_bookmark(&mut self) {
         let reached = self.state.cache.revision();
-        while let Ok(told) = self.subscription.live.try_recv() {
+        while let Some(told) = self.subscription.live.try_recv() {
             told.iter().for_each(|(change, event)| self.writer.event(*change, event));
         }
-        self.writer.bookmark(reached.max(self.subscription.revision), false);
+        // To a watcher that was cut off a bookmark would hide what it missed.
+        if !self.subscription.live.is_cut() {
+            self.writer.bookmark(reached.max(self.subscription.revision), false);
+        }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.writer.out.is_empty() {
+                self.begin();
+            }
             if let Some(bytes) = self.writer.next() {
                 return Some(bytes);
             }

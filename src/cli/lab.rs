@@ -14,6 +14,7 @@ use anyhow::anyhow;
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Exit code of a command that was written wrongly.
 const USAGE: i32 = 2;
@@ -170,6 +171,9 @@ async fn show(
     Ok(if view.id.is_empty() { 1 } else { 0 })
 }
 
+/// How long a solution may take until it shows: pods are replaced, and nodes hear of them.
+const TAKES_EFFECT: Duration = Duration::from_secs(30);
+
 /// Through the REPL, as the learner.
 async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang) -> anyhow::Result<i32> {
     let played: Played = asked(place, lang, Ask::Solve { id, seed }).await?;
@@ -185,7 +189,7 @@ async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang)
     let ran = repl::run(options).await;
     let _: Value = asked(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
     ran?;
-    let view: LabView = asked(place, lang, Ask::Check { id: None, seed: None }).await?;
+    let view: LabView = asked(place, lang, Ask::Await { within_ms: TAKES_EFFECT.as_millis() as u64 }).await?;
     print!("{}", front::tasks(&Paper { lang, width: Paper::WIDEST, colour: false, beside: false }, &view));
     Ok(if all_green(&view) { 0 } else { 1 })
 }

@@ -67,19 +67,29 @@ impl LeaderElection {
         }
     }
 
-    /// Renews the Lease; returns when it could not be renewed in time or somebody else took it.
-    pub async fn hold(&self) {
+    /// Renews the Lease; returns why it is lost: it could not be renewed in time, or another holder took it. Each failed try is
+    /// a warning in the component's log, so that a restart under load can be told from any other.
+    pub async fn hold(&self) -> String {
         let mut renewed = clock::Instant::now();
         loop {
             clock::sleep(self.retry_period).await;
-            match self.answered(self.try_acquire(&mut None)).await {
-                Ok(Tried::Held) => renewed = clock::Instant::now(),
-                Ok(Tried::Others) => return,
-                Ok(Tried::Overtaken) => tracing::debug!(lease = self.name, "the lease changed meanwhile"),
-                Err(error) => tracing::debug!(lease = self.name, %error, "cannot renew the lease"),
-            }
-            if renewed.elapsed() > clock::scaled(self.renew_deadline) {
-                return;
+            let error: Box<dyn std::error::Error + Send + Sync> =
+                match self.answered(self.try_acquire(&mut None)).await {
+                    Ok(Tried::Held) => {
+                        renewed = clock::Instant::now();
+                        continue;
+                    }
+                    Ok(Tried::Others) => {
+                        tracing::warn!(lease = self.name, "another holder has the lease");
+                        return "leaderelection lost: another holder has the lease".into();
+                    }
+                    Ok(Tried::Overtaken) => "it changed meanwhile".into(),
+                    Err(error) => error,
+                };
+            let since = renewed.elapsed();
+            tracing::warn!(lease = self.name, %error, ?since, "failed to renew the lease");
+            if since > clock::scaled(self.renew_deadline) {
+                return format!("leaderelection lost: not renewed for {} s: {error}", since.as_secs());
             }
         }
     }
@@ -213,6 +223,8 @@ mod tests {
             ..LeaderElection::new(client, "test", "me")
         };
         let held = tokio::time::timeout(Duration::from_secs(20), election.hold()).await;
-        held.expect("it works on although nobody says that it may");
+        let why = held.expect("it works on although nobody says that it may");
+        assert!(why.starts_with("leaderelection lost: not renewed for"), "{why}");
+        assert!(why.ends_with("the API server does not answer"), "{why}");
     }
 }

@@ -188,7 +188,7 @@ async fn live(
         world.dialer(),
     )?;
     ready::follow(&crew, &world, &client, progress);
-    proxy::host::start(&crew, &client, world.fabric.host(), world.tap.at("", "localhost"));
+    proxy::host::start(&crew, &client, world.fabric.host(), world.tap.at("", proxy::host::LOCALHOST));
     let (addons, addons_world) = (client.clone(), world.clone());
     crew.spawn(async move {
         let mut pause = Duration::from_millis(10);

@@ -18,8 +18,10 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::net::TcpStream;
 
 /// What a cluster has that others may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +125,9 @@ pub trait Ground: Send + Sync + 'static {
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
     /// What only those inside a cluster know. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
+    /// A TCP connection from each node's own network, by the node's name: from where no pod can answer for another. None where the nodes are not
+    /// this process's.
+    fn dial(&self, to: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>>;
     /// Puts a key of the store that is a guest's own, below `/ropewalk/`. An error is for people.
     fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>>;
     /// Has the tap know the present revision: a step begins at one.
@@ -224,6 +229,12 @@ impl Ground for Home {
                 Inside::Faults => json!(self.world.faults.list()),
             })
         })
+    }
+    fn dial(&self, to: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
+        let from = |node: Arc<super::node::Node>| async move {
+            (node.spec.name.clone(), node.network.dial(to).await)
+        };
+        Box::pin(futures::future::join_all(self.world.all_nodes().into_iter().map(from)))
     }
     fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {

@@ -217,3 +217,71 @@ impl Wire {
         self.tap.emit(Record::new(verb).detail(json!({"peer": peer, "error": why})));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd;
+    use crate::pki::{Ca, Identity};
+    use crate::raft::codec::encode_message;
+    use crate::raft::message::{Body, Message};
+    use crate::rng::Rng;
+    use tokio::net::TcpListener;
+
+    /// How the connection of a peer with this certificate ends that sends these messages and hangs up.
+    async fn end(ca: &Ca, shown: &Identity, member: &Handle, messages: &[Vec<u8>]) -> std::io::Error {
+        let own = ca.issue(&Subject::server("cp1", &["cp1"])).unwrap();
+        let acceptor = TlsAcceptor::from(pki::mutual_server_config(&own, ca.pem()).unwrap());
+        let connector = TlsConnector::from(pki::client_config(Some(shown), ca.pem(), &[]).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let sending = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut stream = connector.connect(pki::server_name("cp1").unwrap(), stream).await.unwrap();
+            for message in messages {
+                stream.write_u32(message.len() as u32).await.unwrap();
+                stream.write_all(message).await.unwrap();
+            }
+            let _ = stream.shutdown().await; // the member may have hung up first
+        };
+        let receiving = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            receive(stream, &acceptor, member).await.unwrap_err()
+        };
+        tokio::join!(sending, receiving).1
+    }
+
+    /// A member that was taken over speaks for itself: its certificate says who it is, whatever its messages say.
+    #[tokio::test]
+    async fn a_peer_speaks_for_no_other_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd").unwrap();
+        let names = ["cp1", "cp2", "cp3"].map(String::from);
+        let config = etcd::Config {
+            initial_cluster: names.to_vec(),
+            ..etcd::Config::new("cp1", dir.path().join("data"), Tap::new(), Rng::seeded(1))
+        };
+        let server = etcd::Server::start(config).await.unwrap();
+        let member = server.raft();
+        let message = |from: &str, to: &str| {
+            let body = Body::MsgHeartbeatResp { read: 0 };
+            encode_message(&Message { from: member_id(from), to: member_id(to), term: 1, body })
+        };
+        let certificate = |name: &str| ca.issue(&Subject::server(name, &[name])).unwrap();
+        let cp2 = certificate("cp2");
+        // Its own messages are taken; the connection ends because it hangs up.
+        let ended = end(&ca, &cp2, &member, &[message("cp2", "cp1"), message("cp2", "cp1")]).await;
+        assert_eq!(ended.kind(), std::io::ErrorKind::UnexpectedEof, "{ended}");
+        for (shown, said) in [
+            (&cp2, message("cp3", "cp1")),
+            (&cp2, message("cp1", "cp1")),
+            (&cp2, message("cp2", "cp3")),
+            (&certificate("stranger"), message("cp2", "cp1")),
+            (&certificate("stranger"), message("stranger", "cp1")),
+        ] {
+            let ended = end(&ca, shown, &member, &[said]).await;
+            assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData, "{ended}");
+        }
+        server.stop().await;
+    }
+}

@@ -25,7 +25,7 @@ pub enum Past {
         to: Moment,
     },
     /// What people made or changed since then that this would remove or change back, beyond the steps that it undoes: answers with
-    /// `lost: [{resource, namespace, name, removed}]`.
+    /// `lost: [{resource, group, namespace, name, removed}]`.
     Plan {
         of: Box<Past>,
     },
@@ -37,6 +37,9 @@ pub enum Past {
 pub struct Loss {
     /// The plural.
     pub resource: String,
+    /// The API group; empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
     pub namespace: String,
     pub name: String,
     /// It would be gone; else it would be what it was.

@@ -108,9 +108,14 @@ impl NodeNetwork for FakeNode {
 
 /// The learner's loopback as a list.
 #[derive(Default)]
-pub struct FakeHost(Mutex<Vec<HostPort>>);
+pub struct FakeHost(Mutex<Vec<HostPort>>, tokio::sync::watch::Sender<BTreeMap<u16, u64>>);
 
 impl FakeHost {
+    /// A connection to a port.
+    pub fn visit(&self, port: u16) {
+        self.1.send_modify(|visits| *visits.entry(port).or_default() += 1);
+    }
+
     pub fn ports(&self) -> Vec<HostPort> {
         lock(&self.0).clone()
     }
@@ -121,6 +126,10 @@ impl HostNetwork for FakeHost {
     async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)> {
         *lock(&self.0) = want.to_vec();
         Vec::new()
+    }
+
+    fn visits(&self) -> tokio::sync::watch::Receiver<BTreeMap<u16, u64>> {
+        self.1.subscribe()
     }
 }
 

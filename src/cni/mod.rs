@@ -11,6 +11,7 @@
 //! `net`, then `proxy`, which decides the rules.
 
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -99,4 +100,6 @@ pub struct HostPort {
 pub trait HostNetwork: Send + Sync {
     /// Makes the open ports these; returns those that could not be had, with the reason.
     async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)>;
+    /// How many TCP connections each open port has taken so far.
+    fn visits(&self) -> tokio::sync::watch::Receiver<BTreeMap<u16, u64>>;
 }

@@ -236,29 +236,34 @@ pub fn start(crew: &Crew, config: Config) {
         );
         config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-controller-manager"));
         let shared = Shared::new(&own, &config);
-        shared.synced().await;
-        workload::start::<replicaset::Replicas<ReplicaSet>>(&shared);
-        workload::start::<replicaset::Replicas<ReplicationController>>(&shared);
-        deployment::start(&shared);
-        daemonset::start(&shared);
-        workload::start::<job::Jobs>(&shared);
-        cronjob::start(&shared);
-        workload::start::<statefulset::StatefulSets>(&shared);
-        autoscaler::start(&shared);
-        endpoints::start(&shared);
-        namespace::start(&shared);
-        garbage::start(&shared);
-        serviceaccount::start(&shared);
-        node::start(&shared);
-        volume::start(&shared);
-        disruption::start(&shared);
-        resourcequota::start(&shared);
-        certificates::start(&shared);
-        clusterrole::start(&shared);
-        tracing::info!("controllers started");
+        let lead = async {
+            shared.synced().await;
+            workload::start::<replicaset::Replicas<ReplicaSet>>(&shared);
+            workload::start::<replicaset::Replicas<ReplicationController>>(&shared);
+            deployment::start(&shared);
+            daemonset::start(&shared);
+            workload::start::<job::Jobs>(&shared);
+            cronjob::start(&shared);
+            workload::start::<statefulset::StatefulSets>(&shared);
+            autoscaler::start(&shared);
+            endpoints::start(&shared);
+            namespace::start(&shared);
+            garbage::start(&shared);
+            serviceaccount::start(&shared);
+            node::start(&shared);
+            volume::start(&shared);
+            disruption::start(&shared);
+            resourcequota::start(&shared);
+            certificates::start(&shared);
+            clusterrole::start(&shared);
+            tracing::info!("controllers started");
+            std::future::pending::<()>().await;
+        };
         let stop = own.token();
+        // The Lease is renewed from the beginning: to read everything may take longer than it lasts.
         tokio::select! {
-            () = election.hold() => Err("leaderelection lost"),
+            why = election.hold() => Err(why),
+            () = lead => Ok(()),
             () = stop.cancelled() => {
                 let _ = election.release().await;
                 Ok(())

@@ -65,7 +65,7 @@ pub fn resources(spec: &Spec) -> Resources {
     }
 }
 
-/// Pods of this priority and above are as the node itself: `system-node-critical`.
+/// Pods of kube-system of this priority and above are as the node itself: `system-node-critical`.
 const NODE_CRITICAL: i32 = 2_000_001_000;
 
 /// How soon the kernel ends a container when the node's memory runs out, by its quality of service. `memory` is the node's, in bytes.
@@ -75,7 +75,7 @@ const NODE_CRITICAL: i32 = 2_000_001_000;
 /// Guaranteed -> -997    BestEffort -> 1000    Burstable that requests a tenth of the memory -> 900
 /// ```
 pub fn oom_score_adj(pod: &Pod, spec: &Spec, memory: u64) -> i32 {
-    let critical = pod.spec.as_ref().and_then(|s| s.priority).is_some_and(|p| p >= NODE_CRITICAL);
+    let critical = super::pressure::priority(pod) >= NODE_CRITICAL;
     match super::status::qos(pod) {
         _ if critical => -997,
         "Guaranteed" => -997,
@@ -279,7 +279,8 @@ mod tests {
     fn the_kernel_ends_best_effort_first() {
         let score = |resources: serde_json::Value, priority: i32| {
             let spec = serde_json::json!({"name": "c", "resources": resources});
-            let pod = serde_json::json!({"spec": {"containers": [spec], "priority": priority}});
+            let namespace = if priority > 0 { "kube-system" } else { "default" };
+            let pod = serde_json::json!({"metadata": {"namespace": namespace}, "spec": {"containers": [spec], "priority": priority.abs()}});
             oom_score_adj(&serde_json::from_value(pod).unwrap(), &self::spec(spec), 1000 << 20)
         };
         let both = |memory: &str| serde_json::json!({"cpu": "1", "memory": memory});
@@ -291,6 +292,7 @@ mod tests {
             [900, 999, 3]
         );
         assert_eq!(score(serde_json::json!({}), NODE_CRITICAL), -997);
+        assert_eq!(score(serde_json::json!({}), -NODE_CRITICAL), 1000, "in a namespace of ordinary users");
     }
 
     #[test]

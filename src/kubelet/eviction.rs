@@ -7,11 +7,12 @@
 
 use super::walk::{self, Amount};
 use crate::api::quantity::Quantity;
+use crate::linux;
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, Volume};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A pod with limits is measured this often: upstream's housekeeping interval.
 pub const EVERY: Duration = Duration::from_secs(10);
@@ -19,15 +20,21 @@ pub const EVERY: Duration = Duration::from_secs(10);
 /// What a pod uses of the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Use {
-    /// By volume: each emptyDir on the disk.
+    /// By volume: all that lie on the disk, also those that the kubelet writes for the pod.
     pub volumes: BTreeMap<String, Amount>,
-    /// By container.
+    /// By container, of whatever kind.
     pub logs: BTreeMap<String, Amount>,
 }
 
 impl Use {
     pub fn total(&self) -> Amount {
         self.volumes.values().chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
+    }
+
+    /// What counts against the limits of the pod's containers: each emptyDir on the disk, and logs.
+    fn limited(&self, pod: &Pod) -> Amount {
+        let own = volumes(pod).filter_map(|v| self.volumes.get(&v.name));
+        own.chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
     }
 }
 
@@ -87,15 +94,21 @@ pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     // The pod has a limit if each of its containers has one.
     let limits: Option<Vec<u64>> = containers(pod).map(|c| storage_limit(c).and_then(bytes)).collect();
     let most = limits.filter(|limits| !limits.is_empty())?.into_iter().fold(0, u64::saturating_add);
-    (used.total().bytes > most)
+    (used.limited(pod).bytes > most)
         .then(|| format!("Pod ephemeral local storage usage exceeds the total limit of containers {most}. "))
 }
 
-/// Measures what a pod uses. It reads directories, so it is for a thread that may block.
-pub fn measure(pod: &Pod, pod_dir: &Path, log_dir: &Path) -> Use {
-    let of_volume = |v: &Volume| (v.name.clone(), walk::amount(&pod_dir.join("volumes").join(&v.name)));
-    let of_container = |c: &Spec| (c.name.clone(), walk::amount(&log_dir.join(&c.name)));
-    Use { volumes: volumes(pod).map(of_volume).collect(), logs: containers(pod).map(of_container).collect() }
+/// Measures what a pod uses, each tree once, for [`walk::POD_TIME`] together at most. It reads directories, so it is for [`walk::in_turn`].
+///
+/// # Errors
+/// As [`walk::amount`].
+pub fn measure(pod_dir: &Path, log_dir: &Path) -> linux::Result<Use> {
+    let until = Instant::now() + walk::POD_TIME;
+    let all = |dir: &Path| {
+        let each = walk::directories(dir).into_iter();
+        each.map(|(name, path)| Ok((name, walk::amount(&path, until)?))).collect::<linux::Result<_>>()
+    };
+    Ok(Use { volumes: all(&pod_dir.join("volumes"))?, logs: all(log_dir)? })
 }
 
 /// Takes away what the kubelet mounted for a pod, so that its directory can be removed.
@@ -135,13 +148,34 @@ mod tests {
         .unwrap()
     }
 
+    fn amount(mebi: u64) -> Amount {
+        Amount { bytes: mebi << 20, files: 1 }
+    }
+
     fn used(scratch: u64, free: u64, log: u64) -> Option<String> {
-        let amount = |mebi: u64| Amount { bytes: mebi << 20, files: 1 };
         let own = |list: &[(&str, u64)]| list.iter().map(|(n, b)| (n.to_string(), amount(*b))).collect();
         exceeded(
             &pod(),
             &Use { volumes: own(&[("scratch", scratch), ("free", free)]), logs: own(&[("a", log)]) },
         )
+    }
+
+    #[test]
+    fn every_tree_of_a_pod_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pod_dir, log_dir) = (dir.path().join("pod"), dir.path().join("log"));
+        for (path, kibi) in
+            [("pod/volumes/scratch", 100), ("pod/volumes/config", 10), ("log/a", 1), ("log/debugger", 200)]
+        {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+            fs::write(dir.path().join(path).join("f"), vec![1; kibi << 10]).unwrap();
+        }
+        let found = measure(&pod_dir, &log_dir).unwrap();
+        assert_eq!(found.volumes.keys().collect::<Vec<_>>(), ["config", "scratch"]);
+        assert_eq!(found.logs.keys().collect::<Vec<_>>(), ["a", "debugger"], "ephemeral containers too");
+        assert_eq!(found.total().files, 4);
+        assert!(found.logs["debugger"].bytes >= 200 << 10 && found.total().bytes >= 311 << 10);
+        assert_eq!(measure(&dir.path().join("none"), &dir.path().join("none")).unwrap(), Use::default());
     }
 
     #[test]
@@ -156,6 +190,9 @@ mod tests {
         assert!(has_limits(&pod()));
         let hidden = Use { volumes: [("scratch".to_string(), Amount::BEYOND)].into(), ..Use::default() };
         assert!(exceeded(&pod(), &hidden).unwrap().contains("EmptyDir volume \"scratch\" exceeds"));
+        let of_kubelet = Use { volumes: [("config".to_string(), amount(9))].into(), ..Use::default() };
+        assert_eq!(exceeded(&pod(), &of_kubelet), None, "files that the kubelet wrote are not the pod's");
+        assert_eq!(of_kubelet.total(), amount(9));
         let in_log = Use { logs: [("a".to_string(), Amount::BEYOND)].into(), ..Use::default() };
         assert!(exceeded(&pod(), &in_log).is_some());
         let mut free = pod();

@@ -4,12 +4,35 @@ use super::{Config, Error};
 use crate::client::{is_code, optional};
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use std::collections::BTreeMap;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const HASH: &str = "kubernetes.io/config.hash";
+
+/// Whether a pod of the API shows a static pod, or says so.
+pub fn is_one(pod: &Pod) -> bool {
+    pod.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)
+}
+
+/// Removes a mirror at once. That it is gone, or was replaced, is no error.
+///
+/// # Errors
+/// As the API's.
+pub async fn remove(api: &Api<Pod>, mirror: &Pod) -> Result<(), Error> {
+    let preconditions = Preconditions { uid: mirror.metadata.uid.clone(), resource_version: None };
+    let now = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(preconditions),
+        ..Default::default()
+    };
+    match api.delete(mirror.metadata.name.as_deref().unwrap_or_default(), &now).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Makes the API show the static pod with this status.
 pub async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Result<(), Error> {
@@ -23,17 +46,7 @@ pub async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Result<(), 
         m.metadata.deletion_timestamp.is_some() || !annotated
     };
     if let Some(old) = mirror.as_ref().filter(|m| stale(m)) {
-        let preconditions = Preconditions { uid: old.metadata.uid.clone(), resource_version: None };
-        let now = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(preconditions),
-            ..Default::default()
-        };
-        match api.delete(name, &now).await {
-            Ok(_) => {}
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {}
-            Err(error) => return Err(error.into()),
-        }
+        remove(&api, old).await?;
         mirror = None;
     }
     let mirror = match mirror {

@@ -39,6 +39,7 @@ mod pods;
 pub mod pressure;
 mod probe;
 mod prober;
+mod rounds;
 mod server;
 mod stats;
 pub mod status;

@@ -51,6 +51,9 @@ pub struct Kubelet {
     pressure: watch::Sender<bool>,
     /// Pods that have to fail because of that.
     sentences: Mutex<HashMap<Key, pressed::Sentence>>,
+    /// What pods use of the disk.
+    measured: pressed::Measured,
+    removals: leftovers::Removals,
     /// Hooks that hold up their pod, by pod: they end when the pod shall.
     hooks: Mutex<HashMap<Key, CancellationToken>>,
 }
@@ -73,6 +76,8 @@ pub fn start(crew: &Crew, config: &Arc<Config>, pressure: watch::Sender<bool>) -
         recorder,
         pressure,
         sentences: Mutex::default(),
+        measured: Default::default(),
+        removals: Default::default(),
         hooks: Mutex::default(),
     });
     let watcher = kubelet.clone();
@@ -100,9 +105,12 @@ pub fn start(crew: &Crew, config: &Arc<Config>, pressure: watch::Sender<bool>) -
         }
         first.pods.synced().await;
         first.look_at_everything().await; // sandboxes whose pods went while nobody looked
-        if let Err(error) = first.sweep().await {
-            tracing::warn!(node = first.config.node_name, %error, "what pods left behind stays on the disk for now");
-        }
+        let sweeper = first.clone();
+        first.crew.spawn(async move {
+            if let Err(error) = sweeper.sweep().await {
+                tracing::warn!(node = sweeper.config.node_name, %error, "what pods left behind stays on the disk for now");
+            }
+        });
         first.watch_disk().await;
     });
     let worker = kubelet.clone();
@@ -142,9 +150,18 @@ impl Kubelet {
         }
     }
 
-    /// The pod as this node knows it, static or not.
+    /// The pod as this node knows it, static or not. What the API shows as a mirror is not run from there, as upstream: it shows a static pod, or nothing.
     pub fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
-        self.statics.get(key).cloned().or_else(|| self.pods.get(key))
+        let own = self.statics.get(key).cloned();
+        own.or_else(|| self.pods.get(key).filter(|pod| !mirror::is_one(pod)))
+    }
+
+    /// Removes the mirror of a static pod that this node does not have.
+    async fn remove_orphan(&self, key: &Key) -> Result<(), Error> {
+        match self.pods.get(key).filter(|pod| mirror::is_one(pod)) {
+            Some(orphan) => mirror::remove(&self.config.client.within(&key.namespace), &orphan).await,
+            None => Ok(()),
+        }
     }
 
     /// The newest container of a pod by name.
@@ -189,18 +206,6 @@ impl Kubelet {
         Ok((sandboxes, containers))
     }
 
-    fn recall(&self, key: &Key, uid: &str) -> Memory {
-        let kept = self.memory.lock().unwrap_or_else(|e| e.into_inner()).remove(key);
-        if let Some(other) = kept.as_ref().filter(|m| m.uid != uid) {
-            self.prober.forget(&other.uid);
-        }
-        kept.filter(|m| m.uid == uid).unwrap_or_else(|| Memory { uid: uid.into(), ..Memory::default() })
-    }
-
-    fn remember(&self, key: &Key, memory: Memory) {
-        self.memory.lock().unwrap_or_else(|e| e.into_inner()).insert(key.clone(), memory);
-    }
-
     async fn sync(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let pod = self.pod(&key);
         let uid = pod.as_ref().and_then(|p| p.metadata.uid.clone()).unwrap_or_default();
@@ -208,11 +213,13 @@ impl Kubelet {
             return Ok(Outcome::Done);
         }
         let Some(pod) = pod else {
-            let memory = self.memory.lock().unwrap_or_else(|e| e.into_inner()).remove(&key);
-            if let Some(memory) = memory {
-                self.forget_sentence(&key, &memory.uid);
-                self.prober.forget(&memory.uid);
-                self.forget_files(&key.namespace, &key.name, &memory.uid)?; // also of one that had no sandbox any more
+            self.remove_orphan(&key).await?;
+            let uid = self.memories().get(&key).map(|memory| memory.uid.clone());
+            if let Some(uid) = uid {
+                self.forget_sentence(&key, &uid);
+                self.prober.forget(&uid);
+                self.forget_files(&key.namespace, &key.name, &uid).await?; // also of one that had no sandbox any more
+                self.memories().remove(&key); // only now: what was not removed is tried again
             }
             return Ok(Outcome::Done);
         };

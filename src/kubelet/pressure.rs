@@ -11,7 +11,7 @@
 //! largest pod evicts, one pod at a time ([`Disk`]).
 //!
 //! The file system is asked up to ten times a second, sooner the less room there is ([`pause`]); directories are only walked when so much was written to the
-//! whole disk that the share may be used up. A process that writes [`RATE`] is caught before it has used up the reserve. One that allocates without
+//! whole disk that the share may be used up ([`super::rounds`]). A process that writes [`RATE`] is caught before it has used up the reserve. One that allocates without
 //! writing (fallocate(2)) can fill the disk for about a second, until it is killed and its volumes are removed.
 
 use super::walk::Amount;
@@ -42,7 +42,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const GONE: Duration = Duration::from_secs(5);
 /// The nodes wait this long for each other's figures before one of them evicts.
 const TOGETHER: Duration = Duration::from_secs(2);
-/// Pods of at least this priority are never evicted: `system-cluster-critical`.
+/// Pods of at least this priority are never evicted in kube-system: `system-cluster-critical`.
 const CRITICAL: i32 = 2_000_000_000;
 
 /// What a file system has.
@@ -147,12 +147,23 @@ pub fn request(container: &k8s_openapi::api::core::v1::Container) -> u64 {
     of(amounts.requests).or(of(amounts.limits)).unwrap_or(0)
 }
 
-/// Whether a pod may be evicted: not one that the cluster needs, and not one that has ended.
+/// Whether a pod may be evicted: not one that the cluster needs, and not one that has ended. Static pods are the kubelet's own and are not asked about; an
+/// annotation says nothing here.
 pub fn evictable(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
-    let priority = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
-    let mirror = pod.metadata.annotations.iter().flatten().any(|(k, _)| k == "kubernetes.io/config.mirror");
-    priority < CRITICAL && !mirror && !matches!(phase, "Succeeded" | "Failed")
+    priority(pod) < CRITICAL && !matches!(phase, "Succeeded" | "Failed")
+}
+
+/// How important a pod is to the node. Whoever may create pods may name `system-node-critical`; upstream spares them all. Here that counts in kube-system only,
+/// where ordinary users write nothing: elsewhere a pod with a critical priority is as one without any, or it would fill the disk, and all others would be evicted for it.
+///
+/// ```text
+/// kube-system, system-node-critical  ->  2000001000       default, system-node-critical  ->  0       default, 1000  ->  1000
+/// ```
+pub fn priority(pod: &Pod) -> i32 {
+    let named = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
+    let of_system = pod.metadata.namespace.as_deref() == Some("kube-system");
+    if named >= CRITICAL && !of_system { 0 } else { named }
 }
 
 /// The pod to evict: one that uses more than it requests before one that does not, then the lower priority, then the larger excess.
@@ -336,15 +347,20 @@ mod tests {
     #[test]
     fn what_the_cluster_needs_stays() {
         let pod = |json: serde_json::Value| -> Pod { serde_json::from_value(json).unwrap() };
-        let plain = serde_json::json!({"spec": {"containers": []}});
-        assert!(evictable(&pod(plain)));
-        for kept in [
-            serde_json::json!({"spec": {"containers": [], "priority": 2_000_000_000}}),
+        let critical = |namespace: &str| serde_json::json!({"metadata": {"namespace": namespace}, "spec": {"containers": [], "priority": 2_000_001_000}});
+        for goes in [
+            serde_json::json!({"spec": {"containers": []}}),
             serde_json::json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}),
-            serde_json::json!({"status": {"phase": "Failed"}}),
+            critical("default"),
         ] {
+            assert!(evictable(&pod(goes)));
+        }
+        for kept in [critical("kube-system"), serde_json::json!({"status": {"phase": "Failed"}})] {
             assert!(!evictable(&pod(kept)));
         }
+        let own = serde_json::json!({"spec": {"containers": [], "priority": 1000}});
+        let all = [critical("default"), critical("kube-system"), own].map(|json| priority(&pod(json)));
+        assert_eq!(all, [0, 2_000_001_000, 1000], "whoever may create pods may name a system class");
     }
 
     #[test]

@@ -1,17 +1,27 @@
-//! What lies below a directory of a pod: bytes and files. The content is the pod's, so no link is followed, and a pod that makes the walk
-//! impossible gains nothing by it.
+//! How much lies below a directory of a pod: bytes and files. The content is the pod's, so [`tree`] follows no link, and a pod that makes the
+//! walk impossible gains nothing by it.
+//!
+//! One walk goes on at a time in the whole process ([`in_turn`]), with bounds on files, depth and time: a hostile tree costs a few megabytes and one thread, whatever is in it.
+//! File systems that the kubelet mounted for a pod (volumes in memory, termination messages) have sizes of their own and are not counted; a pod can mount nothing
+//! here.
 
-use crate::linux::beneath::{Kind, Root};
-use nix::libc;
-use std::collections::HashSet;
+use crate::linux::beneath::Root;
+use crate::linux::{self, tree};
 use std::fs;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// Files and directories of one tree that are counted, at most: as many as a writable layer or a volume in memory may hold. A tree with more counts
 /// as larger than every limit ([`Amount::BEYOND`]).
 const FILES_MAX: u64 = 1 << 18;
+/// As [`FILES_MAX`], for what all pods of a node wrote to the node's own file system.
+const NODE_FILES_MAX: u64 = 1 << 20;
+/// All trees of one pod are walked for this long, at most: a disk that has to seek reads the inodes of [`FILES_MAX`] files in less.
+pub const POD_TIME: Duration = Duration::from_secs(10);
+/// Held by the walk that goes on: of all nodes of this process, which share its descriptors and processors.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// What a tree takes of the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,59 +44,63 @@ impl Amount {
     }
 }
 
+/// Runs `walk` on a thread that may block, while no other walk of this process goes on. Waiting calls are served in the order in which they came. `None`: it panicked.
+pub async fn in_turn<T: Send + 'static>(walk: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let turn = TURN.acquire().await.ok()?;
+    let walking = tokio::task::spawn_blocking(move || {
+        let _turn = turn; // a caller that goes away does not end the walk
+        walk()
+    });
+    walking.await.ok()
+}
+
 /// Measures all that is below a directory of the kubelet's; files with several names count once. [`Amount::BEYOND`] if not all of it could be
-/// counted: more than [`FILES_MAX`] files, or directories so deep that no path names them. A directory that is not there takes nothing.
-pub fn amount(dir: &Path) -> Amount {
-    match walk(dir, FILES_MAX) {
-        (found, true) => found,
-        (_, false) => Amount::BEYOND,
+/// counted, `until` this time at most: see [`tree::Found::cut`]. A directory that is not there takes nothing.
+///
+/// # Errors
+/// As [`tree::measure`].
+pub fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
+    let found = found(dir, FILES_MAX, until)?;
+    Ok(if found.cut { Amount::BEYOND } else { Amount { bytes: found.bytes, files: found.files } })
+}
+
+/// As [`amount`] for the file system of a whole node: what was counted before the walk ended.
+///
+/// # Errors
+/// As [`tree::measure`].
+pub fn at_least(dir: &Path, until: Instant) -> linux::Result<Amount> {
+    let found = found(dir, NODE_FILES_MAX, until)?;
+    if found.cut {
+        tracing::warn!(dir = %dir.display(), files = found.files, "not all files of the node can be counted; the others count only for the machine's disk");
+    }
+    Ok(Amount { bytes: found.bytes, files: found.files })
+}
+
+fn found(dir: &Path, files: u64, until: Instant) -> linux::Result<tree::Found> {
+    match Root::open(dir) {
+        Ok(root) => tree::measure(&root, &tree::Bounds { files, until }),
+        Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(tree::Found::default()),
+        Err(e) => Err(e),
     }
 }
 
-/// As [`amount`], but what was counted before the walk ended.
-pub fn at_least(dir: &Path) -> Amount {
-    walk(dir, FILES_MAX).0
-}
-
-/// What was found, and whether that is all.
-fn walk(dir: &Path, files_max: u64) -> (Amount, bool) {
-    let (mut sum, mut whole, mut named) = (Amount::default(), true, HashSet::new());
-    let Ok(root) = Root::open(dir) else { return (sum, true) };
-    let Ok(device) = fs::metadata(dir).map(|found| found.dev()) else { return (sum, true) };
-    let mut left = vec![PathBuf::from(".")];
-    while let Some(at) = left.pop() {
-        let directory = match root.open_beneath(&at, Kind::Directory) {
-            Ok(directory) => directory,
-            Err(e) => {
-                whole &= e.cause.raw_os_error() != Some(libc::ENAMETOOLONG); // other errors: it went meanwhile
-                continue;
-            }
-        };
-        let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd())) else { continue };
-        for entry in entries.flatten() {
-            if sum.files >= files_max {
-                return (sum, false);
-            }
-            let Ok(found) = entry.metadata() else { continue };
-            if found.dev() != device {
-                continue; // a file system in memory is bounded by itself
-            }
-            sum.files += 1;
-            if found.nlink() > 1 && !found.is_dir() && !named.insert((found.dev(), found.ino())) {
-                continue;
-            }
-            sum.bytes = sum.bytes.saturating_add(found.blocks().saturating_mul(512));
-            if found.is_dir() {
-                left.push(at.join(entry.file_name()));
-            }
-        }
-    }
-    (sum, whole)
+/// The directories in a directory of the kubelet's on which nothing is mounted, with their names: volumes, logs of containers.
+pub fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    // One that cannot be looked at is walked, which tells more.
+    named.filter(|(_, path)| path.is_dir() && !super::volumes::is_mounted(path).unwrap_or(false)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
 
     #[test]
     fn links_lead_no_count_outside_and_names_count_once() {
@@ -99,35 +113,48 @@ mod tests {
         fs::hard_link(inside.join("deep/er/file"), inside.join("again")).unwrap();
         std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
         std::os::unix::fs::symlink(".", inside.join("loop")).unwrap();
-        let found = amount(&inside);
+        let found = amount(&inside, soon()).unwrap();
         assert!((1 << 20..2 << 20).contains(&found.bytes), "{found:?}");
         assert_eq!(found.files, 6);
-        assert_eq!(amount(&dir.path().join("missing")), Amount::default());
+        assert_eq!(amount(&dir.path().join("missing"), soon()).unwrap(), Amount::default());
+        let names: Vec<String> = directories(&inside).into_iter().map(|(name, _)| name).collect();
+        assert!(names.contains(&"deep".to_string()) && !names.contains(&"again".to_string()));
     }
 
     #[test]
     fn what_cannot_be_counted_is_more_than_any_limit() {
         let dir = tempfile::tempdir().unwrap();
-        (0..20).for_each(|n| fs::write(dir.path().join(n.to_string()), "x").unwrap());
-        assert_eq!(walk(dir.path(), 20).0.files, 20);
-        assert_eq!((walk(dir.path(), 20).1, walk(dir.path(), 19).1), (true, false));
-        // Made as a process does that changes its directory: no path names the last one.
-        let mut here = nix::fcntl::open(
-            dir.path(),
-            nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY,
-            nix::sys::stat::Mode::empty(),
-        )
-        .unwrap();
-        let name = "d".repeat(200);
-        for _ in 0..25 {
-            nix::sys::stat::mkdirat(&here, name.as_str(), nix::sys::stat::Mode::from_bits_truncate(0o755))
-                .unwrap();
-            let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY;
-            here = nix::fcntl::openat(&here, name.as_str(), flags, nix::sys::stat::Mode::empty()).unwrap();
+        let mut deep = dir.path().join("d");
+        for _ in 0..tree::LEVELS_MAX {
+            deep.push("d");
         }
-        assert_eq!(amount(dir.path()), Amount::BEYOND);
-        drop(here);
-        let root = Root::open(dir.path()).unwrap();
-        root.remove_all(Path::new(&name)).unwrap();
+        fs::create_dir_all(deep).unwrap();
+        assert_eq!(amount(dir.path(), soon()).unwrap(), Amount::BEYOND);
+        assert_eq!(at_least(dir.path(), soon()).unwrap().files, tree::LEVELS_MAX as u64);
+        let flat = dir.path().join("flat");
+        fs::create_dir(&flat).unwrap();
+        fs::write(flat.join("f"), "").unwrap();
+        assert_eq!(amount(&flat, soon()).unwrap().files, 1);
+        assert_eq!(amount(&flat, Instant::now()).unwrap(), Amount::BEYOND, "it takes too long");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_tree_is_walked_at_a_time_and_none_on_a_thread_of_the_runtime() {
+        let now = Arc::new(AtomicUsize::new(0));
+        let runtime = std::thread::current().id();
+        let walks = (0..8).map(|n| {
+            let now = now.clone();
+            in_turn(move || {
+                let others = now.fetch_add(1, Ordering::SeqCst);
+                (0..1000).for_each(|_| std::thread::yield_now());
+                now.fetch_sub(1, Ordering::SeqCst);
+                assert_ne!(std::thread::current().id(), runtime);
+                (n, others)
+            })
+        });
+        let done = futures::future::join_all(walks.map(tokio::spawn)).await;
+        for (n, walk) in done.into_iter().enumerate() {
+            assert_eq!(walk.unwrap(), Some((n, 0)));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, qualified};
 use super::format::{EN, Lesson, Library, OTHERS};
+use super::graded::Opened;
 use super::progress::{self, Progress};
 use super::recorder::Recorder;
 use super::run::Teacher;
@@ -93,6 +94,7 @@ type Looks = HashMap<String, watch::Look>;
 pub struct Actor {
     engine: Engine,
     host: Host,
+    labs: Opened,
     client: Client,
     teacher: Teacher,
     crew: Crew,
@@ -118,6 +120,7 @@ type Begun = (u64, i64, String, Option<BTreeMap<(String, String), facts::Object>
 pub async fn run(
     crew: Crew,
     host: Host,
+    labs: Opened,
     mut questions: mpsc::UnboundedReceiver<Asked>,
     views: channel::Sender<Views>,
 ) -> Result<(), Error> {
@@ -159,6 +162,7 @@ pub async fn run(
     let mut actor = Actor {
         engine,
         host,
+        labs,
         client,
         teacher,
         crew,

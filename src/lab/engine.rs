@@ -1,6 +1,6 @@
 //! The engine's state: the open lesson, what is known of the cluster, and what follows from both. [`super::actor`] feeds it.
 
-use super::cel::facts::{Object, Objects, Wanted};
+use super::cel::facts::{Line, Object, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
 use super::format::{Lesson, Library, Step};
@@ -37,8 +37,8 @@ pub struct Open {
     pub lesson: Arc<Lesson>,
     pub step: usize,
     pub typed: Vec<String>,
-    /// Lines that have ended, and their exit codes.
-    pub ran: Vec<(String, i32)>,
+    /// Lines that have ended.
+    pub ran: Vec<Line>,
     /// How many lines were typed, and have ended, in all.
     pub lines: (u64, u64),
     pub memory: Memory,
@@ -249,26 +249,27 @@ impl Engine {
         else {
             return;
         };
-        if record.verb != "commit" {
+        let journey = ["undo", "redo", "rewind"].iter().find_map(|verb| record.detail[*verb].as_i64());
+        if record.verb != "commit" || (journey.is_none() && record.detail["created"] != true) {
             return;
         }
-        let name = own::key(&object.resource, &object.namespace, &object.name);
-        if let Some(to) = ["undo", "redo", "rewind"].iter().find_map(|verb| record.detail[*verb].as_i64()) {
+        let resource = own::resource(&object.resource, record.body.as_deref());
+        let name = own::key(&resource, &object.namespace, &object.name);
+        if let Some(to) = journey {
             self.progress.note_journey(&name, to);
-        } else if record.detail["created"] == true {
+        } else {
             let actor = crate::tap::actor(&request.user, &request.impersonator);
             let by_lesson = actor == super::TEACHER || request.is_persons();
             let open =
                 self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
             let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
-            let lesson =
-                lesson.filter(|lesson| own::names(lesson).contains(&object.name)).map(|l| l.id.clone());
+            // As the lesson calls it.
+            let called = own::key(&resource, self.recorder.room.told(&object.namespace), &object.name);
+            let lesson = lesson.filter(|lesson| own::names(lesson).contains(&called)).map(|l| l.id.clone());
             if lesson.is_none() && !self.progress.is_made(&name) {
                 return;
             }
             self.progress.note_made(&name, revision as i64, lesson.as_deref());
-        } else {
-            return;
         }
         self.noted = true;
     }
@@ -299,7 +300,7 @@ impl Engine {
             if open.ran.len() == TYPED_MAX {
                 open.ran.remove(0);
             }
-            open.ran.push((shortened(line), code));
+            open.ran.push(Line { line: shortened(line), code, at: clock::now() });
             open.lines.1 += 1;
         }
     }
@@ -579,6 +580,28 @@ mod tests {
         // The next step begins with what is known by then.
         engine.begin_step();
         assert_eq!(engine.facts().logs_before["d/early"], "old\nnew\n");
+    }
+
+    /// `web` of another kind, group or namespace is not what the lesson is about, and is never taken away without a question.
+    #[test]
+    fn what_a_lesson_made_is_known_by_group_kind_namespace_and_name() {
+        let mut engine = engine();
+        let mut make = |resource: &str, version: &str, namespace: &str| {
+            let body =
+                json!({"apiVersion": version, "metadata": {"namespace": namespace, "name": "nginx-pod"}});
+            let mut record =
+                crate::tap::Record::new("commit").object(resource, namespace, "nginx-pod").revision(7);
+            record.detail = json!({"created": true});
+            record.body = Some(body.to_string().into());
+            record.request = Some(crate::tap::Request { user: "learner".into(), ..Default::default() });
+            engine.note_made(&record);
+        };
+        make("configmaps", "v1", "default");
+        make("pods", "v1", "shop");
+        make("pods", "example.com/v1", "default");
+        make("pods", "v1", "default");
+        let made: Vec<&String> = engine.progress.lessons.values().flat_map(|l| l.made.keys()).collect();
+        assert_eq!(made, ["pods/default/nginx-pod"]);
     }
 
     #[test]

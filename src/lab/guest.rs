@@ -1,6 +1,7 @@
 //! The engine as a guest of the cluster's process: a door for questions, a stream for those who follow.
 
 use super::actor::{self, Asked, Views};
+use super::graded::Opened;
 use super::view::{Ask, LessonView, Question};
 use crate::cluster::control::Reply;
 use crate::cluster::guest::{Guest, Host};
@@ -22,13 +23,15 @@ pub struct Lessons {
     questions: mpsc::UnboundedSender<Asked>,
     views: watch::Receiver<Views>,
     start: Mutex<Option<Start>>,
+    labs: Opened,
 }
 
 impl Lessons {
-    pub fn new() -> Lessons {
+    /// `labs` says which lab is open.
+    pub fn new(labs: Opened) -> Lessons {
         let (questions, asked) = mpsc::unbounded_channel();
         let (shown, views) = watch::channel(Views::default());
-        Lessons { questions, views, start: Mutex::new(Some((asked, shown))) }
+        Lessons { questions, views, start: Mutex::new(Some((asked, shown))), labs }
     }
 
     /// The view in a language now and after every change.
@@ -65,9 +68,9 @@ impl Guest for Lessons {
         let Some((asked, views)) = self.start.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
-        let own = crew.clone();
+        let (own, labs) = (crew.clone(), self.labs.clone());
         crew.spawn(async move {
-            if let Err(error) = actor::run(own, host, asked, views).await {
+            if let Err(error) = actor::run(own, host, labs, asked, views).await {
                 tracing::error!(error = crate::cluster::chain(&error), "lessons cannot be played");
             }
         });
@@ -100,11 +103,5 @@ impl Guest for Lessons {
             }
         };
         stream::once(answer).boxed()
-    }
-}
-
-impl Default for Lessons {
-    fn default() -> Lessons {
-        Lessons::new()
     }
 }

@@ -79,14 +79,15 @@ pub enum Error {
 
 /// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API server.
 pub fn guests_abroad() -> Vec<Arc<dyn Guest>> {
-    vec![Arc::new(guest::Lessons::new())]
+    vec![Arc::new(guest::Lessons::new(graded::Opened::default()))]
 }
 
 /// Who moves in when a cluster starts.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
+    let opened = graded::Opened::default();
     vec![
-        Arc::new(guest::Lessons::new()),
-        Arc::new(graded::guest::Graded::default()),
+        Arc::new(guest::Lessons::new(opened.clone())),
+        Arc::new(graded::guest::Graded::new(opened)),
         Arc::new(why::Why::default()),
     ]
 }

@@ -1,57 +1,111 @@
 //! What belongs to a lesson, and not to the learner's own work: of what its lines name, what was made in it.
 
 use super::format::Lesson;
+use super::run;
+use crate::api::kinds::{self, Kind};
+use crate::api::status::qualified;
+use crate::cluster::guest::USUAL;
+use crate::kubectl::{manifest, parse};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Flags of kubectl that take the next word.
-const WITH_VALUE: &[&str] = &["-n", "-l", "-f", "-o", "-p", "-c"];
 /// Letters and digits of the names that controllers draw.
 const DRAWN: &str = "bcdfghjklmnpqrstvwxz2456789";
 
-/// The name under which an object is noted.
+/// The name under which an object is noted: `deployments.apps/default/web`. `resource` is the qualified plural.
 pub fn key(resource: &str, namespace: &str, name: &str) -> String {
     format!("{resource}/{namespace}/{name}")
 }
 
-/// Names of objects that the lines of a lesson's setup and solutions make or delete.
-pub fn names(lesson: &Lesson) -> BTreeSet<String> {
-    let lines = lesson.setup.iter().chain(lesson.steps.iter().flat_map(|step| &step.solution));
-    lines.flat_map(|line| names_in(line)).collect()
-}
-
-fn names_in(line: &str) -> Vec<String> {
-    let line = line.trim_start_matches('-').trim();
-    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-    if let Some((_, rest)) = line.split_once("metadata: {name: ") {
-        return vec![rest.chars().take_while(|c| part(*c)).collect()];
-    }
-    let words = shlex::split(line).unwrap_or_default();
-    let words = words.iter().skip(usize::from(words.first().is_some_and(|w| w == "kubectl" || w == "k")));
-    let (mut plain, mut named, mut words) = (Vec::new(), None, words.map(String::as_str));
-    while let Some(word) = words.next() {
-        match word {
-            "|" | ">" | "&&" | "||" | ";" | "--" => break,
-            // What a command prints is known to nobody before.
-            word if word.contains("$(") || word.contains('`') => break,
-            word if WITH_VALUE.contains(&word) => _ = words.next(),
-            word if word.starts_with("--name=") => named = word.strip_prefix("--name="),
-            word if word.starts_with('-') => {}
-            word => plain.push(word),
-        }
-    }
-    let found = match (plain.as_slice(), named) {
-        (["expose", ..], Some(name)) => vec![name],
-        (["run", name, ..], _) => vec![*name],
-        (["create" | "expose", _, .., name], _) => vec![*name],
-        (["delete", kind, ..], None) if kind.contains('/') => plain[1..].to_vec(),
-        (["delete", _, names @ ..], None) => names.to_vec(),
-        _ => vec![],
+/// The qualified plural of a recorded object. Records name the plural alone; the group is in the object itself, or, without a body, the group
+/// of the built-in kind with that plural.
+pub fn resource(plural: &str, body: Option<&[u8]>) -> String {
+    let body: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
+    let written = body.as_ref().and_then(|body| body["apiVersion"].as_str());
+    let group = match written {
+        Some(version) => version.split_once('/').map_or("", |(group, _)| group),
+        None => kinds::stored(plural).map_or("", |k| k.group),
     };
-    let name = |word: &str| word.rsplit('/').next().unwrap_or(word).to_string();
-    found.into_iter().filter(|word| word.chars().all(|c| part(c) || c == '/')).map(name).collect()
+    qualified(group, plural)
 }
 
-/// What a controller would have had to be told to make an object of this name: plurals and names.
+/// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
+pub fn names(lesson: &Lesson) -> BTreeSet<String> {
+    let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
+    let lines = parts.flat_map(|lines| run::commands(lines));
+    lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
+}
+
+fn names_in(line: &str, input: &str) -> Vec<String> {
+    let line = line.trim_start_matches('-').trim();
+    let words = shlex::split(line).unwrap_or_default();
+    let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
+    // What follows is another command's, and what a command prints is known to nobody before.
+    let is_shells = |word: &str| {
+        matches!(word, "|" | ">" | "&&" | "||" | ";") || word.contains("$(") || word.contains('`')
+    };
+    let words: Vec<String> = words.take_while(|word| !is_shells(word)).collect();
+    let Ok(parsed) = parse::parse(&words) else { return vec![] };
+    let namespace = match parsed.flags.text("namespace") {
+        "" => USUAL,
+        named => named,
+    };
+    let noted = |kind: &Kind, namespace: &str, name: &str| {
+        key(&kind.qualified(), if kind.namespaced { namespace } else { "" }, name)
+    };
+    if parsed.flags.changed("filename") {
+        let found = manifest::documents(input.as_bytes()).unwrap_or_default();
+        let of = |object: &Value| {
+            let text = |at: &str| object.pointer(at).and_then(Value::as_str);
+            let (group, version) = text("/apiVersion")?.split_once('/').unwrap_or(("", text("/apiVersion")?));
+            let kind = kinds::find(group, version, text("/kind")?)?;
+            Some(noted(kind, text("/metadata/namespace").unwrap_or(namespace), text("/metadata/name")?))
+        };
+        return found.iter().filter_map(of).collect();
+    }
+    let args = &parsed.args[..parsed.dash.unwrap_or(parsed.args.len())];
+    let given = || args.iter().map(String::as_str);
+    let of_word = |word: &str| kind_of(word).into_iter();
+    match parsed.verb.path.split(' ').collect::<Vec<_>>().as_slice() {
+        ["run"] => {
+            given().take(1).flat_map(|name| of_word("pods").map(move |k| (k, name))).collect::<Vec<_>>()
+        }
+        ["expose"] => {
+            let named = match parsed.flags.text("name") {
+                "" => args.last().map(|word| word.rsplit('/').next().unwrap_or(word)),
+                name => Some(name),
+            };
+            named.into_iter().flat_map(|name| of_word("services").map(move |k| (k, name))).collect()
+        }
+        ["create", kind, ..] => {
+            args.last().into_iter().flat_map(|n| of_word(kind).map(move |k| (k, n.as_str()))).collect()
+        }
+        ["delete"] if given().any(|word| word.contains('/')) => given()
+            .filter_map(|word| word.split_once('/'))
+            .flat_map(|(kind, name)| of_word(kind).map(move |k| (k, name)))
+            .collect(),
+        ["delete"] => {
+            let kinds = given().take(1).flat_map(|word| word.split(',')).filter_map(kind_of);
+            kinds.flat_map(|kind| given().skip(1).map(move |name| (kind, name))).collect()
+        }
+        _ => vec![],
+    }
+    .into_iter()
+    .map(|(kind, name)| noted(kind, namespace, name))
+    .collect()
+}
+
+/// The built-in kind that kubectl understands by a word.
+fn kind_of(word: &str) -> Option<&'static Kind> {
+    let (name, group) = word.split_once('.').map_or((word, None), |(name, group)| (name, Some(group)));
+    let name = name.to_lowercase();
+    kinds::all().iter().filter(|k| k.is_stored()).find(|k| {
+        let called = k.plural == name || k.singular == name || k.short_names.contains(&name.as_str());
+        called && group.is_none_or(|group| k.group == group)
+    })
+}
+
+/// What a controller would have had to be told to make an object of this name: qualified plurals and names.
 pub fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
     let drawn = |text: &str, long: std::ops::RangeInclusive<usize>| {
         long.contains(&text.len()) && text.chars().all(|c| DRAWN.contains(c))
@@ -59,12 +113,12 @@ pub fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
     let parent = |name: &str, long: std::ops::RangeInclusive<usize>| {
         name.rsplit_once('-').filter(|(_, tail)| drawn(tail, long)).map(|(head, _)| head.to_string())
     };
-    let deployment = |set: &str| parent(set, 6..=10).map(|name| ("deployments", name));
+    let deployment = |set: &str| parent(set, 6..=10).map(|name| ("deployments.apps", name));
     match resource {
-        "replicasets" => deployment(name).into_iter().collect(),
+        "replicasets.apps" => deployment(name).into_iter().collect(),
         "pods" => {
             let Some(set) = parent(name, 5..=5) else { return vec![] };
-            deployment(&set).into_iter().chain([("replicasets", set.clone())]).collect()
+            deployment(&set).into_iter().chain([("replicasets.apps", set.clone())]).collect()
         }
         _ => vec![],
     }
@@ -77,26 +131,60 @@ mod tests {
 
     #[test]
     fn only_what_a_lesson_makes_or_deletes_is_named_by_it() {
+        let web = "deployments.apps/default/web";
         for (line, found) in [
-            ("-kubectl create deployment dpy-nginx --image=nginx", vec!["dpy-nginx"]),
-            ("kubectl delete service pod-svc door --ignore-not-found", vec!["pod-svc", "door"]),
-            ("kubectl delete pod/web svc/web", vec!["web", "web"]),
+            (
+                "-kubectl create deployment dpy-nginx --image=nginx",
+                vec!["deployments.apps/default/dpy-nginx"],
+            ),
+            (
+                "kubectl delete service pod-svc door --ignore-not-found",
+                vec!["services/default/pod-svc", "services/default/door"],
+            ),
+            ("kubectl delete pod/web svc/web", vec!["pods/default/web", "services/default/web"]),
             ("kubectl delete deployment,replicaset,pod -l app=dpy-nginx --now", vec![]),
-            ("-kubectl run tester --image=busybox -- sleep infinity", vec!["tester"]),
-            ("kubectl expose pod nginx-pod --type=NodePort --name=pod-svc --port=80", vec!["pod-svc"]),
-            ("kubectl create service clusterip menu -n shop --tcp=80:80", vec!["menu"]),
-            ("kubectl create deployment web --dry-run=client -o yaml | grep -v null > web.yaml", vec!["web"]),
-            ("metadata: {name: nginx-pod, labels: {run: x}}", vec!["nginx-pod"]),
-            ("spec: {containers: [{name: web, image: 'nginx:1.27'}]}", vec![]),
+            ("-kubectl run tester --image=busybox -- sleep infinity", vec!["pods/default/tester"]),
+            ("kubectl run --image nginx web", vec!["pods/default/web"]),
+            (
+                "kubectl expose pod nginx-pod --type NodePort --name pod-svc --port 80",
+                vec!["services/default/pod-svc"],
+            ),
+            ("kubectl expose deployment/web --port=80", vec!["services/default/web"]),
+            ("kubectl create service clusterip menu -n shop --tcp=80:80", vec!["services/shop/menu"]),
+            ("kubectl create namespace shop", vec!["namespaces//shop"]),
+            ("kubectl create deployment web --dry-run=client -o yaml | grep -v null > web.yaml", vec![web]),
             ("kubectl delete $(kubectl get pods -o name | head -1)", vec![]),
+            ("PORT=$(kubectl get svc pod-svc)", vec![]),
             ("kubectl get pods web", vec![]),
         ] {
-            assert_eq!(names_in(line), found, "{line}");
+            assert_eq!(names_in(line, ""), found, "{line}");
         }
+        let manifest = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n---\nkind: Pod\napiVersion: v1\nmetadata: {name: x, namespace: shop}\n";
+        assert_eq!(names_in("kubectl apply -f -", manifest), [web, "pods/shop/x"]);
         let library = Library::built_in();
         let of = |id: &str| names(library.get(id).unwrap());
-        assert_eq!(of("first-voyage/04"), ["nginx-pod".to_string()].into());
-        assert!(of("first-voyage/12").contains("web") && !of("first-voyage/11").contains("nginx"));
+        assert_eq!(of("first-voyage/04"), ["pods/default/nginx-pod".to_string()].into());
+        let twelfth = of("first-voyage/12");
+        assert!(twelfth.contains(web), "{twelfth:?}");
+        // The same name of another kind, group or namespace is something else.
+        for other in
+            ["services/default/web", "deployments.example.com/default/web", "deployments.apps/shop/web"]
+        {
+            assert!(!twelfth.contains(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_recorded_object_is_known_by_its_group() {
+        let body = |version: &str| serde_json::json!({ "apiVersion": version }).to_string();
+        let of = |plural: &str, version: &str| resource(plural, Some(body(version).as_bytes()));
+        assert_eq!(of("deployments", "apps/v1"), "deployments.apps");
+        assert_eq!(of("deployments", "example.com/v1"), "deployments.example.com");
+        assert_eq!(of("pods", "v1"), "pods");
+        assert_eq!(
+            (resource("deployments", None).as_str(), resource("pods", None).as_str()),
+            ("deployments.apps", "pods")
+        );
     }
 
     #[test]
@@ -104,11 +192,11 @@ mod tests {
         let of = |resource: &str, name: &str| -> Vec<String> {
             owners(resource, name).into_iter().map(|(kind, name)| format!("{kind}/{name}")).collect()
         };
-        assert_eq!(of("replicasets", "dpy-nginx-657f4db74"), ["deployments/dpy-nginx"]);
+        assert_eq!(of("replicasets.apps", "dpy-nginx-657f4db74"), ["deployments.apps/dpy-nginx"]);
         let pod = of("pods", "dpy-nginx-657f4db74-x2x9q");
-        assert_eq!(pod, ["deployments/dpy-nginx", "replicasets/dpy-nginx-657f4db74"]);
+        assert_eq!(pod, ["deployments.apps/dpy-nginx", "replicasets.apps/dpy-nginx-657f4db74"]);
         for (resource, name) in [
-            ("deployments", "web-2"),
+            ("deployments.apps", "web-2"),
             ("pods", "web-2"),
             ("pods", "web-bright"),
             ("services", "web-657f4db74"),

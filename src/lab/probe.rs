@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 
 /// A command or request that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -42,6 +43,7 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
             answer.map_or_else(|why| none(&why), |a| value::of_json(&a))
         }
         Probe::Http { url, .. } => http(url).await,
+        Probe::Within { url, .. } => within(host, url).await,
         Probe::Exec { target, command, .. } => {
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
             words.extend(pod(target, room));
@@ -106,10 +108,41 @@ fn pod(target: &str, room: &Room) -> Vec<String> {
 
 async fn http(url: &str) -> Value {
     let began = Instant::now();
-    let (status, body, error) = match tokio::time::timeout(LIMIT, fetch(url)).await {
-        Ok(Ok((status, body))) => (status, body, String::new()),
-        Ok(Err(error)) => (0, String::new(), error),
-        Err(_) => (0, String::new(), "timed out".into()),
+    let answer = tokio::time::timeout(LIMIT, fetch(url)).await.unwrap_or_else(|_| Err("timed out".into()));
+    told(answer, began)
+}
+
+/// What each node is answered, in the order of their names.
+async fn within(host: &Host, url: &str) -> Value {
+    let began = Instant::now();
+    let late = |_| Err("timed out".to_string());
+    let to = match url.parse::<hyper::Uri>() {
+        Ok(uri) => uri,
+        Err(e) => return none(&format!("{url:?} is no URL: {e}")),
+    };
+    let address = to.host().unwrap_or_default().trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    let Ok(address) = address else {
+        return none(&format!("{url:?} names no address; nodes ask by address"));
+    };
+    let to = (address, to.port_u16().unwrap_or(80)).into();
+    let Ok(dialled) = tokio::time::timeout(LIMIT, host.dial(to)).await else { return none(LATE) };
+    if dialled.is_empty() {
+        return none("no node can be asked");
+    }
+    let asked = dialled.into_iter().map(|(_, stream)| async move {
+        let answer = match stream {
+            Ok(stream) => tokio::time::timeout(LIMIT, get(url, stream)).await.unwrap_or_else(late),
+            Err(error) => Err(error.to_string()),
+        };
+        told(answer, began)
+    });
+    value::list(futures::future::join_all(asked).await)
+}
+
+fn told(answer: Result<(i64, String), String>, began: Instant) -> Value {
+    let (status, body, error) = match answer {
+        Ok((status, body)) => (status, body, String::new()),
+        Err(error) => (0, String::new(), error),
     };
     let by = body.lines().find_map(|l| l.trim().strip_prefix("pod: ")).unwrap_or_default().to_string();
     value::map([
@@ -129,7 +162,14 @@ async fn fetch(url: &str) -> Result<(i64, String), String> {
     }
     let host = uri.host().unwrap_or_default().to_string();
     let port = uri.port_u16().unwrap_or(80);
-    let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+    get(url, stream).await
+}
+
+/// One GET on this connection.
+async fn get(url: &str, stream: TcpStream) -> Result<(i64, String), String> {
+    let uri: hyper::Uri = url.parse().map_err(|e| format!("{url:?} is no URL: {e}"))?;
+    let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80));
     let (mut send, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let path = uri.path_and_query().map_or("/", |p| p.as_str());

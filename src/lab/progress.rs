@@ -29,7 +29,7 @@ pub struct Lesson {
     pub began: i64,
     /// The setup lines have been run, to the last one.
     pub set_up: bool,
-    /// What its setup, and the learner while it was open, have made of what it is about: `plural/namespace/name`, and the store revision.
+    /// What its setup, and the learner while it was open, have made of what it is about: `plural.group/namespace/name`, and the store revision.
     pub made: BTreeMap<String, i64>,
     pub steps: BTreeMap<String, Step>,
 }
@@ -158,18 +158,19 @@ mod tests {
     #[test]
     fn what_a_lesson_made_is_the_learners_again_when_the_learner_makes_it_anew() {
         let mut progress = Progress::default();
-        progress.note_made("deployments/default/web", 7, Some("t/12"));
+        progress.note_made("deployments.apps/default/web", 7, Some("t/12"));
         assert!(
-            progress.is_made("deployments/default/web") && !progress.is_made("deployments/default/web-2")
+            progress.is_made("deployments.apps/default/web")
+                && !progress.is_made("deployments.apps/default/web-2")
         );
-        progress.note_journey("deployments/default/web", 9);
-        assert!(progress.is_made("deployments/default/web"));
-        progress.note_journey("deployments/default/web", 6);
-        assert!(!progress.is_made("deployments/default/web"), "what is back is older than the lesson's");
-        progress.note_made("deployments/default/web", 20, Some("t/12"));
+        progress.note_journey("deployments.apps/default/web", 9);
+        assert!(progress.is_made("deployments.apps/default/web"));
+        progress.note_journey("deployments.apps/default/web", 6);
+        assert!(!progress.is_made("deployments.apps/default/web"), "what is back is older than the lesson's");
+        progress.note_made("deployments.apps/default/web", 20, Some("t/12"));
         progress.anew("t/12");
-        assert!(progress.is_made("deployments/default/web"));
-        progress.note_made("deployments/default/web", 30, None);
-        assert!(!progress.is_made("deployments/default/web"));
+        assert!(progress.is_made("deployments.apps/default/web"));
+        progress.note_made("deployments.apps/default/web", 30, None);
+        assert!(!progress.is_made("deployments.apps/default/web"));
     }
 }

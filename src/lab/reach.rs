@@ -44,7 +44,10 @@ impl Need {
             Need::Everywhere(line) => with(Word::NeedEverywhere, line),
             Need::Node(node) => with(Word::NeedNode, node),
             Need::Image(image) => with(Word::NeedImage, image),
-            Need::Requires(what) => what.clone(),
+            Need::Requires(what) => match requirement(what) {
+                Some(Required::Workers(n)) => with(Word::NeedWorkers, &n.to_string()),
+                _ => what.clone(),
+            },
             Need::Right(kinds) => with(Word::NeedRight, kinds),
         }
     }
@@ -124,7 +127,7 @@ const INSIDE: &[&str] = &["by_component", "node", "cause", "took", "detail", "re
 /// Whose answers a relay sees, too.
 const API_SERVER: &str = "kube-apiserver";
 /// Functions that answer from inside the cluster.
-const OWN: &[&str] = &["store", "members", "faults", "can"];
+const OWN: &[&str] = &["store", "members", "faults", "can", "fetch"];
 
 /// What an expression asks for that is not everywhere.
 pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {
@@ -137,7 +140,13 @@ pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {
         expr.compared.contains(&(field.to_string(), alike, text.to_string()))
     };
     let told = expr.names("trace") && INSIDE.iter().any(|f| expr.fields.contains(*f));
-    let component = expr.compared.iter().any(|(f, alike, c)| f == "component" && *alike && c != API_SERVER);
+    let named = |c: &str| compares("component", true, c);
+    let component = expr.compared.iter().any(|(f, alike, c)| {
+        f == "component" && *alike && c != API_SERVER && c != crate::proxy::host::LOCALHOST
+    });
+    if named(crate::proxy::host::LOCALHOST) {
+        needs.insert(Need::Door);
+    }
     // Whoever is not the learner, and may be the teacher, is a component.
     let others =
         expr.names("trace") && compares("user", false, "learner") && !compares("user", false, TEACHER);
@@ -363,6 +372,26 @@ mod tests {
             assert_eq!(line(from, &room), to);
             assert_eq!(line(from, &Room::default()), from);
         }
+    }
+
+    #[test]
+    fn steps_about_workers_are_skipped_where_there_is_none() {
+        let library = super::super::format::Library::built_in();
+        let lacking = |workers: u8, lesson: &str, step: &str| {
+            let lesson = library.get(lesson).unwrap();
+            let offers = Offers { own: true, workers, control_planes: 1 };
+            lacks(&offers, &Room::default(), lesson, &lesson.steps[lesson.step(step).unwrap()])
+        };
+        let need = Need::Requires("workers>=1".into());
+        for (lesson, step) in [("first-voyage/01", "one"), ("first-voyage/08", "other-node")] {
+            assert_eq!(lacking(0, lesson, step), Some(need.clone()), "{lesson} {step}");
+            assert_eq!(lacking(1, lesson, step), None, "{lesson} {step}");
+        }
+        // The rest of both lessons can be played on one node.
+        assert_eq!(lacking(0, "first-voyage/01", "hello"), None);
+        assert_eq!(lacking(0, "first-voyage/08", "curl"), None);
+        assert_eq!(need.say("en"), "worker nodes, 1 or more");
+        assert_eq!(need.say("ko"), "워커 노드 1개 이상");
     }
 
     #[test]

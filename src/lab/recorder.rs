@@ -6,7 +6,7 @@ use super::cel::value;
 use super::cel::version::Version;
 use crate::api::kinds;
 use crate::cluster::guest::Room;
-use crate::tap::{Cause, Record, Request};
+use crate::tap::{Cause, ObjectRef, Record, Request};
 use cel::Value;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,6 +23,8 @@ const TRACE_MAX: usize = 10_000;
 /// Requests whose commit is remembered until their answer, and answers that name a version until it is seen.
 const REQUESTS_MAX: usize = 512;
 
+/// How `kubectl describe` names itself.
+const DESCRIBE: &str = "kubectl describe";
 /// Of a record that tells no exit code.
 const NO_EXIT: i64 = -1;
 
@@ -53,6 +55,8 @@ pub struct Recorder {
     writers: VecDeque<(i64, String)>,
     /// Requests that ran a command in a container.
     execs: VecDeque<Request>,
+    /// Names that a `kubectl describe` did not find, with its session, the resource and the namespace.
+    misses: VecDeque<(String, ObjectRef)>,
 }
 
 impl Recorder {
@@ -71,6 +75,7 @@ impl Recorder {
         }
         if record.verb == "answer" {
             self.attribute(record);
+            self.note_miss(record);
             if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
             {
                 if self.execs.len() == REQUESTS_MAX {
@@ -132,8 +137,35 @@ impl Recorder {
         self.written.clear();
         for record in &kept[first..] {
             self.note(record);
+            self.note_miss(record);
             self.tell(record, false);
         }
+    }
+
+    /// Remembers a name that `kubectl describe KIND NAME` did not find: it then lists the kind and shows only the objects
+    /// whose names begin with NAME (upstream: `DescribeMatchingResources`).
+    fn note_miss(&mut self, record: &Record) {
+        let (Some(request), Some(object)) = (&record.request, &record.object) else { return };
+        let missed = record.verb == "answer" && request.verb == "get" && request.code == 404;
+        if !missed || request.command != DESCRIBE || request.session.is_empty() {
+            return;
+        }
+        if self.misses.len() == REQUESTS_MAX {
+            self.misses.pop_front();
+        }
+        self.misses.push_back((request.session.clone(), object.clone()));
+    }
+
+    /// With what the names begin that a list was made for; empty: the list was made for all names.
+    fn prefix(&self, request: &Request, object: &ObjectRef) -> &str {
+        if request.verb != "list" || request.command != DESCRIBE {
+            return "";
+        }
+        let of_list = |(session, missed): &&(String, ObjectRef)| {
+            *session == request.session
+                && (&missed.resource, &missed.namespace) == (&object.resource, &object.namespace)
+        };
+        self.misses.iter().rfind(of_list).map_or("", |(_, missed)| missed.name.as_str())
     }
 
     /// Remembers what a request wrote until its answer comes.
@@ -336,6 +368,12 @@ impl Recorder {
             Some(Cause::Request(id)) => value::text(id),
             None => value::text(""),
         };
+        // A list that is searched for a prefix shows a part of the kind, as one with a selector does.
+        let prefix = request.zip(record.object.as_ref()).map_or("", |(r, o)| self.prefix(r, o));
+        let selector = match prefix {
+            "" => record.detail["selector"].as_str().unwrap_or_default().to_string(),
+            prefix => format!("metadata.name={prefix}*"),
+        };
         let user = request.map_or("", |r| r.user.as_str());
         let learner = request.is_some_and(crate::tap::Request::is_persons);
         let by_component = match user {
@@ -368,7 +406,8 @@ impl Recorder {
             ("command", value::text(request.map_or("", |r| r.command.as_str()))),
             // How it was looked at, and what was said of it.
             ("table", Value::Bool(record.detail["table"] == true)),
-            ("selector", value::text(record.detail["selector"].as_str().unwrap_or_default())),
+            ("selector", value::text(&selector)),
+            ("prefix", value::text(prefix)),
             ("labels", value::text(record.detail["labels"].as_str().unwrap_or_default())),
             ("fields", value::text(record.detail["fields"].as_str().unwrap_or_default())),
             ("output", value::text(record.detail["output"].as_str().unwrap_or_default())),
@@ -515,6 +554,44 @@ mod tests {
         };
         assert_eq!(told(0), (true, "app=web".into(), String::new()));
         assert_eq!(told(1), (false, String::new(), "Invalid value: 80: out of range".into()));
+    }
+
+    #[test]
+    fn a_list_that_describe_searches_for_a_prefix_is_no_look_at_the_rest() {
+        let tap = Tap::new().at("n", "kube-apiserver");
+        let asked = |session: &str, command: &str, verb: &str, name: &str, code: u16| {
+            let mut answer = Record::new("answer").object("nodes", "", name);
+            answer.request = Some(Request {
+                user: "learner".into(),
+                verb: verb.into(),
+                session: session.into(),
+                command: command.into(),
+                code,
+                ..Request::default()
+            });
+            tap.emit(answer);
+        };
+        asked("1", "kubectl describe", "get", "work", 404);
+        asked("1", "kubectl describe", "list", "", 200);
+        asked("2", "kubectl describe", "list", "", 200); // another command
+        asked("", "", "get", "work", 404); // curl: each request stands for itself
+        asked("", "", "list", "", 200);
+        asked("3", "kubectl get", "get", "work", 404); // `kubectl get` searches for nothing
+        asked("3", "kubectl get", "list", "", 200);
+        let named = |name: &str| value::of_json(&json!({"kind": "Node", "metadata": {"name": name}}));
+        let told = |recorder: &Recorder| -> Vec<(String, bool, bool)> {
+            let lists = recorder.trace.iter().filter(|t| str_field(t, "verb") == "list");
+            let covers = |t: &Value, name: &str| crate::lab::cel::covers(t, &named(name));
+            lists
+                .map(|t| (str_field(t, "selector").into(), covers(t, "worker"), covers(t, "control-plane")))
+                .collect()
+        };
+        let whole = (String::new(), true, true);
+        let expected =
+            vec![("metadata.name=work*".to_string(), true, false), whole.clone(), whole.clone(), whole];
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        assert_eq!(told(&recorder), expected);
     }
 
     #[test]

@@ -83,6 +83,11 @@ fn may_fail(line: &str) -> (&str, bool) {
     line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
+/// Is there a line among these that only a shell can run? Then the teacher plays none of them.
+pub fn needs_shell(lines: &[String]) -> bool {
+    commands(lines).iter().any(|(line, _)| !is_plain(may_fail(line).0))
+}
+
 /// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for what a shell puts into double ones.
 fn is_plain(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();

@@ -11,11 +11,10 @@
 //! Both refuse the magic links of /proc (`ELOOP`), which lead anywhere. Every look-up answers with a descriptor; a later rename or a new
 //! link cannot change what it refers to. Sources: openat2(2), Linux 5.6; CVE-2021-25741, CVE-2021-30465, CVE-2024-21626.
 
-use super::{Context, Result};
+use super::{Context, Result, tree};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::UnlinkatFlags;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -54,12 +53,6 @@ pub struct Root(OwnedFd);
 /// The kernel answers EAGAIN when a rename anywhere on the machine races with a look-up that has `..` in it: a look-up is repeated
 /// at most this many times.
 const RACES_MAX: usize = 128;
-/// Directories that `remove_all` holds open at a time; deeper ones are first moved up, so a pod cannot exhaust descriptors or the stack.
-const DEPTH_MAX: usize = 32;
-/// Names that `remove_all` reads from one directory at a time.
-const NAMES_MAX: usize = 1024;
-/// How often `remove_all` reads some directory of a tree before it gives up: one that lives on is filled faster than it is emptied.
-const PASSES_MAX: u64 = 1 << 20;
 /// Components of a path that `make_dirs` takes; PATH_MAX of Linux would allow 2048.
 const COMPONENTS_MAX: usize = 256;
 
@@ -329,7 +322,7 @@ impl Root {
     fn remove(&self, path: &Path) -> nix::Result<()> {
         let (above, name) = split(path)?;
         let parent = open(&self.0, Scope::Beneath, above, OFlag::O_PATH, Links::Follow);
-        match parent.and_then(|parent| remove_named(&parent, name)) {
+        match parent.and_then(|parent| tree::remove(&parent, name)) {
             Err(Errno::ENOENT) => Ok(()),
             other => other,
         }
@@ -420,18 +413,8 @@ fn same(a: &FileStat, b: &FileStat) -> nix::Result<()> {
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(()) } else { Err(Errno::EAGAIN) }
 }
 
-fn remove_named(parent: &OwnedFd, name: &OsStr) -> nix::Result<()> {
-    match nix::unistd::unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Err(Errno::EISDIR | Errno::EPERM) => {}
-        other => return other,
-    }
-    let directory = directory(parent, name)?;
-    empty(&directory, &directory, 1, &mut Work::default())?;
-    nix::unistd::unlinkat(parent, name, UnlinkatFlags::RemoveDir)
-}
-
 /// Opens a directory for listing by one name, without following a link or entering another mount.
-fn directory(parent: &OwnedFd, name: &OsStr) -> nix::Result<OwnedFd> {
+pub(super) fn directory(parent: &impl AsFd, name: &OsStr) -> nix::Result<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_BENEATH
         | ResolveFlag::RESOLVE_NO_SYMLINKS
         | ResolveFlag::RESOLVE_NO_MAGICLINKS
@@ -441,49 +424,8 @@ fn directory(parent: &OwnedFd, name: &OsStr) -> nix::Result<OwnedFd> {
     repeat(|| openat2(parent, name, how))
 }
 
-/// What one removal has done so far.
-#[derive(Default)]
-struct Work {
-    moved: u64,
-    passes: u64,
-}
-
-/// Removes everything in `here`, which lies `depth` levels below `top`. Directories that lie too deep are moved up into `top`, which
-/// therefore takes several passes.
-fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Work) -> nix::Result<()> {
-    loop {
-        work.passes += 1;
-        if work.passes > PASSES_MAX {
-            return Err(Errno::EBUSY); // a process goes on to make files
-        }
-        let names = names(here, NAMES_MAX)?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        for name in &names {
-            match nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => continue,
-                Err(Errno::EISDIR | Errno::EPERM) => {}
-                Err(e) => return Err(e),
-            }
-            if depth >= DEPTH_MAX {
-                work.moved += 1;
-                let new = format!(".removed-{}-{}", std::process::id(), work.moved);
-                nix::fcntl::renameat(here, name.as_os_str(), top, new.as_str())?;
-                continue;
-            }
-            let child = directory(here, name)?;
-            empty(top, &child, depth + 1, work)?;
-            match nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::RemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-}
-
 /// Some names of a directory, without `.` and `..`.
-fn names(directory: &OwnedFd, max: usize) -> nix::Result<Vec<OsString>> {
+pub(super) fn names(directory: &OwnedFd, max: usize) -> nix::Result<Vec<OsString>> {
     let read = || -> io::Result<Vec<OsString>> {
         let entries = std::fs::read_dir(path_of(directory.as_fd()))?;
         entries.take(max).map(|entry| Ok(entry?.file_name())).collect()
@@ -762,7 +704,7 @@ mod tests {
         }
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("f"), "").unwrap();
-        for n in 0..NAMES_MAX + 10 {
+        for n in 0..1034 {
             fs::write(volume.join(format!("deep/{n}")), "").unwrap();
         }
         symlink(&host, volume.join("deep/out")).unwrap();

@@ -377,7 +377,7 @@ fn idmapped() -> Result<String> {
     })
     .during(|| "cannot make a user namespace".into())?;
     let run = || {
-        user::map_child(child.pid, ranges::COUNT)?;
+        user::map_child(&child, ranges::COUNT)?;
         let users = namespace::of_process(child.pid, "user").during(|| "cannot open it".into())?;
         mount::map_ids(&tree, users.as_fd())
     };

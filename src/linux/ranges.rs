@@ -29,7 +29,7 @@ pub struct Ranges(Mutex<Table>);
 struct Table {
     /// First ids divided by [`COUNT`].
     taken: BTreeSet<u32>,
-    /// `None`: not opened yet, or it cannot be, as in a read-only container; then this cluster's own table is all there is.
+    /// `None`: not opened yet.
     file: Option<File>,
 }
 
@@ -51,13 +51,14 @@ impl Ranges {
     /// Takes a range that exists in this process' user namespace and that no other pod has.
     ///
     /// # Errors
-    /// `Unsupported`: this process has fewer ids than its own and one range. `StorageFull`: all ranges are taken.
+    /// `Unsupported`: this process has fewer ids than its own and one range. `StorageFull`: all ranges are taken. Any other: the file cannot be used, as in a
+    /// container whose `/run` is read-only; without it two clusters could give out the same ids.
     pub fn take(self: &Arc<Self>) -> Result<Range> {
         let read = |file: &str| fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
         self.take_from(&slots(&read("uid_map"), &read("gid_map")), Path::new(FILE))
     }
 
-    fn take_from(self: &Arc<Self>, slots: &[u32], file: &Path) -> Result<Range> {
+    fn take_from(self: &Arc<Self>, slots: &[u32], path: &Path) -> Result<Range> {
         if slots.is_empty() {
             let why = io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -66,31 +67,25 @@ impl Ranges {
             return Err(Error::new(format!("cannot find {COUNT} ids for the pod's user namespace"), why));
         }
         let mut table = self.table();
-        if table.file.is_none() {
-            let opened = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-                .open(file);
-            match opened {
-                Ok(opened) => table.file = Some(opened),
-                Err(e) => {
-                    tracing::debug!("other clusters' ranges of ids are not seen: {}: {e}", file.display())
-                }
+        let Table { taken, file } = &mut *table;
+        let file = match file {
+            Some(file) => file,
+            none => none.insert(open(path)?),
+        };
+        let mut free = None;
+        for slot in slots.iter().copied().filter(|slot| !taken.contains(slot)) {
+            match lock(file, slot, libc::F_WRLCK) {
+                Ok(()) => free = Some(slot),
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => continue, // another cluster's
+                Err(cause) => return Err(unusable(path, cause)),
             }
+            break;
         }
-        let free = slots.iter().copied().find(|slot| {
-            !table.taken.contains(slot)
-                && table.file.as_ref().is_none_or(|file| lock(file, *slot, libc::F_WRLCK).is_ok())
-        });
         let Some(slot) = free else {
             let why = io::Error::new(io::ErrorKind::StorageFull, "all of them are taken");
             return Err(Error::new(format!("cannot find {COUNT} ids for the pod's user namespace"), why));
         };
-        table.taken.insert(slot);
+        taken.insert(slot);
         Ok(Range { slot, of: self.clone() })
     }
 
@@ -107,6 +102,23 @@ impl Drop for Range {
             tracing::warn!("a range of ids is not given back: {e}"); // until this process ends
         }
     }
+}
+
+fn unusable(path: &Path, cause: io::Error) -> Error {
+    let path = path.display();
+    Error::new(
+        format!(
+            "{path} cannot be used, which keeps user ids of pods apart; make its directory writable, or leave out hostUsers: false"
+        ),
+        cause,
+    )
+}
+
+fn open(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path);
+    opened.map_err(|cause| unusable(path, cause))
 }
 
 /// Locks or unlocks one byte, for this open file.
@@ -182,5 +194,24 @@ mod tests {
         drop(table);
         assert_eq!(other.take_from(&[9], &file).unwrap().first(), 9 * COUNT);
         assert!(other.take_from(&[], &file).unwrap_err().line().contains("too few"));
+    }
+
+    #[test]
+    fn without_the_file_that_clusters_share_no_ids_are_given_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (missing, ranges) = (dir.path().join("no/ids"), Arc::new(Ranges::default()));
+        let refused = ranges.take_from(&[7], &missing).unwrap_err();
+        assert!(
+            refused.line().contains("cannot be used, which keeps user ids of pods apart"),
+            "{}",
+            refused.line()
+        );
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
+        assert!(ranges.take_from(&[7], &link).is_err());
+        assert!(!dir.path().join("elsewhere").exists());
+        // It is tried anew: the directory may have been made writable.
+        fs::create_dir(dir.path().join("no")).unwrap();
+        assert_eq!(ranges.take_from(&[7], &missing).unwrap().first(), 7 * COUNT);
     }
 }

@@ -1,13 +1,17 @@
 //! Entering a user namespace: how somebody without root becomes root over processes of their own.
 
-use super::process::{self, Exit};
+use super::beneath::Root;
+use super::process::{self, Child, Exit};
 use super::{Context, Error, Result, fds, ranges};
+use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// Which users and groups exist for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,18 +111,23 @@ fn try_to_enter() -> Result<Ids> {
 /// Gives a child's new user namespace its ids: 0 and the [`ranges::COUNT`] - 1 that follow are `first` and the following ones out here.
 ///
 /// # Errors
-/// /proc shows other processes than this one's PID namespace; this process may not map these ids.
-pub fn map_child(pid: i32, first: u32) -> Result<()> {
+/// /proc shows other processes than this one's PID namespace; this process may not map these ids. `ESRCH`: the child has ended and was waited for.
+pub fn map_child(child: &Child, first: u32) -> Result<()> {
     // With another namespace's /proc the number would be a stranger's.
     let me = fs::read_link("/proc/self").during(|| "cannot read /proc/self".into())?;
     if me.as_os_str() != std::process::id().to_string().as_str() {
         let why = io::Error::new(io::ErrorKind::Unsupported, "/proc is that of another PID namespace");
         return Err(Error::new("cannot map the pod's user ids", why));
     }
+    // The directory stays that of the process which it was opened for. Afterwards the child still has its number, so it had it then.
+    let directory = Root::open(Path::new(&format!("/proc/{}", child.pid)))?;
+    process::pidfd_send_signal(child.pidfd.as_fd(), 0).during(|| "the pod's first process is gone".into())?;
     let line = format!("0 {first} {}\n", ranges::COUNT);
     for file in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{pid}/{file}"), &line)
-            .during(|| format!("cannot write {file} of the pod"))?;
+        let failed = || format!("cannot write {file} of the pod");
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let opened = nix::fcntl::openat(&directory, file, flags, Mode::empty()).during(failed)?;
+        fs::File::from(opened).write_all(line.as_bytes()).during(failed)?;
     }
     Ok(())
 }
@@ -160,6 +169,19 @@ fn run_map(program: &str, ranges: &str, name: &str, pid: u32, id: u32) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_ids_are_given_to_a_stranger_who_inherited_a_number() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let pidfd = process::pidfd_open(ended.id() as i32).unwrap();
+        ended.wait().unwrap();
+        // As if the number belonged to another process now.
+        let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let refused = map_child(&Child { pid: stranger.id() as i32, pidfd }, 1 << 30).unwrap_err();
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        assert_eq!(refused.cause.raw_os_error(), Some(libc::ESRCH), "{}", refused.line());
+    }
 
     #[test]
     fn subordinate_ids_belong_to_a_name_or_a_number() {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// A UDP client that was silent for so long is forgotten.
@@ -33,6 +33,8 @@ pub struct Host {
     /// Places for the TCP connections of all ports: half of the descriptors. At the bound new ones wait in the kernel's queue.
     places: Arc<Semaphore>,
     ports: tokio::sync::Mutex<BTreeMap<(u16, bool), Port>>,
+    /// TCP connections that each port has taken. At most 65 536 ports.
+    visits: watch::Sender<BTreeMap<u16, u64>>,
 }
 
 /// A port that is ours.
@@ -61,7 +63,12 @@ impl Drop for Port {
 impl Host {
     pub(super) fn new(fabric: Namespace) -> Host {
         let most = descriptors::connections(descriptors::limit(), 2, DESCRIPTORS);
-        Host { fabric, places: Arc::new(Semaphore::new(most)), ports: tokio::sync::Mutex::default() }
+        Host {
+            fabric,
+            places: Arc::new(Semaphore::new(most)),
+            ports: tokio::sync::Mutex::default(),
+            visits: watch::Sender::default(),
+        }
     }
 }
 
@@ -126,6 +133,7 @@ impl Port {
         wanted: &HostPort,
         fabric: &Namespace,
         places: &Arc<Semaphore>,
+        visits: &watch::Sender<BTreeMap<u16, u64>>,
     ) -> io::Result<()> {
         if self.wanted == *wanted {
             return Ok(());
@@ -153,6 +161,7 @@ impl Port {
                         fabric.clone(),
                         self.connections.clone(),
                         places.clone(),
+                        (wanted.port, visits.clone()),
                     );
                     self.serving.push(tokio::spawn(serve));
                 }
@@ -194,11 +203,15 @@ impl HostNetwork for Host {
                     }
                 },
             };
-            if let Err(cause) = port.become_like(wanted, &self.fabric, &self.places) {
+            if let Err(cause) = port.become_like(wanted, &self.fabric, &self.places, &self.visits) {
                 failed.push(taken(cause));
             }
         }
         failed
+    }
+
+    fn visits(&self) -> watch::Receiver<BTreeMap<u16, u64>> {
+        self.visits.subscribe()
     }
 }
 
@@ -226,10 +239,12 @@ async fn serve_tcp(
     fabric: Namespace,
     crew: Crew,
     places: Arc<Semaphore>,
+    (port, visits): (u16, watch::Sender<BTreeMap<u16, u64>>),
 ) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
         let (stream, _) = tcp::accept(&listener).await;
+        visits.send_modify(|visits| *visits.entry(port).or_default() += 1);
         let carried = carry(stream, targets.clone(), fabric.clone());
         crew.spawn(async move {
             carried.await;

@@ -11,6 +11,12 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+
+/// The component that records name for what happens at the learner's own loopback.
+pub const LOCALHOST: &str = "localhost";
+/// Connections within this time are told in one record a port, so that a flood of them is no flood of records.
+const VISITS_EVERY: Duration = Duration::from_millis(200);
 
 /// A port of this machine that was taken is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
@@ -53,6 +59,8 @@ pub fn wanted(
 /// Keeps the loopback's ports in step with the cluster, until the crew ends.
 pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap) {
     let (own, client) = (crew.clone(), client.clone());
+    let served = watch::Sender::default();
+    crew.spawn(tell_visits(host.visits(), served.subscribe(), tap.clone()));
     crew.spawn(async move {
         let changes = Changes::watch(&own, &client);
         let nodes: Informer<Node> = Informer::all(&own, &client);
@@ -68,6 +76,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
             let ips: Vec<Ipv4Addr> = nodes.list().iter().filter_map(|n| ready_ip(n)).collect();
             let wanted = wanted(&changes.services.list(), &changes.by_service(), &ips);
             let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
+            served.send_replace(wanted.iter().map(|(port, service)| (port.port, service.clone())).collect());
             let start = clock::Instant::now();
             let failed = host.sync_ports(&ports).await;
             if ports != last {
@@ -96,9 +105,67 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
     });
 }
 
+/// Records connections that came through the loopback's ports, by the Service that each port leads to: `visit`, `{port, connections}`.
+async fn tell_visits(
+    mut visits: watch::Receiver<BTreeMap<u16, u64>>,
+    served: watch::Receiver<BTreeMap<u16, Arc<Service>>>,
+    tap: Tap,
+) {
+    let mut told = visits.borrow_and_update().clone();
+    while visits.changed().await.is_ok() {
+        let now = visits.borrow_and_update().clone();
+        let services = served.borrow().clone();
+        for (port, count) in &now {
+            let fresh = count - told.get(port).copied().unwrap_or_default();
+            if let Some(service) = services.get(port).filter(|_| fresh > 0) {
+                let text = |part: &Option<String>| part.clone().unwrap_or_default();
+                let (namespace, name) = (text(&service.metadata.namespace), text(&service.metadata.name));
+                let detail = serde_json::json!({"port": port, "connections": fresh});
+                tap.emit(Record::new("visit").object("services", &namespace, &name).detail(detail));
+            }
+        }
+        told = now;
+        clock::sleep(VISITS_EVERY).await;
+    }
+}
+
 fn ready_ip(node: &Node) -> Option<Ipv4Addr> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?.address.parse().ok()?;
     ready.then_some(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cni::fake::FakeHost;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_from_outside_is_told_with_its_service() {
+        let (host, tap) = (FakeHost::default(), Tap::new());
+        let service: Service = serde_json::from_value(
+            serde_json::json!({"metadata": {"namespace": "default", "name": "pod-svc"}}),
+        )
+        .unwrap();
+        let served = watch::Sender::new(BTreeMap::from([(30080, Arc::new(service))]));
+        let crew = Crew::new("test");
+        crew.spawn(tell_visits(host.visits(), served.subscribe(), tap.at("", LOCALHOST)));
+        let mut live = tap.subscribe();
+        tokio::task::yield_now().await; // what was counted before it listens is no news
+        host.visit(9); // leads nowhere
+        host.visit(30080);
+        let told = live.recv().await.unwrap();
+        assert_eq!((told.component.as_str(), told.verb.as_str()), (LOCALHOST, "visit"));
+        let object = told.object.clone().unwrap();
+        assert_eq!(
+            (object.resource.as_str(), object.namespace.as_str(), object.name.as_str()),
+            ("services", "default", "pod-svc")
+        );
+        assert_eq!(told.detail["connections"], 1);
+        (0..50).for_each(|_| host.visit(30080));
+        let told = live.recv().await.unwrap();
+        assert_eq!(told.detail["connections"], 50, "a flood is one record");
+        crew.kill();
+    }
 }

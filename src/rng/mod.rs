@@ -13,6 +13,8 @@
 
 #[cfg(test)]
 pub mod fuzz;
+#[cfg(test)]
+pub mod growth;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng};

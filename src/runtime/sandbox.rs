@@ -74,7 +74,7 @@ impl Sandbox {
             (true, Some(node)) => node,
             (true, None) => return Err(Error::Unsupported("hostNetwork")),
             (false, _) => {
-                let fd = namespace::of_process(self.process.pid, "net").map_err(|cause| Error::Io {
+                let fd = namespace_of(&self.process, "net").map_err(|cause| Error::Io {
                     what: "cannot open the sandbox' network namespace".into(),
                     cause,
                 })?;
@@ -214,7 +214,7 @@ async fn make_pause(
     };
     let process = shared.zygote.run(request, &fds, &Unborn::default()).await?.process;
     let Some(range) = range else { return Ok((process, None)) };
-    match namespace::of_process(process.pid, "user") {
+    match namespace_of(&process, "user") {
         Ok(namespace) => Ok((process, Some(Users { range, namespace }))),
         Err(cause) => {
             let _ = process.signal(nix::libc::SIGKILL);
@@ -222,6 +222,13 @@ async fn make_pause(
             Err(Error::Io { what: "cannot open the sandbox' user namespace".into(), cause })
         }
     }
+}
+
+/// A namespace of a process that was not waited for: its number may be another's otherwise.
+fn namespace_of(process: &Process, kind: &str) -> std::io::Result<OwnedFd> {
+    let namespace = namespace::of_process(process.pid, kind)?;
+    process.signal(0)?; // it has its number still, so it had it then
+    Ok(namespace)
 }
 
 /// `/etc/hosts` as the kubelet writes it.

@@ -28,7 +28,7 @@ pub fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()>
         })
         .during(|| "cannot clone a process with a user namespace".into())?;
         birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()])?;
-        user::map_child(child.pid, first)?;
+        user::map_child(&child, first)?;
         // Without this word, or when this process ends, the child ends.
         nix::unistd::write(&tell, &init::MAPPED).during(|| "the pause process is gone".into()).map(drop)
     })

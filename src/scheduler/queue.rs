@@ -69,10 +69,15 @@ pub fn start(crew: &Crew, config: Config) {
         election.acquire().await;
         tracing::info!(identity = config.identity, "successfully acquired lease kube-system/kube-scheduler");
         config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-scheduler"));
-        run(&own, config).await;
+        let lead = async {
+            run(&own, config).await;
+            std::future::pending::<()>().await;
+        };
         let stop = own.token();
+        // The Lease is renewed from the beginning: to read everything may take longer than it lasts.
         tokio::select! {
-            () = election.hold() => Err("leaderelection lost"),
+            why = election.hold() => Err(why),
+            () = lead => Ok(()),
             () = stop.cancelled() => {
                 let _ = election.release().await;
                 Ok(())

@@ -76,6 +76,7 @@ mod tests {
             namespace: if n == 0 { "shop".into() } else { "default".into() },
             name: format!("web{n}"),
             removed: n != 1,
+            ..Loss::default()
         };
         let lost: Vec<Loss> = (0..22).map(loss).collect();
         let told = list(Lang::En, &lost);

@@ -1,6 +1,6 @@
 //! `ropewalk bench` measures what it says: nodes without a cluster, beside their peers. (The figures themselves are the machine's.)
 
-use super::support::{Home, capable, turn};
+use super::support::{Home, capable, turn_alone};
 use serde_json::Value;
 
 #[test]
@@ -8,7 +8,7 @@ fn nodes_are_measured_beside_their_peers() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn(), Home::new());
+    let (_turn, home) = (turn_alone(), Home::new());
     let said = home.ropewalk(&["bench", "network", "runtime", "--runs", "2", "-o", "json"]);
     let parts: Value = serde_json::from_str(&said.ok()).expect("JSON");
     let (network, runtime) = (&parts[0], &parts[1]);

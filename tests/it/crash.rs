@@ -2,7 +2,7 @@
 //! delete, a rollout goes on and a deployment is being deleted. After each start every acknowledged object is there, what was deleted stays deleted, controllers finish
 //! what they had begun, and pods run again. `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
 
-use super::support::{Cluster, Home, Kubectl, Said, any_kubectl, capable, eventually, turn};
+use super::support::{Cluster, Home, Kubectl, Said, any_kubectl, capable, eventually, turn_alone};
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -171,7 +171,7 @@ fn rounds(options: &[&str], default: u64) {
     let count = std::env::var("ROPEWALK_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(default);
     let (seed, started) = (seed(), Instant::now());
     println!("SEED={seed}");
-    let (_turn, home) = (turn(), Home::new());
+    let (_turn, home) = (turn_alone(), Home::new());
     let rounds =
         Rounds { home: &home, any: any_kubectl(), objects: Mutex::default(), image: Mutex::default() };
     let mut died: BTreeMap<&[&str], u32> = BTreeMap::new();

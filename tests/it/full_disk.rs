@@ -1,6 +1,6 @@
 //! A store whose disk is full: it says so in etcd's words, reads go on, and with the room the writes come back.
 
-use super::support::{Home, any_kubectl, capable, eventually, turn};
+use super::support::{Home, any_kubectl, capable, eventually, turn_alone};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -11,7 +11,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn(), Home::new());
+    let (_turn, home) = (turn_alone(), Home::new());
     let any = any_kubectl();
     let cluster = home.up(&["--workers", "1"]);
     let k = |args: &[&str]| cluster.kubectl(&any, args);

@@ -56,6 +56,7 @@ fn pods_have_of_a_node_what_they_may_and_no_more() {
     storage(&world, node);
     last_words(&world, node);
     workers(&world, node);
+    false_mirror(&world, node);
     full_disk(&world, &home, node);
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "of the machine");
     let mut left: Vec<_> = std::fs::read_dir(&outside).unwrap().flatten().map(|e| e.file_name()).collect();
@@ -261,6 +262,16 @@ fn last_words(world: &World, node: &str) {
         eventually(PATIENCE, || message(name), |message| message.as_deref() == Some(said));
     }
     eventually(PATIENCE, || message("words-long").map(|m| m.len()), |length| *length == Some(4096));
+}
+
+/// A pod that says of itself that it mirrors a static pod, and got past the API server, is not run but removed.
+fn false_mirror(world: &World, node: &str) {
+    assert_eq!(world.apply(pod("mirror", node, "sleep 3600", "", "")).code, 0);
+    world.k(&["wait", "pod", "mirror", "--for=condition=Ready", "--timeout=90s"]);
+    world.rewrite_stored("/registry/pods/default/mirror", |pod| {
+        pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x".into();
+    });
+    eventually(PATIENCE, || world.say("get pod mirror").code, |code| *code != 0);
 }
 
 /// A message file holds little, and the pod's end is told all the same; a node whose pods use more than its share of the disk evicts the worst of them.

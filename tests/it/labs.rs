@@ -92,6 +92,11 @@ fn a_lab_is_started_graded_mended_and_reset() {
         record["tasks"].as_array().into_iter().flatten().find(|t| t["id"] == id).cloned().unwrap_or_default()
     };
     assert_eq!((&of("durable")["verdict"], &of("same")["at_s"]), (&"green".into(), &serde_json::json!(0.0)));
+    // A task that the judge disturbs was green when the learner asked, not when the judge had looked long enough.
+    let time =
+        |key: &str| -> jiff::Timestamp { record[key].as_str().expect("a time").parse().expect("RFC 3339") };
+    let asked = time("ended").duration_since(time("started")).as_secs_f64();
+    assert!(of("durable")["at_s"].as_f64().expect("seconds") <= asked + 0.01, "{record}");
     assert_eq!(
         (&of("report")["verdict"], &of("report")["unmet"]),
         (&"red".into(), &"ConfigMap report, key cause".into())

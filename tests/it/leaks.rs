@@ -2,7 +2,9 @@
 //! Every end is tried once, by turns as this user and as an ordinary one; `ROPEWALK_PODS=100` asks for so many pods, and for every end as both.
 
 use super::footprint::{Footprint, Host, children, named};
-use super::support::{Cluster, Home, any_kubectl, capable, eventually, http_get, kill, kill_9, skip, turn};
+use super::support::{
+    Cluster, Home, any_kubectl, capable, eventually, http_get, kill, kill_9, skip, turn_alone,
+};
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -190,7 +192,7 @@ fn ends(home: &Home, who: &str, from: usize) {
 #[test]
 fn nothing_is_left_however_it_ends_for_this_user() {
     if capable() {
-        let _turn = turn();
+        let _turn = turn_alone();
         ends(&Home::new(), "this user", 0);
     }
 }
@@ -205,7 +207,7 @@ fn nothing_is_left_however_it_ends_for_an_ordinary_user() {
             "whoever is not root cannot become somebody else; the other test was an ordinary user's",
         );
     };
-    let _turn = turn();
+    let _turn = turn_alone();
     ends(&home, "an ordinary user", 1);
 }
 
@@ -214,7 +216,7 @@ fn two_clusters_side_by_side_do_not_disturb_each_other() {
     if !capable() {
         return;
     }
-    let (_turn, one, two) = (turn(), Home::new(), Home::new());
+    let (_turn, one, two) = (turn_alone(), Home::new(), Home::new());
     let (a, b) = (one.up(&["--workers", "1"]), two.up(&["--workers", "1"]));
     let any = any_kubectl();
     a.kubectl(&any, &["create", "configmap", "here"]).ok();

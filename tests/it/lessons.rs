@@ -254,3 +254,84 @@ fn a_namesake_is_the_learners_own() {
     }
     assert!(!said.out.contains("pods/nginx-pod would be"), "that one is the lesson's: {told}");
 }
+
+/// A jump forward plays the steps before it, and a setup may scale: what is not the lesson's own is named first. So is an open lab, before a jump back sweeps it away.
+#[test]
+fn a_jump_names_what_it_takes() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let lines = [
+        "kubectl create deployment dpy-nginx --image=nginx --replicas=2",
+        "lesson first-voyage/11",
+        "kubectl get deployment dpy-nginx -o jsonpath=first:{.spec.replicas}.",
+        "lesson first-voyage/11 --yes",
+        "goto 2",
+        "kubectl get deployment dpy-nginx -o jsonpath=kept:{.metadata.name}.",
+        "lab start wrong-image --seed 3",
+        "goto 1",
+        "lab check",
+        "goto 2 --yes",
+        "kubectl get deployment dpy-nginx --ignore-not-found -o jsonpath=gone:{.metadata.name}.",
+    ];
+    let args: Vec<&str> =
+        ["repl", "--lang", "en"].into_iter().chain(lines.iter().flat_map(|line| ["-c", line])).collect();
+    let said = home.ropewalk(&args);
+    let told = format!("{}\n--\n{}", said.out, said.err);
+    let changed = said.out.matches("deployments/dpy-nginx would be changed").count();
+    assert_eq!(changed, 1, "the setup scales it: {told}");
+    assert!(said.out.contains("first:2."), "{told}");
+    assert!(said.out.contains("deployments/dpy-nginx would be removed"), "{told}");
+    assert!(said.out.contains("kept:dpy-nginx."), "{told}");
+    assert!(said.out.contains("labs/wrong-image would be removed"), "{told}");
+    assert!(!said.out.contains("gone:dpy-nginx"), "it was meant: {told}");
+}
+
+/// The setup of the lesson about Deployments clears away a Deployment of its name by that name: its label may be gone, and then the first step would be green
+/// before anybody did anything.
+#[test]
+fn a_deployment_without_its_label_is_cleared_away_too() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let lines = [
+        "kubectl create deployment dpy-nginx --image=nginx",
+        "kubectl label deployment dpy-nginx app-",
+        "lesson first-voyage/05 --yes",
+        "kubectl get deployment dpy-nginx --ignore-not-found -o jsonpath=left:{.metadata.name}.",
+        "check",
+    ];
+    let args: Vec<&str> =
+        ["repl", "--lang", "en"].into_iter().chain(lines.iter().flat_map(|line| ["-c", line])).collect();
+    let said = home.ropewalk(&args);
+    let told = format!("{}\n--\n{}", said.out, said.err);
+    assert!(said.out.contains("deployment.apps/dpy-nginx unlabeled"), "{told}");
+    assert!(!said.out.contains("left:dpy-nginx") && !said.out.contains("Done."), "{told}");
+}
+
+/// What the step's histories have to tell is read again when the cluster has started again: the Service that was deleted before counts as deleted in this step.
+#[test]
+fn what_happened_before_a_restart_counts_after_it() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let repl = |lines: &[&str]| {
+        let lines = lines.iter().flat_map(|line| ["-c", line]);
+        home.ropewalk(&["repl", "--name", "t", "--lang", "en"].into_iter().chain(lines).collect::<Vec<_>>())
+    };
+    let cluster = home.up(&[]);
+    let before = repl(&[
+        "lesson first-voyage/09",
+        "kubectl get svc pod-svc -o jsonpath=door:{.spec.ports[0].nodePort}.",
+        "kubectl delete service pod-svc",
+    ]);
+    let door = before.out.split("door:").nth(1).and_then(|rest| rest.split('.').next());
+    let door = door.unwrap_or_else(|| panic!("no port: {before:?}"));
+    drop(cluster);
+    let _cluster = home.up(&[]);
+    let after = repl(&[&format!("curl -sS localhost:{door}"), "check"]);
+    assert!(after.out.contains("Done."), "{after:?}");
+}

@@ -620,6 +620,27 @@ fn restarts(api: &Api) -> BTreeMap<String, u64> {
     pods.iter().map(count).filter(|(name, _)| !name.starts_with("fuzz")).collect()
 }
 
+/// How each component's container ended that has ended since it was last looked: (pod, time) and the code and message.
+fn ends(api: &Api, found: &mut BTreeMap<(String, String), String>) {
+    let pods = api.get("/api/v1/namespaces/kube-system/pods");
+    for pod in pods["items"].as_array().into_iter().flatten() {
+        for status in pod["status"]["containerStatuses"].as_array().into_iter().flatten() {
+            for state in [&status["state"]["terminated"], &status["lastState"]["terminated"]] {
+                if let (Some(name), Some(at)) =
+                    (pod["metadata"]["name"].as_str(), state["finishedAt"].as_str())
+                {
+                    let end = format!(
+                        "code {}: {}",
+                        state["exitCode"],
+                        state["message"].as_str().unwrap_or_default()
+                    );
+                    found.insert((name.to_string(), at.to_string()), end);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn odd_objects_stop_no_component() {
     if !capable() {
@@ -637,7 +658,7 @@ fn odd_objects_stop_no_component() {
         // Two thousand million replicas are asked for on the way; the node has room for 110 pods.
         k(&["create", "quota", "keep", "--hard=pods=12", "-n", &name]).ok();
     }
-    let before = restarts(&api);
+    let (before, mut ended) = (restarts(&api), BTreeMap::new());
     let all = kinds(&api);
     assert!(all.len() > 25, "{all:?}");
     let mut play = Play {
@@ -668,24 +689,30 @@ fn odd_objects_stop_no_component() {
             play.one(&rng, number);
         }
         play.known.drain(..play.known.len().saturating_sub(300));
+        ends(&api, &mut ended);
         println!("odd objects: seed {seed}, after {:?}: {:?}", start.elapsed(), play.answers);
         assert_eq!(cluster.pid("main"), main, "seed {seed}: the program ended");
         seed += 1;
     }
-    // Not one component ended by itself.
+    // Not one component ended by itself, but for one that could not renew its Lease: while the API server is killed, or on a
+    // machine with more work than processors, it has to. It says so as it ends.
     let killed = play.killed.clone();
     let made = play.answers.get("201").copied().unwrap_or_default();
     assert!(made > 20, "too few were accepted: {:?}", play.answers);
+    ends(&api, &mut ended);
+    let all: Vec<String> = ended.iter().map(|((pod, at), end)| format!("{at} {pod} {end}")).collect();
+    println!("odd objects: killed {killed:?}; ended:\n{}", all.join("\n"));
+    let mut too_often = vec![];
     for (name, count) in restarts(&api) {
         let by_us: u64 =
             killed.iter().filter(|(component, _)| name.starts_with(component.as_str())).map(|(_, n)| n).sum();
+        let lost = ended.iter().filter(|((pod, _), end)| *pod == name && end.contains("leaderelection lost"));
         let more = count.saturating_sub(before.get(&name).copied().unwrap_or_default());
-        assert!(
-            more <= by_us,
-            "{name} was started {more} times, killed {by_us} times; log: {}",
-            tail(&home.log())
-        );
+        if more > by_us + lost.count() as u64 {
+            too_often.push(format!("{name} was started {more} times, killed {by_us} times"));
+        }
     }
+    assert!(too_often.is_empty(), "{}\n{}\n{}", too_often.join("\n"), all.join("\n"), tail(&home.log()));
     let panics = panics(&home);
     assert!(panics.is_empty(), "{}", panics.join("\n"));
     for kind in &play.kinds {

@@ -3,7 +3,7 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, capable, eventually, kill_9, skip, turn};
+use super::support::{Home, capable, eventually, kill_9, skip, turn_alone};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn rounds(home: &Home, who: &str) {
 #[test]
 fn killed_while_it_starts() {
     if capable() {
-        let _turn = turn();
+        let _turn = turn_alone();
         rounds(&Home::new(), "this user");
     }
 }
@@ -81,7 +81,7 @@ fn killed_while_it_starts_for_an_ordinary_user() {
             "whoever is not root cannot become somebody else; the other test was an ordinary user's",
         );
     };
-    let _turn = turn();
+    let _turn = turn_alone();
     rounds(&home, "an ordinary user");
 }
 
@@ -119,7 +119,7 @@ fn what_is_left_elsewhere_in_the_trees_is_found() {
     if !capable() {
         return;
     }
-    let (_turn, home, elsewhere) = (turn(), Home::new(), Elsewhere::new());
+    let (_turn, home, elsewhere) = (turn_alone(), Home::new(), Elsewhere::new());
     if elsewhere.0.is_empty() {
         return eprintln!("skipped: no tree of cgroup v1 here in which a group can be made");
     }

@@ -4,32 +4,56 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, mpsc};
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// The program under test.
 pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 
-/// Clusters are large: tests that start one take turns, so that a small machine is not asked for several at once.
-static TURN: Mutex<()> = Mutex::new(());
+/// Clusters are large: tests that start one take turns, so that a small machine is not asked for many at once.
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+/// Tests that may have a cluster at a time: much of their time they wait, so two fit on two processors.
+const TURNS: usize = 2;
 
 /// The longest that a test has; one that hangs would otherwise take the time of all others with it, and nobody would hear which it was.
 const TURN_MAX: Duration = Duration::from_secs(1500);
 
 /// A test's turn, from `turn` to its drop.
 pub struct Turn {
-    _alone: MutexGuard<'static, ()>,
+    places: usize,
     /// Dropped with the turn, and so heard by its watchman.
     _over: mpsc::Sender<()>,
 }
 
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.places;
+        GIVEN_BACK.notify_all();
+    }
+}
+
 pub fn turn() -> Turn {
-    turn_of(TURN_MAX)
+    take_turn(1, TURN_MAX)
+}
+
+/// For a test that others disturb, or that disturbs others: one that measures, or takes what there is of something.
+pub fn turn_alone() -> Turn {
+    take_turn(TURNS, TURN_MAX)
 }
 
 /// For a test that was asked to take longer.
 pub fn turn_of(longest: Duration) -> Turn {
-    let alone = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    take_turn(1, longest)
+}
+
+fn take_turn(places: usize, longest: Duration) -> Turn {
+    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken =
+        GIVEN_BACK.wait_while(taken, |taken| *taken + places > TURNS).unwrap_or_else(PoisonError::into_inner);
+    *taken += places;
+    drop(taken);
     let (over, watched) = mpsc::channel();
     let name = std::thread::current().name().unwrap_or("a test").to_string();
     std::thread::spawn(move || {
@@ -38,7 +62,7 @@ pub fn turn_of(longest: Duration) -> Turn {
             std::process::abort();
         }
     });
-    Turn { _alone: alone, _over: over }
+    Turn { places, _over: over }
 }
 
 /// Must skipped tests fail? Set in CI.

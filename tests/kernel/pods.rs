@@ -53,9 +53,8 @@ pub async fn serves_to_everybody(w: World) -> Check {
         }
     }
     let runtime = &w.nodes[0].runtime;
-    let start = Instant::now();
+    // SIGQUIT ends it by itself: killed at the end of its time, it would have the code 137.
     runtime.stop_container(&pod.container, Duration::from_secs(10)).await?;
-    ensure(start.elapsed() < Duration::from_secs(2), "SIGQUIT ends nginx")?;
     let status = runtime.container_status(&pod.container).await?;
     ensure((status.exit_code, status.reason.as_str()) == (0, "Completed"), format!("{status:?}"))?;
     let log = w.log_of(0, &pod.container).await?;

@@ -364,6 +364,7 @@ fn core_v1() -> Vec<Kind> {
             prepare_update: pods::prepare_update,
             validate: check_pods::pod,
             validate_update: check_pods::pod_update,
+            validate_status_update: check_pods::annotations_update,
             fields: &[
                 ("spec.nodeName", "spec.nodeName"),
                 ("spec.restartPolicy", "spec.restartPolicy"),

@@ -82,6 +82,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[NODE, POD, CLAIM, LEASE], mutate: None, validate: Some(nodes::check) },
     // ServiceAccount
     Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
+    // Who makes mirror pods (upstream: NodeRestriction for nodes; other users may)
+    Plugin { kinds: &[POD], mutate: None, validate: Some(pods::mirrors) },
     // Priority
     Plugin { kinds: &[POD], mutate: Some(|a, o| done(pods::priority(a, o))), validate: None },
     // DefaultTolerationSeconds

@@ -115,6 +115,20 @@ pub fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     }
 }
 
+/// A pod that says of itself that it is a mirror: only its node may make one (NodeRestriction judges which), and no write, a binding included, may change what
+/// it says. A mirror is shown and not run, so nobody else has a use for one.
+pub fn mirrors(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
+    let now = meta::annotation(pod, MIRROR);
+    let why = match a.old {
+        None if now.is_some() && a.ctx.user.node().is_none() => {
+            format!("only a node may create a mirror pod (annotation {MIRROR:?})")
+        }
+        Some(old) if meta::annotation(old, MIRROR) != now => format!("annotation {MIRROR:?} may not change"),
+        _ => return Ok(Extra::default()),
+    };
+    Err(a.forbidden(pod, &why))
+}
+
 /// Why a mirror pod is refused: nobody has looked after what it refers to.
 fn mirror(pod: &Value) -> Option<&'static str> {
     if !text(pod, "spec.serviceAccountName").is_empty() {

@@ -8,7 +8,7 @@ use crate::kubelet::{Error, eviction};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this node. Zero: it is over.
 fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
@@ -70,10 +70,11 @@ impl Kubelet {
         if memory.measured.is_none_or(|at| at.elapsed() >= clock::scaled(eviction::EVERY)) {
             let (pod_dir, log_dir) =
                 (self.pod_dir(&memory.uid), self.log_dir(&key.namespace, &key.name, &memory.uid));
-            let of = pod.clone();
-            let used = tokio::task::spawn_blocking(move || eviction::measure(&of, &pod_dir, &log_dir)).await;
+            let recent = Instant::now().checked_sub(clock::scaled(eviction::EVERY) / 2);
+            let since = recent.unwrap_or_else(Instant::now);
+            let used = self.measure(&memory.uid, &pod_dir, &log_dir, since).await;
             memory.measured = Some(clock::Instant::now());
-            if let Some(why) = used.ok().and_then(|used| eviction::exceeded(pod, &used)) {
+            if let Some(why) = used.and_then(|used| eviction::exceeded(pod, &used)) {
                 return (Some(Failure::evicted(why)), None);
             }
         }

@@ -1,10 +1,13 @@
 //! What the kubelet remembers about a pod between two looks.
 
+use super::Kubelet;
+use crate::client::Key;
 use crate::clock::{self, Timestamp};
 use crate::kubelet::decide::Backoffs;
 use crate::kubelet::status::Waiting;
 use k8s_openapi::api::core::v1::PodStatus;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// A back-off is told by an Event this often, at most.
@@ -45,5 +48,23 @@ impl Memory {
             self.told.insert(container.into(), clock::Instant::now());
         }
         due
+    }
+}
+
+impl Kubelet {
+    pub(super) fn recall(&self, key: &Key, uid: &str) -> Memory {
+        let kept = self.memories().remove(key);
+        if let Some(other) = kept.as_ref().filter(|m| m.uid != uid) {
+            self.prober.forget(&other.uid);
+        }
+        kept.filter(|m| m.uid == uid).unwrap_or_else(|| Memory { uid: uid.into(), ..Memory::default() })
+    }
+
+    pub(super) fn remember(&self, key: &Key, memory: Memory) {
+        self.memories().insert(key.clone(), memory);
+    }
+
+    pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
+        self.memory.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

@@ -1,31 +1,30 @@
-//! Watches the disk and evicts pods when it is low: the edge of [`pressure`].
+//! Watches the disk and evicts pods when it is low: the edge of [`pressure`] and [`rounds`].
 
 use super::Kubelet;
 use crate::client::Key;
 use crate::clock;
 use crate::cri::ContainerState;
-use crate::kubelet::pressure::{self, Free, Low, Thresholds, Usage};
+use crate::kubelet::pressure::{self, Free, Low, Usage};
+use crate::kubelet::rounds::{self, Round, Rounds};
 use crate::kubelet::status::Failure;
 use crate::kubelet::walk::{self, Amount};
-use crate::kubelet::{eviction, volumes};
+use crate::kubelet::{eviction, mirror, volumes};
 use crate::linux::beneath::{Kind, Root, path_of};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use std::collections::BTreeSet;
+use crate::linux::{self, Context};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec};
+use nix::sys::stat::fstat;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Directories are walked this often although nothing was written: what others remove hides what a pod writes.
-const WALK_EVERY: Duration = Duration::from_secs(60);
 /// DiskPressure is over when the disk was not low for this time: upstream's `evictionPressureTransitionPeriod`.
 const TRANSITION: Duration = Duration::from_secs(300);
 /// While one pod is being evicted, no other is, for this time at most.
 const ONE_BY_ONE: Duration = Duration::from_secs(30);
 /// A claim's volume is asked for this long: the store may wait for room on the same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
-/// Under pressure the next look comes after this time: what was evicted has to go first.
-const UNDER_PRESSURE: Duration = Duration::from_millis(500);
 
 /// A pod that has to fail, as the disk's watcher has decided.
 pub struct Sentence {
@@ -34,15 +33,35 @@ pub struct Sentence {
     since: Instant,
 }
 
-/// What one walk found.
-struct Walk {
-    at: Instant,
-    took: Duration,
-    /// Bytes that the disk had free.
-    free: u64,
-    /// Bytes that the node uses.
-    used: u64,
-    pods: Vec<Usage>,
+/// What was measured, by uid of the pod: walks are dear, so each is used for every decision.
+#[derive(Default)]
+pub struct Measured(Mutex<HashMap<String, Figures>>);
+
+#[derive(Default)]
+struct Figures {
+    /// When its own directories were walked last, and what was found.
+    own: Option<(Instant, Arc<eviction::Use>)>,
+    /// With what it mounts of the node; only of pods that may be evicted.
+    usage: Option<Usage>,
+}
+
+impl Measured {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Figures>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn own(&self, uid: &str, since: Instant) -> Option<Arc<eviction::Use>> {
+        let found = self.lock();
+        found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
+    }
+
+    fn last(&self, uid: &str) -> Option<Arc<eviction::Use>> {
+        self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
+    }
+
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
 }
 
 /// A pod of the node with the directories that are its.
@@ -63,24 +82,19 @@ impl Kubelet {
             tracing::warn!(%error, dir = %dir.display(), "the disk is not watched");
             return;
         }
-        let (mut walk, mut lasts_from, mut told): (Option<Walk>, Option<clock::Instant>, _) =
-            (None, None, "");
+        let (mut rounds, mut lasts_from, mut told) = (Rounds::default(), None::<clock::Instant>, "");
+        let mut round = None;
         loop {
             let Ok(free) = pressure::free(&dir) else {
-                clock::sleep(WALK_EVERY).await;
+                clock::sleep(rounds::EVERY).await;
                 continue;
             };
             let thresholds = self.config.disk.thresholds(&free);
-            let full = pressure::low(&free, thresholds, 0);
-            self.config.disk.looked(&self.config.node_name, full.is_some(), Instant::now());
-            if full.is_some() || walk.as_ref().is_none_or(|walk| is_due(walk, &free, thresholds)) {
-                walk = Some(self.walk(&free).await);
-            }
-            let Some(found) = &walk else { continue };
-            let mut least = found.took * 2; // walks take no more than a third of the time
-            match pressure::low(&free, thresholds, found.used) {
+            let full = pressure::low(&free, thresholds, 0).is_some();
+            self.config.disk.looked(&self.config.node_name, full, Instant::now());
+            let plan = rounds.look(&free, thresholds, self.is_evicting(), Instant::now());
+            match &plan.low {
                 Some(low) => {
-                    least = least.max(UNDER_PRESSURE);
                     lasts_from = Some(clock::Instant::now());
                     self.set_pressure(true);
                     if told != low.resource {
@@ -88,7 +102,6 @@ impl Kubelet {
                         let message = format!("Attempting to reclaim {}", low.resource);
                         self.recorder.warning(&self.about_node(), "EvictionThresholdMet", message, None);
                     }
-                    self.evict_worst(found, &low).await;
                 }
                 None => {
                     told = "";
@@ -97,8 +110,21 @@ impl Kubelet {
                     }
                 }
             }
-            let pause = pressure::pause(&free, thresholds, upper_bound(found, &free)).max(least);
-            tokio::time::sleep(pause).await; // real time: a disk does not fill faster when the cluster's clock does
+            if let Some(low) = &plan.evict {
+                self.evict_worst(low);
+            }
+            if plan.walk {
+                round = Some(Box::pin(self.walk(free)));
+            }
+            // Real time: a disk does not fill faster when the cluster's clock does.
+            let Some(going) = &mut round else {
+                tokio::time::sleep(plan.pause).await;
+                continue;
+            };
+            if let Ok(over) = tokio::time::timeout(plan.pause, going).await {
+                round = None;
+                rounds.walked(over);
+            }
         }
     }
 
@@ -122,16 +148,63 @@ impl Kubelet {
         }
     }
 
-    /// Measures all pods of the node, and what they wrote to the node's own file system.
-    async fn walk(&self, free: &Free) -> Walk {
-        let at = Instant::now();
-        let pods = self.pods.list().into_iter().map(|pod| (Key::of(&*pod), pod));
-        let pods = pods.filter(|(key, _)| !self.statics.contains_key(key));
-        let wanted = futures::future::join_all(pods.map(|(key, pod)| self.wanted(key, pod))).await;
+    /// Measures all pods of the node, and what they wrote to the node's own file system. What is found of a pod can be used at once.
+    async fn walk(&self, free: Free) -> Round {
+        let begun = Instant::now();
         let host = self.config.dir.join("host");
-        let measured = tokio::task::spawn_blocking(move || measure(wanted, &host)).await;
-        let (used, pods) = measured.unwrap_or_default();
-        Walk { at, took: at.elapsed(), free: free.now.bytes, used, pods }
+        let place = host.clone();
+        let on_node = walk::in_turn(move || walk::at_least(&place, Instant::now() + walk::POD_TIME)).await;
+        let mut used = settled(on_node).unwrap_or_default().bytes;
+        let pods = self.pods.list().into_iter().map(|pod| (Key::of(&*pod), pod));
+        let pods: Vec<_> =
+            pods.filter(|(key, pod)| !self.statics.contains_key(key) && !mirror::is_one(pod)).collect();
+        let uids: HashSet<String> = pods.iter().filter_map(|(_, pod)| pod.metadata.uid.clone()).collect();
+        self.measured.lock().retain(|uid, _| uids.contains(uid));
+        let wanted = pods.into_iter().map(|(key, pod)| self.wanted(key, pod));
+        let mut mounted = HashMap::new(); // pods share volumes
+        for mut one in futures::future::join_all(wanted).await {
+            let uid = one.usage.uid.clone();
+            let Some(own) = self.measure(&uid, &one.pod_dir, &one.log_dir, begun).await else { continue };
+            used = used.saturating_add(own.total().bytes);
+            if !pressure::evictable(&one.pod) {
+                continue;
+            }
+            for (name, bytes, _) in &mut one.usage.containers {
+                *bytes = own.logs.get(name).map_or(0, |logs| logs.bytes);
+            }
+            one.usage.amount = own.total();
+            for path in one.of_node {
+                let amount = match mounted.get(&path) {
+                    Some(known) => *known,
+                    None => mounted_amount(&host, &path).await,
+                };
+                mounted.insert(path, amount);
+                one.usage.amount = one.usage.amount.plus(amount);
+            }
+            self.measured.lock().entry(uid).or_default().usage = Some(one.usage);
+        }
+        Round { begun, ended: Instant::now(), free: free.now.bytes, used }
+    }
+
+    /// What a pod uses of the disk, measured since this moment, or before if it cannot be measured now. `None`: it never was.
+    pub(super) async fn measure(
+        &self,
+        uid: &str,
+        pod_dir: &Path,
+        log_dir: &Path,
+        since: Instant,
+    ) -> Option<Arc<eviction::Use>> {
+        if let Some(known) = self.measured.own(uid, since) {
+            return Some(known);
+        }
+        let (pod_dir, log_dir) = (pod_dir.to_path_buf(), log_dir.to_path_buf());
+        let walked = walk::in_turn(move || {
+            let at = Instant::now();
+            eviction::measure(&pod_dir, &log_dir).map(|own| (at, Arc::new(own)))
+        });
+        let Some((at, own)) = settled(walked.await) else { return self.measured.last(uid) };
+        self.measured.lock().entry(uid.into()).or_default().own = Some((at, own.clone()));
+        Some(own)
     }
 
     async fn wanted(&self, key: Key, pod: Arc<Pod>) -> Wanted {
@@ -145,7 +218,7 @@ impl Kubelet {
             usage: Usage {
                 uid,
                 key,
-                priority: pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0),
+                priority: pressure::priority(&pod),
                 request: containers.iter().fold(0, |sum: u64, (.., request)| sum.saturating_add(*request)),
                 amount: Amount::default(),
                 containers,
@@ -157,10 +230,7 @@ impl Kubelet {
     /// Paths of the node's file system that a pod may write to.
     async fn written_to(&self, key: &Key, pod: &Pod) -> Vec<String> {
         let Some(spec) = &pod.spec else { return vec![] };
-        let all = spec.init_containers.iter().flatten().chain(&spec.containers);
-        let mounts = all.flat_map(|c| c.volume_mounts.iter().flatten());
-        let writable: BTreeSet<&str> =
-            mounts.filter(|m| m.read_only != Some(true)).map(|m| m.name.as_str()).collect();
+        let writable = written_volumes(spec);
         let all = spec.volumes.iter().flatten().filter(|v| writable.contains(v.name.as_str()));
         let paths = all.map(async |volume| {
             if let Some(source) = &volume.host_path {
@@ -173,29 +243,41 @@ impl Kubelet {
         futures::future::join_all(paths).await.into_iter().flatten().collect()
     }
 
-    /// Evicts one pod, unless another is being evicted, or another node has a larger one.
-    async fn evict_worst(&self, found: &Walk, low: &Low) {
-        let waits = |s: &Sentence| s.since.elapsed() < ONE_BY_ONE;
-        if self.sentences().values().any(waits) {
-            return;
-        }
-        let victim = pressure::victim(&found.pods, low);
+    /// Whether a pod is being evicted that has not failed yet, and takes no longer than it may.
+    fn is_evicting(&self) -> bool {
+        self.sentences().values().any(|sentence| sentence.since.elapsed() < ONE_BY_ONE)
+    }
+
+    /// Evicts one pod, unless another node has a larger one. Its processes and volumes end in the background: the disk is asked meanwhile.
+    fn evict_worst(self: &Arc<Self>, low: &Low) {
+        // A pod may have ended, or have been replaced, since it was measured.
+        let goes = |usage: &Usage| {
+            let pod = self.pods.get(&usage.key).filter(|p| p.metadata.uid.as_ref() == Some(&usage.uid));
+            pod.is_some_and(|pod| pressure::evictable(&pod))
+        };
+        let pods: Vec<Usage> = self.measured.lock().values().filter_map(|f| f.usage.clone()).collect();
+        let pods: Vec<Usage> = pods.into_iter().filter(goes).collect();
+        let victim = pressure::victim(&pods, low);
         let worst =
             victim.map_or(0, |v| if low.resource == "inodes" { v.amount.files } else { v.amount.bytes });
         let here = !low.of_disk || self.config.disk.is_worst(&self.config.node_name, worst, Instant::now());
         let Some(victim) = victim.filter(|_| here) else { return };
         tracing::warn!(pod = %victim.key, resource = low.resource, "evicting a pod: the disk is low");
         let failure = Failure::evicted(pressure::message(victim, low));
-        let sentence = Sentence { uid: victim.uid.clone(), failure, since: Instant::now() };
-        self.sentences().insert(victim.key.clone(), sentence);
-        self.interrupt_hook(&victim.key);
-        if let Err(error) = self.kill(&victim.key, &victim.uid).await {
-            tracing::warn!(pod = %victim.key, %error, "cannot end a pod that fills the disk");
-        }
-        self.queue.add(victim.key.clone(), None);
+        let (key, uid) = (victim.key.clone(), victim.uid.clone());
+        let sentence = Sentence { uid: uid.clone(), failure, since: Instant::now() };
+        self.sentences().insert(key.clone(), sentence);
+        self.interrupt_hook(&key);
+        let kubelet = self.clone();
+        self.crew.spawn(async move {
+            if let Err(error) = kubelet.kill(&key, &uid).await {
+                tracing::warn!(pod = %key, %error, "cannot end a pod that fills the disk");
+            }
+            kubelet.queue.add(key, None);
+        });
     }
 
-    fn sentences(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<Key, Sentence>> {
+    fn sentences(&self) -> MutexGuard<'_, HashMap<Key, Sentence>> {
         self.sentences.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -228,39 +310,79 @@ impl Kubelet {
     }
 }
 
-/// Whether the node may use more than its share since the last walk, or that was long ago.
-fn is_due(walk: &Walk, free: &Free, thresholds: Thresholds) -> bool {
-    walk.at.elapsed() >= WALK_EVERY || pressure::low(free, thresholds, upper_bound(walk, free)).is_some()
+/// Names of the volumes that some container of the pod, of whatever kind, may write to.
+fn written_volumes(spec: &PodSpec) -> BTreeSet<&str> {
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.volume_mounts);
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| &c.volume_mounts);
+    let mounts = all.chain(ephemeral).flat_map(|mounts| mounts.iter().flatten());
+    mounts.filter(|m| m.read_only != Some(true)).map(|m| m.name.as_str()).collect()
 }
 
-/// What the node uses at most: all that the disk has less is its own.
-fn upper_bound(walk: &Walk, free: &Free) -> u64 {
-    walk.used.saturating_add(walk.free.saturating_sub(free.now.bytes))
+/// What a path of the node's file system takes of the disk: a file, or all that is below a directory.
+async fn mounted_amount(host: &Path, path: &str) -> Amount {
+    let (host, path) = (host.to_path_buf(), path.to_string());
+    settled(walk::in_turn(move || of_node(&host, Path::new(&path))).await).unwrap_or_default()
 }
 
-/// Bytes that the node uses, and its pods that may be evicted. It reads directories, so it is for a thread that may block.
-fn measure(wanted: Vec<Wanted>, host: &std::path::Path) -> (u64, Vec<Usage>) {
-    let mut used = walk::at_least(host).bytes;
-    let root = Root::open(host).ok();
-    let mut pods = Vec::new();
-    for mut one in wanted {
-        let found = eviction::measure(&one.pod, &one.pod_dir, &one.log_dir);
-        // Its volumes of every kind: also what the kubelet writes for a pod takes room.
-        let logs = found.logs.values().fold(Amount::default(), |sum, more| sum.plus(*more));
-        let own = walk::amount(&one.pod_dir).plus(logs);
-        used = used.saturating_add(own.bytes);
-        if !pressure::evictable(&one.pod) {
-            continue;
-        }
-        for (name, bytes, _) in &mut one.usage.containers {
-            *bytes = found.logs.get(name).map_or(0, |logs| logs.bytes);
-        }
-        let mounted = one.of_node.iter().filter_map(|path| {
-            let place = root.as_ref()?.open_in_root(std::path::Path::new(path), Kind::Directory).ok()?;
-            Some(walk::amount(&path_of(place.as_fd())))
-        });
-        one.usage.amount = mounted.fold(own, Amount::plus);
-        pods.push(one.usage);
+fn of_node(host: &Path, path: &Path) -> linux::Result<Amount> {
+    let Ok(place) = Root::open(host).and_then(|root| root.open_in_root(path, Kind::Place)) else {
+        return Ok(Amount::default()); // it is not there
+    };
+    let found = fstat(&place).during(|| "cannot look at a volume".into())?;
+    if found.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR {
+        return walk::amount(&path_of(place.as_fd()), Instant::now() + walk::POD_TIME);
     }
-    (used, pods)
+    Ok(Amount { bytes: (found.st_blocks.max(0) as u64).saturating_mul(512), files: 1 })
+}
+
+/// What a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
+fn settled<T>(walked: Option<linux::Result<T>>) -> Option<T> {
+    let error = match walked? {
+        Ok(found) => return Some(found),
+        Err(error) => error,
+    };
+    tracing::warn!(error = error.line(), "the use of the disk is not known");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_of_containers_of_every_kind_are_written_to() {
+        let mount = |name: &str, read_only: bool| serde_json::json!({"name": name, "mountPath": "/m", "readOnly": read_only});
+        let one = |mounts: &[serde_json::Value]| serde_json::json!([{"name": "c", "volumeMounts": mounts}]);
+        let spec: PodSpec = serde_json::from_value(serde_json::json!({
+            "initContainers": one(&[mount("a", false)]),
+            "containers": one(&[mount("b", false), mount("r", true)]),
+            "ephemeralContainers": one(&[mount("e", false)]),
+        }))
+        .unwrap();
+        assert_eq!(written_volumes(&spec).into_iter().collect::<Vec<_>>(), ["a", "b", "e"]);
+    }
+
+    #[test]
+    fn files_of_the_node_count_as_directories_of_it_do_and_links_stay_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = dir.path().join("host");
+        std::fs::create_dir_all(host.join("d")).unwrap();
+        std::fs::write(dir.path().join("outside"), vec![1; 4 << 20]).unwrap();
+        std::fs::write(host.join("d/f"), vec![1; 1 << 20]).unwrap();
+        std::os::unix::fs::symlink("../../outside", host.join("d/out")).unwrap();
+        let bytes = |path: &str| of_node(&host, Path::new(path)).unwrap().bytes;
+        assert!((1 << 20..2 << 20).contains(&bytes("/d/f")), "{}", bytes("/d/f"));
+        assert!((1 << 20..2 << 20).contains(&bytes("/d")) && bytes("/d/out") == 0 && bytes("/none") == 0);
+    }
+
+    #[test]
+    fn what_was_measured_is_used_until_it_is_too_old() {
+        let (measured, at) = (Measured::default(), Instant::now());
+        let own = Arc::new(eviction::Use::default());
+        measured.lock().entry("u".into()).or_default().own = Some((at, own));
+        assert!(measured.own("u", at).is_some() && measured.own("v", at).is_none());
+        assert!(measured.own("u", at + Duration::from_millis(1)).is_none() && measured.last("u").is_some());
+        measured.forget("u");
+        assert!(measured.own("u", at).is_none());
+    }
 }

@@ -40,6 +40,11 @@ pub enum Probe {
         url: String,
         nth: usize,
     },
+    /// The n-th request to the URL within one evaluation, from every node.
+    Within {
+        url: String,
+        nth: usize,
+    },
     Exec {
         target: String,
         command: String,
@@ -55,6 +60,16 @@ pub enum Probe {
         namespace: String,
     },
     Inside(Inside),
+}
+
+/// A line of the learner's that has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    pub line: String,
+    /// Its exit code.
+    pub code: i32,
+    /// When it ended.
+    pub at: jiff::Timestamp,
 }
 
 /// What an evaluation missed.
@@ -92,8 +107,8 @@ pub struct Facts {
     pub typed: Vec<String>,
     /// How many lines were typed, and have ended, in all: of `typed` and `ran` the newest are kept.
     pub lines: (u64, u64),
-    /// Lines that the learner has run in this step, with their exit codes.
-    pub ran: Vec<(String, i32)>,
+    /// Lines that the learner has run in this step.
+    pub ran: Vec<Line>,
     /// A lab's drawn values.
     pub variant: Option<Value>,
     pub answers: HashMap<Probe, Value>,
@@ -123,8 +138,12 @@ impl Facts {
             "trace" => Some(Value::List(self.trace.clone())),
             "typed" => Some(value::list(self.typed.iter().map(|t| value::text(t)).collect())),
             "ran" => {
-                let one = |(line, code): &(String, i32)| {
-                    value::map([("line", value::text(line)), ("code", Value::Int((*code).into()))])
+                let one = |ran: &Line| {
+                    value::map([
+                        ("line", value::text(&ran.line)),
+                        ("code", Value::Int(ran.code.into())),
+                        ("at", value::time(ran.at)),
+                    ])
                 };
                 Some(value::list(self.ran.iter().map(one).collect()))
             }

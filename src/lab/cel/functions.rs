@@ -73,6 +73,12 @@ pub const TABLE: &[Function] = &[
             Some(_) => Err("http() takes a URL and a number".into()),
         }
     }),
+    // From the nodes themselves: what a pod says of another may be made up.
+    of("fetch", 1..=1, |facts, args| {
+        let url = word(args, 0)?.to_string();
+        let nth = facts.nth(format!("from every node {url}"));
+        facts.probe(Probe::Within { url, nth }).and_then(no_error)
+    }),
     of("exec", 2..=2, |facts, args| {
         let (target, command) = (word(args, 0)?.to_string(), word(args, 1)?.to_string());
         let nth = facts.nth(format!("{target} {command}"));
@@ -189,8 +195,9 @@ fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool
         && about(str_field(record, "object"), object)
 }
 
-/// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}` never is.
-fn covers(request: &Value, object: &Value) -> bool {
+/// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}` never is. Of a list that
+/// `kubectl describe` searches for a prefix it shows only the names that begin so.
+pub fn covers(request: &Value, object: &Value) -> bool {
     let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
     let Some(Value::String(name)) = name else { return false };
     let namespace = at(object, "metadata.namespace").cloned().unwrap_or_else(|| value::text(""));
@@ -200,6 +207,9 @@ fn covers(request: &Value, object: &Value) -> bool {
     // Of all namespaces: `Pod/*/*`, and where the kind was not known as one that has any, `Pod//*`.
     let here = within == &namespace.as_str() || *called == "*" && matches!(*within, "*" | "");
     if of != &kind || !here || (*called != "*" && called != &name.as_str()) {
+        return false;
+    }
+    if !name.starts_with(str_field(request, "prefix")) {
         return false;
     }
     let labels = match at(object, "metadata.labels") {
@@ -558,6 +568,21 @@ mod tests {
         // The container was started again, and its log begins anew.
         assert_eq!(told(Some("a\nb\n"), "c\n"), Ok(value::text("c\n")));
         assert!(eval("new_logs('d/web')", &facts(&[], vec![])).is_err(), "asked, and not answered yet");
+    }
+
+    #[test]
+    fn what_the_nodes_are_answered_is_a_list_and_no_node_is_no_answer() {
+        let told = |answer: Value| {
+            let probe = Probe::Within { url: "http://10.96.0.9:80".into(), nth: 0 };
+            let facts = Arc::new(Facts { answers: [(probe, answer)].into(), ..Facts::default() });
+            let check = "fetch('http://10.96.0.9:80').all(a, a.body.contains('Hostname: cart-'))";
+            Expr::compile(check, Use::Check, &[]).unwrap().holds(&facts)
+        };
+        let answer = |body: &str| value::map([("status", Value::Int(200)), ("body", value::text(body))]);
+        assert!(told(value::list(vec![answer("Hostname: cart-1"), answer("Hostname: cart-2")])));
+        assert!(!told(value::list(vec![answer("Hostname: cart-1"), answer("")])), "one node is refused");
+        assert!(!told(value::map([("error", value::text("no node"))])));
+        assert!(Expr::compile("fetch('http://a').size() > 0", Use::Check, &[]).unwrap().is_probe());
     }
 
     #[test]

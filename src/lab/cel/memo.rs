@@ -210,6 +210,7 @@ mod tests {
     use super::super::version::Version;
     use super::super::{Expr, Use};
     use super::*;
+    use crate::lab::cel::facts::Line;
     use serde_json::json;
 
     fn check(source: &str) -> Expr {
@@ -352,7 +353,7 @@ mod tests {
         let memo: Arc<Memo> = Arc::default();
         let holds = |records: usize, code: i32, since_step: i64| {
             let trace = Arc::new(vec![record("learner", 200); records]);
-            let ran = vec![("kubectl get pods".to_string(), code)];
+            let ran = vec![Line { line: "kubectl get pods".into(), code, ..Line::default() }];
             let ran = if code < 0 { vec![] } else { ran };
             let lines = (0, ran.len() as u64);
             expr.holds(&Arc::new(Facts {
@@ -373,7 +374,7 @@ mod tests {
         let expr = check("ran.exists(r, r.code == 0)");
         let memo: Arc<Memo> = Arc::default();
         let kept = |code: i32, all: u64| {
-            let ran = vec![("kubectl get pods".to_string(), code); 200];
+            let ran = vec![Line { line: "kubectl get pods".into(), code, ..Line::default() }; 200];
             expr.holds(&Arc::new(Facts { ran, lines: (0, all), memo: memo.clone(), ..Facts::default() }))
         };
         assert_eq!([kept(1, 200), kept(0, 201)], [false, true]);

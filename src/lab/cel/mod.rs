@@ -13,6 +13,8 @@ pub mod value;
 pub mod version;
 
 pub use facts::{Facts, Probe};
+#[cfg(test)]
+pub use functions::covers;
 pub use memo::Memo;
 pub use text::Template;
 
@@ -97,7 +99,7 @@ const LIVE: &[&str] = &[
     "objects", "object", "present", "http", "exec", "logs", "new_logs", "store", "members", "can", "faults",
 ];
 /// What has to be asked for over the network.
-const PROBES: &[&str] = &["http", "exec", "logs", "new_logs", "can", "store", "members"];
+const PROBES: &[&str] = &["http", "fetch", "exec", "logs", "new_logs", "can", "store", "members"];
 
 impl Expr {
     /// Compiles; `bound` are further names that will have values.

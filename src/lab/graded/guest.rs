@@ -1,5 +1,6 @@
 //! Labs as a guest of the cluster's process.
 
+use super::Opened;
 use super::desk::Desk;
 use super::view::Question;
 use super::world::World;
@@ -16,7 +17,17 @@ pub const NAME: &str = "lab";
 
 /// The desk, or why there is none.
 #[derive(Default)]
-pub struct Graded(Arc<OnceLock<Result<Desk, String>>>);
+pub struct Graded {
+    desk: Arc<OnceLock<Result<Desk, String>>>,
+    opened: Opened,
+}
+
+impl Graded {
+    /// Notes in `opened` which lab is open.
+    pub fn new(opened: Opened) -> Graded {
+        Graded { desk: Arc::default(), opened }
+    }
+}
 
 impl Guest for Graded {
     fn name(&self) -> &'static str {
@@ -24,9 +35,9 @@ impl Guest for Graded {
     }
 
     fn start(&self, crew: &Crew, host: Host) {
-        let desk = self.0.clone();
+        let (desk, tell) = (self.desk.clone(), self.opened.clone());
         let world = World::start(crew, &host);
-        let opened = world.map_err(super::Error::from).and_then(|w| Desk::open(w, host));
+        let opened = world.map_err(super::Error::from).and_then(|w| Desk::open(w, host, tell));
         let opened = desk.get_or_init(|| opened.map_err(|e| crate::cluster::chain(&e)));
         if opened.is_err() {
             return;
@@ -43,7 +54,7 @@ impl Guest for Graded {
             Ok(question) => question,
             Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
         };
-        let desk = self.0.clone();
+        let desk = self.desk.clone();
         let answer = async move {
             match desk.get() {
                 Some(Ok(desk)) => match desk.answer(question.ask, &question.lang).await {

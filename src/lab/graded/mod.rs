@@ -34,7 +34,28 @@ pub mod view;
 mod words;
 pub mod world;
 
+use crate::cluster::undo::Loss;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The lab that is open, for the lesson engine beside the desk: a jump to an older revision would sweep the lab away.
+#[derive(Clone, Debug, Default)]
+pub struct Opened(Arc<Mutex<Option<(String, i64)>>>);
+
+impl Opened {
+    fn note(&self, open: Option<&book::Open>) {
+        // Until its clock runs, it is set up: that begins behind `base`.
+        let noted = open.map(|open| (open.lab.clone(), open.began.max(open.base + 1)));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+    }
+
+    /// The open lab, if a way back to this store revision takes it away.
+    pub fn swept_by(&self, revision: i64) -> Option<Loss> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (lab, _) = open.as_ref().filter(|(_, began)| revision < *began)?;
+        Some(Loss { resource: "labs".into(), name: lab.clone(), removed: true, ..Loss::default() })
+    }
+}
 
 /// What keeps labs from being played.
 #[derive(Debug, thiserror::Error)]
@@ -45,4 +66,20 @@ pub enum Error {
     Cluster(#[from] crate::cluster::Error),
     #[error(transparent)]
     Lab(#[from] super::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_back_before_the_lab_sweeps_it_away() {
+        let opened = Opened::default();
+        assert_eq!(opened.swept_by(1), None, "none is open");
+        *opened.0.lock().unwrap() = Some(("wrong-image".into(), 40));
+        assert_eq!(opened.swept_by(39).unwrap().to_string(), "labs/wrong-image");
+        assert_eq!(opened.swept_by(40), None);
+        opened.note(None);
+        assert_eq!(opened.swept_by(1), None);
+    }
 }

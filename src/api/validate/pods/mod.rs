@@ -296,15 +296,30 @@ fn hostname_override(spec: &Value, field: &str, errors: &mut Errors) {
 
 /// What the `ephemeralcontainers` subresource may change of a pod: only additions, and none to static pods.
 pub fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
-    if crate::api::meta::annotation(old, "kubernetes.io/config.mirror").is_some() {
+    if crate::api::meta::annotation(old, MIRROR).is_some() {
         return errors.forbidden("", "static pods do not support ephemeral containers");
     }
     containers::ephemeral_update(new, old, errors);
 }
 
+/// Written by a kubelet into the mirror of a static pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// What no write may change of a pod's annotations: whether it is a mirror, and of what. Also for writes of its status.
+pub fn annotations_update(new: &Value, old: &Value, errors: &mut Errors) {
+    use crate::api::meta::annotation;
+    let why = match (annotation(old, MIRROR), annotation(new, MIRROR)) {
+        (None, Some(_)) => "may not add mirror pod annotation",
+        (before, now) if before != now => "may not remove or update mirror pod annotation",
+        _ => return,
+    };
+    errors.forbidden(format!("metadata.annotations[{MIRROR}]"), why);
+}
+
 const FROZEN: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 pub fn pod_update(new: &Value, old: &Value, errors: &mut Errors) {
+    annotations_update(new, old, errors);
     for group in ["containers", "initContainers"] {
         let (a, b) = (list(new, &format!("spec.{group}")).len(), list(old, &format!("spec.{group}")).len());
         if a != b {

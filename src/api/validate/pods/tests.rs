@@ -501,3 +501,21 @@ fn ephemeral_containers_are_only_added() {
     mirror["metadata"] = json!({"annotations": {"kubernetes.io/config.mirror": "x"}});
     assert_eq!(check(pod(&["a"]), mirror), 1);
 }
+
+#[test]
+fn no_write_makes_a_pod_a_mirror_or_a_mirror_a_pod() {
+    let pod = |mirror: Option<&str>| match mirror {
+        Some(of) => json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": of, "a": "b"}}}),
+        None => json!({"metadata": {"annotations": {"a": "b"}}}),
+    };
+    let check = |new: Option<&str>, old: Option<&str>| {
+        let mut errors = Errors::default();
+        annotations_update(&pod(new), &pod(old), &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let place = "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not";
+    assert_eq!(check(Some("x"), None), [format!("{place} add mirror pod annotation")]);
+    let other = [format!("{place} remove or update mirror pod annotation")];
+    assert_eq!([check(None, Some("x")), check(Some("y"), Some("x"))], [other.clone(), other]);
+    assert!(check(None, None).is_empty() && check(Some("x"), Some("x")).is_empty());
+}

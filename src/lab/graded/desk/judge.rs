@@ -26,6 +26,7 @@ impl Desk {
         self.world.read(self.host.tap());
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         let ended = self.ms();
+        let asked_at = self.world.know().recorder.revision;
         self.note_limit(&current).await.map_err(not_kept)?;
         // Counted before anything is told, and also if nobody waits for the end of it.
         self.note(|open| open.gradings += 1).map_err(not_kept)?;
@@ -54,8 +55,9 @@ impl Desk {
         };
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
             let verdict = self.disturb(&current, task, &still, &found).await;
+            // It was so when the learner asked: how long the judge looks at it is not the learner's time.
             let told = match verdict {
-                Ok(verdict) => self.found(&current, task, verdict, None),
+                Ok(verdict) => self.found(&current, task, verdict, Some((ended, asked_at))),
                 Err(why) => Found {
                     unmet: words::say(EN, Word::ProbeFailed, &[&why]),
                     ..self.found(&current, task, Err(0), None)

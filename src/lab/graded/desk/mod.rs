@@ -8,7 +8,6 @@ mod resume;
 
 pub use paper::{entry, sheet};
 
-use super::Error;
 use super::book::{Before, Book, Open};
 use super::draw;
 use super::read::{Lab, Labs, Task};
@@ -17,6 +16,7 @@ use super::stopwatch::Stopwatch;
 use super::view::{Ask, GivenUp, Played};
 use super::words::{self, Word};
 use super::world::{Frame, World};
+use super::{Error, Opened};
 use crate::clock;
 use crate::cluster::guest::{Host, Room};
 use crate::cluster::undo::{Moment, Past};
@@ -39,6 +39,8 @@ const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
 const NETWORK_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Desk {
+    /// Told which lab is open.
+    opened: Opened,
     world: Arc<World>,
     host: Host,
     teacher: Teacher,
@@ -101,7 +103,7 @@ fn chain_text(error: &dyn std::error::Error) -> String {
 }
 
 impl Desk {
-    pub fn open(world: Arc<World>, host: Host) -> Result<Desk, Error> {
+    pub fn open(world: Arc<World>, host: Host, opened: Opened) -> Result<Desk, Error> {
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let path = host.place().root.join("labs.json");
         let key = seal::Key::load_or_create(&host.place().pki())?;
@@ -114,7 +116,9 @@ impl Desk {
             known.changed_ms = open.changed_ms;
             known.journeys_before = open.undo;
         }
+        opened.note(book.open.as_ref());
         Ok(Desk {
+            opened,
             world,
             host,
             teacher,
@@ -149,6 +153,7 @@ impl Desk {
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
             known.unsaved = false;
         }
+        self.opened.note(book.open.as_ref());
         self.ahead.store(true, Ordering::Relaxed);
         book.save(&self.path, &self.key).map_err(|error| {
             self.world.know().unsaved = true;
