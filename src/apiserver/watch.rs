@@ -1,7 +1,7 @@
 //! Watches: first what there is (if asked for), then every event, in order, as it comes.
 
 use super::State;
-use super::cache::Subscription;
+use super::cache::{Subscription, Together};
 use super::context::Context;
 use super::filter::Filter;
 use super::http::{Answer, BodyError, typed};
@@ -22,8 +22,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of lines that are sent in one piece, so that who reads them has them together.
+/// Bytes of lines that are sent in one piece.
 const PIECE: usize = 64 << 10;
+/// Bytes of one revision's lines that are still sent in one piece, so that who reads them has them together: a controller that sees
+/// half of what a transaction did acts on a state that never was.
+const REVISION_PIECE: usize = 1 << 20;
 /// How often a quiet watcher that wants bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a time limit ends after this and half as much at random.
@@ -124,10 +127,25 @@ struct Writer {
     form: Form,
     /// The first Table of a watch names its columns.
     first: bool,
-    out: VecDeque<Bytes>,
+    out: VecDeque<Line>,
+}
+
+struct Line {
+    bytes: Bytes,
+    /// More of the same revision follows.
+    goes_on: bool,
 }
 
 impl Writer {
+    /// What one revision did.
+    fn revision(&mut self, told: &Together) {
+        told.iter().for_each(|(change, event)| {
+            self.event(*change, event);
+            self.out.back_mut().into_iter().for_each(|line| line.goes_on = true);
+        });
+        self.out.back_mut().into_iter().for_each(|line| line.goes_on = false);
+    }
+
     fn event(&mut self, change: Change, event: &Event) {
         let shown = event.shown(change);
         let line = if self.form == Form::Object && self.is_as_stored(&shown.value) {
@@ -135,7 +153,11 @@ impl Writer {
         } else {
             self.line(change, &shown.value)
         };
-        self.out.push_back(line);
+        self.add(line);
+    }
+
+    fn add(&mut self, bytes: Bytes) {
+        self.out.push_back(Line { bytes, goes_on: false });
     }
 
     /// Is this version's form that in which the object is stored?
@@ -153,15 +175,16 @@ impl Writer {
 
     /// What waits to be sent, as much as goes into one piece.
     fn next(&mut self) -> Option<Bytes> {
-        let first = self.out.pop_front()?;
+        let Line { bytes: first, mut goes_on } = self.out.pop_front()?;
         let mut piece = Vec::new();
         while let Some(line) = self.out.front()
-            && first.len().max(piece.len()) + line.len() <= PIECE
+            && first.len().max(piece.len()) + line.bytes.len() <= if goes_on { REVISION_PIECE } else { PIECE }
         {
             if piece.is_empty() {
                 piece.extend_from_slice(&first);
             }
-            piece.extend_from_slice(line);
+            piece.extend_from_slice(&line.bytes);
+            goes_on = line.goes_on;
             self.out.pop_front();
         }
         Some(if piece.is_empty() { first } else { piece.into() })
@@ -182,7 +205,7 @@ impl Writer {
                 json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": meta})
             }
         };
-        self.out.push_back(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
+        self.add(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
     }
 }
 
@@ -239,7 +262,7 @@ impl Feed {
                     true => frame(Change::Added, &object.bytes),
                     false => writer.line(Change::Added, &object.value),
                 };
-                writer.out.push_back(line);
+                writer.add(line);
                 made += object.bytes.len();
             } else if let Some((change, event)) = self.backlog.next() {
                 self.writer.event(change, &event);
@@ -257,7 +280,7 @@ impl Feed {
     fn add_bookmark(&mut self) {
         let reached = self.state.cache.revision();
         while let Some(told) = self.subscription.live.try_recv() {
-            told.iter().for_each(|(change, event)| self.writer.event(*change, event));
+            self.writer.revision(&told);
         }
         // To a watcher that was cut off a bookmark would hide what it missed.
         if !self.subscription.live.is_cut() {
@@ -279,7 +302,7 @@ impl Feed {
             tokio::select! {
                 biased;
                 event = self.subscription.live.recv() => match event {
-                    Some(told) => told.iter().for_each(|(change, event)| self.writer.event(*change, event)),
+                    Some(told) => self.writer.revision(&told),
                     None => self.over = true, // too slow, or the cache started anew
                 },
                 () = self.stop.cancelled() => self.over = true,
@@ -295,5 +318,37 @@ impl Feed {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::kinds;
+
+    fn writer(lines: &[(usize, bool)]) -> Writer {
+        let kind = KindRef::Table(kinds::find("", "v1", "Pod").expect("built in"));
+        let out =
+            lines.iter().map(|(size, goes_on)| Line { bytes: vec![b'x'; *size].into(), goes_on: *goes_on });
+        Writer { kind, form: Form::Object, first: true, out: out.collect() }
+    }
+
+    fn pieces(lines: &[(usize, bool)]) -> Vec<usize> {
+        let mut writer = writer(lines);
+        std::iter::from_fn(|| writer.next()).map(|piece| piece.len()).collect()
+    }
+
+    #[test]
+    fn what_one_revision_did_is_one_piece() {
+        let third = PIECE / 3 + 1;
+        assert_eq!(pieces(&[(third, false), (third, false), (third, false)]), [2 * third, third]);
+        assert_eq!(pieces(&[(third, true), (third, true), (third, true), (third, false)]), [4 * third]);
+        assert_eq!(pieces(&[(third, false), (third, true), (third, true), (third, false)]), [4 * third]);
+        assert_eq!(
+            pieces(&[(third, true), (third, true), (third, false), (third, false)]),
+            [3 * third, third]
+        );
+        let much = REVISION_PIECE / 3 + 1;
+        assert_eq!(pieces(&[(much, true), (much, true), (much, false)]), [2 * much, much]);
     }
 }
