@@ -368,3 +368,20 @@ pub trait Runtime: Send + Sync {
     /// Events from now on.
     fn events(&self) -> broadcast::Receiver<Event>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An Event that says "cannot make /x" and not why helps nobody.
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let cause = std::io::Error::other("no room");
+        let error = Error::Io { what: "cannot make /x".into(), cause };
+        assert_eq!(
+            (error.to_string().as_str(), error.line().as_str()),
+            ("cannot make /x", "cannot make /x: no room")
+        );
+        assert_eq!(Error::Start("failed".into()).line(), "failed");
+    }
+}
