@@ -2,6 +2,8 @@
 
 use crate::client::{Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use crate::linux::beneath::Root;
+use crate::linux::trash::Trash;
+use crate::linux::tree::Removal;
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{
@@ -13,11 +15,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The provisioner's name in storage classes.
 pub const PROVISIONER: &str = "ropewalk.io/local-path";
 /// Where volumes live in a node's file system.
 const ROOT: &str = "/var/local-path-provisioner";
+/// How long one volume's removal goes on while others wait.
+const PART: Duration = Duration::from_secs(5);
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
@@ -166,6 +171,14 @@ fn open_node(root: &Path) -> Result<Root, crate::linux::Error> {
     Root::open(root)
 }
 
+/// Removes the directory of a volume, until [`PART`] is over at most; `false`: something is left. Other pods may see it, those with a `hostPath` above it or
+/// the last one that had the claim, so it is first moved to where no pod sees it: beside the node's file system.
+fn remove(root: &Path, path: &str, volume: &str) -> Result<bool, crate::linux::Error> {
+    let (node, trash) = (open_node(root)?, Trash::open(&root.with_file_name("released"))?);
+    let (path, until) = (Path::new(path.trim_start_matches('/')), Instant::now() + PART);
+    trash.remove(&node, path, volume, &mut Removal::default(), until)
+}
+
 impl Worker {
     async fn provision(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(claim) = self.claims.get(&key) else { return Ok(Outcome::Done) };
@@ -229,11 +242,13 @@ impl Worker {
                 return Ok(Outcome::Done);
             }
         };
-        // A pod may have left as many files as the disk holds.
-        let removal = move || open_node(&root)?.remove_all(Path::new(path.trim_start_matches('/')));
-        let removed = tokio::task::spawn_blocking(removal).await;
-        removed
+        let name = key.name.clone();
+        let removed = tokio::task::spawn_blocking(move || remove(&root, &path, &name)).await;
+        let removed = removed
             .map_err(|e| crate::linux::Error::new("cannot remove a volume", std::io::Error::other(e)))??;
+        if !removed {
+            return Ok(Outcome::After(Duration::ZERO));
+        }
         let api = self.config.client.caused_by(cause).cluster::<PersistentVolume>();
         match api.delete(&key.name, &DeleteParams::default()).await {
             Err(error) if !is_code(&error, 404) => Err(error.into()),
@@ -245,6 +260,20 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_released_volume_goes_with_what_an_earlier_removal_left_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = dir.path().join("host");
+        std::fs::create_dir_all(host.join("opt/v1/deep")).unwrap();
+        std::fs::create_dir_all(host.join("opt/v2")).unwrap();
+        std::fs::create_dir_all(dir.path().join("released/v1.1/left")).unwrap();
+        std::os::unix::fs::symlink("/", host.join("opt/v1/link")).unwrap();
+        assert!(remove(&host, "/opt/v1", "v1").unwrap());
+        assert!(remove(&host, "/opt/v1", "v1").unwrap());
+        assert!(!host.join("opt/v1").exists() && host.join("opt/v2").is_dir());
+        assert_eq!(std::fs::read_dir(dir.path().join("released")).unwrap().count(), 0);
+    }
 
     fn provisioned() -> PersistentVolume {
         let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({

@@ -9,7 +9,7 @@
 //! [`schema`] comes from the published types; it finds unknown fields and wrong types, as Go's decoder would, before
 //! [`defaults`] fill in and [`validate`] judges. Patches are [`strategic`], [`patch`] (JSON and merge) and [`managed::apply`], which remembers
 //! who owns which field. [`custom`] is what CustomResourceDefinitions add.
-//! [`bounds`] says how deep an object may nest; [`unhonoured`] names what a client sets and this cluster does not do.
+//! [`requests`] computes what a pod asks of a node, for all who have to agree on it. [`bounds`] says how deep an object may nest; [`unhonoured`] names what a client sets and this cluster does not do.
 //! [`protobuf`] reads the bodies that newer clients post. [`status`] says what went wrong, in upstream's words.
 //! Nothing here does I/O, waits, or knows a cluster: all of it is functions from values to values.
 //! ## Left out
@@ -47,6 +47,7 @@ pub mod protobuf;
 pub mod published;
 pub mod quantity;
 pub mod quota;
+pub mod requests;
 pub mod schema;
 pub mod status;
 pub mod strategic;

@@ -59,6 +59,11 @@ impl Quantity {
         Quantity { nano: i128::from(units) * NANO, format: Format::DecimalSi }
     }
 
+    /// So many thousandths of a unit.
+    pub fn of_milli(milli: i64) -> Quantity {
+        Quantity { nano: i128::from(milli) * (NANO / 1000), format: Format::DecimalSi }
+    }
+
     /// In thousandths, rounded up: `250m` is 250.
     pub fn milli(&self) -> i64 {
         div_up(self.nano, NANO / 1000).clamp(i64::MIN as i128, i64::MAX as i128) as i64

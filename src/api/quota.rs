@@ -5,14 +5,14 @@
 
 use super::meta;
 use super::quantity::Quantity;
+use super::requests::{self, Field, add};
 use super::status::qualified;
 use super::value::{self, at, int, list, text};
 use crate::clock::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Amounts by resource name: `requests.cpu`, `pods`, `count/deployments.apps`.
-pub type Amounts = BTreeMap<String, Quantity>;
+pub use super::requests::{Amounts, amounts};
 
 const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Resources that every container must speak of, if a quota limits them.
@@ -41,11 +41,6 @@ fn whole(number: usize) -> Quantity {
     Quantity::of_units(number as i64)
 }
 
-/// The amounts of the map at `path`.
-pub fn amounts(object: &Value, path: &str) -> Amounts {
-    value::pairs(object, path).filter_map(|(k, v)| Some((k.to_string(), Quantity::parse(v)?))).collect()
-}
-
 /// The amounts as they are stored.
 pub fn stored(amounts: &Amounts) -> Value {
     amounts
@@ -58,53 +53,6 @@ pub fn stored(amounts: &Amounts) -> Value {
 /// `limits.cpu=1,pods=2`: how messages show amounts.
 pub fn shown<'a>(amounts: impl IntoIterator<Item = (&'a String, &'a Quantity)>) -> String {
     amounts.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
-}
-
-fn add(to: &mut Amounts, name: impl Into<String>, amount: Quantity) {
-    let slot = to.entry(name.into()).or_insert(Quantity::of_units(0));
-    *slot = *slot + amount;
-}
-
-fn keep_larger(to: &mut Amounts, other: &Amounts) {
-    for (name, amount) in other {
-        let slot = to.entry(name.clone()).or_insert(*amount);
-        if *amount > *slot {
-            *slot = *amount;
-        }
-    }
-}
-
-/// What a pod's containers ask for together (`field` is `requests` or `limits`): the sum of those that run at the same time, or the
-/// greediest init container if that is more; and the overhead.
-pub fn pod_total(pod: &Value, field: &str) -> Amounts {
-    let path = format!("resources.{field}");
-    let mut total = Amounts::new();
-    for container in list(pod, "spec.containers") {
-        amounts(container, &path).into_iter().for_each(|(k, v)| add(&mut total, k, v));
-    }
-    let (mut sidecars, mut greediest) = (Amounts::new(), Amounts::new());
-    for container in list(pod, "spec.initContainers") {
-        let own = amounts(container, &path);
-        if text(container, "restartPolicy") == "Always" {
-            for (k, v) in &own {
-                add(&mut total, k.clone(), *v);
-                add(&mut sidecars, k.clone(), *v);
-            }
-            keep_larger(&mut greediest, &sidecars);
-        } else {
-            // It runs beside the sidecars that were started before it.
-            let mut beside = sidecars.clone();
-            own.into_iter().for_each(|(k, v)| add(&mut beside, k, v));
-            keep_larger(&mut greediest, &beside);
-        }
-    }
-    keep_larger(&mut total, &greediest);
-    for (name, amount) in amounts(pod, "spec.overhead") {
-        if field == "requests" || total.contains_key(&name) {
-            add(&mut total, name, amount);
-        }
-    }
-    total
 }
 
 fn is_extended(name: &str) -> bool {
@@ -154,7 +102,8 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
         "pods" if !is_charged(object, now) => {}
         "pods" => {
             add(&mut out, "pods", whole(1));
-            out.extend(compute(&pod_total(object, "requests"), &pod_total(object, "limits")));
+            let of = |field| requests::of_value(object, field);
+            out.extend(compute(&of(Field::Requests), &of(Field::Limits)));
         }
         "services" => {
             add(&mut out, "services", whole(1));
@@ -364,26 +313,6 @@ mod tests {
         );
         value::put(&mut one, "status.phase", "Succeeded");
         assert_eq!(text_of(&used(&one)), "count/pods=1");
-    }
-
-    #[test]
-    fn init_containers_cost_only_what_is_more_and_sidecars_always() {
-        let of = |cpu: &str, policy: Value| json!({"name": "i", "restartPolicy": policy, "resources": {"requests": {"cpu": cpu}}});
-        let mut one = pod(json!({"cpu": "1"}), json!({}));
-        value::put(&mut one, "spec.initContainers", json!([of("2", Value::Null)]));
-        assert_eq!(pod_total(&one, "requests")["cpu"].to_string(), "2");
-        value::put(
-            &mut one,
-            "spec.initContainers",
-            json!([of("500m", json!("Always")), of("2", Value::Null)]),
-        );
-        assert_eq!(pod_total(&one, "requests")["cpu"].to_string(), "2500m");
-        value::put(
-            &mut one,
-            "spec.initContainers",
-            json!([of("500m", Value::Null), of("500m", json!("Always"))]),
-        );
-        assert_eq!(pod_total(&one, "requests")["cpu"].to_string(), "1500m");
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns the error with its causes on one line, for Events: `cannot make /x: Permission denied (os error 13)`.
+    pub fn line(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Which pod a sandbox is for.
@@ -118,6 +126,10 @@ pub struct SandboxConfig {
     pub share_process_namespace: bool,
     /// Its users are others than the node's (`hostUsers: false`).
     pub own_users: bool,
+    /// `cpu.shares` of all its containers together, as of [`Resources`]; 0 is the kernel's default.
+    pub cpu_shares: u64,
+    /// Processes and threads of all its containers together. `None`: what the runtime gives without asking.
+    pub pids_limit: Option<u64>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }
@@ -355,4 +367,21 @@ pub trait Runtime: Send + Sync {
 
     /// Events from now on.
     fn events(&self) -> broadcast::Receiver<Event>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An Event that says "cannot make /x" and not why helps nobody.
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let cause = std::io::Error::other("no room");
+        let error = Error::Io { what: "cannot make /x".into(), cause };
+        assert_eq!(
+            (error.to_string().as_str(), error.line().as_str()),
+            ("cannot make /x", "cannot make /x: no room")
+        );
+        assert_eq!(Error::Start("failed".into()).line(), "failed");
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{decide, env};
 use crate::api::quantity::Quantity;
+use crate::api::requests::Amount;
 use crate::cri::{ContainerConfig, Mount, Resources, Security};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, VolumeMount};
 use std::collections::BTreeMap;
@@ -57,12 +58,22 @@ pub fn resources(spec: &Spec) -> Resources {
     let cpu_request =
         amount(&amounts.requests, "cpu").map(|q| q.milli().max(0) as u64).or(cpu_limit).unwrap_or(0);
     Resources {
-        cpu_shares: (cpu_request.saturating_mul(1024) / 1000).max(2),
+        cpu_shares: shares(cpu_request),
         cpu_limit_milli: cpu_limit.filter(|l| *l > 0),
         memory_limit: amount(&amounts.limits, "memory").map(|q| q.units().max(0) as u64).filter(|l| *l > 0),
         pids_limit: None,
         oom_score_adj: 0,
     }
+}
+
+/// `cpu.shares` for a request in millicores; the kernel takes no less than 2.
+fn shares(milli: u64) -> u64 {
+    (milli.saturating_mul(1024) / 1000).max(2)
+}
+
+/// `cpu.shares` of all containers of a pod together: pods compete by what they request, and the containers of one pod for what that gives them.
+pub fn pod_shares(pod: &Pod) -> u64 {
+    shares(u64::try_from(Amount::of_pod(pod).cpu).unwrap_or(0))
 }
 
 /// Pods of kube-system of this priority and above are as the node itself: `system-node-critical`.

@@ -98,12 +98,11 @@ pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
         .then(|| format!("Pod ephemeral local storage usage exceeds the total limit of containers {most}. "))
 }
 
-/// Measures what a pod uses, each tree once, for [`walk::POD_TIME`] together at most. It reads directories, so it is for [`walk::in_turn`].
+/// Measures what a pod uses, each tree once, until this time at most. It reads directories, so it is for [`walk::Allowance::walk`].
 ///
 /// # Errors
 /// As [`walk::amount`].
-pub fn measure(pod_dir: &Path, log_dir: &Path) -> linux::Result<Use> {
-    let until = Instant::now() + walk::POD_TIME;
+pub fn measure(pod_dir: &Path, log_dir: &Path, until: Instant) -> linux::Result<Use> {
     let all = |dir: &Path| {
         let each = walk::directories(dir).into_iter();
         each.map(|(name, path)| Ok((name, walk::amount(&path, until)?))).collect::<linux::Result<_>>()
@@ -170,12 +169,16 @@ mod tests {
             fs::create_dir_all(dir.path().join(path)).unwrap();
             fs::write(dir.path().join(path).join("f"), vec![1; kibi << 10]).unwrap();
         }
-        let found = measure(&pod_dir, &log_dir).unwrap();
+        let soon = Instant::now() + walk::POD_TIME;
+        let found = measure(&pod_dir, &log_dir, soon).unwrap();
         assert_eq!(found.volumes.keys().collect::<Vec<_>>(), ["config", "scratch"]);
         assert_eq!(found.logs.keys().collect::<Vec<_>>(), ["a", "debugger"], "ephemeral containers too");
         assert_eq!(found.total().files, 4);
         assert!(found.logs["debugger"].bytes >= 200 << 10 && found.total().bytes >= 311 << 10);
-        assert_eq!(measure(&dir.path().join("none"), &dir.path().join("none")).unwrap(), Use::default());
+        assert_eq!(
+            measure(&dir.path().join("none"), &dir.path().join("none"), soon).unwrap(),
+            Use::default()
+        );
     }
 
     #[test]

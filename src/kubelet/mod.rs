@@ -17,7 +17,8 @@
 //!
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and [`termination`] resolve it beneath a directory of their own
 //! ([`crate::linux::beneath`]). A pod that uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted ([`eviction`]).
-//! Pods without limits are evicted when they fill the node's share of the disk, or the machine's disk ([`pressure`]).
+//! Pods without limits are evicted when they fill the node's share of the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node
+//! has left is rejected ([`admission`]).
 //! ## Left out
 //! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under memory pressure, in-place resize: they come with later lessons.
 //! Writable layers do not count as ephemeral storage. `hostPath` shows a file system of the node's own, not the machine's.
@@ -25,6 +26,7 @@
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 
 mod action;
+mod admission;
 mod container;
 pub mod decide;
 mod env;
@@ -47,6 +49,7 @@ mod termination;
 mod volumes;
 mod walk;
 
+use crate::api::requests::Amount;
 use crate::client::Client;
 use crate::cni::NodeNetwork;
 use crate::cri::Runtime;
@@ -87,6 +90,19 @@ pub struct Capacity {
     pub cpu_milli: u64,
     pub memory_bytes: u64,
     pub pods: u32,
+}
+
+impl Capacity {
+    /// What pods may request together, as the Node object says it.
+    fn allocatable(&self) -> Amount {
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Amount {
+            pods: i64::from(self.pods),
+            cpu: count(self.cpu_milli),
+            memory: count(self.memory_bytes / 1024 * 1024),
+            storage: count(pressure::ALLOCATABLE),
+        }
+    }
 }
 
 pub struct Config {

@@ -2,6 +2,7 @@
 //!
 //! [`starting`] makes sandboxes and containers, [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
 
+use super::admission::Admissions;
 use super::container::Volumes;
 use super::decide::{self, Backoffs, Step, View};
 use super::prober::{Prober, Seen};
@@ -49,8 +50,10 @@ pub struct Kubelet {
     prober: Prober,
     /// Whether the disk is low.
     pressure: watch::Sender<bool>,
-    /// Pods that have to fail because of that.
+    /// Pods that have to fail because of that, or for a critical pod.
     sentences: Mutex<HashMap<Key, pressed::Sentence>>,
+    /// Which pods the node has taken.
+    admissions: Mutex<Admissions>,
     /// What pods use of the disk.
     measured: pressed::Measured,
     removals: leftovers::Removals,
@@ -76,6 +79,7 @@ pub fn start(crew: &Crew, config: &Arc<Config>, pressure: watch::Sender<bool>) -
         recorder,
         pressure,
         sentences: Mutex::default(),
+        admissions: Mutex::default(),
         measured: Default::default(),
         removals: Default::default(),
         hooks: Mutex::default(),
@@ -476,7 +480,7 @@ impl Kubelet {
                     if let Err(error) =
                         self.config.runtime.run_pod_sandbox(self.sandbox_config(pod, attempt)).await
                     {
-                        let message = format!("Failed to create pod sandbox: {error}");
+                        let message = format!("Failed to create pod sandbox: {}", error.line());
                         self.recorder.warning(
                             &reference(pod, None),
                             "FailedCreatePodSandBox",

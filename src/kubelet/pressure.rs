@@ -43,7 +43,7 @@ const GONE: Duration = Duration::from_secs(5);
 /// The nodes wait this long for each other's figures before one of them evicts.
 const TOGETHER: Duration = Duration::from_secs(2);
 /// Pods of at least this priority are never evicted in kube-system: `system-cluster-critical`.
-const CRITICAL: i32 = 2_000_000_000;
+pub const CRITICAL: i32 = 2_000_000_000;
 
 /// What a file system has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -156,25 +156,49 @@ fn not_honored(view: &View) -> Option<String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: &'static str,
+    /// As the Event says it.
     pub message: String,
-    /// Not the pod's own doing: its condition `DisruptionTarget` says so.
-    pub disruption: bool,
+    pub kind: FailureKind,
+}
+
+/// Whose doing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The pod's own.
+    Own,
+    /// The node's: the pod's condition `DisruptionTarget` says so.
+    Disruption,
+    /// The pod was not admitted, so it never started.
+    Rejection,
 }
 
 impl Failure {
     pub fn deadline_exceeded() -> Failure {
         let message = "Pod was active on the node longer than the specified deadline".to_string();
-        Failure { reason: "DeadlineExceeded", message, disruption: false }
+        Failure { reason: "DeadlineExceeded", message, kind: FailureKind::Own }
     }
 
     pub fn evicted(message: String) -> Failure {
-        Failure { reason: "Evicted", message, disruption: true }
+        Failure { reason: "Evicted", message, kind: FailureKind::Disruption }
+    }
+
+    pub fn preempted() -> Failure {
+        let message = "Preempted in order to admit critical pod".to_string();
+        Failure { reason: "Preempting", message, kind: FailureKind::Disruption }
+    }
+
+    pub fn rejected(reason: &'static str, message: String) -> Failure {
+        Failure { reason, message, kind: FailureKind::Rejection }
     }
 
     /// Makes a status that of a failed pod. Its containers still run, and what they report later does not change it back.
     pub fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
         status.phase = Some("Failed".into());
-        (status.reason, status.message) = (Some(self.reason.into()), Some(self.message.clone()));
+        let message = match self.kind {
+            FailureKind::Rejection => format!("Pod was rejected: {}", self.message),
+            FailureKind::Own | FailureKind::Disruption => self.message.clone(),
+        };
+        (status.reason, status.message) = (Some(self.reason.into()), Some(message));
         let conditions = status.conditions.get_or_insert_default();
         let mut set = |mut new: PodCondition| {
             new.last_transition_time = Some(Time(now));
@@ -185,7 +209,7 @@ impl Failure {
         for kind in ["Ready", "ContainersReady"] {
             set(condition(kind, false, Some("PodFailed".into()), None));
         }
-        if self.disruption {
+        if self.kind == FailureKind::Disruption {
             let reason = Some("TerminationByKubelet".into());
             set(condition("DisruptionTarget", true, reason, Some(self.message.clone())));
         }

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 const FILES_MAX: u64 = 1 << 18;
 /// As [`FILES_MAX`], for what all pods of a node wrote to the node's own file system.
 const NODE_FILES_MAX: u64 = 1 << 20;
-/// All trees of one pod are walked for this long, at most: a disk that has to seek reads the inodes of [`FILES_MAX`] files in less.
+/// All trees of one pod together are walked for this long in one round, at most: a disk that has to seek reads the inodes of [`FILES_MAX`] files in less.
 pub const POD_TIME: Duration = Duration::from_secs(10);
 /// Held by the walk that goes on: of all nodes of this process, which share its descriptors and processors.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -41,6 +41,34 @@ impl Amount {
             bytes: self.bytes.saturating_add(other.bytes),
             files: self.files.saturating_add(other.files),
         }
+    }
+}
+
+/// What is left of [`POD_TIME`] for one pod in one round. Waiting for a turn takes nothing of it: only the pod's own trees do.
+#[derive(Debug)]
+pub struct Allowance(Duration);
+
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance(POD_TIME)
+    }
+}
+
+impl Allowance {
+    /// Runs `walk` in turn, with the time at which it has to stop. `None`: it panicked.
+    pub async fn walk<T: Send + 'static>(
+        &mut self,
+        walk: impl FnOnce(Instant) -> T + Send + 'static,
+    ) -> Option<T> {
+        let left = self.0;
+        let (took, found) = in_turn(move || {
+            let begun = Instant::now();
+            let found = walk(begun + left);
+            (begun.elapsed(), found)
+        })
+        .await?;
+        self.0 = left.saturating_sub(took);
+        Some(found)
     }
 }
 
@@ -119,6 +147,25 @@ mod tests {
         assert_eq!(amount(&dir.path().join("missing"), soon()).unwrap(), Amount::default());
         let names: Vec<String> = directories(&inside).into_iter().map(|(name, _)| name).collect();
         assert!(names.contains(&"deep".to_string()) && !names.contains(&"again".to_string()));
+    }
+
+    /// One pod with a huge tree makes its own other trees unknown, and nobody else's.
+    #[tokio::test]
+    async fn each_pod_has_a_time_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), "x").unwrap();
+        let (mut greedy, mut modest) =
+            (Allowance(Duration::from_millis(50)), Allowance(Duration::from_millis(50)));
+        let path = dir.path().to_path_buf();
+        let measure = move |until: Instant| amount(&path, until).unwrap();
+        let first = greedy.walk(measure.clone()).await.unwrap();
+        assert_eq!(first.files, 1);
+        greedy
+            .walk(|until| std::thread::sleep(until.saturating_duration_since(Instant::now())))
+            .await
+            .unwrap();
+        assert_eq!(greedy.walk(measure.clone()).await.unwrap(), Amount::BEYOND);
+        assert_eq!(modest.walk(measure).await.unwrap(), first);
     }
 
     #[test]

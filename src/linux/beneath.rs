@@ -11,7 +11,8 @@
 //! Both refuse the magic links of /proc (`ELOOP`), which lead anywhere. Every look-up answers with a descriptor; a later rename or a new
 //! link cannot change what it refers to. Sources: openat2(2), Linux 5.6; CVE-2021-25741, CVE-2021-30465, CVE-2024-21626.
 
-use super::{Context, Result, tree};
+use super::tree::{self, Removal};
+use super::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
@@ -20,6 +21,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
 
 /// What a look-up opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +161,31 @@ impl Root {
     /// # Errors
     /// `EINVAL`: the path names the root itself. `EXDEV`: it leads out. `EBUSY`: something is mounted in it.
     pub fn remove_all(&self, untrusted: &Path) -> Result<()> {
-        self.remove(untrusted).during(|| cannot("remove", untrusted))
+        self.remove(untrusted, &mut Removal::default()).during(|| cannot("remove", untrusted))
+    }
+
+    /// As [`Root::remove_all`], until this time at most. `false`: something is left; the next call with the same [`Removal`] goes on.
+    ///
+    /// # Errors
+    /// As [`Root::remove_all`].
+    pub fn remove_some(&self, untrusted: &Path, removal: &mut Removal, until: Instant) -> Result<bool> {
+        match self.remove(untrusted, removal.for_part(until)) {
+            Ok(()) => Ok(true),
+            Err(Errno::ETIME) => Ok(false),
+            Err(e) => Err(e).during(|| cannot("remove", untrusted)),
+        }
+    }
+
+    /// Moves what is below this directory into another one of the same file system, in one step. Neither last name is followed. The kernel's answer
+    /// is given as it is: `ENOTEMPTY` and others say that the name is taken there.
+    pub(super) fn move_to(&self, untrusted: &Path, to: &Root, name: &Path) -> nix::Result<()> {
+        let (parent, last) = self.parent(Scope::Beneath, untrusted)?;
+        nix::fcntl::renameat(&parent, last, to, name)
+    }
+
+    /// Whether a path has a place below this directory, so that an `EXDEV` of [`Root::move_to`] is about file systems and not about the path.
+    pub(super) fn same_place(&self, untrusted: &Path) -> bool {
+        self.parent(Scope::Beneath, untrusted).is_ok()
     }
 
     /// Makes a symbolic link with the text `target` below this directory. Directories above it must exist.
@@ -319,10 +345,10 @@ impl Root {
         if bytes.len() > max { Err(Errno::EFBIG) } else { Ok(bytes) }
     }
 
-    fn remove(&self, path: &Path) -> nix::Result<()> {
+    fn remove(&self, path: &Path, removal: &mut Removal) -> nix::Result<()> {
         let (above, name) = split(path)?;
         let parent = open(&self.0, Scope::Beneath, above, OFlag::O_PATH, Links::Follow);
-        match parent.and_then(|parent| tree::remove(&parent, name)) {
+        match parent.and_then(|parent| tree::remove(&parent, name, removal)) {
             Err(Errno::ENOENT) => Ok(()),
             other => other,
         }
@@ -422,6 +448,12 @@ pub(super) fn directory(parent: &impl AsFd, name: &OsStr) -> nix::Result<OwnedFd
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let how = OpenHow::new().flags(flags).resolve(resolve);
     repeat(|| openat2(parent, name, how))
+}
+
+/// All names of a trusted directory, without `.` and `..`.
+pub(super) fn names_of(root: &Root) -> nix::Result<Vec<OsString>> {
+    let listing = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK;
+    names(&open(&root.0, Scope::Beneath, Path::new("."), listing, Links::Refuse)?, usize::MAX)
 }
 
 /// Some names of a directory, without `.` and `..`.

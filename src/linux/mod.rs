@@ -9,7 +9,7 @@
 //! beside it, and containers, which Z makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors, [`descriptors`]
 //! keeps a reserve of them that connections cannot take, [`ranges`] gives out ids for user namespaces of pods,
 //! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user namespace, [`mount`] builds root
-//! file systems, [`beneath`] resolves every path that a pod chooses, [`tree`] measures and removes what a pod wrote, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets
+//! file systems, [`beneath`] resolves every path that a pod chooses, [`tree`] measures and removes what a pod wrote, [`trash`] takes it out of the pods' reach before, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets
 //! limits on cgroup v1, hybrid and v2, [`pty`] makes
 //! terminals, [`reap`] keeps pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
 //! [`probe`] says what this machine allows and how to mend what it does not, [`calls`] which system calls it refuses.
@@ -41,6 +41,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod tcp;
 pub mod trap;
+pub mod trash;
 pub mod tree;
 pub mod usage;
 pub mod user;

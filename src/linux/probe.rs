@@ -413,6 +413,7 @@ fn cgroups() -> Vec<Capability> {
         cpu_milli: Some(500),
         cpu_shares: 102,
         harmless_devices: true,
+        of_groups: false,
     };
     let text = backend.describe();
     let text_of_mode = text.clone();
@@ -428,7 +429,11 @@ fn cgroups() -> Vec<Capability> {
         backend.lacks().is_some_and(|why| why.contains("pids") || !text_of_mode.starts_with('v'));
     let pids = match lacks_pids {
         true => Err("no writable cgroup counts processes".into()),
-        false => Ok("at most 1024 processes a container, unless its pod says otherwise".into()),
+        false => Ok("at most 1024 processes a pod".into()),
+    };
+    let swap = match backend.controls_swap() {
+        true => Ok("a container with a memory limit has no swap beyond it".into()),
+        false => Err(format!("this machine has swap, and cgroup {text_of_mode} does not count it")),
     };
     // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every volume.
     let devices = match backend.controls_devices() {
@@ -448,8 +453,14 @@ fn cgroups() -> Vec<Capability> {
         Capability::of(
             "pids limit",
             pids,
-            "one container can take all process numbers of the machine",
+            "one pod can take all process numbers of the machine",
             "as for cgroups",
+        ),
+        Capability::of(
+            "swap limit",
+            swap,
+            "a container with a memory limit can use swap beyond it, and is ended later than it should be",
+            "boot with swapaccount=1, or: swapoff -a",
         ),
         Capability::of("device control", Ok(devices), "", ""),
     ]

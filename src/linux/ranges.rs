@@ -2,7 +2,8 @@
 //!
 //! Every range has [`COUNT`] ids and begins at a multiple of it, so two ranges are equal or have no id in common. A range is taken twice: in a table of
 //! this process, and as a locked byte of a file that all clusters of the machine share. The kernel gives such a lock back when its holder ends
-//! in whatever way, so nothing has to be remembered over a restart. Sources: fcntl_locking(2), user_namespaces(7), systemd's UIDS-GIDS.
+//! in whatever way, so nothing has to be remembered over a restart. Ids that /etc/subuid or /etc/subgid give to somebody are left out: other programs take
+//! them without asking. Sources: fcntl_locking(2), user_namespaces(7), subuid(5), systemd's UIDS-GIDS.
 
 use super::{Error, Result};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -18,6 +19,8 @@ pub const COUNT: u32 = 1 << 16;
 /// First ids of ranges, divided by [`COUNT`], that nobody else gives out: users, subordinate ids and systemd's containers lie below, systemd's
 /// foreign ids and what is negative to old programs above.
 const FREE: std::ops::Range<u32> = 0x7000..0x7FFD;
+/// Who else of this machine has ranges of ids: for each user, the first id and how many. Source: subuid(5), subgid(5).
+const SUBORDINATE: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 /// Where the clusters of root see each other's ranges.
 const FILE: &str = "/run/ropewalk-ids";
 
@@ -48,14 +51,16 @@ impl Range {
 }
 
 impl Ranges {
-    /// Takes a range that exists in this process' user namespace and that no other pod has.
+    /// Takes a range that exists in this process' user namespace, that no other pod has and that the machine does not give to its users.
     ///
     /// # Errors
     /// `Unsupported`: this process has fewer ids than its own and one range. `StorageFull`: all ranges are taken. Any other: the file cannot be used, as in a
     /// container whose `/run` is read-only; without it two clusters could give out the same ids.
     pub fn take(self: &Arc<Self>) -> Result<Range> {
-        let read = |file: &str| fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
-        self.take_from(&slots(&read("uid_map"), &read("gid_map")), Path::new(FILE))
+        let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        let slots = slots(&read("/proc/self/uid_map"), &read("/proc/self/gid_map"));
+        let slots = not_given(slots, &SUBORDINATE.map(read))?;
+        self.take_from(&slots, Path::new(FILE))
     }
 
     fn take_from(self: &Arc<Self>, slots: &[u32], path: &Path) -> Result<Range> {
@@ -154,6 +159,31 @@ fn slots(uid_map: &str, gid_map: &str) -> Vec<u32> {
     }
 }
 
+/// The ranges that no file of subordinate ids gives to a user.
+fn not_given(slots: Vec<u32>, files: &[String]) -> Result<Vec<u32>> {
+    let all = slots.len();
+    let left: Vec<u32> =
+        slots.into_iter().filter(|slot| !files.iter().any(|file| is_given(file, *slot))).collect();
+    if all > 0 && left.is_empty() {
+        let why = "/etc/subuid and /etc/subgid give all of them to users of this machine";
+        let why = io::Error::new(io::ErrorKind::StorageFull, why);
+        return Err(Error::new(format!("cannot find {COUNT} ids for the pod's user namespace"), why));
+    }
+    Ok(left)
+}
+
+/// Whether a file of subordinate ids (`user:first:count` in each line) gives any id of a range to a user. Whose it is does not matter: also root's own
+/// ranges are there for other programs, which take them without asking. Lines that are none give nothing, as to newuidmap(1).
+fn is_given(file: &str, slot: u32) -> bool {
+    let (first, last) = (u64::from(slot) * u64::from(COUNT), (u64::from(slot) + 1) * u64::from(COUNT));
+    let range = |line: &str| {
+        let mut fields = line.split(':').skip(1).map(|field| field.trim().parse::<u64>().ok());
+        let (from, count) = (fields.next()??, fields.next()??);
+        Some((from, from.saturating_add(count)))
+    };
+    file.lines().filter_map(range).any(|(from, to)| from < last && first < to && from < to)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +199,27 @@ mod tests {
         assert_eq!(slots(more, more), [1, 2, 3]);
         assert_eq!(slots(more, "0 1000 1\n1 100000 200000\n"), [1, 2]);
         assert!(slots(MACHINE, "").is_empty());
+    }
+
+    /// Two programs that give out the same ids let a container of one read the files of the other's.
+    #[test]
+    fn ids_that_the_machine_gives_to_its_users_are_left_out() {
+        let id = |slot: u32| u64::from(slot) * u64::from(COUNT);
+        let slot = 0x7000;
+        let given = |line: String| is_given(&format!("nobody:1:\nbad\n\n{line}\n"), slot);
+        assert!(!given(String::new()) && !given("alice:100000:65536".into()));
+        assert!(given(format!("alice:{}:65536", id(slot))));
+        assert!(given(format!("1000:{}:1", id(slot + 1) - 1)), "its last id");
+        assert!(given(format!("root:{}:2", id(slot) - 1)), "its first id");
+        assert!(given(format!("lxd:1000000:{}", u64::from(u32::MAX))));
+        assert!(given(format!("odd:5:{}", u64::MAX)));
+        assert!(!given(format!("alice:{}:65536", id(slot + 1))) && !given(format!("alice:{}:0", id(slot))));
+        assert!(!given(format!("alice:{}:65536", id(slot) - 65536)));
+        assert!(!given(format!("alice:{}", id(slot))));
+        let files = [format!("alice:{}:1", id(7)), format!("bob:{}:65536", id(8) + 5)];
+        assert_eq!(not_given(vec![6, 7, 8, 9, 10], &files).unwrap(), [6, 10]);
+        assert!(not_given(vec![7, 8], &files).unwrap_err().line().contains("/etc/subuid"));
+        assert_eq!(not_given(vec![], &files).unwrap(), [0; 0], "that has a reason of its own");
     }
 
     #[test]

@@ -123,34 +123,47 @@ fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
     Ok(found)
 }
 
-/// What one removal has done so far.
-#[derive(Default)]
-struct Work {
+/// What the removal of one tree has done so far, in however many parts.
+#[derive(Debug, Default)]
+pub struct Removal {
     moved: u64,
     passes: u64,
+    /// When this part is over.
+    until: Option<Instant>,
 }
 
-impl Work {
+impl Removal {
+    pub(super) fn for_part(&mut self, until: Instant) -> &mut Removal {
+        self.until = Some(until);
+        self
+    }
+
     fn pass(&mut self) -> nix::Result<()> {
         self.passes += 1;
-        if self.passes > PASSES_MAX { Err(Errno::EBUSY) } else { Ok(()) }
+        if self.passes > PASSES_MAX { Err(Errno::EBUSY) } else { self.in_time() }
+    }
+
+    /// `ETIME`: this part is over.
+    fn in_time(&self) -> nix::Result<()> {
+        if self.until.is_some_and(|until| Instant::now() >= until) { Err(Errno::ETIME) } else { Ok(()) }
     }
 }
 
-/// Removes what has this name, with all that is in it. A removal that was ended in between is finished by the next one.
-pub(super) fn remove(parent: &OwnedFd, name: &OsStr) -> nix::Result<()> {
+/// Removes what has this name, with all that is in it. A removal that was ended in between is finished by the next one. `ETIME`: this part of it is over.
+pub(super) fn remove(parent: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix::Result<()> {
+    work.in_time()?;
     match nix::unistd::unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::EISDIR | Errno::EPERM) => {}
         other => return other,
     }
     let directory = beneath::directory(parent, name)?;
-    empty(&directory, &directory, 1, &mut Work::default())?;
+    empty(&directory, &directory, 1, work)?;
     nix::unistd::unlinkat(parent, name, UnlinkatFlags::RemoveDir)
 }
 
 /// Removes everything in `here`, which lies `depth` levels below `top`. Directories that lie too deep are moved up into `top`, which
 /// therefore takes several passes.
-fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Work) -> nix::Result<()> {
+fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix::Result<()> {
     loop {
         work.pass()?;
         let names = beneath::names(here, NAMES_MAX)?;
@@ -158,6 +171,7 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Work) -> nix::R
             return Ok(());
         }
         for name in &names {
+            work.in_time()?;
             match nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => continue,
                 Err(Errno::EISDIR | Errno::EPERM) => {}
@@ -178,7 +192,7 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Work) -> nix::R
 }
 
 /// Moves a directory into `top`, under a name that is free: one that was moved before an earlier removal was ended, or that the pod made, may have any name.
-fn move_up(top: &OwnedFd, here: &OwnedFd, name: &OsStr, work: &mut Work) -> nix::Result<()> {
+fn move_up(top: &OwnedFd, here: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix::Result<()> {
     loop {
         work.moved += 1;
         let new = format!(".removed-{}", work.moved);
@@ -237,6 +251,30 @@ mod tests {
         fs::write(too_deep.join("beside"), vec![1; 1 << 20]).unwrap();
         let found = measured(&too_deep, 1000);
         assert!(found.cut && found.bytes >= 1 << 20, "the rest counts: {found:?}");
+    }
+
+    #[test]
+    fn a_removal_goes_on_where_its_time_was_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        for n in 0..50 {
+            fs::create_dir_all(top.join(format!("d{n}"))).unwrap();
+            (0..20).for_each(|f| fs::write(top.join(format!("d{n}/f{f}")), "").unwrap());
+        }
+        let (root, mut removal) = (Root::open(dir.path()).unwrap(), Removal::default());
+        let mut remove =
+            |time: Duration| root.remove_some(Path::new("top"), &mut removal, Instant::now() + time);
+        assert!(!remove(Duration::ZERO).unwrap());
+        assert_eq!(measured(&top, 2000).files, 50 * 21, "no time, nothing is removed");
+        let (mut parts, mut left) = (0, 50 * 21);
+        while !remove(Duration::from_micros(100)).unwrap() {
+            let now = measured(&top, 2000).files;
+            assert!(now <= left);
+            (parts, left) = (parts + 1, now);
+            assert!(parts < 10_000, "it never ends");
+        }
+        assert!(!top.exists() && parts > 0, "{parts}");
+        assert!(remove(Duration::from_secs(60)).unwrap(), "nothing there is no error");
     }
 
     #[test]

@@ -130,23 +130,34 @@ impl Node {
         removed.map(drop).during(|| "cannot make the link fast again".into())
     }
 
+    /// Makes a pod's wire. A wire that cannot be brought into use is removed again: the pod's namespace, with which it would go, may be held by somebody.
     async fn connect(&self, ip: Ipv4Addr, netns: &OwnedFd) -> Result<()> {
         let pod = link::open(netns)?;
         link::up(&pod, 1).await?;
         let name = format!("p{}", self.wires.fetch_add(1, Ordering::Relaxed));
         let near = link::wire(&self.route, &name, Some(NODE_END), netns, mac(ip)).await?;
-        let eth0 = link::index_of(&pod, "eth0").await?;
+        let connected = self.configure(ip, &pod, near).await;
+        if connected.is_err()
+            && let Err(error) = self.route.del_link_by_index(near).await
+        {
+            tracing::warn!(node = %self.ip, wire = name, %error, "a wire stays until its pod's namespace goes");
+        }
+        connected
+    }
+
+    async fn configure(&self, ip: Ipv4Addr, pod: &Connection<Route>, near: u32) -> Result<()> {
+        let eth0 = link::index_of(pod, "eth0").await?;
         let address = Ipv4Address::with_index(eth0, ip, 32);
         pod.add_address(address).await.during(|| format!("cannot give the pod {ip}"))?;
-        link::up(&pod, eth0).await?; // the far side first, see `wait_up`
+        link::up(pod, eth0).await?; // the far side first, see `wait_up`
         link::up(&self.route, near).await?;
-        link::route_to(&pod, eth0, GATEWAY).await?;
+        link::route_to(pod, eth0, GATEWAY).await?;
         let default = Ipv4Route::default_route().gateway(GATEWAY).dev_index(eth0);
         pod.add_route(default).await.during(|| "cannot give the pod a default route".into())?;
-        link::neighbour(&pod, eth0, GATEWAY, NODE_END).await?;
+        link::neighbour(pod, eth0, GATEWAY, NODE_END).await?;
         link::route_to(&self.route, near, ip).await?;
         link::neighbour(&self.route, near, ip, mac(ip)).await?;
-        link::wait_up(&pod, eth0).await?;
+        link::wait_up(pod, eth0).await?;
         link::wait_up(&self.route, near).await
     }
 

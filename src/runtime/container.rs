@@ -26,14 +26,16 @@ const ATTACH_BUFFER: usize = 256;
 /// How long a container's output may go on after its first process: somebody it left behind may hold the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Processes and threads of one container, unless its configuration says otherwise (the kubelet's `podPidsLimit`).
-const PIDS_MAX: u64 = 1024;
 /// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is bounded by that.
 const LAYER_MAX: u64 = 512 << 20;
 
 /// For `hostUsers: false` where Ropewalk runs as an ordinary user.
 const NO_OWN_USERS: &str = "hostUsers: false is not honoured: the pod shares Ropewalk's own user namespace, because it runs as an ordinary user; \
                             see `ropewalk doctor`";
+
+/// For a container with a memory limit on a machine that has swap and does not count it.
+const NO_SWAP_LIMIT: &str = "the memory limit does not bound swap: this machine has swap and its kernel does not count it (swapaccount=1 at boot, or \
+                             swapoff); see `ropewalk doctor`";
 
 pub struct Container {
     pub id: String,
@@ -94,6 +96,9 @@ impl Container {
             program(&config, image, &sandbox.config.hostname, shared.cgroups.controls_devices())?;
         if sandbox.config.own_users && sandbox.first_user().is_none() {
             warnings.push(NO_OWN_USERS.to_string());
+        }
+        if config.resources.memory_limit.is_some() && !shared.cgroups.controls_swap() {
+            warnings.push(NO_SWAP_LIMIT.to_string());
         }
         let io = |what: &str, path: &Path| {
             let what = format!("{what} {}", path.display());
@@ -206,10 +211,14 @@ impl Container {
             cpu_shares: wanted.cpu_shares,
             cpu_milli: wanted.cpu_limit_milli,
             memory: wanted.memory_limit,
-            pids: Some(wanted.pids_limit.unwrap_or(PIDS_MAX)),
+            pids: wanted.pids_limit, // and never more than what its pod has
             harmless_devices: !self.config.security.privileged,
+            of_groups: false,
         };
-        let group = shared.cgroups.create(&self.id, &limits).map_err(|e| Error::Start(e.line()))?;
+        let group = shared
+            .cgroups
+            .create(&self.sandbox.group_of(&self.id), &limits)
+            .map_err(|e| Error::Start(e.line()))?;
         let made = self.make_process(shared, &*group).await;
         let (started, streams) = match made {
             Ok(made) => made,

@@ -22,9 +22,11 @@
 //! A container's first process and every exec'd one take these steps in this order: join cgroups and namespaces, close every descriptor but
 //! the standard streams, build the root (volumes are attached to descriptors, never to names), look up user and working directory inside
 //! it, give up rights, run the program. They cannot be traced before that. What a pod asked for and the machine does not grant is a
-//! warning in the container's status. Bounds without asking: 1024 processes, 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm.
+//! warning in the container's status. Bounds without asking: 1024 processes for all containers of a pod
+//! together, 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm. A pod has a control group of its own, in which those of its containers are: it holds the
+//! bound on processes and the pod's share of the processors.
 //! ## Left out
-//! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]); downloaded images; AppArmor and SELinux; a cgroup per pod above those of its containers (limits are per container); a common
+//! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]); downloaded images; AppArmor and SELinux; memory and cpu limits of a whole pod (limits are per container); a common
 //! /dev/shm for the containers of a pod; devices. Writable layers are in memory and go with the cluster's processes.
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.

@@ -17,6 +17,10 @@ use std::sync::{Arc, Mutex};
 /// Bytes that a pod's containers may add to the pod's files (`/etc/hosts` and the others), which they may write to, as upstream.
 const FILES_ROOM: u64 = 1 << 20;
 
+/// Processes and threads of all containers of a pod together, the pause process included, unless its configuration says otherwise (the kubelet's
+/// `podPidsLimit`).
+const PIDS_MAX: u64 = 1024;
+
 pub struct Sandbox {
     pub id: String,
     pub config: SandboxConfig,
@@ -24,6 +28,7 @@ pub struct Sandbox {
     pub directory: PathBuf,
     created_at: Timestamp,
     ip: Option<Ipv4Addr>,
+    /// The pod's, in which those of its containers and of the pause process are.
     group: Arc<dyn cgroup::Group>,
     users: Option<Users>,
     /// `None` once the sandbox is stopped: the namespace must not outlive its processes.
@@ -37,14 +42,27 @@ struct Users {
 }
 
 impl Sandbox {
-    /// Makes the pause process, its network and its files. What was made is taken down again on failure.
+    /// Makes the pod's group, the pause process, its network and its files.
+    ///
+    /// # Errors
+    /// The first one. What was made by then is taken down again; that this fails, too, goes to the log.
     pub async fn make(shared: &Shared, id: String, config: SandboxConfig) -> Result<Sandbox> {
-        let group = shared.cgroups.create(&id, &cgroup::Limits::default()).map_err(start)?;
-        let made = make_pause(shared, &config, &*group).await;
+        let limits = cgroup::Limits {
+            cpu_shares: config.cpu_shares,
+            pids: Some(config.pids_limit.unwrap_or(PIDS_MAX)),
+            of_groups: true,
+            ..cgroup::Limits::default()
+        };
+        let group = shared.cgroups.create(&id, &limits).map_err(start)?;
+        let made = make_pause(shared, &id, &config).await;
         let (process, users) = match made {
             Ok(made) => made,
             Err(e) => {
-                super::clean_up(move || group.remove()).await;
+                super::clean_up(move || {
+                    let _ = group.kill(); // usually there is nothing in it
+                    group.remove();
+                })
+                .await;
                 return Err(e);
             }
         };
@@ -62,11 +80,19 @@ impl Sandbox {
         match sandbox.connect(&*shared.network).await {
             Ok(()) => Ok(sandbox),
             Err(e) => {
-                sandbox.stop(&*shared.network).await?;
+                if let Err(second) = sandbox.stop(&*shared.network).await {
+                    let id = &sandbox.id;
+                    tracing::warn!("what is left of sandbox {id} after a failure: {}", super::chain(&second));
+                }
                 sandbox.remove().await;
                 Err(e)
             }
         }
+    }
+
+    /// The id of the control group of one of its containers.
+    pub fn group_of(&self, container: &str) -> String {
+        format!("{}/{container}", self.id)
     }
 
     async fn connect(&mut self, network: &dyn NodeNetwork) -> Result<()> {
@@ -182,8 +208,8 @@ fn start(e: crate::linux::Error) -> Error {
 
 async fn make_pause(
     shared: &Shared,
+    id: &str,
     config: &SandboxConfig,
-    group: &dyn cgroup::Group,
 ) -> Result<(Arc<Process>, Option<Users>)> {
     // An ordinary user's pods already have other users than the machine, and the kernel lets nobody but root show the machine's files as another user's.
     let range = match config.own_users && !shared.ids.rootless() {
@@ -191,7 +217,8 @@ async fn make_pause(
         true => Some(shared.zygote.ranges().take().map_err(start)?),
         false => None,
     };
-    let entry = group.entry().map_err(start)?;
+    let own = shared.cgroups.create(&format!("{id}/pause"), &cgroup::Limits::default()).map_err(start)?;
+    let entry = own.entry().map_err(start)?;
     let node = shared.network.netns();
     let mut fds = Vec::new();
     if config.host_network {

@@ -2,28 +2,14 @@
 
 use crate::api::nodes::{self, tolerates};
 use crate::api::quantity::Quantity;
+use crate::api::requests::{self, Amount, Amounts};
 use crate::rng::Rng;
 use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, Taint};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a pod without requests is taken to use when nodes are scored: upstream's defaults.
-const DEFAULT_CPU_MILLI: i64 = 100;
-const DEFAULT_MEMORY: i64 = 200 << 20;
-
-/// CPU in millicores, memory in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
-    pub cpu: i64,
-    pub memory: i64,
-}
-
-impl Amount {
-    /// Both together, and no more than can be counted: people may ask for any number.
-    fn and(self, other: Amount) -> Amount {
-        Amount { cpu: self.cpu.saturating_add(other.cpu), memory: self.memory.saturating_add(other.memory) }
-    }
-}
+/// Pods of a node that does not say how many it takes: the kubelet's default.
+const PODS_MAX: i64 = 110;
 
 /// A node and what is already on it.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +19,7 @@ pub struct NodeInfo {
     pub taints: Vec<Taint>,
     pub unschedulable: bool,
     pub allocatable: Amount,
-    pub pods_max: i64,
-    pub pods: i64,
-    /// Requests of the pods on it.
+    /// Requests of the pods on it, and their number.
     pub requested: Amount,
     /// The same with defaults for pods that request nothing; for scores only.
     pub nonzero: Amount,
@@ -48,29 +32,24 @@ pub struct NodeInfo {
 impl NodeInfo {
     pub fn of(node: &Node) -> NodeInfo {
         let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
-        let amount = |name: &str| {
-            status.allocatable.as_ref().and_then(|a| a.get(name)).and_then(|q| Quantity::parse(&q.0))
-        };
+        let given = status.allocatable.iter().flatten();
+        let mut given: Amounts =
+            given.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&q.0)?))).collect();
+        given.entry("pods".into()).or_insert(Quantity::of_units(PODS_MAX));
         NodeInfo {
             name: node.metadata.name.clone().unwrap_or_default(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
             taints: spec.taints.unwrap_or_default(),
             unschedulable: spec.unschedulable.unwrap_or(false),
-            allocatable: Amount {
-                cpu: amount("cpu").map_or(0, |q| q.milli()),
-                memory: amount("memory").map_or(0, |q| q.units()),
-            },
-            pods_max: amount("pods").map_or(110, |q| q.units()),
+            allocatable: Amount::of(&given),
             ..NodeInfo::default()
         }
     }
 
     /// Counts a pod as being on the node.
     pub fn add(&mut self, pod: &Pod) {
-        let (requested, nonzero) = (requests(pod, false), requests(pod, true));
-        self.pods += 1;
-        self.requested = self.requested.and(requested);
-        self.nonzero = self.nonzero.and(nonzero);
+        self.requested = self.requested.and(Amount::of_pod(pod));
+        self.nonzero = self.nonzero.and(Amount::of_pod_at_least(pod));
         self.ports.extend(host_ports(pod));
         if let Some(owner) = controller(pod) {
             *self.siblings.entry(owner).or_default() += 1;
@@ -81,31 +60,6 @@ impl NodeInfo {
 fn controller(pod: &Pod) -> Option<String> {
     let owners = pod.metadata.owner_references.as_ref()?;
     owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())
-}
-
-/// What a pod asks for: the sum over its containers, or an init container's if that is more.
-pub fn requests(pod: &Pod, defaults: bool) -> Amount {
-    let Some(spec) = &pod.spec else { return Amount::default() };
-    let of = |c: &k8s_openapi::api::core::v1::Container| {
-        let amounts = c.resources.clone().unwrap_or_default();
-        let amount = |name: &str| {
-            let map = amounts.requests.as_ref().filter(|r| r.contains_key(name)).or(amounts.limits.as_ref());
-            map.and_then(|m| m.get(name)).and_then(|q| Quantity::parse(&q.0))
-        };
-        Amount {
-            cpu: amount("cpu").map_or(if defaults { DEFAULT_CPU_MILLI } else { 0 }, |q| q.milli()),
-            memory: amount("memory").map_or(if defaults { DEFAULT_MEMORY } else { 0 }, |q| q.units()),
-        }
-    };
-    let mut total = Amount::default();
-    for amount in spec.containers.iter().map(of) {
-        total = total.and(amount);
-    }
-    for amount in spec.init_containers.iter().flatten().map(of) {
-        total.cpu = total.cpu.max(amount.cpu);
-        total.memory = total.memory.max(amount.memory);
-    }
-    total
 }
 
 fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
@@ -183,11 +137,12 @@ pub type VolumeTerms = Vec<Vec<NodeSelectorTerm>>;
 
 /// Filters and scores all nodes.
 pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &VolumeTerms, rng: &Rng) -> Decision {
+    let (asks, scored) = (Amount::of_pod(pod), Amount::of_pod_at_least(pod));
     let mut verdicts: Vec<Verdict> = nodes
         .iter()
         .map(|node| Verdict {
             node: node.name.clone(),
-            refused: filter(pod, node, volumes),
+            refused: filter(pod, &asks, node, volumes),
             scores: BTreeMap::new(),
             total: 0,
         })
@@ -199,7 +154,7 @@ pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &VolumeTerms, rng: &Rng) -
         (owner, most)
     });
     for (node, verdict) in nodes.iter().zip(&mut verdicts).filter(|(_, v)| v.refused.is_empty()) {
-        verdict.scores = score(pod, node, &most_siblings);
+        verdict.scores = score(pod, scored, node, &most_siblings);
         verdict.total = verdict.scores.values().sum();
     }
     let best = verdicts.iter().filter(|v| v.refused.is_empty()).map(|v| v.total).max();
@@ -212,7 +167,7 @@ pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &VolumeTerms, rng: &Rng) -
     Decision { verdicts, chosen }
 }
 
-fn filter(pod: &Pod, node: &NodeInfo, volumes: &VolumeTerms) -> Vec<Refusal> {
+fn filter(pod: &Pod, asks: &Amount, node: &NodeInfo, volumes: &VolumeTerms) -> Vec<Refusal> {
     let spec = pod.spec.clone().unwrap_or_default();
     let refuse = |filter, reason: &str, final_| vec![Refusal { filter, reason: reason.into(), final_ }];
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
@@ -259,25 +214,20 @@ fn filter(pod: &Pod, node: &NodeInfo, volumes: &VolumeTerms) -> Vec<Refusal> {
     if clash {
         return refuse("NodePorts", "node(s) didn't have free ports for the requested pod ports", false);
     }
-    let mut lacking = Vec::new();
-    let mut lack = |reason: &str| {
-        lacking.push(Refusal { filter: "NodeResourcesFit", reason: reason.into(), final_: false });
-    };
-    let asks = requests(pod, false);
-    if node.pods + 1 > node.pods_max {
-        lack("Too many pods");
-    }
-    if asks.cpu > 0 && asks.cpu > node.allocatable.cpu - node.requested.cpu {
-        lack("Insufficient cpu");
-    }
-    if asks.memory > 0 && asks.memory > node.allocatable.memory - node.requested.memory {
-        lack("Insufficient memory");
-    }
+    let lacking = requests::lacking(*asks, node.requested, node.allocatable);
     if !lacking.is_empty() {
         // More than the node could ever give: nobody's leaving would help.
-        let hopeless = asks.cpu > node.allocatable.cpu || asks.memory > node.allocatable.memory;
-        lacking.iter_mut().for_each(|r| r.final_ = hopeless);
-        return lacking;
+        let hopeless = !requests::lacking(*asks, Amount::default(), node.allocatable).is_empty();
+        let reason = |resource: &str| match resource {
+            "pods" => "Too many pods".to_string(),
+            resource => format!("Insufficient {resource}"),
+        };
+        let refusal = |lack: requests::Lack| Refusal {
+            filter: "NodeResourcesFit",
+            reason: reason(lack.resource),
+            final_: hopeless,
+        };
+        return lacking.into_iter().map(refusal).collect();
     }
     if !volumes.iter().all(|terms| terms.is_empty() || terms.iter().any(|t| matches_term(t, node))) {
         return refuse("VolumeBinding", "node(s) didn't match PersistentVolume's node affinity", true);
@@ -291,9 +241,13 @@ pub fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
 }
 
 /// Each plug-in gives 0 to 100, times upstream's weight.
-fn score(pod: &Pod, node: &NodeInfo, siblings: &Option<(String, i64)>) -> BTreeMap<&'static str, i64> {
+fn score(
+    pod: &Pod,
+    asks: Amount,
+    node: &NodeInfo,
+    siblings: &Option<(String, i64)>,
+) -> BTreeMap<&'static str, i64> {
     let mut scores = BTreeMap::new();
-    let asks = requests(pod, true);
     let free = |allocatable: i64, used: i64| match allocatable {
         a if a <= 0 || used > a => 0,
         a => (a - used) * 100 / a,
@@ -344,7 +298,8 @@ mod tests {
                 text.split(',').filter_map(pair).collect()
             };
             if what == "node" {
-                let mut node = NodeInfo { name: name.into(), pods_max: 110, ..NodeInfo::default() };
+                let mut node = NodeInfo { name: name.into(), ..NodeInfo::default() };
+                node.allocatable.pods = 110;
                 node.allocatable.cpu = args.get("cpu").map_or(1000, |c| c.parse().unwrap());
                 node.allocatable.memory = 4 << 30;
                 node.labels = list("labels").into_iter().collect();
@@ -391,14 +346,32 @@ mod tests {
         let half = serde_json::json!({"resources": {"requests": {"memory": "6Ei"}}});
         let pod = serde_json::json!({"spec": {"containers": [half, half, half]}});
         let mut pod: Pod = serde_json::from_value(pod).unwrap();
-        let mut node = NodeInfo { name: "n".into(), pods_max: 110, ..NodeInfo::default() };
-        node.allocatable = Amount { cpu: 1000, memory: 4 << 30 };
+        let mut node = NodeInfo { name: "n".into(), ..NodeInfo::default() };
+        node.allocatable = Amount { pods: 110, cpu: 1000, memory: 4 << 30, storage: 1 << 30 };
         let decision = decide(&pod, std::slice::from_ref(&node), &vec![], &Rng::seeded(1));
         assert!(decision.message().contains("1 Insufficient memory"), "{}", decision.message());
         pod.spec.as_mut().unwrap().node_name = Some("n".into());
         node.add(&pod);
         node.add(&pod);
         assert_eq!(node.requested.memory, i64::MAX);
+    }
+
+    #[test]
+    fn a_node_without_room_on_its_disk_or_for_another_pod_is_refused() {
+        let container = serde_json::json!({"resources": {"requests": {"ephemeral-storage": "1Gi"}}});
+        let pod: Pod =
+            serde_json::from_value(serde_json::json!({"spec": {"containers": [container]}})).unwrap();
+        let node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}, "status":
+            {"allocatable": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", "pods": "1"}}}))
+        .unwrap();
+        let mut node = NodeInfo::of(&node);
+        let refused = |node: &NodeInfo| {
+            decide(&pod, std::slice::from_ref(node), &vec![], &Rng::seeded(1)).verdicts.remove(0).refused
+        };
+        assert_eq!(refused(&node), []);
+        node.add(&pod);
+        let reasons: Vec<String> = refused(&node).into_iter().map(|r| r.reason).collect();
+        assert_eq!(reasons, ["Too many pods", "Insufficient ephemeral-storage"]);
     }
 
     #[test]

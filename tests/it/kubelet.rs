@@ -57,6 +57,7 @@ fn pods_have_of_a_node_what_they_may_and_no_more() {
     last_words(&world, node);
     workers(&world, node);
     false_mirror(&world, node);
+    admission(&world, node);
     full_disk(&world, &home, node);
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "of the machine");
     let mut left: Vec<_> = std::fs::read_dir(&outside).unwrap().flatten().map(|e| e.file_name()).collect();
@@ -272,6 +273,26 @@ fn false_mirror(world: &World, node: &str) {
         pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x".into();
     });
     eventually(PATIENCE, || world.say("get pod mirror").code, |code| *code != 0);
+}
+
+/// A pod that was bound past the scheduler and asks for more than the node has is rejected, and never starts.
+fn admission(world: &World, node: &str) {
+    let over = "resources: {requests: {cpu: '100000'}}";
+    let all = [
+        pod("too-large", node, "sleep 3600", over, ""),
+        pod("fits", node, "sleep 3600", "resources: {requests: {cpu: 1m}}", ""),
+    ];
+    assert_eq!(world.apply(all.concat()).code, 0);
+    let why = || world.status("pod too-large")["reason"].as_str().unwrap_or_default().to_string();
+    eventually(PATIENCE, why, |reason| reason == "OutOfcpu");
+    let status = world.status("pod too-large");
+    let message = status["message"].as_str().unwrap_or_default();
+    let start = "Pod was rejected: Node didn't have enough resource: cpu, requested: 100000000, used: ";
+    assert!(message.starts_with(start) && status["phase"] == "Failed", "{status}");
+    assert!(status["containerStatuses"][0]["containerID"].is_null(), "{status}");
+    world.told("Pod", "too-large", "Node didn't have enough resource: cpu");
+    eventually(PATIENCE, || phase(world, "fits"), |phase| phase == "Running");
+    world.k(&["delete", "pod", "too-large", "fits", "--now"]);
 }
 
 /// A message file holds little, and the pod's end is told all the same; a node whose pods use more than its share of the disk evicts the worst of them.

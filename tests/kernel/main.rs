@@ -9,6 +9,7 @@ mod escape;
 mod exec;
 mod network;
 mod pods;
+mod sandbox;
 mod users;
 mod world;
 
@@ -34,6 +35,8 @@ const TESTS: &[Test] = &[
     ("a_container_finds_no_descriptor_of_the_host", |w| Box::pin(escape::descriptors(w))),
     ("a_container_has_bounds_without_asking", |w| Box::pin(escape::bounds(w))),
     ("a_pod_leaves_the_machine_its_memory_and_files", |w| Box::pin(bounds::of_a_pod(w))),
+    ("a_pod_without_a_network_leaves_nothing_and_says_why", |w| Box::pin(sandbox::no_network(w))),
+    ("containers_of_a_pod_share_its_bounds", |w| Box::pin(sandbox::bounds(w))),
     ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),
     ("devices_are_refused_by_the_control_group", |w| Box::pin(devices::refused(w))),
     ("a_pod_has_users_of_its_own", |w| Box::pin(users::own(w))),
@@ -208,6 +211,7 @@ fn doctor(user: Option<u32>) -> Result<Option<String>, String> {
         "netem",
         "kernel",
         "pids limit",
+        "swap limit",
         "device control",
         "capabilities",
         "supplementary groups",

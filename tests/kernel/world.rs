@@ -35,6 +35,7 @@ pub struct World {
     pub host: Arc<dyn HostNetwork>,
     pub nodes: Vec<Node>,
     pub home: PathBuf,
+    make_runtime: Box<dyn Fn(Arc<dyn NodeNetwork>) -> Arc<NodeRuntime>>,
 }
 
 pub struct Node {
@@ -88,25 +89,30 @@ async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
     let zygote = Zygote::start(main.zygote)?;
     let images = Arc::new(Images::new(&main.layers));
     let fabric = Fabric::new().await?;
-    let mut nodes = Vec::new();
-    for index in [1u8, 2] {
-        let network = fabric.node(index, &format!("node{index}")).await?;
-        let runtime = NodeRuntime::new(runtime::Config {
-            node: format!("node{index}"),
-            zygote: zygote.clone(),
+    let host = fabric.host();
+    let (pids, ids, cgroups) = (main.pids, main.ids, main.cgroups.describe());
+    let (own, made) = (zygote.clone(), std::cell::Cell::new(0u64));
+    let make_runtime = move |network: Arc<dyn NodeNetwork>| {
+        made.set(made.get() + 1);
+        NodeRuntime::new(runtime::Config {
+            node: format!("node{}", made.get()),
+            zygote: own.clone(),
             images: images.clone(),
             cgroups: main.cgroups.clone(),
-            ids: main.ids,
-            network: network.clone(),
+            ids,
+            network,
             directory: main.writable.clone(),
-            rng: Rng::seeded(index.into()),
-        });
+            rng: Rng::seeded(made.get()),
+        })
+    };
+    let mut nodes = Vec::new();
+    for index in [1u8, 2] {
+        let network: Arc<dyn NodeNetwork> = fabric.node(index, &format!("node{index}")).await?;
+        let runtime = make_runtime(network.clone());
         nodes.push(Node { network, runtime });
     }
-    let host = fabric.host();
-    let cgroups = main.cgroups.describe();
-    let world =
-        World { pids: main.pids, ids: main.ids, cgroups, fabric, host, nodes, home: home.to_path_buf() };
+    let make_runtime = Box::new(make_runtime);
+    let world = World { pids, ids, cgroups, fabric, host, nodes, home: home.to_path_buf(), make_runtime };
     tokio::select! {
         done = tokio::time::timeout(Duration::from_secs(60), test(world)) => done?,
         () = zygote.died() => Err("the zygote died".into()),
@@ -115,6 +121,11 @@ async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
 }
 
 impl World {
+    /// A further runtime, of a node with this network.
+    pub fn runtime(&self, network: Arc<dyn NodeNetwork>) -> Arc<NodeRuntime> {
+        (self.make_runtime)(network)
+    }
+
     pub fn sandbox(&self, name: &str) -> SandboxConfig {
         SandboxConfig {
             pod: PodId { namespace: "default".into(), name: name.into(), uid: format!("uid-{name}") },

@@ -2,7 +2,7 @@
 
 use super::Attributes;
 use crate::api::quantity::Quantity;
-use crate::api::quota::{Amounts, amounts, pod_total};
+use crate::api::requests::{self, Amounts, Field, amounts};
 use crate::api::value::{self, list, list_mut, text};
 use crate::api::{Status, meta};
 use crate::apiserver::store::Extra;
@@ -95,7 +95,10 @@ fn pod_problems(range: &Value, pod: &Value) -> Vec<String> {
                     problems(item, &of("requests"), &of("limits"), &mut wrong);
                 }
             }
-            "Pod" => problems(item, &pod_total(pod, "requests"), &pod_total(pod, "limits"), &mut wrong),
+            "Pod" => {
+                let of = |field| requests::of_value(pod, field);
+                problems(item, &of(Field::Requests), &of(Field::Limits), &mut wrong);
+            }
             _ => {}
         }
     }

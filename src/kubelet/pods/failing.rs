@@ -1,13 +1,14 @@
-//! Pods that the kubelet itself ends for good: they were active for too long, or use more of the disk than they may.
+//! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk than they may, do not fit, or go for a critical one.
 
 use super::{Kubelet, Memory, reference};
 use crate::client::Key;
 use crate::clock;
-use crate::kubelet::status::{self, Failure};
-use crate::kubelet::{Error, eviction};
+use crate::kubelet::admission::{Admissions, OnNode, Verdict};
+use crate::kubelet::status::{self, Failure, FailureKind};
+use crate::kubelet::walk::Allowance;
+use crate::kubelet::{Error, eviction, mirror};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::Pod;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this node. Zero: it is over.
@@ -18,33 +19,42 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
     Some(clock::scaled(Duration::from_secs(deadline)).saturating_sub(active))
 }
 
-/// Pure: a pod that was put on a node past the scheduler (`spec.nodeName`) is refused when the node has its number of pods, as upstream's admission does.
-/// Those that started here come first, then the older ones.
-fn out_of_pods(pod: &Pod, on_node: &[Arc<Pod>], most: u32) -> Option<Failure> {
-    let started = |p: &Pod| p.status.as_ref().is_some_and(|s| s.start_time.is_some());
-    let ended = |p: &Pod| {
-        let phase = p.status.as_ref().and_then(|s| s.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-    };
-    let rank = |p: &Pod| {
-        let created = p.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        (!started(p), created, p.metadata.uid.clone())
-    };
-    if started(pod) {
-        return None;
-    }
-    let own = rank(pod);
-    let used = on_node.iter().filter(|other| !ended(other) && rank(other) < own).count();
-    (used >= most as usize).then(|| Failure {
-        reason: "OutOfpods",
-        message: format!(
-            "Node didn't have enough resource: pods, requested: 1, used: {used}, capacity: {most}"
-        ),
-        disruption: false,
-    })
-}
-
 impl Kubelet {
+    /// Why the node does not take the pod, if it does not. For a critical pod others are preempted.
+    async fn admit(&self, pod: &Pod) -> Option<Failure> {
+        self.pods.synced().await; // a part of the first list would look like room
+        self.on_node(|admissions, node| admissions.decide(pod, node))
+    }
+
+    /// Preempts pods for a static one, where it does not fit.
+    fn make_room(&self, pod: &Pod) {
+        self.on_node(|admissions, node| Verdict {
+            rejected: None,
+            preempted: admissions.make_room(pod, node),
+        });
+    }
+
+    /// Decides with all that is known of the node, and ends the pods that have to go. One decision at a time: the next one knows of them.
+    fn on_node(&self, decide: impl FnOnce(&mut Admissions, &OnNode) -> Verdict) -> Option<Failure> {
+        let mut admissions = self.admissions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut pods = self.pods.list();
+        pods.retain(|pod| !mirror::is_one(pod) && !self.statics.contains_key(&Key::of(&**pod)));
+        let node = OnNode {
+            allocatable: self.config.capacity.allocatable(),
+            statics: self.statics.values().map(|pod| &**pod).collect(),
+            pods: &pods,
+            ending: &self.sentenced(),
+        };
+        let verdict = decide(&mut admissions, &node);
+        for pod in verdict.preempted {
+            let key = Key::of(&*pod);
+            tracing::warn!(pod = %key, "preempting a pod for a critical one");
+            self.sentence(&key, pod.metadata.uid.as_deref().unwrap_or_default(), Failure::preempted());
+            self.queue.add(key, None);
+        }
+        verdict.rejected
+    }
+
     /// Whether the pod has to fail now, and if not, when to look again.
     pub(super) async fn judge(
         &self,
@@ -58,11 +68,15 @@ impl Kubelet {
             left => again = again.or(left),
         }
         if self.statics.contains_key(key) {
+            self.make_room(pod);
             return (None, again);
         }
-        let refused = || out_of_pods(pod, &self.pods.list(), self.config.capacity.pods);
-        if let Some(failure) = self.sentence_of(key, pod, &memory.uid).or_else(refused) {
-            return (Some(failure), None);
+        let failure = match self.sentence_of(key, pod, &memory.uid) {
+            Some(failure) => Some(failure),
+            None => self.admit(pod).await,
+        };
+        if failure.is_some() {
+            return (failure, None);
         }
         if !eviction::has_limits(pod) {
             return (None, again);
@@ -72,7 +86,8 @@ impl Kubelet {
                 (self.pod_dir(&memory.uid), self.log_dir(&key.namespace, &key.name, &memory.uid));
             let recent = Instant::now().checked_sub(clock::scaled(eviction::EVERY) / 2);
             let since = recent.unwrap_or_else(Instant::now);
-            let used = self.measure(&memory.uid, &pod_dir, &log_dir, since).await;
+            let mut time = Allowance::default();
+            let used = self.measure(&memory.uid, &pod_dir, &log_dir, since, &mut time).await;
             memory.measured = Some(clock::Instant::now());
             if let Some(why) = used.and_then(|used| eviction::exceeded(pod, &used)) {
                 return (Some(Failure::evicted(why)), None);
@@ -91,7 +106,7 @@ impl Kubelet {
         cause: &Option<Cause>,
         failure: Failure,
     ) -> Result<(), Error> {
-        if failure.disruption {
+        if failure.kind == FailureKind::Disruption {
             self.kill(key, &memory.uid).await?;
             memory.volumes_gone = true;
         }
@@ -99,9 +114,11 @@ impl Kubelet {
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         failure.mark(&mut status, clock::now(), pod.metadata.generation);
         let (reason, message) = (failure.reason, failure.message.clone());
-        match failure.disruption {
-            true => self.recorder.warning(&reference(pod, None), reason, message, cause.clone()),
-            false => self.recorder.normal(&reference(pod, None), reason, message, cause.clone()),
+        match failure.kind {
+            FailureKind::Own => self.recorder.normal(&reference(pod, None), reason, message, cause.clone()),
+            FailureKind::Disruption | FailureKind::Rejection => {
+                self.recorder.warning(&reference(pod, None), reason, message, cause.clone());
+            }
         }
         self.report(key, pod, memory, cause, status).await
     }
@@ -110,23 +127,6 @@ impl Kubelet {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_node_takes_as_many_pods_as_it_says() {
-        let pod = |name: &str, second: u8, status: serde_json::Value| -> Arc<Pod> {
-            let created = format!("2026-01-02T03:04:{second:02}Z");
-            let meta = serde_json::json!({"name": name, "uid": name, "creationTimestamp": created});
-            Arc::new(serde_json::from_value(serde_json::json!({"metadata": meta, "status": status})).unwrap())
-        };
-        let runs = serde_json::json!({"phase": "Running", "startTime": "2026-01-02T03:04:00Z"});
-        let over = serde_json::json!({"phase": "Succeeded", "startTime": "2026-01-02T03:04:00Z"});
-        let (new, none) = (serde_json::json!({"phase": "Pending"}), serde_json::json!({}));
-        let all = [pod("a", 9, runs), pod("b", 1, over), pod("c", 2, new), pod("d", 3, none)];
-        let refused = |at: usize, most: u32| out_of_pods(&all[at], &all, most).map(|f| f.message);
-        assert_eq!([refused(0, 0), refused(2, 2), refused(3, 3)], [None, None, None]);
-        assert!(refused(2, 1).unwrap().ends_with("used: 1, capacity: 1"));
-        assert!(refused(3, 2).unwrap().ends_with("used: 2, capacity: 2"));
-    }
 
     #[test]
     fn the_deadline_counts_from_the_start() {

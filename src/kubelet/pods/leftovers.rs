@@ -1,19 +1,26 @@
 //! What pods leave on the node when they are gone: sandboxes, volumes, logs.
 //!
-//! Files are removed on a thread that may block, one pod's at a time in a node: a pod may leave as many as its disk holds, and no other pod's work waits for
-//! that. What a removal that was ended leaves is removed by the next one, at the latest by [`Kubelet::sweep`] when the kubelet starts anew.
+//! Files are first moved out of the reach of containers ([`Trash`]) and then removed on a thread that may block, one pod's at a time in a node. A pod may leave
+//! as many as its disk holds: its removal has [`PART`] at a time, and then those of others have their turn. What a removal that was ended leaves is removed by
+//! the next one of this pod, at the latest by [`Kubelet::sweep`] when the kubelet starts anew.
 
 use super::Kubelet;
 use crate::client::Key;
 use crate::cri::Sandbox;
 use crate::kubelet::{Error, eviction};
 use crate::linux::beneath::Root;
+use crate::linux::trash::Trash;
+use crate::linux::tree::Removal;
 use std::collections::BTreeSet;
 use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+
+/// How long one removal goes on while others wait.
+const PART: Duration = Duration::from_secs(1);
 
 impl Kubelet {
     /// `data/<node>/pods/<uid>`
@@ -32,6 +39,11 @@ impl Kubelet {
 
     fn logs_dir(&self) -> PathBuf {
         self.config.dir.join("log").join("pods")
+    }
+
+    /// `data/<node>/trash`: beside what containers see (`host`) and what they mount (`pods`).
+    fn trash_dir(&self) -> PathBuf {
+        self.config.dir.join("trash")
     }
 
     /// Ends what runs under this name for a pod that is no more. `false`: a pod of this name has come just now, whose own change brings the
@@ -62,11 +74,12 @@ impl Kubelet {
 
     /// Removes the volumes of a pod that has ended, as upstream does: its logs and its status stay until it is deleted.
     pub(super) async fn forget_volumes(&self, uid: &str) -> Result<(), Error> {
-        let pod_dir = self.pod_dir(uid);
+        let (pod_dir, trash, label) = (self.pod_dir(uid), self.trash_dir(), uid.to_string());
+        let mut removal = Removal::default();
         self.removals
-            .one_by_one(move || {
+            .one_by_one(move |until| {
                 eviction::unmount_volumes(&pod_dir);
-                remove(&pod_dir, "volumes")
+                remove(&trash, &pod_dir, "volumes", &label, &mut removal, until)
             })
             .await
     }
@@ -74,13 +87,18 @@ impl Kubelet {
     /// Removes the directory of a pod, and one with logs.
     async fn remove_files(&self, uid: Option<&str>, log: Option<String>) -> Result<(), Error> {
         let (pods, logs, uid) = (self.pods_dir(), self.logs_dir(), uid.map(String::from));
+        let (trash, mut removal) = (self.trash_dir(), Removal::default());
         self.removals
-            .one_by_one(move || {
-                if let Some(uid) = uid {
-                    eviction::unmount(&pods.join(&uid));
-                    remove(&pods, &uid)?;
+            .one_by_one(move |until| {
+                if let Some(uid) = &uid {
+                    eviction::unmount(&pods.join(uid));
+                    if !remove(&trash, &pods, uid, uid, &mut removal, until)? {
+                        return Ok(false);
+                    }
                 }
-                log.map_or(Ok(()), |log| remove(&logs, &log))
+                let Some(log) = &log else { return Ok(true) };
+                let uid = log.rsplit('_').next().unwrap_or_default(); // with more a long name would be too long
+                remove(&trash, &logs, log, uid, &mut removal, until)
             })
             .await
     }
@@ -97,7 +115,7 @@ impl Kubelet {
             all.chain(sandboxes.into_iter().map(|s| s.pod.uid)).collect()
         };
         let strange = |uid: &str| !known.contains(uid);
-        let mut result = Ok(());
+        let mut result = self.empty_trash().await;
         for uid in volumes.iter().filter(|uid| strange(uid)) {
             result = result.and(self.remove_files(Some(uid), None).await);
         }
@@ -105,6 +123,17 @@ impl Kubelet {
             result = result.and(self.remove_files(None, Some(name)).await);
         }
         result
+    }
+
+    /// Removes what removals of an earlier kubelet left.
+    async fn empty_trash(&self) -> Result<(), Error> {
+        let (dir, mut removal) = (self.trash_dir(), Removal::default());
+        self.removals
+            .one_by_one(move |until| {
+                let emptied = Trash::open(&dir).and_then(|trash| trash.empty(None, &mut removal, until));
+                emptied.map_err(|error| Error::File { path: dir.clone(), cause: error.cause })
+            })
+            .await
     }
 }
 
@@ -118,17 +147,29 @@ impl Default for Removals {
 }
 
 impl Removals {
-    /// Runs `removal` on a thread that may block when those before it are over. It goes on to its end when the caller is gone.
+    /// Calls `part` until it says that all is removed, with the time at which it has to stop, on a thread that may block: each time when the removals before it
+    /// had a part. It goes on to its end when the caller is gone.
     async fn one_by_one(
         &self,
-        removal: impl FnOnce() -> Result<(), Error> + Send + 'static,
+        mut part: impl FnMut(Instant) -> Result<bool, Error> + Send + 'static,
     ) -> Result<(), Error> {
-        let turn = self.0.clone().acquire_owned().await;
-        let removed = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            removal()
+        let turns = self.0.clone();
+        let whole = tokio::spawn(async move {
+            loop {
+                let turn = turns.clone().acquire_owned().await;
+                let one = tokio::task::spawn_blocking(move || {
+                    let _turn = turn;
+                    let done = part(Instant::now() + PART);
+                    (part, done)
+                });
+                match one.await {
+                    Ok((next, Ok(false))) => part = next,
+                    Ok((_, done)) => return done.map(drop),
+                    Err(_) => return Ok(()), // it panicked, which was told: the files go at the next start
+                }
+            }
         });
-        removed.await.unwrap_or(Ok(())) // it panicked, which was told: the files go at the next start
+        whole.await.unwrap_or(Ok(())) // the program is ending
     }
 }
 
@@ -141,14 +182,27 @@ fn names(dir: PathBuf) -> Result<Vec<String>, Error> {
     }
 }
 
-/// Removes what has this name in a directory of the kubelet's. What is in there a pod may have written, so no link in it is followed.
-fn remove(dir: &Path, name: &str) -> Result<(), Error> {
+/// Removes what has this name in a directory of the kubelet's, until this time at most; `false`: something is left. What is in there a pod may have written,
+/// so it is moved away as a whole, and no link in it is followed.
+fn remove(
+    trash: &Path,
+    dir: &Path,
+    name: &str,
+    label: &str,
+    removal: &mut Removal,
+    until: Instant,
+) -> Result<bool, Error> {
     let failed = |error: crate::linux::Error| Error::File { path: dir.join(name), cause: error.cause };
-    match Root::open(dir) {
-        Err(error) if error.cause.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(error)),
-        Ok(root) => root.remove_all(Path::new(name)).map_err(failed),
-    }
+    let from = match Root::open(dir) {
+        Err(error) if error.cause.kind() == io::ErrorKind::NotFound => None,
+        opened => Some(opened.map_err(failed)?),
+    };
+    let trash = Trash::open(trash).map_err(failed)?;
+    let done = match from {
+        Some(from) => trash.remove(&from, Path::new(name), label, removal, until),
+        None => trash.empty(Some(label), removal, until), // an earlier part moved it
+    };
+    done.map_err(failed)
 }
 
 #[cfg(test)]
@@ -163,20 +217,21 @@ mod tests {
         let end = over.clone();
         let own = removals.clone();
         let caller = tokio::spawn(async move {
-            let removal = own.one_by_one(move || {
-                let _ = begun.send(());
+            let mut begun = Some(begun);
+            let removal = own.one_by_one(move |_| {
+                begun.take().map(|begun| begun.send(()));
                 let _ = held.recv();
                 let _ = end.send("first");
-                Ok(())
+                Ok(true)
             });
             removal.await
         });
         began.await.unwrap(); // this test has one thread, so the removal is not on it
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
-        let mut next = Box::pin(removals.one_by_one(move || {
+        let mut next = Box::pin(removals.one_by_one(move |_| {
             let _ = over.send("second");
-            Ok(())
+            Ok(true)
         }));
         assert!(futures::poll!(&mut next).is_pending());
         assert!(ended.try_recv().is_err(), "one at a time");
@@ -185,19 +240,51 @@ mod tests {
         assert_eq!(ended.iter().collect::<Vec<_>>(), ["first", "second"]);
     }
 
+    /// A pod that left more than can be removed at once lets others have a turn, as often as it takes.
+    #[tokio::test]
+    async fn removals_take_turns() {
+        let removals = Removals::default();
+        let (told, heard) = std::sync::mpsc::channel();
+        let part = |name: &'static str, parts: u32| {
+            let (told, mut left) = (told.clone(), parts);
+            move |until: Instant| {
+                assert!(until > Instant::now());
+                left -= 1;
+                told.send(name).unwrap();
+                std::thread::sleep(Duration::from_millis(20)); // the others are in the queue by then
+                Ok(left == 0)
+            }
+        };
+        let huge = removals.one_by_one(part("huge", 3));
+        let (one, other) = (removals.one_by_one(part("one", 1)), removals.one_by_one(part("other", 1)));
+        let (huge, one, other) = futures::join!(huge, one, other);
+        assert!(huge.is_ok() && one.is_ok() && other.is_ok());
+        drop(told);
+        let order: Vec<&str> = heard.iter().collect();
+        assert_eq!(order.len(), 5);
+        assert_eq!(order[3..], ["huge", "huge"], "{order:?}");
+        let failing = removals.one_by_one(|_| Err(Error::Volume { volume: "v".into(), why: "no".into() }));
+        assert!(failing.await.is_err());
+    }
+
     #[test]
     fn what_goes_is_below_its_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let (pods, outside) = (dir.path().join("pods"), dir.path().join("outside"));
+        let (pods, outside, trash) =
+            (dir.path().join("pods"), dir.path().join("outside"), dir.path().join("trash"));
+        let remove = |dir: &Path, name: &str| {
+            super::remove(&trash, dir, name, name, &mut Removal::default(), Instant::now() + PART)
+        };
         std::fs::create_dir_all(pods.join("u/volumes/v")).unwrap();
         std::fs::create_dir_all(outside.join("kept")).unwrap();
         std::os::unix::fs::symlink(&outside, pods.join("u/volumes/v/link")).unwrap();
         for uid in ["../outside", "u/../../outside", "..", "", "."] {
             assert!(remove(&pods, uid).is_err(), "{uid:?}");
         }
-        remove(&pods, "u").unwrap();
-        remove(&pods, "u").unwrap();
-        remove(&dir.path().join("none"), "u").unwrap();
+        assert!(remove(&pods, "u").unwrap());
+        assert!(remove(&pods, "u").unwrap());
+        assert!(remove(&dir.path().join("none"), "u").unwrap());
         assert!(outside.join("kept").is_dir() && !pods.join("u").exists());
+        assert_eq!(std::fs::read_dir(&trash).unwrap().count(), 0);
     }
 }

@@ -7,7 +7,7 @@ use crate::cri::ContainerState;
 use crate::kubelet::pressure::{self, Free, Low, Usage};
 use crate::kubelet::rounds::{self, Round, Rounds};
 use crate::kubelet::status::Failure;
-use crate::kubelet::walk::{self, Amount};
+use crate::kubelet::walk::{self, Allowance, Amount};
 use crate::kubelet::{eviction, mirror, volumes};
 use crate::linux::beneath::{Kind, Root, path_of};
 use crate::linux::{self, Context};
@@ -59,10 +59,22 @@ impl Measured {
         self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
     }
 
+    /// Whether not all of a pod could be counted in the last round.
+    fn was_cut(&self, uid: &str) -> bool {
+        let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.amount);
+        let own = |figures: &Figures| figures.own.as_ref().map(|(_, own)| own.total());
+        let cut = |amount: Amount| amount.files == Amount::BEYOND.files;
+        self.lock().get(uid).is_some_and(|f| [usage(f), own(f)].into_iter().flatten().any(cut))
+    }
+
     pub fn forget(&self, uid: &str) {
         self.lock().remove(uid);
     }
 }
+
+/// What directories of the node's file system take, by device and inode: pods share volumes, and write their paths in different ways. Only of those that
+/// were counted to the end: that one pod has no time left says nothing about what another one finds.
+type Mounted = Arc<Mutex<HashMap<(u64, u64), Amount>>>;
 
 /// A pod of the node with the directories that are its.
 struct Wanted {
@@ -148,7 +160,8 @@ impl Kubelet {
         }
     }
 
-    /// Measures all pods of the node, and what they wrote to the node's own file system. What is found of a pod can be used at once.
+    /// Measures all pods of the node, and what they wrote to the node's own file system. What is found of a pod can be used at once. Each pod has a time of
+    /// its own; those that used theirs up in the last round come last, so that the others are known first.
     async fn walk(&self, free: Free) -> Round {
         let begun = Instant::now();
         let host = self.config.dir.join("host");
@@ -161,10 +174,13 @@ impl Kubelet {
         let uids: HashSet<String> = pods.iter().filter_map(|(_, pod)| pod.metadata.uid.clone()).collect();
         self.measured.lock().retain(|uid, _| uids.contains(uid));
         let wanted = pods.into_iter().map(|(key, pod)| self.wanted(key, pod));
-        let mut mounted = HashMap::new(); // pods share volumes
-        for mut one in futures::future::join_all(wanted).await {
-            let uid = one.usage.uid.clone();
-            let Some(own) = self.measure(&uid, &one.pod_dir, &one.log_dir, begun).await else { continue };
+        let mut wanted = futures::future::join_all(wanted).await;
+        wanted.sort_by_cached_key(|one| self.measured.was_cut(&one.usage.uid));
+        let mounted = Mounted::default();
+        for mut one in wanted {
+            let (uid, mut time) = (one.usage.uid.clone(), Allowance::default());
+            let own = self.measure(&uid, &one.pod_dir, &one.log_dir, begun, &mut time).await;
+            let Some(own) = own else { continue };
             used = used.saturating_add(own.total().bytes);
             if !pressure::evictable(&one.pod) {
                 continue;
@@ -174,11 +190,9 @@ impl Kubelet {
             }
             one.usage.amount = own.total();
             for path in one.of_node {
-                let amount = match mounted.get(&path) {
-                    Some(known) => *known,
-                    None => mounted_amount(&host, &path).await,
-                };
-                mounted.insert(path, amount);
+                let (host, mounted) = (host.clone(), mounted.clone());
+                let walked = time.walk(move |until| of_node(&host, Path::new(&path), &mounted, until));
+                let amount = settled(walked.await).unwrap_or_default();
                 one.usage.amount = one.usage.amount.plus(amount);
             }
             self.measured.lock().entry(uid).or_default().usage = Some(one.usage);
@@ -193,14 +207,15 @@ impl Kubelet {
         pod_dir: &Path,
         log_dir: &Path,
         since: Instant,
+        time: &mut Allowance,
     ) -> Option<Arc<eviction::Use>> {
         if let Some(known) = self.measured.own(uid, since) {
             return Some(known);
         }
         let (pod_dir, log_dir) = (pod_dir.to_path_buf(), log_dir.to_path_buf());
-        let walked = walk::in_turn(move || {
+        let walked = time.walk(move |until| {
             let at = Instant::now();
-            eviction::measure(&pod_dir, &log_dir).map(|own| (at, Arc::new(own)))
+            eviction::measure(&pod_dir, &log_dir, until).map(|own| (at, Arc::new(own)))
         });
         let Some((at, own)) = settled(walked.await) else { return self.measured.last(uid) };
         self.measured.lock().entry(uid.into()).or_default().own = Some((at, own.clone()));
@@ -265,9 +280,7 @@ impl Kubelet {
         tracing::warn!(pod = %victim.key, resource = low.resource, "evicting a pod: the disk is low");
         let failure = Failure::evicted(pressure::message(victim, low));
         let (key, uid) = (victim.key.clone(), victim.uid.clone());
-        let sentence = Sentence { uid: uid.clone(), failure, since: Instant::now() };
-        self.sentences().insert(key.clone(), sentence);
-        self.interrupt_hook(&key);
+        self.sentence(&key, &uid, failure);
         let kubelet = self.clone();
         self.crew.spawn(async move {
             if let Err(error) = kubelet.kill(&key, &uid).await {
@@ -275,6 +288,18 @@ impl Kubelet {
             }
             kubelet.queue.add(key, None);
         });
+    }
+
+    /// A pod has to fail at the next look, and what holds it up ends.
+    pub(super) fn sentence(&self, key: &Key, uid: &str, failure: Failure) {
+        let sentence = Sentence { uid: uid.into(), failure, since: Instant::now() };
+        self.sentences().insert(key.clone(), sentence);
+        self.interrupt_hook(key);
+    }
+
+    /// Uids of the pods that have to fail.
+    pub(super) fn sentenced(&self) -> HashSet<String> {
+        self.sentences().values().map(|sentence| sentence.uid.clone()).collect()
     }
 
     fn sentences(&self) -> MutexGuard<'_, HashMap<Key, Sentence>> {
@@ -319,20 +344,24 @@ fn written_volumes(spec: &PodSpec) -> BTreeSet<&str> {
 }
 
 /// What a path of the node's file system takes of the disk: a file, or all that is below a directory.
-async fn mounted_amount(host: &Path, path: &str) -> Amount {
-    let (host, path) = (host.to_path_buf(), path.to_string());
-    settled(walk::in_turn(move || of_node(&host, Path::new(&path))).await).unwrap_or_default()
-}
-
-fn of_node(host: &Path, path: &Path) -> linux::Result<Amount> {
+fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux::Result<Amount> {
     let Ok(place) = Root::open(host).and_then(|root| root.open_in_root(path, Kind::Place)) else {
         return Ok(Amount::default()); // it is not there
     };
     let found = fstat(&place).during(|| "cannot look at a volume".into())?;
-    if found.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR {
-        return walk::amount(&path_of(place.as_fd()), Instant::now() + walk::POD_TIME);
+    if found.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR {
+        return Ok(Amount { bytes: (found.st_blocks.max(0) as u64).saturating_mul(512), files: 1 });
     }
-    Ok(Amount { bytes: (found.st_blocks.max(0) as u64).saturating_mul(512), files: 1 })
+    let id = (found.st_dev, found.st_ino);
+    let lock = || mounted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(known) = lock().get(&id) {
+        return Ok(*known);
+    }
+    let amount = walk::amount(&path_of(place.as_fd()), until)?;
+    if amount != Amount::BEYOND {
+        lock().insert(id, amount);
+    }
+    Ok(amount)
 }
 
 /// What a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
@@ -370,9 +399,15 @@ mod tests {
         std::fs::write(dir.path().join("outside"), vec![1; 4 << 20]).unwrap();
         std::fs::write(host.join("d/f"), vec![1; 1 << 20]).unwrap();
         std::os::unix::fs::symlink("../../outside", host.join("d/out")).unwrap();
-        let bytes = |path: &str| of_node(&host, Path::new(path)).unwrap().bytes;
+        let (mounted, soon) = (Mounted::default(), Instant::now() + walk::POD_TIME);
+        let at = |path: &str, until| of_node(&host, Path::new(path), &mounted, until).unwrap();
+        // A pod that has no time left does not make the directory unknown for the next one, which mounts it, too.
+        assert_eq!(at("/d", Instant::now()), Amount::BEYOND);
+        let bytes = |path: &str| at(path, soon).bytes;
         assert!((1 << 20..2 << 20).contains(&bytes("/d/f")), "{}", bytes("/d/f"));
         assert!((1 << 20..2 << 20).contains(&bytes("/d")) && bytes("/d/out") == 0 && bytes("/none") == 0);
+        // What is known is the same under every name.
+        assert_eq!(at("/./d/../d/", Instant::now()), at("/d", soon));
     }
 
     #[test]
@@ -382,7 +417,12 @@ mod tests {
         measured.lock().entry("u".into()).or_default().own = Some((at, own));
         assert!(measured.own("u", at).is_some() && measured.own("v", at).is_none());
         assert!(measured.own("u", at + Duration::from_millis(1)).is_none() && measured.last("u").is_some());
+        assert!(!measured.was_cut("u") && !measured.was_cut("v"));
+        let beyond = [("v".to_string(), Amount::BEYOND)].into();
+        let cut = Arc::new(eviction::Use { volumes: beyond, ..eviction::Use::default() });
+        measured.lock().entry("u".into()).or_default().own = Some((at, cut));
+        assert!(measured.was_cut("u"));
         measured.forget("u");
-        assert!(measured.own("u", at).is_none());
+        assert!(measured.own("u", at).is_none() && !measured.was_cut("u"));
     }
 }

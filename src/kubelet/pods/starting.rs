@@ -81,6 +81,8 @@ impl Kubelet {
             host_network,
             share_process_namespace: spec.share_process_namespace.unwrap_or(false),
             own_users: spec.host_users == Some(false),
+            cpu_shares: container::pod_shares(pod),
+            pids_limit: None,
             labels: meta.labels.clone().unwrap_or_default(),
             annotations: meta.annotations.clone().unwrap_or_default(),
         }
@@ -151,7 +153,7 @@ impl Kubelet {
         let start = clock::Instant::now();
         let id = match self.config.runtime.create_container(&sandbox.id, config).await {
             Ok(id) => id,
-            Err(error) => return Err(failed(memory, "CreateContainerError", error.to_string())),
+            Err(error) => return Err(failed(memory, "CreateContainerError", error.line())),
         };
         self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
         if previous.is_some_and(|p| View::changed(spec, init, p)) {
@@ -167,7 +169,7 @@ impl Kubelet {
         }
         if let Err(error) = self.config.runtime.start_container(&id).await {
             // The runtime shows it as ended with StartError; the back-off applies from here on.
-            self.recorder.warning(&about, "Failed", format!("Error: {error}"), cause.clone());
+            self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
             memory.backoffs.entry(spec.name.clone()).or_insert(decide::BACKOFF.0);
             return Ok(None);
         }

@@ -4,7 +4,7 @@
 //! writes it once more, and the store counts that, too.
 
 use super::score::Used;
-use super::seal::{Chain, Key};
+use super::seal::{Chain, Key, Kind};
 use crate::clock::Timestamp;
 use crate::lab::Error;
 use crate::lab::progress;
@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Format 1 had no seal: it is not believed.
-pub const FORMAT: u32 = 2;
+/// Format 1 had no seal, and that of format 2 did not say what was sealed: neither is believed.
+pub const FORMAT: u32 = 3;
+/// Of the anchor. Format 1 was not written down.
+const ANCHOR_FORMAT: u32 = 2;
 
 /// Seeds of one lab of which it is known how often each was started; of further ones that is counted for the lab only.
 const SEEDS_MAX: usize = 256;
@@ -141,7 +143,7 @@ impl Book {
     /// it was written by a newer program, or is damaged.
     pub fn load(path: &Path, key: &Key) -> Result<Book, Error> {
         let Some(kept) = progress::load::<Value>(path, FORMAT)? else { return Ok(Book::default()) };
-        let sealed = key.is_sealed(&kept);
+        let sealed = key.is_sealed(Kind::Book, &kept) && kept["format"] == FORMAT;
         let read = serde_json::from_value(kept);
         let mut book: Book = read.map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() })?;
         if !sealed {
@@ -164,7 +166,7 @@ impl Book {
         self.format = FORMAT;
         self.counter += 1;
         let Value::Object(fields) = json!(self) else { return Ok(()) }; // a struct is an object
-        progress::keep(path, &key.seal(fields)).inspect_err(|_| self.counter -= 1)
+        progress::keep(path, &key.seal(Kind::Book, fields)).inspect_err(|_| self.counter -= 1)
     }
 
     /// Notes a grade if it is better than those before; a played solution is no grade of the learner's.
@@ -209,6 +211,7 @@ impl Book {
 /// What the store keeps of the book: how often that had been written, and which writing of the key this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
+    pub format: u32,
     pub counter: u64,
     /// The key's create revision; 0: this is its first writing.
     pub create: i64,
@@ -226,9 +229,13 @@ pub enum Found {
 }
 
 impl Anchor {
+    pub fn new(counter: u64, create: i64, version: i64) -> Anchor {
+        Anchor { format: ANCHOR_FORMAT, counter, create, version }
+    }
+
     pub fn text(&self, key: &Key) -> String {
         match json!(self) {
-            Value::Object(fields) => key.seal(fields).to_string(),
+            Value::Object(fields) => key.seal(Kind::Anchor, fields).to_string(),
             _ => String::new(), // a struct is an object
         }
     }
@@ -236,10 +243,11 @@ impl Anchor {
     /// Reads what the store has, with the revision and the version that it says itself.
     pub fn read(text: &str, create: i64, version: i64, key: &Key) -> Found {
         let Ok(value) = serde_json::from_str::<Value>(text) else { return Found::Forged };
-        let sealed = key.is_sealed(&value);
+        let sealed = key.is_sealed(Kind::Anchor, &value);
         match serde_json::from_value::<Anchor>(value) {
             Ok(anchor)
                 if sealed
+                    && anchor.format == ANCHOR_FORMAT
                     && anchor.version == version
                     && (anchor.create == create || (anchor.create, version) == (0, 1)) =>
             {
@@ -344,7 +352,7 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let strange = Key::load_or_create(other.path()).unwrap();
         let Value::Object(fields) = kept.clone() else { unreachable!() };
-        std::fs::write(&path, strange.seal(fields).to_string()).unwrap();
+        std::fs::write(&path, strange.seal(Kind::Book, fields).to_string()).unwrap();
         assert!(Book::load(&path, &key).unwrap().open.is_some_and(|o| o.tampered));
         std::fs::write(&path, serde_json::to_vec_pretty(&kept).unwrap()).unwrap();
         assert_eq!(Book::load(&path, &key).unwrap(), book, "white space does not matter");
@@ -358,7 +366,7 @@ mod tests {
         let mut book = Book { open: Some(open()), ..Book::default() };
         book.save(&path, &key).unwrap();
         assert!(book.agrees(Found::Nothing), "it was never told to the store");
-        let anchor = |book: &Book, create, version| Anchor { counter: book.counter, create, version };
+        let anchor = |book: &Book, create, version| Anchor::new(book.counter, create, version);
         let first = anchor(&book, 0, 1).text(&key);
         let second = anchor(&book, 40, 2).text(&key);
         book.anchored = book.counter;
@@ -385,6 +393,30 @@ mod tests {
         let forged = third.replace(&format!("\"counter\":{}", book.counter), "\"counter\":0");
         assert_ne!(forged, third);
         assert!(!old.agrees(Anchor::read(&forged, 40, 3, &key)), "or edited");
+    }
+
+    /// The anchor lies open in the store, has a good seal and the newest count. As the book it would be one without any start, hint or solution, of which
+    /// the store would say that it is the newest.
+    #[test]
+    fn the_anchor_is_no_book_and_the_book_no_anchor() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("labs.json"), Key::load_or_create(dir.path()).unwrap());
+        let mut book = Book { open: Some(open()), ..Book::default() };
+        book.start("a", 7);
+        book.save(&path, &key).unwrap();
+        let anchor = Anchor::new(book.counter, 40, 2).text(&key);
+        let kept = std::fs::read_to_string(&path).unwrap();
+        let mut with_format: Value = serde_json::from_str(&anchor).unwrap();
+        with_format["format"] = FORMAT.into();
+        for text in [anchor.clone(), with_format.to_string()] {
+            std::fs::write(&path, text).unwrap();
+            let read = Book::load(&path, &key).unwrap();
+            assert_eq!(read.lost, 1, "it is noticed, and every later record says so");
+        }
+        assert_eq!(Anchor::read(&kept, 40, 2, &key), Found::Forged);
+        assert_eq!(Anchor::read(&anchor, 40, 2, &key), Found::Anchor(Anchor::new(1, 40, 2)));
+        let old = Anchor { format: 1, ..Anchor::new(1, 40, 2) }.text(&key);
+        assert_eq!(Anchor::read(&old, 40, 2, &key), Found::Forged);
     }
 
     #[test]

@@ -86,6 +86,24 @@ impl Chain {
     }
 }
 
+/// What a sealed document is. The seal covers it, so a document of one kind is never taken for one of another: both are in the learner's reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The file of the open lab and of those before.
+    Book,
+    /// What the store keeps of the book.
+    Anchor,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Book => "book",
+            Kind::Anchor => "anchor",
+        }
+    }
+}
+
 /// The key with which a cluster signs.
 pub struct Key(Ed25519KeyPair);
 
@@ -113,21 +131,23 @@ impl Key {
         sha256(self.0.public_key().as_ref())
     }
 
-    /// Adds `seal` to a document of the program's own, over all the rest of it.
-    pub fn seal(&self, mut document: Map<String, Value>) -> Value {
+    /// Adds `kind` and `seal` to a document of the program's own; the seal is over all the rest of it.
+    pub fn seal(&self, kind: Kind, mut document: Map<String, Value>) -> Value {
         document.remove("seal");
+        document.insert("kind".into(), kind.word().into());
         let seal = self.0.sign(sealed_text(&document).as_bytes());
         document.insert("seal".into(), BASE64.encode(seal.as_ref()).into());
         Value::Object(document)
     }
 
-    /// Is this document as it was sealed with this key?
-    pub fn is_sealed(&self, document: &Value) -> bool {
+    /// Is this document of this kind, and as it was sealed with this key?
+    pub fn is_sealed(&self, kind: Kind, document: &Value) -> bool {
         let Some(mut document) = document.as_object().cloned() else { return false };
         let Some(Value::String(seal)) = document.remove("seal") else { return false };
         let Ok(seal) = BASE64.decode(seal) else { return false };
         let key = UnparsedPublicKey::new(&ED25519, self.0.public_key().as_ref());
-        key.verify(sealed_text(&document).as_bytes(), &seal).is_ok()
+        let is_kind = document.get("kind").and_then(Value::as_str) == Some(kind.word());
+        is_kind && key.verify(sealed_text(&document).as_bytes(), &seal).is_ok()
     }
 
     /// Adds `signature` to a record. All of it is signed but the signature's value.
@@ -271,6 +291,20 @@ mod tests {
         forged["signature"]["public"] = other["signature"]["public"].clone();
         forged["signature"]["key"] = other["signature"]["key"].clone();
         assert_eq!(verify(&forged.to_string()), Err(Broken::Edited));
+    }
+
+    #[test]
+    fn what_is_sealed_is_what_it_was_sealed_as() {
+        let (key, _) = signed();
+        let Value::Object(fields) = json!({"counter": 3}) else { unreachable!() };
+        let anchor = key.seal(Kind::Anchor, fields);
+        assert!(key.is_sealed(Kind::Anchor, &anchor) && !key.is_sealed(Kind::Book, &anchor));
+        let mut renamed = anchor.clone();
+        renamed["kind"] = "book".into();
+        assert!(!key.is_sealed(Kind::Book, &renamed) && !key.is_sealed(Kind::Anchor, &renamed));
+        let mut silent = anchor;
+        silent.as_object_mut().unwrap().remove("kind");
+        assert!(!key.is_sealed(Kind::Book, &silent) && !key.is_sealed(Kind::Anchor, &silent));
     }
 
     #[test]

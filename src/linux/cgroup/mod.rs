@@ -4,6 +4,13 @@
 //! without controllers, which still kills a whole group at once. cgroups-rs creates v1 groups and writes limits; we choose the
 //! place, read every limit back (the crate can skip one without a word), and read usage and OOM counts ourselves.
 //! Where no tree is writable there are no limits, and `describe` says why.
+//!
+//! ```text
+//! ropewalk-1f2e3d4c             the cluster: leaves the host some memory and process numbers
+//!   <sandbox>                   a pod: processes and share of the processors, of all its containers together
+//!     pause
+//!     <container>               a container: its own limits
+//! ```
 
 mod devices;
 mod find;
@@ -25,16 +32,18 @@ pub use find::{Found, find};
 /// Killed processes leave their group within this time, on a machine that has much else to do: the janitor that gave up earlier left it for good.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Limits of one container. `None` means unlimited.
+/// Limits of one group: a pod's, or a container's in it. `None` means unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// As `cpu.shares` of v1; 0 means the default.
     pub cpu_shares: u64,
     /// Millicores.
     pub cpu_milli: Option<u64>,
-    /// Bytes.
+    /// Bytes. Swap is not given beyond it, where [`Backend::controls_swap`].
     pub memory: Option<u64>,
     pub pids: Option<u64>,
+    /// The group is for other groups and has no processes of its own: a pod's, in which its containers' are (`pod/container`).
+    pub of_groups: bool,
     /// Device nodes may be made, but only null, zero, full, random, urandom and terminals may be opened. Holds where
     /// [`Backend::controls_devices`].
     pub harmless_devices: bool,
@@ -65,13 +74,15 @@ pub trait Backend: Send + Sync {
     fn lacks(&self) -> Option<String>;
     /// Whether a group can refuse to open devices.
     fn controls_devices(&self) -> bool;
-    /// Makes a group with limits, each of them read back.
+    /// Whether a memory limit bounds swap, too: the kernel counts swap, or the machine has none.
+    fn controls_swap(&self) -> bool;
+    /// Makes a group with limits, each of them read back. An id `pod/container` is a group in another one, which exists.
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>>;
     /// Kills what still runs in the cluster's groups and removes them all.
     fn destroy(&self);
 }
 
-/// One container's group.
+/// The group of a pod or of a container.
 pub trait Group: Send + Sync {
     fn entry(&self) -> Result<Entry>;
     /// `None` where the kernel does not count for us.
@@ -127,6 +138,9 @@ impl Backend for Nothing {
     fn controls_devices(&self) -> bool {
         false
     }
+    fn controls_swap(&self) -> bool {
+        true // nothing is limited here, as `lacks` says
+    }
     fn create(&self, _: &str, _: &Limits) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(NoGroup))
     }
@@ -165,6 +179,14 @@ fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// Makes the directory of one group. The one above it has to be there: a pod whose group is gone gets no new container.
+fn make(group: &Path) -> Result<()> {
+    match fs::create_dir(group) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()), // two controllers in one tree
+        made => made.during(|| format!("cannot make the cgroup {}", group.display())),
+    }
+}
+
 /// The number behind a word at the start of a line.
 fn field(path: &Path, key: &str) -> Option<u64> {
     value_of(&fs::read_to_string(path).ok()?, key)
@@ -172,6 +194,25 @@ fn field(path: &Path, key: &str) -> Option<u64> {
 
 fn value_of(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Whether this machine has swap now. It may get some later, so limits are written although it has none.
+fn has_swap() -> bool {
+    lists_swap(&fs::read_to_string("/proc/swaps").unwrap_or_default())
+}
+
+/// The first line of /proc/swaps is a heading.
+fn lists_swap(swaps: &str) -> bool {
+    swaps.lines().skip(1).any(|line| !line.trim().is_empty())
+}
+
+/// Writes a limit on swap and reads it back. A kernel without swap accounting has no such file: then [`Backend::controls_swap`] says so.
+fn limit_swap(file: &Path, value: &str) -> Result<()> {
+    if !file.exists() {
+        return Ok(());
+    }
+    write(file, value)?;
+    must_be(file, value)
 }
 
 /// The kernel must have taken a limit as it was meant; memory is rounded to pages.
@@ -258,6 +299,32 @@ mod tests {
         let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
         assert_eq!(value_of(text, "oom_kill"), Some(3));
         assert_eq!(value_of(text, "oom"), None);
+    }
+
+    #[test]
+    fn a_group_is_made_in_one_that_exists_only() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(make(&dir.path().join("pod/container")).is_err() && !dir.path().join("pod").exists());
+        make(&dir.path().join("pod")).unwrap();
+        make(&dir.path().join("pod")).unwrap();
+        make(&dir.path().join("pod/container")).unwrap();
+    }
+
+    #[test]
+    fn swap_is_listed_and_limited_where_the_kernel_counts_it() {
+        let heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert!(!lists_swap(heading) && !lists_swap(""));
+        assert!(lists_swap(&format!("{heading}/dev/dm-1 partition\t1000\t0\t-2\n")));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("memory.swap.max");
+        limit_swap(&file, "0").unwrap();
+        assert!(!file.exists());
+        fs::write(&file, "max\n").unwrap();
+        limit_swap(&file, "0").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "0");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap(); // what cannot be written is an error, and not a limit that does not hold
+        assert!(limit_swap(&file, "0").is_err());
     }
 
     #[test]

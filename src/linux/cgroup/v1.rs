@@ -18,6 +18,9 @@ use std::time::Duration;
 /// One period of the CPU limit, in microseconds.
 const PERIOD: u64 = 100_000;
 
+/// The limit of memory and swap together.
+const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
+
 pub struct V1 {
     /// The cluster's group in each controller's tree.
     controllers: BTreeMap<String, PathBuf>,
@@ -91,15 +94,19 @@ impl Backend for V1 {
         self.controllers.contains_key("devices")
     }
 
+    fn controls_swap(&self) -> bool {
+        let counted = |group: &PathBuf| group.join(MEMORY_AND_SWAP).exists();
+        // Without the memory controller nothing is limited, as `lacks` says.
+        self.controllers.get("memory").is_none_or(counted) || !super::has_swap()
+    }
+
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let group = V1Group {
             controllers: self.controllers.iter().map(|(name, path)| (name.clone(), path.join(id))).collect(),
             unified: self.unified.as_ref().map(|path| path.join(id)),
         };
-        for path in group.trees() {
-            fs::create_dir_all(path).during(|| format!("cannot make the cgroup {}", path.display()))?;
-        }
-        if let Err(e) = group.limit(limits) {
+        let made = group.trees().try_for_each(|path| super::make(path));
+        if let Err(e) = made.and_then(|()| group.limit(limits)) {
             group.remove();
             return Err(e);
         }
@@ -140,7 +147,7 @@ impl V1Group {
             let memory = MemController::new(base, root, false);
             by_crate(memory.set_limit(bytes as i64), path, "memory.limit_in_bytes")?;
             must_be(&path.join("memory.limit_in_bytes"), &bytes.to_string())?;
-            let _ = memory.set_memswap_limit(bytes as i64); // absent without swap accounting
+            super::limit_swap(&path.join(MEMORY_AND_SWAP), &bytes.to_string())?;
         }
         if let Some(path) = self.controllers.get("cpu") {
             let (base, root) = place(path);

@@ -1,7 +1,7 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
 use super::{Backend, Entry, Error, Group, Limits, Result, Usage, devices, share};
-use super::{clear, field, must_be, number, open_place, read, remove_tree, write};
+use super::{clear, field, has_swap, limit_swap, must_be, number, open_place, read, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::memory::MemController;
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 const WANTED: &str = "+memory +pids +cpu";
 const PERIOD: u64 = 100_000;
+const SWAP: &str = "memory.swap.max";
 
 pub struct V2 {
     group: PathBuf,
@@ -97,9 +98,13 @@ impl Backend for V2 {
         self.devices.is_some()
     }
 
+    fn controls_swap(&self) -> bool {
+        self.group.join(SWAP).exists() || !has_swap()
+    }
+
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let path = self.group.join(id);
-        fs::create_dir_all(&path).during(|| format!("cannot make the cgroup {}", path.display()))?;
+        super::make(&path)?;
         let group = V2Group { path };
         let devices = self.devices.as_ref().filter(|_| limits.harmless_devices);
         let restrict = |program: &OwnedFd| devices::attach(program.as_fd(), open_place(&group.path)?.as_fd());
@@ -137,7 +142,7 @@ impl V2Group {
             let memory = MemController::new(self.path.clone(), PathBuf::new(), true);
             by_crate(memory.set_limit(bytes as i64), "memory.max")?;
             must_be(&file("memory.max"), &bytes.to_string())?;
-            let _ = write(&file("memory.swap.max"), "0"); // absent without swap accounting
+            limit_swap(&file(SWAP), "0")?;
             let _ = write(&file("memory.oom.group"), "1");
         }
         if limits.cpu_shares > 0 {
@@ -154,6 +159,9 @@ impl V2Group {
             let pids = PidController::new(self.path.clone(), PathBuf::new(), true);
             by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), "pids.max")?;
             must_be(&file("pids.max"), &count.to_string())?;
+        }
+        if limits.of_groups {
+            write(&file("cgroup.subtree_control"), WANTED)?;
         }
         Ok(())
     }
@@ -186,6 +194,26 @@ impl Group for V2Group {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    /// As a cgroup, as far as writing and reading go.
+    #[test]
+    fn a_memory_limit_leaves_no_swap() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        for name in ["memory.max", SWAP] {
+            fs::write(file(name), "max").unwrap();
+        }
+        let group = V2Group { path: dir.path().into() };
+        group.limit(&Limits { memory: Some(1 << 20), ..Limits::default() }).unwrap();
+        assert_eq!([read(&file("memory.max")).unwrap(), read(&file(SWAP)).unwrap()], ["1048576", "0"]);
+        // A limit that cannot be set is an error: the container would have more than it may.
+        fs::remove_file(file(SWAP)).unwrap();
+        fs::create_dir(file(SWAP)).unwrap();
+        assert!(group.limit(&Limits { memory: Some(1 << 20), ..Limits::default() }).is_err());
+        assert!(group.limit(&Limits::default()).is_ok());
+    }
+
     #[test]
     fn shares_become_weights_as_runc_maps_them() {
         assert_eq!([2, 102, 1024, 262_144].map(super::weight), [1, 4, 39, 10000]);

@@ -56,7 +56,7 @@ impl Desk {
         let counter = self.book().counter;
         // The first writing cannot know its own revision; the second does.
         for _ in 0..if at.0 == 0 { 2 } else { 1 } {
-            let anchor = Anchor { counter, create: at.0, version: at.1 + 1 };
+            let anchor = Anchor::new(counter, at.0, at.1 + 1);
             self.host.keep(KEY, anchor.text(&self.key)).await?;
             let created = if at.0 == 0 { self.anchor_found().await?.1.0 } else { at.0 };
             at = (created, anchor.version);

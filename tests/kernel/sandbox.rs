@@ -1,0 +1,175 @@
+//! Sandboxes: one that cannot be made, and what the containers of one have together.
+
+use crate::world::{Check, World, ended, ensure, eventually, shell};
+use async_trait::async_trait;
+use nlink::netlink::route::Ipv4Route;
+use nlink::netlink::{Connection, Route};
+use ropewalk::cni::{self, NodeNetwork, ServiceRule};
+use ropewalk::cri::{ContainerState, Runtime};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A node's network in which no pod gets a default route, and which cannot take back what it gave.
+struct Broken(Arc<dyn NodeNetwork>);
+
+fn kernel(what: &str, cause: impl std::fmt::Display) -> cni::Error {
+    cni::Error::Kernel { what: what.into(), cause: std::io::Error::other(cause.to_string()) }
+}
+
+#[async_trait]
+impl NodeNetwork for Broken {
+    fn node_ip(&self) -> Ipv4Addr {
+        self.0.node_ip()
+    }
+
+    /// Puts another default route in the pod's namespace first, so that the last part of the real work fails.
+    async fn add_pod(&self, sandbox_id: &str, netns: Arc<OwnedFd>) -> cni::Result<Ipv4Addr> {
+        let prepare = async {
+            let pod = Connection::<Route>::new_in(netns.as_fd())?;
+            pod.set_link_up_by_index(1).await?;
+            pod.add_route(Ipv4Route::default_route().dev_index(1)).await
+        };
+        prepare.await.map_err(|e| kernel("the test cannot prepare a namespace", e))?;
+        self.0.add_pod(sandbox_id, netns).await
+    }
+
+    async fn remove_pod(&self, sandbox_id: &str) -> cni::Result<()> {
+        self.0.remove_pod(sandbox_id).await?;
+        Err(kernel("the second error", "which nobody needs to know"))
+    }
+
+    async fn sync_services(&self, rules: &[ServiceRule]) -> cni::Result<usize> {
+        self.0.sync_services(rules).await
+    }
+
+    async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+        self.0.dial(to).await
+    }
+
+    async fn listen(&self, on: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+        self.0.listen(on).await
+    }
+
+    async fn bind_udp(&self, on: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
+        self.0.bind_udp(on).await
+    }
+
+    fn netns(&self) -> Option<Arc<OwnedFd>> {
+        self.0.netns()
+    }
+}
+
+/// What a sandbox takes of the machine: control groups, pause processes, mounts and wires.
+async fn taken(w: &World) -> Check<(BTreeSet<PathBuf>, BTreeSet<String>, usize, BTreeSet<String>)> {
+    fn below(group: &Path, found: &mut BTreeSet<PathBuf>) {
+        let children = std::fs::read_dir(group).into_iter().flatten().flatten();
+        for child in children.filter(|c| c.file_type().is_ok_and(|t| t.is_dir())) {
+            below(&child.path(), found);
+            found.insert(child.path());
+        }
+    }
+    let mut groups = BTreeSet::new();
+    crate::groups_of(&w.home).iter().for_each(|group| below(group, &mut groups));
+    let is_pause = |process: &std::fs::DirEntry| {
+        let line = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        line.starts_with("/pause")
+    };
+    let names = std::fs::read_dir("/proc")?.flatten().filter(is_pause);
+    let processes = names.map(|process| process.file_name().to_string_lossy().into_owned()).collect();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?.lines().count();
+    let netns = w.nodes[0].network.netns().ok_or("no namespace")?;
+    let links = Connection::<Route>::new_in(netns.as_fd())?.get_links().await?;
+    let wires = links.iter().map(|link| link.name_or("?").to_string()).collect();
+    Ok((groups, processes, mounts, wires))
+}
+
+/// The first error is told, and all that was made before it is taken back.
+pub async fn no_network(w: World) -> Check {
+    let before = taken(&w).await?;
+    let runtime = w.runtime(Arc::new(Broken(w.nodes[0].network.clone())));
+    for _ in 0..3 {
+        let failed = runtime.run_pod_sandbox(w.sandbox("alone")).await;
+        let why = failed.err().map(|e| e.to_string()).unwrap_or_default();
+        ensure(
+            why.contains("failed to setup network for sandbox") && why.contains("default route"),
+            format!("the first error: {why:?}"),
+        )?;
+        ensure(!why.contains("second"), &why)?;
+    }
+    ensure(runtime.list_pod_sandboxes().await?.is_empty(), "no sandbox is known")?;
+    // A wire of a namespace that somebody holds does not go by itself.
+    let held = Arc::new(ropewalk::linux::namespace::new_network()?);
+    ensure(Broken(w.nodes[0].network.clone()).add_pod("held", held.clone()).await.is_err(), "no network")?;
+    eventually(Duration::from_secs(5), async || {
+        let now = taken(&w).await?;
+        Ok(if now == before { Ok(()) } else { Err(format!("before {before:?}\nafter {now:?}")) })
+    })
+    .await?;
+    drop(held);
+    // The node works on.
+    let pod = w.pod(0, "next", shell("echo ran")).await?;
+    ended(&w.nodes[0].runtime, &pod.container).await.map(drop)
+}
+
+/// All containers of a pod together have as many processes as the pod may have; another pod has its own.
+pub async fn bounds(w: World) -> Check {
+    if w.cgroups != "v2" && !w.cgroups.contains("pids") {
+        return Ok(()); // nothing counts processes on this machine for this user
+    }
+    let runtime = &w.nodes[0].runtime;
+    let fork = "perl -e '$n = 0; for (1..200) { $p = fork; last unless defined $p; if (!$p) { sleep 60; exit } $n++ } print \"forked $n\\n\"; $| = 1; print \"\"; sleep 60'";
+    let mut config = w.sandbox("two");
+    config.pids_limit = Some(60);
+    config.cpu_shares = 512;
+    let sandbox = runtime.run_pod_sandbox(config).await?;
+    let forks = async |sandbox: &str, name: &str| -> Check<u64> {
+        let mut config = shell(fork);
+        config.log_path = format!("{name}/0.log").into();
+        let id = runtime.create_container(sandbox, config).await?;
+        runtime.start_container(&id).await?;
+        eventually(Duration::from_secs(20), async || {
+            let log = w.log_of(0, &id).await?;
+            let forked = log.lines().find_map(|l| l.split_once("forked ")?.1.trim().parse().ok());
+            Ok(forked.ok_or_else(|| format!("it forks still: {log}")))
+        })
+        .await
+    };
+    let one = forks(&sandbox.id, "one").await?;
+    ensure((40..60).contains(&one), format!("{one} of 60"))?;
+    // The second container of the pod finds nothing left: it cannot even be started, or ends at once.
+    let mut config = shell(fork);
+    config.log_path = "other/0.log".into();
+    let id = runtime.create_container(&sandbox.id, config).await?;
+    if runtime.start_container(&id).await.is_ok() {
+        let log = w.log_of(0, &id).await?;
+        let state = runtime.container_status(&id).await?.state;
+        let forked = log.lines().find_map(|l| l.split_once("forked ")?.1.trim().parse::<u64>().ok());
+        ensure(forked.unwrap_or(0) < 20, format!("{state:?} {log}"))?;
+    }
+    let neighbour = runtime.run_pod_sandbox(w.sandbox("neighbour")).await?;
+    let free = forks(&neighbour.id, "free").await?;
+    ensure(free == 200, format!("{free} of 200"))?;
+    // The group of the pod has what its containers request together.
+    let file = |name: &str| -> Vec<String> {
+        let places = crate::groups_of(&w.home).into_iter().map(|group| group.join(&sandbox.id).join(name));
+        places.filter_map(|path| Some(std::fs::read_to_string(path).ok()?.trim().to_string())).collect()
+    };
+    ensure(file("pids.max").contains(&"60".to_string()), format!("{:?}", file("pids.max")))?;
+    let weighs = file("cpu.shares").contains(&"512".to_string()) || file("cpu.weight") == ["20"];
+    let counted = w.cgroups == "v2" || w.cgroups.contains("cpu,") || w.cgroups.contains("cpu)");
+    ensure(weighs || !counted, format!("{:?} {:?}", file("cpu.shares"), file("cpu.weight")))?;
+    for pod in [&sandbox.id, &neighbour.id] {
+        runtime.remove_pod_sandbox(pod).await?;
+    }
+    let left: Vec<_> =
+        crate::groups_of(&w.home).into_iter().filter(|group| group.join(&sandbox.id).exists()).collect();
+    ensure(left.is_empty(), format!("{left:?}"))?;
+    ensure(
+        runtime.list_containers().await?.iter().all(|c| c.state != ContainerState::Running),
+        "nothing runs",
+    )
+}
