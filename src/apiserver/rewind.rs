@@ -91,6 +91,20 @@ fn parsed(kv: &KeyValue) -> Option<Value> {
     serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
 }
 
+/// Does a key belong to one of these namespaces: an object in it, the Namespace itself, or a volume that one of its claims has?
+fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
+    let Some((resource, rest)) = super::cache::place(key) else { return false };
+    match (resource, rest.split_once('/')) {
+        (_, Some((namespace, _))) => namespaces.contains(namespace),
+        ("namespaces", None) => namespaces.contains(rest),
+        ("persistentvolumes", None) => {
+            let volume: Value = serde_json::from_slice(value).unwrap_or_default();
+            namespaces.contains(text(&volume, "spec.claimRef.namespace"))
+        }
+        _ => false,
+    }
+}
+
 /// `None`: nothing to do. `Some(None)`: it goes.
 fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
     let Some(now) = now.and_then(parsed) else { return Some(Some(then.value.clone())) };
@@ -141,6 +155,19 @@ struct Journey {
     steps: Vec<Step>,
     undone: Vec<Undone>,
     verb: &'static str,
+    /// The namespaces that go back; everything else stays as it is. `None`: everything goes back.
+    within: Option<BTreeSet<String>>,
+}
+
+impl Journey {
+    fn plan(&self, then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
+        let mut moves = plan(then, now, birth);
+        if let Some(namespaces) = &self.within {
+            let of = |m: &Move| is_within(namespaces, &m.key, m.put.as_ref().unwrap_or(&m.last));
+            moves.retain(of);
+        }
+        moves
+    }
 }
 
 impl State {
@@ -169,7 +196,7 @@ impl State {
         let (then, _) = self.registry(journey.to).await?;
         let (now, _) = self.registry(0).await?;
         let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
-        let moves = plan(&then, &now, &birth);
+        let moves = journey.plan(&then, &now, &birth);
         let created: BTreeMap<&Bytes, Revision> =
             now.iter().map(|kv| (&kv.key, kv.create_revision)).collect();
         let records = ctx.records();
@@ -239,7 +266,7 @@ impl State {
         };
         for _ in 0..TRIES {
             let (now, before) = self.registry(0).await?;
-            let moves = plan(&then, &now, &birth);
+            let moves = journey.plan(&then, &now, &birth);
             let mut txn = TxnRequest::default();
             for m in &moves {
                 txn.compare.push(Compare {
@@ -262,7 +289,8 @@ impl State {
             }
             let mut undone = journey.undone.clone();
             if journey.verb != "redo" {
-                undone.push(Undone { steps: journey.steps.iter().map(|s| s.id.clone()).collect(), before });
+                let steps = journey.steps.iter().map(|s| s.id.clone()).collect();
+                undone.push(Undone { steps, before, within: journey.within.clone() });
             }
             txn.success.push(RequestOp::Put(PutRequest {
                 key: Bytes::from_static(steps::UNDONE.as_bytes()),
@@ -322,6 +350,8 @@ struct Asked {
     plan: bool,
     count: Option<usize>,
     revision: Option<Revision>,
+    /// Of a rewind: only these go back.
+    namespaces: Option<BTreeSet<String>>,
 }
 
 /// Reasons of refusals, for callers that tell them in their own words.
@@ -374,14 +404,14 @@ pub async fn serve(
             }
             let gone: Vec<Step> = done.iter().rev().take(count).cloned().collect();
             let to = gone.last().map_or(0, |s| s.first - 1);
-            Journey { to, steps: gone, undone, verb: "undo" }
+            Journey { to, steps: gone, undone, verb: "undo", within: None }
         }
         "redo" => {
             let Some(last) = undone.pop() else {
                 return Err(Status::new(409, NOTHING_TO_REDO, "there is nothing to redo"));
             };
             let again = last.steps.iter().rev().filter_map(|id| steps.find(id)).collect();
-            Journey { to: last.before, steps: again, undone, verb: "redo" }
+            Journey { to: last.before, steps: again, undone, verb: "redo", within: last.within }
         }
         "rewind" => {
             let current = state.kv.revision();
@@ -393,7 +423,8 @@ pub async fn serve(
                 return Err(Status::new(400, NO_SUCH_REVISION, &message));
             }
             let gone = done.iter().rev().filter(|s| s.first > to).cloned().collect();
-            Journey { to, steps: gone, undone, verb: "rewind" }
+            // Also where only some namespaces go back, what came since cannot be undone one by one any more: its beginnings lie among what went.
+            Journey { to, steps: gone, undone, verb: "rewind", within: asked.namespaces }
         }
         _ => return Ok(super::http::not_found_page()),
     };
@@ -444,6 +475,43 @@ mod tests {
         assert_eq!(moves["services/d/old"], Some(object!({"x": 1})));
         assert_eq!(moves["secrets/d/new"], None);
         assert_eq!(planned(&then, &then), BTreeMap::new());
+    }
+
+    /// A lab is put back; what somebody made meanwhile in another namespace, or in none, stays.
+    #[test]
+    fn only_what_is_within_goes_back() {
+        let volume = |namespace: &str| object!({"spec": {"claimRef": {"namespace": namespace}}});
+        let then = [
+            kv("deployments/mine/web", 5, object!({"spec": 1})),
+            kv("services/shop/old", 3, object!({"x": 1})),
+        ];
+        let now = [
+            kv("deployments/mine/web", 9, object!({"spec": 2})),
+            kv("secrets/shop/new", 8, object!({})),
+            kv("secrets/shopping/new", 8, object!({})),
+            kv("example.com/things/shop/a", 8, object!({})),
+            kv("namespaces/shop", 7, object!({})),
+            kv("namespaces/mine", 7, object!({})),
+            kv("clusterroles/mine", 7, object!({})),
+            kv("persistentvolumes/a", 7, volume("shop")),
+            kv("persistentvolumes/b", 7, volume("mine")),
+        ];
+        let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+        let within = Some(["shop".to_string()].into());
+        let journey = Journey { to: 5, steps: vec![], undone: vec![], verb: "rewind", within };
+        let keys: Vec<String> = journey
+            .plan(&then, &now, &birth)
+            .iter()
+            .map(|m| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string())
+            .collect();
+        let back = [
+            "example.com/things/shop/a",
+            "namespaces/shop",
+            "persistentvolumes/a",
+            "secrets/shop/new",
+            "services/shop/old",
+        ];
+        assert_eq!(keys, back);
     }
 
     #[test]

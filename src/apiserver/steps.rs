@@ -15,7 +15,7 @@ use crate::etcd::api::{KeyValue, Revision};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 /// Under which the keys of this file live.
@@ -49,6 +49,9 @@ pub struct Step {
 pub struct Undone {
     pub steps: Vec<String>,
     pub before: Revision,
+    /// The namespaces that went back; `None`: everything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -197,7 +200,7 @@ mod tests {
         see(&steps, "a", 10);
         let ids = |steps: &Steps| steps.done().into_iter().map(|s| s.id).collect::<Vec<_>>();
         assert_eq!((ids(&steps), steps.keep_from()), (vec!["a".into(), "b".into()], Some(9)));
-        let undone = [Undone { steps: vec!["b".into()], before: 25 }];
+        let undone = [Undone { steps: vec!["b".into()], before: 25, within: None }];
         let kv = KeyValue { key: UNDONE.into(), value: undone_value(&undone), ..KeyValue::default() };
         steps.see(&kv, false);
         assert_eq!((ids(&steps), steps.undone().len()), (vec!["a".into()], 1));

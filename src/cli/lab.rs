@@ -4,7 +4,7 @@ use super::args::{Lab as Command, Output, Report};
 use crate::cluster::{Home, Place};
 use crate::lab::graded::desk::{entry, sheet};
 use crate::lab::graded::read::{self, Lab, Labs};
-use crate::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Played};
+use crate::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Left, Plan, Played};
 use crate::lab::graded::{score, seal};
 use crate::lang::charset::{eprintln, print, println};
 use crate::ui::lesson::{Paper, tag};
@@ -36,8 +36,12 @@ pub async fn run(
     match command {
         Command::List { output } => list(place, load(), &paper, output).await,
         Command::Show { id, seed, output } => show(place, load(), id, seed, &paper, output).await,
-        Command::Start { id, seed, output } => {
-            let view: LabView = asked(place, lang, Ask::Start { id, seed }).await?;
+        Command::Start { id, seed, yes, output } => {
+            let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
+            if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
+                return Ok(1);
+            }
+            let view: LabView = asked(place, lang, Ask::Start { id, seed: Some(plan.seed) }).await?;
             tell(&view, output, |v| front::page(&paper, v))?;
             Ok(0)
         }
@@ -77,6 +81,15 @@ pub async fn run(
             }
             let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
             print!("{}", front::given_up(&paper, &told));
+            Ok(0)
+        }
+        Command::Leave { id, yes } => {
+            let plan: Plan = asked(place, lang, Ask::Plan { id: None, seed: None }).await?;
+            if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
+                return Ok(1);
+            }
+            let left: Left = asked(place, lang, Ask::Leave { id }).await?;
+            println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
             Ok(0)
         }
         Command::Solve { id, seed } => solve(place, id, seed, lang).await,

@@ -9,6 +9,7 @@ use crate::clock::{self, Timestamp};
 use crate::tap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What may be asked of the past.
@@ -24,11 +25,27 @@ pub enum Past {
     Rewind {
         to: Moment,
     },
+    /// The same for some namespaces, with what is in them; everything else stays as it is.
+    RewindWithin {
+        to: Moment,
+        namespaces: BTreeSet<String>,
+    },
     /// What people made or changed since then that this would remove or change back, beyond the steps that it undoes: answers with
     /// `lost: [{resource, group, namespace, name, removed}]`.
     Plan {
         of: Box<Past>,
     },
+}
+
+impl Past {
+    /// Back to a revision: in these namespaces, or everywhere if they are not known.
+    pub fn back(revision: i64, namespaces: Option<BTreeSet<String>>) -> Past {
+        let to = Moment::Revision(revision);
+        match namespaces {
+            Some(namespaces) => Past::RewindWithin { to, namespaces },
+            None => Past::Rewind { to },
+        }
+    }
 }
 
 /// An object that going back would take from somebody.
@@ -92,6 +109,10 @@ pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
         Past::Redo => ("POST", "redo", json!({})),
         Past::Rewind { to } => {
             ("POST", "rewind", json!({"revision": revision(world, &to).map_err(Error::Trouble)?}))
+        }
+        Past::RewindWithin { to, namespaces } => {
+            let revision = revision(world, &to).map_err(Error::Trouble)?;
+            ("POST", "rewind", json!({"revision": revision, "namespaces": namespaces}))
         }
         Past::Plan { .. } => return Err(Error::Told("a plan of a plan was asked for".into())),
     };

@@ -199,8 +199,12 @@ impl Engine {
 
     /// The revision at which the open step began.
     pub fn since_step(&self) -> i64 {
-        let step = self.current().and_then(|(open, step)| self.progress.look(&open.lesson.id, &step.id));
-        step.map_or(0, |s| s.since)
+        self.current().map_or(0, |(open, step)| self.since_of(&open.lesson.id, &step.id))
+    }
+
+    /// The revision at which a step began; 0: it never did.
+    pub fn since_of(&self, lesson: &str, step: &str) -> i64 {
+        self.progress.look(lesson, step).map_or(0, |s| s.since)
     }
 
     /// A watch has told something.
@@ -312,6 +316,7 @@ impl Engine {
         let mut facts = Facts {
             objects: self.objects.clone(),
             history: self.recorder.versions.clone(),
+            forgotten: self.recorder.forgotten.clone(),
             trace: self.recorder.trace.clone(),
             trace_from: self.recorder.trace_from,
             epoch: self.recorder.epoch,

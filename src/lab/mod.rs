@@ -22,7 +22,8 @@
 //! its own, called `default` by lessons and by whatever they are told. The engine never asks which of the two it is. [`reach`] reads from a step
 //! what it needs, and a step that needs what the ground does not offer is skipped, with the reason, and never green.
 //! ## Bounds
-//! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go first ([`recorder`]). A version is kept as the bytes
+//! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go first ([`recorder`]), but not those that were current when the lesson or
+//! the step began. A history of which a version since then is gone is not answered: such a check is not green. A version is kept as the bytes
 //! that were stored, and read when an expression asks for it. The tap lives as long as the process: after a
 //! restart, `trace` begins anew and `history` opens with what the watches found (WAS or ADDED without a user). What a check had seen is kept.
 //! ## Left out
@@ -47,6 +48,7 @@ mod run;
 mod show;
 pub mod view;
 mod watch;
+mod who;
 pub mod why;
 mod words;
 

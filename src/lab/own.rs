@@ -5,7 +5,7 @@ use super::run;
 use crate::api::kinds::{self, Kind};
 use crate::api::status::qualified;
 use crate::cluster::guest::USUAL;
-use crate::kubectl::{manifest, parse};
+use crate::kubectl::{manifest, parse, table};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -36,6 +36,97 @@ pub fn names(lesson: &Lesson) -> BTreeSet<String> {
     lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
+/// Keys of the objects that these lines make and that must not be there before, as far as they name them.
+pub fn made(lines: &[String]) -> BTreeSet<String> {
+    let deletes = |line: &str| line.split_whitespace().take(2).any(|word| word == "delete");
+    let all = run::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
+    all.flat_map(|(line, input)| names_in(&line, &input)).collect()
+}
+
+/// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
+pub fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
+    let parts = std::iter::once(&lesson.setup).chain(lesson.steps.iter().map(|step| &step.solution));
+    let all = parts.map(|lines| namespaces(lines)).collect::<Option<Vec<_>>>()?;
+    // The learner may do it otherwise, in the namespace that every lesson calls its own.
+    Some(all.into_iter().flatten().chain([USUAL.to_string()]).collect())
+}
+
+/// Words of Ropewalk's that change no object, or only what a way back does not restore.
+const HARMLESS: [&str; 7] = ["fault", "lab", "lesson", "map", "ropewalk", "trace", "why"];
+/// Words of Ropewalk's that change objects of every namespace.
+const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
+/// kubectl's verbs for nodes.
+const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
+
+/// The namespaces outside which these lines change nothing. `None`: they change objects that are in no namespace, or in namespaces that are not known.
+pub fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for (line, input) in run::commands(lines) {
+        for part in parts(line.trim_start_matches('-').trim()) {
+            let first = part.first().map_or("", String::as_str);
+            if WHOLE.contains(&first) {
+                return None;
+            }
+            let is_kubectl = matches!(first, "k" | "kubectl");
+            if HARMLESS.contains(&first) || !is_kubectl && !is_verb(first) {
+                continue;
+            }
+            let words = &part[usize::from(is_kubectl)..];
+            let Ok(parsed) = parse::parse(words) else { return None };
+            let verb = parsed.verb.path.split(' ').next().unwrap_or_default();
+            if matches!(verb, "get" | "describe" | "logs" | "top" | "wait" | "events" | "explain") {
+                continue;
+            }
+            if OF_NODES.contains(&verb) || parsed.flags.is("all-namespaces") {
+                return None;
+            }
+            let keys = keys(&parsed, &input);
+            let kind = parsed
+                .args
+                .iter()
+                .find_map(|word| kind_of(word.split(['/', ',']).next().unwrap_or_default()));
+            for key in &keys {
+                match key.split('/').collect::<Vec<_>>().as_slice() {
+                    ["namespaces", "", name] => found.insert(name.to_string()),
+                    [_, "", _] => return None,
+                    [_, namespace, _] => found.insert(namespace.to_string()),
+                    _ => return None,
+                };
+            }
+            if !keys.is_empty() {
+                continue;
+            }
+            if kind.is_some_and(|kind| !kind.namespaced) && verb != "create" {
+                match (kind.map(|kind| kind.plural), parsed.args.get(1)) {
+                    (Some("namespaces"), Some(name)) => found.insert(name.clone()),
+                    _ => return None,
+                };
+                continue;
+            }
+            found.insert(namespace_of(&parsed).to_string());
+        }
+    }
+    Some(found)
+}
+
+/// The commands of a line of a shell, as words.
+fn parts(line: &str) -> Vec<Vec<String>> {
+    let words = shlex::split(line).unwrap_or_default();
+    let between = |word: &String| matches!(word.as_str(), "|" | "&&" | "||" | ";");
+    words.split(between).filter(|part| !part.is_empty()).map(<[String]>::to_vec).collect()
+}
+
+fn is_verb(word: &str) -> bool {
+    table::root().children().any(|verb| verb.name() == word)
+}
+
+fn namespace_of(parsed: &parse::Parsed) -> &str {
+    match parsed.flags.text("namespace") {
+        "" => USUAL,
+        named => named,
+    }
+}
+
 fn names_in(line: &str, input: &str) -> Vec<String> {
     let line = line.trim_start_matches('-').trim();
     let words = shlex::split(line).unwrap_or_default();
@@ -45,11 +136,12 @@ fn names_in(line: &str, input: &str) -> Vec<String> {
         matches!(word, "|" | ">" | "&&" | "||" | ";") || word.contains("$(") || word.contains('`')
     };
     let words: Vec<String> = words.take_while(|word| !is_shells(word)).collect();
-    let Ok(parsed) = parse::parse(&words) else { return vec![] };
-    let namespace = match parsed.flags.text("namespace") {
-        "" => USUAL,
-        named => named,
-    };
+    parse::parse(&words).map(|parsed| keys(&parsed, input)).unwrap_or_default()
+}
+
+/// Keys of the objects that a command makes or deletes. `input`: the manifest that it reads.
+fn keys(parsed: &parse::Parsed, input: &str) -> Vec<String> {
+    let namespace = namespace_of(parsed);
     let noted = |kind: &Kind, namespace: &str, name: &str| {
         key(&kind.qualified(), if kind.namespaced { namespace } else { "" }, name)
     };
@@ -171,6 +263,49 @@ mod tests {
             ["services/default/web", "deployments.example.com/default/web", "deployments.apps/shop/web"]
         {
             assert!(!twelfth.contains(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn lines_stay_in_the_namespaces_that_they_name() {
+        let of = |lines: &[&str]| {
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            namespaces(&lines).map(|found| found.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        for (lines, found) in [
+            (
+                &["kubectl create namespace shop", "kubectl set selector svc/web -n shop a=b"][..],
+                Some("shop"),
+            ),
+            (&["-kubectl run tester --image=busybox -- sleep infinity"], Some("default")),
+            (&["kubectl get pods -A", "kubectl wait -n shop pod/a --for=delete"], Some("")),
+            (&["kubectl delete replicaset -n shop --all"], Some("shop")),
+            (
+                &["kubectl get svc a -n shop -o yaml | sed s/a/b/ | kubectl replace -n shop -f -"],
+                Some("shop"),
+            ),
+            (&["kubectl delete namespace shop"], Some("shop")),
+            (&["kubectl label namespace shop a=b"], Some("shop")),
+            (&["fault kill etcd", "curl localhost:30080"], Some("")),
+            (
+                &[
+                    "kubectl apply -f -",
+                    "apiVersion: v1",
+                    "kind: Pod",
+                    "metadata: {name: a, namespace: x}",
+                    ".",
+                ],
+                Some("x"),
+            ),
+            (&["kubectl apply -f -", "apiVersion: v1", "kind: Node", "metadata: {name: a}", "."], None),
+            (&["kubectl cordon n1"], None),
+            (&["kubectl label node n1 a=b"], None),
+            (&["kubectl delete pods -A --all"], None),
+            (&["kubectl create clusterrole r --verb=get --resource=pods"], None),
+            (&["kubectl get pods", "undo"], None),
+            (&["etcdctl put a b"], None),
+        ] {
+            assert_eq!(of(lines).as_deref(), found, "{lines:?}");
         }
     }
 

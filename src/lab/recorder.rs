@@ -1,23 +1,18 @@
 //! What happened, as expressions see it: every version of every object, and every hop since the step began. Both come from the tap, where each
 //! committed write is told once, with the object's bytes.
 
-use super::cel::facts::{Object, Versions};
+use super::cel::facts::{Forgotten, Object, Versions};
 use super::cel::value;
 use super::cel::version::Version;
+use super::who::Who;
 use crate::api::kinds;
 use crate::cluster::guest::Room;
-use crate::tap::{Cause, ObjectRef, Record, Request};
+use crate::tap::{self, Cause, NODE, ObjectRef, Record, Request};
 use cel::Value;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Versions that are kept of all objects together, and of one. At the bound the oldest go: a history then begins later, with the oldest
-/// version that is left.
-const VERSIONS_MAX: usize = 5_000;
-const VERSIONS_OF_ONE: usize = 500;
-/// Heartbeats would push everything else out.
-const VERSIONS_OF_HEARTBEATS: usize = 20;
 /// Hops that are kept since the step began. At the bound the oldest tenth goes; what a check has seen stays seen.
 const TRACE_MAX: usize = 10_000;
 /// Requests whose commit is remembered until their answer, and answers that name a version until it is seen.
@@ -27,6 +22,8 @@ const REQUESTS_MAX: usize = 512;
 const DESCRIBE: &str = "kubectl describe";
 /// Of a record that tells no exit code.
 const NO_EXIT: i64 = -1;
+
+mod keep;
 
 type Key = (String, String, String);
 
@@ -48,7 +45,14 @@ pub struct Recorder {
     pub seq: u64,
     /// Where the lesson is played: namespaces are told as it calls them.
     pub room: Room,
+    /// Of which object a version was taken, oldest first, without those that were found to be kept.
     order: VecDeque<Key>,
+    pinned: VecDeque<Key>,
+    /// Revisions at which the lesson and the step began: the versions that were current then are kept.
+    keep: [i64; 2],
+    /// Objects of whose history something since the step began is gone, and the newest revision of that.
+    pub forgotten: Arc<Forgotten>,
+    who: Who,
     /// What requests wrote: revision, and the controller whose child the object is.
     written: VecDeque<(String, i64, String)>,
     /// Who wrote a version, where its commit does not say.
@@ -63,6 +67,7 @@ impl Recorder {
     /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is open whose trace it could belong to.
     pub fn take(&mut self, record: &Record, solving: Option<bool>) {
         self.seq = record.seq;
+        self.who.note(record);
         if let Some(revision) = record.revision {
             self.revision = self.revision.max(revision as i64);
         }
@@ -114,7 +119,8 @@ impl Recorder {
     /// What was told of another room is forgotten.
     pub fn move_to(&mut self, room: Room) {
         let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
-        *self = Recorder { room, seq, revision, epoch, taken, ..Recorder::default() };
+        let who = std::mem::take(&mut self.who);
+        *self = Recorder { room, seq, revision, epoch, taken, who, ..Recorder::default() };
     }
 
     /// A step begins: its trace is empty.
@@ -196,16 +202,18 @@ impl Recorder {
         if self.writers.len() == REQUESTS_MAX {
             self.writers.pop_front();
         }
-        self.writers.push_back((revision, request.user.clone()));
+        // Who acts under another name has still acted.
+        let user = tap::actor(&request.user, &request.impersonator);
+        self.writers.push_back((revision, user.to_string()));
         let namespace = self.room.told(&object.namespace).to_string();
         let key = (object.resource.clone(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);
         if let Some(of_one) = versions.get_mut(&key)
-            && let Some(at) = of_one.iter().rposition(|v| v.revision == revision && v.user != request.user)
+            && let Some(at) = of_one.iter().rposition(|v| v.revision == revision && v.user != user)
         {
             self.epoch += 1;
             let of_one = Arc::make_mut(of_one);
-            of_one[at] = Arc::new(of_one[at].by(&request.user));
+            of_one[at] = Arc::new(of_one[at].by(user));
         }
     }
 
@@ -273,6 +281,7 @@ impl Recorder {
             let later = known.get(&key).map_or(&[][..], |all| all.as_slice());
             versions.extend(later.iter().filter(|v| v.revision > at).cloned());
             self.order.retain(|k| *k != key);
+            self.pinned.retain(|k| *k != key);
             (0..versions.len()).for_each(|_| self.order.push_front(key.clone()));
             // Renumbered in their order: what was found out by their numbers is forgotten with the epoch.
             let numbered = versions.into_iter().map(|version| {
@@ -300,37 +309,14 @@ impl Recorder {
         };
         let revision = record.revision.unwrap_or_default() as i64;
         let writer = || self.writers.iter().rfind(|(made, _)| *made == revision).map(|(_, user)| user);
-        let user = record.request.as_ref().map(|r| &r.user).or_else(writer).cloned().unwrap_or_default();
+        let actor = |r: &Request| tap::actor(&r.user, &r.impersonator).to_string();
+        let user = record.request.as_ref().map(actor).or_else(|| writer().cloned()).unwrap_or_default();
         if let Some(request) = &record.request {
             self.wrote(&request.id, revision, head);
         }
         let namespace = self.room.told(&object.namespace).to_string();
         let key = (object.resource.clone(), namespace, object.name.clone());
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
-    }
-
-    fn add(&mut self, key: Key, mut version: Version) {
-        self.taken += 1;
-        version.number = self.taken;
-        let versions = Arc::make_mut(&mut self.versions);
-        let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
-        of_one.push(Arc::new(version));
-        let most = if key.0 == "leases" { VERSIONS_OF_HEARTBEATS } else { VERSIONS_OF_ONE };
-        if of_one.len() > most {
-            of_one.remove(0);
-        } else {
-            self.order.push_back(key);
-        }
-        if self.order.len() > VERSIONS_MAX
-            && let Some(oldest) = self.order.pop_front()
-            && let Some(list) = versions.get_mut(&oldest)
-        {
-            let list = Arc::make_mut(list);
-            list.remove(0);
-            if list.is_empty() {
-                versions.remove(&oldest);
-            }
-        }
     }
 
     /// The request that a kubelet's record of a command's end answers.
@@ -375,10 +361,11 @@ impl Recorder {
             prefix => format!("metadata.name={prefix}*"),
         };
         let user = request.map_or("", |r| r.user.as_str());
-        let learner = request.is_some_and(crate::tap::Request::is_persons);
+        let learner = request.is_some_and(Request::is_persons);
         let by_component = match user {
+            _ if !self.who.is_components(record) => "",
             "system:kube-scheduler" => "kube-scheduler",
-            user if user.starts_with("system:node:") => "kubelet",
+            user if user.starts_with(NODE) => "kubelet",
             "system:kube-controller-manager" => written.map_or("", |(_, _, c)| c.as_str()),
             _ => "",
         };
@@ -696,17 +683,29 @@ mod tests {
     }
 
     #[test]
-    fn history_is_bounded_and_keeps_the_newest() {
+    fn who_takes_a_components_name_is_none() {
+        let tap = Tap::new().at("n", "kube-apiserver");
+        let write = |impersonator: &str| {
+            let request = Request {
+                user: "system:kube-scheduler".into(),
+                impersonator: impersonator.into(),
+                ..Request::default()
+            };
+            let mut commit = Record::new("commit").object("pods", "d", "p").revision(5);
+            (commit.request, commit.body) = (Some(request), Some("{}".into()));
+            tap.emit(commit);
+        };
+        write("");
+        write("learner");
         let mut recorder = Recorder::default();
-        for n in 0..VERSIONS_MAX + 50 {
-            let key = ("pods".to_string(), String::new(), format!("p{}", n % 100));
-            recorder.add(key, Version::new(n as i64, None, "MODIFIED", "null".into()));
-        }
-        let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
-        assert_eq!(kept, VERSIONS_MAX);
-        let newest =
-            recorder.versions[&("pods".into(), String::new(), "p49".into())].last().map(|v| v.revision);
-        assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let by: Vec<&str> = recorder.trace.iter().map(|t| str_field(t, "by_component")).collect();
+        assert_eq!(by, ["kube-scheduler", ""]);
+        let users: Vec<&str> = recorder.versions[&("pods".into(), "d".into(), "p".into())]
+            .iter()
+            .map(|v| v.user.as_str())
+            .collect();
+        assert_eq!(users, ["system:kube-scheduler", "learner"]);
     }
 
     #[test]

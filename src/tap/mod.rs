@@ -15,7 +15,7 @@
 
 mod who;
 
-pub use who::{KEEPER, LEARNER, TEACHER, actor, is_component, is_person};
+pub use who::{KEEPER, LEARNER, NODE, TEACHER, actor, is_component, is_person};
 
 use crate::clock::{self, Timestamp};
 use bytes::Bytes;

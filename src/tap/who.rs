@@ -7,6 +7,9 @@ pub const TEACHER: &str = "teacher";
 /// The cluster's own keeper: makes what a fresh cluster has, and keeps it.
 pub const KEEPER: &str = "kubernetes-admin";
 
+/// The user name of a node's kubelet begins with this.
+pub const NODE: &str = "system:node:";
+
 /// Somebody whose acts count as a person's and can be undone: neither a component nor a service account (`system:…`), nor
 /// the keeper, nor the teacher.
 pub fn is_person(user: &str) -> bool {
@@ -16,15 +19,17 @@ pub fn is_person(user: &str) -> bool {
 /// One of the cluster's own components. Everybody else who changes something wanted it so: a person, under whatever name, or a program that a person
 /// has started.
 pub fn is_component(user: &str) -> bool {
-    const NAMES: [&str; 5] = [
+    // Of the service accounts in kube-system these two are the addons'; every other one was made by a person.
+    const NAMES: [&str; 7] = [
         "system:apiserver",
         "system:kube-controller-manager",
         "system:kube-scheduler",
         "system:kube-proxy",
+        "system:serviceaccount:kube-system:coredns",
+        "system:serviceaccount:kube-system:storage-provisioner",
         KEEPER,
     ];
-    const FAMILIES: [&str; 2] = ["system:node:", "system:serviceaccount:kube-system:"];
-    NAMES.contains(&user) || FAMILIES.iter().any(|family| user.starts_with(family))
+    NAMES.contains(&user) || user.starts_with(NODE)
 }
 
 /// Whose doing a request is: the impersonator's, if there is one.
@@ -48,11 +53,21 @@ mod tests {
 
     #[test]
     fn who_is_no_component_has_wanted_it_so() {
-        for other in [TEACHER, LEARNER, "", "system:serviceaccount:shop:robot", "system:masters", "system:x"]
-        {
+        for other in [
+            TEACHER,
+            LEARNER,
+            "",
+            "system:serviceaccount:shop:robot",
+            "system:serviceaccount:kube-system:robot",
+            "system:serviceaccount:kube-system:coredns2",
+            "system:masters",
+            "system:x",
+        ] {
             assert!(!is_component(other), "{other}");
         }
-        assert!(is_component("system:node:n") && is_component(KEEPER));
+        for own in ["system:node:n", KEEPER, "system:serviceaccount:kube-system:coredns"] {
+            assert!(is_component(own), "{own}");
+        }
     }
 
     #[test]

@@ -85,8 +85,8 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson" | "solve" | "check") => source.lessons(),
         Some("lab") => match before.get(1).map(String::as_str) {
-            None => owned(&["check", "give-up", "grade", "hint", "list", "show", "solve", "start"]),
-            Some("check" | "give-up" | "grade" | "hint" | "show" | "solve" | "start")
+            None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
+            Some("check" | "give-up" | "grade" | "hint" | "leave" | "show" | "solve" | "start")
                 if before.len() == 2 =>
             {
                 source.labs()
@@ -204,6 +204,8 @@ mod tests {
         assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05"]);
         assert_eq!(words("lab s"), ["show", "solve", "start"]);
         assert_eq!(words("lab start "), ["broken-selector"]);
+        assert_eq!(words("lab le"), ["leave"]);
+        assert_eq!(words("lab leave "), ["broken-selector"]);
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
     }

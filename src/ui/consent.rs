@@ -37,6 +37,31 @@ pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
     agreed(lang)
 }
 
+/// The same before a lab is started or left: names the open lab, which ends, and what goes with it. True if nothing has to be asked. `ends`: the title of the
+/// open lab; empty if none is open.
+pub fn ends_lab(lang: Lang, ends: &str, lost: &[Loss]) -> bool {
+    match lab_end(lang, ends, lost) {
+        None => true,
+        Some(told) => {
+            eprint!("{told}");
+            agreed(lang)
+        }
+    }
+}
+
+/// What is told before a lab ends. `None`: nothing ends and nothing is lost.
+fn lab_end(lang: Lang, ends: &str, lost: &[Loss]) -> Option<String> {
+    let mut told = String::new();
+    if !ends.is_empty() {
+        told.push_str(&(lang.say(Say::LabEnds, &[ends]) + "\n"));
+    }
+    if !lost.is_empty() {
+        told.push_str(&(lang.say(Say::LossHead, &[]) + "\n"));
+        told.push_str(&list(lang, lost));
+    }
+    (!told.is_empty()).then_some(told)
+}
+
 /// Asks whether that is meant; where nobody can be asked, it refuses and names the flag.
 pub fn agreed(lang: Lang) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
@@ -87,5 +112,17 @@ mod tests {
             told.lines().nth(2).map(|l| l.replace("web2", ""))
         );
         assert!(is_yes(" Y\n") && !is_yes("") && !is_yes("no") && !is_yes("yesterday"));
+    }
+
+    #[test]
+    fn an_open_lab_does_not_end_without_a_word() {
+        let loss = Loss { resource: "services".into(), name: "web".into(), removed: true, ..Loss::default() };
+        for lang in [Lang::En, Lang::Ko] {
+            assert_eq!(lab_end(lang, "", &[]), None);
+            let told = lab_end(lang, "The menu is empty", &[]).unwrap();
+            assert!(told.contains("The menu is empty"), "{told}");
+            let told = lab_end(lang, "", std::slice::from_ref(&loss)).unwrap();
+            assert!(told.contains("services/web"), "{told}");
+        }
     }
 }

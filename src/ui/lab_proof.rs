@@ -6,6 +6,8 @@ use super::arena::{Arena, Stop};
 use super::arena_home;
 use super::labs as front;
 use super::texts::Lang;
+use crate::cluster::control::{self, Control};
+use crate::cluster::undo::Past;
 use crate::lab::format::EN;
 use crate::lab::graded::read::{DIRECTORY, Lab};
 use crate::lab::graded::view::{Ask, Graded, LabView};
@@ -206,8 +208,17 @@ async fn play(plan: Plan, directory: Option<&Path>, stop: &Stop) -> Vec<Outcome>
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };
     let mut outcomes = Vec::new();
+    let fresh = match revision(&arena).await {
+        Ok(revision) => revision,
+        Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
+    };
     for kind in &plan.kinds {
-        let outcome = stop.or(answer(&plan, *kind, &arena)).await;
+        let played = async {
+            // A start leaves alone what an answer made outside the lab's namespaces.
+            past(&arena, Past::back(fresh, None)).await?;
+            answer(&plan, *kind, &arena).await
+        };
+        let outcome = stop.or(played).await;
         let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
         outcomes.push((Some(*kind), outcome.map_err(named)));
     }
@@ -220,6 +231,17 @@ type Outcome = (Option<Kind>, Result<String, String>);
 
 async fn asked<T: serde::de::DeserializeOwned>(arena: &Arena, ask: Ask) -> Result<T, String> {
     front::asked(&arena.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
+}
+
+async fn past(arena: &Arena, past: Past) -> Result<serde_json::Value, String> {
+    let asked = async { Control::connect(&arena.place).await?.ask(&control::Ask::Past { past }).await };
+    asked.await.map_err(|e: crate::cluster::Error| e.say(Lang::En))
+}
+
+/// The store's newest revision.
+async fn revision(arena: &Arena) -> Result<i64, String> {
+    let steps = past(arena, Past::Steps).await?;
+    steps["revision"].as_i64().ok_or_else(|| "the store does not say its revision".to_string())
 }
 
 async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String> {
@@ -255,19 +277,24 @@ async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String
 
 /// Waits until nothing that can be seen is red, as a learner does before asking for a grade. What stays red is the grade's to tell.
 async fn done(arena: &Arena) -> Result<(), String> {
-    all_green(arena, DONE_MAX).await.map(drop)
+    looked(arena, DONE_MAX).await.map(drop)
 }
 
-/// Is there a moment within this time in which nothing that can be seen is red?
-async fn all_green(arena: &Arena, within: Duration) -> Result<bool, String> {
-    let view: LabView = asked(arena, Ask::Await { within_ms: within.as_millis() as u64 }).await?;
-    Ok(view.tasks.iter().all(|t| t.green != Some(false)))
+/// How the tasks stand at the first moment in which nothing that can be seen is red, or when this time is over.
+async fn looked(arena: &Arena, within: Duration) -> Result<LabView, String> {
+    asked(arena, Ask::Await { within_ms: within.as_millis() as u64 }).await
 }
 
 /// A lab that nobody has touched is red, and stays so; all its hints can be had.
 async fn untouched(lab: &Lab, arena: &Arena) -> Result<(), String> {
-    if all_green(arena, SETTLE).await? {
-        return Err("nothing is red before anything was done".into());
+    let seen = looked(arena, SETTLE).await?;
+    let green: Vec<&str> =
+        seen.tasks.iter().filter(|t| t.green == Some(true)).map(|t| t.id.as_str()).collect();
+    if !green.is_empty() {
+        let green = green.join(", ");
+        return Err(format!(
+            "green before anything was done: {green}; `only_with` names the tasks without which they earn nothing"
+        ));
     }
     let always = lab.hints.iter().filter(|h| h.when.is_none()).count();
     for number in 1..=always {

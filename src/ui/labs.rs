@@ -144,6 +144,9 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     if number("earlier_hints") > 0 {
         lines.push(lang.say(Say::LabEarlierHints, &[&number("earlier_hints").to_string()]));
     }
+    if number("earlier_left") > 0 {
+        lines.push(lang.say(Say::LabEarlierLeft, &[&number("earlier_left").to_string()]));
+    }
     let (gradings, before) = (number("gradings"), number("earlier_gradings"));
     if gradings + before > 1 || number("starts") > 1 {
         let with = [number("starts"), number("seed_starts"), gradings + before].map(|n| n.to_string());
@@ -229,9 +232,9 @@ mod tests {
         assert!(told.contains("Explanations kept back: 1."), "{told}");
         let record = json!({"tampered": true, "attempts": {"starts": 3, "seed_starts": 2, "gradings": 1, "earlier_gradings": 4}});
         let remarks = remarks(Lang::En, &record);
-        let shown = json!({"attempts": {"starts": 2, "seed_starts": 1, "gradings": 1, "earlier_solves": 1, "earlier_hints": 2, "gave_up": true}});
+        let shown = json!({"attempts": {"starts": 2, "seed_starts": 1, "gradings": 1, "earlier_solves": 1, "earlier_hints": 2, "earlier_left": 4, "gave_up": true}});
         let shown = super::remarks(Lang::En, &shown).join("\n");
-        for part in ["gave up", "an earlier start", "2 hints"] {
+        for part in ["gave up", "an earlier start", "2 hints", "left without a grade, 4 times"] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         let entry =

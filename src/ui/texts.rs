@@ -63,6 +63,7 @@ texts! {
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          learn      lesson [ID]  next  back  goto STEP  hint  check  solve  a b c d\n\
          labs       lab list  lab start ID  lab check  lab hint  lab grade  lab give-up\n\
+         \x20          lab leave         ends it without a grade, and takes away what it made\n\
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
@@ -81,6 +82,7 @@ texts! {
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  a b c d\n\
          실습       lab list  lab start ID  lab check  lab hint  lab grade  lab give-up\n\
+         \x20          lab leave         채점하지 않고 끝내며, 실습에서 만든 것을 삭제합니다\n\
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
@@ -178,6 +180,9 @@ texts! {
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";
     LabGaveUp: "The learner gave up and was told the way: this does not count as passed.", "포기하고 해결 방법을 보았습니다. 통과로 인정되지 않습니다.";
+    LabEnds: "The lab \"{}\" is open. It ends without a grade, and what it made is taken away.", "\"{}\" 실습이 열려 있습니다. 채점하지 않고 끝나며, 실습에서 만든 것은 삭제됩니다.";
+    LabLeftOff: "The lab \"{}\" is over, without a grade. What it made is gone; later records of this lab say that it was left.", "\"{}\" 실습을 채점하지 않고 끝냈습니다. 실습에서 만든 것은 삭제했고, 이 실습의 다음 기록에는 중간에 그만둔 것으로 남습니다.";
+    LabEarlierLeft: "Earlier starts of this lab were left without a grade, {} times in all.", "이 실습을 전에 시작했다가 채점하지 않고 그만둔 적이 있습니다. 모두 {}번입니다.";
     LabWay: "The way:", "해결 방법:";
     LabShown: "The solution was shown at an earlier start of this lab, {} times in all.", "이 실습을 전에 시작했을 때 해답을 본 적이 있습니다. 모두 {}번입니다.";
     LabEarlierHints: "{} hints of earlier starts count, too.", "전에 시작했을 때 본 힌트도 함께 셉니다: {}개";

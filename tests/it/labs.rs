@@ -62,11 +62,11 @@ fn a_lab_is_started_graded_mended_and_reset() {
     lab(&["grade", "broken-selector", "--seed", "418"]).fails("with seed 417");
     assert_eq!(lab(&["check"]).code, 1);
 
-    // Nothing done: only what was never broken has points.
+    // Nothing done: nothing earned, also not for what was never broken.
     let red = lab(&["grade", "broken-selector", "--seed", "417", "--learner", "seat-07", "-o", "json"]);
     assert_eq!(red.code, 1);
     let red = json(&red);
-    assert_eq!((&red["score"], &red["max"], &red["passed"]), (&10.into(), &100.into(), &false.into()));
+    assert_eq!((&red["score"], &red["max"], &red["passed"]), (&0.into(), &100.into(), &false.into()));
     assert_eq!(
         (&red["learner"], &red["schema"], &red["lab"]),
         (&"seat-07".into(), &1.into(), &"broken-selector".into())
@@ -76,6 +76,9 @@ fn a_lab_is_started_graded_mended_and_reset() {
     let (app, ns) = (variant["app"].as_str().expect("an app"), variant["ns"].as_str().expect("a namespace"));
     let service = format!("svc/{app}");
     assert!(k(&["get", &service, "-n", ns]).ok().contains(app));
+
+    // Work of the learner's elsewhere, which no end of the lab takes away.
+    k(&["create", "configmap", "meanwhile"]).ok();
 
     // The learner mends it; the report is missing; one step is undone and done again.
     let mend = ["set", "selector", &service, "-n", ns, &format!("app={app}")];
@@ -131,8 +134,13 @@ fn a_lab_is_started_graded_mended_and_reset() {
     );
     assert_eq!(lab(&["grade"]).code, 0, "full marks, however they came");
 
-    // Again: everything is broken as before, and nothing of the first try is left.
-    let again = json(&lab(&["start", "broken-selector", "--seed", "417", "-o", "json"]));
+    // Again: the open lab ends only if that is meant; then everything is broken as before, and nothing of the first try is left.
+    let ends = lab(&["start", "broken-selector", "--seed", "417"]);
+    assert!(ends.err.contains("It ends without a grade"), "{ends:?}");
+    ends.fails("--yes");
+    k(&["get", "configmap", "report", "-n", ns]).ok();
+    let again = json(&lab(&["start", "broken-selector", "--seed", "417", "--yes", "-o", "json"]));
+    k(&["get", "configmap", "mine", "meanwhile"]).ok();
     assert_eq!(again["tasks"], started["tasks"]);
     k(&["get", "configmap", "report", "-n", ns]).fails("not found");
     let csv = lab(&["grade", "-o", "csv"]);
@@ -141,7 +149,7 @@ fn a_lab_is_started_graded_mended_and_reset() {
     // A hint of an earlier start counts; whoever gives up is told everything, and the record says so.
     lab(&["hint"]).ok();
     lab(&["give-up"]).fails("--yes");
-    lab(&["start", "broken-selector", "--seed", "417"]).ok();
+    lab(&["start", "broken-selector", "--seed", "417", "--yes"]).ok();
     let told = lab(&["give-up", "--yes"]).ok();
     assert!(told.contains("The Service looked for") && told.contains("kubectl set selector"), "{told}");
     k(&mend).ok();
@@ -159,6 +167,28 @@ fn a_lab_is_started_graded_mended_and_reset() {
     let list = json(&lab(&["list", "-o", "json"]));
     let best = list.as_array().into_iter().flatten().find(|l| l["id"] == "broken-selector").expect("it");
     assert_eq!(best["attempt"], 1, "what was given up is no grade: {best}");
+
+    // Left: what the lab made goes, the learner's own stays, and later records say so.
+    let leave = lab(&["leave"]);
+    assert!(leave.err.contains("It ends without a grade"), "{leave:?}");
+    leave.fails("--yes");
+    lab(&["leave", "broken-selector", "--yes"]).ok();
+    k(&["get", "namespace", ns]).fails("not found");
+    k(&["get", "configmap", "mine", "meanwhile"]).ok();
+    lab(&["grade"]).fails("no lab is open");
+    lab(&["leave", "--yes"]).fails("no lab is open");
+
+    // Somebody's own namespace is in the way: it is named, and nothing is begun.
+    k(&["create", "namespace", ns]).ok();
+    k(&["create", "configmap", "precious", "-n", ns]).ok();
+    lab(&["start", "broken-selector", "--seed", "417", "--yes"]).fails(&format!("namespaces/{ns}"));
+    k(&["get", "configmap", "precious", "-n", ns]).ok();
+    // Without a seed another namespace is drawn.
+    let other = json(&lab(&["start", "broken-selector", "-o", "json"]));
+    assert_ne!(other["seed"], 417);
+    let left = json(&lab(&["grade", "-o", "json"]));
+    assert_eq!(left["attempts"]["earlier_left"], 1, "{left}");
+    k(&["get", "configmap", "precious", "-n", ns]).ok();
 }
 
 /// The process ends in the middle of a lab, and in the middle of a grade; somebody lends the judge a hand; nothing can be written down.
@@ -297,7 +327,7 @@ fn nothing_is_won_by_editing_what_is_kept() {
     assert_eq!((&back["tampered"], &back["passed"]), (&true.into(), &false.into()), "{back}");
 
     // An edited one, after the solution.
-    lab(&["start", "wrong-image", "--seed", "7"]).ok();
+    lab(&["start", "wrong-image", "--seed", "7", "--yes"]).ok();
     lab(&["solve"]).ok();
     restart(&|| {
         let text = std::fs::read_to_string(&book).expect("a book");

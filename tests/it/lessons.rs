@@ -255,7 +255,7 @@ fn a_namesake_is_the_learners_own() {
     assert!(!said.out.contains("pods/nginx-pod would be"), "that one is the lesson's: {told}");
 }
 
-/// A jump forward plays the steps before it, and a setup may scale: what is not the lesson's own is named first. So is an open lab, before a jump back sweeps it away.
+/// A jump forward plays the steps before it, and a setup may scale: what is not the lesson's own is named first. An open lab stays in its namespace.
 #[test]
 fn a_jump_names_what_it_takes() {
     if !capable() {
@@ -271,7 +271,7 @@ fn a_jump_names_what_it_takes() {
         "kubectl get deployment dpy-nginx -o jsonpath=kept:{.metadata.name}.",
         "lab start wrong-image --seed 3",
         "goto 1",
-        "lab check",
+        "kubectl get pods -A --field-selector metadata.name=tester -o jsonpath=lab:{.items[0].metadata.name}.",
         "goto 2 --yes",
         "kubectl get deployment dpy-nginx --ignore-not-found -o jsonpath=gone:{.metadata.name}.",
     ];
@@ -284,7 +284,8 @@ fn a_jump_names_what_it_takes() {
     assert!(said.out.contains("first:2."), "{told}");
     assert!(said.out.contains("deployments/dpy-nginx would be removed"), "{told}");
     assert!(said.out.contains("kept:dpy-nginx."), "{told}");
-    assert!(said.out.contains("labs/wrong-image would be removed"), "{told}");
+    assert!(!said.out.contains("labs/wrong-image would be removed"), "{told}");
+    assert!(said.out.contains("lab:tester."), "the lab is still there: {told}");
     assert!(!said.out.contains("gone:dpy-nginx"), "it was meant: {told}");
 }
 

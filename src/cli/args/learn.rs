@@ -72,12 +72,15 @@ pub enum Lab {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// Break it, and start the clock. What an earlier start left is put back first
+    /// Break it, and start the clock. An open lab ends, and what it made is taken away first
     Start {
         id: String,
         /// Draw names and fault from this seed [default: by chance]
         #[arg(long)]
         seed: Option<u64>,
+        /// Do not ask before something is taken away
+        #[arg(short, long)]
+        yes: bool,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
@@ -111,6 +114,13 @@ pub enum Lab {
     },
     /// Be told the cause and the way; such a lab does not count as passed, and the record says so
     GiveUp {
+        id: Option<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// End the open lab without a grade and take away what it made; later records say so
+    Leave {
         id: Option<String>,
         /// Do not ask
         #[arg(short, long)]

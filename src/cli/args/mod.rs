@@ -290,6 +290,7 @@ Examples:
     #[command(after_help = "Examples:
   ropewalk lab list                           all labs, and your best grades
   ropewalk lab start broken-selector          break it, and start the clock; again: put it back and start anew
+  ropewalk lab leave                          end the open lab without a grade
   ropewalk lab start broken-selector --seed 417   the same names and fault for a whole class
   ropewalk lab check                          how the tasks stand; exit code 0 if all that can be seen is right
   ropewalk lab grade -o json                  points and verdicts as a signed record; exit code 0 only at full marks

@@ -3,7 +3,7 @@
 use super::{Actor, steps};
 use crate::api::status::qualified;
 use crate::cluster::guest::Room;
-use crate::cluster::undo::{Loss, Moment, Past, losses};
+use crate::cluster::undo::{Loss, Past, losses};
 use crate::kubectl::parse;
 use crate::lab::format::Lesson;
 use crate::lab::own;
@@ -107,8 +107,9 @@ impl Actor {
             }
             return lost;
         }
-        lost.extend(self.labs.swept_by(since));
-        let rewind = Past::Rewind { to: Moment::Revision(since) };
+        let places = own::places(&lesson);
+        lost.extend(self.labs.swept_by(since, places.as_ref()));
+        let rewind = Past::back(since, places);
         // What cannot be planned cannot be done either.
         let plan = self.host.past(Past::Plan { of: Box::new(rewind) }).await.unwrap_or_default();
         lost.extend(losses(&plan).into_iter().filter(|loss| !self.is_lessons(loss, &named)));
@@ -149,7 +150,7 @@ impl run::Teacher {
     }
 
     /// The objects that a line would delete now. `input`: the manifest that it reads.
-    async fn would_delete(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
+    pub(in crate::lab) async fn would_delete(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
         let Some(mut words) = words(line, room) else { return vec![] };
         if words.get(1).is_none_or(|verb| verb != "delete") {
             return vec![];
@@ -173,7 +174,7 @@ impl run::Teacher {
     }
 
     /// The objects that a line would make different from what they are now. `input`: the manifest that it reads.
-    async fn would_change(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
+    pub(in crate::lab) async fn would_change(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
         let Some(mut words) = words(line, room) else { return vec![] };
         let Some(verb) = words.get(1).cloned().filter(|verb| CHANGES.contains(&verb.as_str())) else {
             return vec![];

@@ -106,6 +106,8 @@ impl Actor {
             let since = noted.since;
             self.engine.recorder.resume_step(&self.host.tap().since(0), since);
         }
+        let began = self.engine.progress.lesson(&lesson.id).began;
+        self.engine.recorder.keep_from(began, self.engine.since_of(&lesson.id, &this.id));
         let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
         self.engine.solving = false;
         self.engine.begin_step();

@@ -1,11 +1,11 @@
 //! From step to step: on, back, to a named one, and past one that this cluster cannot do.
 
 use super::Actor;
-use crate::cluster::undo::{Moment, Past};
+use crate::cluster::undo::Past;
 use crate::lab::format::{Lesson, Step};
 use crate::lab::view::State;
 use crate::lab::words::{self, Word};
-use crate::lab::{Error, progress, run};
+use crate::lab::{Error, own, progress, run};
 
 /// `LESSON#STEP`, `TRACK/LESSON` or a step of the open lesson: the lesson, and the step.
 pub(super) fn parts(word: &str) -> (Option<&str>, &str) {
@@ -115,7 +115,7 @@ impl Actor {
         if let Some(first) = left.first().cloned() {
             notices.push((Word::NotPlayed, vec![left.join(", "), first]));
         }
-        if visited && !self.restore(&lesson.id, &lesson.steps[to].id).await {
+        if visited && !self.restore(&lesson, &lesson.steps[to].id).await {
             notices.push((Word::NoRewind, vec![]));
         }
         self.read_tap();
@@ -134,9 +134,9 @@ impl Actor {
     }
 
     /// Puts the objects back as they were when the step began; false if that cannot be done, e.g. because that history is no longer kept.
-    async fn restore(&self, lesson: &str, step: &str) -> bool {
-        let Some(since) = self.engine.progress.look(lesson, step).map(|s| s.since) else { return false };
-        self.host.past(Past::Rewind { to: Moment::Revision(since) }).await.is_ok()
+    async fn restore(&self, lesson: &Lesson, step: &str) -> bool {
+        let Some(since) = self.engine.progress.look(&lesson.id, step).map(|s| s.since) else { return false };
+        self.host.past(Past::back(since, own::places(lesson))).await.is_ok()
     }
 
     pub(super) fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {

@@ -32,6 +32,49 @@ pub type Objects = Arc<BTreeMap<(String, String), Object>>;
 /// Versions of objects by (plural, namespace, name), each list oldest first.
 pub type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Version>>>>;
 
+/// What is missing of histories.
+#[derive(Clone, Debug, Default)]
+pub struct Forgotten {
+    /// By object, the newest revision that is gone.
+    of: BTreeMap<(String, String, String), i64>,
+    /// The same for all objects together, where there were too many.
+    any: i64,
+}
+
+/// Objects whose missing versions are noted one by one.
+const FORGOTTEN_MAX: usize = 5_000;
+
+impl Forgotten {
+    pub fn note(&mut self, key: (String, String, String), revision: i64) {
+        if self.of.len() >= FORGOTTEN_MAX && !self.of.contains_key(&key) {
+            self.any = self.any.max(revision);
+            return;
+        }
+        let newest = self.of.entry(key).or_default();
+        *newest = (*newest).max(revision);
+    }
+
+    /// What is gone of the time before a revision is missed by nobody.
+    pub fn retain(&mut self, after: i64) {
+        self.of.retain(|_, revision| *revision > after);
+        if self.any <= after {
+            self.any = 0;
+        }
+    }
+
+    /// Is something gone of this object's history after a revision?
+    pub fn since(&self, key: &(String, String, String), revision: i64) -> bool {
+        self.any > revision || self.of.get(key).is_some_and(|gone| *gone > revision)
+    }
+
+    fn any_since(&self, revision: i64, fits: impl Fn(&(String, String, String)) -> bool) -> bool {
+        self.any > revision || self.of.iter().any(|(key, gone)| *gone > revision && fits(key))
+    }
+}
+
+/// Begins the error of an expression that asks for what is no longer kept.
+pub const UNKNOWN: &str = "cannot be known";
+
 /// Something that has to be asked over the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Probe {
@@ -87,6 +130,8 @@ pub struct Wanted {
 pub struct Facts {
     pub objects: HashMap<String, Objects>,
     pub history: Arc<Versions>,
+    /// What is missing of it.
+    pub forgotten: Arc<Forgotten>,
     pub trace: Arc<Vec<Value>>,
     /// Records of this step that came before the first of `trace` and are no longer kept.
     pub trace_from: u64,
@@ -270,6 +315,9 @@ impl Facts {
                 && (namespace == "*" || key.1 == namespace)
                 && (object == "*" || key.2 == object)
         };
+        if self.forgotten.any_since(self.since_step, |key| fits(&key)) {
+            return Err(forgotten(known, namespace, object));
+        }
         let mut all = Vec::new();
         for key in self.history.keys().filter(fits) {
             all.extend(since(&self.history[key], self.lesson_began));
@@ -296,6 +344,10 @@ impl Facts {
         let fits = |key: &(String, String, String)| {
             (namespace == "*" || key.1 == namespace) && (object == "*" || key.2 == object)
         };
+        // Who has looked all along has seen what is gone since.
+        if next == 0 && self.forgotten.any_since(self.since_step, |key| key.0 == known.plural && fits(key)) {
+            return Err(forgotten(known, namespace, object));
+        }
         let mut fresh = Fresh { elements: vec![], next, anew: next == 0 };
         for (_, versions) in of_kind.filter(|(key, _)| fits(key)) {
             let seen = versions.partition_point(|v| v.number < next);
@@ -346,6 +398,11 @@ impl Facts {
     }
 }
 
+fn forgotten(kind: &Kind, namespace: &str, object: &str) -> String {
+    let (kind, what) = (kind.kind, [namespace, object].join("/"));
+    format!("{UNKNOWN}: the {kind} {what} changed too often to keep every version since the beginning")
+}
+
 /// In the order of `history`: what was there at first, then by revision.
 pub(super) fn sort_versions(all: &mut [Value]) {
     all.sort_by_key(|v| (str_field(v, "verb") != "WAS", int_field(v, "revision")));
@@ -382,6 +439,29 @@ mod tests {
         assert_eq!(told(0), ["ADDED3", "MODIFIED5", "DELETED9", "ADDED12"]);
         assert_eq!(told(5), ["WAS5", "DELETED9", "ADDED12"]);
         assert_eq!(told(10), ["ADDED12"]);
+    }
+
+    /// Neither green nor red: "was never deleted" must not come true because the deletion was forgotten.
+    #[test]
+    fn a_history_with_a_gap_is_not_answered() {
+        let key = |name: &str| ("pods".to_string(), "shop".to_string(), name.to_string());
+        let mut gone = Forgotten::default();
+        gone.note(key("a"), 30);
+        let objects = [("pods".to_string(), Objects::default())].into();
+        let mut facts = Facts { forgotten: Arc::new(gone), objects, since_step: 20, ..Facts::default() };
+        for name in ["a", "*"] {
+            let error = facts.history("Pod", "shop", name).unwrap_err();
+            assert!(error.starts_with(UNKNOWN), "{error}");
+            assert!(facts.fresh_versions("Pod", "shop", name, 0).is_err());
+            assert!(facts.fresh_versions("Pod", "shop", name, 5).is_ok(), "it was looked at all along");
+        }
+        assert!(facts.history("Pod", "shop", "b").is_ok() && facts.history("Pod", "d", "*").is_ok());
+        facts.since_step = 30;
+        assert!(facts.history("Pod", "shop", "a").is_ok(), "the step began later");
+        // More objects than are noted one by one.
+        let mut many = Forgotten::default();
+        (0..=FORGOTTEN_MAX).for_each(|n| many.note(key(&n.to_string()), 7));
+        assert!(many.since(&key("another"), 6) && !many.since(&key("another"), 7));
     }
 
     #[test]

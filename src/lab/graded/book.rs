@@ -8,6 +8,7 @@ use super::seal::{Chain, Key, Kind};
 use crate::clock::Timestamp;
 use crate::lab::Error;
 use crate::lab::progress;
+use crate::lab::who::Meddling;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,8 @@ pub struct Tries {
     pub gradings: u32,
     /// Starts that were given up.
     pub given_up: u32,
+    /// Starts that were left before the end.
+    pub left: u32,
     /// Ids of the hints that earlier starts were told. They hold for every seed, so they are not forgotten by a new start.
     pub hints: BTreeSet<String>,
 }
@@ -94,6 +97,9 @@ pub struct Open {
     /// What people had written when the time was over: a hash for each object that no controller made.
     #[serde(default)]
     pub at_limit: Option<BTreeMap<String, String>>,
+    /// What people did in the lab that a task may exclude.
+    #[serde(default)]
+    pub meddling: BTreeSet<Meddling>,
 }
 
 /// What a start finds behind it.
@@ -105,6 +111,7 @@ pub struct Before {
     pub solves: u32,
     pub gradings: u32,
     pub given_up: u32,
+    pub left: u32,
     pub hints: BTreeSet<String>,
     /// How often these counts began anew because they were edited, deleted or put back.
     pub lost: u32,
@@ -123,6 +130,7 @@ impl Open {
             "starts": self.before.starts, "seed_starts": self.before.seed_starts, "gradings": self.gradings,
             "earlier_gradings": self.before.gradings, "earlier_solves": self.before.solves, "lost": self.before.lost,
             "earlier_hints": self.before.hints.len(), "gave_up": self.gave_up, "earlier_gave_up": self.before.given_up,
+            "earlier_left": self.before.left,
         })
     }
 }
@@ -190,9 +198,18 @@ impl Book {
             solves: tries.solves,
             gradings: tries.gradings,
             given_up: tries.given_up,
+            left: tries.left,
             hints: tries.hints.clone(),
             lost: self.lost,
         }
+    }
+
+    /// Leaves the open lab without a grade; what it was counts for the starts after it.
+    pub fn leave(&mut self) {
+        if let Some(open) = &self.open {
+            self.tries.entry(open.lab.clone()).or_default().left += 1;
+        }
+        self.close();
     }
 
     /// Closes the open lab; what it was counts for the starts after it.
@@ -295,6 +312,7 @@ mod tests {
             gave_up: false,
             before: Before::default(),
             at_limit: None,
+            meddling: BTreeSet::new(),
         }
     }
 
@@ -316,6 +334,22 @@ mod tests {
         assert!(!read.best.contains_key("played"), "what was only played has no grade, not even none");
         std::fs::write(&path, r#"{"format": 7}"#).unwrap();
         assert!(matches!(Book::load(&path, &key), Err(Error::Newer { found: 7, .. })));
+    }
+
+    #[test]
+    fn who_leaves_a_lab_is_known_to_have_left_it() {
+        let mut book = Book::default();
+        let before = book.start("a", 7);
+        book.open = Some(Open { before, gradings: 2, ..open() });
+        book.leave();
+        assert_eq!((book.open.as_ref(), book.best.len()), (None, 0));
+        let before = book.start("a", 7);
+        assert_eq!((before.left, before.gradings, before.solves), (1, 2, 1));
+        assert_eq!(before.hints, ["h1".to_string()].into(), "its hints are not forgotten");
+        book.open = Some(Open { before, ..open() });
+        assert_eq!(book.open.as_ref().unwrap().attempts()["earlier_left"], 1);
+        book.close();
+        assert_eq!(book.start("a", 7).left, 1, "another start is no leave");
     }
 
     /// Cheats 1 and 2: the solution and the hints are taken out of the file, the clock is set back, a grade is put in.

@@ -5,14 +5,16 @@
 //! state and never at the keystrokes.
 //! ## How this one works
 //! A lab is a file ([`read`]) whose names, ports and fault are drawn from a seed ([`draw`]): same seed, same lab, on every machine. `lab start` remembers
-//! the store's revision, sets the lab up as the teacher, waits until the symptom shows, and only then starts the clock; once more, it puts the objects
-//! back to that revision first. While a lab is open, [`world`] watches, and notes since when each task has been green. `lab grade` ([`desk`]) asks each
-//! task's expressions and demands that they hold for a moment; what has to be disturbed to be known (does it heal?) is disturbed, judged, and taken back
+//! the store's revision, sets the lab up as the teacher, waits until the symptom shows, and only then starts the clock. Once more, it first puts the lab's
+//! namespaces back to that revision; which these are is read from its lines (`lab::own`). What people made elsewhere stays, and what would go is named first
+//! (`desk::plan`). While a lab is open, [`world`] watches, and notes since when each task has been green. `lab grade` ([`desk`]) asks each task's
+//! expressions and demands that they hold for a moment; what has to be disturbed to be known (does it heal?) is disturbed, judged, and taken back
 //! by a rewind, unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
 //! What is kept of the open lab ([`book`]) is sealed with the cluster's key, and a key of the store counts along: an edited file, and an older copy of it, make the
-//! lab one that was tampered with, which does not pass. When the time is over, the desk notes what stands in the cluster by somebody's will; what differs from that
-//! at grading was changed too late, whoever changed it. The clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how
-//! often a lab was started, graded and given up.
+//! lab one that was tampered with, which does not pass. When the time is over, the desk notes what stands in the cluster by somebody's will (`wills`); what differs from
+//! that at grading was changed too late, whoever changed it, also a CronJob that was set up before. Who acts under a component's name is the component only if no person
+//! holds a token or certificate of that name (`lab::who`). The clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how
+//! often a lab was started, graded, left and given up.
 //! ## What a signature is worth
 //! It shows that a record was edited. It does not show that a learner did the work: the key lies on the learner's machine, and whoever reads it can sign and seal anything;
 //! so can whoever puts back the whole cluster's directory, store and all, as it was.
@@ -31,29 +33,46 @@ pub mod score;
 pub mod seal;
 pub mod stopwatch;
 pub mod view;
+mod wills;
 mod words;
 pub mod world;
 
 use crate::cluster::undo::Loss;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The lab that is open, for the lesson engine beside the desk: a jump to an older revision would sweep the lab away.
 #[derive(Clone, Debug, Default)]
-pub struct Opened(Arc<Mutex<Option<(String, i64)>>>);
+pub struct Opened(Arc<Mutex<Option<Noted>>>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Noted {
+    lab: String,
+    began: i64,
+    /// `None`: it may be anywhere.
+    places: Option<BTreeSet<String>>,
+}
 
 impl Opened {
-    fn note(&self, open: Option<&book::Open>) {
+    fn note(&self, open: Option<&book::Open>, places: Option<BTreeSet<String>>) {
         // Until its clock runs, it is set up: that begins behind `base`.
-        let noted = open.map(|open| (open.lab.clone(), open.began.max(open.base + 1)));
+        let began = |open: &book::Open| open.began.max(open.base + 1);
+        let noted = open.map(|open| Noted { lab: open.lab.clone(), began: began(open), places });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = noted;
     }
 
-    /// The open lab, if a way back to this store revision takes it away.
-    pub fn swept_by(&self, revision: i64) -> Option<Loss> {
+    /// The open lab, if a way back to this store revision takes it away. `places`: the namespaces that go back; `None`: all.
+    pub fn swept_by(&self, revision: i64, places: Option<&BTreeSet<String>>) -> Option<Loss> {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (lab, _) = open.as_ref().filter(|(_, began)| revision < *began)?;
-        Some(Loss { resource: "labs".into(), name: lab.clone(), removed: true, ..Loss::default() })
+        let open = open.as_ref().filter(|open| revision < open.began)?;
+        if let (Some(back), Some(labs)) = (places, &open.places)
+            && back.is_disjoint(labs)
+        {
+            return None;
+        }
+        let name = open.lab.clone();
+        Some(Loss { resource: "labs".into(), name, removed: true, ..Loss::default() })
     }
 }
 
@@ -75,11 +94,17 @@ mod tests {
     #[test]
     fn a_way_back_before_the_lab_sweeps_it_away() {
         let opened = Opened::default();
-        assert_eq!(opened.swept_by(1), None, "none is open");
-        *opened.0.lock().unwrap() = Some(("wrong-image".into(), 40));
-        assert_eq!(opened.swept_by(39).unwrap().to_string(), "labs/wrong-image");
-        assert_eq!(opened.swept_by(40), None);
-        opened.note(None);
-        assert_eq!(opened.swept_by(1), None);
+        assert_eq!(opened.swept_by(1, None), None, "none is open");
+        let of = |name: &str| -> BTreeSet<String> { [name.to_string()].into() };
+        let noted = |places| Some(Noted { lab: "wrong-image".into(), began: 40, places });
+        *opened.0.lock().unwrap() = noted(Some(of("zoo")));
+        assert_eq!(opened.swept_by(39, None).unwrap().to_string(), "labs/wrong-image");
+        assert_eq!(opened.swept_by(40, None), None);
+        assert!(opened.swept_by(39, Some(&of("zoo"))).is_some());
+        assert_eq!(opened.swept_by(39, Some(&of("default"))), None, "it stays in its namespace");
+        *opened.0.lock().unwrap() = noted(None);
+        assert!(opened.swept_by(39, Some(&of("default"))).is_some(), "it may be anywhere");
+        opened.note(None, None);
+        assert_eq!(opened.swept_by(1, None), None);
     }
 }

@@ -8,7 +8,10 @@ pub use parse::parse;
 use super::draw::{self, Choices};
 use crate::lab::cel::Expr;
 use crate::lab::format::{Fault, OTHERS, Text, file};
+use crate::lab::own;
+use crate::lab::who::Meddling;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +55,10 @@ pub struct Task {
     pub hold: Duration,
     pub within: Duration,
     pub debrief: Text,
+    /// Tasks without which this one earns nothing: it is true from the beginning.
+    pub only_with: Vec<String>,
+    /// After such an act in the lab's namespaces it stays red.
+    pub excludes: Vec<Meddling>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +95,14 @@ impl Lab {
     pub fn lines(parts: &[Also], variant: &Map<String, Value>) -> Vec<String> {
         let needed = parts.iter().filter(|p| draw::fits(p.only.as_deref(), variant));
         needed.flat_map(|p| p.lines.iter().cloned()).collect()
+    }
+
+    /// The namespaces in which a lab is played, with the lines of these values. `None`: it changes more than namespaces hold.
+    pub fn places(&self, variant: &Map<String, Value>) -> Option<BTreeSet<String>> {
+        let mut lines = Lab::lines(&self.setup, variant);
+        lines.extend(self.tasks.iter().flat_map(|t| t.probe.iter().cloned()));
+        let filled = lines.iter().map(|line| draw::fill(line, variant).unwrap_or_else(|_| line.clone()));
+        own::namespaces(&filled.collect::<Vec<_>>())
     }
 
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
@@ -196,6 +211,15 @@ mod tests {
         assert_eq!(labs.faults, []);
         assert!(labs.labs.iter().all(|l| l.languages == ["en", "ko"] && l.wrong.len() >= 3));
         assert!(labs.labs.iter().all(|l| l.tasks.iter().map(|t| t.weight).sum::<u32>() == 100));
+    }
+
+    #[test]
+    fn every_lab_stays_in_its_namespace() {
+        for lab in Labs::built_in().labs {
+            let variant = lab.variant(7).unwrap();
+            let ns = variant["ns"].as_str().unwrap();
+            assert_eq!(lab.places(&variant), Some([ns.to_string()].into()), "{}", lab.id);
+        }
     }
 
     #[test]

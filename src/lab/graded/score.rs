@@ -41,6 +41,19 @@ pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool) {
     }
 }
 
+/// A task that only says what has to stay as it was is no work of its own: it counts where those that it goes with are green. `with`: of a task, those, and
+/// what is said where they are not.
+pub fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, String)) {
+    let green: Vec<String> = found.iter().filter(|t| t.green).map(|t| t.id.clone()).collect();
+    for task in found.iter_mut().filter(|t| t.green) {
+        let (needed, unmet) = with(&task.id);
+        if needed.iter().any(|id| !green.contains(id)) {
+            task.green = false;
+            task.unmet = unmet;
+        }
+    }
+}
+
 /// Points of all green tasks, and of all tasks.
 pub fn points(found: &[Found]) -> (u32, u32) {
     let sum = |only: fn(&&Found) -> bool| found.iter().filter(only).map(|t| t.weight).sum();
@@ -62,7 +75,7 @@ pub struct About {
     pub content: String,
     /// Where the lab was read from: `built-in`, or a directory.
     pub labs: String,
-    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints, gave_up, earlier_gave_up}`
+    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints, gave_up, earlier_gave_up, earlier_left}`
     pub attempts: Value,
     /// What was kept of the open lab was changed by somebody else than the program.
     pub tampered: bool,
@@ -217,5 +230,21 @@ mod tests {
         let text = csv(&Value::Object(record(&about, &[found("a", 1, true, 5), found("b", 1, false, 0)])));
         assert_eq!(text.lines().count(), 3);
         assert!(text.contains("\"Kim, Ada\"") && text.contains(",b,1,0,red,,it"));
+    }
+
+    #[test]
+    fn nothing_is_earned_by_leaving_everything_as_it_is() {
+        let found = |green| -> Vec<Found> {
+            let task = |id: &str, green| Found { id: id.into(), weight: 50, green, ..Found::default() };
+            let mut found = vec![task("traffic", green), task("same", true)];
+            let with = |id: &str| match id {
+                "same" => (vec!["traffic".to_string()], "only with traffic".to_string()),
+                _ => (vec![], String::new()),
+            };
+            together(&mut found, with);
+            found
+        };
+        assert_eq!((points(&found(false)).0, points(&found(true)).0), (0, 100));
+        assert_eq!(found(false)[1].unmet, "only with traffic");
     }
 }

@@ -1,5 +1,6 @@
 //! What is asked of labs and what is answered: plain data, the same on the control socket and in `-o json`.
 
+use crate::cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +19,17 @@ pub enum Ask {
     List,
     /// The open lab: answers with [`LabView`], which is empty if none is open.
     Show,
-    /// Puts the cluster back to what it was before the open lab, sets this one up, and starts the clock: answers with [`LabView`].
+    /// What a start of this lab, or leaving the open one if none is named, would take: answers with [`Plan`].
+    Plan {
+        id: Option<String>,
+        seed: Option<u64>,
+    },
+    /// Takes away what the open lab made, and ends it without a grade: answers with [`Left`].
+    Leave {
+        id: Option<String>,
+    },
+    /// Takes away what the open lab made, sets this one up, and starts the clock: answers with [`LabView`]. Errors: objects of somebody else's have the
+    /// names that the lab needs.
     Start {
         id: String,
         seed: Option<u64>,
@@ -53,6 +64,26 @@ pub enum Ask {
     GiveUp {
         id: Option<String>,
     },
+}
+
+/// What has to be said before a lab is started or left.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Plan {
+    /// The seed to start with: the one that was asked for, or one whose names are free.
+    pub seed: u64,
+    /// Title of the open lab, which would end; empty if none is open.
+    pub ends: String,
+    /// What people made or changed and would be taken away or changed back.
+    pub lost: Vec<Loss>,
+}
+
+/// A lab that was left.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Left {
+    pub id: String,
+    pub title: String,
 }
 
 /// A line in the list of labs.

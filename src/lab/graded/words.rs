@@ -17,6 +17,11 @@ texts! {
     SetupFailed: "the lab could not be set up: {}", "실습을 준비하지 못했습니다: {}";
     NotReady: "the lab was set up, but what it is about does not show; start it again", "실습을 준비했지만 고장이 나타나지 않습니다. 다시 시작하세요";
     NoReset: "the cluster cannot be put back to what it was before the lab {}: {}; `ropewalk reset` begins anew", "클러스터를 {} 실습 이전으로 되돌릴 수 없습니다: {}. `ropewalk reset`으로 처음부터 시작할 수 있습니다";
+    InTheWay: "this lab makes {}, which is there already and is not the lab's; delete it, or choose other names with --seed", "이 실습에서 만들 {} 오브젝트가 이미 있습니다. 실습에서 만든 것이 아니므로 먼저 삭제하거나 --seed로 다른 이름을 고르세요";
+    OnlyWith: "so from the beginning: counts together with {} only", "처음부터 그런 상태였으므로 {} 과제와 함께일 때만 인정됩니다";
+    ByExec: "a command was run in a container of the lab, which this task excludes", "이 과제에서 허용하지 않는 컨테이너 안 명령 실행이 있었습니다";
+    ByEphemeral: "a container was added to a running pod, which this task excludes", "이 과제에서 허용하지 않는 임시 컨테이너 추가가 있었습니다";
+    ByStatus: "a status was written by hand; start the lab again", "상태(status)를 손으로 고쳤습니다. 실습을 다시 시작하세요";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     ProbeFailed: "the judge's own step failed: {}", "채점 동작이 실패했습니다: {}";
 }

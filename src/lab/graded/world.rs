@@ -1,7 +1,7 @@
 //! What is known of the cluster while a lab is open: live objects, every version of them, every hop, answers of the network. A pump feeds it; whoever
 //! judges takes a snapshot and asks for what is missing.
 
-use super::seal::{self, Chain};
+use super::seal::Chain;
 use super::stopwatch::Stopwatch;
 use crate::client::Client;
 use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
@@ -11,11 +11,12 @@ use crate::lab::cel::facts::{self, Objects};
 use crate::lab::cel::{Expr, Facts, Probe, value};
 use crate::lab::recorder::Recorder;
 use crate::lab::watch::{self, Told};
+use crate::lab::who::{Meddling, Who};
 use crate::lab::{TEACHER, probe};
 use crate::tap;
 use crate::task::Crew;
-use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,6 +54,11 @@ pub struct Known {
     /// Revisions of journeys into the past, and how many there were before this process.
     pub journeys: BTreeSet<i64>,
     pub journeys_before: u32,
+    /// Namespaces of the open lab; `None`: it may be anywhere.
+    pub places: Option<BTreeSet<String>>,
+    /// What people did in the lab's namespaces that a task may exclude.
+    pub meddling: BTreeSet<Meddling>,
+    who: Who,
     /// Of all this something has not been written down yet.
     pub unsaved: bool,
     /// Counts what was asked, so that an answer to an older question is not taken for a newer one's.
@@ -71,7 +77,7 @@ pub struct World {
     known: Mutex<Known>,
     crew: Crew,
     host: Host,
-    client: Client,
+    pub(super) client: Client,
     kubeconfig: PathBuf,
     told: mpsc::UnboundedSender<Told>,
     changed: channel::Sender<u64>,
@@ -89,23 +95,46 @@ impl Known {
             return;
         }
         self.chain.add(&json!(record));
-        let journey = ["undo", "redo", "rewind"].iter().any(|verb| !record.detail[*verb].is_null());
+        let here = self.is_here(record);
+        let journey = here && ["undo", "redo", "rewind"].iter().any(|verb| !record.detail[*verb].is_null());
         if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
             self.unsaved |= self.journeys.insert(revision as i64);
         }
         let writer = writer(record);
         let learner = writer.is_some_and(tap::Request::is_persons);
         // Under whatever name: who is no component of the cluster is somebody.
-        let somebody = writer.is_some_and(|request| !request.is_components());
+        let somebody = writer.is_some() && !self.who.is_components(record);
         let teacher = writer.is_some_and(|r| tap::actor(&r.user, &r.impersonator) == TEACHER);
-        if learner || ((somebody || journey) && !self.quiet) {
+        if learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet) {
             self.changed_ms = self.watch.map(|w| w.ms());
             self.unsaved = true;
         }
-        self.meddled |= (learner || (teacher && !self.playing && !journey)) && self.quiet;
+        let meddling = self.who.meddling(record).filter(|_| here);
+        if let Some(meddling) = meddling
+            && self.watch.is_some()
+        {
+            self.unsaved |= self.meddling.insert(meddling);
+        }
+        let others = match teacher {
+            true => !self.playing && !journey,
+            // A program of the learner's, e.g. a pod with a token, works elsewhere undisturbed.
+            false => learner || (somebody && here) || meddling.is_some(),
+        };
+        self.meddled |= self.quiet && others && (somebody || meddling.is_some());
+        self.who.note(record);
         match self.quiet {
             true => self.recorder.skip(record),
             false => self.recorder.take(record, Some(self.solving)),
+        }
+    }
+
+    /// Is the record about something in the open lab's namespaces, or in none?
+    fn is_here(&self, record: &tap::Record) -> bool {
+        let Some((places, object)) = self.places.as_ref().zip(record.object.as_ref()) else { return true };
+        match (object.namespace.as_str(), object.resource.as_str()) {
+            ("", "namespaces") => places.contains(&object.name),
+            ("", _) => true,
+            (namespace, _) => places.contains(namespace),
         }
     }
 
@@ -117,6 +146,7 @@ impl Known {
         self.journeys.clear();
         self.journeys_before = 0;
         self.meddled = false;
+        self.meddling.clear();
     }
 
     fn told(&mut self, told: Told) {
@@ -136,47 +166,6 @@ impl Known {
             }
         }
     }
-}
-
-/// Kinds that controllers write as a whole.
-const DERIVED: [&str; 7] = [
-    "endpoints",
-    "endpointslices",
-    "events",
-    "leases",
-    "nodes",
-    "persistentvolumeclaims",
-    "persistentvolumes",
-];
-
-/// An object's name and the hash of what somebody has written into it. `None`: it is a controller's, or on its way out.
-fn will(plural: &str, mut object: Value) -> Option<(String, String)> {
-    let metadata = &object["metadata"];
-    let owners = metadata["ownerReferences"].as_array();
-    let owned = owners.is_some_and(|owners| owners.iter().any(|o| o["controller"] == true));
-    if DERIVED.contains(&plural) || owned || !metadata["deletionTimestamp"].is_null() {
-        return None;
-    }
-    let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_string();
-    let name = format!("{plural}/{}/{}", text("namespace"), text("name"));
-    let mut annotations = metadata["annotations"].clone();
-    if let Some(annotations) = annotations.as_object_mut() {
-        annotations.remove("deployment.kubernetes.io/revision");
-        annotations.retain(|key, _| !key.starts_with("control-plane.alpha.kubernetes.io/"));
-    }
-    let empty = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
-    let annotations = if empty(&annotations) { Value::Null } else { annotations };
-    // A pod that the judge had taken away comes back as another one.
-    let uid = if plural == "pods" { &Value::Null } else { &metadata["uid"] };
-    let kept = json!({"uid": uid, "labels": metadata["labels"], "annotations": annotations});
-    let fields = object.as_object_mut()?;
-    for key in ["metadata", "status", "kind", "apiVersion"] {
-        fields.remove(key);
-    }
-    if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.remove("nodeName"); // the scheduler's
-    }
-    Some((name, seal::sha256(seal::canonical(&json!([kept, object])).as_bytes())))
 }
 
 impl World {
@@ -252,6 +241,7 @@ impl World {
         Arc::new(Facts {
             objects: known.objects.clone(),
             history: known.recorder.versions.clone(),
+            forgotten: known.recorder.forgotten.clone(),
             trace: known.recorder.trace.clone(),
             lesson_began: frame.began,
             since_step: frame.began,
@@ -327,23 +317,6 @@ impl World {
         Ok(())
     }
 
-    /// What stands in the objects of these kinds by somebody's will: a hash for each object that no controller has made, of all but what controllers write
-    /// into it. Two of these differ if somebody, under whatever name and by whatever way, has changed something in between.
-    pub async fn wills(&self, kinds: BTreeSet<String>) -> Result<BTreeMap<String, String>, String> {
-        let mut wills = BTreeMap::new();
-        for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
-            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
-            let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
-            let all = api.list(&ListParams::default()).await.map_err(|e| crate::cluster::chain(&e))?;
-            for object in all.items {
-                let object = serde_json::to_value(object).unwrap_or_default();
-                wills.extend(will(kind.plural, object));
-            }
-        }
-        Ok(wills)
-    }
-
     /// Is it true now? `None`: it cannot be told yet, or its evaluation fails.
     pub fn truth(self: &Arc<World>, expr: &Expr, frame: &Frame, renew: Duration) -> Option<bool> {
         let facts = self.facts(frame);
@@ -354,6 +327,12 @@ impl World {
             Ok(_) => Some(false),
             Err(_) => None,
         }
+    }
+
+    /// Why it can never be told, if so: what it compares with is no longer kept.
+    pub fn unknown(&self, expr: &Expr, frame: &Frame) -> Option<String> {
+        let error = expr.value(&self.facts(frame), &[]).err()?;
+        error.contains(facts::UNKNOWN).then_some(error)
     }
 
     /// Waits until all of these hold together for `hold`; else, when `within` is over, the first that does not.
@@ -422,51 +401,55 @@ mod tests {
             assert_eq!(changed(user, "", false), (true, false), "{user}");
         }
         assert_eq!(changed("system:kube-scheduler", tap::LEARNER, false), (true, false));
-        for component in ["system:kube-controller-manager", "system:node:n", tap::KEEPER] {
+        for component in ["system:kube-controller-manager", tap::KEEPER] {
             assert_eq!(changed(component, "", false), (false, false), "{component}");
+        }
+        // A node's name lets change its own objects, and this is none; a person's program in kube-system is no addon.
+        for borrowed in ["system:node:n", "system:serviceaccount:kube-system:robot"] {
+            assert_eq!(changed(borrowed, "", false), (true, false), "{borrowed}");
         }
         // While the judge looks: its own writes are its own, the same name used by somebody else is not.
         assert_eq!(changed(tap::LEARNER, "", true), (true, true));
         assert_eq!(changed(TEACHER, "", true), (false, true));
+        assert_eq!(changed("system:serviceaccount:shop:robot", "", true), (true, true));
         let mut known = Known { recording: true, quiet: true, playing: true, ..Known::default() };
         known.take(&write(TEACHER, ""));
         assert!(!known.meddled);
     }
 
+    /// While the judge looks whether it heals by itself, a command in a pod of the lab is a hand lent, and one elsewhere is not.
     #[test]
-    fn what_controllers_write_is_nobody_s_will() {
-        let deployment = json!({
-            "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1,
-                "annotations": {"deployment.kubernetes.io/revision": "1"}},
-            "spec": {"replicas": 2}, "status": {"readyReplicas": 0},
-        });
-        let of = |change: fn(&mut Value)| {
-            let mut object = deployment.clone();
-            change(&mut object);
-            will("deployments", object)
+    fn a_command_in_the_labs_pods_is_a_hand_lent() {
+        let act = |namespace: &str, subresource: &str, quiet: bool| {
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+            known.places = Some(["shop".to_string()].into());
+            known.quiet = quiet;
+            let (user, subresource) = (tap::LEARNER.into(), subresource.into());
+            let request = tap::Request { user, subresource, code: 101, ..tap::Request::default() };
+            let record = tap::Record::new("answer").object("pods", namespace, "tester");
+            known.take(&tap::Record { request: Some(request), ..record });
+            (known.meddled, known.meddling.contains(&Meddling::Exec))
         };
-        let same = of(|_| {});
-        assert_eq!(same.as_ref().map(|(name, _)| name.as_str()), Some("deployments/shop/web"));
-        for change in [
-            (|o| o["status"]["readyReplicas"] = 2.into()) as fn(&mut Value),
-            |o| o["metadata"]["resourceVersion"] = "9".into(),
-            |o| o["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "2".into(),
-            |o| o["metadata"]["managedFields"] = json!([{}]),
-        ] {
-            assert_eq!(of(change), same);
-        }
-        for change in [
-            (|o| o["spec"]["replicas"] = 3.into()) as fn(&mut Value),
-            |o| o["metadata"]["labels"] = json!({"a": "b"}),
-            |o| o["metadata"]["uid"] = "made anew".into(),
-            |o| o["data"] = json!({"cause": "x"}),
-        ] {
-            assert_ne!(of(change), same);
-        }
-        let pod = json!({"metadata": {"name": "web-1", "ownerReferences": [{"controller": true}]}});
-        assert_eq!(
-            (will("pods", pod), will("endpoints", json!({"metadata": {"name": "web"}}))),
-            (None, None)
-        );
+        assert_eq!(act("shop", "exec", true), (true, true));
+        assert_eq!(act("shop", "attach", true), (true, true));
+        assert_eq!(act("shop", "exec", false), (false, true), "noted, for tasks that exclude it");
+        assert_eq!(act("default", "exec", true), (false, false));
+        assert_eq!(act("shop", "log", true), (false, false));
+    }
+
+    /// A lesson's way back in its own namespaces is no undo of the lab's.
+    #[test]
+    fn a_way_back_elsewhere_is_not_the_labs() {
+        let journey = |namespace: &str| {
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(None);
+            known.places = Some(["shop".to_string()].into());
+            let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(9);
+            record.detail = json!({"rewind": 4});
+            known.take(&record);
+            known.journeys.len()
+        };
+        assert_eq!((journey("shop"), journey("default")), (1, 0));
     }
 }

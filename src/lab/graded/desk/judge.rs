@@ -3,7 +3,7 @@
 use super::{Current, Desk, chain_text, exprs};
 use crate::clock::Timestamp;
 use crate::cluster::guest::Room;
-use crate::cluster::undo::{Moment, Past};
+use crate::cluster::undo::Past;
 use crate::lab::cel::{Facts, Template, Use};
 use crate::lab::format::EN;
 use crate::lab::graded::book::Best;
@@ -11,7 +11,9 @@ use crate::lab::graded::read::{BUILT_IN, Task};
 use crate::lab::graded::score::{self, About, Found};
 use crate::lab::graded::stopwatch::Stopwatch;
 use crate::lab::graded::view::Graded;
+use crate::lab::graded::wills;
 use crate::lab::graded::words::{self, Word};
+use crate::lab::who::Meddling;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,12 +47,18 @@ impl Desk {
         let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
         for (task, verdict) in still.iter().zip(judged) {
             let since = green.get(&task.id).copied();
-            found.insert(task.id.clone(), self.found(&current, task, verdict, since));
+            let unknown = verdict.err().and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
+            let mut told = self.found(&current, task, verdict, since);
+            told.unmet = unknown.unwrap_or(told.unmet);
+            found.insert(task.id.clone(), told);
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
         let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
         let changed = match &at_limit {
-            Some(then) => *then != self.world.wills(super::kinds(lab)).await?,
+            Some(then) => {
+                let now = self.world.wills(super::kinds(lab), current.places().as_ref()).await?;
+                wills::differ(then, &now)
+            }
             None => false,
         };
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
@@ -66,10 +74,22 @@ impl Desk {
             found.insert(task.id.clone(), told);
         }
         let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
+        let meddling = self.world.know().meddling.clone();
+        for (task, told) in lab.tasks.iter().zip(&mut all) {
+            if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
+                told.green = false;
+                told.unmet = words::say(EN, excluded(*what), &[]);
+            }
+        }
         self.save().map_err(not_kept)?;
         let open = self.book().open.clone().unwrap_or(current.open.clone());
         let limit_ms = super::limit_ms(lab);
         score::in_time(&mut all, limit_ms, changed || open.changed_ms.is_some_and(|at| at > limit_ms));
+        score::together(&mut all, |id| {
+            let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
+            let unmet = words::say(EN, Word::OnlyWith, &[&with.join(", ")]);
+            (with, unmet)
+        });
         let mut drawn = current.variant.clone();
         drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
         let about = About {
@@ -189,7 +209,7 @@ impl Desk {
         // Whether it heals by itself cannot be seen while somebody lends a hand.
         world.read(self.host.tap());
         let meddled = world.know().meddled;
-        let back = self.host.past(Past::Rewind { to: Moment::Revision(before) }).await;
+        let back = self.host.past(Past::back(before, current.places())).await;
         world.forget_answers();
         // What was green before is green again before anybody goes on.
         for task in still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green)) {
@@ -213,6 +233,14 @@ impl Desk {
         let file = free_name(&dir, &format!("{lab}-{seed}"));
         crate::lab::progress::keep(&file, record).map_err(|e| chain_text(&e))?;
         Ok(file.display().to_string())
+    }
+}
+
+fn excluded(what: Meddling) -> Word {
+    match what {
+        Meddling::Exec => Word::ByExec,
+        Meddling::Ephemeral => Word::ByEphemeral,
+        Meddling::Status => Word::ByStatus,
     }
 }
 

@@ -4,6 +4,7 @@ mod anchor;
 mod judge;
 mod look;
 mod paper;
+mod plan;
 mod resume;
 
 pub use paper::{entry, sheet};
@@ -19,7 +20,7 @@ use super::world::{Frame, World};
 use super::{Error, Opened};
 use crate::clock;
 use crate::cluster::guest::{Host, Room};
-use crate::cluster::undo::{Moment, Past};
+use crate::cluster::undo::Past;
 use crate::lab::TEACHER;
 use crate::lab::cel::{Expr, value};
 use crate::lab::reach;
@@ -79,10 +80,20 @@ impl Current {
     fn lines(&self, lines: &[String]) -> Vec<String> {
         lines.iter().map(|l| self.fill(l)).collect()
     }
+    /// The namespaces in which it is played. `None`: it changes more than namespaces hold.
+    fn places(&self) -> Option<BTreeSet<String>> {
+        self.lab.places(&self.variant)
+    }
 }
 
 fn fill(text: &str, variant: &Map<String, Value>) -> String {
     draw::fill(text, variant).unwrap_or_else(|_| text.to_string())
+}
+
+/// The namespaces of an open lab. `None`: it may be anywhere, or is no longer among the labs.
+fn places_of(labs: &Labs, open: &Open) -> Option<BTreeSet<String>> {
+    let lab = labs.get(&open.lab)?;
+    lab.places(&lab.variant(open.seed).ok()?)
 }
 
 fn limit_ms(lab: &Lab) -> u64 {
@@ -108,21 +119,24 @@ impl Desk {
         let path = host.place().root.join("labs.json");
         let key = seal::Key::load_or_create(&host.place().pki())?;
         let book = Book::load(&path, &key)?;
+        let labs = Labs::load();
         if let Some(open) = &book.open {
             let mut known = world.know();
+            known.places = places_of(&labs, open);
+            known.meddling = open.meddling.clone();
             known.recording = true;
             known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
             known.chain = open.chain.clone();
             known.changed_ms = open.changed_ms;
             known.journeys_before = open.undo;
         }
-        opened.note(book.open.as_ref());
+        opened.note(book.open.as_ref(), world.know().places.clone());
         Ok(Desk {
             opened,
             world,
             host,
             teacher,
-            labs: Labs::load(),
+            labs,
             book: Mutex::new(book),
             path,
             key,
@@ -149,11 +163,12 @@ impl Desk {
             let mut known = self.world.know();
             open.chain = known.chain.clone();
             open.changed_ms = known.changed_ms;
+            open.meddling = known.meddling.clone();
             open.undo = known.journeys_before + known.journeys.len() as u32;
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
             known.unsaved = false;
         }
-        self.opened.note(book.open.as_ref());
+        self.opened.note(book.open.as_ref(), self.world.know().places.clone());
         self.ahead.store(true, Ordering::Relaxed);
         book.save(&self.path, &self.key).map_err(|error| {
             self.world.know().unsaved = true;
@@ -223,10 +238,12 @@ impl Desk {
         let _turn = turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.compare().await.map_err(not_kept)?;
-        if !matches!(ask, Ask::Start { .. } | Ask::Solved) {
+        if !matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved) {
             self.take_up(lang).await?;
         }
         match ask {
+            Ask::Plan { id, seed } => self.plan(id, seed, lang).await,
+            Ask::Leave { id } => self.leave(id.as_deref(), lang).await,
             Ask::Start { id, seed } => self.start(&id, seed, lang).await,
             Ask::Check { id, seed } => self.check(self.named(id.as_deref(), seed, lang)?, lang).await,
             Ask::Await { within_ms } => {
@@ -264,16 +281,13 @@ impl Desk {
     // -- starting
 
     async fn start(&self, id: &str, seed: Option<u64>, lang: &str) -> Result<Value, String> {
-        let lab = self.labs.get(id).ok_or_else(|| {
-            let broken = self.labs.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
-            broken.map_or_else(|| words::say(lang, Word::NoSuchLab, &[id]), ToString::to_string)
-        })?;
+        let lab = self.known(id, lang)?;
         if let Some(need) = self.lacks(lab) {
             return Err(words::say(lang, Word::Lacks, &[&need]));
         }
-        let seed = seed.unwrap_or_else(|| crate::rng::Rng::from_os().range(1, 10_000));
-        let variant = lab.variant(seed)?;
-        self.put_back(lang).await?;
+        // Before anything is taken away: half a start is no start.
+        let (seed, variant) = self.free_seed(lab, seed, lang).await?;
+        self.put_back(false, lang).await?;
         let world = &self.world;
         world.forget_answers();
         let kinds = kinds(lab);
@@ -298,18 +312,18 @@ impl Desk {
             gave_up: false,
             before: Before::default(),
             at_limit: None,
+            meddling: BTreeSet::new(),
         };
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.book().open = Some(open.clone());
         self.taken_up.store(true, Ordering::Relaxed);
         self.seen().clear();
-        self.listen();
+        self.listen(lab.places(&variant));
         self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
         // What the watches know may be of before the way back.
         let setup_failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         self.world.recall_since(kinds, base).await.map_err(setup_failed)?;
-        let filled = |lines: &[String]| lines.iter().map(|l| fill(l, &variant)).collect::<Vec<_>>();
-        let set_up = self.teacher.play(&filled(&Lab::lines(&lab.setup, &variant)), &Room::default()).await;
+        let set_up = self.teacher.play(&plan::lines(lab, &variant), &Room::default()).await;
         set_up.map_err(|e| setup_failed(chain_text(&e)))?;
         let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
         let symptom: Vec<&Expr> = lab.ready_when.iter().collect();
@@ -324,6 +338,7 @@ impl Desk {
             known.recorder.begin_step();
             known.begin(Some(Stopwatch::taken_up(open.started, 0)));
             open.began = known.recorder.revision.max(base);
+            known.recorder.keep_from(open.began, open.began);
         }
         let mut current = Current { lab: Arc::new(lab.clone()), variant, open };
         let frame = current.frame();
@@ -348,7 +363,7 @@ impl Desk {
     }
 
     /// From now on everything is remembered, and nothing of before.
-    fn listen(&self) {
+    fn listen(&self, places: Option<BTreeSet<String>>) {
         let seq = self.host.tap().since(0).last().map_or(0, |r| r.seq);
         let mut known = self.world.know();
         known.recorder = Recorder::default();
@@ -356,6 +371,7 @@ impl Desk {
         known.recording = true;
         known.quiet = false;
         known.solving = false;
+        known.places = places;
         known.begin(None);
     }
 
@@ -364,14 +380,17 @@ impl Desk {
         lab.requires.iter().find(|need| !reach::met(need, &offers)).cloned()
     }
 
-    /// The cluster as it was before the open lab.
-    async fn put_back(&self, lang: &str) -> Result<(), String> {
+    /// Takes away what the open lab made, and closes it. `left`: without a grade, because its learner said so.
+    async fn put_back(&self, left: bool, lang: &str) -> Result<(), String> {
         let Some(open) = self.book().open.clone() else { return Ok(()) };
-        let back = self.host.past(Past::Rewind { to: Moment::Revision(open.base) }).await;
+        let back = self.host.past(Past::back(open.base, self.places_of(&open))).await;
         back.map_err(|why| words::say(lang, Word::NoReset, &[&open.lab, &why]))?;
         // Only now: as long as it is open, what the learner does is seen.
         self.world.know().recording = false;
-        self.book().close();
+        match left {
+            true => self.book().leave(),
+            false => self.book().close(),
+        }
         self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))
     }
 
@@ -392,7 +411,7 @@ impl Desk {
         if !over || self.book().open.as_ref().is_none_or(|open| open.at_limit.is_some()) {
             return Ok(());
         }
-        let wills = self.world.wills(kinds(&current.lab)).await?;
+        let wills = self.world.wills(kinds(&current.lab), current.places().as_ref()).await?;
         self.note(|open| open.at_limit = Some(wills))
     }
 }

@@ -2,7 +2,7 @@
 //! read from the store, which kept it.
 
 use super::Desk;
-use crate::cluster::undo::{Moment, Past};
+use crate::cluster::undo::Past;
 use crate::lab::graded::words::{self, Word};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -19,14 +19,16 @@ impl Desk {
             if let Some(before) = current.open.disturbed {
                 // The judge's own way back, which is none of the learner's.
                 self.world.know().quiet = true;
-                let back = self.host.past(Past::Rewind { to: Moment::Revision(before) }).await;
+                let back = self.host.past(Past::back(before, current.places())).await;
                 self.world.read(self.host.tap());
                 self.world.know().quiet = false;
                 back.map_err(failed)?;
                 self.disturbed(None).map_err(failed)?;
             }
             let kinds: BTreeSet<String> = lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect();
-            self.world.recall_since(kinds, current.open.began).await.map_err(failed)?;
+            let began = current.open.began;
+            self.world.recall_since(kinds, began).await.map_err(failed)?;
+            self.world.know().recorder.keep_from(began, began);
         }
         self.taken_up.store(true, Ordering::Relaxed);
         Ok(())

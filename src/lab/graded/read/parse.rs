@@ -179,7 +179,18 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
             hold: task.hold.map_or(HOLD, |s| s.0),
             within: task.within.map_or(WITHIN, |s| s.0),
             debrief: Text::new(task.debrief.as_deref().unwrap_or_default()),
+            only_with: task.only_with,
+            excludes: task.excludes,
         });
+    }
+    for task in &tasks {
+        let odd = |id: &&String| **id == task.id || tasks.iter().all(|t| t.id != **id);
+        if let Some(odd) = task.only_with.iter().find(odd) {
+            on.fault(
+                "only_with:",
+                format!("task {:?} goes with {odd:?}, and there is no such other task", task.id),
+            );
+        }
     }
     let weight: u64 = tasks.iter().map(|t| u64::from(t.weight)).sum();
     if !(1..=WEIGHT_MAX).contains(&weight) {

@@ -1,6 +1,7 @@
 //! `lab.md` as it is written, before anything is checked or compiled.
 
 use crate::lab::format::raw;
+use crate::lab::who::Meddling;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -52,6 +53,10 @@ pub struct Task {
     pub hold: Option<raw::Span>,
     pub within: Option<raw::Span>,
     pub debrief: Option<String>,
+    #[serde(default)]
+    pub only_with: Vec<String>,
+    #[serde(default)]
+    pub excludes: Vec<Meddling>,
 }
 
 #[derive(Deserialize)]

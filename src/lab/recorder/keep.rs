@@ -1,0 +1,148 @@
+//! Which versions of objects are kept, and what is known to be gone.
+
+use super::{Key, Recorder};
+use crate::lab::cel::version::Version;
+use std::sync::Arc;
+
+/// Versions that are kept of all objects together, and of one. At the bound the oldest go, except those that were current when the lesson and the step
+/// began: a check compares with them. What is asked of a history of which something since the step began is gone cannot be known, and is not answered.
+const VERSIONS_MAX: usize = 5_000;
+/// Versions that are kept beyond that bound, because they were current when the lesson or the step began.
+const PINNED_MAX: usize = 5_000;
+const VERSIONS_OF_ONE: usize = 500;
+/// Heartbeats would push everything else out.
+const VERSIONS_OF_HEARTBEATS: usize = 20;
+
+impl Recorder {
+    /// From now on what was current at these revisions is kept: when the lesson began, and when the step did.
+    pub fn keep_from(&mut self, lesson: i64, step: i64) {
+        self.keep = [lesson, step];
+        while let Some(key) = self.pinned.pop_back() {
+            self.order.push_front(key);
+        }
+        Arc::make_mut(&mut self.forgotten).retain(step);
+        self.make_room();
+    }
+
+    pub(super) fn add(&mut self, key: Key, mut version: Version) {
+        self.taken += 1;
+        version.number = self.taken;
+        let versions = Arc::make_mut(&mut self.versions);
+        let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
+        of_one.push(Arc::new(version));
+        let most = if key.0 == "leases" { VERSIONS_OF_HEARTBEATS } else { VERSIONS_OF_ONE };
+        if of_one.len() > most {
+            self.forget_one(&key);
+        } else {
+            self.order.push_back(key);
+            self.make_room();
+        }
+    }
+
+    fn make_room(&mut self) {
+        while self.order.len() > VERSIONS_MAX
+            && let Some(key) = self.order.pop_front()
+        {
+            if !self.forget_one(&key) {
+                self.pinned.push_back(key);
+            }
+        }
+        while self.pinned.len() > PINNED_MAX
+            && let Some(key) = self.pinned.pop_front()
+        {
+            let versions = Arc::make_mut(&mut self.versions);
+            let Some(of_one) = versions.get_mut(&key).map(Arc::make_mut) else { continue };
+            of_one.drain(..1.min(of_one.len()));
+            if of_one.is_empty() {
+                versions.remove(&key);
+            }
+            // What it was when the step began is gone for good.
+            Arc::make_mut(&mut self.forgotten).note(key, i64::MAX);
+        }
+    }
+
+    /// Forgets an object's oldest version that need not be kept; false if all have to be.
+    fn forget_one(&mut self, key: &Key) -> bool {
+        let versions = Arc::make_mut(&mut self.versions);
+        let Some(of_one) = versions.get_mut(key).map(Arc::make_mut) else { return true };
+        let current = |at: i64| of_one.partition_point(|v| v.revision <= at).checked_sub(1);
+        let kept = self.keep.map(current);
+        let Some(oldest) = (0..of_one.len()).find(|n| !kept.contains(&Some(*n))) else { return false };
+        let gone = of_one.remove(oldest);
+        if of_one.is_empty() {
+            versions.remove(key);
+        }
+        // Heartbeats are known to be many, and no check counts them.
+        if gone.revision > self.keep[1] && self.keep[1] > 0 && key.0 != "leases" {
+            Arc::make_mut(&mut self.forgotten).note(key.clone(), gone.revision);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_bounded_and_keeps_the_newest() {
+        let mut recorder = Recorder::default();
+        for n in 0..VERSIONS_MAX + 50 {
+            let key = ("pods".to_string(), String::new(), format!("p{}", n % 100));
+            recorder.add(key, Version::new(n as i64, None, "MODIFIED", "null".into()));
+        }
+        let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
+        assert_eq!(kept, VERSIONS_MAX);
+        let newest =
+            recorder.versions[&("pods".into(), String::new(), "p49".into())].last().map(|v| v.revision);
+        assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
+    }
+
+    /// Five hundred changes after the act: what the object was when the step began is still there, and what went is missed.
+    #[test]
+    fn what_a_check_compares_with_is_not_pushed_out() {
+        let key = |name: &str| ("services".to_string(), "shop".to_string(), name.to_string());
+        let mut recorder = Recorder::default();
+        let version = |n: i64, verb| Version::new(n, None, verb, format!("{{\"n\":{n}}}").into());
+        for n in 1..=9 {
+            recorder.add(key("web"), version(n, "MODIFIED"));
+        }
+        recorder.keep_from(4, 7);
+        for n in 10..10 + 2 * VERSIONS_OF_ONE as i64 {
+            recorder.add(key("web"), version(n, "MODIFIED"));
+        }
+        let revisions: Vec<i64> = recorder.versions[&key("web")].iter().map(|v| v.revision).collect();
+        assert_eq!((revisions.len(), &revisions[..2]), (VERSIONS_OF_ONE, &[4, 7][..]));
+        assert!(recorder.forgotten.since(&key("web"), 7), "versions of the step are gone");
+        assert!(!recorder.forgotten.since(&key("other"), 7));
+
+        // The same by changes of other objects.
+        let mut recorder = Recorder::default();
+        recorder.add(key("web"), version(1, "ADDED"));
+        recorder.keep_from(5, 5);
+        let others = 2 * VERSIONS_MAX as i64;
+        (0..others).for_each(|n| recorder.add(key(&format!("s{}", n % 50)), version(10 + n, "MODIFIED")));
+        assert_eq!(recorder.versions[&key("web")][0].revision, 1);
+        assert!(!recorder.forgotten.since(&key("web"), 5) && recorder.forgotten.since(&key("s1"), 5));
+        // The next step compares with something else.
+        let now = 10 + others;
+        recorder.keep_from(now, now);
+        assert!(!recorder.forgotten.since(&key("s1"), now));
+        let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
+        assert_eq!(kept, recorder.order.len() + recorder.pinned.len());
+    }
+
+    #[test]
+    fn more_objects_than_can_be_kept_are_not_known() {
+        let mut recorder = Recorder::default();
+        let key = |n: i64| ("pods".to_string(), "d".to_string(), format!("p{n}"));
+        let most = (VERSIONS_MAX + PINNED_MAX) as i64;
+        recorder.keep_from(i64::MAX - 1, i64::MAX - 1);
+        (1..=most + 1).for_each(|n| recorder.add(key(n), Version::new(n, None, "ADDED", "null".into())));
+        assert!(!recorder.versions.contains_key(&key(1)));
+        assert!(
+            recorder.forgotten.since(&key(1), i64::MAX - 1)
+                && !recorder.forgotten.since(&key(2), i64::MAX - 1)
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! Decides whether a request was made by a component of the cluster or by a person, also where a person acts under a component's name.
+
+use crate::pki::Request as SigningRequest;
+use crate::tap::{self, NODE, ObjectRef, Record, Request};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Names of components that a person got hold of, at most. A person who collects more has none of the further ones counted.
+const BORROWED_MAX: usize = 1_000;
+
+/// Knows which names of components a person can use: a token of the account, a pod that runs under it, or a certificate with the name.
+#[derive(Clone, Debug, Default)]
+pub struct Who {
+    borrowed: BTreeSet<String>,
+}
+
+impl Who {
+    /// Notes which component's name a person gets by this act, if any.
+    pub fn note(&mut self, record: &Record) {
+        let (Some(request), Some(object)) = (&record.request, &record.object) else { return };
+        // The teacher sets up what a lab's author wrote, and what a way back restores is told as the teacher's.
+        if self.is_components(record) || tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
+            return;
+        }
+        let name = match record.verb.as_str() {
+            "answer" if is_token(request, object) => account(&object.namespace, &object.name),
+            "commit" => match record.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()) {
+                Some(body) => name_in(object, &body),
+                None => return,
+            },
+            _ => return,
+        };
+        if tap::is_component(&name) && self.borrowed.len() < BORROWED_MAX {
+            self.borrowed.insert(name);
+        }
+    }
+
+    /// Is this a component's doing? A component does not use kubectl, does not act under another name, and a node writes its own objects only.
+    pub fn is_components(&self, record: &Record) -> bool {
+        let Some(request) = &record.request else { return false };
+        let by_hand = !request.command.is_empty() || request.user_agent.starts_with("kubectl");
+        request.is_components()
+            && !by_hand
+            && !self.borrowed.contains(tap::actor(&request.user, &request.impersonator))
+            && request.user.strip_prefix(NODE).is_none_or(|node| is_nodes_own(node, record))
+    }
+
+    /// Is it an act on running containers or on an object's status, which no task asks for and which can make a state look like another?
+    pub fn meddling(&self, record: &Record) -> Option<Meddling> {
+        let request = record.request.as_ref().filter(|_| !self.is_components(record))?;
+        // The checks themselves run commands in pods.
+        if tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
+            return None;
+        }
+        let committed = record.verb == "commit" && record.body.is_some();
+        match request.subresource.as_str() {
+            "exec" | "attach" if record.verb == "answer" && request.code < 400 => Some(Meddling::Exec),
+            "ephemeralcontainers" if committed => Some(Meddling::Ephemeral),
+            "status" if committed => Some(Meddling::Status),
+            _ => None,
+        }
+    }
+}
+
+/// What a task can exclude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Meddling {
+    /// A command in a container: `exec`, `attach`, `cp`.
+    Exec,
+    /// A container added to a running pod.
+    Ephemeral,
+    /// A status written by hand.
+    Status,
+}
+
+fn is_token(request: &Request, object: &ObjectRef) -> bool {
+    request.verb == "create"
+        && request.subresource == "token"
+        && object.resource == "serviceaccounts"
+        && request.code < 400
+}
+
+fn account(namespace: &str, name: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{name}")
+}
+
+/// The name under which an object that a person wrote lets act: that of a pod's account, of a Secret's token, or of a certificate request.
+fn name_in(object: &ObjectRef, body: &Value) -> String {
+    let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    match object.resource.as_str() {
+        "secrets" if text("/type") == "kubernetes.io/service-account-token" => {
+            account(&object.namespace, text("/metadata/annotations/kubernetes.io~1service-account.name"))
+        }
+        "certificatesigningrequests" => {
+            use base64::Engine;
+            let pem = base64::engine::general_purpose::STANDARD.decode(text("/spec/request"));
+            let request = pem.ok().and_then(|pem| SigningRequest::parse(&pem).ok());
+            request.map(|request| request.common_name).unwrap_or_default()
+        }
+        _ => {
+            let paths = ["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
+            let accounts = paths.map(|path| text(&format!("{path}/serviceAccountName")));
+            let named = accounts.into_iter().find(|name| !name.is_empty());
+            named.map(|name| account(&object.namespace, name)).unwrap_or_default()
+        }
+    }
+}
+
+/// Does a node write such an object in the course of its work? Source: upstream's NodeRestriction.
+fn is_nodes_own(node: &str, record: &Record) -> bool {
+    let Some(object) = &record.object else { return false };
+    match object.resource.as_str() {
+        "nodes" | "csinodes" => object.name == node,
+        "leases" => object.namespace == "kube-node-lease" && object.name == node,
+        "pods" => record.body.as_deref().is_none_or(|body| {
+            let pod: Value = serde_json::from_slice(body).unwrap_or_default();
+            pod["spec"]["nodeName"] == node
+        }),
+        "events" | "certificatesigningrequests" | "serviceaccounts" => true,
+        _ => record.verb != "commit",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn record(user: &str, verb: &str, object: (&str, &str, &str), body: Option<Value>) -> Record {
+        let mut record = Record::new(verb).object(object.0, object.1, object.2);
+        record.request = Some(Request { user: user.into(), code: 200, ..Request::default() });
+        record.body = body.map(|body| body.to_string().into());
+        record
+    }
+
+    const COREDNS: &str = "system:serviceaccount:kube-system:coredns";
+
+    #[test]
+    fn a_node_is_a_component_for_its_own_objects() {
+        let who = Who::default();
+        let on = |node: &str| Some(json!({"spec": {"nodeName": node}}));
+        for (object, body, own) in [
+            (("pods", "d", "p"), on("n1"), true),
+            (("pods", "d", "p"), on("n2"), false),
+            (("nodes", "", "n1"), Some(json!({})), true),
+            (("nodes", "", "n2"), Some(json!({})), false),
+            (("leases", "kube-node-lease", "n1"), Some(json!({})), true),
+            (("deployments", "d", "web"), Some(json!({})), false),
+            (("services", "d", "web"), Some(json!({})), false),
+        ] {
+            let record = record("system:node:n1", "commit", object, body);
+            assert_eq!(who.is_components(&record), own, "{object:?}");
+        }
+    }
+
+    #[test]
+    fn a_component_uses_no_kubectl_and_no_other_name() {
+        let who = Who::default();
+        let mut scheduler = record("system:kube-scheduler", "commit", ("pods", "d", "p"), None);
+        assert!(who.is_components(&scheduler));
+        let by = |record: &mut Record, change: fn(&mut Request)| change(record.request.as_mut().unwrap());
+        by(&mut scheduler, |r| r.user_agent = "kubectl/v1.33.0 (linux/amd64)".into());
+        assert!(!who.is_components(&scheduler));
+        by(&mut scheduler, |r| (r.user_agent, r.impersonator) = (String::new(), tap::LEARNER.into()));
+        assert!(!who.is_components(&scheduler));
+    }
+
+    /// A token, a Secret, a pod under the account, and a certificate: with each a person can act as the component.
+    #[test]
+    fn a_name_that_a_person_got_is_no_longer_the_components() {
+        let mut token = record(tap::LEARNER, "answer", ("serviceaccounts", "kube-system", "coredns"), None);
+        let request = token.request.as_mut().unwrap();
+        (request.verb, request.subresource) = ("create".into(), "token".into());
+        let secret = json!({"type": "kubernetes.io/service-account-token",
+            "metadata": {"annotations": {"kubernetes.io/service-account.name": "coredns"}}});
+        let pod = json!({"spec": {"serviceAccountName": "coredns"}});
+        let deployment = json!({"spec": {"template": {"spec": {"serviceAccountName": "coredns"}}}});
+        let by_hand = |resource, body| record("jane", "commit", (resource, "kube-system", "x"), Some(body));
+        let acts = [
+            token,
+            by_hand("secrets", secret),
+            by_hand("pods", pod.clone()),
+            by_hand("deployments", deployment),
+        ];
+        for act in acts {
+            let mut who = Who::default();
+            let write = record(COREDNS, "commit", ("configmaps", "d", "c"), Some(json!({})));
+            assert!(who.is_components(&write));
+            who.note(&act);
+            assert!(!who.is_components(&write), "{act:?}");
+        }
+        // A controller makes pods of the addon, and the account of another namespace is another one.
+        let mut who = Who::default();
+        who.note(&record(
+            "system:kube-controller-manager",
+            "commit",
+            ("pods", "kube-system", "x"),
+            Some(pod.clone()),
+        ));
+        who.note(&record("jane", "commit", ("pods", "default", "x"), Some(pod)));
+        assert!(who.borrowed.is_empty(), "{who:?}");
+
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "system:kube-scheduler");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        use base64::Engine;
+        let request = base64::engine::general_purpose::STANDARD.encode(pem);
+        let asked = json!({"spec": {"request": request}});
+        who.note(&record("jane", "commit", ("certificatesigningrequests", "", "mine"), Some(asked)));
+        assert!(who.borrowed.contains("system:kube-scheduler"), "{who:?}");
+    }
+
+    #[test]
+    fn acts_in_containers_and_on_a_status_are_meddling() {
+        let who = Who::default();
+        let told = |user: &str, verb: &str, subresource: &str, code: u16, body: Option<Value>| {
+            let mut record = record(user, verb, ("pods", "shop", "web"), body);
+            let request = record.request.as_mut().unwrap();
+            (request.subresource, request.code) = (subresource.into(), code);
+            who.meddling(&record)
+        };
+        let body = || Some(json!({"spec": {"nodeName": "n"}}));
+        assert_eq!(told(tap::LEARNER, "answer", "exec", 101, None), Some(Meddling::Exec));
+        assert_eq!(
+            told("system:serviceaccount:shop:robot", "answer", "attach", 101, None),
+            Some(Meddling::Exec)
+        );
+        assert_eq!(
+            told(tap::LEARNER, "commit", "ephemeralcontainers", 200, body()),
+            Some(Meddling::Ephemeral)
+        );
+        assert_eq!(told(tap::LEARNER, "commit", "status", 200, body()), Some(Meddling::Status));
+        assert_eq!(told(tap::LEARNER, "answer", "exec", 404, None), None, "it was refused");
+        assert_eq!(told(tap::TEACHER, "answer", "exec", 101, None), None, "a check's own");
+        assert_eq!(told("system:node:n", "commit", "status", 200, body()), None, "the kubelet's work");
+        assert_eq!(told(tap::LEARNER, "answer", "log", 200, None), None);
+    }
+}
