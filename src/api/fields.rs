@@ -54,11 +54,16 @@ impl FieldSelector {
 /// The name that `metadata.name=` requires, for authorization, which does not know a kind's other fields. `None` if the selector requires
 /// none, cannot be read, or requires what is no name (as upstream's `path.IsValidPathSegmentName`).
 pub fn required_name(text: &str) -> Option<String> {
+    required(text, "metadata.name")
+}
+
+/// The same for another field whose values are names: `spec.nodeName`.
+pub fn required(text: &str, wanted: &str) -> Option<String> {
     let mut name = None;
     for part in split(text).into_iter().filter(|p| !p.is_empty()) {
         let (field, operator, value) = term(part)?;
         let value = unescape(value).ok()?;
-        if field == "metadata.name" && operator != "!=" && name.is_none() {
+        if field == wanted && operator != "!=" && name.is_none() {
             name = Some(value);
         }
     }

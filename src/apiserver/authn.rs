@@ -168,6 +168,7 @@ pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<U
             subresource,
             namespace,
             name,
+            on_node: "",
             path: "",
             is_resource: true,
         };

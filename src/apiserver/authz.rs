@@ -19,6 +19,8 @@ pub struct Attributes<'a> {
     pub subresource: &'a str,
     pub namespace: &'a str,
     pub name: &'a str,
+    /// The node that a list or watch of pods is limited to.
+    pub on_node: &'a str,
     pub path: &'a str,
     pub is_resource: bool,
 }
@@ -32,6 +34,7 @@ impl<'a> Attributes<'a> {
             subresource: &info.subresource,
             namespace: &info.namespace,
             name: &info.name,
+            on_node: &info.on_node,
             path: &info.path,
             is_resource: info.is_resource,
         }
@@ -170,6 +173,7 @@ mod tests {
             subresource,
             namespace: "d",
             name,
+            on_node: "",
             path: "",
             is_resource: true,
         }

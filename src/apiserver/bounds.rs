@@ -257,8 +257,8 @@ impl Entered {
 }
 
 /// Keeps the place of a long answer until its client has read it, or for [`ANSWER_TIME`]; then memory and place are free again, whether or
-/// not the client reads on.
-fn keep_place(body: Body, place: Place) -> Body {
+/// not the client reads on. What is kept may be any share of something bounded.
+pub fn keep_place<T: Send + Unpin + 'static>(body: Body, place: T) -> Body {
     let size = body.size_hint();
     if size.upper().is_some_and(|bytes| bytes <= PIECE as u64) {
         return body;
@@ -274,19 +274,19 @@ fn keep_place(body: Body, place: Place) -> Body {
     Kept { slot, size }.boxed_unsync()
 }
 
-struct Slot {
+struct Slot<T> {
     body: Body,
     /// What was taken from the body and not yet handed on.
     rest: Bytes,
-    _place: Place,
+    _place: T,
 }
 
-struct Kept {
-    slot: Arc<Mutex<Option<Slot>>>,
+struct Kept<T> {
+    slot: Arc<Mutex<Option<Slot<T>>>>,
     size: SizeHint,
 }
 
-impl http_body::Body for Kept {
+impl<T: Send + Unpin> http_body::Body for Kept<T> {
     type Data = Bytes;
     type Error = BodyError;
 

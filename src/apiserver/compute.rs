@@ -4,14 +4,18 @@
 //! threads, of which there are as many as processors, that would hold up health checks, leases and watches. So a request with
 //! much to work on runs on a thread of its own, and few of these run at a time. A list of ten thousand objects takes as long,
 //! in ten thousand small steps: it stays on the runtime's threads and lets others on between the steps ([`Pace`]), and few long
-//! lists are made at a time. Accounts are served in turn ([`super::turns`]).
+//! lists are made at a time. Accounts are served in turn ([`super::turns`]). The bodies of long lists are in memory until their
+//! clients have read them: they share a pool, counted in KiB ([`Compute::body`]).
 
 use super::flows::{Flow, Level};
 use super::shares::Pool;
 use super::turns::{Turn, Turns};
 use super::user::User;
 use crate::api::Status;
+use crate::clock;
+use futures::FutureExt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +32,15 @@ const ITEM_LEAST: usize = 256;
 const AT_ONCE: usize = 4;
 const OF_NODES: usize = 3;
 const OF_COMPONENTS: usize = 4;
+/// KiB of the bodies of lists in memory at a time: of users and addons, of nodes, and of the control plane and administrators.
+/// One account has half; a longer list than that takes the whole half.
+const LISTS_KIB: usize = 96 << 10;
+const LISTS_KIB_OF_NODES: usize = 48 << 10;
+const LISTS_KIB_OF_COMPONENTS: usize = 112 << 10;
+/// Bytes of a list up to which it does not count. Each holds one of the places for requests, so these are few megabytes together.
+pub const COUNTED_LIST: usize = 128 << 10;
+/// A list that has waited so long for others to be read is refused: longer than an answer is kept for its client.
+const LIST_WAIT: Duration = Duration::from_secs(70);
 /// Large requests of users, and those of nodes, that wait or are worked on.
 const WAITING: usize = 64;
 
@@ -35,13 +48,20 @@ const WAITING: usize = 64;
 struct Desk {
     large: Arc<Turns>,
     lists: Arc<Turns>,
+    /// KiB.
+    bodies: Arc<Turns>,
     /// `None`: as many as the bound on requests in flight allows.
     waiting: Option<Arc<Pool>>,
 }
 
 impl Desk {
-    fn new(at_once: usize, waiting: Option<usize>) -> Desk {
-        Desk { large: Turns::new(at_once), lists: Turns::new(at_once), waiting: waiting.map(Pool::new) }
+    fn new(at_once: usize, kib: usize, waiting: Option<usize>) -> Desk {
+        Desk {
+            large: Turns::new(at_once),
+            lists: Turns::new(at_once),
+            bodies: Turns::weighted(kib, kib / 2),
+            waiting: waiting.map(Pool::new),
+        }
     }
 }
 
@@ -54,9 +74,9 @@ pub struct Compute {
 impl Default for Compute {
     fn default() -> Compute {
         Compute {
-            users: Desk::new(AT_ONCE, Some(WAITING)),
-            nodes: Desk::new(OF_NODES, Some(WAITING)),
-            components: Desk::new(OF_COMPONENTS, None),
+            users: Desk::new(AT_ONCE, LISTS_KIB, Some(WAITING)),
+            nodes: Desk::new(OF_NODES, LISTS_KIB_OF_NODES, Some(WAITING)),
+            components: Desk::new(OF_COMPONENTS, LISTS_KIB_OF_COMPONENTS, None),
         }
     }
 }
@@ -114,6 +134,63 @@ impl Compute {
         let flow = Flow::of(user);
         self.desk(&flow).lists.take(&flow.account).await
     }
+
+    /// Waits until there is memory for the body of a list of about `bytes` bytes.
+    ///
+    /// # Errors
+    /// 429 if there is none for a long time, because clients do not read their lists.
+    pub async fn body(&self, user: &User, bytes: usize) -> Result<ListBody, Status> {
+        let flow = Flow::of(user);
+        let pool = self.desk(&flow).bodies.clone();
+        let mut body = ListBody { pool, account: flow.account, turn: None };
+        body.take(bytes).await?;
+        Ok(body)
+    }
+}
+
+/// Memory for the body of one list: keep it with the body until its client has read it.
+pub struct ListBody {
+    pool: Arc<Turns>,
+    account: String,
+    turn: Option<Turn>,
+}
+
+fn kib(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 10)
+}
+
+impl ListBody {
+    async fn take(&mut self, bytes: usize) -> Result<(), Status> {
+        if bytes > COUNTED_LIST {
+            let turn = clock::timeout(LIST_WAIT, self.pool.take_many(&self.account, kib(bytes))).await;
+            self.turn = Some(turn.flatten().ok_or_else(super::bounds::too_many)?);
+        }
+        Ok(())
+    }
+
+    /// Takes more for a list that turned out to have `bytes` bytes. It waits for nobody: two lists that waited for each other
+    /// would wait for ever.
+    ///
+    /// # Errors
+    /// 429 if there is no more.
+    pub fn cover(&mut self, bytes: usize) -> Result<(), Status> {
+        let covered = match &mut self.turn {
+            _ if bytes <= COUNTED_LIST => true,
+            Some(turn) => turn.grow(kib(bytes)),
+            turn => {
+                *turn = self.pool.take_many(&self.account, kib(bytes)).now_or_never().flatten();
+                turn.is_some()
+            }
+        };
+        if covered { Ok(()) } else { Err(super::bounds::too_many()) }
+    }
+
+    /// Gives back what a list of `bytes` bytes does not need; `None` if that is all.
+    pub fn settle(self, bytes: usize) -> Option<Turn> {
+        let mut turn = self.turn.filter(|_| bytes > COUNTED_LIST)?;
+        turn.shrink(kib(bytes));
+        Some(turn)
+    }
 }
 
 /// Lets the other tasks of the thread on in the middle of long work.
@@ -135,7 +212,6 @@ impl Pace {
 mod tests {
     use super::*;
     use std::sync::mpsc;
-    use std::time::Duration;
 
     fn bob() -> User {
         User::new("bob", &[])
@@ -193,5 +269,32 @@ mod tests {
             assert_eq!(one.await.unwrap().unwrap_err().code, 503);
         }
         assert_eq!((waiting.taken(), users.large.running()), (0, 0));
+    }
+
+    /// An account whose lists nobody reads holds half of the memory for lists; the others have the rest.
+    #[tokio::test(start_paused = true)]
+    async fn the_bodies_of_lists_have_a_bound_in_bytes() {
+        let compute = Compute::default();
+        let (eve, pool) = (User::new("eve", &[]), compute.users.bodies.clone());
+        let mib = 1 << 20;
+        let mut held = vec![];
+        for _ in 0..LISTS_KIB / 1024 / 2 {
+            held.push(compute.body(&eve, mib).await.unwrap());
+        }
+        assert_eq!(pool.running(), LISTS_KIB / 2);
+        assert_eq!(compute.body(&eve, mib).await.err().map(|status| status.code), Some(429));
+        assert!(compute.body(&eve, COUNTED_LIST).await.is_ok(), "a short list does not count");
+        let mut bobs = compute.body(&bob(), 0).await.unwrap();
+        assert!(bobs.cover(COUNTED_LIST).is_ok() && pool.running() == LISTS_KIB / 2);
+        // More than its share is the whole share, and less is given back.
+        bobs.cover(1000 * mib).unwrap();
+        assert_eq!(pool.running(), LISTS_KIB);
+        assert!(compute.body(&bob(), 0).await.unwrap().cover(mib).is_err());
+        let node = User::new("system:node:n1", &["system:nodes"]);
+        assert!(compute.body(&node, mib).await.is_ok(), "nodes have memory of their own");
+        let turn = bobs.settle(2 * mib);
+        assert_eq!(pool.running(), LISTS_KIB / 2 + 2048);
+        drop((turn, held));
+        assert_eq!(pool.running(), 0);
     }
 }

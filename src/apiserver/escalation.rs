@@ -100,8 +100,17 @@ fn changes_only_deletion(new: &Value, old: &Value) -> bool {
 
 fn may(state: &State, user: &User, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
     let group = "rbac.authorization.k8s.io";
-    let attributes =
-        Attributes { verb, group, resource, subresource: "", namespace, name, path: "", is_resource: true };
+    let attributes = Attributes {
+        verb,
+        group,
+        resource,
+        subresource: "",
+        namespace,
+        name,
+        on_node: "",
+        path: "",
+        is_resource: true,
+    };
     state.authorize(user, &attributes).is_ok()
 }
 
@@ -134,6 +143,7 @@ pub fn covered(held: &[Value], rule: &Value) -> bool {
         subresource: "",
         namespace: "",
         name: "",
+        on_node: "",
         path: "",
         is_resource: true,
     };

@@ -8,7 +8,7 @@
 //! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
 //! each. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time. `flows` says how important a request is and
 //! on whose account it counts, and `shares` leaves no account all places. `connections` makes room for clients that say who they are, `compute` works on large objects and long lists so
-//! that nothing else waits, accounts in turn (`turns`), and `line` cuts off watchers that do not read. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
+//! that nothing else waits, accounts in turn (`turns`), bounds the memory of long lists, and `line` cuts off watchers that do not read. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
 //! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other; it may therefore begin from what this
 //! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (quotas, limits, classes) is
 //! remembered too: another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
@@ -17,13 +17,14 @@
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
 //! back as they were. `admission` is the row of plug-ins that every write passes. `definitions` looks after
 //! CustomResourceDefinitions, whose kinds are served beside those of the table. `usage` asks the kubelets what nodes and pods use, and serves it as
-//! `metrics.k8s.io`. `bootstrap` makes namespaces, roles and the `kubernetes` service, and
+//! `metrics.k8s.io`. `compaction` bounds the store's history and keeps a reserve for the writes that repair a full store. `readiness`
+//! answers health checks. `bootstrap` makes namespaces, roles and the `kubernetes` service, and
 //! `reconcile` brings older roles up to date. `nodes` says what a kubelet may do.
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
 //! API aggregation, webhooks, FlowSchemas (`flows` has levels as upstream's default ones, and no queues), audit logs (the tap has them), encryption at
-//! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them. The node authorizer lets a kubelet list all pods.
+//! rest. Ingress and NetworkPolicy are kept, and nothing routes or blocks by them.
 //! All controllers share one role. Going back brings objects back, not the data in their volumes.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with it.
@@ -33,7 +34,10 @@ mod authn;
 mod authz;
 mod bootstrap;
 mod bounds;
+#[cfg(test)]
+mod bounds_tests;
 mod cache;
+mod compaction;
 mod compute;
 mod connect;
 mod connections;
@@ -59,6 +63,7 @@ pub mod onward;
 mod policy;
 mod pretty;
 mod read;
+mod readiness;
 mod reconcile;
 mod remove;
 pub mod request;
@@ -109,16 +114,8 @@ use std::time::Duration;
 use tokio::sync::watch as watch_channel;
 use tokio_util::sync::CancellationToken;
 
-/// How often old revisions are forgotten, as upstream's compactor does.
-const COMPACT_EVERY: Duration = Duration::from_secs(300);
 /// How often the `kubernetes` service is looked after, as upstream's.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
-/// Revisions that are always kept.
-const KEEP_REVISIONS: i64 = 5_000;
-/// Revisions that are kept, at most, so that the oldest step can be undone.
-const KEEP_FOR_UNDO: i64 = 50_000;
-/// A server whose store does not answer in this time is not ready.
-const READY_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Everything that a server needs from outside.
 pub struct Config {
@@ -161,6 +158,8 @@ pub(crate) struct State {
     requests: AtomicU64,
     bounds: bounds::Bounds,
     compute: compute::Compute,
+    compaction: compaction::Compaction,
+    readiness: readiness::Readiness,
     /// Connections on which somebody has shown who they are.
     known: connections::Known,
     /// Whoever charges a quota waits for a permit: many at once would only make each other try again.
@@ -200,6 +199,8 @@ impl Server {
             requests: AtomicU64::new(0),
             bounds: bounds::Bounds::default(),
             compute: compute::Compute::default(),
+            compaction: compaction::Compaction::default(),
+            readiness: readiness::Readiness::default(),
             known: connections::Known::default(),
             charging: tokio::sync::Semaphore::new(1),
             lease: Mutex::default(),
@@ -218,7 +219,7 @@ impl Server {
         });
         let (compacting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
-            let _ = stop.run_until_cancelled(compact(compacting)).await;
+            let _ = stop.run_until_cancelled(compaction::run(compacting)).await;
         });
         tokio::task::spawn_blocking(crate::api::schema::warm_up);
         Server { state, tap: config.tap, crew }
@@ -275,18 +276,6 @@ impl State {
         }
     }
 
-    /// Why the server is not ready, if it is not.
-    async fn ready(&self) -> Result<(), String> {
-        if !*self.started.borrow() {
-            return Err("[-]poststarthook/bootstrap failed: not finished".to_string());
-        }
-        match tokio::time::timeout(READY_TIMEOUT, self.kv.read_barrier()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("[-]etcd failed: {error}")),
-            Err(_) => Err("[-]etcd failed: no answer".to_string()),
-        }
-    }
-
     fn metrics(&self) -> String {
         let requests = self.requests.load(Ordering::Relaxed);
         let mut out = format!(
@@ -323,25 +312,6 @@ async fn start(state: Arc<State>) {
         clock::sleep(KEEP_EVERY).await;
         if let Err(status) = bootstrap::keep(&state).await {
             tracing::warn!(message = status.message, "what belongs to every cluster cannot be kept");
-        }
-    }
-}
-
-/// Forgets history, all but the recent.
-async fn compact(state: Arc<State>) {
-    let mut before = 0;
-    loop {
-        clock::sleep(COMPACT_EVERY).await;
-        let newest = state.kv.revision();
-        let steps = state.cache.steps.keep_from().unwrap_or(i64::MAX).max(newest - KEEP_FOR_UNDO);
-        let keep = state.keep_from.load(Ordering::Relaxed).min(steps);
-        let revision = before.min(state.kv.revision() - KEEP_REVISIONS).min(keep);
-        before = state.kv.revision();
-        if revision > state.kv.compacted() {
-            match state.kv.compact(revision).await {
-                Ok(()) => tracing::debug!(revision, "compacted"),
-                Err(error) => tracing::warn!(%error, "compaction failed"),
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
 use super::compute::Pace;
-use super::http::{Answer, Query, json, json_bytes};
+use super::http::{Answer, Query, json, json_bytes, pieces};
 use super::object::Object;
 use crate::api::kinds::Kind;
 use crate::api::table::{self, Include, Printing};
@@ -164,51 +164,87 @@ fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
     }
 }
 
-/// Many objects. Their own bytes are joined, nothing is encoded again; rows and metadata are written one by one. Between the
-/// items of a long list the thread's other tasks run.
-pub async fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &ListMeta) -> Answer {
-    let (meta, now) = (meta.to_value(), table::now());
-    let (head, room) = match form {
-        Form::Object => {
-            let (list, version) = (kind.list_kind(), kind.api_version());
-            let head = format!(r#"{{"kind":"{list}","apiVersion":"{version}","metadata":{meta},"items":["#);
-            (head, objects.iter().map(|o| o.bytes.len() + 1).sum())
+/// Bytes that a list of these objects has, at most and about.
+pub fn estimate(form: Form, objects: &[std::sync::Arc<Object>]) -> usize {
+    let item = if form == Form::Object { 1 } else { ROW };
+    objects.iter().map(|object| object.bytes.len() + item).sum()
+}
+
+/// A list that is written object by object. The objects' own bytes are joined, nothing is encoded again; rows and metadata are
+/// written one by one. Between the items of a long list the thread's other tasks run.
+pub struct ListWriter<'a> {
+    kind: &'a Kind,
+    form: Form,
+    now: Timestamp,
+    items: BytesMut,
+    pace: Pace,
+}
+
+impl<'a> ListWriter<'a> {
+    /// `room`: bytes that are expected.
+    pub fn new(kind: &'a Kind, form: Form, room: usize) -> ListWriter<'a> {
+        let items = BytesMut::with_capacity(room);
+        ListWriter { kind, form, now: table::now(), items, pace: Pace::default() }
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> usize {
+        self.items.len()
+    }
+
+    pub async fn put(&mut self, object: &Object) {
+        let ListWriter { kind, form, now, items, pace } = self;
+        if !items.is_empty() {
+            items.put_u8(b',');
         }
-        Form::Table(version, _) => {
-            let columns = table::definitions(table::printing(kind));
-            let head = format!(
-                r#"{{"kind":"Table","apiVersion":"{version}","metadata":{meta},"columnDefinitions":{columns},"rows":["#
-            );
-            (head, objects.len() * ROW)
-        }
-        Form::Partial(version) => {
-            let head = format!(
-                r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{version}","metadata":{meta},"items":["#
-            );
-            (head, objects.len() * ROW)
-        }
-    };
-    let mut out = BytesMut::with_capacity(head.len() + room + 2);
-    out.put_slice(head.as_bytes());
-    let mut pace = Pace::default();
-    for (i, object) in objects.iter().enumerate() {
-        if i > 0 {
-            out.put_u8(b',');
-        }
-        match form {
-            Form::Object => put_item(kind, object, &mut out),
+        match *form {
+            Form::Object => put_item(kind, object, items),
             Form::Table(_, include) => {
-                let row = table::row(table::printing(kind), &object.value, include, now);
-                out.put_slice(row.to_string().as_bytes());
+                let row = table::row(table::printing(kind), &object.value, include, *now);
+                items.put_slice(row.to_string().as_bytes());
             }
             Form::Partial(version) => {
-                out.put_slice(table::partial(&object.value, version).to_string().as_bytes());
+                items.put_slice(table::partial(&object.value, version).to_string().as_bytes());
             }
         }
         pace.step(object.bytes.len()).await;
     }
-    out.put_slice(b"]}");
-    json_bytes(200, out.freeze())
+
+    pub fn finish(mut self, meta: &ListMeta) -> Answer {
+        let (kind, meta) = (self.kind, meta.to_value());
+        let head = match self.form {
+            Form::Object => {
+                let (list, version) = (kind.list_kind(), kind.api_version());
+                format!(r#"{{"kind":"{list}","apiVersion":"{version}","metadata":{meta},"items":["#)
+            }
+            Form::Table(version, _) => {
+                let columns = table::definitions(table::printing(kind));
+                format!(
+                    r#"{{"kind":"Table","apiVersion":"{version}","metadata":{meta},"columnDefinitions":{columns},"rows":["#
+                )
+            }
+            Form::Partial(version) => {
+                format!(
+                    r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{version}","metadata":{meta},"items":["#
+                )
+            }
+        };
+        self.items.put_slice(b"]}");
+        json_bytes(200, "").map(|_| pieces([head.into(), self.items.freeze()]))
+    }
+}
+
+/// A list of these objects.
+pub async fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &ListMeta) -> Answer {
+    let room = match form {
+        Form::Object => estimate(form, objects) + 2,
+        _ => objects.len() * ROW,
+    };
+    let mut list = ListWriter::new(kind, form, room);
+    for object in objects {
+        list.put(object).await;
+    }
+    list.finish(meta)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The node authorizer: what a kubelet may do (upstream: `plugin/pkg/auth/authorizer/node`).
 //!
 //! A kubelet runs on a machine that its pods may take over, so its certificate opens no more than it needs: its own Node and
-//! Lease, and of Secrets, ConfigMaps, claims, volumes and tokens those that a pod names which is bound to the node. Upstream
-//! keeps a graph of these relations; here the pods of the namespace are looked through, which one node has few of. What a
+//! Lease, the pods that are bound to the node, and of Secrets, ConfigMaps, claims, volumes, ServiceAccounts and their tokens
+//! those that such a pod names. Upstream keeps a graph of these relations; here the pods of the namespace are looked through, which one node has few of. What a
 //! kubelet may write into the objects that it may change is judged by admission (`admission::nodes`).
 
 use super::State;
@@ -11,6 +11,8 @@ use crate::api::meta;
 use crate::api::value::{at, list, text};
 use serde_json::Value;
 
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const NO_NAME: &str = "No Object name found";
 const READ_ONLY: &str = "can only read resources of this type";
 const LEASES: &str = "kube-node-lease";
 
@@ -25,24 +27,41 @@ pub fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     }
     let read = matches!(a.verb, "get" | "list" | "watch");
     match (a.group, a.resource, a.subresource) {
-        ("", "nodes", "" | "status") => {
-            allowed(read || a.verb == "create" || (a.name == node && matches!(a.verb, "update" | "patch")))
-        }
-        ("", "pods", "") => allowed(read || matches!(a.verb, "create" | "delete")),
-        ("", "pods", "status") => allowed(matches!(a.verb, "get" | "update" | "patch")),
+        ("", "nodes", "" | "status") => match (read, a.name) {
+            (true, "") => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
+            (true, name) if name != node => {
+                Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
+            }
+            (true, _) => Ok(()),
+            (false, name) => {
+                allowed(a.verb == "create" || name == node && matches!(a.verb, "update" | "patch"))
+            }
+        },
+        ("", "pods", "") => match a.verb {
+            "get" => pod(state, node, a),
+            "list" | "watch" if a.on_node == node => Ok(()),
+            "list" | "watch" => Err("can only list/watch pods with spec.nodeName field selector".to_string()),
+            verb => allowed(matches!(verb, "create" | "delete")),
+        },
+        ("", "pods", "status") => allowed(matches!(a.verb, "update" | "patch")),
         ("", "pods", "eviction") => allowed(a.verb == "create"),
-        ("", "secrets" | "configmaps" | "persistentvolumeclaims" | "persistentvolumes", "") => {
-            match (read, a.name) {
-                (false, _) => Err(READ_ONLY.to_string()),
-                (_, "") => Err("No Object name found".to_string()),
-                _ => related(state, node, a),
+        ("", "secrets" | "configmaps", "") => match (read, a.name) {
+            (false, _) => Err(READ_ONLY.to_string()),
+            (_, "") => Err(NO_NAME.to_string()),
+            _ => related(state, node, a),
+        },
+        ("", "persistentvolumeclaims" | "persistentvolumes" | "serviceaccounts", "") => {
+            match (a.verb, a.name) {
+                ("get", "") => Err(NO_NAME.to_string()),
+                ("get", _) => related(state, node, a),
+                _ => Err("can only get individual resources of this type".to_string()),
             }
         }
         ("", "persistentvolumeclaims", "status") => match a.verb {
             "get" | "update" | "patch" => related(state, node, a),
             _ => Err("can only get, update, or patch this type".to_string()),
         },
-        ("", "services" | "endpoints" | "namespaces" | "serviceaccounts", "") => allowed(read),
+        ("", "services", "") => allowed(read),
         ("", "serviceaccounts", "token") => match a.verb {
             "create" => related(state, node, a),
             _ => Err("can only create tokens for individual service accounts".to_string()),
@@ -58,9 +77,6 @@ pub fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
             "create" | "get" | "update" | "patch" | "delete" => Ok(()),
             _ => Err("can only get, create, update, patch, or delete a node lease".to_string()),
         },
-        ("discovery.k8s.io", "endpointslices", "") | ("storage.k8s.io", "storageclasses", "") => {
-            allowed(read)
-        }
         ("authentication.k8s.io", "tokenreviews", "") => allowed(a.verb == "create"),
         ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
             allowed(a.verb == "create")
@@ -69,7 +85,20 @@ pub fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     }
 }
 
-/// Is there a pod on the node that needs the object?
+fn unrelated(node: &str) -> String {
+    format!("no relationship found between node '{node}' and this object")
+}
+
+/// Is the pod bound to the node? Unlike upstream a name that no pod has may be asked for as well: that is how the kubelet
+/// looks for the mirror of a static pod.
+fn pod(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    match state.cache.get("pods", &format!("{}/{}", a.namespace, a.name)) {
+        Some(pod) if text(&pod.value, "spec.nodeName") != node => Err(unrelated(node)),
+        _ => Ok(()),
+    }
+}
+
+/// Is there a pod on the node that needs the object? A mirror pod gives its node nothing: the node itself has written it.
 fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     let mut found = false;
     let (namespace, name, resource) = match a.resource {
@@ -85,14 +114,29 @@ fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     };
     if !namespace.is_empty() && !name.is_empty() {
         state.cache.for_each("pods", &format!("{namespace}/"), |pod| {
-            found = found || text(pod, "spec.nodeName") == node && needs(pod, resource, &name);
+            let bound = || text(pod, "spec.nodeName") == node && meta::annotation(pod, MIRROR).is_none();
+            found = found || bound() && needs(pod, resource, &name);
         });
     }
     match found {
         true => Ok(()),
-        false => Err(format!("no relationship found between node '{node}' and this object")),
+        false => Err(unrelated(node)),
     }
 }
+
+/// Where volumes of drivers name a Secret of the pod's namespace (upstream: `podutil.VisitPodSecretNames`).
+pub(super) const DRIVER_SECRETS: [&str; 10] = [
+    "azureFile.secretName",
+    "cephfs.secretRef.name",
+    "cinder.secretRef.name",
+    "csi.nodePublishSecretRef.name",
+    "flexVolume.secretRef.name",
+    "iscsi.secretRef.name",
+    "rbd.secretRef.name",
+    "scaleIO.secretRef.name",
+    "storageos.secretRef.name",
+    "secret.secretName",
+];
 
 /// Does the pod name this Secret, ConfigMap, claim or ServiceAccount of its namespace?
 pub(super) fn needs(pod: &Value, resource: &str, name: &str) -> bool {
@@ -120,7 +164,7 @@ pub(super) fn needs(pod: &Value, resource: &str, name: &str) -> bool {
     list(spec, "volumes").iter().any(|v| {
         is(v, volume)
             || list(v, "projected.sources").iter().any(|s| is(s, source))
-            || secret && is(v, "csi.nodePublishSecretRef.name")
+            || secret && DRIVER_SECRETS.iter().any(|path| is(v, path))
     }) || ["initContainers", "containers", "ephemeralContainers"].iter().flat_map(|g| list(spec, g)).any(
         |c| list(c, "env").iter().any(|e| is(e, variable)) || list(c, "envFrom").iter().any(|e| is(e, all)),
     ) || secret && list(spec, "imagePullSecrets").iter().any(|s| is(s, "name"))

@@ -92,6 +92,37 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
         assert_eq!(code, 403, "{path}");
         assert!(refused["message"].as_str().unwrap().ends_with(": No Object name found"), "{refused}");
     }
+    // Its own Node and pods, and the ServiceAccounts that these run as.
+    for (path, code) in [
+        ("/api/v1/nodes/n1", 200),
+        ("/api/v1/nodes?fieldSelector=metadata.name%3Dn1", 200),
+        ("/api/v1/nodes/n2", 403),
+        ("/api/v1/nodes", 403),
+        ("/api/v1/nodes?watch=1&fieldSelector=metadata.name%21%3Dn2", 403),
+        ("/api/v1/namespaces/default/pods/on-n1", 200),
+        ("/api/v1/namespaces/default/pods/on-n2", 403),
+        ("/api/v1/namespaces/default/pods/none", 404),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", 200),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1,metadata.name%3Don-n1", 200),
+        ("/api/v1/pods", 403),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn2", 403),
+        ("/api/v1/pods?watch=1&fieldSelector=spec.nodeName%21%3Dn2", 403),
+        ("/api/v1/namespaces/default/pods", 403),
+        ("/api/v1/namespaces/default/serviceaccounts/default", 200),
+        ("/api/v1/namespaces/kube-system/serviceaccounts/other", 403),
+        ("/api/v1/serviceaccounts", 403),
+        ("/api/v1/namespaces", 403),
+        ("/api/v1/persistentvolumes", 403),
+        ("/api/v1/persistentvolumes?fieldSelector=metadata.name%3Dx", 403),
+        ("/apis/discovery.k8s.io/v1/endpointslices", 403),
+        ("/api/v1/services", 200),
+    ] {
+        let (found, answer) = get(path).await;
+        assert_eq!(found, code, "{path}: {}", answer["message"]);
+    }
+    // A name in the group of nodes that names no node is none.
+    let nobody = User::new("system:node:", &[NODES]);
+    assert_eq!(send(&fixture, &nobody, "GET", PODS, JSON, Value::Null).await.0, 403);
     let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     let make = |name: &str| json!({"metadata": {"name": name}, "spec": {"holderIdentity": name}});
     assert_eq!(send(&fixture, &n1, "POST", lease, JSON, make("n1")).await.0, 201);
@@ -233,6 +264,49 @@ async fn a_kubelet_gets_tokens_for_its_own_pods_only() {
         answer["message"].as_str().unwrap().contains("no relationship found between node 'n1'"),
         "{answer}"
     );
+}
+
+/// ServiceAccountNodeAudienceRestriction: a node speaks for its pods only to those for whom the pods themselves want a token.
+#[tokio::test]
+async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let source = |audience: &str| json!({"serviceAccountToken": {"path": "t", "audience": audience}});
+    let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": false,
+        "volumes": [{"name": "v", "projected": {"sources": [source("vault"), {"downwardAPI": {"items": []}}]}}]});
+    let pod = json!({"metadata": {"name": "asks"}, "spec": spec});
+    let (code, made) = send(&fixture, &admin(), "POST", PODS, JSON, pod).await;
+    assert_eq!(code, 201, "{made}");
+    let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "asks", "uid": made["metadata"]["uid"]});
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let ask = |user: User, audiences: Value| {
+        let (fixture, body) = (&fixture, json!({"spec": {"audiences": audiences, "boundObjectRef": bound}}));
+        async move { send(fixture, &user, "POST", token, JSON, body).await }
+    };
+    let (code, made) = ask(kubelet("n1"), json!(["vault"])).await;
+    assert_eq!((code, &made["spec"]["audiences"]), (201, &json!(["vault"])), "{made}");
+    for (audiences, why) in [
+        (json!(["bank"]), "audience \"bank\" not found in pod spec volume"),
+        (json!([]), "audience \"\" not found in pod spec volume"),
+        (json!([super::ISSUER]), "not found in pod spec volume"),
+        (json!(["vault", "bank"]), "node may only request 0 or 1 audiences"),
+    ] {
+        let (code, answer) = ask(kubelet("n1"), audiences.clone()).await;
+        let told = answer["message"].as_str().unwrap_or_default();
+        assert!(code == 403 && told.contains(why), "{audiences}: {code} {told}");
+    }
+    assert_eq!(ask(admin(), json!(["bank"])).await.0, 201, "the restriction is for nodes");
+    // A role may allow more.
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = json!({"apiGroups": [""], "resources": ["bank"], "resourceNames": ["default"],
+        "verbs": ["request-serviceaccounts-token-audience"]});
+    let role = json!({"metadata": {"name": "bank"}, "rules": [rule]});
+    assert_eq!(send(&fixture, &admin(), "POST", &format!("{rbac}/clusterroles"), JSON, role).await.0, 201);
+    let binding = json!({"metadata": {"name": "bank"}, "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io",
+        "name": "system:node:n1"}], "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "bank"}});
+    let bindings = format!("{rbac}/clusterrolebindings");
+    assert_eq!(send(&fixture, &admin(), "POST", &bindings, JSON, binding).await.0, 201);
+    assert_eq!(ask(kubelet("n1"), json!(["bank"])).await.0, 201);
 }
 
 async fn put(kv: &Kv, key: String, value: &'static str) {

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::http::{Answer, failure, full};
 use crate::api::Status;
 use http::header::CONTENT_TYPE;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
@@ -21,6 +22,12 @@ fn wanted(ctx: &Context) -> bool {
     }
 }
 
+/// Longer answers, in bytes, stay as they are: indented, a list takes several times its memory, and a program or `jq` reads it
+/// as well without. Upstream has no bound.
+const LONGEST: u64 = 512 << 10;
+/// Told with a long answer that stays as it is.
+const AS_IT_IS: &str = "the answer is longer than 512 KiB and therefore not indented; jq . indents it";
+
 /// Indents an answer, if that is wanted and it is a document of our own: no stream of events, and nothing that somebody else said.
 /// A long one is indented where large objects are worked on; 429 if too many wait there.
 pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
@@ -28,6 +35,10 @@ pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let json = kind.split(';').next() == Some("application/json");
     if !json || foreign || ctx.info.verb == "watch" || !wanted(ctx) {
+        return answer;
+    }
+    if answer.body().size_hint().lower() > LONGEST {
+        ctx.warn(AS_IT_IS);
         return answer;
     }
     let (head, body) = answer.into_parts();

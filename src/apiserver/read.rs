@@ -1,12 +1,13 @@
 //! Get and list.
 
 use super::State;
+use super::bounds::keep_place;
 use super::cache::ROOT;
-use super::compute::Pace;
+use super::compute::{ListBody, Pace};
 use super::context::Context;
 use super::filter::Filter;
 use super::http::Answer;
-use super::negotiate::{self, ListMeta, form};
+use super::negotiate::{self, ListMeta, ListWriter, form};
 use super::object::Object;
 use super::store::{object_key, status_of};
 use crate::api::Status;
@@ -16,6 +17,7 @@ use crate::etcd::api::RangeRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use http_body::Body as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,10 @@ use std::time::Duration;
 const FUTURE_WAIT: Duration = Duration::from_secs(3);
 /// How many times as long it takes to decode and check an object as to copy it, about.
 const DECODING: usize = 16;
+/// Keys of the first page that is read from the store for a list of the past, and of the largest. Pages double, as upstream's:
+/// only one of them is in memory beside the answer, and a selector that matches little costs few of them.
+const PAGE: i64 = 500;
+const PAGE_MAX: i64 = 10_000;
 
 pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
@@ -69,11 +75,7 @@ fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
         }
         return Ok(At::Now);
     }
-    let number: i64 = version.parse().map_err(|_| {
-        Status::bad_request(format!(
-            "Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
-        ))
-    })?;
+    let number = revision(version)?;
     match (how, number) {
         ("Exact", 0) => Err(options_error(
             "resourceVersionMatch",
@@ -90,6 +92,19 @@ fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
     }
 }
 
+/// Reads a resourceVersion of a request.
+///
+/// # Errors
+/// 400 for what is no number, or a negative one.
+pub fn revision(text: &str) -> Result<i64, Status> {
+    let number = text.parse::<u64>().ok().and_then(|number| i64::try_from(number).ok());
+    number.ok_or_else(|| {
+        Status::bad_request(format!(
+            "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ))
+    })
+}
+
 fn encode(revision: i64, start: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
 }
@@ -98,7 +113,7 @@ fn decode(token: &str) -> Option<At> {
     let token: Value =
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok()?).ok()?;
     Some(At::Continue {
-        revision: token.get("rv")?.as_i64()?,
+        revision: token.get("rv")?.as_i64().filter(|revision| *revision > 0)?,
         start: token.get("start")?.as_str()?.to_string(),
     })
 }
@@ -141,8 +156,19 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
         meta.remaining = (!filter.is_selective()).then_some(remaining);
     }
     let objects: Vec<Arc<Object>> = objects.into_iter().map(|(_, o)| o).collect();
-    let _turn = state.compute.list(&ctx.user, objects.iter().map(|o| o.bytes.len()).sum()).await;
-    Ok(negotiate::many(kind, form, &objects, &meta).await)
+    let bytes = negotiate::estimate(form, &objects);
+    let memory = state.compute.body(&ctx.user, bytes).await?;
+    let _turn = state.compute.list(&ctx.user, bytes).await;
+    Ok(kept(negotiate::many(kind, form, &objects, &meta).await, memory))
+}
+
+/// Keeps the memory of a list until its client has read it.
+fn kept(answer: Answer, memory: ListBody) -> Answer {
+    let bytes = answer.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    match memory.settle(bytes.unwrap_or(usize::MAX)) {
+        Some(turn) => answer.map(|body| keep_place(body, turn)),
+        None => answer,
+    }
 }
 
 /// What the cache has of a kind, in key order.
@@ -171,7 +197,7 @@ struct Page<'a> {
     limit: i64,
 }
 
-/// A page at a revision of the past, read from the store itself.
+/// A list at a revision of the past, read from the store itself. Each object is written as soon as it is decoded.
 async fn from_store(
     state: &State,
     ctx: &Context,
@@ -188,13 +214,28 @@ async fn from_store(
     let base = format!("{ROOT}{}/", kind.place());
     let prefix =
         if filter.namespace.is_empty() { base.clone() } else { format!("{base}{}/", filter.namespace) };
+    // The token is the client's: it must not begin the list in another namespace, whose objects would be counted.
+    if !start.is_empty()
+        && !filter.namespace.is_empty()
+        && !start.starts_with(&format!("{}/", filter.namespace))
+    {
+        return Err(Status::bad_request("continue key is not valid"));
+    }
     let mut from = if start.is_empty() { prefix.clone() } else { format!("{base}{start}") };
     let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
-    let (mut objects, mut next, mut remaining): (Vec<Arc<Object>>, String, Option<i64>) =
-        (vec![], String::new(), None);
-    let (mut pace, mut turn) = (Pace::default(), None);
+    // Today's objects tell about how long the list will be.
+    let (today, _) = matching(state, kind, filter);
+    let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
+    let most = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let expected = negotiate::estimate(form, &today) / today.len().max(1) * today.len().min(most);
+    drop(today);
+    let mut memory = state.compute.body(&ctx.user, expected).await?;
+    let _turn = state.compute.list(&ctx.user, expected).await;
+    let mut list = ListWriter::new(kind, form, if form == negotiate::Form::Object { expected } else { 0 });
+    let (mut next, mut remaining): (String, Option<i64>) = (String::new(), None);
+    let (mut pace, mut taken) = (Pace::default(), 0);
+    let mut page = if limit > 0 { limit.min(PAGE_MAX) } else { PAGE };
     loop {
-        let page = if limit > 0 { limit } else { 0 };
         let request = RangeRequest {
             key: from.clone().into(),
             range_end: Bytes::from(end.clone()),
@@ -202,40 +243,40 @@ async fn from_store(
             revision,
             ..Default::default()
         };
+        page = (page * 2).min(PAGE_MAX);
         let response = state.kv.range(request).await.map_err(|e| match status_of(e) {
             s if s.reason == "Expired" && !start.is_empty() => Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."),
             s => s,
         })?;
-        if turn.is_none() {
-            turn = state.compute.list(&ctx.user, response.kvs.iter().map(|kv| kv.value.len()).sum()).await;
-        }
         let mut last = String::new();
-        let mut taken = 0;
+        let mut seen = 0;
         for kv in &response.kvs {
-            if limit > 0 && objects.len() as i64 == limit {
+            if limit > 0 && taken == limit {
                 break;
             }
             last = String::from_utf8_lossy(&kv.key).into_owned();
-            taken += 1;
+            seen += 1;
             let key = last.strip_prefix(&base).unwrap_or_default();
             // What cannot be decoded is left out; the cache has told it in the log.
             if let Ok(object) = Object::decode(kind.place(), key, &kv.value, kv.mod_revision)
                 && filter.matches(&object.value)
             {
-                objects.push(Arc::new(object));
+                list.put(&object).await;
+                memory.cover(list.written())?;
+                taken += 1;
             }
             pace.step(kv.value.len().saturating_mul(DECODING)).await;
         }
-        let left = response.count - taken;
+        let left = response.count - seen;
         if left <= 0 || last.is_empty() {
             break;
         }
         from = format!("{last}\0");
-        if limit > 0 && objects.len() as i64 >= limit {
+        if limit > 0 && taken >= limit {
             next = encode(revision, from.strip_prefix(&base).unwrap_or(""));
             remaining = (!filter.is_selective()).then_some(left);
             break;
         }
     }
-    Ok(negotiate::many(kind, form, &objects, &ListMeta { revision, next, remaining }).await)
+    Ok(kept(list.finish(&ListMeta { revision, next, remaining }), memory))
 }

@@ -224,7 +224,7 @@ pub async fn remove(
                 state.erase(kind, &last, &extra).await.map(|o| (o, true))
             }
             Step::Mark(new) => {
-                let mut extra = Extra::default();
+                let mut extra = Extra { repairs: true, ..Extra::default() };
                 state.cache.steps.note(ctx, kind, &object.value, &mut extra);
                 state.write(kind, *new, object.revision, &extra).await.map(|o| (o, false))
             }

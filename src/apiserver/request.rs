@@ -19,6 +19,8 @@ pub struct Info {
     /// The path has `namespaces/<namespace>/` before its resource. Kinds without namespaces are not served there.
     pub in_namespace: bool,
     pub name: String,
+    /// The node that a list or watch of pods is limited to, by its field selector.
+    pub on_node: String,
     /// What follows the subresource: `nodes/n1/proxy/<rest>`.
     pub rest: String,
 }
@@ -70,6 +72,9 @@ impl Info {
         // Authorization takes the name from the same parser as the filter, so the two cannot disagree.
         if matches!(info.verb.as_str(), "list" | "watch") && info.name.is_empty() {
             info.name = fields::required_name(query.get("fieldSelector")).unwrap_or_default();
+        }
+        if matches!(info.verb.as_str(), "list" | "watch") {
+            info.on_node = fields::required(query.get("fieldSelector"), "spec.nodeName").unwrap_or_default();
         }
         info
     }
@@ -129,6 +134,11 @@ mod tests {
             let list = parse("GET", &format!("/api/v1/pods?fieldSelector={selector}"));
             assert_eq!((&*list.verb, &*list.name), ("list", name), "{selector}");
         }
+        let scoped =
+            parse("GET", "/api/v1/pods?watch=1&fieldSelector=status.phase%21%3DFailed,spec.nodeName%3Dn1");
+        assert_eq!((&*scoped.on_node, &*scoped.name), ("n1", ""));
+        assert_eq!(parse("GET", "/api/v1/pods?fieldSelector=spec.nodeName%21%3Dn1").on_node, "");
+        assert_eq!(parse("DELETE", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1").on_node, "");
         let many = parse("DELETE", "/api/v1/namespaces/x/pods?fieldSelector=metadata.name%3Dx");
         assert_eq!(
             (&*many.verb, &*many.name),

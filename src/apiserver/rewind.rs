@@ -13,6 +13,7 @@
 
 use super::State;
 use super::cache::ROOT;
+use super::compaction::Use;
 use super::context::Context;
 use super::http::{Answer, json};
 use super::object::Object;
@@ -25,6 +26,7 @@ use crate::etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
     Revision, TxnRequest,
 };
+use crate::etcd::txn::size;
 use crate::tap::Record;
 use bytes::Bytes;
 use http::Method;
@@ -297,7 +299,13 @@ impl State {
                 value: steps::undone_value(&undone),
                 ..Default::default()
             }));
-            let answer = self.kv.txn_unbounded(txn).await.map_err(status_of)?;
+            let (made, gone) = moves.iter().fold((0, 0), |(made, gone), m| {
+                (made + m.put.as_ref().map_or(0, Bytes::len), gone + m.last.len())
+            });
+            let may = if made <= gone { Use::Repair } else { Use::Ordinary };
+            let counted = self.make_room(size(&txn) as u64, may).await?;
+            let answer = self.kv.txn_unbounded(txn).await.map_err(|e| self.refusal(e))?;
+            drop(counted);
             if !answer.succeeded {
                 continue;
             }
@@ -370,6 +378,9 @@ pub async fn serve(
 ) -> Result<Answer, Status> {
     state.fresh().await?;
     let steps = &state.cache.steps;
+    // What was before a step must still be in the store. History goes when it is old, or when the store needs room.
+    let oldest = state.kv.compacted();
+    let (done, lost): (Vec<Step>, Vec<Step>) = steps.done().into_iter().partition(|s| s.first > oldest);
     if *method == Method::GET && what == "steps" {
         let undone: Vec<Value> = steps
             .undone()
@@ -378,7 +389,7 @@ pub async fn serve(
             .collect();
         return Ok(json(
             200,
-            &object!({"revision": state.kv.revision(), "oldest": state.kv.compacted().max(1), "steps": steps.done(), "undone": undone}),
+            &object!({"revision": state.kv.revision(), "oldest": oldest.max(1), "steps": done, "lost": lost, "undone": undone}),
         ));
     }
     if *method != Method::POST {
@@ -389,15 +400,21 @@ pub async fn serve(
         body => serde_json::from_slice(body)
             .map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?,
     };
-    let (done, mut undone) = (steps.done(), steps.undone());
+    let mut undone = steps.undone();
+    let gone = match lost.len() {
+        0 => String::new(),
+        n => format!(
+            "; {n} earlier can no longer be undone, because the store no longer keeps the state before them"
+        ),
+    };
     let journey = match what {
         "undo" => {
             let count = asked.count.unwrap_or(1);
             if count == 0 || count > done.len() {
                 return Err(match done.len() {
-                    0 => Status::new(409, NOTHING_TO_UNDO, "there is nothing to undo"),
+                    0 => Status::new(409, NOTHING_TO_UNDO, format!("there is nothing to undo{gone}")),
                     n => {
-                        let message = format!("{count} steps cannot be undone: there are {n}");
+                        let message = format!("{count} steps cannot be undone: there are {n}{gone}");
                         Status::new(409, FEWER_STEPS, &message)
                     }
                 });
@@ -410,6 +427,11 @@ pub async fn serve(
             let Some(last) = undone.pop() else {
                 return Err(Status::new(409, NOTHING_TO_REDO, "there is nothing to redo"));
             };
+            if last.before < oldest {
+                let message =
+                    "there is nothing to redo: the store no longer keeps the state before the last undo";
+                return Err(Status::new(409, NOTHING_TO_REDO, message));
+            }
             let again = last.steps.iter().rev().filter_map(|id| steps.find(id)).collect();
             Journey { to: last.before, steps: again, undone, verb: "redo", within: last.within }
         }
@@ -417,7 +439,7 @@ pub async fn serve(
             let current = state.kv.revision();
             let to = asked.revision.unwrap_or_default();
             if to < 1 || to > current {
-                let oldest = state.kv.compacted().max(1);
+                let oldest = oldest.max(1);
                 let message =
                     format!("revision {to} is none of this cluster's: they go from {oldest} to {current}");
                 return Err(Status::new(400, NO_SUCH_REVISION, &message));

@@ -236,7 +236,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that somebody has seen established is found here, too; without a leader what is known is told.
-        let _ = crate::clock::timeout(super::READY_TIMEOUT, state.fresh()).await;
+        let _ = crate::clock::timeout(super::readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
     Ok(match parts.as_slice() {
@@ -341,7 +341,7 @@ fn version() -> serde_json::Value {
 }
 
 async fn ready(state: &State) -> Answer {
-    match state.ready().await {
+    match state.remembered_ready().await {
         Ok(()) => plain(200, "ok"),
         Err(why) => plain(500, format!("{why}\nreadyz check failed\n")),
     }

@@ -129,9 +129,10 @@ impl Steps {
         inner.steps.get(inner.at.get(id)?).cloned()
     }
 
-    /// History from here on has to be kept; `None`: nothing has to.
-    pub fn keep_from(&self) -> Option<Revision> {
-        self.lock().steps.keys().next().map(|first| first - 1)
+    /// History from here on has to be kept so that steps can be undone; `None`: nothing has to. Steps whose past is gone,
+    /// because the store keeps nothing before `oldest`, hold nothing.
+    pub fn keep_from(&self, oldest: Revision) -> Option<Revision> {
+        self.lock().steps.range(oldest + 1..).next().map(|(first, _)| first - 1)
     }
 
     /// What a write of this request adds to its transaction: the step, unless it is there already. It also forgets what was undone.
@@ -199,7 +200,9 @@ mod tests {
         see(&steps, "b", 20);
         see(&steps, "a", 10);
         let ids = |steps: &Steps| steps.done().into_iter().map(|s| s.id).collect::<Vec<_>>();
-        assert_eq!((ids(&steps), steps.keep_from()), (vec!["a".into(), "b".into()], Some(9)));
+        assert_eq!((ids(&steps), steps.keep_from(0)), (vec!["a".into(), "b".into()], Some(9)));
+        let kept: Vec<_> = [9, 10, 19, 20].map(|oldest| steps.keep_from(oldest)).into();
+        assert_eq!(kept, [Some(9), Some(19), Some(19), None], "a step whose past is gone holds nothing");
         let undone = [Undone { steps: vec!["b".into()], before: 25, within: None }];
         let kv = KeyValue { key: UNDONE.into(), value: undone_value(&undone), ..KeyValue::default() };
         steps.see(&kv, false);
@@ -207,7 +210,7 @@ mod tests {
         steps.see(&kv, true);
         assert_eq!(ids(&steps), ["a", "b"]);
         steps.see(&KeyValue { key: key("a").into(), ..KeyValue::default() }, true);
-        assert_eq!((ids(&steps), steps.keep_from()), (vec!["b".into()], Some(19)));
+        assert_eq!((ids(&steps), steps.keep_from(0)), (vec!["b".into()], Some(19)));
     }
 
     /// Many who write at the same time forget the same step; those after them make up for it.
@@ -232,6 +235,6 @@ mod tests {
             writes += 1;
         }
         assert_eq!((writes, steps.find("s42"), steps.done().len()), (3, None, STEPS_MAX));
-        assert_eq!(steps.keep_from(), Some(first + 43 - 1));
+        assert_eq!(steps.keep_from(0), Some(first + 43 - 1));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::State;
 use super::cache::{ROOT, Undecodable};
+use super::compaction::Use;
 use super::object::Object;
 use crate::api::kinds::Kind;
 use crate::api::status::{details, qualified};
@@ -11,6 +12,7 @@ use crate::etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp,
 };
 use crate::etcd::api::{Revision, TxnRequest};
+use crate::etcd::txn;
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
@@ -68,6 +70,8 @@ pub struct Extra {
     pub put: Vec<(String, String)>,
     /// Objects that were judged together with this one, and must be as they were then.
     pub beside: Vec<Beside>,
+    /// The write helps to make room, as the start of a deletion does: it may use the reserve of a full store.
+    pub repairs: bool,
 }
 
 /// An object that another one's write changes, in the same transaction: a quota that is charged.
@@ -90,6 +94,7 @@ impl Extra {
         self.release.extend(other.release);
         self.put.extend(other.put);
         self.beside.extend(other.beside);
+        self.repairs |= other.repairs;
     }
 }
 
@@ -147,7 +152,7 @@ impl State {
     ) -> Result<Revision, Refused> {
         let key = store_key(kind, &object_key(kind, namespace, name));
         let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
-        self.transact(key, found.revision, RequestOp::DeleteRange(delete), extra).await
+        self.transact(key, found.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await
     }
 
     /// The object as this server last heard of it.
@@ -173,7 +178,9 @@ impl State {
         };
         let put =
             PutRequest { key: key.clone(), value: stored.to_string().into(), lease, ..Default::default() };
-        let revision = self.transact(key, expected, RequestOp::Put(put), extra).await?;
+        let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
+        let may = if repairs { Use::Repair } else { Use::Ordinary };
+        let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
         Ok(Arc::new(Object::new(stored, revision)))
     }
 
@@ -182,7 +189,8 @@ impl State {
         let key =
             store_key(kind, &object_key(kind, meta::namespace(&object.value), meta::name(&object.value)));
         let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
-        let revision = self.transact(key, object.revision, RequestOp::DeleteRange(delete), extra).await?;
+        let revision =
+            self.transact(key, object.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await?;
         Ok(Arc::new(Object::new(object.value.clone(), revision)))
     }
 
@@ -198,10 +206,25 @@ impl State {
             .kv
             .lease_grant(i64::from(ttl) + LEASE_SHARED.as_secs() as i64, 0)
             .await
-            .map_err(status_of)?;
+            .map_err(|error| self.refusal(error))?;
         *self.lease.lock().unwrap_or_else(|p| p.into_inner()) =
             Some((id, clock::Instant::now() + LEASE_SHARED));
         Ok(id)
+    }
+
+    /// True for a write that leaves the objects no larger than they are, and for the Leases and Nodes without which nothing in
+    /// the cluster works: they go on when the store is full, because a compaction gives back what they take.
+    fn adds_nothing(&self, kind: &Kind, new: &Value, expected: Revision, bytes: usize) -> bool {
+        let heartbeat = match kind.place() {
+            "nodes" => expected > 0,
+            "leases" => matches!(meta::namespace(new), "kube-node-lease" | "kube-system"),
+            _ => false,
+        };
+        let key = object_key(kind, meta::namespace(new), meta::name(new));
+        let old = || self.cache.get(kind.place(), &key).filter(|old| old.revision == expected);
+        // The store has objects without their resourceVersion.
+        let version = format!(r#""resourceVersion":"{expected}","#).len();
+        heartbeat || expected > 0 && old().is_some_and(|old| bytes + version <= old.bytes.len())
     }
 
     async fn transact(
@@ -210,6 +233,7 @@ impl State {
         expected: Revision,
         op: RequestOp,
         extra: &Extra,
+        may: Use,
     ) -> Result<Revision, Refused> {
         let mut txn = TxnRequest {
             compare: vec![equal(key, CompareTarget::ModRevision(expected))],
@@ -246,7 +270,16 @@ impl State {
                 ..Default::default()
             }));
         }
-        let answer = self.kv.txn(txn).await.map_err(|e| Refused::Error(status_of(e)))?;
+        let bare = if may == Use::Deletion { deletions(&txn) } else { None };
+        let counted = self.make_room(txn::size(&txn) as u64, may).await.map_err(Refused::Error)?;
+        let mut done = self.kv.txn(txn).await;
+        let full = matches!(done, Err(Error::NoSpace));
+        if let Some(bare) = bare.filter(|_| full) {
+            // A deletion must be possible however full the store is. What people did is then not noted as a step.
+            done = self.kv.txn(bare).await;
+        }
+        let answer = done.map_err(|e| Refused::Error(self.refusal(e)))?;
+        drop(counted);
         if !answer.succeeded {
             return Err(Refused::Changed);
         }
@@ -254,6 +287,13 @@ impl State {
         let _ = crate::clock::timeout(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
         Ok(answer.revision)
     }
+}
+
+/// The same transaction without its puts; `None` if it has none.
+fn deletions(txn: &TxnRequest) -> Option<TxnRequest> {
+    let mut bare = txn.clone();
+    bare.success.retain(|op| !matches!(op, RequestOp::Put(_)));
+    (bare.success.len() < txn.success.len()).then_some(bare)
 }
 
 #[cfg(test)]

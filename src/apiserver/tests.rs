@@ -997,7 +997,7 @@ async fn floods_get_429_and_the_cluster_goes_on() {
     let bob = User::new("bob", &[]);
     grant(&api, "bob", "default", json!([rule("", &["configmaps"], &["*"])])).await;
     assert_eq!(
-        api.post(CM, json!({"metadata": {"name": "big"}, "data": {"n": "x".repeat(300_000)}})).await.0,
+        api.post(CM, json!({"metadata": {"name": "big"}, "data": {"n": "x".repeat(180_000)}})).await.0,
         201
     );
     let list = || api.fixture.server.call(request("GET", CM, "", ""), bob.clone());

@@ -4,23 +4,33 @@
 //! line of its own. The next turn goes to the account with the fewest turns running, and among these to the one that was
 //! served longest ago. Example with two at a time: eve asks five times, then bob once; served are eve, bob, eve, eve, … No account
 //! has all turns at once, because work that has begun is not interrupted.
+//!
+//! A turn has a weight: 1 for a piece of work, KiB for memory. The account that is next keeps its place until its weight is
+//! free: lighter requests of other accounts do not overtake it for ever.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 pub struct Turns {
+    /// The weight of all turns that run at a time, and of those of one account.
     at_once: usize,
+    each: usize,
     inner: Mutex<Inner>,
+}
+
+struct Request {
+    weight: usize,
+    turn: oneshot::Sender<Turn>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// All turns that are running, and those of each account.
+    /// The weight of all turns that are running, and of those of each account.
     all: usize,
     running: HashMap<String, usize>,
     /// Bounded by the callers: each waits with a request that has a place of its own.
-    waiting: HashMap<String, VecDeque<oneshot::Sender<Turn>>>,
+    waiting: HashMap<String, VecDeque<Request>>,
     /// Accounts with waiting requests; the one that was served last stands at the end.
     order: VecDeque<String>,
 }
@@ -29,86 +39,147 @@ struct Inner {
 pub struct Turn {
     of: Arc<Turns>,
     account: String,
+    weight: usize,
 }
 
 impl Inner {
-    /// Takes the request that is next, and counts its turn.
-    fn next(&mut self, at_once: usize) -> Option<(String, oneshot::Sender<Turn>)> {
-        let each = at_once.saturating_sub(1).max(1);
-        while self.all < at_once {
-            let running = |account: &String| self.running.get(account).copied().unwrap_or(0);
-            let accounts = self.order.iter().enumerate().map(|(place, account)| (running(account), place));
-            let (_, place) = accounts.filter(|(running, _)| *running < each).min()?;
-            let account = self.order.remove(place)?;
-            let Some(line) = self.waiting.get_mut(&account) else { continue };
-            // A request whose client has gone waits no longer.
-            let next = std::iter::from_fn(|| line.pop_front()).find(|request| !request.is_closed());
-            match line.is_empty() {
-                true => drop(self.waiting.remove(&account)),
-                false => self.order.push_back(account.clone()),
+    /// Drops requests at the head of the lines whose clients have gone.
+    fn prune(&mut self) {
+        let Inner { waiting, order, .. } = self;
+        order.retain(|account| {
+            let Some(line) = waiting.get_mut(account) else { return false };
+            while line.front().is_some_and(|request| request.turn.is_closed()) {
+                line.pop_front();
             }
-            if let Some(request) = next {
-                self.all += 1;
-                *self.running.entry(account.clone()).or_default() += 1;
-                return Some((account, request));
+            let waits = !line.is_empty();
+            if !waits {
+                waiting.remove(account);
+            }
+            waits
+        });
+    }
+
+    /// Takes the request that is next, and counts its turn.
+    fn next(&mut self, at_once: usize, each: usize) -> Option<(String, Request)> {
+        self.prune();
+        let running = |account: &String| self.running.get(account).copied().unwrap_or(0);
+        let weight = |account: &String| self.waiting.get(account)?.front().map(|request| request.weight);
+        let accounts = self.order.iter().enumerate().filter_map(|(place, account)| {
+            let (has, wants) = (running(account), weight(account)?);
+            (has + wants <= each).then_some((has, place, wants))
+        });
+        let (_, place, wants) = accounts.min()?;
+        if self.all + wants > at_once {
+            return None;
+        }
+        let account = self.order.remove(place)?;
+        let line = self.waiting.get_mut(&account)?;
+        let request = line.pop_front()?;
+        match line.is_empty() {
+            true => drop(self.waiting.remove(&account)),
+            false => self.order.push_back(account.clone()),
+        }
+        self.all += wants;
+        *self.running.entry(account.clone()).or_default() += wants;
+        Some((account, request))
+    }
+
+    fn give_back(&mut self, account: &str, weight: usize) {
+        self.all -= weight;
+        if let Some(running) = self.running.get_mut(account) {
+            *running -= weight;
+            if *running == 0 {
+                self.running.remove(account);
             }
         }
-        None
     }
 }
 
 impl Turns {
     /// `at_once` turns at a time; one account has all but one of them at most.
     pub fn new(at_once: usize) -> Arc<Turns> {
-        Arc::new(Turns { at_once, inner: Mutex::default() })
+        Turns::weighted(at_once, at_once.saturating_sub(1).max(1))
+    }
+
+    /// Turns of `at_once` weight together at a time, and of `each` for one account.
+    pub fn weighted(at_once: usize, each: usize) -> Arc<Turns> {
+        Arc::new(Turns { at_once, each, inner: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn. Dropping the future leaves the line.
+    /// Waits for a turn of weight 1. Dropping the future leaves the line.
     pub async fn take(self: &Arc<Turns>, account: &str) -> Option<Turn> {
-        let (request, turn) = oneshot::channel();
+        self.take_many(account, 1).await
+    }
+
+    /// Waits for a turn of this weight; one that is heavier than an account's share takes the whole share.
+    pub async fn take_many(self: &Arc<Turns>, account: &str, weight: usize) -> Option<Turn> {
+        let (turn, taken) = oneshot::channel();
         {
             let mut inner = self.lock();
             if !inner.waiting.contains_key(account) {
                 inner.order.push_back(account.to_string());
             }
+            let request = Request { weight: weight.min(self.each), turn };
             inner.waiting.entry(account.to_string()).or_default().push_back(request);
         }
         self.serve();
-        turn.await.ok()
+        taken.await.ok()
     }
 
     /// Hands out what turns are free.
     fn serve(self: &Arc<Turns>) {
         loop {
-            let next = self.lock().next(self.at_once);
-            let Some((account, request)) = next else { return };
+            let next = self.lock().next(self.at_once, self.each);
+            let Some((account, Request { weight, turn })) = next else { return };
             // Not under the lock: the turn of a request that has just gone ends here.
-            drop(request.send(Turn { of: self.clone(), account }));
+            drop(turn.send(Turn { of: self.clone(), account, weight }));
         }
     }
 
-    /// Turns that are running now.
+    /// The weight of the turns that are running now.
     #[cfg(test)]
     pub fn running(&self) -> usize {
         self.lock().all
     }
 }
 
+impl Turn {
+    /// Gives back what is more than `weight`.
+    pub fn shrink(&mut self, weight: usize) {
+        let more = self.weight.saturating_sub(weight);
+        if more > 0 {
+            self.weight -= more;
+            self.of.lock().give_back(&self.account, more);
+            self.of.serve();
+        }
+    }
+
+    /// Grows to `weight`, or to the account's share, if so much is free now; false otherwise.
+    pub fn grow(&mut self, weight: usize) -> bool {
+        let more = weight.min(self.of.each).saturating_sub(self.weight);
+        if more == 0 {
+            return true;
+        }
+        let mut inner = self.of.lock();
+        let has = inner.running.get(&self.account).copied().unwrap_or(0);
+        if has + more > self.of.each || inner.all + more > self.of.at_once {
+            return false;
+        }
+        inner.all += more;
+        *inner.running.entry(self.account.clone()).or_default() += more;
+        drop(inner);
+        self.weight += more;
+        true
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut inner = self.of.lock();
-        inner.all -= 1;
-        if let Some(running) = inner.running.get_mut(&self.account) {
-            *running -= 1;
-            if *running == 0 {
-                inner.running.remove(&self.account);
-            }
-        }
-        drop(inner);
+        self.of.lock().give_back(&self.account, self.weight);
         self.of.serve();
     }
 }
@@ -182,5 +253,35 @@ mod tests {
         assert_eq!(turns.running(), 1);
         drop(late);
         assert_eq!(turns.running(), 0);
+    }
+
+    #[test]
+    fn the_weight_of_all_turns_and_of_an_account_has_a_bound() {
+        let turns = Turns::weighted(100, 50);
+        let take = |account: &'static str, weight: usize| {
+            let turns = turns.clone();
+            let mut waiting: Waiting = Box::pin(async move { turns.take_many(account, weight).await });
+            let turn = waiting.as_mut().now_or_never().flatten();
+            (turn, waiting)
+        };
+        // Heavier than the share: the whole share. More of the same account waits, others do not.
+        let (first, _) = take("eve", 1000);
+        let mut first = first.expect("a turn");
+        let (second, mut eve) = take("eve", 10);
+        assert!(second.is_none() && turns.running() == 50);
+        let bob = take("bob", 30).0.expect("a turn");
+        // What does not fit now keeps its place: lighter requests of others do not overtake it.
+        let (kim, mut waits) = take("kim", 40);
+        assert!(kim.is_none() && take("lee", 5).0.is_none());
+        drop(bob);
+        let kim = waits.as_mut().now_or_never().flatten().expect("kim is next");
+        assert_eq!(turns.running(), 90);
+        // An account gives back what it does not need, and takes more while there is some.
+        first.shrink(5);
+        let eve = eve.as_mut().now_or_never().flatten().expect("room");
+        assert!(first.grow(15) && !first.grow(60) && !first.grow(50));
+        assert_eq!(turns.running(), 40 + 10 + 15);
+        drop((kim, eve, first));
+        assert_eq!((turns.running(), turns.lock().running.len()), (0, 0));
     }
 }

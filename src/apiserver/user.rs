@@ -55,7 +55,7 @@ impl User {
 
     /// The node whose kubelet this is.
     pub fn node(&self) -> Option<&str> {
-        self.name.strip_prefix("system:node:").filter(|_| self.is_in(NODES))
+        self.name.strip_prefix("system:node:").filter(|node| !node.is_empty() && self.is_in(NODES))
     }
 
     /// May it say what caused its requests? Only components may.

@@ -51,11 +51,7 @@ pub async fn watch(
     let initial = initial_events(ctx)?;
     let number: i64 = match version {
         "" => 0,
-        text => text.parse().map_err(|_| {
-            Status::bad_request(format!(
-                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-            ))
-        })?,
+        text => super::read::revision(text)?,
     };
     let life = match ctx.query.number("timeoutSeconds")? {
         Some(n) if n > 0 => Duration::from_secs(n as u64),

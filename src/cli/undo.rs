@@ -75,13 +75,18 @@ fn title(step: &Value) -> String {
 fn list(lang: Lang, told: &Value) -> String {
     let steps = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut out = String::new();
+    let lost = steps(&told["lost"]).len();
+    if lost > 0 {
+        out.push_str(&(lang.say(Say::StepsLost, &[&lost.to_string()]) + "\n"));
+    }
     for step in steps(&told["steps"]) {
         let at = step["at"].as_str().unwrap_or_default();
         let time = at.split(['T', '.']).nth(1).unwrap_or_default();
         out.push_str(&format!("{:>8}  {time}  {}\n", step["first"], title(&step)));
     }
-    if out.is_empty() {
-        out = lang.say(Say::NothingToUndo, &[]) + "\n";
+    if steps(&told["steps"]).is_empty() {
+        out += &lang.say(Say::NothingToUndo, &[]);
+        out.push('\n');
     }
     for undone in steps(&told["undone"]) {
         for step in steps(&undone["steps"]) {
@@ -117,6 +122,24 @@ fn moment(text: &str) -> Option<Moment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_steps_says_what_can_no_longer_be_undone() {
+        let step = serde_json::json!({"first": 9, "at": "2026-11-20T10:42:07.5Z", "command": "kubectl run", "object": "pods/web"});
+        let told = serde_json::json!({"steps": [step.clone()], "lost": [step.clone(), step], "undone": []});
+        let said = list(Lang::En, &told);
+        assert!(
+            said.starts_with("2 earlier steps can no longer be undone")
+                && said.ends_with("kubectl run pods/web\n"),
+            "{said}"
+        );
+        let said = list(Lang::En, &serde_json::json!({"lost": told["lost"]}));
+        assert!(
+            said.starts_with("2 earlier steps") && said.ends_with("there is nothing to undo\n"),
+            "{said}"
+        );
+        assert_eq!(list(Lang::En, &Value::Null), "there is nothing to undo\n");
+    }
 
     #[test]
     fn moments_have_several_spellings() {

@@ -15,7 +15,7 @@ use super::txn;
 use super::watch::Watcher;
 use crate::clock;
 use crate::rng::Rng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -52,6 +52,17 @@ pub struct Status {
     pub db_size: u64,
     /// Why the member takes no more writes, if it does not.
     pub alarm: Option<Error>,
+}
+
+/// How much of a store's quota is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of keys and values, all kept versions included ([`Status::db_size`]).
+    pub size: u64,
+    /// Bytes above which writes are refused.
+    pub quota: u64,
+    /// True while a `NoSpace` alarm is in force: the store takes no writes that add bytes until it ends.
+    pub alarmed: bool,
 }
 
 /// An answer that is on its way.
@@ -223,6 +234,35 @@ impl Kv {
     /// Alarms that this member knows of, without asking the leader.
     pub fn local_alarms(&self) -> BTreeSet<Alarm> {
         self.shared.alarms().clone()
+    }
+
+    /// How much of the quota is used, as this member knows it.
+    pub fn room(&self) -> Room {
+        let alarmed = self.shared.alarms().iter().any(|a| a.kind == AlarmKind::NoSpace);
+        Room { size: self.shared.read().size(), quota: self.quota_bytes, alarmed }
+    }
+
+    /// Bytes that a compaction frees, by the lowest revision to compact at.
+    pub fn reclaimable(&self) -> BTreeMap<Revision, u64> {
+        self.shared.read().reclaimable()
+    }
+
+    /// Ends every `NoSpace` alarm in force. The caller has made room.
+    ///
+    /// # Errors
+    /// Those of every proposal.
+    pub async fn end_no_space(&self) -> Result<(), Error> {
+        let raised = self.local_alarms();
+        for alarm in raised.into_iter().filter(|a| a.kind == AlarmKind::NoSpace) {
+            self.alarm(alarm, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The same store with another quota.
+    #[cfg(test)]
+    pub fn with_quota(self, quota_bytes: u64) -> Kv {
+        Kv { quota_bytes, ..self }
     }
 
     /// The leader's number, 0 while there is none, and its changes.

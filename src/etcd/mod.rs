@@ -33,6 +33,9 @@
 //! under way wait, and are written when there is room again (see it: `ropewalk fault disk full`; etcd itself would end here, and says the same when its quota is used up). `Disk` is the same for everything else that comes back by itself: no
 //! descriptor is left, or no memory. Only after a failed sync (nobody knows what is on the disk) is `Disk` for good: the member takes no more writes until it is started again.
 //!
+//! When the keys and their history reach the quota, a member raises a `NoSpace` alarm, as etcd: puts are refused until somebody ends it (the API server
+//! does so as soon as there is room).
+//!
 //! [`Storage`] is what an API server asks of its store. Usually that is the [`Kv`] of a member in this program; with `up --etcd` it is any etcd v3
 //! elsewhere ([`grpc::Remote`]), as a kube-apiserver has it with `--etcd-servers`.
 //!
@@ -69,7 +72,7 @@ pub mod txn;
 mod waiting;
 mod watch;
 
-pub use kv::{Kv, REQUEST_MAX, Status, UNBOUNDED_MAX};
+pub use kv::{Kv, REQUEST_MAX, Room, Status, UNBOUNDED_MAX};
 pub use lease::LeaseTtl;
 pub use server::{Config, Server, StartError, member_id};
 pub use storage::{Changes, Storage};

@@ -251,6 +251,23 @@ impl Store {
         Ok(())
     }
 
+    /// Bytes of versions that a compaction frees, by the lowest revision to compact at.
+    ///
+    /// Example: `a` was set at 2 (100 bytes) and at 7, `b` was set at 3 (50 bytes) and deleted at 4. A compaction at 7
+    /// frees 100 bytes of `a`; one at 4 frees 50 bytes of `b`, one at 5 its tombstone.
+    pub fn reclaimable(&self) -> BTreeMap<Revision, u64> {
+        let mut freed = BTreeMap::new();
+        for versions in self.keys.values() {
+            for pair in versions.windows(2) {
+                *freed.entry(pair[1].kv.mod_revision).or_default() += pair[0].size();
+            }
+            if let Some(tombstone) = versions.last().filter(|last| last.live().is_none()) {
+                *freed.entry(tombstone.kv.mod_revision + 1).or_default() += tombstone.size();
+            }
+        }
+        freed
+    }
+
     /// Every version kept, in key order: with the two revisions, the whole store.
     pub fn versions(&self) -> impl Iterator<Item = &Version> {
         self.keys.values().flatten()
@@ -492,6 +509,19 @@ mod tests {
         s.compact(6).unwrap();
         assert_eq!(show(&s, 6).unwrap(), seen[2]);
         assert_eq!(s.versions().count(), 2);
+    }
+
+    #[test]
+    fn what_a_compaction_frees_is_known_before() {
+        let freed = example().reclaimable();
+        let upto = |revision| freed.range(..=revision).map(|(_, bytes)| bytes).sum::<u64>();
+        for revision in 2..=6 {
+            let mut s = example();
+            let before = s.size();
+            s.compact(revision).unwrap();
+            assert_eq!(before - s.size(), upto(revision), "compacted at {revision}");
+        }
+        assert_eq!(Store::default().reclaimable().len(), 0);
     }
 
     #[test]

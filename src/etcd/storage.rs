@@ -3,10 +3,11 @@
 use super::api::{
     Error, RangeRequest, RangeResponse, Revision, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
 };
-use super::kv::{Kv, Status};
+use super::kv::{Kv, Room, Status};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use std::collections::BTreeMap;
 
 /// What a watch tells, in order. An error comes once, and is the end.
 pub type Changes = BoxStream<'static, Result<WatchResponse, Error>>;
@@ -29,6 +30,18 @@ pub trait Storage: Send + Sync {
     fn compacted(&self) -> Revision;
     /// How the member stands, if the store is one of our own.
     fn status(&self) -> Option<Status>;
+    /// How much of the quota is used; `None` for an etcd elsewhere, whose administrators look after its room.
+    fn room(&self) -> Option<Room> {
+        None
+    }
+    /// Bytes that a compaction frees, by the lowest revision to compact at.
+    fn reclaimable(&self) -> BTreeMap<Revision, u64> {
+        BTreeMap::new()
+    }
+    /// Ends every `NoSpace` alarm, once there is room again.
+    async fn end_no_space(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -64,5 +77,14 @@ impl Storage for Kv {
     }
     fn status(&self) -> Option<Status> {
         Some(Kv::status(self))
+    }
+    fn room(&self) -> Option<Room> {
+        Some(Kv::room(self))
+    }
+    fn reclaimable(&self) -> BTreeMap<Revision, u64> {
+        Kv::reclaimable(self)
+    }
+    async fn end_no_space(&self) -> Result<(), Error> {
+        Kv::end_no_space(self).await
     }
 }

@@ -100,6 +100,9 @@ texts! {
         "The objects are as at revision {}: {} put back, {} removed. Nodes and pods follow.",
         "오브젝트가 리비전 {} 상태입니다. 되돌린 것 {}개, 없앤 것 {}개. 노드와 파드가 뒤따라 바뀝니다.";
     NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
+    StepsLost:
+        "{} earlier steps can no longer be undone: the store no longer keeps the state before them",
+        "이전 단계 {}개는 더 이상 되돌릴 수 없습니다. 그 단계 이전의 상태가 저장소에 남아 있지 않습니다";
     WhenIsThat:
         "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
         "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";

@@ -40,6 +40,7 @@ fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
             subresource: "",
             namespace: "",
             name,
+            on_node: "",
             path: "",
             is_resource: true,
         };

@@ -3,10 +3,12 @@
 
 use super::Attributes;
 use crate::api::kinds::Kind;
-use crate::api::value::{at, flag, list, map, text};
+use crate::api::value::{self, at, flag, list, map, text};
 use crate::api::{Status, meta};
 use crate::apiserver::State;
+use crate::apiserver::authz;
 use crate::apiserver::context::Context;
+use crate::apiserver::nodes::DRIVER_SECRETS;
 use crate::apiserver::store::Extra;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -29,6 +31,9 @@ const LABELS: [&str; 12] = [
     "topology.kubernetes.io/zone",
     "topology.kubernetes.io/region",
 ];
+/// Where a pod names ResourceClaims (dynamic resource allocation); its status says which claims were made for it.
+const CLAIMS: [&str; 3] =
+    ["spec.resourceClaims", "status.resourceClaimStatuses", "status.extendedResourceClaimStatus"];
 /// Set when a control-plane node registers, never later. With kubeadm an administrator's client does it.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
@@ -45,7 +50,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         ("Pod", other) => {
             Some(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
         }
-        ("PersistentVolumeClaim", "status") => None,
+        ("PersistentVolumeClaim", "status") => claim_status(node, object, a.old.unwrap_or(&Value::Null)),
         ("PersistentVolumeClaim", _) => Some("may only update PVC status".to_string()),
         ("Lease", _) => (meta::name(object) != node)
             .then(|| "can only access node lease with the same name as the requesting node".to_string()),
@@ -165,7 +170,7 @@ fn references(pod: &Value) -> Option<&'static str> {
     let mounted = |field: &str| {
         volumes().any(|v| !at(v, field).is_null()) || sources().any(|s| !at(s, field).is_null())
     };
-    let of_driver = || volumes().any(|v| !at(v, "csi.nodePublishSecretRef").is_null());
+    let of_driver = || volumes().any(|v| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null()));
     let secrets = mounted("secret") || of_driver() || variable("secretKeyRef") || all("secretRef");
     match () {
         () if !text(pod, "spec.serviceAccountName").is_empty() => Some("a service account"),
@@ -174,6 +179,9 @@ fn references(pod: &Value) -> Option<&'static str> {
             Some("configmaps")
         }
         () if mounted("persistentVolumeClaim") || mounted("ephemeral") => Some("persistentvolumeclaims"),
+        () if sources().any(|s| !at(s, "clusterTrustBundle").is_null()) => Some("clustertrustbundles"),
+        () if sources().any(|s| !at(s, "podCertificate").is_null()) => Some("pod certificates"),
+        () if CLAIMS.iter().any(|path| !value::empty(pod, path)) => Some("resourceclaims"),
         () => None,
     }
 }
@@ -184,8 +192,37 @@ fn pod_status(node: &str, pod: &Value, old: &Value) -> Option<String> {
             "node {node:?} can only update pod status for pods with spec.nodeName set to itself"
         ));
     }
-    (at(pod, "metadata.labels") != at(old, "metadata.labels"))
-        .then(|| format!("node {node:?} cannot update labels through pod status"))
+    if at(pod, "metadata.labels") != at(old, "metadata.labels") {
+        return Some(format!("node {node:?} cannot update labels through pod status"));
+    }
+    // With another claim's name there the node could read that claim.
+    CLAIMS[1..]
+        .iter()
+        .any(|path| at(pod, path) != at(old, path))
+        .then(|| format!("node {node:?} cannot update resource claim statuses through pod status"))
+}
+
+/// A kubelet tells how far the growth of a volume has come, and nothing else.
+fn claim_status(node: &str, claim: &Value, old: &Value) -> Option<String> {
+    let rest = |claim: &Value| {
+        let mut rest = claim.clone();
+        for path in [
+            "metadata.managedFields",
+            "metadata.resourceVersion",
+            "status.capacity",
+            "status.conditions",
+            "status.allocatedResources",
+            "status.allocatedResourceStatuses",
+        ] {
+            value::remove(&mut rest, path);
+        }
+        rest
+    };
+    (rest(claim) != rest(old)).then(|| {
+        format!(
+            "node {node:?} is not allowed to update fields other than status.capacity and status.conditions"
+        )
+    })
 }
 
 /// Judges a deletion, and an eviction, which is one.
@@ -236,7 +273,37 @@ pub fn token(
     if text(&pod.value, "spec.serviceAccountName") != account {
         return refuse("node requested token bound to a pod that runs as a different service account");
     }
-    Ok(())
+    match audience(state, ctx, list(request, "spec.audiences"), &pod.value) {
+        None => Ok(()),
+        Some(why) => refuse(&why),
+    }
+}
+
+/// ServiceAccountNodeAudienceRestriction: a kubelet gets tokens for the audiences that its pod's volumes ask for, and for those that
+/// a role allows it (verb `request-serviceaccounts-token-audience`, resource: the audience). Otherwise a node that was taken over
+/// could speak for its pods to any service that trusts the cluster's tokens.
+fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Option<String> {
+    let audience = match asked {
+        [] => "",
+        [one] => one.as_str().unwrap_or_default(),
+        _ => return Some("node may only request 0 or 1 audiences".to_string()),
+    };
+    let mut sources = list(pod, "spec.volumes").iter().flat_map(|v| list(v, "projected.sources"));
+    let projected =
+        sources.any(|s| s.get("serviceAccountToken").is_some_and(|t| text(t, "audience") == audience));
+    let attributes = authz::Attributes {
+        verb: "request-serviceaccounts-token-audience",
+        group: "",
+        resource: audience,
+        subresource: "",
+        namespace: meta::namespace(pod),
+        name: text(pod, "spec.serviceAccountName"),
+        on_node: "",
+        path: "",
+        is_resource: true,
+    };
+    let allowed = projected || !audience.is_empty() && state.authorize(&ctx.user, &attributes).is_ok();
+    (!allowed).then(|| format!("audience {audience:?} not found in pod spec volume"))
 }
 
 #[cfg(test)]
@@ -253,10 +320,68 @@ mod tests {
             (volume(json!({"projected": {"sources": [{"secret": {"name": "x"}}]}})), "secrets"),
             (volume(json!({"configMap": {"name": "x"}})), "configmaps"),
             (volume(json!({"persistentVolumeClaim": {"claimName": "x"}})), "persistentvolumeclaims"),
+            (volume(json!({"flexVolume": {"driver": "d", "secretRef": {"name": "x"}}})), "secrets"),
+            (volume(json!({"azureFile": {"secretName": "x"}})), "secrets"),
             (json!({"spec": {"imagePullSecrets": [{"name": "x"}]}}), "secrets"),
         ] {
             assert!(crate::apiserver::nodes::needs(&pod, resource, "x"), "{pod}");
             assert_eq!(references(&pod), Some(resource), "{pod}");
+        }
+    }
+
+    /// CVE-2025-4563: a mirror pod with a claim's name would let its node read the claim.
+    #[test]
+    fn a_mirror_pod_names_no_claims_bundles_or_certificates() {
+        let source = |s: Value| json!({"spec": {"volumes": [{"name": "v", "projected": {"sources": [s]}}]}});
+        for (pod, what) in [
+            (
+                json!({"spec": {"resourceClaims": [{"name": "c", "resourceClaimName": "x"}]}}),
+                "resourceclaims",
+            ),
+            (
+                json!({"status": {"resourceClaimStatuses": [{"name": "c", "resourceClaimName": "x"}]}}),
+                "resourceclaims",
+            ),
+            (source(json!({"clusterTrustBundle": {"name": "x", "path": "p"}})), "clustertrustbundles"),
+            (source(json!({"podCertificate": {"signerName": "x"}})), "pod certificates"),
+        ] {
+            assert_eq!(references(&pod), Some(what), "{pod}");
+        }
+        assert_eq!(references(&source(json!({"downwardAPI": {}}))), None);
+        let status = |claims: Value| json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Running", "resourceClaimStatuses": claims}});
+        let (old, new) = (status(json!([])), status(json!([{"name": "c", "resourceClaimName": "x"}])));
+        assert_eq!(
+            pod_status("n1", &new, &old).as_deref(),
+            Some("node \"n1\" cannot update resource claim statuses through pod status")
+        );
+        assert_eq!(pod_status("n1", &old, &old), None);
+    }
+
+    #[test]
+    fn a_kubelet_tells_of_a_claim_only_how_large_it_is() {
+        let claim = |field: &str, told: Value| {
+            let mut claim = json!({"metadata": {"name": "c", "labels": {"a": "b"}}, "spec": {"volumeName": "v"},
+                "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+            value::put(&mut claim, field, told);
+            claim
+        };
+        let old = claim("status.phase", "Bound".into());
+        for (field, told) in [
+            ("status.capacity", json!({"storage": "2Gi"})),
+            ("status.conditions", json!([{"type": "FileSystemResizePending", "status": "True"}])),
+            ("status.allocatedResources", json!({"storage": "2Gi"})),
+        ] {
+            assert_eq!(claim_status("n1", &claim(field, told), &old), None, "{field}");
+        }
+        for (field, told) in [
+            ("metadata.labels", json!({"a": "c"})),
+            ("metadata.annotations", json!({"a": "c"})),
+            ("metadata.ownerReferences", json!([{"name": "n1"}])),
+            ("spec.volumeName", "w".into()),
+            ("status.phase", "Lost".into()),
+        ] {
+            let why = claim_status("n1", &claim(field, told), &old).unwrap_or_default();
+            assert!(why.contains("is not allowed to update fields other than status.capacity"), "{field}");
         }
     }
 
