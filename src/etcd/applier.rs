@@ -4,8 +4,8 @@ use super::api::{Error, Event as Change};
 use super::command;
 use super::kv::Status;
 use super::lease::Moment;
-use super::machine::{Command, Shared};
-use super::snapshot::{self, Frozen};
+use super::machine::{Applied, Command, Shared};
+use super::snapshot;
 use super::waiting::Waiting;
 use crate::raft;
 use crate::raft::member::{Capture, Persisted, StateMachine, data};
@@ -27,8 +27,15 @@ pub(super) struct Applier {
     pub me: MemberId,
     role: Role,
     leader: MemberId,
-    /// Term of the last entry applied.
+    /// The last entry applied.
+    applied: Applied,
+    /// This member's term, and the last entry of its log.
     term: u64,
+    last: u64,
+    /// The last entry that was applied when revocations were proposed last.
+    proposed_at: u64,
+    /// Renewals were refused when leases were looked at last.
+    refused: bool,
     persisted: Persisted,
 }
 
@@ -41,7 +48,23 @@ impl Applier {
         me: MemberId,
     ) -> Applier {
         let (role, persisted) = (Role::Follower, Persisted::default());
-        Applier { shared, waiting, tap, names, me, role, leader: NONE, term: 0, persisted }
+        let (leader, applied) = (NONE, Applied::default());
+        let (term, last, proposed_at, refused) = (0, 0, 0, false);
+        Applier {
+            shared,
+            waiting,
+            tap,
+            names,
+            me,
+            role,
+            leader,
+            applied,
+            term,
+            last,
+            proposed_at,
+            refused,
+            persisted,
+        }
     }
 
     fn name(&self, id: MemberId) -> String {
@@ -66,7 +89,7 @@ impl StateMachine for Applier {
     fn apply(&mut self, entries: &[Entry], now: Moment) {
         let (mut changes, mut answers) = (Vec::new(), Vec::new());
         for entry in entries {
-            self.term = entry.term;
+            self.applied = Applied { index: entry.index, term: entry.term };
             let Some(bytes) = data(entry) else { continue };
             let (request, command) = match command::decode(bytes) {
                 Ok(decoded) => decoded,
@@ -74,7 +97,7 @@ impl StateMachine for Applier {
                 Err(e) => panic!("entry {} of the log was written by another version: {e}", entry.index),
             };
             let before = changes.len();
-            let outcome = self.shared.apply(&command, now, &mut changes);
+            let outcome = self.shared.apply(&command, self.applied, now, &mut changes);
             let (took, answer) = match self.waiting.take(request) {
                 Some((took, answer)) => (took, Some(answer)),
                 None => (Duration::ZERO, None),
@@ -93,8 +116,8 @@ impl StateMachine for Applier {
 
     fn restore(&mut self, s: &SnapshotRef, now: Moment) -> Result<(), String> {
         let (store, leases, alarms) = snapshot::decode(&s.data, now).map_err(|e| e.to_string())?;
-        self.shared.replace(store, leases, alarms);
-        self.term = s.term;
+        self.applied = Applied { index: s.index, term: s.term };
+        self.shared.replace(store, leases, alarms, self.applied);
         Ok(())
     }
 
@@ -107,12 +130,12 @@ impl StateMachine for Applier {
     }
 
     fn capture(&mut self) -> Capture {
-        let frozen = Frozen::of(&self.shared.read(), &self.shared.leases(), &self.shared.alarms());
+        let (frozen, _) = self.shared.freeze();
         Box::new(move || frozen.encode())
     }
 
     fn size(&self) -> u64 {
-        self.shared.read().size()
+        self.shared.size()
     }
 
     fn refused(&mut self, id: u64) {
@@ -138,8 +161,11 @@ impl StateMachine for Applier {
             ..Status::default()
         };
         // its own term's first entry is applied: so is everything before it
-        let local = s.role == Role::Leader && s.voters == 1 && self.term == s.term;
-        self.waiting.set_status(status, s.leader, local);
+        let local = s.role == Role::Leader && s.voters == 1 && self.applied.term == s.term;
+        (self.term, self.last) = (s.term, s.last);
+        // a leader that hands over takes no proposals: they wait for the one that comes, or for its staying
+        let takes = if s.transferee == NONE { s.leader } else { NONE };
+        self.waiting.set_status(status, s.leader, takes, local);
         if self.leader != NONE && self.leader != s.leader {
             // Nobody knows what became of proposals that the old leader had: they may still be committed.
             self.waiting.fail_proposals(&Error::LeaderChanged);
@@ -165,11 +191,25 @@ impl StateMachine for Applier {
     }
 
     fn due(&mut self, now: Moment) -> Vec<Bytes> {
-        if self.waiting.writes_refused().is_some() {
-            return vec![]; // they would pile up at every tick, and are still due when there is room
+        if self.waiting.writes_refused().is_some() || self.shared.is_corrupt() {
+            self.refused = true;
+            return vec![]; // they would pile up, and be refused
         }
-        let expired = self.shared.leases().expired(now);
-        expired.into_iter().map(|id| command::encode(0, &Command::LeaseRevoke { id })).collect()
+        if std::mem::take(&mut self.refused) {
+            // whoever tried to renew meanwhile was refused
+            self.shared.leases().renew_all(now);
+        }
+        // Before an entry of its own term a leader does not know all renewals (`snapshot::decode`). And what was proposed is not proposed again while the log
+        // stands still: it is still in there.
+        let stalled = self.last > self.applied.index && self.proposed_at == self.applied.index;
+        if self.applied.term != self.term || stalled {
+            return vec![];
+        }
+        let (expired, seen) = (self.shared.leases().take_expired(now), self.applied.index);
+        if !expired.is_empty() {
+            self.proposed_at = seen;
+        }
+        expired.into_iter().map(|id| command::encode(0, &Command::LeaseExpire { id, seen })).collect()
     }
 }
 
@@ -211,4 +251,115 @@ fn describe(event: &Event, name: impl Fn(MemberId) -> String) -> Option<(&'stati
         Event::SnapshotInstalled { index } => ("install-snapshot", json!({ "index": index })),
         Event::Compacted { upto } => ("compact-log", json!({ "upto": upto })),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::machine::{Alarm, AlarmKind};
+    use super::*;
+    use crate::raft::Payload;
+
+    /// The only member, which leads in term 3, and what it applied.
+    struct One {
+        applier: Applier,
+        index: u64,
+        now: Moment,
+    }
+
+    impl One {
+        fn new() -> One {
+            let waiting = Arc::new(Waiting::new(1, "a"));
+            let applier = Applier::new(Arc::new(Shared::new()), waiting, Tap::new(), BTreeMap::new(), 1);
+            let mut one = One { applier, index: 0, now: Moment::ZERO };
+            one.status(0);
+            one
+        }
+
+        /// `ahead`: so many entries of the log are not applied yet.
+        fn status(&mut self, ahead: u64) {
+            let (id, term, role, leader) = (1, 3, Role::Leader, 1);
+            let (last, voters) = (self.index + ahead, 1);
+            let status = raft::Status { id, term, role, leader, last, voters, ..Default::default() };
+            self.applier.status(&status, self.index, self.now);
+        }
+
+        fn apply(&mut self, data: Bytes) {
+            self.index += 1;
+            let entry = Entry { term: 3, index: self.index, payload: Payload::Normal(data) };
+            self.applier.apply(&[entry], self.now);
+            self.status(0);
+        }
+
+        fn run(&mut self, command: &Command) {
+            self.apply(command::encode(0, command));
+        }
+
+        fn due_at(&mut self, seconds: u64) -> Vec<Bytes> {
+            self.now = Duration::from_secs(seconds);
+            self.applier.due(self.now)
+        }
+
+        fn has(&self, id: i64) -> bool {
+            self.applier.shared.leases().exists(id)
+        }
+    }
+
+    #[test]
+    fn a_renewal_that_is_in_the_log_before_the_revocation_counts() {
+        let mut one = One::new();
+        one.run(&Command::LeaseGrant { id: 7, ttl: 5 });
+        one.status(1); // the renewal is in the log, and the disk is slow
+        let expired = one.due_at(5);
+        assert_eq!(expired.len(), 1);
+        one.run(&Command::LeaseRenew { id: 7 });
+        one.apply(expired[0].clone());
+        assert!(one.has(7), "its holder was told that it has its time again");
+        let expired = one.due_at(10);
+        one.apply(expired[0].clone());
+        assert!(!one.has(7));
+    }
+
+    #[test]
+    fn a_full_disk_ends_no_lease_whose_holder_could_not_renew() {
+        let mut one = One::new();
+        one.run(&Command::LeaseGrant { id: 7, ttl: 5 });
+        one.applier.waiting.pause(Some(Error::NoSpace));
+        assert_eq!(one.due_at(60), Vec::<Bytes>::new());
+        one.applier.waiting.pause(None);
+        assert_eq!((one.due_at(61).len(), one.due_at(65).len(), one.due_at(66).len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn while_every_command_is_refused_nothing_is_proposed() {
+        let mut one = One::new();
+        one.run(&Command::LeaseGrant { id: 7, ttl: 5 });
+        let alarm = Alarm { kind: AlarmKind::Corrupt, member: 1 };
+        one.run(&Command::Alarm { alarm, on: true });
+        assert_eq!((6..60).map(|second| one.due_at(second).len()).sum::<usize>(), 0);
+        one.run(&Command::Alarm { alarm, on: false });
+        assert_eq!((one.due_at(60).len(), one.due_at(65).len()), (0, 1));
+    }
+
+    #[test]
+    fn a_log_that_stands_still_is_not_filled_with_revocations() {
+        let mut one = One::new();
+        one.run(&Command::LeaseGrant { id: 7, ttl: 5 });
+        one.status(0);
+        assert_eq!(one.due_at(6).len(), 1);
+        one.status(1);
+        assert_eq!((7..600).map(|second| one.due_at(second).len()).sum::<usize>(), 0);
+        one.run(&Command::LeaseRenew { id: 99 });
+        assert_eq!(one.due_at(600).len(), 1, "it goes on, and the revocation was lost");
+    }
+
+    /// Until then it may not know a renewal that others know.
+    #[test]
+    fn a_leader_that_has_applied_nothing_of_its_term_ends_no_lease() {
+        let mut one = One::new();
+        one.run(&Command::LeaseGrant { id: 7, ttl: 5 });
+        one.applier.applied.term = 2;
+        assert_eq!(one.due_at(60), Vec::<Bytes>::new());
+        one.applier.applied.term = 3;
+        assert_eq!(one.due_at(60).len(), 1);
+    }
 }

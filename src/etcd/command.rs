@@ -11,9 +11,11 @@ use super::txn::DEPTH_MAX;
 use crate::raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
 
-/// Version 1 is the first; 2 knows sorted and bounded ranges and puts that keep what a key has. A later one must still read
-/// entries of the versions before it.
-const VERSION: u8 = 2;
+/// Version 1 is the first; 2 knows sorted and bounded ranges and puts that keep what a key has; 3 knows leases that expire as seen at an entry. A later one
+/// must still read entries of the versions before it.
+const VERSION: u8 = 3;
+/// Bytes beside a key and its value that may be kept in memory with them.
+const SLACK: usize = 256;
 
 /// A command and the number of the request that waits for its outcome.
 pub fn encode(request: u64, command: &Command) -> Bytes {
@@ -41,6 +43,11 @@ pub fn encode(request: u64, command: &Command) -> Bytes {
             out.push(5);
             put_i64(&mut out, *id);
         }
+        Command::LeaseExpire { id, seen } => {
+            out.push(7);
+            put_i64(&mut out, *id);
+            put_u64(&mut out, *seen);
+        }
         Command::Alarm { alarm, on } => {
             out.extend([6, u8::from(*on), alarm.kind as u8]);
             put_u64(&mut out, alarm.member);
@@ -49,7 +56,8 @@ pub fn encode(request: u64, command: &Command) -> Bytes {
     out.into()
 }
 
-/// Reads what [`encode`] wrote. Byte strings are shared with `bytes`.
+/// Reads what [`encode`] wrote. Byte strings are shared with `bytes`, but for keys and values that are only a small part of it: what is stored must not
+/// keep a large entry in memory.
 pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
     let r = &mut Reader::new(bytes.clone());
     let version = r.u8()?;
@@ -67,6 +75,7 @@ pub fn decode(bytes: &Bytes) -> Result<(u64, Command), DecodeError> {
             let on = r.bool()?;
             Command::Alarm { alarm: alarm(r)?, on }
         }
+        7 => Command::LeaseExpire { id: r.i64()?, seen: r.u64()? },
         n => return Err(DecodeError::Unknown { what: "command", value: n.into() }),
     };
     r.end()?;
@@ -206,7 +215,10 @@ fn op(r: &mut Reader, depth: usize) -> Result<RequestOp, DecodeError> {
             RequestOp::Range(range)
         }
         kind @ (2 | 6) => {
-            let (key, value, lease, prev_kv) = (r.bytes()?, r.bytes()?, r.i64()?, r.bool()?);
+            let (mut key, mut value, lease, prev_kv) = (r.bytes()?, r.bytes()?, r.i64()?, r.bool()?);
+            if r.total() > 2 * (key.len() + value.len()) + SLACK {
+                (key, value) = (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value));
+            }
             let (ignore_value, ignore_lease) =
                 if kind == 6 { (r.bool()?, r.bool()?) } else { (false, false) };
             RequestOp::Put(PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
@@ -323,6 +335,34 @@ mod tests {
         })
     }
 
+    /// A small key that outlives a large transaction does not keep it in memory; a large value is not copied.
+    #[test]
+    fn what_is_stored_does_not_hold_on_to_a_large_entry() {
+        let put = |key: &'static str, size: usize| {
+            let (key, value) = (Bytes::from(key), Bytes::from(vec![7; size]));
+            RequestOp::Put(PutRequest { key, value, ..Default::default() })
+        };
+        let success = vec![put("small", 1), put("large", 100_000)];
+        let entry = encode(1, &Command::Txn(TxnRequest { success, ..Default::default() }));
+        let Ok((_, Command::Txn(txn))) = decode(&entry) else { panic!("it was just written") };
+        let inside = |part: &Bytes| entry.as_ptr_range().contains(&part.as_ptr());
+        let shares: Vec<(bool, bool)> = txn
+            .success
+            .iter()
+            .map(|op| match op {
+                RequestOp::Put(put) => (inside(&put.key), inside(&put.value)),
+                _ => panic!("{op:?}"),
+            })
+            .collect();
+        assert_eq!(shares, [(false, false), (true, true)]);
+    }
+
+    #[test]
+    fn entries_of_version_2_are_still_read() {
+        let renew = [&[2, 9, 5][..], &[14]].concat();
+        assert_eq!(decode(&renew.into()), Ok((9, Command::LeaseRenew { id: 7 })));
+    }
+
     #[test]
     fn entries_of_version_1_are_still_read() {
         let mut old = vec![1];
@@ -362,6 +402,7 @@ mod tests {
                 Command::LeaseGrant { id, ttl },
                 Command::LeaseRevoke { id },
                 Command::LeaseRenew { id },
+                Command::LeaseExpire { id, seen: request },
                 Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: request }, on: ttl > 0 },
             ] {
                 let bytes = encode(request, &command);

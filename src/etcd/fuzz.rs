@@ -1,7 +1,7 @@
 //! What the store reads of its log, of other members, of files and of clients, given nonsense.
 
 use super::api::{Compare, CompareResult, CompareTarget, PutRequest, RangeRequest, RequestOp, TxnRequest};
-use super::machine::{Alarm, AlarmKind, Command, Shared};
+use super::machine::{Alarm, AlarmKind, Applied, Command, Shared};
 use super::snapshot::Frozen;
 use super::{command, database, snapshot};
 use crate::rng::fuzz::{Target, all};
@@ -29,6 +29,7 @@ fn examples() -> Vec<Command> {
         Command::Compact { revision: 1 },
         Command::LeaseRenew { id: 7 },
         Command::Alarm { alarm: Alarm { kind: AlarmKind::NoSpace, member: 9 }, on: true },
+        Command::LeaseExpire { id: 7, seen: 3 },
         Command::LeaseRevoke { id: 7 },
     ]
 }
@@ -37,7 +38,7 @@ fn examples() -> Vec<Command> {
 fn lived() -> Shared {
     let shared = Shared::new();
     for command in examples().iter().take(4) {
-        shared.apply(command, NOW, &mut vec![]).expect("an example");
+        shared.apply(command, Applied { index: 1, term: 1 }, NOW, &mut vec![]).expect("an example");
     }
     shared
 }
@@ -47,7 +48,7 @@ fn commands(input: &[u8]) -> bool {
     let Ok((request, command)) = command::decode(&Bytes::copy_from_slice(input)) else { return false };
     let again = command::decode(&command::encode(request, &command)).expect("what it wrote itself");
     assert_eq!(format!("{again:?}"), format!("{:?}", (request, &command)));
-    let _ = lived().apply(&command, NOW, &mut vec![]); // what it answers is not the question
+    let _ = lived().apply(&command, Applied { index: 2, term: 1 }, NOW, &mut vec![]); // what it answers is not the question
     true
 }
 

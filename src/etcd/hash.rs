@@ -4,9 +4,9 @@
 //! same number here and there.
 
 use super::api::{Error, Revision};
-use super::mvcc::{Span, Store, Version};
+use super::mvcc::Version;
 use super::pb::KeyValue;
-use bytes::Bytes;
+use super::snapshot::Frozen;
 use prost::Message as _;
 use std::collections::BTreeMap;
 
@@ -39,22 +39,25 @@ pub fn record(version: &Version) -> Vec<u8> {
 }
 
 /// Errors: `Compacted` also for the revision of the compaction itself, `FutureRevision`.
-pub fn of(store: &Store, revision: Revision) -> Result<Hash, Error> {
-    let compacted = store.compacted();
+pub fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {
+    let compacted = frozen.compacted;
     if revision > 0 && revision <= compacted {
         return Err(Error::Compacted { compact_revision: compacted });
     }
-    store.check_revision(revision)?;
-    let revision = if revision > 0 { revision } else { store.revision() };
-    let all = Span { key: Bytes::from_static(&[0]), end: Bytes::from_static(&[0]) };
-    let shows = store.live(&all, revision).next().is_some();
+    if revision > frozen.revision {
+        return Err(Error::FutureRevision { current: frozen.revision });
+    }
+    let revision = if revision > 0 { revision } else { frozen.revision };
+    // in the order of keys, and of each the oldest first
+    let versions: Vec<&Version> = frozen.versions.iter().filter(|v| v.kv.mod_revision <= revision).collect();
+    let is_last = |at: usize| versions.get(at + 1).is_none_or(|next| next.kv.key != versions[at].kv.key);
+    let shows = (0..versions.len()).any(|at| is_last(at) && versions[at].kv.version > 0);
     let mut records = BTreeMap::new();
-    let mut versions = store.versions().filter(|v| v.kv.mod_revision <= revision).peekable();
-    while let Some(version) = versions.next() {
-        let last = versions.peek().is_none_or(|next| next.kv.key != version.kv.key);
+    for (at, version) in versions.iter().enumerate() {
+        let last = is_last(at);
         // Of what lies before the compaction only that which still shows counts; if nothing does, everything that is left.
         if version.kv.mod_revision > compacted || ((last || !shows) && version.kv.version > 0) {
-            records.insert(record_key(version), version);
+            records.insert(record_key(version), *version);
         }
     }
     let mut crc = Crc32c::default();

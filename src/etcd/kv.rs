@@ -6,8 +6,8 @@ use super::api::{
 };
 use super::database;
 use super::hash::{self, Hash};
-use super::lease::{LeaseTtl, Moment};
-use super::machine::{Alarm, AlarmKind, Command, Outcome, Shared};
+use super::lease::{LEASE_SIZE, LeaseTtl, Moment};
+use super::machine::{Alarm, AlarmKind, Applied, Command, Outcome, Shared};
 use super::pb;
 use super::server::member_id;
 use super::snapshot::Frozen;
@@ -16,7 +16,7 @@ use super::watch::Watcher;
 use crate::clock;
 use crate::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
 /// Largest request inside the program: an undo of the whole cluster is one entry of the log.
 pub const UNBOUNDED_MAX: usize = 256 << 20;
-/// Requests under way to the member's thread. More wait their turn.
+/// Writes under way to the member's thread, and as many reads. More wait their turn.
 pub(super) const IN_FLIGHT_MAX: usize = 8192;
 /// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
@@ -75,6 +75,12 @@ pub(super) trait Backend: Send + Sync {
     fn read_barrier(&self) -> Result<Option<Pending<()>>, Error>;
     /// Who leads (0: nobody), and when that changes; `None` if it never does.
     fn leader(&self) -> Option<watch::Receiver<u64>>;
+    /// As [`Backend::leader`], but 0 also while a leader hands over: then it takes no proposals.
+    fn takes(&self) -> Option<watch::Receiver<u64>> {
+        self.leader()
+    }
+    /// Every write acknowledged before this call can be read here at once.
+    fn local_reads(&self) -> bool;
     /// The member's clock.
     fn now(&self) -> Moment;
     /// `revision` and `db_size` are filled in by the caller.
@@ -88,18 +94,23 @@ pub struct Kv {
     backend: Arc<dyn Backend>,
     rng: Rng,
     quota_bytes: u64,
-    gate: Arc<Semaphore>,
+    /// Places for writes, for reads, and for work on a copy of the whole store.
+    writes: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    copies: Arc<Semaphore>,
 }
 
 impl Kv {
     pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn Backend>, rng: Rng, quota_bytes: u64) -> Kv {
-        Kv { shared, backend, rng, quota_bytes, gate: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) }
+        let places = |n| Arc::new(Semaphore::new(n));
+        let (writes, reads, copies) = (places(IN_FLIGHT_MAX), places(IN_FLIGHT_MAX), places(1));
+        Kv { shared, backend, rng, quota_bytes, writes, reads, copies }
     }
 
     /// A store of its own, for tests: no disk, no peers. Its leases expire when the next request comes.
     pub fn in_memory(rng: Rng) -> Kv {
         let shared = Arc::new(Shared::new());
-        let (order, start) = (Mutex::new(()), clock::Instant::now());
+        let (order, start) = (Mutex::new(0), clock::Instant::now());
         Kv::new(shared.clone(), Arc::new(Memory { shared, order, start }), rng, u64::MAX)
     }
 
@@ -165,18 +176,28 @@ impl Kv {
             return Err(Error::RequestTooLarge);
         }
         if txn::is_readonly(&r) {
-            self.read_barrier().await?;
+            if !txn::is_serializable(&r) {
+                self.read_barrier().await?;
+            }
             return txn::read(&self.shared.read(), &r);
         }
-        if txn::puts(&r) && self.shared.read().size() + size as u64 > self.quota_bytes {
-            let alarm = Alarm { kind: AlarmKind::NoSpace, member: member_id(&self.status().member) };
-            self.alarm(alarm, true).await?;
-            return Err(Error::NoSpace);
+        if txn::puts(&r) {
+            self.check_quota(size as u64).await?;
         }
         match self.propose(Command::Txn(r)).await? {
             Outcome::Txn(response) => Ok(response),
             Outcome::Done | Outcome::Renewed(_) => Err(Error::Stopped),
         }
+    }
+
+    /// Is there room for so many bytes more? Else every member gets an alarm.
+    async fn check_quota(&self, more: u64) -> Result<(), Error> {
+        if self.shared.size() + more <= self.quota_bytes {
+            return Ok(());
+        }
+        let alarm = Alarm { kind: AlarmKind::NoSpace, member: member_id(&self.status().member) };
+        self.alarm(alarm, true).await?;
+        Err(Error::NoSpace)
     }
 
     /// Changes from `start_revision` on. Errors: `EmptyKey`, `Compacted`, `Stopped`.
@@ -189,12 +210,13 @@ impl Kv {
 
     /// Forgets history before `revision`. Errors: `Compacted`, `FutureRevision`.
     pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
-        self.shared.read().check_revision(revision)?;
+        // decided where it is applied: this member may not know of the revision yet
         self.propose(Command::Compact { revision }).await.map(drop)
     }
 
     /// A new lease; `id` 0 lets the store choose. A TTL below [`LEASE_TTL_MIN`] becomes that. Answers its id.
     pub async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
+        self.check_quota(LEASE_SIZE).await?;
         let id = if id != 0 { id } else { (self.rng.u64() >> 1) as i64 | 1 };
         self.propose(Command::LeaseGrant { id, ttl: ttl_seconds.max(LEASE_TTL_MIN) }).await?;
         Ok(id)
@@ -277,15 +299,28 @@ impl Kv {
 
     /// The checksum of the history up to a revision (0: now) that etcd computes for the same history; with the revision it was
     /// computed at and that of the last compaction. Errors: `Compacted`, `FutureRevision`.
-    pub fn hash(&self, revision: Revision) -> Result<Hash, Error> {
-        hash::of(&self.shared.read(), revision)
+    pub async fn hash(&self, revision: Revision) -> Result<Hash, Error> {
+        self.with_copy(move |frozen, _| hash::of(&frozen, revision)).await?
     }
 
     /// The whole store as etcd's own database file holds it.
-    pub fn database(&self, members: &[pb::Member]) -> Vec<u8> {
-        let status = self.backend.status();
-        let frozen = Frozen::of(&self.shared.read(), &self.shared.leases(), &self.shared.alarms());
-        database::write(&frozen, members, status.applied, status.term)
+    pub async fn database(&self, members: Vec<pb::Member>) -> Result<Vec<u8>, Error> {
+        self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
+    }
+
+    /// Works on a copy of the whole store, on a thread where neither requests nor the member wait for it. One at a time: a copy of a large store is large.
+    async fn with_copy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Frozen, Applied) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.copies.clone().acquire_owned().await.map_err(|_| Error::Stopped)?;
+        let shared = self.shared.clone();
+        let work = move || {
+            let _place = place; // until it is done, also if nobody waits for it any more
+            let (frozen, at) = shared.freeze();
+            work(frozen, at)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)
     }
 
     /// The revision applied so far.
@@ -299,45 +334,49 @@ impl Kv {
     }
 
     pub fn status(&self) -> Status {
-        let (revision, db_size) = (self.revision(), self.shared.read().size());
+        let (revision, db_size) = (self.revision(), self.shared.size());
         Status { revision, db_size, ..self.backend.status() }
+    }
+
+    /// As if a snapshot of the leader had replaced the store.
+    #[cfg(test)]
+    pub(super) fn cut_watchers(&self) {
+        self.shared.hub.reset(self.revision());
     }
 
     /// Resolves when every write acknowledged before this call can be read here.
     pub async fn read_barrier(&self) -> Result<(), Error> {
-        match self.backend.read_barrier() {
-            Ok(None) => Ok(()),
-            first => self.ask(first.transpose(), || self.backend.read_barrier().transpose()).await,
+        match self.backend.local_reads() {
+            true => Ok(()),
+            false => self.ask(&self.reads, || self.backend.read_barrier().transpose()).await,
         }
     }
 
     async fn propose(&self, command: Command) -> Result<Outcome, Error> {
-        self.ask(None, || Some(self.backend.propose(&command))).await
+        self.ask(&self.writes, || Some(self.backend.propose(&command))).await
     }
 
-    /// Asks until there is a leader to answer. Only `NoLeader` is asked again: then nothing was proposed.
-    /// `None` from `again` is an answer, too: nothing to wait for.
+    /// Asks until there is a leader to answer. Only `NoLeader` is asked again, when somebody takes proposals: then nothing was proposed.
+    /// `None` from `once` is an answer, too: nothing to wait for. Nothing is asked before there is a place for it.
     async fn ask<T: Default>(
         &self,
-        first: Option<Result<Pending<T>, Error>>,
-        again: impl Fn() -> Option<Result<Pending<T>, Error>>,
+        places: &Semaphore,
+        once: impl Fn() -> Option<Result<Pending<T>, Error>>,
     ) -> Result<T, Error> {
         let attempts = async {
-            let _permit = self.gate.acquire().await.map_err(|_| Error::Stopped)?;
-            let mut leader = self.backend.leader();
-            let mut next = first.or_else(&again);
-            loop {
-                let Some(pending) = next else { return Ok(T::default()) };
+            let _place = places.acquire().await.map_err(|_| Error::Stopped)?;
+            let mut takes = self.backend.takes();
+            while let Some(pending) = once() {
                 // the sender is gone only if the member is
                 let answer = pending?.await.unwrap_or(Err(Error::Stopped));
-                match (&answer, &mut leader) {
-                    (Err(Error::NoLeader), Some(leader)) => {
-                        leader.wait_for(|id| *id != 0).await.map_err(|_| Error::Stopped)?;
+                match (&answer, &mut takes) {
+                    (Err(Error::NoLeader), Some(takes)) => {
+                        takes.wait_for(|id| *id != 0).await.map_err(|_| Error::Stopped)?;
                     }
                     _ => return answer,
                 }
-                next = again();
             }
+            Ok(T::default())
         };
         clock::timeout(REQUEST_TIMEOUT, attempts).await.unwrap_or(Err(Error::Timeout))
     }
@@ -346,23 +385,29 @@ impl Kv {
 /// A member without disk and peers.
 struct Memory {
     shared: Arc<Shared>,
-    /// Held while a command is applied and published, so that watchers see the order of revisions.
-    order: Mutex<()>,
+    /// Held while a command is applied and published, so that watchers see the order of revisions. How many there were.
+    order: Mutex<u64>,
     start: clock::Instant,
 }
 
 impl Memory {
+    fn order(&self) -> MutexGuard<'_, u64> {
+        self.order.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn expire(&self) {
-        let expired = self.shared.leases().expired(self.now());
+        let seen = *self.order();
+        let expired = self.shared.leases().take_expired(self.now());
         for id in expired {
-            let _ = self.apply(&Command::LeaseRevoke { id }); // only fails if somebody else just did it
+            let _ = self.apply(&Command::LeaseExpire { id, seen }); // only fails if somebody else just did it
         }
     }
 
     fn apply(&self, command: &Command) -> Result<Outcome, Error> {
-        let _order = self.order.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut events = Vec::new();
-        let outcome = self.shared.apply(command, self.now(), &mut events);
+        let mut order = self.order();
+        *order += 1;
+        let (at, mut events) = (Applied { index: *order, term: 1 }, Vec::new());
+        let outcome = self.shared.apply(command, at, self.now(), &mut events);
         self.shared.publish(&events);
         outcome
     }
@@ -381,6 +426,10 @@ impl Backend for Memory {
     }
     fn leader(&self) -> Option<watch::Receiver<u64>> {
         None
+    }
+    fn local_reads(&self) -> bool {
+        self.expire();
+        true
     }
     fn now(&self) -> Moment {
         self.start.elapsed()

@@ -20,7 +20,18 @@ pub struct Lease {
     pub ttl: i64,
     pub keys: BTreeSet<Bytes>,
     expires: Moment,
+    /// Index of the entry of the log that granted or renewed it last. 0 if it is older than what a snapshot of an earlier format tells.
+    renewed: u64,
+    /// When its revocation is to be proposed: when it expires, or some time after it was proposed in vain.
+    due: Moment,
 }
+
+/// A revocation that was proposed is proposed again after this time (etcd: `DefaultExpiredLeaseRetryInterval`).
+const RETRY: Duration = Duration::from_secs(3);
+/// Most revocations that are proposed in a second (etcd: `defaultLeaseRevokeRate`).
+const REVOCATIONS_A_SECOND: usize = 1000;
+/// About what a lease costs in memory, for the quota.
+pub const LEASE_SIZE: u64 = (size_of::<Lease>() + 2 * size_of::<(Moment, i64)>() + 32) as u64;
 
 /// What [`super::Kv::lease_time_to_live`] answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +46,11 @@ pub struct LeaseTtl {
 #[derive(Debug, Default)]
 pub struct Leases {
     all: BTreeMap<i64, Lease>,
+    /// The leases by `due`: what expires is found without a look at the others.
+    order: BTreeSet<(Moment, i64)>,
+    /// Since when revocations are counted, and how many were proposed since.
+    second: Moment,
+    proposed: usize,
 }
 
 fn wait(ttl: i64) -> Duration {
@@ -47,38 +63,80 @@ impl Leases {
     }
 
     /// Errors: `LeaseTtlTooLarge`, `LeaseExist`.
-    pub fn grant(&mut self, id: i64, ttl: i64, now: Moment) -> Result<(), Error> {
+    ///
+    /// `index`: of the entry of the log that says so.
+    pub fn grant(&mut self, id: i64, ttl: i64, index: u64, now: Moment) -> Result<(), Error> {
         if ttl > TTL_MAX {
             return Err(Error::LeaseTtlTooLarge);
         }
         if self.exists(id) {
             return Err(Error::LeaseExist);
         }
-        self.all.insert(id, Lease { ttl, keys: BTreeSet::new(), expires: now + wait(ttl) });
+        let expires = now + wait(ttl);
+        self.all.insert(id, Lease { ttl, keys: BTreeSet::new(), expires, renewed: index, due: expires });
+        self.order.insert((expires, id));
         Ok(())
     }
 
     /// Forgets a lease; returns the keys that go with it.
     pub fn revoke(&mut self, id: i64) -> Result<BTreeSet<Bytes>, Error> {
-        self.all.remove(&id).map(|lease| lease.keys).ok_or(Error::LeaseNotFound)
+        let lease = self.all.remove(&id).ok_or(Error::LeaseNotFound)?;
+        self.order.remove(&(lease.due, id));
+        Ok(lease.keys)
     }
 
-    /// Returns the TTL in seconds.
-    pub fn renew(&mut self, id: i64, now: Moment) -> Result<i64, Error> {
-        let lease = self.all.get_mut(&id).ok_or(Error::LeaseNotFound)?;
-        lease.expires = now + wait(lease.ttl);
-        Ok(lease.ttl)
-    }
-
-    /// A new leader cannot know when the old one was asked last, so everybody gets the full time again.
-    pub fn renew_all(&mut self, now: Moment) {
-        for lease in self.all.values_mut() {
-            lease.expires = now + wait(lease.ttl);
+    /// As [`Leases::revoke`], because the lease has expired as far as entry `seen`: none of its keys go if its holder has renewed it behind that entry.
+    pub fn expire(&mut self, id: i64, seen: u64) -> Result<BTreeSet<Bytes>, Error> {
+        match self.all.get(&id) {
+            Some(lease) if lease.renewed > seen => Ok(BTreeSet::new()),
+            _ => self.revoke(id),
         }
     }
 
-    pub fn expired(&self, now: Moment) -> Vec<i64> {
-        self.all.iter().filter(|(_, lease)| lease.expires <= now).map(|(id, _)| *id).collect()
+    fn set_due(order: &mut BTreeSet<(Moment, i64)>, id: i64, lease: &mut Lease, due: Moment) {
+        order.remove(&(lease.due, id));
+        order.insert((due, id));
+        lease.due = due;
+    }
+
+    /// Returns the TTL in seconds.
+    pub fn renew(&mut self, id: i64, index: u64, now: Moment) -> Result<i64, Error> {
+        let lease = self.all.get_mut(&id).ok_or(Error::LeaseNotFound)?;
+        (lease.expires, lease.renewed) = (now + wait(lease.ttl), index);
+        let due = lease.expires;
+        Leases::set_due(&mut self.order, id, lease, due);
+        Ok(lease.ttl)
+    }
+
+    /// Everybody gets the full time again: a new leader cannot know when the old one was asked last, and while writes are refused nobody can renew.
+    pub fn renew_all(&mut self, now: Moment) {
+        for (id, lease) in &mut self.all {
+            lease.expires = now + wait(lease.ttl);
+            let due = lease.expires;
+            Leases::set_due(&mut self.order, *id, lease, due);
+        }
+    }
+
+    /// The leases whose revocation is to be proposed now. Each comes again after [`RETRY`], if it still exists; of many that expire together some come later.
+    pub fn take_expired(&mut self, now: Moment) -> Vec<i64> {
+        if now.saturating_sub(self.second) >= Duration::from_secs(1) {
+            (self.second, self.proposed) = (now, 0);
+        }
+        let mut ids = Vec::new();
+        while self.proposed < REVOCATIONS_A_SECOND
+            && let Some((_, id)) = self.order.first().copied().filter(|(due, _)| *due <= now)
+            && let Some(lease) = self.all.get_mut(&id)
+        {
+            Leases::set_due(&mut self.order, id, lease, now + crate::clock::scaled(RETRY));
+            self.proposed += 1;
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// About how many bytes all leases take.
+    pub fn size(&self) -> u64 {
+        self.all.len() as u64 * LEASE_SIZE
     }
 
     pub fn time_to_live(&self, id: i64, now: Moment) -> Result<LeaseTtl, Error> {
@@ -109,9 +167,9 @@ impl Leases {
         ids
     }
 
-    /// `(id, ttl)` of every lease: with the store, all that a snapshot needs.
-    pub fn list(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.all.iter().map(|(id, lease)| (*id, lease.ttl))
+    /// Id, TTL and index of the last renewal of every lease: with the store, all that a snapshot needs.
+    pub fn list(&self) -> impl Iterator<Item = (i64, i64, u64)> {
+        self.all.iter().map(|(id, lease)| (*id, lease.ttl, lease.renewed))
     }
 
     /// Puts a key back on its lease, after a restore.
@@ -119,5 +177,52 @@ impl Leases {
         if let Some(lease) = self.all.get_mut(&id) {
             lease.keys.insert(key.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_revocation_is_proposed_again_only_after_a_while() {
+        let mut leases = Leases::default();
+        leases.grant(7, 5, 1, at(0)).unwrap();
+        assert!(leases.take_expired(at(4)).is_empty());
+        assert_eq!(leases.take_expired(at(5)), [7]);
+        for tick in 0..100 {
+            let again = leases.take_expired(at(5) + Duration::from_millis(25 * tick));
+            assert!(again.is_empty(), "tick {tick}");
+        }
+        assert_eq!(leases.take_expired(at(8)), [7], "it may have been lost");
+        leases.renew(7, 2, at(9)).unwrap();
+        assert_eq!((leases.take_expired(at(13)), leases.take_expired(at(14))), (vec![], vec![7]));
+        leases.revoke(7).unwrap();
+        assert_eq!((leases.take_expired(at(99)), leases.order.len()), (vec![], 0));
+    }
+
+    #[test]
+    fn many_that_expire_together_are_revoked_in_portions() {
+        let mut leases = Leases::default();
+        for id in 1..=2500 {
+            leases.grant(id, 5, 1, at(0)).unwrap();
+        }
+        let mut revoked = BTreeSet::new();
+        let most = (0..40).map(|tick| {
+            let now = at(5) + Duration::from_millis(25 * tick);
+            let ids = leases.take_expired(now);
+            ids.iter().for_each(|id| drop(leases.revoke(*id)));
+            revoked.extend(ids.iter().copied());
+            ids.len()
+        });
+        assert_eq!(most.sum::<usize>(), REVOCATIONS_A_SECOND, "in the first second");
+        for second in 6..8 {
+            revoked.extend(leases.take_expired(at(second)));
+        }
+        assert_eq!(revoked.len(), 2500);
     }
 }

@@ -3,6 +3,7 @@
 use super::api::{Error, Event, RequestOp, Revision, TxnRequest, TxnResponse};
 use super::lease::{Leases, Moment};
 use super::mvcc::{Span, Store};
+use super::snapshot::Frozen;
 use super::txn;
 use super::watch::Hub;
 use bytes::Bytes;
@@ -23,6 +24,11 @@ pub enum Command {
     },
     LeaseRevoke {
         id: i64,
+    },
+    /// The leader saw that a lease had expired when it had applied entry `seen`. A renewal that was in the log behind that entry counts.
+    LeaseExpire {
+        id: i64,
+        seen: u64,
     },
     /// Tells every member that the holder is alive; changes no key and no revision.
     LeaseRenew {
@@ -60,12 +66,21 @@ pub enum Outcome {
     Renewed(i64),
 }
 
-/// The state that readers share with the one thread that applies.
+/// An entry of the log, by which the state says how new it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub index: u64,
+    pub term: u64,
+}
+
+/// The state that readers share with the one thread that applies. Locks are taken in the order of the fields.
 #[derive(Default)]
 pub(super) struct Shared {
-    store: RwLock<Store>,
+    store: Arc<RwLock<Store>>,
     leases: Mutex<Leases>,
     alarms: Mutex<BTreeSet<Alarm>>,
+    /// The last command in the state. Changes with the store's lock held for writing.
+    applied: Mutex<Applied>,
     pub hub: Arc<Hub>,
     revision: AtomicI64,
 }
@@ -81,7 +96,7 @@ impl Shared {
         self.store.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    pub fn store(&self) -> &RwLock<Store> {
+    pub fn store(&self) -> &Arc<RwLock<Store>> {
         &self.store
     }
 
@@ -91,6 +106,28 @@ impl Shared {
 
     pub fn alarms(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
         self.alarms.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn applied(&self) -> MutexGuard<'_, Applied> {
+        self.applied.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A copy of everything as it is at one moment, and the last command in it.
+    pub fn freeze(&self) -> (Frozen, Applied) {
+        let store = self.read();
+        let frozen = Frozen::of(&store, &self.leases(), &self.alarms());
+        (frozen, *self.applied())
+    }
+
+    /// Bytes of keys, values and leases, for the quota.
+    pub fn size(&self) -> u64 {
+        let keys = self.read().size();
+        keys + self.leases().size()
+    }
+
+    /// Is every command refused, until an operator has looked at it?
+    pub fn is_corrupt(&self) -> bool {
+        self.alarms().iter().any(|a| a.kind == AlarmKind::Corrupt)
     }
 
     /// Does an alarm forbid this command?
@@ -117,16 +154,18 @@ impl Shared {
     }
 
     /// Applies one command. `events` takes the changes, which the caller hands to [`Shared::publish`]
-    /// before it answers anybody. Deterministic but for `now`, which only moves lease deadlines.
+    /// before it answers anybody. Deterministic but for `now`, which only moves lease deadlines. `at`: the command's entry in the log.
     pub fn apply(
         &self,
         command: &Command,
+        at: Applied,
         now: Moment,
         events: &mut Vec<Arc<[Event]>>,
     ) -> Result<Outcome, Error> {
         self.forbidden(command)?;
         let mut store = self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut leases = self.leases();
+        *self.applied() = at;
         let (outcome, changes) = match command {
             Command::Txn(request) => {
                 let (response, changes) = txn::execute(&mut store, request, |id| leases.exists(id))?;
@@ -137,7 +176,7 @@ impl Shared {
                 return Ok(Outcome::Done);
             }
             Command::LeaseGrant { id, ttl } => {
-                leases.grant(*id, *ttl, now)?;
+                leases.grant(*id, *ttl, at.index, now)?;
                 return Ok(Outcome::Done);
             }
             Command::Alarm { alarm, on } => {
@@ -147,10 +186,14 @@ impl Shared {
                 };
                 return Ok(Outcome::Done);
             }
-            Command::LeaseRenew { id } => return leases.renew(*id, now).map(Outcome::Renewed),
-            Command::LeaseRevoke { id } => {
+            Command::LeaseRenew { id } => return leases.renew(*id, at.index, now).map(Outcome::Renewed),
+            Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. } => {
+                let keys = match command {
+                    Command::LeaseExpire { seen, .. } => leases.expire(*id, *seen)?,
+                    _ => leases.revoke(*id)?,
+                };
                 let mut write = store.write();
-                for key in leases.revoke(*id)? {
+                for key in keys {
                     write.delete_range(&Span { key, end: Bytes::new() });
                 }
                 (Outcome::Done, write.commit())
@@ -171,12 +214,15 @@ impl Shared {
         }
     }
 
-    /// Replaces everything, from a snapshot.
-    pub fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>) {
+    /// Replaces everything, from a snapshot that ends with the entry `at`. Nobody sees a part of it: see [`Shared::freeze`].
+    pub fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>, at: Applied) {
         let revision = store.revision();
-        *self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = store;
+        let mut own = self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *own = store;
         *self.leases() = leases;
         *self.alarms() = alarms;
+        *self.applied() = at;
+        drop(own);
         self.hub.reset(revision);
         self.revision.store(revision, Ordering::Release);
     }

@@ -17,7 +17,8 @@
 //! [`mvcc`] keeps every version of every key since the last compaction, in memory, and the events of each revision; a watch
 //! reads the past first and then joins the present without a gap. `machine` is the only door to the keys, so members
 //! that applied the same log are equal. Reads ask the leader for a ReadIndex, one question for all that came while the last one was under way; a member that is alone knows that it leads.
-//! Leases are replicated, their clocks are not: the leader watches the time and proposes the revocation.
+//! Leases are replicated, their clocks are not: the leader watches the time and proposes the revocation, and a renewal that came into the log before it
+//! wins. While writes are refused no lease ends.
 //! The words (`Revision`, `PutRequest`, `Compacted`) are etcd's own: [`api`].
 //!
 //! [`grpc`] is the second door, for any client of etcd v3: the same [`Kv`] behind the messages of [`pb`], with etcd's error texts and codes. A put by
@@ -43,7 +44,8 @@
 //! ## Left out
 //! The B+tree file as the place where the state lives: it is in memory, as is etcd's index; a cluster to learn with has a few MiB, and a compaction
 //! frees them at once, so that `defrag` finds nothing to do. Users and roles, changes of members through gRPC, lease checkpoints (after a change
-//! of leader every lease gets its full time again, as in etcd without them), compressed messages; each call that is missing answers
+//! of leader every lease gets its full time again, as in etcd without them), the leader's word about a lease's remaining time (each member tells what its own
+//! clock says, so a member that has just started tells too much), compressed messages; each call that is missing answers
 //! `Unimplemented` and its name. A transaction may not put a key into a range that it deletes; etcd 3.4 overlooks that where the range has no end.
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.
@@ -57,6 +59,8 @@ mod fuzz;
 pub mod grpc;
 mod hash;
 mod kv;
+#[cfg(test)]
+mod kv_tests;
 mod lease;
 pub mod machine;
 pub mod mvcc;

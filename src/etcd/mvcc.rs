@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 /// The revision of a store nobody has written to, as in etcd; the first write makes 2.
 pub const FIRST_REVISION: Revision = 1;
-/// What a version costs beside its key and value, for [`Store::size`].
-const VERSION_OVERHEAD: u64 = 64;
+/// About what a version costs in memory beside its key and value, for [`Store::size`] and so for the quota: itself, its event in the history, and their
+/// places in the maps. (That of a compacted revision has no event any more.)
+const VERSION_OVERHEAD: u64 =
+    (size_of::<Version>() + size_of::<Event>() + size_of::<(Bytes, Vec<Version>)>() + 32) as u64;
 
 type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
@@ -206,13 +208,16 @@ impl Store {
         Write { store: self, events: Vec::new() }
     }
 
-    /// The events of each revision from `from` on, oldest first. Errors: `Compacted`.
-    pub fn events_since(&self, from: Revision) -> Result<Vec<Arc<[Event]>>, Error> {
+    /// The events of each revision from `from` on, oldest first, of at most so many revisions; and the first revision behind them. Errors: `Compacted`.
+    pub fn events_since(&self, from: Revision, most: usize) -> Result<(Vec<Arc<[Event]>>, Revision), Error> {
         if from < self.compacted {
             return Err(Error::Compacted { compact_revision: self.compacted });
         }
-        let skip = usize::try_from(from - self.history_first).unwrap_or(0);
-        Ok(self.history.iter().skip(skip).cloned().collect())
+        let first = from.max(self.history_first);
+        let skip = usize::try_from(first - self.history_first).unwrap_or(usize::MAX).min(self.history.len());
+        let events: Vec<_> = self.history.range(skip..).take(most).cloned().collect();
+        let next = first.saturating_add(events.len() as Revision);
+        Ok((events, next))
     }
 
     /// Forgets what happened before `revision`; the state at `revision` stays readable.
@@ -245,8 +250,12 @@ impl Store {
         if self.history_first == revision
             && let Some(first) = self.history.front_mut()
         {
-            // what came before is gone, for live stores and for restored ones alike
-            *first = first.iter().map(|e| Event { prev_kv: None, ..e.clone() }).collect();
+            // What came before is gone, also what the same write made and changed again: for live stores and for restored ones alike.
+            let mut later = std::collections::BTreeSet::new();
+            let newest = first.iter().rev().filter(|e| later.insert(&e.kv.key));
+            let mut kept: Vec<Event> = newest.map(|e| Event { prev_kv: None, ..e.clone() }).collect();
+            kept.reverse();
+            *first = kept.into();
         }
         Ok(())
     }
@@ -528,7 +537,8 @@ mod tests {
     fn history_tells_what_was_before() {
         let mut s = example();
         let told = |s: &Store, from| -> Vec<(Revision, EventType, Option<Revision>)> {
-            let since = s.events_since(from).unwrap();
+            let (since, next) = s.events_since(from, usize::MAX).unwrap();
+            assert_eq!(next, from.max(7).max(s.revision() + 1));
             let flat = since.iter().flat_map(|e| e.iter());
             flat.map(|e| (e.kv.mod_revision, e.kind, e.prev_kv.as_ref().map(|p| p.mod_revision))).collect()
         };
@@ -539,7 +549,7 @@ mod tests {
         assert_eq!(told(&s, 7), []);
         s.compact(5).unwrap();
         assert_eq!(told(&s, 5), [(5, Delete, None), (6, Put, None)]);
-        assert_eq!(s.events_since(4).unwrap_err(), Error::Compacted { compact_revision: 5 });
+        assert_eq!(s.events_since(4, 9).unwrap_err(), Error::Compacted { compact_revision: 5 });
     }
 
     /// As etcd, which looks the key up at the revision before.
@@ -554,8 +564,31 @@ mod tests {
             let told: Vec<_> = write.commit().iter().map(|e| e.prev_kv.clone()).collect();
             assert_eq!(told, [old.clone(), old], "{key}");
         }
-        let r = Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
-        assert_eq!(format!("{r:?}"), format!("{s:?}"));
+        let restored =
+            |s: &Store| Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
+        assert_eq!(format!("{:?}", restored(&s)), format!("{s:?}"));
+        // a watch from the revision of a compaction is told the same by both
+        s.compact(s.revision()).unwrap();
+        assert_eq!(format!("{:?}", restored(&s)), format!("{s:?}"));
+    }
+
+    #[test]
+    fn a_long_past_comes_in_portions() {
+        let mut s = Store::default();
+        (0..10).for_each(|_| drop(put(&mut s, "a", "1"))); // 2 to 11
+        let read =
+            |from, most| s.events_since(from, most).map(|(events, next)| (events.len(), next)).unwrap();
+        assert_eq!((read(0, 4), read(6, 4), read(10, 4)), ((4, 6), (4, 10), (2, 12)));
+        assert_eq!((read(12, 4), read(Revision::MAX, 4)), ((0, 12), (0, Revision::MAX)));
+    }
+
+    /// The quota is one of memory.
+    #[test]
+    fn the_size_counts_what_a_version_and_its_event_take() {
+        let mut s = Store::default();
+        (0..100).for_each(|_| drop(put(&mut s, "a", "1")));
+        let least = 100 * (size_of::<Version>() + size_of::<Event>()) as u64;
+        assert!(s.size() > least, "{} of {least}", s.size());
     }
 
     #[test]

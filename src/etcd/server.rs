@@ -275,6 +275,14 @@ impl<D: Door> Backend for Member<D> {
         Some(self.waiting.leader())
     }
 
+    fn takes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.waiting.takes())
+    }
+
+    fn local_reads(&self) -> bool {
+        self.waiting.local_reads()
+    }
+
     fn now(&self) -> Moment {
         self.door.now()
     }

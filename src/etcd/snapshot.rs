@@ -12,15 +12,15 @@ use crate::raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 
-/// Version 1 is the first; 2 ends with the alarms. A later one must still read the versions before it.
-const VERSION: u8 = 2;
+/// Version 1 is the first; 2 ends with the alarms; 3 says of each lease which entry renewed it. A later one must still read the versions before it.
+const VERSION: u8 = 3;
 
 /// A frozen copy: cheap to take, since keys and values are shared.
 pub struct Frozen {
     pub revision: i64,
     pub compacted: i64,
-    /// `(id, ttl)`
-    pub leases: Vec<(i64, i64)>,
+    /// Id, TTL and index of the last renewal.
+    pub leases: Vec<(i64, i64, u64)>,
     pub versions: Vec<Version>,
     pub alarms: Vec<Alarm>,
 }
@@ -41,9 +41,10 @@ impl Frozen {
         put_i64(&mut out, self.revision);
         put_i64(&mut out, self.compacted);
         put_u64(&mut out, self.leases.len() as u64);
-        for (id, ttl) in &self.leases {
+        for (id, ttl, renewed) in &self.leases {
             put_i64(&mut out, *id);
             put_i64(&mut out, *ttl);
+            put_u64(&mut out, *renewed);
         }
         put_u64(&mut out, self.versions.len() as u64);
         for Version { kv, sub } in &self.versions {
@@ -74,7 +75,10 @@ pub fn decode(bytes: &Bytes, now: Moment) -> Result<(Store, Leases, BTreeSet<Ala
     let mut leases = Leases::default();
     for _ in 0..r.count()? {
         let (id, ttl) = (r.i64()?, r.i64()?);
-        let _ = leases.grant(id, ttl, now); // ids are unique, as they come from a map
+        // Members may have restored different old snapshots of the same log, so that one of them knows a renewal that another one does not. That makes no
+        // difference: a leader proposes that a lease expires only when it has applied an entry of its own term, which comes after all of them.
+        let renewed = if format > 2 { r.u64()? } else { 0 };
+        let _ = leases.grant(id, ttl, renewed, now); // ids are unique, as they come from a map
     }
     let mut versions = Vec::new();
     for _ in 0..r.count()? {
@@ -108,7 +112,7 @@ pub fn decode(bytes: &Bytes, now: Moment) -> Result<(Store, Leases, BTreeSet<Ala
 #[cfg(test)]
 mod tests {
     use super::super::api::PutRequest;
-    use super::super::machine::{Command, Shared};
+    use super::super::machine::{Applied, Command, Shared};
     use super::*;
     use std::time::Duration;
 
@@ -116,7 +120,11 @@ mod tests {
     fn a_restored_state_is_the_same_state() {
         let shared = Shared::new();
         let now = Duration::ZERO;
-        let run = |c: Command| shared.apply(&c, now, &mut vec![]).unwrap();
+        let index = std::cell::Cell::new(0);
+        let run = |c: Command| {
+            index.set(index.get() + 1);
+            shared.apply(&c, Applied { index: index.get(), term: 1 }, now, &mut vec![]).unwrap()
+        };
         let put = |key: &'static str, lease| {
             let op = super::super::api::RequestOp::Put(PutRequest {
                 key: key.into(),
@@ -134,10 +142,66 @@ mod tests {
         run(Command::LeaseRevoke { id: 8 });
         let alarm = Alarm { kind: crate::etcd::machine::AlarmKind::NoSpace, member: 9 };
         run(Command::Alarm { alarm, on: true });
-        let bytes = Frozen::of(&shared.read(), &shared.leases(), &shared.alarms()).encode();
+        let (frozen, at) = shared.freeze();
+        assert_eq!(at.index, index.get());
+        let bytes = frozen.encode();
         let (store, leases, alarms) = decode(&bytes.clone().into(), now).unwrap();
         assert_eq!(format!("{store:?}"), format!("{:?}", *shared.read()));
         assert_eq!(format!("{leases:?}"), format!("{:?}", *shared.leases()));
         assert_eq!(Frozen::of(&store, &leases, &alarms).encode(), bytes);
+    }
+
+    /// A database file with the keys of one state and the leases of another would attach keys to leases that do not exist.
+    #[test]
+    fn a_copy_is_of_one_state_also_while_another_one_replaces_it() {
+        let shared = std::sync::Arc::new(Shared::new());
+        let at = |index| Applied { index, term: 1 };
+        let put = super::super::api::RequestOp::Put(PutRequest {
+            key: "k".into(),
+            lease: 7,
+            ..PutRequest::default()
+        });
+        let txn = super::super::api::TxnRequest { success: vec![put], ..Default::default() };
+        let (grant, put) = (Command::LeaseGrant { id: 7, ttl: 60 }, Command::Txn(txn));
+        let (empty, _) = shared.freeze();
+        for command in [grant, put] {
+            shared.apply(&command, at(1), Duration::ZERO, &mut vec![]).unwrap();
+        }
+        let states = [shared.freeze().0, empty].map(|frozen| Bytes::from(frozen.encode()));
+        let replacing = std::thread::spawn({
+            let shared = shared.clone();
+            move || {
+                for n in 0..4000 {
+                    let (store, leases, alarms) = decode(&states[n % 2], Duration::ZERO).unwrap();
+                    shared.replace(store, leases, alarms, at(1 + n as u64 % 2));
+                }
+            }
+        });
+        while !replacing.is_finished() {
+            let (frozen, at) = shared.freeze();
+            let parts = (frozen.leases.len(), frozen.versions.len(), frozen.revision, at.index);
+            assert!([(1, 1, 2, 1), (0, 0, 1, 2)].contains(&parts), "{parts:?}");
+        }
+        replacing.join().unwrap();
+    }
+
+    #[test]
+    fn snapshots_of_version_2_are_still_read() {
+        let mut old = vec![2];
+        [5, 0].iter().for_each(|n| put_i64(&mut old, *n)); // revision, compacted
+        put_u64(&mut old, 1);
+        [7, 60].iter().for_each(|n| put_i64(&mut old, *n)); // a lease
+        put_u64(&mut old, 4);
+        for n in 2..=5 {
+            put_bytes(&mut old, b"k");
+            put_bytes(&mut old, b"v");
+            [2, n, n - 1, 7].iter().for_each(|n| put_i64(&mut old, *n));
+            put_u64(&mut old, 0);
+        }
+        put_u64(&mut old, 0); // no alarm
+        let (store, mut leases, _) = decode(&old.into(), Duration::ZERO).unwrap();
+        assert_eq!((store.revision(), leases.list().collect::<Vec<_>>()), (5, vec![(7, 60, 0)]));
+        // whatever was renewed then, the first leader after the upgrade has seen it
+        assert_eq!(leases.expire(7, 1).unwrap().into_iter().collect::<Vec<_>>(), ["k"]);
     }
 }

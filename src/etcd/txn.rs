@@ -184,6 +184,12 @@ pub fn is_readonly(txn: &TxnRequest) -> bool {
     })
 }
 
+/// A transaction that [`is_readonly`] may be answered from this member's own state: every range says so. As in etcd, inner transactions do not.
+pub fn is_serializable(txn: &TxnRequest) -> bool {
+    let mut ops = txn.success.iter().chain(&txn.failure);
+    ops.all(|op| matches!(op, RequestOp::Range(r) if r.serializable))
+}
+
 /// Runs a transaction. Either everything happens, or an error and nothing.
 ///
 /// Errors: `LeaseNotFound` (asked through `has_lease`), `Compacted`, `FutureRevision`.

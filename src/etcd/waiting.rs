@@ -28,6 +28,8 @@ pub(super) struct Waiting {
     /// This member alone decides, and has applied all that was ever decided: reads need not ask.
     local_reads: AtomicBool,
     leader: watch::Sender<u64>,
+    /// Who takes proposals: the leader, but 0 while it hands over to another member.
+    takes: watch::Sender<u64>,
     alarm: Mutex<Option<Error>>,
     /// Why the log cannot be written just now.
     paused: Mutex<Option<Error>>,
@@ -42,6 +44,7 @@ impl Waiting {
             status: Mutex::new(Status { member: member.into(), ..Status::default() }),
             local_reads: AtomicBool::new(false),
             leader: watch::Sender::new(0),
+            takes: watch::Sender::new(0),
             alarm: Mutex::default(),
             paused: Mutex::default(),
         }
@@ -124,10 +127,11 @@ impl Waiting {
         Status { alarm, ..self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone() }
     }
 
-    pub fn set_status(&self, status: Status, leader: u64, local_reads: bool) {
+    pub fn set_status(&self, status: Status, leader: u64, takes: u64, local_reads: bool) {
         self.local_reads.store(local_reads, Ordering::Release);
         *self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = status;
         self.leader.send_if_modified(|known| std::mem::replace(known, leader) != leader);
+        self.takes.send_if_modified(|known| std::mem::replace(known, takes) != takes);
     }
 
     pub fn local_reads(&self) -> bool {
@@ -137,6 +141,11 @@ impl Waiting {
     /// The leader's number, 0 if there is none, and its changes.
     pub fn leader(&self) -> watch::Receiver<u64> {
         self.leader.subscribe()
+    }
+
+    /// Who takes proposals, 0 if nobody does, and its changes.
+    pub fn takes(&self) -> watch::Receiver<u64> {
+        self.takes.subscribe()
     }
 
     pub fn alarm(&self) -> Option<Error> {

@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 4096;
 /// Events of the past handed over in one response.
 const BACKLOG_CHUNK: usize = 512;
+/// Revisions of the past read at a time (etcd: `watchBatchMaxRevs`). A watcher that is told more slowly than things happen holds no more of it.
+const PAST_BATCH: usize = 1000;
 
 /// Where applied changes go out to watchers.
 #[derive(Default)]
@@ -80,26 +82,33 @@ impl Hub {
     }
 
     /// Errors: `Compacted` if `start_revision` is gone, `Stopped`.
-    pub(super) fn watch(self: &Arc<Self>, store: &RwLock<Store>, r: &WatchRequest) -> Result<Watcher, Error> {
-        // The hub's lock first: nothing can be published between reading the past and joining the present.
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        store: &Arc<RwLock<Store>>,
+        r: &WatchRequest,
+    ) -> Result<Watcher, Error> {
         let mut inner = self.lock();
-        if inner.closed {
-            return Err(Error::Stopped);
-        }
-        let store = store.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let revision = store.revision();
-        let past = if r.start_revision > 0 { store.events_since(r.start_revision)? } else { vec![] };
-        drop(store);
+        let made = store.read().unwrap_or_else(|poisoned| poisoned.into_inner()).revision();
         let (queue, live) = mpsc::channel(QUEUE);
-        let (id, end) = (inner.next_id, Arc::new(OnceLock::new()));
-        let filter = Filter { span: Span::new(&r.key, &r.range_end), prev_kv: r.prev_kv };
-        let next = r.start_revision.max(revision + 1);
-        let registered = Registered { filter: filter.clone(), next, made: revision, queue, end: end.clone() };
+        let first = if r.start_revision > 0 { r.start_revision } else { made + 1 };
+        let id = inner.next_id;
         inner.next_id += 1;
-        inner.watchers.insert(id, registered);
-        let first = if r.start_revision > 0 { r.start_revision } else { next };
-        let (past, hub) = (past.into_iter(), self.clone());
-        Ok(Watcher { past, filter, live, end, id, hub, first, ended: false })
+        let mut watcher = Watcher {
+            past: Vec::new().into_iter(),
+            behind: Some(Behind { next: first, queue, asked: 0 }),
+            filter: Filter { span: Span::new(&r.key, &r.range_end), prev_kv: r.prev_kv },
+            live,
+            end: Arc::new(OnceLock::new()),
+            id,
+            hub: self.clone(),
+            store: store.clone(),
+            first,
+            made,
+            ended: false,
+        };
+        let read = watcher.read_past(&mut inner);
+        drop(inner); // a watcher that is dropped takes the lock
+        read.map(|()| watcher)
     }
 }
 
@@ -131,25 +140,78 @@ impl Registered {
 /// The receiving end of a watch. Dropping it ends the watch.
 pub struct Watcher {
     past: std::vec::IntoIter<Arc<[Event]>>,
+    /// While it has not read all of the past, it is not among those that are told of the present.
+    behind: Option<Behind>,
     filter: Filter,
     live: mpsc::Receiver<WatchResponse>,
     end: Arc<OnceLock<Error>>,
     id: u64,
     hub: Arc<Hub>,
+    store: Arc<RwLock<Store>>,
     first: Revision,
+    made: Revision,
     ended: bool,
 }
 
+struct Behind {
+    /// First revision not yet read.
+    next: Revision,
+    queue: mpsc::Sender<WatchResponse>,
+    /// How often it was asked for its progress meanwhile.
+    asked: usize,
+}
+
 impl Watcher {
+    /// The store's revision when this watcher was made.
+    pub fn made(&self) -> Revision {
+        self.made
+    }
+
+    /// Reads some more of the past; at its end joins the present. The hub's lock is held: nothing can be published between the two.
+    fn read_past(&mut self, inner: &mut Inner) -> Result<(), Error> {
+        let Some(mut behind) = self.behind.take() else { return Ok(()) };
+        if inner.closed {
+            return Err(Error::Stopped);
+        }
+        let store = self.store.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (past, next) = store.events_since(behind.next, PAST_BATCH)?;
+        let made = store.revision();
+        drop(store);
+        self.past = past.into_iter();
+        behind.next = next;
+        if next <= made {
+            self.behind = Some(behind);
+            return Ok(());
+        }
+        let (filter, end) = (self.filter.clone(), self.end.clone());
+        let registered = Registered { filter, next, made, queue: behind.queue, end };
+        let progress = WatchResponse { revision: inner.sent.max(made), events: vec![] };
+        for _ in 0..behind.asked.min(QUEUE) {
+            registered.send(progress.clone());
+        }
+        inner.watchers.insert(self.id, registered);
+        Ok(())
+    }
+
     /// The first revision of which this watcher tells. Whoever is cut off before anything was told begins there again.
     pub fn first(&self) -> Revision {
         self.first
     }
 
-    /// The next changes. An error (`SlowWatcher`, `Stopped`) comes once, after it `None`. Cancel safe.
+    /// The next changes. An error (`SlowWatcher`, `Stopped`, or `Compacted` if the past was forgotten before it was read) comes once, after it `None`. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<WatchResponse, Error>> {
-        if let Some(response) = self.next_past() {
-            return Some(Ok(response));
+        loop {
+            if let Some(response) = self.next_past() {
+                return Some(Ok(response));
+            }
+            if self.behind.is_none() {
+                break;
+            }
+            let hub = self.hub.clone();
+            if let Err(error) = self.read_past(&mut hub.lock()) {
+                self.ended = true;
+                return Some(Err(error));
+            }
         }
         match self.live.recv().await {
             Some(response) => Some(Ok(response)),
@@ -177,7 +239,11 @@ impl Watcher {
 
     /// Asks for an empty response that names the revision up to which this watcher has been served. It comes
     /// after all events up to there.
-    pub fn request_progress(&self) {
+    pub fn request_progress(&mut self) {
+        if let Some(behind) = &mut self.behind {
+            behind.asked += 1;
+            return;
+        }
         let mut inner = self.hub.lock();
         let sent = inner.sent;
         let over = match inner.watchers.get(&self.id) {
@@ -203,13 +269,13 @@ mod tests {
     use bytes::Bytes;
 
     struct World {
-        store: RwLock<Store>,
+        store: Arc<RwLock<Store>>,
         hub: Arc<Hub>,
     }
 
     impl World {
         fn new() -> World {
-            World { store: RwLock::default(), hub: Arc::default() }
+            World { store: Arc::default(), hub: Arc::default() }
         }
         /// Nobody is told.
         fn write(&self, key: &'static str) -> (Arc<[Event]>, Revision) {
@@ -251,6 +317,48 @@ mod tests {
         assert_eq!(next(&mut w).await, "5: a@5<4");
         w.request_progress();
         assert_eq!(next(&mut w).await, "5: ");
+    }
+
+    #[tokio::test]
+    async fn a_long_past_is_read_in_portions_and_what_is_forgotten_meanwhile_is_told() {
+        let world = World::new();
+        let many = PAST_BATCH as Revision * 5 / 2;
+        (0..many).for_each(|_| world.put("a")); // 2 to many + 1
+        let (mut reader, mut sleeper) = (world.watch("a", "b", 2), world.watch("a", "b", 2));
+        assert_eq!((sleeper.past.len(), sleeper.made()), (PAST_BATCH, many + 1));
+        assert!(world.hub.lock().watchers.is_empty(), "nobody is told of the present before the past");
+        reader.request_progress();
+        world.put("a");
+        let (mut seen, mut last) = (0, 1);
+        loop {
+            let response = reader.next().await.unwrap().unwrap();
+            assert!(
+                response.events.iter().all(|e| std::mem::replace(&mut last, e.kv.mod_revision) + 1 == last)
+            );
+            seen += response.events.len() as Revision;
+            if response.events.is_empty() {
+                assert_eq!(
+                    (seen, response.revision),
+                    (many + 1, many + 2),
+                    "its progress, behind all events"
+                );
+                break;
+            }
+        }
+        world.put("a");
+        assert_eq!(next(&mut reader).await, format!("{0}: a@{0}<{1}", many + 3, many + 2));
+        // the sleeper has its first portion, and then nothing: also if a snapshot replaces the store
+        world.store.write().unwrap().compact(many).unwrap();
+        world.hub.reset(many + 3);
+        let mut told = 0;
+        let error = loop {
+            match sleeper.next().await.unwrap() {
+                Ok(response) => told += response.events.len(),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((told, error), (PAST_BATCH, Error::Compacted { compact_revision: many }));
+        assert!(sleeper.next().await.is_none());
     }
 
     #[tokio::test]

@@ -119,6 +119,11 @@ impl Reader {
         if n > self.left() as u64 { Err(DecodeError::Short) } else { Ok(n as usize) }
     }
 
+    /// Bytes of the whole input, also of what was read.
+    pub fn total(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn left(&self) -> usize {
         self.bytes.len() - self.at
     }

@@ -5,7 +5,7 @@ use super::message::{
     Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload,
     ProgressState, Role, SnapshotRef, Term,
 };
-use super::progress::Progress;
+use super::progress::{INFLIGHT_MAX, Progress};
 use super::{ConfError, Core, NotLeader, Ready, Status};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -68,6 +68,10 @@ pub struct Raft {
     emitted: Index,
     /// The last entry of each batch that is being written.
     marks: VecDeque<(u64, Index)>,
+    /// Term and vote of each batch that is being written and changes them.
+    votes_written: VecDeque<(u64, Term, MemberId)>,
+    /// Term and vote as they are durable on this member.
+    pub(super) durable_vote: (Term, MemberId),
     batch: u64,
     pub(super) progress: BTreeMap<MemberId, Progress>,
     pub(super) votes: BTreeMap<MemberId, bool>,
@@ -76,6 +80,8 @@ pub struct Raft {
     pub(super) timeout: u32,
     pub(super) since_leader: u32,
     pub(super) transferee: MemberId,
+    /// Ticks since the transfer began. Check-quorum has a counter of its own (`election_elapsed`): transfers cannot hold it up.
+    pub(super) transfer_elapsed: u32,
     pub(super) read_seq: u64,
     pub(super) reads: VecDeque<Read>,
     /// Reads that came before this leader committed anything in its term.
@@ -96,7 +102,7 @@ fn draw(state: &mut u64) -> u64 {
 }
 
 impl Raft {
-    /// A member as its disk remembers it. A member that is the only voter leads at once.
+    /// A member as its disk remembers it. The only voter asks nobody: it leads as soon as its own vote is durable.
     pub fn new(config: Config, stored: Stored) -> Raft {
         let Stored { hard, snapshot, entries } = stored;
         let base = (snapshot.index, snapshot.term);
@@ -115,6 +121,8 @@ impl Raft {
             persisted: last,
             emitted: last,
             marks: VecDeque::new(),
+            votes_written: VecDeque::new(),
+            durable_vote: (hard.term, hard.vote),
             batch: 0,
             progress: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -123,6 +131,7 @@ impl Raft {
             timeout: 0,
             since_leader: u32::MAX,
             transferee: NONE,
+            transfer_elapsed: 0,
             read_seq: 0,
             reads: VecDeque::new(),
             early_reads: Vec::new(),
@@ -216,6 +225,7 @@ impl Raft {
         self.event(Event::Conf(conf));
         if self.role == Role::Leader {
             self.sync_progress();
+            self.check_reads(); // a smaller quorum may have confirmed them already
         }
     }
 
@@ -281,6 +291,30 @@ impl Raft {
         Some(SnapshotRef { index, term, conf: self.log.conf_at(index).clone(), data: Bytes::new() })
     }
 
+    /// Up to where the log may be forgotten when a snapshot stands for all entries up to `end`: the newest `entries` of them stay, as long as
+    /// they have no more than `bytes` bytes.
+    pub(super) fn forgettable(&self, end: Index, entries: u64, bytes: usize) -> Index {
+        self.log.forgettable(end, entries, bytes)
+    }
+
+    /// Does this member keep up well enough to count in a majority? One that does not would stop all commits.
+    fn may_vote(&self, id: MemberId) -> bool {
+        let near = |p: &Progress| {
+            p.state == ProgressState::Replicate && self.log.last().0 - p.matched <= INFLIGHT_MAX as Index
+        };
+        self.conf().voters.contains(&id) || id == self.id() || self.progress.get(&id).is_some_and(near)
+    }
+
+    /// The disk is gone: this member can promise nothing any more. The only voter still leads, as nobody else can.
+    pub(super) fn give_up(&mut self) {
+        let only_voter = self.conf().voters.len() == 1 && self.is_voter();
+        match self.role {
+            _ if only_voter => {}
+            Role::Leader => self.step_down("the log cannot be written any more"),
+            _ => self.follow(self.term, NONE),
+        }
+    }
+
     /// First index in memory; for tests and diagrams.
     pub fn first_index(&self) -> Index {
         self.log.base() + 1
@@ -297,10 +331,11 @@ impl Raft {
 
     /// [`Core::status`] would say the same again. It is asked far more often than anything changes.
     pub(super) fn still(&self, said: &Status) -> bool {
-        let Status { id, term, vote, role, leader, commit, last, persisted, voters, progress } = said;
+        let Status { id, term, vote, role, leader, commit, last, persisted, voters, transferee, progress } =
+            said;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
             && (*commit, *last, *persisted) == (self.commit, self.log.last().0, self.persisted)
-            && *voters == self.conf().voters.len()
+            && (*voters, *transferee) == (self.conf().voters.len(), self.transferee)
             && progress.iter().copied().eq(self.followers())
     }
 
@@ -316,6 +351,8 @@ impl Core for Raft {
         self.since_leader = self.since_leader.saturating_add(1);
         if self.role == Role::Leader {
             self.tick_leader();
+        } else if self.election_elapsed >= self.timeout && self.waits_for_own_vote() {
+            self.reset_timer(); // its requests for votes wait for the disk, too: another term would only wait behind them
         } else if self.election_elapsed >= self.timeout {
             let term = self.term;
             self.event(Event::ElectionTimeout { term });
@@ -399,6 +436,13 @@ impl Core for Raft {
         if self.log.conf().0 > self.commit || !self.knows_commit() {
             return Err(ConfError::Busy);
         }
+        let (ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) | ConfChange::RemoveNode(id)) = change;
+        if id == NONE {
+            return Err(ConfError::NoMember);
+        }
+        if matches!(change, ConfChange::AddNode(_)) && !self.may_vote(id) {
+            return Err(ConfError::NotReady);
+        }
         let next = self.conf().after(change);
         if next.voters.is_empty() {
             return Err(ConfError::NoVoters);
@@ -419,8 +463,11 @@ impl Core for Raft {
         if self.role != Role::Leader || to == self.id() || !self.conf().voters.contains(&to) {
             return;
         }
+        if self.transferee == to {
+            return; // under way: to ask again does not give it more time
+        }
         let Some(matched) = self.progress.get(&to).map(|p| p.matched) else { return };
-        (self.transferee, self.election_elapsed) = (to, 0);
+        (self.transferee, self.transfer_elapsed) = (to, 0);
         self.event(Event::Transfer { to });
         match matched == self.log.last().0 {
             true => self.send(to, Body::MsgTimeoutNow),
@@ -471,6 +518,9 @@ impl Core for Raft {
         if self.ready.writes() {
             self.batch += 1;
             self.marks.push_back((self.batch, last));
+            if let Some(hard) = &self.ready.hard {
+                self.votes_written.push_back((self.batch, hard.term, hard.vote));
+            }
         }
         self.ready.batch = self.batch;
         Some(std::mem::take(&mut self.ready))
@@ -480,6 +530,10 @@ impl Core for Raft {
         while let Some((_, upto)) = self.marks.pop_front_if(|(number, _)| *number <= batch) {
             self.persisted = self.persisted.max(upto);
         }
+        while let Some((_, term, vote)) = self.votes_written.pop_front_if(|(number, ..)| *number <= batch) {
+            self.durable_vote = (term, vote);
+        }
+        self.count_own_vote();
         if self.role == Role::Leader {
             self.maybe_commit();
         }
@@ -496,6 +550,7 @@ impl Core for Raft {
             last: self.log.last().0,
             persisted: self.persisted,
             voters: self.conf().voters.len(),
+            transferee: self.transferee,
             progress: self.followers().collect(),
         }
     }

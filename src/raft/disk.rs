@@ -39,7 +39,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// Held for its drop.
-pub type DirLock = Box<dyn std::any::Any + Send>;
+pub type DirLock = Box<dyn std::any::Any + Send + Sync>;
 
 /// A file open for writing.
 pub trait DiskFile: Send {

@@ -1,5 +1,9 @@
 //! A member in the real world: one thread for the core, one for the log, and a link to the others.
 
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;
+
 use super::ConfError;
 use super::codec;
 use super::core::Config;
@@ -9,11 +13,11 @@ use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, Payl
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
 use bytes::Bytes;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -24,12 +28,15 @@ const TICK: Duration = Duration::from_millis(25);
 const TICK_ALONE: Duration = Duration::from_millis(100);
 /// How often a log that could not be written is tried again. Nobody tells when there is room, or a descriptor.
 pub(super) const ROOM_PERIOD: Duration = Duration::from_millis(250);
-/// Bytes written with one sync.
+/// A group of this many bytes takes no further write before its sync. The last write that joined may make it larger.
 const GROUP_BYTES: usize = 4 << 20;
-/// Messages from peers that may wait. More are dropped, as on a congested link; Raft sends again.
+/// Messages from peers that may wait, and their bytes. More are dropped, as on a congested link; Raft sends again. Of snapshots one may wait beside them,
+/// however large.
 const PEER_QUEUE: usize = 4096;
+const PEER_BYTES: usize = 64 << 20;
 
-/// How messages leave a member. May lose, delay, duplicate and reorder them, and must not block.
+/// How messages leave a member. May lose, delay, duplicate and reorder them, and must not block. Only a `MsgProp` must not arrive twice: it would be
+/// appended twice. (A stream that is cut loses messages, but repeats none.)
 pub trait Link: Send + Sync {
     fn send(&self, to: MemberId, message: Bytes);
 }
@@ -119,11 +126,57 @@ pub enum LogNews {
 /// Hears of it.
 pub type OnLogNews = Box<dyn FnMut(LogNews) + Send>;
 
+/// What peers said and the member has not heard yet.
+#[derive(Default)]
+struct PeersWaiting {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+    snapshots: AtomicUsize,
+}
+
+impl PeersWaiting {
+    /// `false` if there is no room for this message.
+    fn enter(&self, message: &Message) -> bool {
+        if let Body::MsgSnap(_) = message.body {
+            let entered = self.snapshots.fetch_add(1, Ordering::Relaxed) == 0;
+            self.snapshots.fetch_sub(usize::from(!entered), Ordering::Relaxed);
+            return entered;
+        }
+        let messages = self.messages.fetch_add(1, Ordering::Relaxed);
+        let bytes = self.bytes.fetch_add(message.body.size(), Ordering::Relaxed);
+        let entered = messages < PEER_QUEUE && bytes < PEER_BYTES;
+        if !entered {
+            self.leave(message);
+        }
+        entered
+    }
+
+    fn leave(&self, message: &Message) {
+        if let Body::MsgSnap(_) = message.body {
+            self.snapshots.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        self.messages.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(message.body.size(), Ordering::Relaxed);
+    }
+}
+
+/// Calls a function if its thread panics: whoever waits for the thread must learn that it is gone.
+struct OnPanic<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
 /// Speaks to a running member from any thread.
 #[derive(Clone)]
 pub struct Handle {
     inbox: Sender<Input>,
-    peers_waiting: Arc<AtomicUsize>,
+    peers_waiting: Arc<PeersWaiting>,
     start: Instant,
     me: MemberId,
     /// Everybody who takes part or has ever, as far as is known here.
@@ -185,12 +238,9 @@ impl Handle {
 
     fn take(&self, message: Message) -> Result<(), codec::DecodeError> {
         self.admit(&message)?;
-        if self.peers_waiting.fetch_add(1, Ordering::Relaxed) < PEER_QUEUE
-            && self.inbox.send(Input::Message(message)).is_ok()
-        {
-            return Ok(());
+        if self.peers_waiting.enter(&message) {
+            let _ = self.inbox.send(Input::Message(message)); // a member that is gone counts nothing any more
         }
-        self.peers_waiting.fetch_sub(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -231,7 +281,7 @@ impl Driver {
     ) -> Result<(Driver, Option<(PathBuf, u64)>), StartError> {
         let initial = SnapshotRef { conf: options.initial.clone(), ..SnapshotRef::default() };
         options.disk.create_dir(&options.dir).map_err(WalError::io("make the directory", &options.dir))?;
-        let lock = lock(&*options.disk, &options.dir)?;
+        let lock = Arc::new(lock(&*options.disk, &options.dir)?);
         let (wal, found) = Wal::open(options.disk.clone(), &options.dir, &initial, options.wal)?;
         let start = Instant::now();
         let mut known: BTreeSet<MemberId> = BTreeSet::new();
@@ -247,7 +297,7 @@ impl Driver {
             .map_err(|why| StartError::Snapshot { dir: options.dir.clone(), why })?;
         let (inbox, inputs) = channel();
         let (jobs, queue) = channel();
-        let peers_waiting = Arc::new(AtomicUsize::new(0));
+        let peers_waiting = Arc::new(PeersWaiting::default());
         let handle = Handle {
             inbox: inbox.clone(),
             peers_waiting: peers_waiting.clone(),
@@ -261,17 +311,29 @@ impl Driver {
             link: options.link,
             disk: options.disk,
             snap_dir: options.dir.join("snap"),
+            lock: lock.clone(),
             saving: None,
             sending: None,
+            wanted: Arc::default(),
         };
         let run = Run { member, edge, peers_waiting, start, on_news, failed: false };
         let spawn = |name: &str, f: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(f).map_err(StartError::Thread)
         };
+        let dir = options.dir.join("wal");
         let killed = Arc::new(AtomicBool::new(false));
         let dead = killed.clone();
-        let writer = spawn("wal", Box::new(move || write_log(wal, &queue, &inbox, &dead)))?;
-        let core = spawn("raft", Box::new(move || run.run(&inputs, lock)))?;
+        let write = move || {
+            let _lock = lock; // dropped behind the log: until then this thread writes
+            let ended = || {
+                let cause = std::io::Error::other("its thread panicked");
+                let _ = inbox.send(Input::Log(LogNews::Failed(WalError::io("write", &dir)(cause))));
+            };
+            let _ended = OnPanic(ended);
+            write_log(wal, &queue, &inbox, &dead);
+        };
+        let writer = spawn("wal", Box::new(write))?;
+        let core = spawn("raft", Box::new(move || run.run(&inputs)))?;
         Ok((Driver { handle, threads: vec![core, writer], killed }, found.torn))
     }
 
@@ -323,38 +385,84 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock, StartError> {
     })
 }
 
+/// Snapshots that are to be sent, and whether a thread is at it.
+#[derive(Default)]
+struct Wanted {
+    /// By receiver: the newest message replaces the one before.
+    messages: BTreeMap<MemberId, Message>,
+    served: bool,
+}
+
+fn lock_wanted(wanted: &Mutex<Wanted>) -> MutexGuard<'_, Wanted> {
+    wanted.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Wanted {
+    fn next(&mut self) -> Option<Message> {
+        let next = self.messages.pop_first().map(|(_, message)| message);
+        self.served = next.is_some();
+        next
+    }
+}
+
 struct RealEdge {
     jobs: Sender<Job>,
     inbox: Sender<Input>,
     link: Arc<dyn Link>,
     disk: Arc<dyn Disk>,
     snap_dir: PathBuf,
+    /// Every thread that writes or reads in the directory holds the lock, so that it is let go when the last of them has ended.
+    lock: Arc<DirLock>,
     saving: Option<JoinHandle<()>>,
-    /// Reads a snapshot and sends it. One at a time.
+    /// Reads snapshots and sends them, one after the other.
     sending: Option<JoinHandle<()>>,
+    wanted: Arc<Mutex<Wanted>>,
 }
 
 impl RealEdge {
-    /// A snapshot is read elsewhere: with a large state, heartbeats would be late.
-    fn send_snapshot(&mut self, mut message: Message) {
-        if self.sending.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return; // lost; it will be asked for again
+    /// A snapshot is read elsewhere: with a large state, heartbeats would be late. One that is lost, or cannot be read, is sent again when
+    /// check-quorum rounds have passed in silence (`progress`): the leader is not told.
+    fn send_snapshot(&mut self, message: Message) {
+        let mut wanted = lock_wanted(&self.wanted);
+        wanted.messages.insert(message.to, message);
+        if std::mem::replace(&mut wanted.served, true) {
+            return;
         }
+        drop(wanted);
         let (disk, dir, link) = (self.disk.clone(), self.snap_dir.clone(), self.link.clone());
-        let send = move || match (snapfile::load(&*disk, &dir), &mut message.body) {
-            (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
-                *snapshot = newest;
-                link.send(message.to, codec::encode_message(&message).into());
+        let (wanted, held) = (self.wanted.clone(), self.lock.clone());
+        let send = move || {
+            let _held = held;
+            let _served = OnPanic(|| lock_wanted(&wanted).served = false);
+            while let Some(mut message) = lock_wanted(&wanted).next() {
+                match (newest(&*disk, &dir), &mut message.body) {
+                    (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
+                        *snapshot = newest;
+                        link.send(message.to, codec::encode_message(&message).into());
+                    }
+                    (Err(error), _) => {
+                        tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind")
+                    }
+                    (Ok(_), _) => {}
+                }
             }
-            (Err(error), _) => {
-                tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind")
-            }
-            (Ok(_), _) => {} // lost; it will be asked for again
         };
         match std::thread::Builder::new().name("snapshot-send".into()).spawn(send) {
             Ok(thread) => self.sending = Some(thread),
-            Err(e) => tracing::warn!(error = %e, "no thread for sending a snapshot"),
+            Err(e) => {
+                lock_wanted(&self.wanted).served = false;
+                tracing::warn!(error = %e, "no thread for sending a snapshot");
+            }
         }
+    }
+}
+
+/// The newest snapshot. A newer one may replace it between the look at the directory and the reading: then that one is read.
+fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
+    let gone = |e: &WalError| matches!(e, WalError::Io { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound);
+    match snapfile::load(disk, dir) {
+        Err(e) if gone(&e) => snapfile::load(disk, dir),
+        loaded => loaded,
     }
 }
 
@@ -372,7 +480,12 @@ impl Edge for RealEdge {
 
     fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture) {
         let (disk, dir, inbox) = (self.disk.clone(), self.snap_dir.clone(), self.inbox.clone());
+        let held = self.lock.clone();
         let save = move || {
+            let _held = held;
+            let _failed = OnPanic(|| {
+                let _ = inbox.send(Input::SnapshotSaved(None)); // else none would be made any more
+            });
             let full = SnapshotRef { data: capture().into(), ..snapshot.clone() };
             let saved = match snapfile::save(&*disk, &dir, &full) {
                 Ok(()) => Some(snapshot),
@@ -401,7 +514,7 @@ impl Edge for RealEdge {
 struct Run<M> {
     member: Member<M>,
     edge: RealEdge,
-    peers_waiting: Arc<AtomicUsize>,
+    peers_waiting: Arc<PeersWaiting>,
     start: Instant,
     on_news: OnLogNews,
     /// The log cannot be written any more.
@@ -415,7 +528,7 @@ enum Flow {
 }
 
 impl<M: StateMachine> Run<M> {
-    fn run(mut self, inputs: &Receiver<Input>, lock: DirLock) {
+    fn run(mut self, inputs: &Receiver<Input>) {
         self.member.pump(self.start.elapsed(), &mut self.edge);
         let mut next_tick = Instant::now() + self.tick();
         let end = 'run: loop {
@@ -450,9 +563,8 @@ impl<M: StateMachine> Run<M> {
         drop(member); // whoever waits learns that nobody will answer
         drop(edge.jobs);
         for thread in threads.into_iter().flatten() {
-            let _ = thread.join(); // the directory is ours no longer once the lock is gone
+            let _ = thread.join();
         }
-        drop(lock);
     }
 
     /// A member whose disk failed neither promises nor applies anything any more.
@@ -490,15 +602,22 @@ impl<M: StateMachine> Run<M> {
                     }
                 }
                 (self.on_news)(news);
+                if self.failed {
+                    self.member.give_up(self.start.elapsed());
+                }
             }
             Input::Message(message) => {
-                self.peers_waiting.fetch_sub(1, Ordering::Relaxed);
+                self.peers_waiting.leave(&message);
                 if !self.failed {
                     self.member.step(message);
                 }
             }
             Input::Propose { id, .. } if self.failed => self.member.machine().refused(id),
             Input::Read { ctx } if self.failed => self.member.machine().read(ctx, false),
+            Input::Conf { answer, .. } if self.failed => {
+                let _ = answer.send(Err(ConfError::NotLeader)); // whoever asked may have left
+            }
+            Input::Persisted(_) | Input::Transfer { .. } if self.failed => {}
             Input::Propose { id, data } => self.member.propose(id, data),
             Input::Read { ctx } => self.member.read(ctx),
             Input::Persisted(write) => self.member.persisted(&write, &mut self.edge),

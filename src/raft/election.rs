@@ -19,10 +19,11 @@ impl Raft {
 
     /// Becomes (or stays) a follower of `leader` in `term`.
     pub(super) fn follow(&mut self, term: Term, leader: MemberId) {
+        let news = (term, leader) != (self.term, self.leader); // the same leader in a new term is news
         if term > self.term {
             (self.term, self.vote) = (term, NONE);
         }
-        if self.leader != leader && leader != NONE {
+        if news && leader != NONE {
             self.event(Event::Leader { term, leader });
         }
         self.leader = leader;
@@ -102,7 +103,23 @@ impl Raft {
             };
             self.send_at(term, to, body);
         }
-        self.tally(me, true);
+        if pre {
+            self.tally(me, true); // no promise: it may be forgotten
+        }
+    }
+
+    /// The own vote counts when it is durable, as everybody else's. Else the only voter could lead in a term, lose power, forget the term and lead
+    /// in it a second time, with other entries.
+    pub(super) fn count_own_vote(&mut self) {
+        let me = self.id();
+        if self.waits_for_own_vote() && self.durable_vote == (self.term, me) {
+            self.tally(me, true);
+        }
+    }
+
+    /// A candidate whose own vote is not durable yet.
+    pub(super) fn waits_for_own_vote(&self) -> bool {
+        self.role == Role::Candidate && !self.votes.contains_key(&self.id())
     }
 
     pub(super) fn tally(&mut self, from: MemberId, granted: bool) {
@@ -175,8 +192,12 @@ impl Raft {
 
     pub(super) fn tick_leader(&mut self) {
         self.heartbeat_elapsed += 1;
+        self.transfer_elapsed = self.transfer_elapsed.saturating_add(1);
+        if self.transferee != NONE && self.transfer_elapsed >= self.config.election_ticks {
+            self.transferee = NONE; // it did not take over in time
+        }
         if self.election_elapsed >= self.config.election_ticks {
-            (self.election_elapsed, self.transferee) = (0, NONE);
+            self.election_elapsed = 0;
             let heard: Vec<MemberId> =
                 self.progress.iter_mut().filter_map(|(id, p)| p.round().then_some(*id)).collect();
             let me = self.id();

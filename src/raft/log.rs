@@ -86,6 +86,19 @@ impl Log {
         self.entries.range(from..to).take_while(fits).cloned().collect()
     }
 
+    /// See [`super::Raft::forgettable`].
+    pub fn forgettable(&self, end: Index, entries: u64, bytes: usize) -> Index {
+        let (mut upto, mut left) = (end.min(self.last().0), bytes);
+        while upto > self.base.0
+            && end - upto < entries
+            && let Some(entry) = self.entries.get((upto - self.base.0 - 1) as usize)
+            && let Some(rest) = left.checked_sub(entry.payload.size())
+        {
+            (upto, left) = (upto - 1, rest);
+        }
+        upto
+    }
+
     /// Forgets entries up to `upto`, which must be in the log.
     pub fn compact(&mut self, upto: Index) {
         if let Some(term) = self.term(upto) {
@@ -143,6 +156,17 @@ mod tests {
         assert!(!l.truncate(3));
         assert!(l.truncate(2));
         assert_eq!(l.conf(), (0, &ConfState::of([1])));
+    }
+
+    #[test]
+    fn what_is_kept_behind_a_snapshot_is_bounded_in_entries_and_bytes() {
+        let payload = || Payload::Normal(bytes::Bytes::from(vec![0; 100]));
+        let entries = (1..=10).map(|index| Entry { term: 1, index, payload: payload() }).collect();
+        let l = Log::new((0, 0), ConfState::of([1]), entries);
+        assert_eq!(l.forgettable(9, 3, usize::MAX), 6);
+        assert_eq!(l.forgettable(9, 99, 350), 6, "large entries: three fit");
+        assert_eq!((l.forgettable(9, 99, usize::MAX), l.forgettable(9, 0, usize::MAX)), (0, 9));
+        assert_eq!(l.forgettable(9, 99, 99), 9);
     }
 
     #[test]

@@ -15,7 +15,7 @@ const ASK_AGAIN_TICKS: u32 = 10;
 /// A snapshot that could not be saved is tried again after this many ticks: a full disk does not get room by being asked all the time.
 const SNAPSHOT_AGAIN_TICKS: u32 = 40;
 
-/// The log in memory never waits for a state larger than this many bytes.
+/// The log in memory never waits for a state larger than this many bytes; and entries that a snapshot stands for stay in it up to this many.
 const LOG_MAX: u64 = 64 << 20;
 
 /// One question to the leader, on behalf of several reads.
@@ -276,6 +276,19 @@ impl<M: StateMachine> Member<M> {
         self.core.persisted(write.batch);
     }
 
+    /// The log cannot be written any more, so this member neither promises nor applies anything from here on, and must not be stepped any more. One that is
+    /// not the only voter does not lead any more: the others have elected somebody, or will.
+    pub fn give_up(&mut self, now: Duration) {
+        self.core.give_up();
+        if let Some(ready) = self.core.ready() {
+            self.machine.events(&ready.events);
+        }
+        self.fail_round();
+        let waiting = self.reads.drain(..).map(|(ctx, _)| ctx).chain(self.gathered.drain(..));
+        waiting.for_each(|ctx| self.machine.read(ctx, false));
+        self.tell(now);
+    }
+
     /// A snapshot that this member made is durable; or making it failed.
     pub fn snapshot_saved(&mut self, snapshot: Option<SnapshotRef>, edge: &mut dyn Edge) {
         self.snapshotting = false;
@@ -288,7 +301,8 @@ impl<M: StateMachine> Member<M> {
         let alone = self.core.conf_state().voters.len() + self.core.conf_state().learners.len() == 1;
         let keep = if alone { 0 } else { self.policy.entries / 2 };
         let index = snapshot.index;
-        self.core.compact(index.saturating_sub(keep), snapshot);
+        let upto = self.core.forgettable(index, keep, LOG_MAX as usize);
+        self.core.compact(upto, snapshot);
         edge.release(index);
     }
 
@@ -311,9 +325,7 @@ impl<M: StateMachine> Member<M> {
                 });
             }
             if self.written > self.durable {
-                if !ready.send_after_persist.is_empty() {
-                    self.promises.push_back((self.written, ready.send_after_persist));
-                }
+                self.promise(ready.send_after_persist);
             } else {
                 ready.send_after_persist.into_iter().for_each(|m| edge.send(m));
             }
@@ -344,6 +356,20 @@ impl<M: StateMachine> Member<M> {
         self.tell(now);
         self.maybe_snapshot(edge);
         any
+    }
+
+    /// Keeps messages back until the newest batch is durable. Of those that wait for the same batch a later one replaces an earlier one of its kind to the
+    /// same member, whose word it is, too: while a disk is full, a leader's questions do not stop, and their answers would pile up.
+    fn promise(&mut self, messages: Vec<Message>) {
+        let written = self.written;
+        if self.promises.back().is_none_or(|(batch, _)| *batch < written) && !messages.is_empty() {
+            self.promises.push_back((written, vec![]));
+        }
+        let Some((_, waiting)) = self.promises.back_mut() else { return };
+        for message in messages {
+            waiting.retain(|old| !replaces(&message, old));
+            waiting.push(message);
+        }
     }
 
     fn answer_reads(&mut self) {
@@ -382,6 +408,17 @@ impl<M: StateMachine> Member<M> {
             edge.snapshot(snapshot, capture);
         }
     }
+}
+
+/// Does this message, of the same member as an earlier one, say all that is still true of that one?
+fn replaces(new: &Message, old: &Message) -> bool {
+    let same = match (&new.body, &old.body) {
+        (Body::MsgAppResp { index, reject, .. }, Body::MsgAppResp { index: before, reject: was, .. }) => {
+            reject == was && (*reject || index >= before)
+        }
+        (new, old) => std::mem::discriminant(new) == std::mem::discriminant(old),
+    };
+    same && new.to == old.to && new.term >= old.term
 }
 
 /// The message carries a snapshot whose bytes are still to be filled in.

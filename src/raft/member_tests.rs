@@ -3,13 +3,15 @@
 use super::Status;
 use super::core::{Config, Stored};
 use super::member::{Capture, Edge, Member, Persisted, SnapshotPolicy, StateMachine, Write};
-use super::message::{Body, ConfState, Entry, Event, HardState, Index, Message, SnapshotRef};
+use super::message::{
+    Body, ConfState, Entry, Event, HardState, Index, Message, NONE, Payload, Role, SnapshotRef,
+};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// Remembers which reads were answered, and how.
+/// Remembers which reads were answered, and how; and the newest status.
 #[derive(Default)]
-struct Reads(Vec<(u64, bool)>);
+struct Reads(Vec<(u64, bool)>, Status);
 
 impl StateMachine for Reads {
     fn apply(&mut self, _: &[Entry], _: Duration) {}
@@ -23,7 +25,9 @@ impl StateMachine for Reads {
     fn read(&mut self, ctx: u64, ok: bool) {
         self.0.push((ctx, ok));
     }
-    fn status(&mut self, _: &Status, _: Index, _: Duration) {}
+    fn status(&mut self, status: &Status, _: Index, _: Duration) {
+        self.1 = status.clone();
+    }
     fn events(&mut self, _: &[Event]) {}
     fn persisted(&mut self, _: &Persisted) {}
     fn due(&mut self, _: Duration) -> Vec<Bytes> {
@@ -173,4 +177,70 @@ fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
     alone.member.propose(1, Bytes::from_static(b"more"));
     alone.pump();
     assert_eq!(begun(&mut alone), 1, "there was room: the next is made when it is due");
+}
+
+/// While its disk is full a leader does not stop asking, many times a second.
+#[test]
+fn answers_that_wait_for_the_disk_do_not_pile_up() {
+    let mut follower = Follower::new();
+    follower.wire.sent.clear();
+    let append = |index: Index| {
+        let entry = Entry { term: 1, index, payload: Payload::Empty };
+        Body::MsgApp { index: index - 1, log_term: u64::from(index > 1), entries: vec![entry], commit: 0 }
+    };
+    let hear = |follower: &mut Follower, from, body| {
+        follower.member.step(Message { from, to: 1, term: 1, body });
+        while follower.member.pump(Duration::ZERO, &mut follower.wire) {}
+    };
+    hear(&mut follower, 2, append(1));
+    for n in 0..1000 {
+        hear(&mut follower, 2, Body::MsgApp { index: 1, log_term: 1, entries: vec![], commit: 0 });
+        hear(&mut follower, 2, Body::MsgApp { index: 5 + n, log_term: 1, entries: vec![], commit: 0 });
+    }
+    hear(&mut follower, 2, append(2));
+    assert_eq!(follower.wire.sent, [], "nothing is durable yet");
+    for write in std::mem::take(&mut follower.wire.written) {
+        follower.member.persisted(&write, &mut follower.wire);
+    }
+    let answer = |m: &Message| match m.body {
+        Body::MsgAppResp { index, reject, .. } => (index, reject),
+        _ => panic!("{m:?}"),
+    };
+    let told: Vec<(Index, bool)> = follower.wire.sent.iter().map(answer).collect();
+    assert_eq!(told, [(1, false), (1004, true), (2, false)]);
+}
+
+/// The others elect somebody else, and clients are to ask there.
+#[test]
+fn a_member_that_can_write_no_more_does_not_say_that_it_leads() {
+    let mut leader = Follower::new();
+    let say = |leader: &mut Follower, term, body| {
+        leader.member.step(Message { from: 3, to: 1, term, body });
+        leader.pump();
+    };
+    for _ in 0..200 {
+        leader.member.tick(Duration::ZERO);
+        leader.pump();
+    }
+    say(&mut leader, 2, Body::MsgPreVoteResp { reject: false });
+    say(&mut leader, 2, Body::MsgVoteResp { reject: false });
+    assert_eq!(leader.member.machine().1.role, Role::Leader);
+    leader.member.read(10);
+    leader.pump();
+    leader.member.read(11);
+    leader.member.give_up(Duration::ZERO);
+    let (role, leads) = (leader.member.machine().1.role, leader.member.machine().1.leader);
+    assert_eq!((role, leads), (Role::Follower, NONE));
+    let mut answered = leader.answered();
+    answered.sort_unstable();
+    assert_eq!(answered, [(10, false), (11, false)]);
+
+    let snapshot = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let stored = Stored { hard: HardState::default(), snapshot, entries: Vec::new() };
+    let config = Config { id: 1, election_ticks: 10, heartbeat_ticks: 2, seed: 1 };
+    let member = Member::new(config, stored, Reads::default(), SnapshotPolicy::default(), Duration::ZERO);
+    let mut alone = Follower { member: member.expect("an empty state"), wire: Wire::default() };
+    alone.pump();
+    alone.member.give_up(Duration::ZERO);
+    assert_eq!(alone.member.machine().1.role, Role::Leader, "nobody else can");
 }

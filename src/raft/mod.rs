@@ -16,7 +16,7 @@
 //!
 //! `paper` has the cases of raft-rs's `test_raft_paper`, `test_raft_snap` and `test_raft_flow_control` (TiKV's, many of them etcd's before; thanks to both), in our own words
 //! on this seam, each with its section. Where the cores differ, so do they: whoever loses patience asks with a pre-vote first; a leader's own disk counts only when it has the entry; nobody
-//! reports how a snapshot fared (`MsgSnapStatus`), so the follower's answer ends it, or eight silent rounds of check-quorum begin it again; a full window is opened by asking where the follower stands,
+//! reports how a snapshot fared (`MsgSnapStatus`), so the follower's answer ends it, or eight silent rounds of check-quorum begin it again (then 16, then 32); a full window is opened by asking where the follower stands,
 //! not by a place for each heartbeat. Left out, because this core has no such thing: a snapshot that a follower asks for, buffers of the window that are freed, elections without pre-vote.
 //!
 //! Everything is visible: messages bear etcd's names ([`message`]) and every inner step is an [`Event`].
@@ -32,7 +32,8 @@
 //! ## Left out
 //! Joint consensus: several voters cannot change at once. Lease reads: every linearizable read costs a round of
 //! heartbeats (shared by all reads that wait for it). Snapshots travel as one message. A link must not repeat a `MsgProp` (a
-//! stream does not). A leader whose disk is full keeps its post: members with room commit without it. A newest segment that is deleted as a whole is not missed.
+//! stream does not). A member whose directory was deleted or went back to an older copy is not told from one that kept its promises: it must not be
+//! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it. A newest segment that is deleted as a whole is not missed.
 //! ## Read next
 //! `etcd`, the state machine behind it.
 
@@ -82,6 +83,11 @@ pub enum ConfError {
     Busy,
     #[error("nobody would be left to vote")]
     NoVoters,
+    #[error("0 is no member's number")]
+    NoMember,
+    /// Add it as a learner first; it may vote when it follows.
+    #[error("the member does not have enough of the log to vote")]
+    NotReady,
 }
 
 /// A consensus core: no clock, no threads, no I/O and no global randomness inside.
@@ -158,6 +164,8 @@ pub struct Status {
     pub persisted: Index,
     /// How many vote in the configuration in force.
     pub voters: usize,
+    /// Whom a leader hands over to; until then it takes no proposals. [`NONE`] if nobody.
+    pub transferee: MemberId,
     /// On a leader: each follower, what it has, how it is treated.
     pub progress: Vec<(MemberId, Index, ProgressState)>,
 }

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 /// Messages with entries under way to one follower.
 pub(super) const INFLIGHT_MAX: usize = 256;
-/// Check-quorum rounds after which a snapshot that nobody acknowledged is sent again.
+/// Check-quorum rounds after which a snapshot that nobody acknowledged is sent again: 2 s with the driver's ticks. Twice as many after each that was sent in
+/// vain, up to the second number: nobody tells a leader whether it was lost, or is large and still being written.
 const SNAPSHOT_PATIENCE: u32 = 8;
+const SNAPSHOT_PATIENCE_MAX: u32 = 32;
 
 pub(super) struct Progress {
     /// Known to be durable there.
@@ -22,7 +24,9 @@ pub(super) struct Progress {
     pub active: bool,
     /// Newest read number that it confirmed.
     pub read: u64,
+    /// In Snapshot: check-quorum rounds since it was sent, and how many to wait.
     rounds: u32,
+    patience: u32,
 }
 
 impl Progress {
@@ -36,6 +40,7 @@ impl Progress {
             active: true,
             read: 0,
             rounds: 0,
+            patience: SNAPSHOT_PATIENCE,
         }
     }
 
@@ -69,8 +74,8 @@ impl Progress {
         self.enter(ProgressState::Snapshot(index));
     }
 
-    /// It has everything up to `index`. `true` if its state changed.
-    pub fn accepted(&mut self, index: Index) -> bool {
+    /// It has everything up to `index`; `first` is the first entry that the leader's log still has. `true` if its state changed.
+    pub fn accepted(&mut self, index: Index, first: Index) -> bool {
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched + 1);
         self.paused = false;
@@ -79,11 +84,13 @@ impl Progress {
         }
         let caught_up = match self.state {
             ProgressState::Probe => true,
-            ProgressState::Snapshot(at) => self.matched >= at,
+            // as in etcd, also if the log can serve it by now without the snapshot
+            ProgressState::Snapshot(at) => self.matched >= at || self.matched + 1 >= first,
             ProgressState::Replicate => false,
         };
         if caught_up {
             self.enter(ProgressState::Replicate);
+            self.patience = SNAPSHOT_PATIENCE;
             self.next = self.matched + 1;
         }
         caught_up
@@ -108,7 +115,8 @@ impl Progress {
     pub fn round(&mut self) -> bool {
         if matches!(self.state, ProgressState::Snapshot(_)) {
             self.rounds += 1;
-            if self.rounds >= SNAPSHOT_PATIENCE {
+            if self.rounds >= self.patience {
+                self.patience = (2 * self.patience).min(SNAPSHOT_PATIENCE_MAX);
                 self.enter(ProgressState::Probe);
                 self.next = self.matched + 1;
             }

@@ -127,12 +127,13 @@ impl Raft {
         if self.role != Role::Leader || (!reject && index > self.log.last().0) {
             return;
         }
+        let first = self.log.base() + 1;
         let agreed = if reject { self.log.conflict(hint.0, hint.1).0 } else { index };
         let Some(progress) = self.progress.get_mut(&from) else { return };
         progress.active = true;
         let changed = match reject {
             true => progress.rejected(index, agreed),
-            false => progress.accepted(index),
+            false => progress.accepted(index, first),
         };
         let (state, matched) = (progress.state, progress.matched);
         if changed {
@@ -193,7 +194,10 @@ impl Raft {
     /// ReadIndex: notes the commit index, and has a majority confirm that nobody else leads.
     pub(super) fn lead_read(&mut self, ctx: u64, from: MemberId) {
         if !self.knows_commit() {
-            self.early_reads.push((ctx, from));
+            // the same question again, as long as nothing is committed
+            if !self.early_reads.contains(&(ctx, from)) {
+                self.early_reads.push((ctx, from));
+            }
             return;
         }
         // Reads that come before the next heartbeat goes out share it.
@@ -206,7 +210,7 @@ impl Raft {
         self.check_reads();
     }
 
-    fn check_reads(&mut self) {
+    pub(super) fn check_reads(&mut self) {
         let me = self.id();
         while let Some(read) = self.reads.front() {
             let confirmed =

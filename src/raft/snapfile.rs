@@ -49,9 +49,21 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Resu
     })
 }
 
+/// A number as names of files have it: 16 digits.
+pub(super) fn hexadecimal(text: &str) -> Option<u64> {
+    let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    u64::from_str_radix(text, 16).ok().filter(|_| digits)
+}
+
+/// Is this the name of a snapshot, or with `.snap.tmp` of one that is being written? What others put into the directory is left alone.
+fn is_ours(name: &str, ending: &str) -> bool {
+    let numbers = name.strip_suffix(ending).and_then(|n| n.split_once('-'));
+    numbers.is_some_and(|(index, term)| hexadecimal(index).is_some() && hexadecimal(term).is_some())
+}
+
 fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, WalError> {
     let names = disk.list(dir).map_err(WalError::io("list", dir))?;
-    Ok(names.into_iter().filter(|n| n.ends_with(".snap")).collect())
+    Ok(names.into_iter().filter(|n| is_ours(n, ".snap")).collect())
 }
 
 /// The newest snapshot, if there is any. A damaged one is refused: the log before it is gone.
@@ -96,12 +108,19 @@ pub fn clean(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
 /// Deletes what a crash left half written. Only for whoever opens the directory: later, somebody may be writing it.
 pub(super) fn clean_halves(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
     let all = disk.list(dir).map_err(WalError::io("list", dir))?;
-    remove(disk, dir, all.into_iter().filter(|n| n.ends_with(".tmp")).collect())
+    let (halves, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|n| is_ours(n, ".snap.tmp"));
+    for other in others.iter().filter(|n| !is_ours(n, ".snap")) {
+        tracing::warn!(path = %dir.join(other).display(), "ignored: this is no snapshot of the log");
+    }
+    remove(disk, dir, halves)
 }
 
 fn remove(disk: &dyn Disk, dir: &Path, names: Vec<String>) -> Result<(), WalError> {
     for path in names.iter().map(|n| dir.join(n)).collect::<Vec<PathBuf>>() {
-        disk.remove(&path).map_err(WalError::io("delete", &path))?;
+        match disk.remove(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {} // it is gone: all that was wanted
+            removed => removed.map_err(WalError::io("delete", &path))?,
+        }
     }
     Ok(())
 }

@@ -24,9 +24,11 @@ pub enum WalError {
         cause: io::Error,
     },
     #[error(
-        "{} is damaged at byte {offset}: {what}. What comes after it cannot be trusted. Restore this member's \
-         directory from a backup, or delete it and let the member fetch everything from the others; `ropewalk \
-         reset` starts an empty cluster", path.display()
+        "{} is damaged at byte {offset}: {what}. What comes after it cannot be trusted. If this is the cluster's only \
+         member, restore its directory from a backup. One of several must start neither from a backup nor empty: it would \
+         have forgotten what it acknowledged, and the cluster could lose it. The others go on without this member while \
+         they are a majority; save their keys with `ropewalk etcdctl snapshot save`. `ropewalk reset` starts an empty \
+         cluster", path.display()
     )]
     Damaged { path: PathBuf, offset: u64, what: String },
     #[error("{} was written by a later version (format {version}, this program knows {known}); use that version", path.display())]
@@ -180,24 +182,30 @@ impl Wal {
         }
         let mut segments = Vec::new();
         for name in disk.list(&wal_dir).map_err(WalError::io("list", &wal_dir))? {
-            match name.strip_suffix(".wal").and_then(|n| u64::from_str_radix(n, 16).ok()) {
-                Some(number) => segments.push(number),
-                None => {
+            match number_of(&name) {
+                Some((number, "wal")) => segments.push(number),
+                Some((_, "tmp")) => {
                     let path = wal_dir.join(name); // a segment that was being prepared
                     disk.remove(&path).map_err(WalError::io("delete", &path))?;
+                }
+                _ => {
+                    let path = wal_dir.join(name);
+                    tracing::warn!(path = %path.display(), "ignored: this is no file of the log");
                 }
             }
         }
         let snapshot = snapfile::load(&*disk, &snap_dir)?;
-        snapfile::clean_halves(&*disk, &snap_dir)?;
-        snapfile::clean(&*disk, &snap_dir)?;
         for dir in [&wal_dir, &snap_dir] {
-            // From now on the disk holds both open; and what is told of them below is so after a power cut, too.
+            // From now on the disk holds both open. A name that was found may not be durable yet: it has to be before older files are deleted for it, and
+            // before anything that it names counts.
             disk.sync_dir(dir).map_err(WalError::io("sync", dir))?;
         }
+        snapfile::clean_halves(&*disk, &snap_dir)?;
+        snapfile::clean(&*disk, &snap_dir)?;
         let mut replay = Replay::from(initial);
         let (mut torn, mut closed) = (None, Vec::new());
         let (mut offset, mut length) = (HEADER as u64, options.segment_bytes);
+        let mut newest = Bytes::new();
         for (i, number) in segments.iter().enumerate() {
             let path = wal_dir.join(segment_name(*number));
             let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);
@@ -214,15 +222,19 @@ impl Wal {
             if segment.version == 1 {
                 length = offset; // what comes next goes into a segment of today
             }
-            if !last {
-                closed.push((*number, replay.highest));
+            match last {
+                true => newest = bytes.slice(..end),
+                false => closed.push((*number, replay.highest)),
             }
         }
         let file = match segments.last() {
             Some(number) => {
                 let path = wal_dir.join(segment_name(*number));
                 let mut file = disk.open(&path).map_err(WalError::io("open", &path))?;
-                // what was read may be in the page cache only, and is about to count as durable
+                // What was read may be in the page cache only, and is about to count as durable. A sync alone would not do: after one that failed, the kernel
+                // takes the pages for clean and writes them no more (fsync(2), NOTES). Written again, they are dirty again. Where the disk has them already,
+                // this changes no byte.
+                file.write_at(&newest, 0).map_err(WalError::io("write again", &path))?;
                 file.sync().map_err(WalError::io("sync", &path))?;
                 file
             }
@@ -281,8 +293,10 @@ impl Wal {
         let mut hard = Vec::new();
         segment::put_hard(&mut hard, &self.hard);
         let need: usize = batches.clone().into_iter().map(|b| segment::framed(b.size())).sum();
-        if self.offset + need as u64 > self.length {
-            self.roll(need + segment::framed(hard.len()))?;
+        let with_hard = need + segment::framed(hard.len());
+        let begins = self.offset == HEADER as u64 && self.sequence > 0;
+        if self.offset + (if begins { with_hard } else { need }) as u64 > self.length {
+            self.roll(with_hard)?;
         }
         let (mut out, mut sequence) = (Vec::with_capacity(need + 128), self.sequence);
         if self.offset == HEADER as u64 && sequence > 0 {
@@ -398,6 +412,12 @@ impl Drop for Wal {
             let _ = preparing.join(); // nobody may write to the directory after we are gone
         }
     }
+}
+
+/// The number and the kind (`wal`, `tmp`) of a file of the log; `None` for one that is not.
+fn number_of(name: &str) -> Option<(u64, &str)> {
+    let (number, kind) = name.split_once('.')?;
+    Some((snapfile::hexadecimal(number)?, kind))
 }
 
 fn temporary(dir: &Path, number: u64) -> PathBuf {

@@ -8,7 +8,8 @@
 //! A page is `id u64 | flags u16 | count u16 | overflow u32`, then elements of 16 bytes, then what they point to; all numbers little-endian. A
 //! page whose contents do not fit 4096 bytes goes on over the next ones (`overflow`). Source: bbolt's `page.go`, `bucket.go`, `db.go`.
 
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE: usize = 4096;
 const PAGE_HEADER: usize = 16;
@@ -183,12 +184,17 @@ struct Meta {
 struct Reader<'a> {
     file: &'a [u8],
     page_size: usize,
+    /// Pages that were read. A tree has each of them once: else a small file could say so much that reading it never ends.
+    read: RefCell<BTreeSet<u64>>,
+    /// Bytes that records may still have: all together no more than the file.
+    left: Cell<usize>,
 }
 
 /// The buckets of a file, in the order of their names.
 pub fn read(file: &[u8]) -> Result<Vec<Bucket>, Damaged> {
     let meta = newest(file)?;
-    let reader = Reader { file, page_size: meta.page_size };
+    let (page_size, left) = (meta.page_size, Cell::new(file.len()));
+    let reader = Reader { file, page_size, read: RefCell::default(), left };
     let mut buckets = Vec::new();
     reader.walk(reader.at(meta.root)?, 0, &mut |flags, name, head| {
         if flags & BUCKET == 0 {
@@ -213,7 +219,7 @@ pub fn read(file: &[u8]) -> Result<Vec<Bucket>, Damaged> {
 /// Bytes that the file's pages take.
 pub fn size(file: &[u8]) -> Result<u64, Damaged> {
     let meta = newest(file)?;
-    Ok(meta.pages * meta.page_size as u64)
+    meta.pages.checked_mul(meta.page_size as u64).ok_or(Damaged("it says that it has too many pages"))
 }
 
 const SHORT: Damaged = Damaged("a page ends early");
@@ -256,6 +262,9 @@ type Visit<'v> = dyn FnMut(u32, &[u8], &[u8]) -> Result<(), Damaged> + 'v;
 
 impl<'a> Reader<'a> {
     fn at(&self, page: u64) -> Result<&'a [u8], Damaged> {
+        if !self.read.borrow_mut().insert(page) {
+            return Err(Damaged("a page is in its tree twice"));
+        }
         let at = usize::try_from(page).ok().and_then(|p| p.checked_mul(self.page_size)).ok_or(SHORT)?;
         self.file.get(at..).ok_or(SHORT)
     }
@@ -276,7 +285,10 @@ impl<'a> Reader<'a> {
                 LEAF => {
                     let (at, key) = (u32_at(element, 4)?, u32_at(element, 8)?);
                     let value = at.checked_add(key).ok_or(SHORT)?;
-                    visit(u32_at(element, 0)?, cut(at, key)?, cut(value, u32_at(element, 12)?)?)?;
+                    let (key, value) = (cut(at, key)?, cut(value, u32_at(element, 12)?)?);
+                    let left = self.left.get().checked_sub(key.len() + value.len());
+                    self.left.set(left.ok_or(Damaged("its records overlap"))?);
+                    visit(u32_at(element, 0)?, key, value)?;
                 }
                 _ => return Err(Damaged("a page of its tree is none")),
             }
@@ -316,5 +328,41 @@ mod tests {
         let mut damaged = file.clone();
         (damaged[PAGE_HEADER], damaged[PAGE + PAGE_HEADER]) = (0, 0);
         assert_eq!(read(&damaged), Err(Damaged("no page of its beginning is valid")));
+    }
+
+    /// Thirty pages, each with the next one twice, are a billion ways through them.
+    #[test]
+    fn a_small_file_cannot_say_much() {
+        let file = |pages: Vec<Vec<u8>>, total: u64| {
+            let mut file = [meta(0, 3, 2, total), meta(1, 3, 2, total)].concat();
+            file.resize(3 * PAGE, 0);
+            for mut page in pages {
+                page.resize(PAGE, 0);
+                file.extend(page);
+            }
+            file
+        };
+        let branch = |id: u64, to: &[u64]| {
+            let mut page = header(id, BRANCH, to.len() as u16, 0);
+            for to in to {
+                page.extend([0; 8]);
+                page.extend(to.to_le_bytes());
+            }
+            page
+        };
+        let mut pages: Vec<Vec<u8>> = (3..33).map(|id| branch(id, &[id + 1; 2])).collect();
+        pages.push(header(33, LEAF, 0, 0));
+        assert_eq!(read(&file(pages, 34)), Err(Damaged("a page is in its tree twice")));
+        // one bucket, in page 4, of which all records are the same bytes
+        let mut top = header(3, LEAF, 1, 0);
+        [BUCKET, 16, 1, 16].iter().for_each(|n| top.extend(n.to_le_bytes()));
+        top.extend(b"k");
+        [4u64, 0].iter().for_each(|n| top.extend(n.to_le_bytes()));
+        let mut leaf = header(4, LEAF, 200, 0);
+        for _ in 0..200 {
+            [0u32, 16, 8, 300].iter().for_each(|n| leaf.extend(n.to_le_bytes()));
+        }
+        assert_eq!(read(&file(vec![top, leaf], 5)).err(), Some(Damaged("its records overlap")));
+        assert!(size(&file(vec![], u64::MAX)).is_err());
     }
 }

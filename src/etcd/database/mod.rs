@@ -20,7 +20,7 @@ pub fn write(frozen: &Frozen, members: &[pb::Member], applied: u64, term: u64) -
         keys.put(record_key(version), record(version));
     }
     let mut leases = Bucket::new("lease");
-    for (id, ttl) in &frozen.leases {
+    for (id, ttl, _) in &frozen.leases {
         let lease = pb::StoredLease { id: *id, ttl: *ttl, remaining_ttl: 0 };
         leases.put(id.to_be_bytes().to_vec(), lease.encode_to_vec());
     }

@@ -3,7 +3,8 @@
 use super::super::api;
 use super::super::kv::REQUEST_MAX;
 use super::Face;
-use futures::{FutureExt, Stream};
+use super::client::HAS_LEADER;
+use futures::{FutureExt, Stream, stream};
 use http::{Request, Response};
 use prost::Message;
 use std::convert::Infallible;
@@ -11,6 +12,9 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic::{Code, Status, Streaming};
@@ -20,6 +24,9 @@ use tonic_prost::ProstCodec;
 const OVERHEAD_MAX: usize = 512 << 10;
 /// Largest message taken, as etcd's.
 pub const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
+
+/// A stream whose client wants a leader ends when there has been none for this long: three election timeouts, as with etcd.
+const LEADERLESS: Duration = Duration::from_millis(1500);
 
 /// Answers that come one by one.
 pub type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
@@ -73,8 +80,9 @@ where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
 {
+    let leader = wants_leader(&request).then(|| face.kv.leader());
     let service = tower::service_fn(move |request: tonic::Request<Q>| {
-        let answers = go(face.clone(), request.into_inner());
+        let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
         async move { Ok::<_, Status>(tonic::Response::new(answers)) }
     });
     Grpc::new(ProstCodec::<A, Q>::default()).server_streaming(service, request).await
@@ -90,14 +98,46 @@ where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
 {
+    let leader = wants_leader(&request).then(|| face.kv.leader());
     let service = tower::service_fn(move |request: tonic::Request<Streaming<Q>>| {
-        let answers = go(face.clone(), request.into_inner());
+        let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
         async move { Ok::<_, Status>(tonic::Response::new(answers)) }
     });
     Grpc::new(ProstCodec::<A, Q>::default())
         .max_decoding_message_size(MESSAGE_MAX)
         .streaming(service, request)
         .await
+}
+
+/// Does the client want an error rather than a member without a leader?
+fn wants_leader<B>(request: &Request<B>) -> bool {
+    request.headers().get(HAS_LEADER).is_some_and(|value| value == "true")
+}
+
+/// Resolves when there has been no leader for [`LEADERLESS`].
+async fn leaderless(mut leader: watch::Receiver<u64>) {
+    while leader.wait_for(|id| *id == 0).await.map(drop).is_ok() {
+        let back = leader.wait_for(|id| *id != 0);
+        if tokio::time::timeout(LEADERLESS, back).await.map(drop).is_err() {
+            return;
+        }
+    }
+    std::future::pending().await // the member is gone, and ends its streams itself
+}
+
+/// The answers, and an error behind them if there is no `leader` any more.
+fn with_leader<A: Send + 'static>(answers: Answers<A>, leader: Option<watch::Receiver<u64>>) -> Answers<A> {
+    let Some(leader) = leader else { return answers };
+    let mut gone = Box::pin(leaderless(leader));
+    let mut answers = Some(answers);
+    Box::pin(stream::poll_fn(move |cx| {
+        let Some(open) = &mut answers else { return Poll::Ready(None) };
+        if gone.as_mut().poll(cx).is_ready() {
+            answers = None;
+            return Poll::Ready(Some(Err(api::Error::NoLeader.into())));
+        }
+        open.as_mut().poll_next(cx)
+    }))
 }
 
 impl Face {
@@ -107,6 +147,9 @@ impl Face {
         request: Request<impl Sent>,
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path().trim_start_matches('/').to_string();
+        if wants_leader(&request) && *self.kv.leader().borrow() == 0 {
+            return Ok(Status::from(api::Error::NoLeader).into_http());
+        }
         Ok(match path.as_str() {
             "etcdserverpb.KV/Range" => unary(request, self, Face::range).await,
             "etcdserverpb.KV/Put" => unary(request, self, Face::put).await,
@@ -177,5 +220,38 @@ impl From<api::Error> for Status {
             | api::Error::Unavailable { .. } => Code::Unavailable,
         };
         Status::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_client_wants_a_leader_ends_without_one() {
+        let (leads, leader) = watch::channel(1);
+        let silent = || -> Answers<u64> { Box::pin(stream::iter([Ok(1)]).chain(stream::pending())) };
+        let (mut wants, mut waits) = (with_leader(silent(), Some(leader)), with_leader(silent(), None));
+        assert_eq!(
+            (wants.next().await.map(|a| a.ok()), waits.next().await.map(|a| a.ok())),
+            (Some(Some(1)), Some(Some(1)))
+        );
+        for _ in 0..5 {
+            leads.send_replace(0);
+            let _ = tokio::time::timeout(LEADERLESS / 2, wants.next())
+                .await
+                .expect_err("an election takes its time");
+            leads.send_replace(2);
+            let _ = tokio::time::timeout(LEADERLESS * 4, wants.next()).await.expect_err("there is a leader");
+        }
+        leads.send_replace(0);
+        let ended = tokio::time::timeout(LEADERLESS * 2, wants.next()).await.expect("it ends");
+        assert_eq!(
+            ended.map(|a| a.map_err(|s| s.message().to_string())),
+            Some(Err("etcdserver: no leader".into()))
+        );
+        assert!(wants.next().await.is_none());
+        let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("nobody asked for it");
     }
 }

@@ -15,8 +15,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 use tonic::client::Grpc;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
+
+/// Beside a request: it is to be refused, or its stream ended, if the server has no leader (etcd: `WithRequireLeader`).
+pub(super) const HAS_LEADER: &str = "hasleader";
 
 /// Bytes on their way on one stream, and on all of them.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -129,7 +133,7 @@ impl Channel {
         Ok(answer.into_inner())
     }
 
-    /// Many messages both ways.
+    /// Many messages both ways. As etcd's own client it wants a server that has a leader: else a watch at a server that is cut off would be silent for ever.
     pub async fn stream<Q, A>(
         &self,
         path: &'static str,
@@ -142,8 +146,9 @@ impl Channel {
         let mut grpc = self.grpc();
         grpc.ready().await.map_err(lost)?;
         let codec = ProstCodec::<Q, A>::default();
-        let answer =
-            grpc.streaming(tonic::Request::new(asks), PathAndQuery::from_static(path), codec).await?;
+        let mut asks = tonic::Request::new(asks);
+        asks.metadata_mut().insert(HAS_LEADER, MetadataValue::from_static("true"));
+        let answer = grpc.streaming(asks, PathAndQuery::from_static(path), codec).await?;
         Ok(answer.into_inner())
     }
 }

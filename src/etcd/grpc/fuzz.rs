@@ -23,9 +23,12 @@ use tonic::{Code, Status};
 
 /// Added to the method's number.
 const RAW: u8 = 0x80;
+/// A stream of watches stays open as long as its client listens: a client that is told nothing for so long hangs up.
+const QUIET: Duration = Duration::from_millis(5);
 /// No request of these waits for anything but the disk.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 const ME: &str = "n1";
+const WATCH: &str = "etcdserverpb.Watch/Watch";
 
 struct Method {
     path: &'static str,
@@ -101,7 +104,7 @@ fn methods() -> Vec<Method> {
         method::<pb::CompactionRequest>("etcdserverpb.KV/Compact", || {
             vec![pb::CompactionRequest { revision: 1, physical: true }.encode_to_vec()]
         }),
-        streams::<pb::WatchRequest>("etcdserverpb.Watch/Watch", watches),
+        streams::<pb::WatchRequest>(WATCH, watches),
         method::<pb::LeaseGrantRequest>("etcdserverpb.Lease/LeaseGrant", || {
             vec![pb::LeaseGrantRequest { ttl: 600, id: 0 }.encode_to_vec()]
         }),
@@ -167,6 +170,15 @@ impl One {
         let answer = async {
             let (head, body) = self.face.clone().answer(request).await.expect("an answer").into_parts();
             assert_eq!(head.status, 200, "gRPC tells its errors elsewhere");
+            let mut body = body;
+            if path == WATCH {
+                let mut told = Status::from_header_map(&head.headers);
+                while let Ok(Some(frame)) = tokio::time::timeout(QUIET, body.frame()).await {
+                    let frame = frame.expect("a frame");
+                    told = told.or_else(|| Status::from_header_map(frame.trailers_ref()?));
+                }
+                return told.unwrap_or(Status::new(Code::Ok, ""));
+            }
             let body = body.collect().await.expect("a body");
             let told = Status::from_header_map(&head.headers);
             told.or_else(|| Status::from_header_map(body.trailers()?)).expect("a code")

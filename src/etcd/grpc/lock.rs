@@ -1,6 +1,6 @@
 //! `v3lockpb.Lock` and `v3electionpb.Election`: the queue with etcd's two names for it.
 
-use super::super::api::{DeleteRangeRequest, PutRequest, RequestOp, TxnRequest, WatchRequest};
+use super::super::api::{DeleteRangeRequest, Error, PutRequest, RequestOp, TxnRequest, WatchRequest};
 use super::super::pb;
 use super::Face;
 use super::call::Answers;
@@ -17,11 +17,17 @@ fn no_leader() -> Status {
     Status::unknown("election: no leader")
 }
 
+fn session_expired() -> Status {
+    Status::unknown("mutex: session is expired")
+}
+
 impl Face {
     /// Answers when the lock is the caller's; a caller that hangs up before leaves the queue.
     pub(super) async fn lock(self: Arc<Self>, r: pb::LockRequest) -> Result<pb::LockResponse, Status> {
         let place = Place::take(&self, &r.name, Default::default(), r.lease).await?;
-        place.first(&r.name).await?;
+        if !place.first(&r.name).await? {
+            return Err(session_expired());
+        }
         let key = place.kept().key.clone();
         Ok(pb::LockResponse { header: self.header_now(), key })
     }
@@ -47,7 +53,9 @@ impl Face {
             let proclaim = pb::ProclaimRequest { leader: Some(leader.clone()), value: r.value };
             self.clone().proclaim(proclaim).await?;
         }
-        place.first(&r.name).await?;
+        if !place.first(&r.name).await? {
+            return Err(not_leader()); // its lease ended while it waited
+        }
         drop(place.kept());
         Ok(pb::CampaignResponse { header: self.header_now(), leader: Some(leader) })
     }
@@ -97,9 +105,9 @@ impl Face {
         Box::pin(stream::try_unfold((self, r.name, None), |(face, name, told)| async move {
             let prefix = [&name, b"/".as_slice()].concat();
             let (range_end, key) = (prefix_end(&prefix), prefix.into());
+            let all = WatchRequest { key, range_end, ..WatchRequest::default() };
             // watched before it is looked at, so that no change falls between
-            let mut watcher =
-                face.kv.watch(WatchRequest { key, range_end, ..WatchRequest::default() }).await?;
+            let mut watcher = face.kv.watch(all.clone()).await?;
             loop {
                 let (revision, kv) = owner(&face.kv, &name).await?;
                 if let Some(kv) = kv.filter(|kv| told != Some(kv.mod_revision)) {
@@ -108,6 +116,8 @@ impl Face {
                     return Ok(Some((answer, (face, name, told))));
                 }
                 match watcher.next().await {
+                    // the store was replaced by a snapshot: what changed by that shows in the keys
+                    Some(Err(Error::SlowWatcher)) => watcher = face.kv.watch(all.clone()).await?,
                     Some(changed) => drop(changed?),
                     None => return Ok(None),
                 }

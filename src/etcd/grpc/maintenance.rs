@@ -8,7 +8,7 @@ use super::call::Answers;
 use super::{Face, VERSION};
 use crate::clock;
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn shown(alarm: &Alarm) -> pb::AlarmMember {
 }
 
 impl Face {
-    /// Get, activate, deactivate. Deactivating member 0 means all of them.
+    /// Get, activate, deactivate. Deactivating ends the alarm of exactly this member: `etcdctl alarm disarm` lists them first.
     pub(super) async fn alarm(self: Arc<Self>, r: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
         let wanted = kind(r.alarm)?;
         let mut raised = self.kv.alarms().await?;
@@ -101,13 +101,16 @@ impl Face {
 
     /// Over everything that a snapshot holds.
     pub(super) async fn hash(self: Arc<Self>, _: pb::HashRequest) -> Result<pb::HashResponse, Status> {
-        let file = self.kv.database(&self.members.borrow());
-        let summary = super::super::database::summary(&file).map_err(|e| Status::data_loss(e.to_string()))?;
+        let members = self.members.borrow().clone();
+        let file = self.kv.database(members).await?;
+        let read = tokio::task::spawn_blocking(move || super::super::database::summary(&file));
+        let summary = read.await.map_err(|_| Error::Stopped)?;
+        let summary = summary.map_err(|e| Status::data_loss(e.to_string()))?;
         Ok(pb::HashResponse { header: self.header_now(), hash: summary.hash })
     }
 
     pub(super) async fn hash_kv(self: Arc<Self>, r: pb::HashKvRequest) -> Result<pb::HashKvResponse, Status> {
-        let hash = self.kv.hash(r.revision)?;
+        let hash = self.kv.hash(r.revision).await?;
         // etcd's way to say that nothing was compacted
         let compact_revision = if hash.compacted > 0 { hash.compacted } else { -1 };
         Ok(pb::HashKvResponse { header: self.header_now(), hash: hash.hash, compact_revision })
@@ -115,16 +118,23 @@ impl Face {
 
     /// The database, then its SHA-256, in pieces.
     pub(super) fn snapshot(self: Arc<Self>, _: pb::SnapshotRequest) -> Answers<pb::SnapshotResponse> {
-        let mut file = self.kv.database(&self.members.borrow());
-        let sum = Sha256::digest(&file);
-        file.extend(sum);
-        let (file, header) = (Bytes::from(file), self.header_now());
-        let pieces = (0..file.len()).step_by(CHUNK);
-        Box::pin(stream::iter(pieces).map(move |at| {
-            let end = (at + CHUNK).min(file.len());
-            let remaining_bytes = (file.len() - end) as u64;
-            Ok(pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob: file.slice(at..end) })
-        }))
+        let members = self.members.borrow().clone();
+        let pieces = async move {
+            let mut file = self.kv.database(members).await?;
+            let sum = tokio::task::spawn_blocking(move || {
+                let sum = Sha256::digest(&file);
+                file.extend(sum);
+                file
+            });
+            let (file, header) = (Bytes::from(sum.await.map_err(|_| Error::Stopped)?), self.header_now());
+            let pieces = stream::iter((0..file.len()).step_by(CHUNK));
+            Ok::<_, Status>(pieces.map(move |at| {
+                let end = (at + CHUNK).min(file.len());
+                let (remaining_bytes, blob) = ((file.len() - end) as u64, file.slice(at..end));
+                Ok(pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob })
+            }))
+        };
+        Box::pin(stream::once(pieces).try_flatten())
     }
 
     pub(super) async fn move_leader(

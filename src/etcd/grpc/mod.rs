@@ -13,6 +13,8 @@ pub(super) mod fuzz;
 mod kv;
 mod lease;
 mod lock;
+#[cfg(test)]
+mod lock_tests;
 mod maintenance;
 mod queue;
 mod remote;

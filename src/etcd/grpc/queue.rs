@@ -91,8 +91,9 @@ impl Place {
         Ok(Place { face: face.clone(), key, lease, revision, found, kept: false })
     }
 
-    /// Waits until everybody who came before has left.
-    pub async fn first(&self, name: &[u8]) -> Result<(), Error> {
+    /// Waits until everybody who came before has left. `false`: the place itself is gone, with its lease or by somebody's hand, so whoever came later may be
+    /// first by now.
+    pub async fn first(&self, name: &[u8]) -> Result<bool, Error> {
         let prefix = prefix(name);
         loop {
             let mut before = self
@@ -109,10 +110,16 @@ impl Place {
                 })
                 .await?;
             match before.kvs.pop() {
-                None => return Ok(()),
+                None => return self.holds().await,
                 Some(kv) => gone(&self.face.kv, &kv.key, before.revision + 1).await?,
             }
         }
+    }
+
+    async fn holds(&self) -> Result<bool, Error> {
+        let get = RangeRequest { key: self.key.clone(), ..RangeRequest::default() };
+        let found = self.face.kv.range(get).await?;
+        Ok(found.kvs.first().is_some_and(|kv| kv.create_revision == self.revision))
     }
 
     /// The place outlives the call.
@@ -125,22 +132,33 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if !self.kept {
-            let (kv, key) = (self.face.kv.clone(), self.key.clone());
+            let (kv, key, revision) = (self.face.kv.clone(), self.key.clone(), self.revision);
             self.face.crew.spawn(async move {
-                // whoever waited has gone; if this fails, the lease ends it
-                let _ = kv.delete_range(DeleteRangeRequest { key, ..DeleteRangeRequest::default() }).await;
+                // this place only, not one that the same lease has taken since
+                let compare = vec![still(&key, revision)];
+                let delete =
+                    RequestOp::DeleteRange(DeleteRangeRequest { key, ..DeleteRangeRequest::default() });
+                let txn = TxnRequest { compare, success: vec![delete], failure: vec![] };
+                let _ = kv.txn(txn).await; // whoever waited has gone; if this fails, the lease ends it
             });
         }
     }
 }
 
-/// Waits until a key is deleted, at `from` or later.
+/// Waits until a key is deleted, at `from` or later; or until nobody can tell any more whether it was: the store was replaced by a snapshot, or has forgotten
+/// that time. Then its keys must be looked at again.
 async fn gone(kv: &Kv, key: &Bytes, from: Revision) -> Result<(), Error> {
     let request = WatchRequest { key: key.clone(), start_revision: from, ..WatchRequest::default() };
-    let mut watcher = kv.watch(request).await?;
+    let mut watcher = match kv.watch(request).await {
+        Err(Error::Compacted { .. }) => return Ok(()),
+        watcher => watcher?,
+    };
     while let Some(response) = watcher.next().await {
-        if response?.events.iter().any(|e| e.kind == EventType::Delete) {
-            return Ok(());
+        match response {
+            Err(Error::SlowWatcher | Error::Compacted { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(response) if response.events.iter().any(|e| e.kind == EventType::Delete) => return Ok(()),
+            Ok(_) => {}
         }
     }
     Err(Error::Stopped)

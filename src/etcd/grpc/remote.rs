@@ -13,7 +13,7 @@ use futures::StreamExt;
 use futures::stream;
 use prost::Message;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tonic::{Code, Status};
@@ -22,6 +22,8 @@ use tonic::{Code, Status};
 const DIAL: Duration = Duration::from_secs(2);
 /// How long a call may take, all attempts together.
 const CALL: Duration = Duration::from_secs(6);
+/// How long one attempt to read may take, if there is another server that can be asked.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Pause before a read is asked again: a server that takes connections and breaks them is not to be asked in a circle.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -95,20 +97,30 @@ impl Remote {
         }
     }
 
-    /// One call. What only reads is asked again at another server when the connection breaks; a write is not: nobody knows what became of it.
+    /// One call. What only reads is asked again at another server when the connection breaks, or when the server cannot serve; a write is not: nobody knows
+    /// what became of it. The next call goes to another server in either case.
     async fn call<Q, A>(&self, path: &'static str, ask: Q, reads: bool) -> Result<A, Error>
     where
         Q: Message + Default + Clone + 'static,
         A: Message + Default + 'static,
     {
+        let asked = AtomicU64::new(0);
         let attempts = async {
+            let attempt = if reads && self.endpoints.len() > 1 { ATTEMPT } else { CALL };
+            let mut others = self.endpoints.len();
             loop {
                 let (number, channel) =
                     self.channel().await.map_err(|e| Error::Unavailable { cause: chain(&e) })?;
-                match channel.unary(path, ask.clone()).await {
-                    Err(status) if is_broken(&status) => {
+                asked.store(number, Ordering::Relaxed);
+                let Ok(answer) = tokio::time::timeout(attempt, channel.unary(path, ask.clone())).await else {
+                    self.forget(number).await;
+                    continue;
+                };
+                match answer {
+                    Err(status) if is_broken(&status) || cannot_serve(&status) => {
                         self.forget(number).await;
-                        if !reads {
+                        others -= usize::from(cannot_serve(&status));
+                        if !reads || others == 0 {
                             return Err(self.error(&status));
                         }
                         tokio::time::sleep(AGAIN).await;
@@ -117,7 +129,13 @@ impl Remote {
                 }
             }
         };
-        tokio::time::timeout(CALL, attempts).await.unwrap_or(Err(Error::Timeout))
+        match tokio::time::timeout(CALL, attempts).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.forget(asked.load(Ordering::Relaxed)).await;
+                Err(Error::Timeout)
+            }
+        }
     }
 
     fn error(&self, status: &Status) -> Error {
@@ -134,6 +152,12 @@ impl Remote {
 /// The connection's fault, not the store's answer: etcd's own begin with its name.
 fn is_broken(status: &Status) -> bool {
     status.code() == Code::Unavailable && !status.message().starts_with("etcdserver:")
+}
+
+/// The server answers, but is of no use now: it is cut off from the others, or ends.
+fn cannot_serve(status: &Status) -> bool {
+    let signs = ["etcdserver: no leader", "etcdserver: request timed out", "etcdserver: server stopped"];
+    status.code() == Code::Unavailable && signs.iter().any(|sign| status.message().starts_with(sign))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -176,7 +200,7 @@ impl Storage for Remote {
         let answers: tonic::Streaming<pb::WatchResponse> = match opened {
             Ok(answers) => answers,
             Err(status) => {
-                if is_broken(&status) {
+                if is_broken(&status) || cannot_serve(&status) {
                     self.forget(number).await;
                 }
                 return Err(self.error(&status));
@@ -245,4 +269,80 @@ fn changes(answer: pb::WatchResponse) -> Option<Result<WatchResponse, Error>> {
     let newest = answer.events.iter().filter_map(|e| e.kv.as_ref()).map(|kv| kv.mod_revision).max()?;
     let events = answer.events.into_iter().filter_map(event_of).collect();
     Some(Ok(WatchResponse { revision: newest, events }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use std::convert::Infallible;
+    use tonic::server::Grpc;
+    use tonic_prost::ProstCodec;
+
+    #[derive(Clone, Copy)]
+    enum Server {
+        Well,
+        Says(&'static str),
+        Hangs,
+    }
+
+    /// An etcd that answers every range so, at revision 7.
+    async fn etcd(server: Server) -> Endpoint {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let answer = move |request: http::Request<hyper::body::Incoming>| async move {
+            let range = tower::service_fn(move |_: tonic::Request<pb::RangeRequest>| async move {
+                match server {
+                    Server::Well => {
+                        let header = Some(pb::ResponseHeader { revision: 7, ..Default::default() });
+                        Ok(tonic::Response::new(pb::RangeResponse { header, ..Default::default() }))
+                    }
+                    Server::Says(error) => Err(Status::unavailable(error)),
+                    Server::Hangs => std::future::pending().await,
+                }
+            });
+            let codec = ProstCodec::<pb::RangeResponse, pb::RangeRequest>::default();
+            Ok::<_, Infallible>(Grpc::new(codec).unary(range, request).await)
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(http.serve_connection(TokioIo::new(stream), service_fn(answer)));
+            }
+        });
+        Endpoint { tls: false, host: "127.0.0.1".into(), port }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_but_cannot_serve_is_left() {
+        let sick = [
+            Server::Says("etcdserver: no leader"),
+            Server::Says("etcdserver: request timed out, possibly due to connection lost"),
+            Server::Says("etcdserver: server stopped"),
+            Server::Hangs,
+        ];
+        for server in sick {
+            let endpoints = vec![etcd(server).await, etcd(Server::Well).await];
+            let remote = Remote::connect(endpoints, None).await.expect("the other one is well");
+            assert_eq!(remote.revision(), 7);
+        }
+        // and nobody asks in a circle
+        let only = vec![etcd(sick[0]).await, etcd(sick[0]).await];
+        let refused = Remote::connect(only, None).await.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains("no leader"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_write_is_not_repeated_and_the_next_call_goes_elsewhere() {
+        let endpoints = vec![etcd(Server::Says("etcdserver: no leader")).await, etcd(Server::Well).await];
+        let remote = Remote::connect(endpoints.clone(), None).await.expect("one is well");
+        remote.next.store(0, Ordering::Relaxed);
+        *remote.channel.lock().await = Default::default();
+        let ask = || pb::RangeRequest::default();
+        let write: Result<pb::RangeResponse, Error> = remote.call("/etcdserverpb.KV/Txn", ask(), false).await;
+        assert_eq!(write.err(), Some(Error::NoLeader));
+        let next: Result<pb::RangeResponse, Error> = remote.call("/etcdserverpb.KV/Txn", ask(), false).await;
+        assert!(next.is_ok(), "{next:?}");
+    }
 }

@@ -34,7 +34,10 @@ type Receipt = mpsc::Sender<()>;
 
 struct Watching {
     cancel: CancellationToken,
+    /// Closed when its task has ended.
     questions: mpsc::Sender<Receipt>,
+    /// Which of those that had this id.
+    serial: u64,
 }
 
 /// What the client sees as one stream.
@@ -44,6 +47,8 @@ struct Session {
     watches: BTreeMap<i64, Watching>,
     tasks: JoinSet<Ended>,
     next: i64,
+    /// Watches made so far.
+    made: u64,
     /// Questions about the progress of all watches that wait for a round.
     asked: usize,
     /// The watches are being asked.
@@ -52,7 +57,8 @@ struct Session {
 
 /// What a task of a session was.
 enum Ended {
-    Watch(i64),
+    /// Its id and serial.
+    Watch(i64, u64),
     Round,
 }
 
@@ -61,7 +67,7 @@ impl Face {
         let (out, answers) = mpsc::channel(QUEUE);
         let (crew, watches) = (self.crew.clone(), BTreeMap::new());
         let tasks = JoinSet::new();
-        let session = Session { face: self, out, watches, tasks, next: 0, asked: 0, asking: false };
+        let session = Session { face: self, out, watches, tasks, next: 0, made: 0, asked: 0, asking: false };
         crew.spawn(session.run(asks));
         Box::pin(stream::unfold(answers, |mut answers| async move {
             answers.recv().await.map(|answer| (answer, answers))
@@ -71,14 +77,20 @@ impl Face {
 
 impl Session {
     async fn run(mut self, mut asks: Streaming<pb::WatchRequest>) {
+        let mut asks_more = true;
         loop {
             tokio::select! {
-                ask = asks.message() => match ask {
+                ask = asks.message(), if asks_more => match ask {
                     Ok(Some(ask)) => self.take(ask.request_union).await,
-                    Ok(None) | Err(_) => return,
+                    Ok(None) => asks_more = false, // it has said all; its watches go on until it hangs up
+                    Err(_) => return,
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(Ended::Watch(id)) => drop(self.watches.remove(&id)),
+                    Ok(Ended::Watch(id, serial)) => {
+                        if self.watches.get(&id).is_some_and(|watch| watch.serial == serial) {
+                            self.watches.remove(&id);
+                        }
+                    }
                     Ok(Ended::Round) => {
                         self.asking = false;
                         self.round().await;
@@ -94,8 +106,12 @@ impl Session {
         match ask {
             Some(pb::WatchUnion::CreateRequest(create)) => self.create(create).await,
             Some(pb::WatchUnion::CancelRequest(cancel)) => {
-                if let Some(watch) = self.watches.get(&cancel.watch_id) {
+                // Its id is free again, and nothing of it comes behind this answer.
+                if let Some(watch) = self.watches.remove(&cancel.watch_id) {
                     watch.cancel.cancel();
+                    watch.questions.closed().await;
+                    let (watch_id, canceled) = (cancel.watch_id, true);
+                    self.say(pb::WatchResponse { watch_id, canceled, ..Default::default() }).await;
                 }
             }
             Some(pb::WatchUnion::ProgressRequest(_)) => {
@@ -150,7 +166,9 @@ impl Session {
         // Watched before it is announced: whatever the client writes after that is seen.
         let watcher = self.face.kv.watch(request.clone()).await;
         let (cancel, (questions, asked)) = (CancellationToken::new(), mpsc::channel(QUESTIONS));
-        self.say(pb::WatchResponse { watch_id: id, created: true, ..Default::default() }).await;
+        // Where a client goes on that has been told of nothing else: the revision from which this watch counts, not one that came since.
+        let header = watcher.as_ref().ok().and_then(|watcher| self.face.header(watcher.made()));
+        self.say(pb::WatchResponse { header, watch_id: id, created: true, ..Default::default() }).await;
         let follow = Follow {
             face: self.face.clone(),
             id,
@@ -165,8 +183,10 @@ impl Session {
             asked,
             receipts: VecDeque::new(),
         };
-        self.watches.insert(id, Watching { cancel, questions });
-        self.tasks.spawn(async move { Ended::Watch(follow.run(watcher).await) });
+        self.made += 1;
+        let serial = self.made;
+        self.watches.insert(id, Watching { cancel, questions, serial });
+        self.tasks.spawn(async move { Ended::Watch(follow.run(watcher).await, serial) });
     }
 
     /// Answers what was asked when every watch has handed over all that had happened by now. What is asked meanwhile waits for the next round: with
@@ -218,7 +238,7 @@ impl Follow {
         let id = self.id;
         if let Err(error) = self.follow(watcher).await {
             let over = match error {
-                Over::Gone => return id,
+                Over::Gone | Over::Canceled => return id, // the session says so
                 Over::Store(Error::Compacted { compact_revision }) => {
                     let cancel_reason = Error::Compacted { compact_revision }.to_string();
                     Ok(self.response(pb::WatchResponse {
@@ -229,9 +249,6 @@ impl Follow {
                     }))
                 }
                 Over::Store(error) => Err(error.into()),
-                Over::Canceled => {
-                    Ok(self.response(pb::WatchResponse { canceled: true, ..Default::default() }))
-                }
             };
             let _ = self.out.send(over).await; // the client may be gone
         }

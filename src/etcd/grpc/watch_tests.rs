@@ -84,3 +84,66 @@ fn next_of(buffer: &mut BytesMut) -> Option<pb::WatchResponse> {
     buffer.advance(5);
     Some(pb::WatchResponse::decode(buffer.split_to(length)).expect("a response"))
 }
+
+/// What comes of a stream for as long as it takes until `enough`; the client said all of this at once, and closed its side. A key is put behind so many answers.
+fn told_after(
+    one: &One,
+    asks: Vec<pb::WatchUnion>,
+    put_after: usize,
+    enough: impl Fn(&[pb::WatchResponse]) -> bool,
+) -> Vec<pb::WatchResponse> {
+    let ask = |union| framed(&pb::WatchRequest { request_union: Some(union) }.encode_to_vec());
+    let body = Full::new(Bytes::from(asks.into_iter().flat_map(ask).collect::<Vec<u8>>()));
+    let face = one.face.clone();
+    let told = async move {
+        let request =
+            http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
+        let answer = face.clone().answer(request.body(body).expect("a request")).await.expect("an answer");
+        let (mut answers, mut buffer, mut told) = (answer.into_body(), BytesMut::new(), vec![]);
+        let mut put = true;
+        while !enough(&told) {
+            let frame = answers.frame().await.expect("an open stream").expect("a frame");
+            buffer.extend_from_slice(&frame.into_data().expect("no end"));
+            while let Some(response) = next_of(&mut buffer) {
+                told.push(response);
+            }
+            if told.len() >= put_after && std::mem::take(&mut put) {
+                let put = crate::etcd::api::PutRequest { key: "key".into(), ..Default::default() };
+                face.kv.put(put).await.expect("put");
+            }
+        }
+        told
+    };
+    let told = one.runtime.block_on(async { tokio::time::timeout(PATIENCE, told).await });
+    told.expect("answers in time")
+}
+
+fn create(watch_id: i64) -> pb::WatchUnion {
+    pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+        key: "key".into(),
+        watch_id,
+        ..Default::default()
+    })
+}
+
+/// As etcd: closing the sending side says that no more requests come, not that nobody listens.
+#[test]
+fn watches_go_on_when_the_client_has_said_all() {
+    let one = One::start();
+    let told = told_after(&one, vec![create(0)], 1, |told| told.iter().any(|r| !r.events.is_empty()));
+    assert!(told[0].created && told[1].events.len() == 1, "{told:?}");
+    let header = |r: &pb::WatchResponse| r.header.as_ref().map(|h| h.revision);
+    assert_eq!((header(&told[0]), header(&told[1])), (Some(1), Some(2)));
+}
+
+#[test]
+fn an_id_is_free_as_soon_as_its_watch_is_canceled() {
+    let one = One::start();
+    let cancel = || pb::WatchUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 7 });
+    let asks = vec![create(7), cancel(), create(7), cancel(), create(7)];
+    let told = told_after(&one, asks, 5, |told| told.iter().any(|r| !r.events.is_empty()));
+    let steps: Vec<(bool, bool)> = told.iter().map(|r| (r.created, r.canceled)).collect();
+    let (created, canceled, event) = ((true, false), (false, true), (false, false));
+    assert_eq!(steps, [created, canceled, created, canceled, created, event], "{told:?}");
+    assert!(told.iter().all(|r| r.watch_id == 7), "{told:?}");
+}

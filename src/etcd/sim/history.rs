@@ -3,7 +3,7 @@
 use super::linear::{ABSENT, Action, Call, Value, Verdict, judge};
 use crate::etcd::api::{Event, EventType, Revision};
 use crate::etcd::command;
-use crate::etcd::machine::Shared;
+use crate::etcd::machine::{Applied, Shared};
 use crate::raft::member::data;
 use crate::raft::{Entry, Index, MemberId};
 use bytes::Bytes;
@@ -81,9 +81,10 @@ pub struct Truth {
 impl Truth {
     pub fn of(log: &BTreeMap<Index, Entry>) -> Truth {
         let (state, mut events) = (Shared::new(), vec![]);
-        for bytes in log.values().filter_map(data) {
+        for (bytes, entry) in log.values().filter_map(|entry| Some((data(entry)?, entry))) {
             let (_, command) = command::decode(bytes).expect("an entry of the store");
-            let _ = state.apply(&command, Duration::ZERO, &mut events); // refusals are answers, too
+            let at = Applied { index: entry.index, term: entry.term };
+            let _ = state.apply(&command, at, Duration::ZERO, &mut events); // refusals are answers, too
         }
         let changes: Vec<Change> = events.iter().flat_map(|e| e.iter()).map(change).collect();
         let mut by_key: BTreeMap<Bytes, Vec<(Revision, Value)>> = BTreeMap::new();

@@ -15,7 +15,6 @@ use super::kv::Kv;
 use super::lease::Moment;
 use super::machine::Shared;
 use super::server::{Door, Member};
-use super::snapshot::Frozen;
 use super::waiting::Waiting;
 use crate::raft::member::StateMachine;
 use crate::raft::sim::guest::{Guest, Members, Read};
@@ -167,11 +166,12 @@ impl Guest for Etcd {
         let truth = Truth::of(log);
         history::check(seed, &self.clients.records, &truth);
         self.watching.iter_mut().for_each(|w| w.finish(&self.up, &truth));
-        let frozen = |s: &Shared| Frozen::of(&s.read(), &s.leases(), &s.alarms()).encode();
-        let right = (super::hash::of(&truth.state.read(), 0), frozen(&truth.state));
+        let frozen = |s: &Shared| s.freeze().0.encode();
+        let hash = |s: &Shared| super::hash::of(&s.freeze().0, 0);
+        let right = (hash(&truth.state), frozen(&truth.state));
         for (id, member) in members {
             let shared = &member.machine().inner.shared;
-            let own = (super::hash::of(&shared.read(), 0), frozen(shared));
+            let own = (hash(shared), frozen(shared));
             assert!(own == right, "seed {seed}: member {id} does not hold what was agreed on: {:?}", own.0);
         }
     }

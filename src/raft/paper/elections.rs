@@ -242,3 +242,104 @@ fn a_voter_refuses_whoever_s_log_ends_before_its_own_5_4_1() {
         }
     }
 }
+
+/// A term in which it led and which its disk then forgets could be led a second time, with other entries.
+#[test]
+fn the_only_voter_leads_when_its_own_vote_is_durable() {
+    let conf = ConfState { voters: [1].into(), learners: [2].into() };
+    let stored = Stored {
+        hard: HardState { term: 5, vote: 1, commit: 0 },
+        snapshot: SnapshotRef { conf, ..SnapshotRef::default() },
+        entries: entries(&[5]),
+    };
+    let config = Config { id: 1, election_ticks: ELECTION, heartbeat_ticks: HEARTBEAT, seed: 1 };
+    let mut core = Raft::new(config, stored);
+    let vote = core.ready().expect("its own vote");
+    assert_eq!(vote.hard.map(|h| (h.term, h.vote)), Some((6, 1)));
+    for _ in 0..5 * ELECTION {
+        core.tick();
+        assert!(core.ready().is_none_or(|r| !r.writes() && r.send.is_empty()), "the disk is slow");
+    }
+    assert_eq!((core.status().role, core.status().term), (Role::Candidate, 6), "no second vote behind it");
+    assert!(core.propose(Bytes::new()).is_err());
+    core.persisted(vote.batch);
+    assert_eq!((core.status().role, core.status().term), (Role::Leader, 6));
+    let first = core.ready().expect("its first entry");
+    assert!(first.send.iter().any(|m| m.to == 2 && m.term == 6), "{:?}", first.send);
+}
+
+#[test]
+fn the_same_leader_in_a_new_term_is_news() {
+    let mut one = One::with(1, 3, &[], 0, NONE);
+    let mut news = |term| {
+        one.core.step(Message { from: 2, to: 1, term, body: Body::MsgHeartbeat { commit: 0, read: 0 } });
+        let events = one.core.ready().map(|r| r.events).unwrap_or_default();
+        events.into_iter().filter(|e| matches!(e, crate::raft::Event::Leader { .. })).collect::<Vec<_>>()
+    };
+    let leads = |term| crate::raft::Event::Leader { term, leader: 2 };
+    assert_eq!((news(5), news(5), news(7)), (vec![leads(5)], vec![], vec![leads(7)]));
+}
+
+/// However often, and to whomever, an operator hands over: who hears no majority leads no longer.
+#[test]
+fn transfers_do_not_hold_up_check_quorum() {
+    for targets in [&[2][..], &[2, 3]] {
+        let mut one = One::as_(Role::Leader);
+        for tick in 0..3 * ELECTION as usize {
+            one.core.transfer(targets[tick % targets.len()]);
+            one.tick();
+        }
+        assert_ne!(one.role(), Role::Leader, "to {targets:?}");
+    }
+}
+
+/// A transfer to a member that is down ends by itself, though it is asked for again and again; only then it may begin again.
+#[test]
+fn a_repeated_transfer_still_ends() {
+    let mut one = One::as_(Role::Leader);
+    let mut took = 0;
+    for _ in 0..3 * ELECTION {
+        one.core.transfer(2);
+        one.tick();
+        one.hear(3, 1, Body::MsgHeartbeatResp { read: 0 });
+        took += usize::from(one.core.propose(Bytes::new()).is_ok());
+    }
+    assert!(took > 0, "every proposal was refused");
+}
+
+#[test]
+fn who_cannot_count_in_a_majority_does_not_become_a_voter() {
+    use crate::raft::{ConfChange, ConfError};
+    let mut one = One::new(1);
+    assert_eq!((one.role(), one.commit()), (Role::Leader, 1));
+    for change in [ConfChange::AddNode(NONE), ConfChange::AddLearnerNode(NONE), ConfChange::RemoveNode(NONE)]
+    {
+        assert_eq!(one.core.propose_conf(change), Err(ConfError::NoMember));
+    }
+    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady), "nobody knows it");
+    one.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
+    one.pump();
+    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady), "not heard of");
+    one.propose("the only voter still commits");
+    assert_eq!(one.commit(), one.last());
+    one.accept(2, one.last());
+    one.core.propose_conf(ConfChange::AddNode(2)).expect("it follows");
+}
+
+/// Two voters become one: what waited for the other's word waits no longer, and a question that is repeated is one.
+#[test]
+fn reads_that_a_smaller_quorum_confirms_are_answered() {
+    use crate::raft::ConfChange;
+    let mut one = One::new(2);
+    one.lead();
+    for ctx in [7, 7, 8] {
+        one.core.read_index(ctx).expect("it leads");
+    }
+    one.accept(2, one.last());
+    one.core.read_index(9).expect("it leads");
+    let reads = |one: &mut One| one.core.ready().map(|r| r.reads).unwrap_or_default();
+    assert_eq!(reads(&mut one), []);
+    one.core.propose_conf(ConfChange::RemoveNode(2)).expect("one is left");
+    let told: Vec<u64> = reads(&mut one).into_iter().map(|(ctx, _)| ctx).collect();
+    assert_eq!(told, [7, 8, 9]);
+}

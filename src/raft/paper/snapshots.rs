@@ -169,3 +169,44 @@ fn a_snapshot_older_than_the_own_changes_nothing_7() {
     assert_eq!((one.core.first_index(), one.last(), one.commit()), (9, 8, 8));
     assert_eq!(one.tells(1), [Body::MsgAppResp { index: 8, reject: false, hint_index: 0, hint_term: 0 }]);
 }
+
+/// As in etcd: it needs no snapshot any more, though a newer one was sent.
+#[test]
+fn who_turns_out_to_have_what_the_log_begins_with_is_served_from_the_log_7() {
+    let mut one = One::new(3);
+    one.lead();
+    for _ in 0..20 {
+        one.propose("a");
+    }
+    one.accept(3, 21);
+    let snapshot = one.core.snapshot_ref(15).expect("applied");
+    one.core.compact(10, snapshot);
+    let no = Body::MsgAppResp { index: 0, reject: true, hint_index: 0, hint_term: 0 };
+    one.hear(2, 1, no);
+    one.hear(2, 1, Body::MsgHeartbeatResp { read: 0 });
+    assert_eq!(one.progress(2), (0, ProgressState::Snapshot(15)));
+    one.says();
+    one.accept(2, 9);
+    assert_eq!(one.progress(2), (9, ProgressState::Snapshot(15)), "entry 10 is gone");
+    one.accept(2, 10);
+    assert_eq!(one.progress(2).1, ProgressState::Replicate);
+    let sent = one.tells(2);
+    assert!(matches!(&sent[..], [Body::MsgApp { index: 10, .. }]), "{sent:?}");
+}
+
+/// One that is large and still being written must not be sent all the time.
+#[test]
+fn each_snapshot_that_was_sent_in_vain_waits_longer_7() {
+    let mut one = sending();
+    one.says();
+    let mut gaps = vec![];
+    let mut rounds = 0;
+    while gaps.len() < 4 {
+        rounds += 1;
+        if !rounds_of_silence(&mut one, 1).is_empty() {
+            gaps.push(std::mem::take(&mut rounds));
+        }
+        assert!(rounds < 100, "given up after {gaps:?}");
+    }
+    assert!(gaps.is_sorted() && gaps[0] >= 7 && gaps[1] >= 15 && gaps[3] <= 33, "{gaps:?}");
+}

@@ -22,17 +22,17 @@ struct Inode {
 #[derive(Clone)]
 enum NameOp {
     Link(PathBuf, usize),
-    Rename(PathBuf, PathBuf),
+    /// From, to, and the file: its new name may be durable though the old one never was.
+    Rename(PathBuf, PathBuf, usize),
     Remove(PathBuf),
 }
 
 fn rename(names: &mut BTreeMap<PathBuf, usize>, op: &NameOp) {
     match op {
         NameOp::Link(path, inode) => drop(names.insert(path.clone(), *inode)),
-        NameOp::Rename(from, to) => {
-            if let Some(inode) = names.remove(from) {
-                names.insert(to.clone(), inode);
-            }
+        NameOp::Rename(from, to, inode) => {
+            names.remove(from);
+            names.insert(to.clone(), *inode);
         }
         NameOp::Remove(path) => drop(names.remove(path)),
     }
@@ -76,10 +76,21 @@ struct State {
     pending_names: Vec<NameOp>,
     room: Option<Room>,
     broken_sync: bool,
+    /// A sync that fails leaves nothing for the next one to do, as Linux does it.
+    forgets: bool,
+    /// Syncs of this directory fail.
+    broken_dir: Option<PathBuf>,
+    /// Every write panics.
+    panics: bool,
+    /// Somebody holds the lock; and how many syncs there had been when the last one let it go.
+    locked: bool,
+    syncs_at_unlock: u64,
     /// What every opening of a file answers.
     scarce: Option<i32>,
     sync_takes: Duration,
     syncs: u64,
+    /// Syncs that have begun.
+    begun: u64,
 }
 
 /// Clones are handles to the same disk.
@@ -94,9 +105,9 @@ impl SimDisk {
     /// The power goes: of what was not synced, any prefix may have reached the platter, its last write torn.
     pub fn crash(&self, rng: &Rng) {
         let mut state = self.lock();
-        let kept = rng.range(0, state.pending_names.len() as u64 + 1) as usize;
-        let ops: Vec<NameOp> = state.pending_names.drain(..).collect();
-        for op in &ops[..kept] {
+        // nothing orders them: any of them may have reached the platter
+        let ops: Vec<NameOp> = state.pending_names.drain(..).filter(|_| rng.chance(0.5)).collect();
+        for op in &ops {
             rename(&mut state.durable_names, op);
         }
         state.names = state.durable_names.clone();
@@ -133,8 +144,35 @@ impl SimDisk {
         self.lock().broken_sync = true;
     }
 
+    /// From now on every sync fails, and what it did not write is taken for clean: programs still read it, and no later sync writes it.
+    pub fn break_writeback(&self) {
+        let mut state = self.lock();
+        (state.broken_sync, state.forgets) = (true, true);
+    }
+
+    /// From now on syncs of this directory fail; `None` mends it.
+    pub fn break_sync_of(&self, dir: Option<&Path>) {
+        self.lock().broken_dir = dir.map(Path::to_path_buf);
+    }
+
+    /// From now on every write panics.
+    pub fn panic_on_write(&self) {
+        self.lock().panics = true;
+    }
+
+    pub fn syncs_begun(&self) -> u64 {
+        self.lock().begun
+    }
+
     pub fn mend_sync(&self) {
-        self.lock().broken_sync = false;
+        let mut state = self.lock();
+        (state.broken_sync, state.forgets) = (false, false);
+    }
+
+    /// `None` while somebody holds the directory's lock; else how many syncs there had been when it was let go.
+    pub fn unlocked(&self) -> Option<u64> {
+        let state = self.lock();
+        (!state.locked).then_some(state.syncs_at_unlock)
     }
 
     /// Makes every sync take this long, on the real clock.
@@ -217,7 +255,8 @@ impl Disk for SimDisk {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        let op = NameOp::Rename(from.into(), to.into());
+        let inode = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        let op = NameOp::Rename(from.into(), to.into(), inode);
         rename(&mut state.names, &op);
         state.pending_names.push(op);
         Ok(())
@@ -229,19 +268,48 @@ impl Disk for SimDisk {
         state.pending_names.push(op);
         Ok(())
     }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
-        state.pending_names.clear();
-        state.durable_names = state.names.clone();
+        if state.broken_dir.as_deref() == Some(dir) {
+            return Err(io::Error::other("input/output error"));
+        }
+        let ops = std::mem::take(&mut state.pending_names);
+        let (done, rest): (Vec<NameOp>, Vec<NameOp>) =
+            ops.into_iter().partition(|op| op.path().parent() == Some(dir));
+        state.pending_names = rest;
+        done.iter().for_each(|op| rename(&mut state.durable_names, op));
         Ok(())
     }
     fn lock(&self, _: &Path) -> io::Result<DirLock> {
-        Ok(Box::new(()))
+        match std::mem::replace(&mut self.lock().locked, true) {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => Ok(Box::new(Locked(self.clone()))),
+        }
+    }
+}
+
+/// Whoever has this has the directory.
+struct Locked(SimDisk);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        (state.locked, state.syncs_at_unlock) = (false, state.syncs);
+    }
+}
+
+impl NameOp {
+    /// The name that it is about; both names of a renaming are in one directory.
+    fn path(&self) -> &Path {
+        match self {
+            NameOp::Link(path, _) | NameOp::Rename(path, ..) | NameOp::Remove(path) => path,
+        }
     }
 }
 
 impl DiskFile for SimFile {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        assert!(!self.0.lock().panics, "planted");
         let mut state = self.0.lock();
         let (at, has) = (offset as usize, state.inodes[self.1].seen.len());
         let mut fits = bytes.len();
@@ -264,12 +332,19 @@ impl DiskFile for SimFile {
         }
     }
     fn sync(&mut self) -> io::Result<()> {
-        let takes = self.0.lock().sync_takes;
+        let takes = {
+            let mut state = self.0.lock();
+            state.begun += 1;
+            state.sync_takes
+        };
         if !takes.is_zero() {
             std::thread::sleep(takes);
         }
         let mut state = self.0.lock();
         if state.broken_sync {
+            if state.forgets {
+                state.inodes[self.1].pending.clear();
+            }
             return Err(io::Error::other("input/output error"));
         }
         state.syncs += 1;

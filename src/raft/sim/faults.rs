@@ -71,7 +71,7 @@ impl<G: Guest> World<G> {
                 let who = chance.range(1, self.weather.members + 1);
                 let conf = live.member.core().conf_state();
                 let change = match conf.voters.contains(&who) {
-                    true if conf.voters.len() > 2 => Some(ConfChange::AddLearnerNode(who)),
+                    true if conf.voters.len() > 1 => Some(ConfChange::AddLearnerNode(who)),
                     true => None,
                     false => Some(ConfChange::AddNode(who)),
                 };
@@ -86,7 +86,10 @@ impl<G: Guest> World<G> {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(mut live) = node.live.take() else { return };
         // what was on its way may be half on the platter
-        node.disk.break_sync();
+        match self.chance_disk.chance(0.3) {
+            true => node.disk.break_writeback(), // the disk failed it: that is why the program ends
+            false => node.disk.break_sync(),
+        }
         let begun = self.chance_disk.range(0, live.writing.len() as u64 + 1).max(1) as usize;
         let begun = begun.min(live.writing.len());
         let writes: Vec<Write> = live.writing.drain(..begun).map(|(_, w)| w).collect();

@@ -1,0 +1,175 @@
+//! The threads of a member: what they share, and how they end.
+
+use super::*;
+use crate::raft::message::Entry;
+use crate::raft::sim::disk::SimDisk;
+use crate::raft::{Event, Status};
+use std::sync::mpsc;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A machine without a state. Tells of every snapshot that is begun; the first one panics.
+struct Null {
+    captures: mpsc::Sender<()>,
+    panics: bool,
+}
+
+impl StateMachine for Null {
+    fn apply(&mut self, _: &[Entry], _: Duration) {}
+    fn restore(&mut self, _: &SnapshotRef, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+    fn capture(&mut self) -> Capture {
+        let (captures, panics) = (self.captures.clone(), std::mem::take(&mut self.panics));
+        Box::new(move || {
+            let _ = captures.send(());
+            assert!(!panics, "planted");
+            Vec::new()
+        })
+    }
+    fn refused(&mut self, _: u64) {}
+    fn read(&mut self, _: u64, _: bool) {}
+    fn status(&mut self, _: &Status, _: Index, _: Duration) {}
+    fn events(&mut self, _: &[Event]) {}
+    fn persisted(&mut self, _: &Persisted) {}
+    fn due(&mut self, _: Duration) -> Vec<Bytes> {
+        Vec::new()
+    }
+}
+
+struct One {
+    driver: Driver,
+    captures: mpsc::Receiver<()>,
+    news: mpsc::Receiver<LogNews>,
+}
+
+fn start(disk: &SimDisk, policy: SnapshotPolicy, panics: bool) -> One {
+    let wal = WalOptions { segment_bytes: 4096, prepare: false };
+    let options = Options { disk: Arc::new(disk.clone()), policy, wal, ..Options::alone("/one".as_ref()) };
+    let ((captures, begun), (tell, news)) = (mpsc::channel(), mpsc::channel());
+    let on_news = Box::new(move |news| drop(tell.send(news)));
+    let (driver, _) = Driver::start(options, Null { captures, panics }, on_news).expect("a member");
+    One { driver, captures: begun, news }
+}
+
+/// Another process that gets the lock appends where this one may still be writing.
+#[test]
+fn the_directory_is_let_go_when_nobody_writes_any_more() {
+    for graceful in [true, false] {
+        let disk = SimDisk::default();
+        let one = start(&disk, SnapshotPolicy::default(), false);
+        let deadline = Instant::now() + PATIENCE;
+        // its first entry is durable: it leads
+        while disk.syncs() < 4 {
+            assert!(Instant::now() < deadline, "no leader");
+            one.driver.handle().propose(1, Bytes::from_static(b"early"));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        disk.slow_down(Duration::from_millis(150));
+        let before = disk.syncs_begun();
+        one.driver.handle().propose(2, Bytes::from_static(b"late"));
+        while disk.syncs_begun() == before {
+            assert!(Instant::now() < deadline, "nothing is written");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(disk.unlocked(), None);
+        match graceful {
+            true => one.driver.stop(),
+            false => one.driver.kill(),
+        }
+        assert_eq!(disk.unlocked(), Some(disk.syncs()), "something was written without the lock");
+    }
+}
+
+#[test]
+fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
+    let disk = SimDisk::default();
+    let one = start(&disk, SnapshotPolicy::default(), false);
+    disk.panic_on_write();
+    let deadline = Instant::now() + PATIENCE;
+    let failed = loop {
+        one.driver.handle().propose(1, Bytes::from_static(b"a"));
+        match one.news.recv_timeout(Duration::from_millis(5)) {
+            Ok(news) => break news,
+            Err(_) => assert!(Instant::now() < deadline, "nobody is told"),
+        }
+    };
+    let LogNews::Failed(error) = failed else { panic!("it waits") };
+    assert!(error.full_text().contains("panicked"), "{}", error.full_text());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let conf = one.driver.handle();
+    let refused = runtime.block_on(conf.propose_conf(ConfChange::AddLearnerNode(7)));
+    assert_eq!(refused, Err(ConfError::NotLeader), "nothing of it would reach a disk");
+}
+
+#[test]
+fn after_a_snapshot_whose_making_panics_the_next_one_is_made() {
+    let disk = SimDisk::default();
+    let one = start(&disk, SnapshotPolicy { entries: 1, bytes: u64::MAX }, true);
+    one.captures.recv_timeout(PATIENCE).expect("the first entry is worth one");
+    one.captures.recv_timeout(PATIENCE).expect("it is tried again");
+}
+
+#[test]
+fn what_peers_say_waits_in_bounded_bytes() {
+    let message = |body| Message { from: 2, to: 1, term: 1, body };
+    let large = message(Body::MsgProp { data: Bytes::from(vec![0; PEER_BYTES / 4]) });
+    let snapshot = message(Body::MsgSnap(SnapshotRef::default()));
+    let waiting = PeersWaiting::default();
+    for _ in 0..2 {
+        assert_eq!((0..9).filter(|_| waiting.enter(&large)).count(), 4);
+        assert!(!waiting.enter(&message(Body::MsgHeartbeat { commit: 0, read: 0 })));
+        assert_eq!((0..9).filter(|_| waiting.enter(&snapshot)).count(), 1, "one, however much waits");
+        (0..4).for_each(|_| waiting.leave(&large));
+        waiting.leave(&snapshot);
+    }
+    let small = message(Body::MsgHeartbeat { commit: 0, read: 0 });
+    assert_eq!((0..2 * PEER_QUEUE).filter(|_| waiting.enter(&small)).count(), PEER_QUEUE);
+}
+
+/// Tells who was sent something, and lets the first message wait.
+struct Slow {
+    sent: Mutex<mpsc::Sender<MemberId>>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Link for Slow {
+    fn send(&self, to: MemberId, _: Bytes) {
+        let _ = self.sent.lock().map(|sent| sent.send(to));
+        let _ = self.go.lock().map(|go| go.recv());
+    }
+}
+
+#[test]
+fn a_snapshot_for_a_second_member_is_sent_when_the_first_one_is_on_its_way() {
+    let (disk, snap_dir) = (SimDisk::default(), PathBuf::from("/one/snap"));
+    let snapshot = SnapshotRef { index: 5, term: 1, conf: ConfState::of([1, 2, 3]), data: "state".into() };
+    snapfile::save(&disk, &snap_dir, &snapshot).expect("room");
+    let ((sent, told), (go, wait)) = (mpsc::channel(), mpsc::channel());
+    let mut edge = RealEdge {
+        jobs: channel().0,
+        inbox: channel().0,
+        link: Arc::new(Slow { sent: Mutex::new(sent), go: Mutex::new(wait) }),
+        lock: Arc::new(disk.lock(Path::new("/one/lock")).expect("free")),
+        disk: Arc::new(disk),
+        snap_dir,
+        saving: None,
+        sending: None,
+        wanted: Arc::default(),
+    };
+    let want = |to| {
+        let body = Body::MsgSnap(SnapshotRef { data: Bytes::new(), ..snapshot.clone() });
+        Message { from: 1, to, term: 1, body }
+    };
+    edge.send(want(2));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
+    edge.send(want(3));
+    edge.send(want(3));
+    drop(go);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(3));
+    edge.sending.take().map(JoinHandle::join);
+    assert!(told.try_recv().is_err(), "each is sent it once");
+    edge.send(want(2));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "and once more when it is wanted again");
+    edge.sending.take().map(JoinHandle::join);
+}
