@@ -261,7 +261,7 @@ impl Kv {
     /// How much of the quota is used, as this member knows it.
     pub fn room(&self) -> Room {
         let alarmed = self.shared.alarms().iter().any(|a| a.kind == AlarmKind::NoSpace);
-        Room { size: self.shared.read().size(), quota: self.quota_bytes, alarmed }
+        Room { size: self.shared.size(), quota: self.quota_bytes, alarmed }
     }
 
     /// Bytes that a compaction frees, by the lowest revision to compact at.
