@@ -397,12 +397,12 @@ fn lock_wanted(wanted: &Mutex<Wanted>) -> MutexGuard<'_, Wanted> {
     wanted.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-impl Wanted {
-    fn next(&mut self) -> Option<Message> {
-        let next = self.messages.pop_first().map(|(_, message)| message);
-        self.served = next.is_some();
-        next
-    }
+/// The next snapshot to send. A function of its own, so that nobody holds the lock while it is sent.
+fn next_wanted(wanted: &Mutex<Wanted>) -> Option<Message> {
+    let mut wanted = lock_wanted(wanted);
+    let next = wanted.messages.pop_first().map(|(_, message)| message);
+    wanted.served = next.is_some();
+    next
 }
 
 struct RealEdge {
@@ -434,7 +434,7 @@ impl RealEdge {
         let send = move || {
             let _held = held;
             let _served = OnPanic(|| lock_wanted(&wanted).served = false);
-            while let Some(mut message) = lock_wanted(&wanted).next() {
+            while let Some(mut message) = next_wanted(&wanted) {
                 match (newest(&*disk, &dir), &mut message.body) {
                     (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
                         *snapshot = newest;

@@ -71,7 +71,7 @@ impl<G: Guest> World<G> {
                 let who = chance.range(1, self.weather.members + 1);
                 let conf = live.member.core().conf_state();
                 let change = match conf.voters.contains(&who) {
-                    true if conf.voters.len() > 1 => Some(ConfChange::AddLearnerNode(who)),
+                    true if conf.voters.len() > 2 => Some(ConfChange::AddLearnerNode(who)),
                     true => None,
                     false => Some(ConfChange::AddNode(who)),
                 };
