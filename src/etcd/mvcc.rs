@@ -575,7 +575,9 @@ mod tests {
     #[test]
     fn a_long_past_comes_in_portions() {
         let mut s = Store::default();
-        (0..10).for_each(|_| drop(put(&mut s, "a", "1"))); // 2 to 11
+        (0..10).for_each(|_| {
+            put(&mut s, "a", "1");
+        }); // 2 to 11
         let read =
             |from, most| s.events_since(from, most).map(|(events, next)| (events.len(), next)).unwrap();
         assert_eq!((read(0, 4), read(6, 4), read(10, 4)), ((4, 6), (4, 10), (2, 12)));
@@ -586,7 +588,9 @@ mod tests {
     #[test]
     fn the_size_counts_what_a_version_and_its_event_take() {
         let mut s = Store::default();
-        (0..100).for_each(|_| drop(put(&mut s, "a", "1")));
+        (0..100).for_each(|_| {
+            put(&mut s, "a", "1");
+        });
         let least = 100 * (size_of::<Version>() + size_of::<Event>()) as u64;
         assert!(s.size() > least, "{} of {least}", s.size());
     }
