@@ -357,7 +357,10 @@ mod tests {
             queue.add_after("a", None, Duration::from_secs(3000 - n)); // each a little earlier
             queue.add_after("b", None, year);
         }
-        assert_eq!((queue.lock().delayed.len(), queue.lock().agenda.len()), (2, 2));
+        {
+            let state = queue.lock();
+            assert_eq!((state.delayed.len(), state.agenda.len()), (2, 2));
+        }
         assert_eq!(queue.next().await.0, "a");
         assert_eq!(start.elapsed().as_secs(), 2001);
         assert_eq!(queue.next().await.0, "b");
