@@ -56,6 +56,7 @@ pub mod unhonoured;
 pub mod usage;
 pub mod validate;
 pub mod value;
+pub mod volumes;
 pub mod yaml;
 
 pub use status::Status;

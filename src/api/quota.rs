@@ -229,7 +229,8 @@ fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> O
     let after = |k: &str, v: Quantity| used.get(k).copied().unwrap_or(zero) + v;
     let exceeded: Vec<&String> = requested
         .iter()
-        .filter(|(k, v)| hard.get(*k).is_some_and(|h| after(k, **v) > *h))
+        // What frees something may always be: else nobody could come back below a limit that was lowered.
+        .filter(|(k, v)| !v.is_negative() && hard.get(*k).is_some_and(|h| after(k, **v) > *h))
         .map(|(k, _)| k)
         .collect();
     if exceeded.is_empty() {
@@ -348,6 +349,19 @@ mod tests {
         let room =
             json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}});
         assert_eq!(text_of(&charge(&room, &asks, true, &used(&asks)).unwrap().unwrap()), "pods=2");
+    }
+
+    #[test]
+    fn what_frees_something_is_never_refused() {
+        let quota =
+            json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "1"}, "used": {"pods": "3"}}});
+        let by = |n: &str| charge(&quota, &json!({}), false, &amounts(&json!({"a": {"pods": n}}), "a"));
+        assert_eq!(
+            text_of(&by("-1").unwrap().unwrap()),
+            "pods=2",
+            "still above the limit, and charged all the same"
+        );
+        assert!(by("1").is_err());
     }
 
     #[test]

@@ -321,6 +321,12 @@ where
         self.absorb(vec![watcher::Event::Apply(Item::Decoded(object))], &mut None);
     }
 
+    /// As if a watch had shown its end.
+    #[cfg(test)]
+    pub fn tell_gone(&self, object: K) {
+        self.absorb(vec![watcher::Event::Delete(Item::Decoded(object))], &mut None);
+    }
+
     /// Takes over events in their order, then tells the handlers what changed, then reports what could not be decoded.
     fn absorb(&self, events: Vec<watcher::Event<Item<K>>>, fresh: &mut Option<Fresh<K>>) {
         let handlers = lock(&self.0.handlers);

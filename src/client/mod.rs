@@ -126,6 +126,15 @@ impl Client {
     }
 }
 
+/// A name as one segment of a request's path; kube-rs puts it there as it is. For names that other objects contain, and of
+/// kinds whose names are hardly restricted: a GET of `x?watch=true` would be a watch, whose answer never ends, and
+/// `../../secrets/x` another object.
+pub fn segment(name: &str) -> String {
+    const KEPT: percent_encoding::AsciiSet =
+        percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+    percent_encoding::utf8_percent_encode(name, &KEPT).to_string()
+}
+
 /// Is this the API server's answer with that HTTP code?
 pub fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
@@ -137,5 +146,18 @@ pub fn optional<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Er
         Ok(value) => Ok(Some(value)),
         Err(error) if is_code(&error, 404) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn a_name_stays_one_segment_of_a_path() {
+        assert_eq!(segment("system:node-1.a_b"), "system:node-1.a_b");
+        assert_eq!(segment("x?watch=true&a"), "x%3Fwatch%3Dtrue%26a");
+        assert_eq!(segment("../../secrets/x"), "..%2F..%2Fsecrets%2Fx");
+        assert_eq!(segment("a#b c%d"), "a%23b%20c%25d");
     }
 }

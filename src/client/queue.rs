@@ -14,6 +14,12 @@ use tokio::sync::Notify;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1000));
 /// A key whose reconciler panicked waits at least this long: a panic is a bug, which time seldom cures.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
+/// No key waits longer than this for its next look. The look finds out how much is left: so a key whose object is gone is
+/// forgotten within the hour, and does not stay until a deadline that may be years away.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Failures in a row from which on they are logged as warnings. The first ones are as a rule a write that met a newer
+/// version of the object, while the cache is milliseconds behind.
+const WARN_FROM: u32 = 4;
 
 /// Tells people that the reconciler panicked on a key, with the panic's text.
 type PanicReport<K> = Box<dyn Fn(&K, &str) + Send + Sync>;
@@ -25,14 +31,20 @@ struct State<K> {
     dirty: BTreeMap<K, Option<Cause>>,
     /// Keys that a worker holds.
     busy: BTreeSet<K>,
-    /// Keys that come by themselves, and when: each once, at the earliest time that was asked for.
-    delayed: BTreeMap<K, clock::Instant>,
+    /// Keys that come by themselves, when and why: each once, at the earliest time that was asked for.
+    delayed: BTreeMap<K, (clock::Instant, Option<Cause>)>,
+    /// The keys of `delayed` by time.
+    agenda: BTreeSet<(clock::Instant, K)>,
+    /// The task that waits for the first entry of the agenda runs.
+    timed: bool,
     failures: BTreeMap<K, u32>,
 }
 
 struct Shared<K> {
     state: Mutex<State<K>>,
     news: Notify,
+    /// The agenda begins earlier than before.
+    sooner: Notify,
     crew: Crew,
     panics: OnceLock<PanicReport<K>>,
 }
@@ -63,11 +75,14 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             dirty: BTreeMap::new(),
             busy: BTreeSet::new(),
             delayed: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            timed: false,
             failures: BTreeMap::new(),
         };
         WorkQueue(Arc::new(Shared {
             state: Mutex::new(state),
             news: Notify::new(),
+            sooner: Notify::new(),
             crew: crew.clone(),
             panics: OnceLock::new(),
         }))
@@ -84,7 +99,10 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
 
     /// Asks for a look at the key.
     pub fn add(&self, key: K, cause: Option<Cause>) {
-        let mut state = self.lock();
+        self.put(&mut self.lock(), key, cause);
+    }
+
+    fn put(&self, state: &mut State<K>, key: K, cause: Option<Cause>) {
         if let Some(known) = state.dirty.get_mut(&key) {
             *known = cause.or(known.take());
             return;
@@ -96,29 +114,53 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
     }
 
-    /// Asks for a look after a (scaled) time. A key that comes earlier anyway is not put down again, as in client-go: a reconciler that always
-    /// asks for another look would have one more on its way after every change.
+    /// Asks for a look after a (scaled) time, an hour at most. A key that comes earlier anyway is not put down again, as in
+    /// client-go: a reconciler that always asks for another look would have one more on its way after every change.
+    /// One task waits for all delayed keys, so a key costs one entry however often it is put down.
     pub fn add_after(&self, key: K, cause: Option<Cause>, delay: Duration) {
-        let due = clock::Instant::now() + clock::scaled(delay);
-        {
+        let due = clock::Instant::now() + clock::scaled(delay.min(LONGEST));
+        let start = {
             let mut state = self.lock();
-            if state.delayed.get(&key).is_some_and(|known| *known <= due) {
+            let known = state.delayed.get(&key).map(|(at, _)| *at);
+            if known.is_some_and(|at| at <= due) {
                 return;
             }
-            state.delayed.insert(key.clone(), due);
-        }
-        let queue = self.clone();
-        self.0.crew.spawn(async move {
-            clock::sleep_until(due).await;
-            {
-                let mut state = queue.lock();
-                if state.delayed.get(&key) != Some(&due) {
-                    return; // it came earlier
-                }
-                state.delayed.remove(&key);
+            if let Some(at) = known {
+                state.agenda.remove(&(at, key.clone()));
             }
-            queue.add(key, cause);
-        });
+            state.delayed.insert(key.clone(), (due, cause));
+            state.agenda.insert((due, key));
+            !std::mem::replace(&mut state.timed, true)
+        };
+        match start {
+            false => self.0.sooner.notify_one(),
+            true => {
+                let queue = self.clone();
+                self.0.crew.spawn_essential(async move { queue.keep_time().await });
+            }
+        }
+    }
+
+    /// Adds delayed keys when they are due; ends when none is left.
+    async fn keep_time(&self) {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                let now = clock::Instant::now();
+                while state.agenda.first().is_some_and(|(at, _)| *at <= now) {
+                    let Some((_, key)) = state.agenda.pop_first() else { break };
+                    let cause = state.delayed.remove(&key).and_then(|(_, cause)| cause);
+                    self.put(&mut state, key, cause);
+                }
+                state.timed = !state.agenda.is_empty();
+                state.agenda.first().map(|(at, _)| *at)
+            };
+            let Some(next) = next else { return };
+            tokio::select! {
+                () = clock::sleep_until(next) => {}
+                () = self.0.sooner.notified() => {}
+            }
+        }
     }
 
     /// Waits for a key. The worker must call [`done`](WorkQueue::done) with it.
@@ -150,11 +192,12 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
     }
 
-    fn failed(&self, key: &K) -> Duration {
+    /// Counts a failure of the key. Returns how many there were in a row, and the pause before the next try.
+    fn failed(&self, key: &K) -> (u32, Duration) {
         let mut state = self.lock();
         let failures = state.failures.entry(key.clone()).or_default();
-        *failures += 1;
-        BACKOFF.0.saturating_mul(1 << (*failures - 1).min(30)).min(BACKOFF.1)
+        *failures = failures.saturating_add(1);
+        (*failures, BACKOFF.0.saturating_mul(1 << (*failures - 1).min(30)).min(BACKOFF.1))
     }
 
     fn forget(&self, key: &K) {
@@ -213,7 +256,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         let ended = match guard(async { reconcile(key.clone(), cause.clone()).await }).await {
             Ok(ended) => ended,
             Err(panic) => {
-                let pause = self.failed(&key).max(PANIC_PAUSE);
+                let pause = self.failed(&key).1.max(PANIC_PAUSE);
                 tracing::error!(controller = name, ?key, panic, ?pause, "reconcile panicked, trying again");
                 if let Some(report) = self.0.panics.get() {
                     report(&key, &panic);
@@ -231,8 +274,15 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
                 }
             }
             Err(error) => {
-                let pause = self.failed(&key);
-                tracing::debug!(controller = name, ?key, %error, ?pause, "reconcile failed, trying again");
+                let (failures, pause) = self.failed(&key);
+                match failures < WARN_FROM {
+                    true => {
+                        tracing::debug!(controller = name, ?key, %error, ?pause, "reconcile failed, trying again")
+                    }
+                    false => {
+                        tracing::warn!(controller = name, ?key, %error, failures, ?pause, "reconcile failed, trying again");
+                    }
+                }
                 self.add_after(key.clone(), cause, pause);
             }
         }
@@ -297,6 +347,41 @@ mod tests {
         queue.add(7, None);
         assert_eq!(clock::timeout(Duration::from_secs(60), news.recv()).await, None);
         assert_eq!(seen.iter().filter(|key| **key == 7).count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_put_down_again_and_again_is_one_entry_and_comes_within_the_hour() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let (start, year) = (clock::Instant::now(), Duration::from_secs(365 * 86_400));
+        for n in 0..1000 {
+            queue.add_after("a", None, Duration::from_secs(3000 - n)); // each a little earlier
+            queue.add_after("b", None, year);
+        }
+        {
+            let state = queue.lock();
+            assert_eq!((state.delayed.len(), state.agenda.len()), (2, 2));
+        }
+        assert_eq!(queue.next().await.0, "a");
+        assert_eq!(start.elapsed().as_secs(), 2001);
+        assert_eq!(queue.next().await.0, "b");
+        assert_eq!(start.elapsed().as_secs(), LONGEST.as_secs());
+        assert!(!queue.lock().timed, "the task has nothing to wait for");
+        queue.add_after("c", None, Duration::from_secs(1));
+        assert_eq!(queue.next().await.0, "c");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_lasts_is_a_warning_with_its_reason() {
+        let seen = crate::client::testing::Log::default();
+        let _guard = seen.listen();
+        let queue = WorkQueue::new(&Crew::new("t"));
+        queue.work("sorter", 1, |_: u8, _| async { Err::<Outcome, _>("no such shelf") });
+        queue.add(1, None);
+        clock::sleep(Duration::from_millis(1)).await;
+        assert_eq!(seen.warnings(), [""; 0], "once is no news");
+        clock::sleep(Duration::from_secs(1)).await;
+        let warnings = seen.warnings();
+        assert!(warnings.iter().any(|w| w.contains("sorter") && w.contains("no such shelf")), "{warnings:?}");
     }
 
     #[tokio::test(start_paused = true)]

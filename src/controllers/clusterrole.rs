@@ -3,9 +3,10 @@
 //! A ClusterRole with an `aggregationRule` has the rules of all that its selectors choose, by name, each rule once; what stood in it before goes.
 //! Source: `pkg/controller/clusterroleaggregation`.
 
-use super::{Error, Shared, record};
+use super::write::unless_gone;
+use super::{Shared, record};
 use crate::api::labels::Selector;
-use crate::client::{Key, Outcome, WorkQueue, is_code};
+use crate::client::{Key, Outcome, WorkQueue, segment};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -42,6 +43,7 @@ pub(crate) fn start(shared: &Shared) {
     queue.work("clusterrole-aggregation", 1, move |_, cause| {
         let (shared, all) = (shared.clone(), shared.cluster_roles.list());
         async move {
+            let mut failed = Ok(Outcome::Done);
             for role in &all {
                 let Some(rules) = aggregated(role, &all) else { continue };
                 if role.rules.as_deref().unwrap_or_default() == rules {
@@ -51,16 +53,19 @@ pub(crate) fn start(shared: &Shared) {
                 let client = shared.config.client.caused_by(cause.clone());
                 let api: Api<ClusterRole> = client.all();
                 let patch = json!({"metadata": {"uid": role.metadata.uid}, "rules": rules});
-                match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-                    Err(error) if is_code(&error, 404) || is_code(&error, 409) => {}
-                    Err(error) => return Err(Error::from(error)),
-                    Ok(_) => {
+                // One role that is refused does not keep the others from their rules.
+                match unless_gone(
+                    api.patch(&segment(&key.name), &PatchParams::default(), &Patch::Merge(patch)).await,
+                ) {
+                    Ok(None) => {}
+                    Err(error) => failed = Err(error),
+                    Ok(Some(_)) => {
                         let told = record("aggregate", "clusterroles", &key, &cause);
                         shared.tap("clusterrole-aggregation-controller").emit(told);
                     }
                 }
             }
-            Ok(Outcome::Done)
+            failed
         }
     });
 }
@@ -69,6 +74,30 @@ pub(crate) fn start(shared: &Shared) {
 mod tests {
     use super::*;
     use serde_json::Value;
+
+    #[tokio::test]
+    async fn a_role_that_is_refused_does_not_keep_the_others_from_their_rules() {
+        use crate::client::testing::{Scripted, refusal};
+        let server =
+            Scripted::new(|a| a.line.ends_with("/a").then(|| refusal(403, "Forbidden")).flatten()).await;
+        let shared = Shared::fixed(&server.client);
+        for name in ["a", "b"] {
+            let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"x": "y"}}]});
+            let role = role(json!({"metadata": {"name": name, "uid": name}, "aggregationRule": rule}));
+            shared.cluster_roles.tell_of((*role).clone());
+        }
+        let part =
+            role(json!({"metadata": {"name": "part", "labels": {"x": "y"}}, "rules": [{"verbs": ["get"]}]}));
+        shared.cluster_roles.tell_of((*part).clone());
+        start(&shared);
+        let written = async {
+            while !server.lines().iter().any(|l| l.starts_with("PATCH") && l.ends_with("/b")) {
+                crate::clock::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        assert!(crate::clock::timeout(std::time::Duration::from_secs(20), written).await.is_some());
+        shared.crew.kill();
+    }
 
     fn role(value: Value) -> Arc<ClusterRole> {
         Arc::new(serde_json::from_value(value).unwrap())

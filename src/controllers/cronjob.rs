@@ -7,7 +7,7 @@ use super::job::decide::finished;
 use super::pods::{controller_of, owned_by};
 use super::{Error, Shared, record, reference};
 use crate::api::cron::{self, Schedule};
-use crate::client::{Change, Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::client::{Change, Key, Outcome, Recorder, WorkQueue, is_code, segment};
 use crate::clock::{self, Timestamp};
 use crate::tap::Cause;
 use jiff::tz::TimeZone;
@@ -219,7 +219,7 @@ impl Worker {
             if !jobs.iter().any(|j| j.metadata.uid == active.uid)
                 && let Some(name) = &active.name
             {
-                jobs.extend(api.get_opt(name).await?.map(Arc::new).filter(owned));
+                jobs.extend(api.get_opt(&segment(name)).await?.map(Arc::new).filter(owned));
             }
         }
         let mut plan = decide(&cron, &jobs, clock::now());
@@ -287,7 +287,9 @@ impl Worker {
         next.status = Some(plan.status.clone());
         let api = self.shared.config.client.caused_by(cause.clone()).within::<CronJob>(&key.namespace);
         match api.replace_status(&key.name, &PostParams::default(), &next).await {
-            Err(error) if is_code(&error, 409) => Err(Error::NotYet("the cron job changed meanwhile".into())),
+            Err(error) if is_code(&error, 409) => {
+                Err(Error::Conflict("the cron job is newer than the cache".into()))
+            }
             Err(error) if !is_code(&error, 404) => Err(error.into()),
             _ => Ok(()),
         }
@@ -403,6 +405,9 @@ mod tests {
         let spec =
             json!({"schedule": "@yearly", "successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 0});
         assert_eq!(look(spec, T, &["e"], &jobs, T).delete, ["a", "b", "d"]);
-        assert!(look(json!({"schedule": "@yearly"}), T, &["e"], &jobs, T).delete == ["b"]);
+        assert_eq!(look(json!({"schedule": "@yearly"}), T, &["e"], &jobs, T).delete, ["b"]);
+        let four: Vec<_> =
+            (1..=4).map(|n| job(&format!("j{n}"), "Complete", &format!("2026-01-01T0{n}:00:00Z"))).collect();
+        assert_eq!(look(json!({"schedule": "@yearly"}), T, &[], &four, T).delete, ["j1"], "three are kept");
     }
 }

@@ -6,21 +6,22 @@
 
 use super::amount;
 use super::pods::{controller_of, ready_since};
-use super::resources::discover;
+use super::resources::Mapper;
+use super::write::{self, Guard};
 use super::{Error, Shared, record, reference};
 use crate::api::labels::Selector;
-use crate::client::{Change, Client, Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::client::{Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, segment};
 use crate::clock::{self, Timestamp};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 const WORKERS: usize = 2;
@@ -191,7 +192,7 @@ pub(crate) fn start(shared: &Shared) {
         }
         keys.into_iter().for_each(|key| q.add(key, change.cause()));
     });
-    let worker = Arc::new(Worker { shared: shared.clone(), recorder, plurals: Mutex::default() });
+    let worker = Arc::new(Worker { shared: shared.clone(), recorder, kinds: Mapper::default() });
     shared.report_panics(&queue, &shared.budgets, "disruption");
     queue.work("disruption", WORKERS, move |key, cause| {
         let worker = worker.clone();
@@ -202,8 +203,8 @@ pub(crate) fn start(shared: &Shared) {
 struct Worker {
     shared: Shared,
     recorder: Recorder,
-    /// Plurals of owners' kinds, by apiVersion and kind, as discovery told them.
-    plurals: Mutex<BTreeMap<(String, String), String>>,
+    /// Where the owners' kinds are served.
+    kinds: Mapper,
 }
 
 impl Worker {
@@ -314,13 +315,13 @@ impl Worker {
         let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
         let resource = ApiResource {
             group: group.into(),
-            version: version.into(),
+            version: segment(version),
             api_version: owner.api_version.clone(),
             kind: owner.kind.clone(),
             plural: plural.clone(),
         };
         let api: Api<DynamicObject> = Api::namespaced_with(client.kube(), namespace, &resource);
-        let scale = match api.get_subresource("scale", &owner.name).await {
+        let scale = match api.get_subresource("scale", &segment(&owner.name)).await {
             Ok(scale) => scale,
             Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => {
                 return Ok(None);
@@ -336,26 +337,16 @@ impl Worker {
     }
 
     async fn plural(&self, client: &Client, owner: &OwnerReference) -> Result<String, Error> {
-        let of = (owner.api_version.clone(), owner.kind.clone());
-        let known = |of| self.plurals.lock().unwrap_or_else(|p| p.into_inner()).get(of).cloned();
-        if let Some(plural) = known(&of) {
-            return Ok(plural);
-        }
-        let all = discover(client).await?;
-        let mut plurals = self.plurals.lock().unwrap_or_else(|p| p.into_inner());
-        plurals.extend(all.into_iter().map(|r| ((r.api.api_version, r.api.kind), r.api.plural)));
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        let found = self.kinds.find(client, group, &owner.kind).await?;
         let missing = || {
-            let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-            Error::NotYet(format!(
-                "no matches for kind {:?} in version {:?}",
-                owner.kind,
-                if group.is_empty() { version } else { &owner.api_version }
-            ))
+            let place = if group.is_empty() { version } else { &owner.api_version };
+            Error::NotYet(format!("no matches for kind {:?} in version {place:?}", owner.kind))
         };
-        plurals.get(&of).cloned().ok_or_else(missing)
+        found.map(|resource| resource.api.plural).ok_or_else(missing)
     }
 
-    /// Writes the status if it is another one, on the condition that nobody wrote since it was read. Errors: a conflict, to be tried again.
+    /// Writes the status if it is another one. Returns whether it did.
     async fn write(
         &self,
         key: &Key,
@@ -363,29 +354,10 @@ impl Worker {
         fresh: &PodDisruptionBudgetStatus,
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
-        if budget.status.as_ref() == Some(fresh) {
-            return Ok(false);
-        }
-        let mut status = serde_json::to_value(fresh).map_err(|e| Error::NotYet(e.to_string()))?;
-        // A merge patch takes out only what it names.
-        if fresh.disrupted_pods.is_none() {
-            status["disruptedPods"] = Value::Null;
-        }
-        let before = budget.status.as_ref().and_then(|s| s.disrupted_pods.as_ref());
-        for gone in before.into_iter().flat_map(|m| m.keys()) {
-            if fresh.disrupted_pods.as_ref().is_some_and(|m| !m.contains_key(gone)) {
-                status["disruptedPods"][gone] = Value::Null;
-            }
-        }
-        let meta = json!({"uid": budget.metadata.uid, "resourceVersion": budget.metadata.resource_version});
-        let patch = json!({"metadata": meta, "status": status});
         let api =
             self.shared.config.client.caused_by(cause.clone()).within::<PodDisruptionBudget>(&key.namespace);
-        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_code(&error, 404) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        // The eviction writes it, too: on the condition that nobody did since it was read.
+        write::status(&api, &budget.metadata, Guard::Version, budget.status.as_ref(), fresh).await
     }
 }
 

@@ -3,7 +3,8 @@
 //! [`decide`] turns a Service and its pods into endpoints; the edge writes them as EndpointSlices, and as the older Endpoints object that many tools still
 //! read. Source: `pkg/controller/endpointslice`, `pkg/controller/endpoint`.
 
-use super::pods::{self, owned_by};
+use super::expectations::Expectations;
+use super::pods::{self, is_namespace_ending, owned_by};
 use super::{Error, Shared, record};
 use crate::client::{Change, Key, Outcome, WorkQueue, is_code};
 use crate::clock;
@@ -180,14 +181,17 @@ pub(crate) fn start(shared: &Shared) {
             }
         }
     });
-    let q = queue.clone();
+    let awaited = Expectations::default();
+    let (q, seen) = (queue.clone(), awaited.clone());
     shared.slices.on(move |change| {
         // Somebody deleted or changed one of ours: put it right.
         let labels = change.object().metadata.labels.clone().unwrap_or_default();
         if labels.get(MANAGED_BY).map(String::as_str) == Some(MANAGER)
             && let Some(service) = labels.get(SERVICE_NAME)
         {
-            q.add(Key::new(change.key().namespace, service.clone()), change.cause());
+            let service = Key::new(change.key().namespace, service.clone());
+            seen.created(&service, &change.key().name);
+            q.add(service, change.cause());
         }
     });
     let q = queue.clone();
@@ -197,7 +201,7 @@ pub(crate) fn start(shared: &Shared) {
             q.add(change.key(), change.cause());
         }
     });
-    let worker = Arc::new(Worker { shared: shared.clone() });
+    let worker = Arc::new(Worker { shared: shared.clone(), awaited });
     shared.report_panics(&queue, &shared.services, "endpointslice");
     queue.work("endpointslice", WORKERS, move |key, cause| {
         let worker = worker.clone();
@@ -223,6 +227,9 @@ fn same_for_us(old: &Pod, new: &Pod) -> bool {
 
 struct Worker {
     shared: Shared,
+    /// Slices that were made and have not been seen yet. Their names are random: without this a look at an old cache would
+    /// make a second one.
+    awaited: Expectations,
 }
 
 impl Worker {
@@ -253,6 +260,7 @@ impl Worker {
 
     /// The service is gone: its slices go with their owner, but nobody owns an Endpoints object.
     async fn forget(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
+        self.awaited.forget(key);
         let Some(old) = self.shared.endpoints.get(key).filter(|e| is_ours(e)) else {
             return Ok(Outcome::Done);
         };
@@ -274,6 +282,9 @@ impl Worker {
         groups: &[Group],
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
+        if !self.awaited.met(key) {
+            return Ok(false); // the slice brings the next look when it is seen
+        }
         let api = self.shared.config.client.caused_by(cause.clone()).within::<EndpointSlice>(&key.namespace);
         let ours = |s: &Arc<EndpointSlice>| {
             let labels = s.metadata.labels.as_ref();
@@ -321,7 +332,7 @@ impl Worker {
                     {
                         Ok(_) => changed = true,
                         Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
-                            return Err(Error::NotYet("the slice changed meanwhile".into()));
+                            return Err(Error::Conflict("its slice is another one by now".into()));
                         }
                         Err(error) => return Err(error.into()),
                     }
@@ -340,10 +351,17 @@ impl Worker {
                         endpoints: group.endpoints,
                         ports,
                     };
-                    // The cache may be behind a slice made a moment ago: the name tells, so a second look mends it.
-                    match api.create(&PostParams::default(), &slice).await {
+                    let name = slice.metadata.name.clone().unwrap_or_default();
+                    self.awaited.creating(key, &name);
+                    let made = api.create(&PostParams::default(), &slice).await;
+                    if made.is_err() {
+                        self.awaited.created(key, &name);
+                    }
+                    match made {
                         Ok(_) => changed = true,
-                        Err(error) if is_code(&error, 404) || is_code(&error, 403) => return Ok(changed), // the namespace is going
+                        Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => {
+                            return Ok(changed);
+                        }
                         Err(error) => return Err(error.into()),
                     }
                 }
@@ -396,9 +414,9 @@ impl Worker {
         match result {
             Ok(_) => Ok(true),
             Err(error) if is_code(&error, 409) => {
-                Err(Error::NotYet("the endpoints changed meanwhile".into()))
+                Err(Error::Conflict("its endpoints are others by now".into()))
             }
-            Err(error) if is_code(&error, 404) || is_code(&error, 403) => Ok(false),
+            Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -409,68 +427,4 @@ fn is_ready(endpoint: &Endpoint) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pod(name: &str, ip: &str, ready: bool, going: bool, port: i32) -> Arc<Pod> {
-        let mut json = json!({
-            "metadata": {"name": name, "namespace": "d", "labels": {"app": "web"}},
-            "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"name": "http", "containerPort": port}]}]},
-            "status": {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
-        });
-        if going {
-            json["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        }
-        Arc::new(serde_json::from_value(json).unwrap())
-    }
-
-    fn line(groups: &[Group]) -> Vec<String> {
-        let endpoint = |e: &Endpoint| {
-            let c = e.conditions.clone().unwrap();
-            format!(
-                "{}:{}{}{}",
-                e.addresses[0],
-                u8::from(c.ready.unwrap()),
-                u8::from(c.serving.unwrap()),
-                u8::from(c.terminating.unwrap())
-            )
-        };
-        groups
-            .iter()
-            .map(|g| {
-                format!(
-                    "{} {}",
-                    g.ports[0].port.unwrap(),
-                    g.endpoints.iter().map(endpoint).collect::<Vec<_>>().join(" ")
-                )
-            })
-            .collect()
-    }
-
-    #[test]
-    fn readiness_decides_and_named_ports_may_differ() {
-        let service: Service = serde_json::from_value(json!({
-            "metadata": {"name": "s"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
-        }))
-        .unwrap();
-        let pods = [
-            pod("a", "10.244.1.2", true, false, 80),
-            pod("b", "10.244.1.3", false, false, 80),
-            pod("c", "10.244.1.4", true, true, 80),
-            pod("d", "10.244.1.5", true, false, 8080),
-            pod("e", "", true, false, 80),
-        ];
-        let groups = decide(&service, &pods);
-        assert_eq!(line(&groups), ["80 10.244.1.2:110 10.244.1.3:000 10.244.1.4:011", "8080 10.244.1.5:110"]);
-        let old = subsets(&groups);
-        assert_eq!(old[0].addresses.as_ref().unwrap().len(), 1);
-        assert_eq!(old[0].not_ready_addresses.as_ref().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_service_without_a_selector_selects_nothing() {
-        let service: Service =
-            serde_json::from_value(json!({"metadata": {}, "spec": {"ports": [{"port": 80}]}})).unwrap();
-        assert!(decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]).is_empty());
-    }
-}
+mod tests;

@@ -8,7 +8,8 @@
 //! caches, decides, and writes. What led to a look travels with the key as its cause. They are level-triggered: a restart at any point converges.
 //! Controllers whose objects own pods (ReplicaSet, ReplicationController, DaemonSet, Job, StatefulSet) differ in their decisions; the rest is one shape, `workload`.
 //! Only the replica that holds the Lease `kube-controller-manager` works. A panic on one object is told in an Event (`ControllerPanic`)
-//! and tried again after a pause; the other objects go on.
+//! and tried again after a pause; the other objects go on. A write that meets a newer object brings its key back (`write`); what fails
+//! again and again is logged as a warning.
 //! ## Left out
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.
@@ -29,7 +30,9 @@ pub mod garbage;
 pub mod job;
 pub mod namespace;
 pub mod node;
+mod pauses;
 mod pods;
+mod protection;
 pub mod replicaset;
 mod replicationcontroller;
 pub mod resourcequota;
@@ -39,6 +42,7 @@ pub mod serviceaccount;
 pub mod statefulset;
 pub mod volume;
 mod workload;
+mod write;
 
 use crate::client::{Client, Informer, Key, LeaderElection, Recorder, WorkQueue, reference};
 use crate::pki::{Ca, TokenKey};
@@ -82,6 +86,11 @@ pub enum Error {
     Api(#[from] kube::Error),
     #[error(transparent)]
     Pki(#[from] crate::pki::Error),
+    /// Somebody else wrote first: the next look decides on what is there now.
+    #[error("changed meanwhile: {0}")]
+    Conflict(String),
+    #[error("an object cannot be written as JSON: {0}")]
+    Encode(#[from] serde_json::Error),
     #[error("{0}")]
     NotYet(String),
 }
@@ -168,6 +177,52 @@ impl Shared {
         }
     }
 
+    /// Caches that know nothing and watch nothing; tests tell them what there is.
+    #[cfg(test)]
+    fn fixed(client: &Client) -> Shared {
+        let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+        let config = Config {
+            client: client.clone(),
+            tap: Tap::new(),
+            rng: Rng::seeded(1),
+            identity: "n_1".into(),
+            ca: Arc::new(Ca::load_or_create(dir.path(), "test").unwrap()),
+            tokens: Arc::new(TokenKey::load_or_create(dir.path()).unwrap()),
+        };
+        Shared {
+            pods: Informer::fixed([]),
+            replica_sets: Informer::fixed([]),
+            replication_controllers: Informer::fixed([]),
+            deployments: Informer::fixed([]),
+            daemon_sets: Informer::fixed([]),
+            jobs: Informer::fixed([]),
+            cron_jobs: Informer::fixed([]),
+            stateful_sets: Informer::fixed([]),
+            autoscalers: Informer::fixed([]),
+            revisions: Informer::fixed([]),
+            services: Informer::fixed([]),
+            slices: Informer::fixed([]),
+            endpoints: Informer::fixed([]),
+            namespaces: Informer::fixed([]),
+            nodes: Informer::fixed([]),
+            leases: Informer::fixed([]),
+            accounts: Informer::fixed([]),
+            config_maps: Informer::fixed([]),
+            secrets: Informer::fixed([]),
+            claims: Informer::fixed([]),
+            volumes: Informer::fixed([]),
+            classes: Informer::fixed([]),
+            budgets: Informer::fixed([]),
+            quotas: Informer::fixed([]),
+            requests: Informer::fixed([]),
+            cluster_roles: Informer::fixed([]),
+            gone: broadcast::Sender::new(GONE_BUFFER),
+            recorder: Recorder::new(&crew, client, "kube-controller-manager", ""),
+            config,
+            crew,
+        }
+    }
+
     async fn synced(&self) {
         futures::join!(
             self.pods.synced(),
@@ -244,7 +299,7 @@ pub fn start(crew: &Crew, config: Config) {
             daemonset::start(&shared);
             workload::start::<job::Jobs>(&shared);
             cronjob::start(&shared);
-            workload::start::<statefulset::StatefulSets>(&shared);
+            statefulset::start(&shared);
             autoscaler::start(&shared);
             endpoints::start(&shared);
             namespace::start(&shared);
@@ -252,6 +307,7 @@ pub fn start(crew: &Crew, config: Config) {
             serviceaccount::start(&shared);
             node::start(&shared);
             volume::start(&shared);
+            protection::start(&shared);
             disruption::start(&shared);
             resourcequota::start(&shared);
             certificates::start(&shared);

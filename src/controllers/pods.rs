@@ -123,6 +123,17 @@ pub fn why(error: &kube::Error) -> String {
     }
 }
 
+/// Was the request refused because its namespace is being deleted?
+pub fn is_namespace_ending(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            let causes = status.details.iter().flat_map(|d| &d.causes);
+            causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+        }
+        _ => false,
+    }
+}
+
 /// Makes and deletes pods for one owner, with events and expectations.
 pub struct Hands<'a> {
     pub shared: &'a Shared,
@@ -151,6 +162,10 @@ impl Hands<'_> {
                     (self.words.created)(&self.owner.name, &name),
                     self.cause.clone(),
                 );
+                Ok(())
+            }
+            Err(error) if is_namespace_ending(&error) => {
+                self.expectations.created(self.owner, &name);
                 Ok(())
             }
             Err(error) => {
@@ -328,6 +343,30 @@ pub fn until_available(pod: &Pod, seconds: i32) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_pod_that_its_ending_namespace_refuses_is_no_failure() {
+        for (reason, failed) in [("NamespaceTerminating", false), ("FieldValueForbidden", true)] {
+            let causes = json!({"causes": [{"reason": reason, "message": "m"}]});
+            let status = json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "m", "details": causes});
+            let refuse = move |a: &crate::client::testing::Asked| {
+                a.line.ends_with("/pods").then(|| (403, status.clone()))
+            };
+            let server = crate::client::testing::Scripted::new(refuse).await;
+            let (shared, owner) = (Shared::fixed(&server.client), Key::new("d", "o"));
+            let hands = Hands {
+                shared: &shared,
+                expectations: &Expectations::default(),
+                recorder: &Recorder::new(&shared.crew, &server.client, "t", ""),
+                owner: &owner,
+                about: ObjectReference::default(),
+                cause: &None,
+                words: WORDS,
+            };
+            assert_eq!(hands.create(Pod::default()).await.is_err(), failed, "{reason}");
+            assert!(hands.expectations.met(&owner));
+        }
+    }
 
     #[tokio::test]
     async fn one_error_does_not_cut_the_other_requests_off() {

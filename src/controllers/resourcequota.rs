@@ -7,6 +7,7 @@
 
 use super::pods::phase;
 use super::resources::discover;
+use super::write::unless_gone;
 use super::{Error, Shared, record};
 use crate::api::quota::{Amounts, amounts, counted, matches, stored, usage};
 use crate::api::{quantity::Quantity, value};
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 const WORKERS: usize = 5;
@@ -68,25 +70,37 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let (q, all) = (queue.clone(), shared.clone());
-    let mut gone = shared.gone.subscribe();
-    shared.crew.spawn_essential(async move {
-        loop {
-            tokio::select! {
-                told = gone.recv() => match told {
-                    Ok((namespace, cause)) => add_all(&q, &all, Some(&namespace), &cause),
-                    Err(RecvError::Lagged(_)) => add_all(&q, &all, None, &None),
-                    Err(RecvError::Closed) => return,
-                },
-                () = clock::sleep(RESYNC) => add_all(&q, &all, None, &None),
-            }
-        }
-    });
+    let gone = shared.gone.subscribe();
+    shared.crew.spawn_essential(listen(gone, move |namespace, cause| {
+        add_all(&q, &all, namespace, &cause);
+    }));
     let shared = Arc::new(shared.clone());
     shared.report_panics(&queue, &shared.quotas, "resourcequota");
     queue.work("resourcequota", WORKERS, move |key, cause| {
         let shared = shared.clone();
         async move { sync(&shared, key, cause).await }
     });
+}
+
+/// Looks at a namespace where something was deleted, and at all now and then, however much is deleted meanwhile.
+async fn listen(
+    mut gone: Receiver<(String, Option<Cause>)>,
+    mut look: impl FnMut(Option<&str>, Option<Cause>),
+) {
+    let mut resync = clock::Instant::now() + clock::scaled(RESYNC);
+    loop {
+        tokio::select! {
+            told = gone.recv() => match told {
+                Ok((namespace, cause)) => look(Some(&namespace), cause),
+                Err(RecvError::Lagged(_)) => look(None, None),
+                Err(RecvError::Closed) => return,
+            },
+            () = clock::sleep_until(resync) => {
+                look(None, None);
+                resync = clock::Instant::now() + clock::scaled(RESYNC);
+            }
+        }
+    }
 }
 
 fn add_all(queue: &WorkQueue<Key>, shared: &Shared, namespace: Option<&str>, cause: &Option<Cause>) {
@@ -100,7 +114,7 @@ fn add_all(queue: &WorkQueue<Key>, shared: &Shared, namespace: Option<&str>, cau
 async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
     let Some(quota) = shared.quotas.get(&key) else { return Ok(Outcome::Done) };
     let start = clock::Instant::now();
-    let object = serde_json::to_value(&*quota).map_err(|e| Error::NotYet(e.to_string()))?;
+    let object = serde_json::to_value(&*quota)?;
     let (hard, before) = (amounts(&object, "spec.hard"), amounts(&object, "status.used"));
     let counted = count(shared, &key.namespace, value::at(&object, "spec"), &hard).await?;
     let used = used(&hard, &before, &counted);
@@ -113,12 +127,12 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         {"op": "replace", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
         {"op": "add", "path": "/status", "value": {"hard": stored(&hard), "used": stored(&used)}},
     ]);
-    let patch: json_patch::Patch = serde_json::from_value(patch).map_err(|e| Error::NotYet(e.to_string()))?;
+    let patch: json_patch::Patch = serde_json::from_value(patch)?;
     let api = shared.config.client.caused_by(cause.clone()).within::<ResourceQuota>(&key.namespace);
-    match api.patch_status(&key.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await {
-        Ok(_) => {}
-        Err(error) if is_code(&error, 404) => return Ok(Outcome::Done),
-        Err(error) => return Err(error.into()), // charged meanwhile: counted again
+    let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
+    // A conflict: it was charged meanwhile, and is counted again.
+    if unless_gone(written)?.is_none() {
+        return Ok(Outcome::Done);
     }
     let tap = shared.tap("resourcequota-controller");
     let detail = json!({"used": stored(&used)});
@@ -183,6 +197,25 @@ mod tests {
         let before = of(json!({"pods": "1", "secrets": "4", "count/widgets.example.com": "1"}));
         let now = used(&hard, &before, &of(json!({"pods": "2"})));
         assert_eq!(stored(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_counted_now_and_then_although_something_is_always_deleted() {
+        let (tell, gone) = tokio::sync::broadcast::channel(16);
+        let (mut one, mut all) = (0, 0);
+        let deletions = async {
+            for _ in 0..13 {
+                clock::sleep(Duration::from_secs(100)).await;
+                tell.send(("n".to_string(), None)).unwrap();
+            }
+            drop(tell);
+        };
+        let counts = listen(gone, |namespace, _| match namespace {
+            Some(_) => one += 1,
+            None => all += 1,
+        });
+        tokio::join!(deletions, counts);
+        assert_eq!((one, all), (13, 4));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Which kinds there are: what the garbage collector watches and a dying namespace is emptied of.
 
 use crate::client::Client;
+use crate::clock;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
 
 /// A kind with its scope and verbs.
 #[derive(Clone, Debug)]
@@ -53,6 +57,52 @@ struct Entry {
 #[derive(Deserialize)]
 struct Kind {
     kind: String,
+}
+
+/// Looks kinds up in discovery, as upstream's RESTMapper, and remembers those that it found.
+#[derive(Default)]
+pub struct Mapper {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By group and kind.
+    resources: BTreeMap<(String, String), Resource>,
+    /// When discovery was read last.
+    read: Option<clock::Instant>,
+}
+
+/// Discovery is not read again for a kind that it did not name within this time.
+const REREAD: Duration = Duration::from_secs(5);
+
+impl Mapper {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The resource of a kind; `None` if it is not served.
+    pub async fn find(
+        &self,
+        client: &Client,
+        group: &str,
+        kind: &str,
+    ) -> Result<Option<Resource>, kube::Error> {
+        let of = (group.to_string(), kind.to_string());
+        {
+            let known = self.known();
+            let fresh = known.read.is_some_and(|at| at.elapsed() < clock::scaled(REREAD));
+            let found = known.resources.get(&of).cloned();
+            if found.is_some() || fresh {
+                return Ok(found);
+            }
+        }
+        let all = discover(client).await?;
+        let mut known = self.known();
+        known.read = Some(clock::Instant::now());
+        known.resources = all.into_iter().map(|r| ((r.api.group.clone(), r.api.kind.clone()), r)).collect();
+        Ok(known.resources.get(&of).cloned())
+    }
 }
 
 /// Every kind in its preferred version, from the aggregated discovery documents.

@@ -1,16 +1,18 @@
 //! Revisions of a template, kept as ControllerRevisions: what DaemonSets and StatefulSets remember for `rollout history` and `undo`.
 //! Source: `pkg/controller/history`.
 
-use super::Error;
 use super::pods::{self, template_hash};
 use super::workload::{Look, Typed};
-use crate::client::is_code;
+use super::write::unless_gone;
+use super::{Error, Shared};
+use crate::client::{Change, Key, WorkQueue, is_code};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The label by which a pod tells its revision.
@@ -62,6 +64,7 @@ pub async fn keep<K: Typed>(
     let name = format!("{}-{hash}", look.key.name);
     let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
     match all.iter().position(|r| r.metadata.name.as_deref() == Some(&name)) {
+        Some(at) if !is_same(&all[at], template) => return collide(look, &name, collisions).await,
         Some(at) if at + 1 == all.len() => {}
         Some(at) => {
             // A rollback: the old one is the newest again.
@@ -72,7 +75,16 @@ pub async fn keep<K: Typed>(
         None => {
             let revision = made(look, template, &name, &hash, next);
             let made = match api.create(&PostParams::default(), &revision).await {
-                Err(error) if is_code(&error, 409) => api.get(&name).await?, // the cache was behind
+                Err(error) if is_code(&error, 409) => {
+                    let there = api.get(&name).await?;
+                    let owner = pods::controller_of(&there.metadata);
+                    let (orphan, ours) = (owner.is_none(), owner.is_some_and(|o| Some(&o.uid) == uid));
+                    match is_same(&there, template) {
+                        true if ours => there,                        // the cache was behind
+                        true if orphan => adopt(look, &there).await?, // left by an earlier object of this name
+                        _ => return collide(look, &name, collisions).await,
+                    }
+                }
                 other => other?,
             };
             all.push(Arc::new(made));
@@ -87,6 +99,65 @@ pub async fn keep<K: Typed>(
     Ok(all)
 }
 
+/// Brings the key of an object back when one of its revisions is deleted or changed: `rollout undo` needs them.
+pub fn watch(shared: &Shared, kind: &'static str, queue: &WorkQueue<Key>) {
+    let queue = queue.clone();
+    shared.revisions.on(move |change| {
+        let meta = &change.object().metadata;
+        let owner = pods::controller_of(meta).filter(|o| o.kind == kind);
+        if let Some(owner) = owner.filter(|_| !matches!(change, Change::Added(_))) {
+            queue.add(Key::new(change.key().namespace, owner.name.clone()), change.cause());
+        }
+    });
+}
+
+fn is_same(revision: &ControllerRevision, of: &PodTemplateSpec) -> bool {
+    revision.data.as_ref().is_some_and(|kept| kept.0 == data(of))
+}
+
+/// Another template, or another object, has the name: the next look takes another one.
+async fn collide<K: Typed>(
+    look: &Look<'_, K>,
+    name: &str,
+    collisions: Option<i32>,
+) -> Result<Vec<Arc<ControllerRevision>>, Error> {
+    let count = collisions.unwrap_or(0).saturating_add(1);
+    let patch = json!({"metadata": {"uid": look.object.meta().uid}, "status": {"collisionCount": count}});
+    let api = look.api::<K>();
+    unless_gone(api.patch_status(&look.key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
+    Err(Error::Conflict(format!("the name of revision {name} is taken")))
+}
+
+async fn adopt<K: Typed>(
+    look: &Look<'_, K>,
+    orphan: &ControllerRevision,
+) -> Result<ControllerRevision, Error> {
+    let name = orphan.metadata.name.as_deref().unwrap_or_default();
+    let patch = json!({"metadata": {"uid": orphan.metadata.uid, "ownerReferences": [look.owner()]}});
+    let api = look.api::<ControllerRevision>();
+    let adopted = unless_gone(api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await)?;
+    adopted.ok_or_else(|| Error::Conflict(format!("revision {name} is gone")))
+}
+
+/// What a revision keeps: the template as a strategic merge patch that replaces another one. With its keys in order, byte
+/// for byte as upstream writes it: clients compare it so.
+fn data(template: &PodTemplateSpec) -> Value {
+    let mut data = serde_json::to_value(template).unwrap_or_default();
+    data["$patch"] = json!("replace");
+    sorted(json!({"spec": {"template": data}}))
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let in_order: BTreeMap<String, Value> = map.into_iter().collect();
+            Value::Object(in_order.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
 fn made<K: Typed>(
     look: &Look<'_, K>,
     template: &PodTemplateSpec,
@@ -94,8 +165,6 @@ fn made<K: Typed>(
     hash: &str,
     number: i64,
 ) -> ControllerRevision {
-    let mut data = serde_json::to_value(template).unwrap_or_default();
-    data["$patch"] = json!("replace");
     let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
     labels.insert(HASH.into(), hash.into());
     let mut annotations = look.object.meta().annotations.clone().unwrap_or_default();
@@ -109,7 +178,7 @@ fn made<K: Typed>(
             owner_references: Some(vec![look.owner()]),
             ..ObjectMeta::default()
         },
-        data: Some(RawExtension(json!({"spec": {"template": data}}))),
+        data: Some(RawExtension(data(template))),
         revision: number,
     }
 }
@@ -117,6 +186,42 @@ fn made<K: Typed>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_revision_that_is_deleted_brings_its_owner_back() {
+        let server = crate::client::testing::Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let queue = WorkQueue::new(&shared.crew);
+        watch(&shared, "DaemonSet", &queue);
+        let of = |kind: &str| -> ControllerRevision {
+            let owner =
+                json!({"apiVersion": "apps/v1", "kind": kind, "name": "d", "uid": "u", "controller": true});
+            let meta = json!({"name": kind, "namespace": "n", "ownerReferences": [owner]});
+            serde_json::from_value(json!({"metadata": meta, "revision": 1})).unwrap()
+        };
+        for kind in ["StatefulSet", "DaemonSet"] {
+            shared.revisions.tell_of(of(kind));
+            shared.revisions.tell_gone(of(kind));
+        }
+        assert_eq!(queue.next().await.0, Key::new("n", "d"));
+        let more = crate::clock::timeout(std::time::Duration::from_millis(50), queue.next()).await;
+        assert!(more.is_none(), "not for another kind's: {more:?}");
+    }
+
+    #[test]
+    fn a_revision_is_written_as_gos_encoder_writes_it() {
+        let template = json!({"spec": {"containers": [{"name": "c", "image": "i"}]}, "metadata": {"labels": {"b": "1", "a": "2"}}});
+        let template: PodTemplateSpec = serde_json::from_value(template).unwrap();
+        let want = r#"{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"a":"2","b":"1"}},"spec":{"containers":[{"image":"i","name":"c"}]}}}}"#;
+        assert_eq!(data(&template).to_string(), want);
+        let kept = |template: &PodTemplateSpec| ControllerRevision {
+            data: Some(RawExtension(data(template))),
+            ..ControllerRevision::default()
+        };
+        assert!(is_same(&kept(&template), &template));
+        assert!(!is_same(&kept(&PodTemplateSpec::default()), &template), "one hash for two templates");
+        assert_eq!(super::template(&kept(&template)), Some(template));
+    }
 
     #[test]
     fn what_a_pod_is_of_and_the_newest_stay() {

@@ -2,6 +2,7 @@
 //!
 //! Three small loops: the account `default`, the ConfigMap `kube-root-ca.crt`, and tokens for secrets that ask for one by their type.
 
+use super::pods::is_namespace_ending;
 use super::{Error, Shared, reference};
 use crate::client::{Key, Outcome, WorkQueue, is_code};
 use k8s_openapi::ByteString;
@@ -87,7 +88,7 @@ pub(crate) fn start(shared: &Shared) {
 fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Ok(_) => Ok(()),
-        Err(error) if [403, 404, 409].iter().any(|code| is_code(&error, *code)) => Ok(()),
+        Err(error) if is_code(&error, 404) || is_code(&error, 409) || is_namespace_ending(&error) => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -125,4 +126,35 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     next.metadata.annotations.get_or_insert_default().insert(ACCOUNT_UID.into(), uid);
     tolerate(api.replace(&key.name, &PostParams::default(), &next).await)?;
     Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing::{Scripted, refusal};
+    use crate::clock;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn an_account_that_may_not_be_made_yet_is_tried_again() {
+        // As at the start of a cluster, before its roles are there.
+        let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = tries.clone();
+        let server = Scripted::new(move |asked| {
+            let made = asked.line == "POST /api/v1/namespaces/n/serviceaccounts";
+            let first = made && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            if first { refusal(403, "Forbidden") } else { None }
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        start(&shared);
+        shared.namespaces.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        let again = async {
+            while tries.load(std::sync::atomic::Ordering::Relaxed) < 2 {
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(clock::timeout(Duration::from_secs(20), again).await.is_some());
+        shared.crew.kill();
+    }
 }

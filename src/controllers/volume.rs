@@ -2,14 +2,17 @@
 //!
 //! A claim is *bound* to a volume that fits, each naming the other. A claim whose class has a provisioner waits until the provisioner has
 //! made a volume for it. When the claim goes, the volume is *released*; what then happens to the data is its reclaim policy's to say.
-//! [`fits`] is pure. Source: `pkg/controller/volume/persistentvolume`.
+//! A claim of a class that waits for its first consumer is bound by whom the scheduler chooses, so that the volume is where
+//! the pod will be. [`fits`] is pure. Source: `pkg/controller/volume/persistentvolume`.
 
-use super::pods::selects;
+use super::write::{self, Guard, unless_gone};
 use super::{Error, Shared, record, reference};
-use crate::api::quantity::Quantity;
-use crate::client::{Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::api::volumes::{SELECTED_NODE, fits, is_reserved_for, preference};
+use crate::client::{Key, Outcome, Recorder, WorkQueue, optional, segment};
 use crate::tap::Cause;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeStatus,
+};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
@@ -17,43 +20,6 @@ use std::sync::Arc;
 const BOUND: &str = "pv.kubernetes.io/bind-completed";
 const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
-
-/// Pure: may this volume be given to this claim?
-pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    let (Some(have), Some(want)) = (&volume.spec, &claim.spec) else { return false };
-    if volume.metadata.deletion_timestamp.is_some() {
-        return false;
-    }
-    if let Some(reserved) = &have.claim_ref {
-        return reserved.name == claim.metadata.name
-            && reserved.namespace == claim.metadata.namespace
-            && reserved.uid.as_ref().is_none_or(|u| u.is_empty() || Some(u) == claim.metadata.uid.as_ref());
-    }
-    let class = |c: &Option<String>| c.clone().unwrap_or_default();
-    let named =
-        want.volume_name.as_ref().is_none_or(|n| n.is_empty() || Some(n) == volume.metadata.name.as_ref());
-    let modes =
-        want.access_modes.iter().flatten().all(|m| have.access_modes.iter().flatten().any(|h| h == m));
-    let size = |map: Option<
-        &std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>,
-    >| {
-        map.and_then(|m| m.get("storage")).and_then(|q| Quantity::parse(&q.0)).map_or(0, |q| q.units())
-    };
-    let mode = |m: &Option<String>| m.clone().unwrap_or_else(|| "Filesystem".into());
-    let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Available");
-    named
-        && modes
-        && matches!(phase, "Available" | "Pending" | "")
-        && class(&have.storage_class_name) == class(&want.storage_class_name)
-        && mode(&have.volume_mode) == mode(&want.volume_mode)
-        && size(have.capacity.as_ref()) >= size(want.resources.as_ref().and_then(|r| r.requests.as_ref()))
-        && want.selector.as_ref().is_none_or(|s| selects(s, volume.metadata.labels.as_ref()))
-}
-
-fn size_of(volume: &PersistentVolume) -> i64 {
-    let capacity = volume.spec.as_ref().and_then(|s| s.capacity.as_ref()).and_then(|c| c.get("storage"));
-    capacity.and_then(|q| Quantity::parse(&q.0)).map_or(i64::MAX, |q| q.units())
-}
 
 pub(crate) fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "persistentvolume-controller", "");
@@ -71,7 +37,10 @@ pub(crate) fn start(shared: &Shared) {
     let (q, v, all) = (claims.clone(), volumes.clone(), shared.clone());
     shared.volumes.on(move |change| {
         v.add(change.key(), change.cause());
-        for claim in all.claims.list().iter().filter(|c| bound_to(c).is_none()) {
+        // Claims without a volume, this volume's own, and those of a volume of its name that may be lost.
+        let name = change.key().name;
+        let concerned = |c: &&Arc<PersistentVolumeClaim>| bound_to(c).is_none_or(|bound| bound == name);
+        for claim in all.claims.list().iter().filter(concerned) {
             q.add(Key::of(&**claim), change.cause());
         }
     });
@@ -118,50 +87,96 @@ impl Worker {
         let phase = claim.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
         let already = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BOUND));
         if already && phase == "Bound" {
-            return Ok(Outcome::Done);
-        }
-        let mut fitting: Vec<Arc<PersistentVolume>> =
-            self.shared.volumes.list().into_iter().filter(|v| fits(v, &claim)).collect();
-        // One that is reserved for this claim first, then the smallest.
-        fitting.sort_by_key(|v| {
-            (v.spec.as_ref().is_none_or(|s| s.claim_ref.is_none()), size_of(v), v.metadata.name.clone())
-        });
-        let client = self.shared.config.client.caused_by(cause.clone());
-        let Some(volume) = fitting.into_iter().next() else { return self.wait(&key, &claim, &cause).await };
-        let name = volume.metadata.name.clone().unwrap_or_default();
-        let api = client.cluster::<PersistentVolume>();
-        let reserve = json!({
-            "metadata": {"resourceVersion": volume.metadata.resource_version},
-            "spec": {"claimRef": reference(&*claim)},
-        });
-        let reserved = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()).and_then(|r| r.uid.clone());
-        if reserved != claim.metadata.uid {
-            match api.patch(&name, &PatchParams::default(), &Patch::Merge(reserve)).await {
-                Ok(_) => {}
-                Err(error) if is_code(&error, 409) => {
-                    return Err(Error::NotYet("the volume changed meanwhile".into()));
-                }
-                Err(error) => return Err(error.into()),
+            // A volume that was set free is bound anew.
+            if !self.set_free(&key, &claim, &cause).await? {
+                return Ok(Outcome::Done);
             }
         }
-        api.patch_status(
-            &name,
-            &PatchParams::default(),
-            &Patch::Merge(json!({"status": {"phase": "Bound"}})),
-        )
-        .await?;
+        // Where the first consumer decides, the scheduler reserves the volume.
+        let late = self.is_late(&claim) && bound_to(&claim).is_none();
+        let may_have = |v: &Arc<PersistentVolume>| fits(v, &claim) && (!late || is_reserved_for(v, &claim));
+        let fitting = self.shared.volumes.list().into_iter().filter(may_have).min_by_key(|v| preference(v));
+        let client = self.shared.config.client.caused_by(cause.clone());
+        let Some(volume) = fitting else { return self.wait(&key, &claim, &cause).await };
+        let name = volume.metadata.name.clone().unwrap_or_default();
+        let api = client.cluster::<PersistentVolume>();
+        let gone = || Error::Conflict(format!("volume {name} is gone"));
+        let reserved = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()).and_then(|r| r.uid.clone());
+        if reserved != claim.metadata.uid {
+            let reserve = json!({
+                "metadata": {"uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version},
+                "spec": {"claimRef": reference(&*claim)},
+            });
+            unless_gone(api.patch(&name, &PatchParams::default(), &Patch::Merge(reserve)).await)?
+                .ok_or_else(gone)?;
+        }
+        // Each of these steps is found done or undone by the next look, if this one ends in between.
+        let status = with_phase(volume.status.as_ref(), "Bound");
+        write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &status).await?;
         let claims = client.within::<PersistentVolumeClaim>(&key.namespace);
         let patch = json!({
-            "metadata": {"annotations": {BOUND: "yes", BY_CONTROLLER: "yes"}},
+            "metadata": {"uid": claim.metadata.uid, "annotations": {BOUND: "yes", BY_CONTROLLER: "yes"}},
             "spec": {"volumeName": name},
         });
-        claims.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        unless_gone(claims.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
         let spec = volume.spec.clone().unwrap_or_default();
-        let status = json!({"status": {"phase": "Bound", "accessModes": spec.access_modes, "capacity": spec.capacity}});
-        claims.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(status)).await?;
+        let status = PersistentVolumeClaimStatus {
+            phase: Some("Bound".into()),
+            access_modes: spec.access_modes,
+            capacity: spec.capacity,
+            ..claim.status.clone().unwrap_or_default()
+        };
+        write::status(&claims, &claim.metadata, Guard::Uid, claim.status.as_ref(), &status).await?;
         let record = record("bind", "persistentvolumeclaims", &key, &cause).detail(json!({"volume": name}));
         self.shared.tap("persistentvolume-controller").emit(record);
         Ok(Outcome::Done)
+    }
+
+    /// Does the claim's class wait for the first consumer?
+    fn is_late(&self, claim: &PersistentVolumeClaim) -> bool {
+        let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone()).unwrap_or_default();
+        let class = self.shared.classes.get(&Key::new("", class));
+        class.is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
+    }
+
+    /// A bound claim whose volume is no more, or is another claim's, is lost, and its data with it. Returns whether its
+    /// volume is there, bound to nothing.
+    async fn set_free(
+        &self,
+        key: &Key,
+        claim: &PersistentVolumeClaim,
+        cause: &Option<Cause>,
+    ) -> Result<bool, Error> {
+        let name = bound_to(claim).unwrap_or_default();
+        let mut volume = self.shared.volumes.get(&Key::new("", name.clone()));
+        if volume.as_ref().is_none_or(|v| !is_reserved_for(v, claim)) {
+            // The cache may be behind: that of the claims is another one.
+            let api = self.shared.config.client.cluster::<PersistentVolume>();
+            volume = optional(api.get(&segment(&name)).await)?.map(Arc::new);
+        }
+        let (reason, why) = match volume {
+            Some(volume) if is_reserved_for(&volume, claim) => return Ok(false),
+            Some(volume) if volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none()) => {
+                return Ok(fits(&volume, claim));
+            }
+            Some(_) => {
+                ("ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly")
+            }
+            None => ("ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!"),
+        };
+        let api = self.shared.config.client.caused_by(cause.clone());
+        let api = api.within::<PersistentVolumeClaim>(&key.namespace);
+        let old = claim.status.as_ref();
+        let new = PersistentVolumeClaimStatus {
+            phase: Some("Lost".into()),
+            capacity: None,
+            access_modes: None,
+            ..old.cloned().unwrap_or_default()
+        };
+        if write::status(&api, &claim.metadata, Guard::Uid, old, &new).await? {
+            self.recorder.warning(&reference(claim), reason, why, cause.clone());
+        }
+        Ok(false)
     }
 
     /// Nothing fits: ask the class' provisioner, or say what is missing.
@@ -175,18 +190,18 @@ impl Worker {
         let client = self.shared.config.client.caused_by(cause.clone());
         let api = client.within::<PersistentVolumeClaim>(&key.namespace);
         if let Some(name) = bound_to(claim) {
-            // It names its volume, which is not there (any more).
-            let lost = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BOUND));
-            let phase = if lost { "Lost" } else { "Pending" };
-            if claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some(phase) {
-                let patch = json!({"status": {"phase": phase}});
-                api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                if lost {
-                    let message = format!(
-                        "Bound claim has lost its PersistentVolume {name:?}. Data on the volume is lost!"
-                    );
-                    self.recorder.warning(&about, "ClaimLost", message, cause.clone());
-                }
+            // It names its volume, which is not there (any more) or does not fit. One that was lost stays so.
+            let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
+            if !matches!(phase, Some("Pending" | "Lost")) {
+                let new = PersistentVolumeClaimStatus {
+                    phase: Some("Pending".into()),
+                    ..claim.status.clone().unwrap_or_default()
+                };
+                write::status(&api, &claim.metadata, Guard::Uid, claim.status.as_ref(), &new).await?;
+            }
+            if phase != Some("Lost") {
+                let message = format!("volume {name:?} does not exist, or does not fit this claim");
+                self.recorder.warning(&about, "FailedBinding", message, cause.clone());
             }
             return Ok(Outcome::Done);
         }
@@ -203,14 +218,15 @@ impl Worker {
         };
         let annotation = |key: &str| claim.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
         let late = class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
-        if late && annotation("volume.kubernetes.io/selected-node").is_none() {
+        if late && annotation(SELECTED_NODE).is_none() {
             let message = "waiting for first consumer to be created before binding";
             self.recorder.normal(&about, "WaitForFirstConsumer", message, cause.clone());
             return Ok(Outcome::Done);
         }
         if annotation(PROVISIONER).as_deref() != Some(&class.provisioner) {
-            let patch = json!({"metadata": {"annotations": {PROVISIONER: class.provisioner}}});
-            api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            let set = json!({PROVISIONER: class.provisioner});
+            let patch = json!({"metadata": {"uid": claim.metadata.uid, "annotations": set}});
+            unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
         }
         let message = format!(
             "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system \
@@ -228,10 +244,19 @@ impl Worker {
         let want = match &spec.claim_ref {
             None => "Available",
             Some(reference) => {
-                let claim = claim_key(&volume).and_then(|k| self.shared.claims.get(&k));
                 let same =
                     |c: &PersistentVolumeClaim| reference.uid.is_none() || c.metadata.uid == reference.uid;
-                match claim.filter(|c| same(c)) {
+                let place = claim_key(&volume);
+                let mut claim = place.as_ref().and_then(|k| self.shared.claims.get(k)).filter(|c| same(c));
+                if claim.is_none()
+                    && let Some(place) = place.filter(|_| reference.uid.is_some() && phase != "Released")
+                {
+                    // A volume that is released may be deleted, and its data. The cache of the claims may be behind.
+                    let api =
+                        self.shared.config.client.within::<PersistentVolumeClaim>(&segment(&place.namespace));
+                    claim = optional(api.get(&segment(&place.name)).await)?.filter(same).map(Arc::new);
+                }
+                match claim {
                     Some(claim) if bound_to(&claim) == volume.metadata.name => "Bound",
                     Some(_) => "Available",
                     None if reference.uid.is_some() => "Released",
@@ -244,46 +269,106 @@ impl Worker {
             return Ok(Outcome::Done);
         }
         let api = self.shared.config.client.caused_by(cause).cluster::<PersistentVolume>();
-        match api
-            .patch_status(
-                &key.name,
-                &PatchParams::default(),
-                &Patch::Merge(json!({"status": {"phase": want}})),
-            )
-            .await
-        {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
-            _ => Ok(Outcome::Done),
-        }
+        let new = with_phase(volume.status.as_ref(), want);
+        write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &new).await?;
+        Ok(Outcome::Done)
     }
+}
+
+fn with_phase(before: Option<&PersistentVolumeStatus>, phase: &str) -> PersistentVolumeStatus {
+    PersistentVolumeStatus { phase: Some(phase.into()), ..before.cloned().unwrap_or_default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::testing::{Asked, Scripted, refusal};
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
 
-    fn volume(json: serde_json::Value) -> PersistentVolume {
-        serde_json::from_value(json!({"metadata": {"name": "v"}, "spec": json})).unwrap()
+    fn of<T: DeserializeOwned>(object: Value) -> T {
+        serde_json::from_value(object).unwrap()
     }
 
-    #[test]
-    fn size_mode_class_and_reservation_decide() {
-        let claim: PersistentVolumeClaim = serde_json::from_value(json!({
-            "metadata": {"name": "c", "namespace": "d", "uid": "u"},
-            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}},
-        }))
-        .unwrap();
-        let base = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "capacity": {"storage": "1Gi"}});
-        let with = |key: &str, value: serde_json::Value| {
-            let mut spec = base.clone();
-            spec[key] = value;
-            fits(&volume(spec), &claim)
+    fn claim(bound: &str, phase: &str) -> PersistentVolumeClaim {
+        let annotations = if bound.is_empty() { json!({}) } else { json!({BOUND: "yes"}) };
+        of(json!({"metadata": {"name": "c", "namespace": "d", "uid": "u", "annotations": annotations},
+            "spec": {"storageClassName": "late", "volumeName": bound}, "status": {"phase": phase}}))
+    }
+
+    fn volume(reserved: Option<&str>) -> PersistentVolume {
+        let claim = reserved.map(|uid| json!({"namespace": "d", "name": "c", "uid": uid}));
+        of(
+            json!({"metadata": {"name": "v", "uid": "w"}, "spec": {"storageClassName": "late", "claimRef": claim}}),
+        )
+    }
+
+    /// A worker that knows these; its class waits for the first consumer.
+    fn worker(
+        server: &Scripted,
+        claims: Vec<PersistentVolumeClaim>,
+        volumes: Vec<PersistentVolume>,
+    ) -> Worker {
+        let shared = Shared::fixed(&server.client);
+        let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
+        shared.classes.tell_of(of(late));
+        claims.into_iter().for_each(|claim| shared.claims.tell_of(claim));
+        volumes.into_iter().for_each(|volume| shared.volumes.tell_of(volume));
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        Worker { shared, recorder }
+    }
+
+    fn key() -> Key {
+        Key::new("d", "c")
+    }
+
+    #[tokio::test]
+    async fn a_class_that_waits_for_its_first_consumer_gets_no_volume_but_the_reserved_one() {
+        let server = Scripted::new(|_| None).await;
+        let free = worker(&server, vec![claim("", "Pending")], vec![volume(None)]);
+        free.claim(key(), None).await.unwrap();
+        assert_eq!(server.lines(), [""; 0]);
+        let reserved = worker(&server, vec![claim("", "Pending")], vec![volume(Some("u"))]);
+        reserved.claim(key(), None).await.unwrap();
+        let claim = "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
+        let status = "PATCH /api/v1/persistentvolumes/v/status".to_string();
+        assert_eq!(server.lines(), [status, claim.into(), format!("{claim}/status")]);
+    }
+
+    #[tokio::test]
+    async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() {
+        let stored = |code: u16| {
+            move |asked: &Asked| match (asked.line.as_str(), code) {
+                ("GET /api/v1/persistentvolumes/v", 404) => refusal(404, "NotFound"),
+                ("GET /api/v1/persistentvolumes/v", _) => Some((200, json!(volume(Some("u"))))),
+                _ => None,
+            }
         };
-        assert!(fits(&volume(base.clone()), &claim));
-        assert!(!with("capacity", json!({"storage": "1023Mi"})));
-        assert!(!with("storageClassName", json!("slow")));
-        assert!(!with("accessModes", json!(["ReadOnlyMany"])));
-        assert!(with("claimRef", json!({"name": "c", "namespace": "d", "uid": "u"})));
-        assert!(!with("claimRef", json!({"name": "c", "namespace": "d", "uid": "older"})));
+        for (code, want) in [(200, Value::Null), (404, json!("Lost"))] {
+            let server = Scripted::new(stored(code)).await;
+            worker(&server, vec![claim("v", "Bound")], vec![]).claim(key(), None).await.unwrap();
+            let written: Value =
+                server.take().iter().map(|a| a.body["status"]["phase"].clone()).last().unwrap();
+            assert_eq!(written, want);
+        }
+        let server = Scripted::new(stored(200)).await;
+        worker(&server, vec![claim("v", "Bound")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
+        assert_eq!(server.lines(), [""; 0], "all is well, and nobody is asked");
+    }
+
+    #[tokio::test]
+    async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim() {
+        for (uid, want) in [("u", vec!["GET"]), ("another", vec!["GET", "PATCH"])] {
+            let stored =
+                json!({"metadata": {"name": "c", "namespace": "d", "uid": uid}, "spec": {"volumeName": "v"}});
+            let server =
+                Scripted::new(move |a| a.line.starts_with("GET").then(|| (200, stored.clone()))).await;
+            let mut bound = volume(Some("u"));
+            bound.status = Some(with_phase(None, "Bound"));
+            worker(&server, vec![], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
+            let verbs: Vec<String> =
+                server.lines().iter().filter_map(|l| l.split(' ').next().map(String::from)).collect();
+            assert_eq!(verbs, want, "{uid}");
+        }
     }
 }

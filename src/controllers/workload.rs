@@ -2,18 +2,20 @@
 //! a [`Look`] is one key taken out of it, with everything at hand to act on. [`PodOwner`] is what differs from kind to kind.
 
 use super::expectations::Expectations;
+use super::pauses::Pauses;
 use super::pods::{self, Hands, Words, owner_key};
+use super::write::{self, Guard};
 use super::{Error, Shared, record, reference};
-use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue};
 use crate::clock;
 use crate::tap::Cause;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::future::Future;
@@ -66,6 +68,7 @@ pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
     let worker = Arc::new(Worker {
         shared: shared.clone(),
         expectations: Expectations::default(),
+        pauses: Pauses::default(),
         recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT, ""),
     });
     let q = queue.clone();
@@ -82,9 +85,22 @@ pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
     queue
 }
 
+/// One look at one object; tests tell `shared` what there is.
+#[cfg(test)]
+pub(crate) async fn look_once<C: PodOwner>(shared: &Shared, key: &Key) -> Result<Outcome, Error> {
+    let worker = Worker {
+        shared: shared.clone(),
+        expectations: Expectations::default(),
+        pauses: Pauses::default(),
+        recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT, ""),
+    };
+    worker.sync::<C>(key, &None).await
+}
+
 struct Worker {
     shared: Shared,
     expectations: Expectations,
+    pauses: Pauses,
     recorder: Recorder,
 }
 
@@ -129,6 +145,7 @@ impl Worker {
             cause,
             component: C::COMPONENT,
             settled: self.expectations.met(key),
+            pauses: &self.pauses,
             started: clock::Instant::now(),
             hands: Hands {
                 shared: &self.shared,
@@ -154,6 +171,7 @@ pub(crate) struct Look<'a, K> {
     /// Everything that was written before has been seen: the pods may be counted.
     pub settled: bool,
     pub hands: Hands<'a>,
+    pub pauses: &'a Pauses,
     component: &'static str,
     started: clock::Instant,
 }
@@ -216,22 +234,13 @@ impl<K: Typed> Look<'_, K> {
         self.shared.tap(self.component).emit(record.detail(detail));
     }
 
-    /// Writes the status if it is new. That the object is gone or another one is no error.
+    /// Writes the status if it is new. That the object is gone is no error.
     pub async fn write_status<S: Serialize + PartialEq>(
         &self,
         old: Option<&S>,
         new: &S,
     ) -> Result<(), Error> {
-        if old == Some(new) {
-            return Ok(());
-        }
-        let patch = json!({"metadata": {"uid": self.object.meta().uid}, "status": replacing(old, new)});
-        let result =
-            self.api::<K>().patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        match result {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
-            _ => Ok(()),
-        }
+        write::status(&self.api::<K>(), self.object.meta(), Guard::Uid, old, new).await.map(drop)
     }
 }
 
@@ -240,29 +249,4 @@ impl<K: Typed> Look<'_, K> {
 pub(crate) async fn still_there<K: Typed>(api: &Api<K>, known: &ObjectMeta) -> Result<bool, Error> {
     let found = crate::client::optional(api.get_metadata(known.name.as_deref().unwrap_or_default()).await)?;
     Ok(found.is_some_and(|m| m.metadata.uid == known.uid && m.metadata.deletion_timestamp.is_none()))
-}
-
-/// Pure: the merge patch that puts `new` in the place of `old`. What became zero is left out of the new one and so must be taken out of the stored one.
-fn replacing<S: Serialize>(old: Option<&S>, new: &S) -> Value {
-    let mut patch = serde_json::to_value(new).unwrap_or_default();
-    let before = old.and_then(|o| serde_json::to_value(o).ok()).unwrap_or_default();
-    if let (Value::Object(before), Some(patch)) = (before, patch.as_object_mut()) {
-        for key in before.into_iter().map(|(key, _)| key) {
-            patch.entry(key).or_insert(Value::Null);
-        }
-    }
-    patch
-}
-
-#[cfg(test)]
-mod tests {
-    use super::replacing;
-    use serde_json::json;
-
-    #[test]
-    fn a_count_that_became_zero_is_taken_out() {
-        let patch = replacing(Some(&json!({"replicas": 2, "readyReplicas": 1})), &json!({"replicas": 3}));
-        assert_eq!(patch, json!({"replicas": 3, "readyReplicas": null}));
-        assert_eq!(replacing(None, &json!({"replicas": 0})), json!({"replicas": 0}));
-    }
 }

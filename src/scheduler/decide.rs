@@ -1,5 +1,6 @@
 //! Filter and score. Pure: the same pod and nodes give the same decision, ties excepted, which come from the seed.
 
+use super::volumes::Volumes;
 use crate::api::nodes::{self, tolerates};
 use crate::api::quantity::Quantity;
 use crate::api::requests::{self, Amount, Amounts};
@@ -64,7 +65,10 @@ fn controller(pod: &Pod) -> Option<String> {
 
 fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
     let Some(spec) = &pod.spec else { return vec![] };
-    let ports = spec.containers.iter().flat_map(|c| c.ports.iter().flatten());
+    // Sidecars run beside the containers; other init containers have ended before these begin.
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
     ports
         .filter_map(|p| {
             let port = p.host_port.filter(|p| *p > 0)?;
@@ -132,11 +136,8 @@ impl Decision {
     }
 }
 
-/// Where the pod's volumes allow it to run: for each of its bound volumes the node selector terms, if any.
-pub type VolumeTerms = Vec<Vec<NodeSelectorTerm>>;
-
 /// Filters and scores all nodes.
-pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &VolumeTerms, rng: &Rng) -> Decision {
+pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &Volumes, rng: &Rng) -> Decision {
     let (asks, scored) = (Amount::of_pod(pod), Amount::of_pod_at_least(pod));
     let mut verdicts: Vec<Verdict> = nodes
         .iter()
@@ -155,6 +156,10 @@ pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &VolumeTerms, rng: &Rng) -
     });
     for (node, verdict) in nodes.iter().zip(&mut verdicts).filter(|(_, v)| v.refused.is_empty()) {
         verdict.scores = score(pod, scored, node, &most_siblings);
+    }
+    normalize(&mut verdicts, "TaintToleration", true, 3);
+    normalize(&mut verdicts, "NodeAffinity", false, 2);
+    for verdict in &mut verdicts {
         verdict.total = verdict.scores.values().sum();
     }
     let best = verdicts.iter().filter(|v| v.refused.is_empty()).map(|v| v.total).max();
@@ -167,7 +172,7 @@ pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &VolumeTerms, rng: &Rng) -
     Decision { verdicts, chosen }
 }
 
-fn filter(pod: &Pod, asks: &Amount, node: &NodeInfo, volumes: &VolumeTerms) -> Vec<Refusal> {
+fn filter(pod: &Pod, asks: &Amount, node: &NodeInfo, volumes: &Volumes) -> Vec<Refusal> {
     let spec = pod.spec.clone().unwrap_or_default();
     let refuse = |filter, reason: &str, final_| vec![Refusal { filter, reason: reason.into(), final_ }];
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
@@ -229,10 +234,10 @@ fn filter(pod: &Pod, asks: &Amount, node: &NodeInfo, volumes: &VolumeTerms) -> V
         };
         return lacking.into_iter().map(refusal).collect();
     }
-    if !volumes.iter().all(|terms| terms.is_empty() || terms.iter().any(|t| matches_term(t, node))) {
-        return refuse("VolumeBinding", "node(s) didn't match PersistentVolume's node affinity", true);
+    match volumes.refusal(node) {
+        Some(reason) => refuse("VolumeBinding", reason, true),
+        None => vec![],
     }
-    vec![]
 }
 
 /// Does the node fit a term of an affinity?
@@ -240,7 +245,21 @@ pub fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
     nodes::fits(term, &node.name, &node.labels)
 }
 
-/// Each plug-in gives 0 to 100, times upstream's weight.
+/// Brings a plug-in's raw counts to 0 to 100 by the largest of them, times its weight; `reverse`: the smallest count is the
+/// best. Upstream: `DefaultNormalizeScore`. Counts 0, 1 and 2 of taints that a pod does not tolerate are 100, 50 and 0.
+fn normalize(verdicts: &mut [Verdict], plugin: &'static str, reverse: bool, weight: i64) {
+    let most = verdicts.iter().filter_map(|v| v.scores.get(plugin)).max().copied().unwrap_or(0);
+    for verdict in verdicts {
+        if most == 0 {
+            verdict.scores.remove(plugin); // it says the same of all nodes
+        } else if let Some(score) = verdict.scores.get_mut(plugin) {
+            let part = *score * 100 / most;
+            *score = if reverse { 100 - part } else { part } * weight;
+        }
+    }
+}
+
+/// NodeResourcesFit and PodTopologySpread give 0 to 100 times upstream's weight, the others raw counts, see [`normalize`].
 fn score(
     pod: &Pod,
     asks: Amount,
@@ -265,18 +284,12 @@ fn score(
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     let soft = node.taints.iter().filter(|t| t.effect == "PreferNoSchedule");
     let disliked = soft.filter(|t| !tolerations.iter().any(|to| tolerates(to, t))).count() as i64;
-    if disliked > 0 {
-        scores.insert("TaintToleration", -100 * disliked * 3);
-    }
+    scores.insert("TaintToleration", disliked);
     let preferred = spec.affinity.and_then(|a| a.node_affinity);
     let preferred =
         preferred.and_then(|a| a.preferred_during_scheduling_ignored_during_execution).unwrap_or_default();
-    if !preferred.is_empty() {
-        let total: i64 = preferred.iter().map(|p| i64::from(p.weight)).sum::<i64>().max(1);
-        let met: i64 =
-            preferred.iter().filter(|p| matches_term(&p.preference, node)).map(|p| i64::from(p.weight)).sum();
-        scores.insert("NodeAffinity", met * 100 / total * 2);
-    }
+    let met = preferred.iter().filter(|p| matches_term(&p.preference, node)).map(|p| i64::from(p.weight));
+    scores.insert("NodeAffinity", met.sum());
     scores
 }
 
@@ -318,7 +331,7 @@ mod tests {
                     "tolerations": list("tolerates").into_iter().map(|(key, effect)| serde_json::json!({"key": key, "effect": effect, "operator": "Exists"})).collect::<Vec<_>>()},
             }))
             .unwrap();
-            let decision = decide(&pod, &nodes, &vec![], &Rng::seeded(1));
+            let decision = decide(&pod, &nodes, &Volumes::default(), &Rng::seeded(1));
             match &decision.chosen {
                 Some(chosen) => {
                     out += &format!("{name} -> {chosen}\n");
@@ -348,7 +361,7 @@ mod tests {
         let mut pod: Pod = serde_json::from_value(pod).unwrap();
         let mut node = NodeInfo { name: "n".into(), ..NodeInfo::default() };
         node.allocatable = Amount { pods: 110, cpu: 1000, memory: 4 << 30, storage: 1 << 30 };
-        let decision = decide(&pod, std::slice::from_ref(&node), &vec![], &Rng::seeded(1));
+        let decision = decide(&pod, std::slice::from_ref(&node), &Volumes::default(), &Rng::seeded(1));
         assert!(decision.message().contains("1 Insufficient memory"), "{}", decision.message());
         pod.spec.as_mut().unwrap().node_name = Some("n".into());
         node.add(&pod);
@@ -395,6 +408,37 @@ mod tests {
         let out = play("node n1\nnode n2\npod a owner=rs\npod b owner=rs\npod c owner=rs\npod d owner=rs");
         let count = |n: &str| out.matches(n).count();
         assert_eq!((count("n1"), count("n2")), (2, 2), "{out}");
+    }
+
+    #[test]
+    fn a_taint_that_is_only_disliked_weighs_three_hundred_at_most() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {"containers": []}})).unwrap();
+        let node = |name: &str, taints: usize| {
+            let mut node = NodeInfo { name: name.into(), pods_max: 110, ..NodeInfo::default() };
+            let taint = Taint { key: "k".into(), effect: "PreferNoSchedule".into(), ..Taint::default() };
+            node.taints = vec![taint; taints];
+            node
+        };
+        let nodes = [node("none", 0), node("one", 1), node("four", 4)];
+        let decision = decide(&pod, &nodes, &Volumes::default(), &Rng::seeded(1));
+        let scores: Vec<i64> = decision.verdicts.iter().map(|v| v.scores["TaintToleration"]).collect();
+        assert_eq!((scores, decision.chosen.as_deref()), (vec![300, 225, 0], Some("none")));
+        let decision = decide(&pod, &nodes[..1], &Volumes::default(), &Rng::seeded(1));
+        assert!(!decision.verdicts[0].scores.contains_key("TaintToleration"), "it decides nothing");
+    }
+
+    #[test]
+    fn a_sidecars_host_port_is_taken() {
+        let ports = serde_json::json!([{"containerPort": 1, "hostPort": 8080}]);
+        let container =
+            |policy: Option<&str>| serde_json::json!({"name": "c", "ports": ports, "restartPolicy": policy});
+        let of = |policy: Option<&str>| -> Pod {
+            serde_json::from_value(
+                serde_json::json!({"spec": {"containers": [], "initContainers": [container(policy)]}}),
+            )
+            .unwrap()
+        };
+        assert_eq!((host_ports(&of(Some("Always"))).len(), host_ports(&of(None)).len()), (1, 0));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! One pod at a time. [`decide`] is pure: pod and nodes in, a [`Decision`](decide::Decision) out that says for every node which filter refused it, or
 //! which scores it got; it goes to the tap as it is, so the scheduling view shows what really decided. Between decision and the
 //! watch that confirms it the pod is *assumed* on its node, so the next pod sees the room as taken. Only [`start`] talks to the API.
+//! A claim that waits for its first consumer gets its volume together with the node: a free one that fits there, which is reserved
+//! before the Binding, or one that the provisioner makes. A Binding that fails is told in an Event and tried again after a pause.
 //! ## Left out
 //! Preemption (a pod of high priority waits where upstream would evict for it), inter-pod affinity, topology spread constraints of the
 //! pod's own, extenders, several profiles. A pod that asks for pod affinity is scheduled without it and an Event says so.
@@ -15,5 +17,6 @@
 
 pub mod decide;
 mod queue;
+mod volumes;
 
 pub use queue::{Config, start};

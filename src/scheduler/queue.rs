@@ -1,6 +1,8 @@
 //! The edge of the scheduler: pending pods in, Bindings out.
 
-use super::decide::{self, NodeInfo, VolumeTerms};
+use super::decide::{self, NodeInfo};
+use super::volumes::{Choice, Open};
+use crate::api::volumes::SELECTED_NODE;
 use crate::client::{
     Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
 };
@@ -21,12 +23,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const NAME: &str = "default-scheduler";
+/// Reasons of the condition `PodScheduled`: no node fits, or the binding failed.
+const UNSCHEDULABLE: &str = "Unschedulable";
+const SCHEDULER_ERROR: &str = "SchedulerError";
 /// A pod that fits nowhere is looked at again after this time even if nothing seems to have changed.
 const FLUSH: Duration = Duration::from_secs(300);
 /// A claim that waits for its first consumer gets this long to be bound.
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
-/// The annotation that tells a provisioner where the first consumer will run.
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// The pause after a binding that failed, doubled at each further failure, up to the second value: upstream's back-off of pods.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 #[derive(Clone)]
 pub struct Config {
@@ -37,21 +42,25 @@ pub struct Config {
     pub identity: String,
 }
 
-struct Scheduler {
+pub(super) struct Scheduler {
     config: Config,
     pods: Informer<Pod>,
-    nodes: Informer<Node>,
-    claims: Informer<PersistentVolumeClaim>,
-    volumes: Informer<PersistentVolume>,
-    classes: Informer<StorageClass>,
+    pub(super) nodes: Informer<Node>,
+    pub(super) claims: Informer<PersistentVolumeClaim>,
+    pub(super) volumes: Informer<PersistentVolume>,
+    pub(super) classes: Informer<StorageClass>,
     queue: WorkQueue<Key>,
     recorder: Recorder,
     crew: Crew,
     /// Decided, but not yet seen in the watch: pod → node.
     assumed: Mutex<BTreeMap<Key, (String, Arc<Pod>)>>,
+    /// Volumes that bindings on their way reserve, and cannot be given to another claim: volume → pod.
+    pub(super) reserved: Mutex<BTreeMap<String, Key>>,
+    /// Bindings that failed in a row. Forgotten when a pod is bound or gone.
+    failures: Mutex<BTreeMap<Key, u32>>,
     /// Fit nowhere when last looked at, or are just being looked at.
     waiting: Mutex<BTreeSet<Key>>,
-    /// Something that a binding may be waiting for has happened: a claim has changed, a pod has gone.
+    /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a pod has gone.
     news: watch::Sender<()>,
 }
 
@@ -97,6 +106,8 @@ async fn run(crew: &Crew, config: Config) {
         recorder: Recorder::new(crew, &config.client, NAME, ""),
         crew: crew.clone(),
         assumed: Mutex::default(),
+        reserved: Mutex::default(),
+        failures: Mutex::default(),
         waiting: Mutex::default(),
         news: watch::Sender::new(()),
         config,
@@ -123,7 +134,10 @@ async fn run(crew: &Crew, config: Config) {
         s.try_again(change.cause());
     });
     let s = scheduler.clone();
-    scheduler.volumes.on(move |change| s.try_again(change.cause()));
+    scheduler.volumes.on(move |change| {
+        s.news.send_replace(());
+        s.try_again(change.cause());
+    });
     let s = scheduler.clone();
     scheduler.classes.on(move |change| s.try_again(change.cause()));
     let s = scheduler.clone();
@@ -163,7 +177,7 @@ fn is_live(pod: &Pod) -> bool {
 }
 
 impl Scheduler {
-    fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -179,6 +193,7 @@ impl Scheduler {
             return;
         }
         Self::lock(&self.waiting).remove(&key);
+        Self::lock(&self.failures).remove(&key);
         let confirmed = Self::lock(&self.assumed).remove(&key).is_some();
         if gone {
             self.news.send_replace(());
@@ -211,53 +226,17 @@ impl Scheduler {
         nodes.into_values().collect()
     }
 
-    /// Node terms of the pod's bound volumes, and the claims that wait for a decision.
-    fn volumes_of(&self, pod: &Pod) -> Result<(VolumeTerms, Vec<Key>), String> {
-        let (mut terms, mut open) = (VolumeTerms::new(), Vec::new());
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-            let Some(source) = &volume.persistent_volume_claim else { continue };
-            let key = Key::new(namespace.clone(), source.claim_name.clone());
-            let claim = self.claims.get(&key);
-            let claim =
-                claim.ok_or_else(|| format!("persistentvolumeclaim {:?} not found", source.claim_name))?;
-            let spec = claim.spec.clone().unwrap_or_default();
-            match spec.volume_name.filter(|n| !n.is_empty()) {
-                Some(name) => {
-                    // Its cache may be behind that of the claims, and a volume says on which nodes it is.
-                    let volume = self.volumes.get(&Key::new("", name)).ok_or_else(|| {
-                        let nodes = self.nodes.list().len();
-                        format!(
-                            "{nodes} node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
-                        )
-                    })?;
-                    let affinity = volume.spec.clone().and_then(|s| s.node_affinity?.required);
-                    terms.push(affinity.map(|a| a.node_selector_terms).unwrap_or_default());
-                }
-                None => {
-                    let class = spec.storage_class_name.unwrap_or_default();
-                    let class = self.classes.get(&Key::new("", class));
-                    let mode = class.and_then(|c| c.volume_binding_mode.clone());
-                    match mode.as_deref() {
-                        Some("WaitForFirstConsumer") => open.push(key),
-                        _ => return Err("pod has unbound immediate PersistentVolumeClaims".into()),
-                    }
-                }
-            }
-        }
-        Ok((terms, open))
-    }
-
     async fn schedule(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(pod) = self.pods.get(&key).filter(|p| is_pending(p)) else { return Ok(Outcome::Done) };
-        if Self::lock(&self.assumed).contains_key(&key) {
+        let uid = &pod.metadata.uid;
+        if Self::lock(&self.assumed).get(&key).is_some_and(|(_, known)| known.metadata.uid == *uid) {
             return Ok(Outcome::Done); // on its way
         }
         // Before the picture is taken: what changes while the decision is made brings the pod back.
         Self::lock(&self.waiting).insert(key.clone());
         let start = clock::Instant::now();
         let nodes = self.picture();
-        let (terms, open) = match self.volumes_of(&pod) {
+        let volumes = match self.volumes_of(&pod) {
             Ok(found) => found,
             Err(why) => {
                 let n = nodes.len();
@@ -265,11 +244,11 @@ impl Scheduler {
                     "0/{n} nodes are available: {why}. no new claims to deallocate, preemption: 0/{n} nodes are \
                      available: {n} Preemption is not helpful for scheduling."
                 );
-                self.refuse(&key, &pod, message, &cause).await?;
+                self.refuse(&key, &pod, UNSCHEDULABLE, message, &cause).await?;
                 return Ok(Outcome::After(FLUSH));
             }
         };
-        let decision = decide::decide(&pod, &nodes, &terms, &self.config.rng);
+        let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
         let record = Record::new("schedule").object("pods", &key.namespace, &key.name).cause(cause.clone());
         let detail = serde_json::to_value(&decision).unwrap_or_default();
         self.config.tap.emit(record.took(start.elapsed()).detail(detail));
@@ -282,19 +261,26 @@ impl Scheduler {
             self.recorder.warning(&reference(&*pod), "AffinityNotImplemented", message, cause.clone());
         }
         let Some(node) = decision.chosen.clone() else {
-            self.refuse(&key, &pod, decision.message(), &cause).await?;
+            self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(), &cause).await?;
             return Ok(Outcome::After(FLUSH));
         };
+        let on = nodes.iter().find(|n| n.name == node);
+        let choices = on.and_then(|node| volumes.choose(node)).unwrap_or_default();
+        for (_, choice) in &choices {
+            if let Choice::Reserve(volume) = choice {
+                let name = volume.metadata.name.clone().unwrap_or_default();
+                Self::lock(&self.reserved).insert(name, key.clone());
+            }
+        }
         Self::lock(&self.assumed).insert(key.clone(), (node.clone(), pod.clone()));
         Self::lock(&self.waiting).remove(&key);
         let scheduler = self.clone();
         self.crew.spawn(async move {
             // A panic must not leave the pod assumed on a node for ever.
-            let bound = guard(scheduler.bind(&key, &pod, &node, open, &cause)).await;
+            let bound = guard(scheduler.bind(&key, &pod, &node, choices, &cause)).await;
+            Self::lock(&scheduler.reserved).retain(|_, pod| *pod != key);
             if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
-                tracing::warn!(pod = %key, %error, "binding failed, trying again");
-                scheduler.unassume(&key, &pod);
-                scheduler.queue.add_after(key, cause, Duration::from_secs(1));
+                scheduler.failed(&key, &pod, &node, &error.to_string(), cause).await;
             }
         });
         Ok(Outcome::Done)
@@ -305,20 +291,42 @@ impl Scheduler {
         key: &Key,
         pod: &Pod,
         node: &str,
-        open: Vec<Key>,
+        choices: Vec<(Open, Choice)>,
         cause: &Option<Cause>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let start = clock::Instant::now();
         let client = self.config.client.caused_by(cause.clone());
-        for claim in open {
-            let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
-            let api = client.within::<PersistentVolumeClaim>(&claim.namespace);
-            api.patch(&claim.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            match clock::timeout(BIND_TIMEOUT, self.bound(&claim, key, pod)).await {
+        // All are asked for before the first is waited for. If this ends in between, a reserved volume is bound all the
+        // same, and the pod's next decision goes where its volumes are.
+        for (open, choice) in &choices {
+            match choice {
+                Choice::Reserve(volume) => {
+                    let patch = json!({
+                        "metadata": {"uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version},
+                        "spec": {"claimRef": reference(&*open.claim)},
+                    });
+                    let api = client.cluster::<PersistentVolume>();
+                    let name = volume.metadata.name.as_deref().unwrap_or_default();
+                    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                }
+                Choice::Provision => {
+                    let annotations = json!({SELECTED_NODE: node});
+                    let patch =
+                        json!({"metadata": {"uid": open.claim.metadata.uid, "annotations": annotations}});
+                    let api = client.within::<PersistentVolumeClaim>(&open.key.namespace);
+                    api.patch(&open.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                }
+            }
+        }
+        for (open, _) in &choices {
+            match clock::timeout(BIND_TIMEOUT, self.bound(&open.key, key, pod)).await {
                 Some(Ok(())) => {}
                 Some(Err(why)) => return Err(why.into()),
-                None => return Err(format!("claim {claim} was not bound in time").into()),
+                None => return Err(format!("claim {} was not bound in time", open.key).into()),
             }
+        }
+        if !choices.is_empty() {
+            self.volumes_are_on(pod, node)?;
         }
         let binding = Binding {
             metadata: ObjectMeta {
@@ -354,6 +362,37 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Somebody else may have bound a claim meanwhile, to a volume of another node.
+    fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
+        let volumes = self.volumes_of(pod)?;
+        match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
+            None => Err(format!("node {node:?} is gone")),
+            Some(info) => volumes.refusal(&info).map_or(Ok(()), |why| Err(format!("{node}: {why}"))),
+        }
+    }
+
+    /// A binding has failed: the room is given back, people are told, and the pod comes again after a pause.
+    async fn failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
+        self.unassume(key, pod);
+        if self.pods.get(key).is_none_or(|now| now.metadata.uid != pod.metadata.uid) {
+            return; // the pod is gone
+        }
+        let failures = {
+            let mut failures = Self::lock(&self.failures);
+            let count = failures.entry(key.clone()).or_default();
+            *count = count.saturating_add(1);
+            *count
+        };
+        let pause = BACKOFF.0.saturating_mul(1 << (failures - 1).min(10)).min(BACKOFF.1);
+        tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
+        let message = format!("binding to node {node:?} failed: {why}");
+        Self::lock(&self.waiting).insert(key.clone()); // its own condition is no news, see `pod_changed`
+        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, &cause).await {
+            tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
+        }
+        self.queue.add_after(key.clone(), cause, pause);
+    }
+
     /// This pod is not on its way to a node any more. Another one of its name may be.
     fn unassume(&self, key: &Key, pod: &Pod) {
         let mut assumed = Self::lock(&self.assumed);
@@ -362,12 +401,15 @@ impl Scheduler {
         }
     }
 
-    /// Waits until the claim has a volume. Errors: the claim or the pod went.
+    /// Waits until the claim has a volume that is known. Errors: the claim or the pod went.
     async fn bound(&self, claim: &Key, key: &Key, pod: &Pod) -> Result<(), String> {
         let mut news = self.news.subscribe();
         loop {
             let found = self.claims.get(claim).ok_or_else(|| format!("claim {claim} is gone"))?;
-            if found.spec.as_ref().and_then(|s| s.volume_name.as_ref()).is_some_and(|name| !name.is_empty()) {
+            // The volume is asked where it is, too; its cache may be behind.
+            let name =
+                found.spec.as_ref().and_then(|s| s.volume_name.as_ref()).filter(|name| !name.is_empty());
+            if name.is_some_and(|name| self.volumes.get(&Key::new("", name)).is_some()) {
                 return Ok(());
             }
             if self.pods.get(key).is_none_or(|now| now.metadata.uid != pod.metadata.uid) {
@@ -381,6 +423,7 @@ impl Scheduler {
         &self,
         key: &Key,
         pod: &Pod,
+        reason: &str,
         message: String,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
@@ -396,7 +439,7 @@ impl Scheduler {
         let condition = PodCondition {
             type_: "PodScheduled".into(),
             status: "False".into(),
-            reason: Some("Unschedulable".into()),
+            reason: Some(reason.into()),
             message: Some(message),
             last_transition_time: Some(since.unwrap_or_else(|| Time(clock::now()))),
             observed_generation: pod.metadata.generation,
@@ -413,85 +456,4 @@ impl Scheduler {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::testing;
-    use serde_json::Value;
-
-    fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
-        serde_json::from_value(object).unwrap()
-    }
-
-    fn claim(volume: &str) -> PersistentVolumeClaim {
-        of(
-            json!({"metadata": {"name": "c", "namespace": "d", "uid": "c1", "resourceVersion": format!("1{}", volume.len())},
-            "spec": {"storageClassName": "late", "volumeName": volume}}),
-        )
-    }
-
-    fn pod(uid: &str) -> Pod {
-        of(json!({"metadata": {"name": "p", "namespace": "d", "uid": uid, "resourceVersion": uid},
-            "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
-    }
-
-    /// One whose API server answers nothing.
-    async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
-        let crew = Crew::new("t");
-        let client = Client::connect(testing::silent().await).unwrap();
-        let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
-        Scheduler {
-            pods: Informer::fixed([pod("1")]),
-            nodes: Informer::fixed([of(json!({"metadata": {"name": "n"}}))]),
-            claims: Informer::fixed([claims]),
-            volumes: Informer::fixed([]),
-            classes: Informer::fixed([of(late)]),
-            queue: WorkQueue::new(&crew),
-            recorder: Recorder::new(&crew, &client, NAME, ""),
-            assumed: Mutex::default(),
-            waiting: Mutex::default(),
-            news: watch::Sender::new(()),
-            config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
-            crew,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
-        let scheduler = scheduler(claim("v")).await;
-        let why = scheduler.volumes_of(&pod("1")).unwrap_err();
-        assert!(why.starts_with("1 node(s) unavailable due to one or more pvc(s)"), "{why}");
-        let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
-        scheduler.volumes.tell_of(of(volume));
-        assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().0.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
-        let scheduler = scheduler(claim("")).await;
-        let (key, claimed) = (Key::new("d", "p"), Key::new("d", "c"));
-        let first = pod("1");
-        let bound = scheduler.bound(&claimed, &key, &first);
-        tokio::pin!(bound);
-        assert!(futures::poll!(bound.as_mut()).is_pending());
-        scheduler.news.send_replace(());
-        assert!(futures::poll!(bound.as_mut()).is_pending(), "somebody else's news");
-        scheduler.claims.tell_of(claim("v"));
-        scheduler.news.send_replace(());
-        assert_eq!(bound.await, Ok(()));
-        scheduler.claims.tell_of(claim(""));
-        scheduler.pods.tell_of(pod("2"));
-        assert_eq!(scheduler.bound(&claimed, &key, &pod("1")).await, Err("the pod is gone".into()));
-    }
-
-    #[tokio::test]
-    async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
-        let scheduler = Arc::new(scheduler(claim("v")).await);
-        let key = Key::new("d", "p");
-        let look = scheduler.schedule(key.clone(), None);
-        tokio::pin!(look);
-        // It is refused, and that is being written: nobody answers.
-        assert!(futures::poll!(look.as_mut()).is_pending());
-        scheduler.try_again(None);
-        assert_eq!(clock::timeout(Duration::from_secs(5), scheduler.queue.next()).await, Some((key, None)));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Volumes, claims, storage classes.
 
-use crate::api::value::{at, default, default_zero, put};
+use crate::api::value::{at, default, default_zero, list, put};
+use crate::api::volumes::{CLAIM_PROTECTION, VOLUME_PROTECTION};
 use serde_json::{Value, json};
 
 pub fn claim(object: &mut Value) {
@@ -8,6 +9,7 @@ pub fn claim(object: &mut Value) {
 }
 
 pub fn prepare_claim(object: &mut Value) {
+    protect(object, CLAIM_PROTECTION);
     put(object, "status", json!({"phase": "Pending"}));
 }
 
@@ -20,10 +22,33 @@ pub fn volume(object: &mut Value) {
 }
 
 pub fn prepare_volume(object: &mut Value) {
+    protect(object, VOLUME_PROTECTION);
     put(object, "status", json!({"phase": "Pending"}));
+}
+
+/// Storage object in use protection: what is used does not go before its last user.
+fn protect(object: &mut Value, finalizer: &str) {
+    let mut all = list(object, "metadata.finalizers").to_vec();
+    if !all.iter().any(|f| f == finalizer) {
+        all.push(finalizer.into());
+        put(object, "metadata.finalizers", all);
+    }
 }
 
 pub fn storage_class(object: &mut Value) {
     default_zero(object, "reclaimPolicy", "Delete");
     default_zero(object, "volumeBindingMode", "Immediate");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_is_protected_from_the_first_moment_and_once() {
+        let mut object = json!({"metadata": {"finalizers": ["a/b"]}});
+        prepare_claim(&mut object);
+        prepare_claim(&mut object);
+        assert_eq!(object["metadata"]["finalizers"], json!(["a/b", "kubernetes.io/pvc-protection"]));
+    }
 }

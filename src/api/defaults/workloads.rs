@@ -84,6 +84,9 @@ fn job_spec(spec: &mut Value) {
     default(spec, "manualSelector", false);
     let policy = if at(spec, "podFailurePolicy").is_null() { "TerminatingOrFailed" } else { "Failed" };
     default(spec, "podReplacementPolicy", policy);
+    for rule in value::list_mut(spec, "podFailurePolicy.rules") {
+        value::list_mut(rule, "onPodConditions").iter_mut().for_each(|p| default(p, "status", "True"));
+    }
     template(spec, "template");
     if text(spec, "template.spec.restartPolicy").is_empty() {
         put(spec, "template.spec.restartPolicy", "Always");

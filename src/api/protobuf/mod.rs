@@ -424,5 +424,8 @@ mod tests {
         assert_eq!(message("api.core.v1.Volume", &volume, 0).unwrap(), json!({"name": "v", "emptyDir": {}}));
         let spec = [vec![0x08, 0x00], vec![0x28, 0x00]].concat(); // replicas 0, minReadySeconds 0
         assert_eq!(message("api.apps.v1.DeploymentSpec", &spec, 0).unwrap(), json!({"replicas": 0}));
+        let spec = [0x60, 0, 0x68, 0]; // backoffLimitPerIndex 0, maxFailedIndexes 0: the first failure ends the Job
+        let want = json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 0});
+        assert_eq!(message("api.batch.v1.JobSpec", &spec, 0).unwrap(), want);
     }
 }

@@ -1,5 +1,6 @@
 //! HorizontalPodAutoscalers (v2).
 
+use super::names::path_segment;
 use crate::api::errors::Errors;
 use crate::api::quantity::Quantity;
 use crate::api::value::{at, int, list, text};
@@ -24,7 +25,10 @@ pub fn autoscaler(object: &Value, errors: &mut Errors) {
     for field in ["kind", "name"] {
         let path = format!("spec.scaleTargetRef.{field}");
         if text(object, &path).is_empty() {
-            errors.required(path, "");
+            errors.required(&path, "");
+        }
+        for problem in path_segment(text(object, &path)) {
+            errors.invalid_text(&path, text(object, &path), &problem);
         }
     }
     for (i, metric) in list(object, "spec.metrics").iter().enumerate() {

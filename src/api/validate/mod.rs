@@ -3,6 +3,7 @@
 pub mod autoscaling;
 pub mod certificates;
 pub mod core;
+mod jobs;
 pub mod names;
 pub mod networking;
 pub mod pods;

@@ -1,6 +1,6 @@
 //! Workloads: the selector must select the template, the template must be a pod that restarts.
 
-use super::{not_negative, one_of, pods, selector};
+use super::{jobs, not_negative, one_of, pods, selector};
 use crate::api::cron::{self, Schedule};
 use crate::api::errors::Errors;
 use crate::api::labels::Selector;
@@ -106,6 +106,14 @@ pub fn amount(object: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// No more than 100 %: a DaemonSet has one pod on a node, and at most a second one.
+fn part_of_all(object: &Value, path: &str, errors: &mut Errors) {
+    let percent = text(object, path).strip_suffix('%').and_then(|n| n.parse::<u32>().ok());
+    if percent.is_some_and(|p| p > 100) && path.ends_with("maxSurge") {
+        errors.invalid_text(path, text(object, path), "must not be greater than 100%");
+    }
+}
+
 pub fn replica_set(object: &Value, errors: &mut Errors) {
     workload(object, "replicaset", errors);
 }
@@ -130,7 +138,22 @@ pub fn replication_controller(object: &Value, errors: &mut Errors) {
 }
 
 pub fn daemon_set(object: &Value, errors: &mut Errors) {
+    const ROLLING: &str = "spec.updateStrategy.rollingUpdate";
     workload(object, "daemonset", errors);
+    if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
+        let (unavailable, surge) = (format!("{ROLLING}.maxUnavailable"), format!("{ROLLING}.maxSurge"));
+        for path in [&unavailable, &surge] {
+            amount(object, path, errors);
+            part_of_all(object, path, errors);
+        }
+        let some = |path: &str| !at(object, path).is_null() && !is_zero(object, path);
+        if some(&unavailable) && some(&surge) {
+            let why = "may not be set when maxUnavailable is non-zero";
+            errors.invalid(&surge, at(object, &surge), why);
+        } else if !some(&unavailable) && !some(&surge) {
+            errors.required(&unavailable, "cannot be 0 when maxSurge is 0");
+        }
+    }
     one_of(
         object,
         "spec.updateStrategy.type",
@@ -171,6 +194,11 @@ pub fn stateful_set(object: &Value, errors: &mut Errors) {
         errors,
     );
     rolling(object, errors);
+    not_negative(object, "spec.ordinals.start", errors);
+    for when in ["whenDeleted", "whenScaled"] {
+        let path = format!("spec.persistentVolumeClaimRetentionPolicy.{when}");
+        one_of(object, &path, &path, &["Delete", "Retain"], errors);
+    }
 }
 
 /// How a rolling update of a StatefulSet goes on.
@@ -192,7 +220,7 @@ fn is_zero(object: &Value, path: &str) -> bool {
 }
 
 pub fn stateful_set_update(new: &Value, old: &Value, errors: &mut Errors) {
-    const MAY: [&str; 8] = [
+    const MAY: [&str; 7] = [
         "replicas",
         "ordinals",
         "template",
@@ -200,12 +228,11 @@ pub fn stateful_set_update(new: &Value, old: &Value, errors: &mut Errors) {
         "revisionHistoryLimit",
         "persistentVolumeClaimRetentionPolicy",
         "minReadySeconds",
-        "serviceName",
     ];
     let frozen = |o: &Value| {
         let mut spec = at(o, "spec").clone();
         if let Some(map) = spec.as_object_mut() {
-            map.retain(|k, _| !MAY[..7].contains(&k.as_str()));
+            map.retain(|k, _| !MAY.contains(&k.as_str()));
         }
         spec
     };
@@ -215,41 +242,7 @@ pub fn stateful_set_update(new: &Value, old: &Value, errors: &mut Errors) {
 }
 
 pub fn job(object: &Value, errors: &mut Errors) {
-    job_spec(at(object, "spec"), "spec", errors);
-}
-
-fn job_spec(spec: &Value, field: &str, errors: &mut Errors) {
-    for path in
-        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
-    {
-        if int(spec, path).is_some_and(|n| n < 0) {
-            errors.invalid(format!("{field}.{path}"), at(spec, path), "must be greater than or equal to 0");
-        }
-    }
-    if text(spec, "completionMode") == "Indexed" {
-        if at(spec, "completions").is_null() {
-            errors.required(format!("{field}.completions"), "when completion mode is Indexed");
-        }
-    } else {
-        for path in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
-            if !at(spec, path).is_null() {
-                errors.invalid(format!("{field}.{path}"), at(spec, path), "requires indexed completion mode");
-            }
-        }
-    }
-    pods::template_at(at(spec, "template"), &format!("{field}.template"), errors);
-    let policy = text(spec, "template.spec.restartPolicy");
-    if !at(spec, "podFailurePolicy").is_null() && policy == "OnFailure" {
-        let why = "only \"Never\" is supported when podFailurePolicy is specified";
-        errors.invalid(format!("{field}.template.spec.restartPolicy"), &json!(policy), why);
-    }
-    if !["OnFailure", "Never"].contains(&policy) {
-        errors.not_supported(
-            format!("{field}.template.spec.restartPolicy"),
-            &json!(policy),
-            &["OnFailure", "Never"],
-        );
-    }
+    jobs::spec(at(object, "spec"), "spec", errors);
 }
 
 /// What makes the pods of a Job stays as it is; of a suspended one that never ran, where they go may still change.
@@ -316,9 +309,52 @@ pub fn cron_job(object: &Value, errors: &mut Errors) {
     for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         not_negative(object, &format!("spec.{field}"), errors);
     }
-    job_spec(at(object, "spec.jobTemplate.spec"), "spec.jobTemplate.spec", errors);
+    jobs::spec(at(object, "spec.jobTemplate.spec"), "spec.jobTemplate.spec", errors);
 }
 
 pub fn controller_revision(object: &Value, errors: &mut Errors) {
     not_negative(object, "revision", errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::validate::problems;
+
+    fn about(found: Vec<String>, part: &str) -> Vec<String> {
+        found.into_iter().filter(|e| e.contains(part)).collect()
+    }
+
+    #[test]
+    fn an_update_of_a_daemon_set_moves_and_has_one_way_to_do_so() {
+        let with = |unavailable: Value, surge: Value| {
+            let rolling = json!({"maxUnavailable": unavailable, "maxSurge": surge});
+            let strategy = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+            about(problems(daemon_set, json!({"spec": {"updateStrategy": strategy}})), "rollingUpdate")
+        };
+        const PATH: &str = "spec.updateStrategy.rollingUpdate";
+        for good in [with(json!(1), json!(0)), with(json!("0%"), json!("100%")), with(json!(0), json!(3))] {
+            assert_eq!(good, [""; 0]);
+        }
+        assert_eq!(
+            with(json!(0), json!(0)),
+            [format!("{PATH}.maxUnavailable: Required value: cannot be 0 when maxSurge is 0")]
+        );
+        let both =
+            format!("{PATH}.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero");
+        assert_eq!(with(json!(1), json!(1)), [both]);
+        assert!(with(json!("ten"), json!(0))[0].contains("a valid percent string"));
+        assert!(with(json!(-5), json!(0))[0].contains("must be greater than or equal to 0"));
+        assert!(with(json!(0), json!("101%"))[0].contains("must not be greater than 100%"));
+    }
+
+    #[test]
+    fn ordinals_begin_at_zero_or_above_and_claims_are_kept_or_deleted() {
+        let set = |spec: Value| problems(stateful_set, json!({"spec": spec}));
+        assert_eq!(about(set(json!({"ordinals": {"start": -1}})), "ordinals").len(), 1);
+        assert_eq!(about(set(json!({"ordinals": {"start": 0}})), "ordinals").len(), 0);
+        let policy = json!({"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "delete", "whenScaled": "Retain"}});
+        let found = about(set(policy), "RetentionPolicy");
+        assert!(found.len() == 1 && found[0].contains("whenDeleted: Unsupported value"), "{found:?}");
+    }
 }

@@ -6,10 +6,12 @@
 pub mod limits;
 pub mod metric;
 
+use super::resources::Mapper;
+use super::write::unless_gone;
 use super::{Error, Shared, record, reference};
 use crate::api::kinds;
 use crate::api::quantity::Quantity;
-use crate::client::{Client, Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
 use crate::clock;
 use crate::tap::Cause;
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -49,6 +51,7 @@ pub(crate) fn start(shared: &Shared) {
     let worker = Arc::new(Worker {
         shared: shared.clone(),
         recorder: Recorder::new(&shared.crew, &shared.config.client, COMPONENT, ""),
+        kinds: Mapper::default(),
         known: Mutex::default(),
     });
     shared.report_panics(&queue, &shared.autoscalers, COMPONENT);
@@ -69,6 +72,8 @@ struct Memory {
 struct Worker {
     shared: Shared,
     recorder: Recorder,
+    /// Where custom kinds are served.
+    kinds: Mapper,
     known: Mutex<BTreeMap<Key, Memory>>,
 }
 
@@ -103,11 +108,8 @@ impl Worker {
             status: autoscaler.status.clone().unwrap_or_default(),
         };
         look.status.observed_generation = autoscaler.metadata.generation;
-        let outcome = look.look().await;
+        look.look().await;
         look.write().await?;
-        if let Err(Error::Api(error)) = outcome {
-            tracing::debug!(%key, %error, "an autoscaler's look failed");
-        }
         let now = clock::Instant::now();
         let waits = self.remember(&key, |m| {
             let waits = m.next.is_some_and(|at| at > now + Duration::from_millis(50));
@@ -147,9 +149,9 @@ impl Look<'_> {
         self.worker.recorder.warning(&self.about, reason, message, self.cause.clone());
     }
 
-    async fn look(&mut self) -> Result<(), Error> {
+    async fn look(&mut self) {
         let spec = self.autoscaler.spec.clone().unwrap_or_default();
-        let path = scale_path(&self.key.namespace, &spec.scale_target_ref);
+        let path = self.scale_path(&spec.scale_target_ref).await;
         let scale = match &path {
             Ok(path) => self.ask::<Scale>(path).await.map_err(|error| text(&error)),
             Err(why) => Err(why.clone()),
@@ -160,7 +162,7 @@ impl Look<'_> {
                 self.warn("FailedGetScale", &why);
                 let told = format!("the HPA controller was unable to get the target's current scale: {why}");
                 self.set("AbleToScale", false, "FailedGetScale", &told);
-                return Ok(());
+                return;
             }
         };
         let told = "the HPA controller was able to get the target's current scale";
@@ -181,7 +183,7 @@ impl Look<'_> {
                 Some(wanted) => wanted,
                 None => {
                     self.status.desired_replicas = current;
-                    return Ok(());
+                    return;
                 }
             }
         };
@@ -192,7 +194,7 @@ impl Look<'_> {
                 let told = "recommended size matches current size";
                 self.set("AbleToScale", true, "ReadyForNewScale", told);
             }
-            return Ok(());
+            return;
         }
         scale.spec.get_or_insert_default().replicas = Some(desired);
         match self.put(&path, &scale).await {
@@ -208,13 +210,12 @@ impl Look<'_> {
                 tap.emit(record.detail(json!({"from": current, "to": desired, "reason": why})));
             }
             Err(error) => {
-                let why = text(&error);
-                self.warn("FailedRescale", &format!("New size: {desired}; reason: {why}; error: {why}"));
-                let told = format!("the HPA controller was unable to update the target scale: {why}");
+                let error = text(&error);
+                self.warn("FailedRescale", &format!("New size: {desired}; reason: {why}; error: {error}"));
+                let told = format!("the HPA controller was unable to update the target scale: {error}");
                 self.set("AbleToScale", false, "FailedUpdateScale", &told);
             }
         }
-        Ok(())
     }
 
     fn reason(&self, kind: &str) -> &str {
@@ -306,6 +307,22 @@ impl Look<'_> {
         Some((limited.replicas, why))
     }
 
+    /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
+    async fn scale_path(&self, target: &CrossVersionObjectReference) -> Result<String, String> {
+        let api_version = target.api_version.as_deref().unwrap_or("v1");
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let missing = || format!("no matches for kind {:?} in group {group:?}", target.kind);
+        let plural = match kinds::find(group, version, &target.kind) {
+            Some(kind) => kind.scale.as_ref().map(|_| kind.plural.to_string()),
+            None => {
+                let found = self.worker.kinds.find(&self.client, group, &target.kind).await;
+                found.map_err(|error| text(&error))?.filter(|r| r.namespaced).map(|r| r.api.plural)
+            }
+        };
+        let plural = plural.ok_or_else(missing)?;
+        Ok(scale_path(&self.key.namespace, api_version, &plural, &target.name))
+    }
+
     fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
         let selector = crate::api::labels::Selector::parse(selector)?;
         let chosen = |pod: &Arc<Pod>| {
@@ -348,10 +365,7 @@ impl Look<'_> {
         next.status = Some(self.status.clone());
         next.metadata.resource_version = None; // nobody else writes it
         let api = self.client.within::<HorizontalPodAutoscaler>(&self.key.namespace);
-        match api.replace_status(&self.key.name, &PostParams::default(), &next).await {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
-            _ => Ok(()),
-        }
+        unless_gone(api.replace_status(&self.key.name, &PostParams::default(), &next).await).map(drop)
     }
 }
 
@@ -362,13 +376,12 @@ fn text(error: &kube::Error) -> String {
     }
 }
 
-/// Where the target's scale is read and written.
-fn scale_path(namespace: &str, target: &CrossVersionObjectReference) -> Result<String, String> {
-    let api_version = target.api_version.as_deref().unwrap_or("v1");
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let kind = kinds::find(group, version, &target.kind).filter(|k| k.scale.is_some());
-    let kind = kind.ok_or_else(|| format!("no matches for kind {:?} in group {group:?}", target.kind))?;
-    Ok(format!("{}/namespaces/{namespace}/{}/{}/scale", kind.root_path(), kind.plural, target.name))
+/// Where the scale of an object of this resource is read and written, in the version that was asked for.
+fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
+    let root = if api_version.contains('/') { "/apis" } else { "/api" };
+    let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();
+    let (place, name) = (place.join("/"), segment(name));
+    format!("{root}/{place}/namespaces/{namespace}/{plural}/{name}/scale")
 }
 
 /// What a metric of the spec asks for.
@@ -454,28 +467,4 @@ fn sample(pod: &Value) -> Option<(String, Sample)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_metrics_api_is_read() {
-        let pod = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T00:00:00Z", "window": "1m2.5s",
-            "containers": [{"name": "c", "usage": {"cpu": "1500000n", "memory": "4Ki"}}]});
-        let (name, sample) = sample(&pod).unwrap();
-        assert_eq!((name.as_str(), sample.window.as_millis()), ("p", 62_500));
-        let of = |what: &str| sample.used[&("c".to_string(), what.to_string())];
-        assert_eq!((of("cpu"), of("memory")), (2, 4_096_000));
-    }
-
-    #[test]
-    fn any_kind_with_a_scale_is_a_target() {
-        let target = |api_version: &str, kind: &str| CrossVersionObjectReference {
-            api_version: Some(api_version.into()),
-            kind: kind.into(),
-            name: "x".into(),
-        };
-        let path = scale_path("d", &target("apps/v1", "StatefulSet"));
-        assert_eq!(path.unwrap(), "/apis/apps/v1/namespaces/d/statefulsets/x/scale");
-        assert!(scale_path("d", &target("v1", "Pod")).unwrap_err().contains("no matches for kind"));
-    }
-}
+mod tests;

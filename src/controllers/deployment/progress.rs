@@ -1,16 +1,15 @@
 //! What the deployment's status says: its numbers, and the conditions that tell whether it gets on.
 
 use super::Look;
-use super::rollout::{Goal, REPLICA_FAILURE, Set};
-use crate::client::{Outcome, is_code};
+use super::rollout::{self, Goal, REPLICA_FAILURE, Set};
+use crate::client::Outcome;
 use crate::clock::{self, Timestamp};
 use crate::controllers::Error;
+use crate::controllers::write::{self, Guard};
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, ReplicaSet,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ impl Look<'_> {
     /// Are all pods there, new and available, and no old one?
     pub(super) fn is_complete(&self, sets: &[Arc<ReplicaSet>], new: &ReplicaSet) -> bool {
         let replicas = self.spec.replicas.unwrap_or(1);
-        let total: i32 = sets.iter().map(|s| Set::of(s).pods).sum();
+        let total = rollout::sum(sets.iter().map(|s| Set::of(s).pods));
         let new = Set::of(new);
         new.wanted == replicas && new.pods == replicas && new.available == replicas && total == replicas
     }
@@ -39,26 +38,9 @@ impl Look<'_> {
             clock::now(),
         );
         let again = again.map_or(Outcome::Done, Outcome::After);
-        if self.deployment.status.as_ref() == Some(&fresh) {
-            return Ok(again);
-        }
-        let mut patch = json!({"metadata": {"uid": self.deployment.metadata.uid}, "status": {
-            "replicas": null, "updatedReplicas": null, "readyReplicas": null, "availableReplicas": null,
-            "unavailableReplicas": null, "terminatingReplicas": null,
-        }});
-        if let (Some(all), Ok(Value::Object(new))) =
-            (patch["status"].as_object_mut(), serde_json::to_value(&fresh))
-        {
-            all.extend(new);
-        }
-        match self
-            .api::<Deployment>()
-            .patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-        {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
-            _ => Ok(again),
-        }
+        let (api, old) = (self.api::<Deployment>(), self.deployment.status.as_ref());
+        write::status(&api, &self.deployment.metadata, Guard::Uid, old, &fresh).await?;
+        Ok(again)
     }
 }
 
@@ -73,7 +55,7 @@ pub fn status(
 ) -> (DeploymentStatus, Option<Duration>) {
     let goal = Goal::of(spec);
     let before = deployment.status.clone().unwrap_or_default();
-    let sum = |f: fn(&Set) -> i32| sets.iter().map(f).sum::<i32>();
+    let sum = |f: fn(&Set) -> i32| rollout::sum(sets.iter().map(f));
     let (total, ready, available) = (sum(|s| s.pods), sum(|s| s.ready), sum(|s| s.available));
     let updated = new.map_or(0, |s| s.pods);
     let wanted_total = sum(|s| s.wanted);
@@ -208,9 +190,20 @@ fn touch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn set(name: &str, n: i32) -> Set {
         Set { name: name.into(), wanted: n, pods: n, ready: n, available: n, created: None, failure: None }
+    }
+
+    #[test]
+    fn two_sets_of_as_many_as_there_can_be_are_no_more() {
+        let spec: DeploymentSpec =
+            serde_json::from_value(json!({"replicas": i32::MAX, "selector": {}, "template": {}})).unwrap();
+        let both = [set("d-1", i32::MAX), set("d-2", i32::MAX)];
+        let at = Timestamp::UNIX_EPOCH;
+        let (s, _) = status(&Deployment::default(), &spec, &both, Some(&both[1]), false, at);
+        assert_eq!(s.replicas, Some(i32::MAX));
     }
 
     #[test]

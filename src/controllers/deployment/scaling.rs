@@ -95,7 +95,7 @@ impl Look<'_> {
         {
             Ok(_) => {}
             Err(error) if is_code(&error, 409) => {
-                return Err(Error::NotYet("the replica set changed meanwhile".into()));
+                return Err(Error::Conflict(format!("replica set {} is newer than the cache", scaling.name)));
             }
             Err(error) => return Err(error.into()),
         }

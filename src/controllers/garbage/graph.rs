@@ -170,6 +170,7 @@ mod tests {
         assert_eq!(verdict(&[], false), Verdict::Keep { cut: false });
         assert_eq!(verdict(&[Solid], true), Verdict::Keep { cut: false });
         assert_eq!(verdict(&[Solid, Gone], false), Verdict::Keep { cut: true });
+        assert_eq!(verdict(&[Solid, Waiting], true), Verdict::Keep { cut: true });
         assert_eq!(verdict(&[Gone], true), Verdict::Delete);
         assert_eq!(verdict(&[Waiting], false), Verdict::Delete);
         assert_eq!(verdict(&[Waiting, Gone], true), Verdict::DeleteForeground);

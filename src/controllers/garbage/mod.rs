@@ -9,7 +9,7 @@ mod graph;
 use super::resources::{Resource, discover};
 use super::{Error, Shared, record};
 use crate::api::kinds;
-use crate::client::{Informer, Item, Key, Outcome, WorkQueue, is_code};
+use crate::client::{Informer, Item, Key, Outcome, WorkQueue, is_code, segment};
 use crate::clock;
 use crate::tap::Cause;
 use futures::StreamExt;
@@ -299,12 +299,9 @@ impl Collector {
                     }),
                     ..DeleteParams::default()
                 };
-                match self.api(&node, &cause).delete(&node.key.name, &params).await {
+                match self.api(&node, &cause).delete(&segment(&node.key.name), &params).await {
                     Err(error) if is_code(&error, 409) => {
-                        return Err(Error::NotYet(format!(
-                            "{} {} changed meanwhile",
-                            node.api.plural, node.key
-                        )));
+                        return Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)));
                     }
                     Err(error) if !is_code(&error, 404) => return Err(error.into()),
                     _ => {}
@@ -353,7 +350,7 @@ impl Collector {
         node: &Node,
         cause: &Option<Cause>,
     ) -> Result<Option<String>, Error> {
-        let live = match self.api(node, &None).get_metadata(&node.key.name).await {
+        let live = match self.api(node, &None).get_metadata(&segment(&node.key.name)).await {
             Ok(live) if live.metadata.uid.as_deref() == Some(uid) => live.metadata,
             Err(error) if !is_code(&error, 404) => return Err(error.into()),
             _ => return Ok(None), // its own end is on the way here
@@ -416,7 +413,7 @@ impl Collector {
             true => Api::namespaced_with(client, &dependent.key.namespace, &resource),
             false => Api::all_with(client, &resource),
         };
-        match api.get_metadata(&owner.name).await {
+        match api.get_metadata(&segment(&owner.name)).await {
             Ok(found) => Ok(found.metadata.uid.as_ref() == Some(&owner.uid)),
             Err(error) if is_code(&error, 404) => Ok(false),
             Err(error) => Err(error.into()),
@@ -458,10 +455,10 @@ impl Collector {
         meta["uid"] = json!(uid);
         meta["resourceVersion"] = json!(node.version);
         let patch = Patch::Merge(json!({"metadata": meta}));
-        match self.api(node, cause).patch(&node.key.name, &PatchParams::default(), &patch).await {
+        match self.api(node, cause).patch(&segment(&node.key.name), &PatchParams::default(), &patch).await {
             Err(error) if is_code(&error, 404) => Ok(()),
             Err(error) if is_code(&error, 409) => {
-                Err(Error::NotYet(format!("{} {} changed meanwhile", node.api.plural, node.key)))
+                Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)))
             }
             result => Ok(result.map(drop)?),
         }
@@ -496,3 +493,6 @@ impl Collector {
 fn cause_of(meta: &ObjectMeta) -> Option<Cause> {
     meta.resource_version.as_deref()?.parse().ok().map(Cause::Revision)
 }
+
+#[cfg(test)]
+mod tests;

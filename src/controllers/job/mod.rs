@@ -61,12 +61,12 @@ impl PodOwner for Jobs {
         let mine = look.claim(&selector).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
-        let plan = decide::decide(job, &mine, look.settled, clock::now());
+        let mut plan = decide::decide(job, &mine, look.settled, clock::now());
         if plan.expired {
             return expire(look).await;
         }
         if !plan.create.is_empty() && !fresh(look).await? {
-            return Err(Error::NotYet("the job changed meanwhile".into()));
+            return Err(Error::Conflict("the job is newer than the cache".into()));
         }
         if !plan.create.is_empty() || !plan.delete.is_empty() {
             let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();
@@ -84,11 +84,13 @@ impl PodOwner for Jobs {
             let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
             result = look.hands.create_all(made).await;
         }
-        // If pods could not be made or deleted, the next look counts again.
-        if result.is_ok() {
-            write(look, &plan).await?;
-            release(client, look.key, &late).await?;
+        if result.is_err() {
+            // What has ended is counted all the same: pods may be refused for as long as somebody's quota is full.
+            let active = mine.iter().filter(|p| pods::is_active(p)).count() as i32;
+            plan.status.active = (active > 0).then_some(active);
         }
+        write(look, &plan).await?;
+        release(client, look.key, &late).await?;
         result?;
         Ok(plan.again.map_or(Outcome::Done, Outcome::After))
     }
@@ -166,7 +168,7 @@ async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
     match look.api::<Job>().replace_status(&look.key.name, &PostParams::default(), &next).await {
         Ok(_) => {}
         Err(error) if is_code(&error, 404) => return Ok(()),
-        Err(error) if is_code(&error, 409) => return Err(Error::NotYet("the job changed meanwhile".into())),
+        Err(error) if is_code(&error, 409) => return Err(Error::Conflict(pods::why(&error))),
         Err(error) => return Err(error.into()),
     }
     let (about, recorder) = (&look.hands.about, look.hands.recorder);

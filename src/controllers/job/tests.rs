@@ -332,3 +332,33 @@ fn a_tracked_pod_that_belongs_to_no_job_is_looked_at() {
     assert_eq!(lost(Value::Null, json!([TRACKING])), Some(Key::new("d", "")));
     assert_eq!(lost(json!({}), json!(["example.com/x"])), None);
 }
+
+#[tokio::test]
+async fn what_has_ended_is_counted_although_new_pods_are_refused() {
+    use crate::client::Key;
+    use crate::client::testing::{Scripted, refusal};
+    use crate::controllers::{Shared, workload};
+    let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+        "spec": {"parallelism": 1, "completions": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}}});
+    let stored = job.clone();
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        "POST /api/v1/namespaces/d/pods" => refusal(403, "exceeded quota"),
+        line if line.contains("/jobs/j") => Some((200, stored.clone())),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    shared.jobs.tell_of(serde_json::from_value(job).unwrap());
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
+    let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b"}, "finalizers": [TRACKING],
+        "ownerReferences": [owner]}, "status": {"phase": "Succeeded"}});
+    shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+    let looked = workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await;
+    assert!(looked.unwrap_err().to_string().contains("exceeded quota"));
+    let asked = server.take();
+    let status = asked.iter().find(|a| a.line.ends_with("/jobs/j/status")).expect("the status is written");
+    assert_eq!(status.body["status"]["uncountedTerminatedPods"]["succeeded"], json!(["p"]));
+    assert_eq!(status.body["status"]["active"], Value::Null, "none was made");
+    let released = asked.last().unwrap();
+    assert_eq!(released.line, "PATCH /api/v1/namespaces/d/pods/p", "nothing keeps it any more");
+}

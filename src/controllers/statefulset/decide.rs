@@ -8,7 +8,11 @@ use crate::controllers::{amount, revisions};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Pods made in one look, at most: `replicas` may be two thousand million.
+const BURST: usize = 500;
 
 /// Names of the revision that pods had, and of the one that they are to have.
 #[derive(Clone, Copy, Debug)]
@@ -82,15 +86,19 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
         by_ordinal.iter().rev().filter(|(n, _)| !wanted.contains(n)).map(|(_, pod)| *pod).collect();
     plan.condemned = condemned.iter().map(|p| name(p)).collect();
     let partition = partition(set);
-    // Up, the lowest first.
-    for ordinal in wanted.clone() {
-        let Some(pod) = by_ordinal.get(&ordinal) else {
-            plan.create.push((ordinal, partition.is_none_or(|p| ordinal >= p)));
-            if in_order {
-                return plan;
-            }
-            continue;
-        };
+    // Up, the lowest first. Here and below the work grows with the pods there are and with BURST, not with `replicas`.
+    let most = if in_order { 1 } else { BURST };
+    let fill = |plan: &mut Plan, gap: Range<i32>| {
+        let room = most - plan.create.len();
+        plan.create.extend(gap.take(room).map(|n| (n, partition.is_none_or(|p| n >= p))));
+    };
+    let mut next = start;
+    for (ordinal, pod) in by_ordinal.range(wanted.clone()) {
+        fill(&mut plan, next..*ordinal);
+        if in_order && !plan.create.is_empty() {
+            return plan;
+        }
+        next = ordinal.saturating_add(1);
         if matches!(pods::phase(pod), "Succeeded" | "Failed") {
             if !is_going(pod) {
                 plan.delete.push(name(pod)); // ended: it comes again under the same name
@@ -101,15 +109,19 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
             continue;
         }
         if pods::phase(pod) == "Pending" && !is_going(pod) {
-            plan.waiting.push(ordinal);
+            plan.waiting.push(*ordinal);
         }
         let available = is_ready(pod) && is_available(pod, seconds, now);
         if in_order && (is_going(pod) || !available) {
             return plan;
         }
     }
+    fill(&mut plan, next..wanted.end);
+    if in_order && !plan.create.is_empty() {
+        return plan;
+    }
     // Down, the highest first; in order, nobody goes while somebody else is ill.
-    let all = wanted.clone().filter_map(|n| by_ordinal.get(&n)).chain(condemned.iter().rev());
+    let all = by_ordinal.range(wanted.clone()).map(|(_, pod)| pod).chain(condemned.iter().rev());
     let first_ill = all.into_iter().find(|p| !is_ready(p) || is_going(p)).map(|p| name(p));
     for pod in &condemned {
         if is_going(pod) {
@@ -130,8 +142,7 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     // Anew, the highest first, as many at a time as may be missing.
     let Some(partition) = partition else { return plan };
     let mut may_go = max_unavailable(set);
-    for ordinal in wanted.rev().take_while(|n| *n >= partition) {
-        let Some(pod) = by_ordinal.get(&ordinal) else { continue };
+    for (_, pod) in by_ordinal.range(wanted).rev().take_while(|(n, _)| **n >= partition) {
         if !of_revision(pod, revision.update) && !is_going(pod) {
             if !plan.delete.contains(&name(pod)) {
                 plan.delete.push(name(pod));
@@ -238,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn two_thousand_million_replicas_cost_no_more_than_the_pods_there_are() {
+        let all = json!({"replicas": i32::MAX, "podManagementPolicy": "Parallel"});
+        let now = NOW.parse().unwrap();
+        let plan = decide(&set(all.clone()), &pods(&["1 new", "2000000000 old"]), REVISION, now);
+        assert_eq!((plan.create.len(), plan.create[0].0, plan.create[1].0), (BURST, 0, 2));
+        assert_eq!(plan.delete, ["web-2000000000"]);
+        assert_eq!(decide(&set(all), &[], REVISION, now).create.len(), BURST);
+    }
+
+    #[test]
     fn one_after_the_other_unless_all_at_once() {
         assert_eq!(steps(json!({}), &[]), "+0 new");
         assert_eq!(steps(json!({}), &["0 new unready"]), "");
@@ -298,5 +319,10 @@ mod tests {
         assert_eq!(half.current_revision.as_deref(), Some("old"));
         let done = status(&set(json!({})), &pods(&["0 new", "1 new", "2 new"]), REVISION, now);
         assert_eq!((done.current_replicas, done.current_revision.as_deref()), (Some(3), Some("new")));
+        let starting = status(&set(json!({})), &pods(&["0 new", "1 new", "2 new unready"]), REVISION, now);
+        assert_eq!(starting.current_revision.as_deref(), Some("old"), "one is not ready");
+        let by_hand = set(json!({"updateStrategy": {"type": "OnDelete"}}));
+        let replaced = status(&by_hand, &pods(&["0 new", "1 new", "2 new"]), REVISION, now);
+        assert_eq!(replaced.current_revision.as_deref(), Some("old"), "the controller rolls nothing out");
     }
 }

@@ -9,7 +9,7 @@ mod identity;
 
 use super::pods::{self, Words};
 use super::revisions;
-use super::workload::{Look, PodOwner};
+use super::workload::{self, Look, PodOwner};
 use super::{Error, Shared};
 use crate::client::{Informer, Outcome, is_code};
 use crate::clock;
@@ -24,6 +24,11 @@ use std::sync::Arc;
 
 /// The controller of StatefulSets.
 pub(crate) struct StatefulSets;
+
+pub(crate) fn start(shared: &Shared) {
+    let queue = workload::start::<StatefulSets>(shared);
+    revisions::watch(shared, "StatefulSet", &queue);
+}
 
 impl PodOwner for StatefulSets {
     type Kind = StatefulSet;
