@@ -379,7 +379,10 @@ mod tests {
         .unwrap();
         let mut node = NodeInfo::of(&node);
         let refused = |node: &NodeInfo| {
-            decide(&pod, std::slice::from_ref(node), &vec![], &Rng::seeded(1)).verdicts.remove(0).refused
+            decide(&pod, std::slice::from_ref(node), &Volumes::default(), &Rng::seeded(1))
+                .verdicts
+                .remove(0)
+                .refused
         };
         assert_eq!(refused(&node), []);
         node.add(&pod);
@@ -414,7 +417,8 @@ mod tests {
     fn a_taint_that_is_only_disliked_weighs_three_hundred_at_most() {
         let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {"containers": []}})).unwrap();
         let node = |name: &str, taints: usize| {
-            let mut node = NodeInfo { name: name.into(), pods_max: 110, ..NodeInfo::default() };
+            let mut node = NodeInfo { name: name.into(), ..NodeInfo::default() };
+            node.allocatable.pods = 110;
             let taint = Taint { key: "k".into(), effect: "PreferNoSchedule".into(), ..Taint::default() };
             node.taints = vec![taint; taints];
             node
