@@ -62,8 +62,7 @@ texts! {
          shell      every other line, and every line with | > < & ; $ goes to your shell;\n\
          \x20          cd, export and aliases last; !LINE goes there in any case\n\
          learn      lesson [ID]  next  back  goto STEP  hint  check  solve  a b c d\n\
-         labs       lab list  lab start ID  lab check  lab hint  lab grade  lab give-up\n\
-         \x20          lab leave         ends it without a grade; what it made goes\n\
+         labs       lab list | start ID | check | hint | grade | give-up | leave\n\
          look       status            what runs, and how to reach it\n\
          \x20          trace             what the last command went through, with times\n\
          \x20          why [KIND/NAME]   what is the matter, in a sentence or two\n\
@@ -81,8 +80,7 @@ texts! {
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
          배우기     lesson [ID]  next  back  goto 단계  hint  check  solve  a b c d\n\
-         실습       lab list  lab start ID  lab check  lab hint  lab grade  lab give-up\n\
-         \x20          lab leave         채점 없이 끝내고, 만든 것을 삭제합니다\n\
+         실습       lab list | start ID | check | hint | grade | give-up | leave\n\
          살펴보기   status            무엇이 실행 중이고 어떻게 접속하는지\n\
          \x20          trace             마지막 명령이 거친 경로와 걸린 시간\n\
          \x20          why [종류/이름]   무엇이 문제인지 한두 문장으로\n\
