@@ -79,15 +79,10 @@ fn compute(requests: &Amounts, limits: &Amounts) -> Amounts {
 
 /// Does the pod still use anything? Ended ones do not, nor those that should be gone by now.
 fn is_charged(pod: &Value, now: Timestamp) -> bool {
-    let overdue = match meta::time(pod, "metadata.deletionTimestamp") {
-        Some(at) => {
-            now > at
-                + jiff::SignedDuration::from_secs(
-                    int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0),
-                )
-        }
-        None => false,
-    };
+    let grace = jiff::SignedDuration::from_secs(int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0));
+    // A grace period that ends after the end of the calendar is not over.
+    let overdue = meta::time(pod, "metadata.deletionTimestamp")
+        .is_some_and(|at| at.checked_add(grace).is_ok_and(|end| now > end));
     !overdue && !matches!(text(pod, "status.phase"), "Succeeded" | "Failed")
 }
 
@@ -303,6 +298,19 @@ mod tests {
     }
     fn used(object: &Value) -> Amounts {
         usage("", "pods", object, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_grace_period_beyond_the_calendar_is_not_over() {
+        let mut one = pod(json!({"cpu": "1"}), json!({}));
+        value::put(&mut one, "metadata.deletionTimestamp", "1970-01-01T00:00:00Z");
+        let charged = |one: &Value, at: i64| is_charged(one, Timestamp::from_second(at).unwrap());
+        for seconds in [300_000_000_000, i64::MAX] {
+            value::put(&mut one, "metadata.deletionGracePeriodSeconds", seconds);
+            assert!(charged(&one, 1_000_000));
+        }
+        value::put(&mut one, "metadata.deletionGracePeriodSeconds", 30);
+        assert!(charged(&one, 30) && !charged(&one, 31));
     }
 
     #[test]

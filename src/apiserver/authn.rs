@@ -2,7 +2,7 @@
 
 use super::State;
 use super::authz::Attributes;
-use super::http::header;
+use super::http::{header, identity};
 use super::tokens;
 use super::user::{AUTHENTICATED, User};
 use crate::api::Status;
@@ -139,19 +139,17 @@ pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<
 
 /// The user that the request wants to be taken for, if the caller may.
 pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
-    let name = header(headers, "impersonate-user");
-    let groups: Vec<String> = headers
-        .get_all("impersonate-group")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .map(String::from)
-        .collect();
-    let uid = header(headers, "impersonate-uid");
+    let one = |name: &str| headers.get(name).map_or(Ok(""), |value| identity(name, value));
+    let name = one("impersonate-user")?;
+    let groups = headers.get_all("impersonate-group").iter();
+    let groups: Vec<String> =
+        groups.map(|v| identity("impersonate-group", v).map(String::from)).collect::<Result<_, _>>()?;
+    let uid = one("impersonate-uid")?;
     let mut extra: Vec<(String, String)> = vec![];
     for (key, value) in headers {
         if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
             let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
-            extra.push((key, value.to_str().unwrap_or("").to_string()));
+            extra.push((key, identity("impersonate-extra", value)?.to_string()));
         }
     }
     if name.is_empty() {

@@ -183,6 +183,15 @@ impl Query {
     }
 }
 
+/// The text of a header that says who somebody is. Unlike [`header`] it takes all of UTF-8, as Go's servers do.
+///
+/// # Errors
+/// 400 for bytes that are no text: what cannot be read is not absent, or a request that gives rights away would keep them.
+pub fn identity<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&'a str, Status> {
+    std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Status::bad_request(format!("the value of the header {name:?} is not UTF-8")))
+}
+
 /// A header's text, empty if there is none.
 pub fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")

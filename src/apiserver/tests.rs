@@ -427,6 +427,23 @@ async fn deletes_wait_for_grace_and_finalizers() {
     );
 }
 
+/// A name that was taken for absent left an administrator who wanted to be somebody else an administrator.
+#[tokio::test]
+async fn whoever_is_named_in_any_script_is_the_one_who_asks() {
+    let api = Api::new().await;
+    let ask = |header: &str, value: &[u8]| {
+        let named = ::http::HeaderValue::from_bytes(value).unwrap();
+        Request::get("/api/v1/secrets").header(header, named).body(full("")).unwrap()
+    };
+    let (code, refused) = api.send(admin(), ask("impersonate-user", "김철수".as_bytes())).await;
+    assert_eq!(code, 403, "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("김철수"), "{refused}");
+    for header in ["impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-a"] {
+        let (code, refused) = api.send(admin(), ask(header, b"\xff\xfe")).await;
+        assert_eq!((code, &refused["reason"]), (400, &json!("BadRequest")), "{header}: {refused}");
+    }
+}
+
 #[tokio::test]
 async fn only_those_who_may_do() {
     let api = Api::new().await;
