@@ -15,6 +15,9 @@ pub const FIRST_REVISION: Revision = 1;
 const VERSION_OVERHEAD: u64 =
     (size_of::<Version>() + size_of::<Event>() + size_of::<(Bytes, Vec<Version>)>() + 32) as u64;
 
+/// The events of some revisions, oldest first.
+pub type Told = Vec<Arc<[Event]>>;
+
 type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Keys from `key` to `end`, in etcd's notation (see [`RangeRequest`]).
@@ -209,7 +212,7 @@ impl Store {
     }
 
     /// The events of each revision from `from` on, oldest first, of at most so many revisions; and the first revision behind them. Errors: `Compacted`.
-    pub fn events_since(&self, from: Revision, most: usize) -> Result<(Vec<Arc<[Event]>>, Revision), Error> {
+    pub fn events_since(&self, from: Revision, most: usize) -> Result<(Told, Revision), Error> {
         if from < self.compacted {
             return Err(Error::Compacted { compact_revision: self.compacted });
         }

@@ -183,7 +183,7 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
                 if let (Some(fresh), Some(stale)) = (new.first(), old.first())
                     && (pods::ready_since(stale).is_none() || available(fresh))
                 {
-                    extra.extend(old.drain(..));
+                    extra.append(&mut old);
                 }
                 Place { new, old }
             }
