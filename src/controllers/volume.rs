@@ -348,7 +348,7 @@ mod tests {
             let server = Scripted::new(stored(code)).await;
             worker(&server, vec![claim("v", "Bound")], vec![]).claim(key(), None).await.unwrap();
             let written: Value =
-                server.take().iter().map(|a| a.body["status"]["phase"].clone()).last().unwrap();
+                server.take().iter().map(|a| a.body["status"]["phase"].clone()).next_back().unwrap();
             assert_eq!(written, want);
         }
         let server = Scripted::new(stored(200)).await;
