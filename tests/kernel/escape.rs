@@ -436,7 +436,7 @@ pub async fn descriptors(w: World) -> Check {
         let look = r#"perl -e '
             $| = 1; print "looking\n"; $seen = 0;
             until (-e "/stop") { for $p (glob("/proc/[0-9]*")) { for $f (glob("$p/fd/*")) {
-                $l = readlink($f) // next; $seen++; print "FOUND $f $l\n" unless $l =~ m{^(pipe:|socket:|/dev/|/proc|/lib|/usr|/etc|/$)};
+                $l = readlink($f) // next; $seen++; print "FOUND $f $l\n" unless $l =~ m{^(pipe:|socket:|/dev/|/proc|/lib|/usr|/etc|/stop$|/$)};
                 print "OUTSIDE $f\n" if -e "$f/../../../../../../../..@SECRET@"; } } }
             print "seen $seen\n"'"#;
         let secret = w.home.join("secret");
