@@ -245,18 +245,28 @@ mod tests {
     async fn removals_take_turns() {
         let removals = Removals::default();
         let (told, heard) = std::sync::mpsc::channel();
-        let part = |name: &'static str, parts: u32| {
-            let (told, mut left) = (told.clone(), parts);
+        let (all_wait, go) = std::sync::mpsc::channel::<()>();
+        let mut go = Some(go);
+        let mut part = |name: &'static str, parts: u32| {
+            let (told, mut left, go) = (told.clone(), parts, go.take());
             move |until: Instant| {
                 assert!(until > Instant::now());
                 left -= 1;
                 told.send(name).unwrap();
-                std::thread::sleep(Duration::from_millis(20)); // the others are in the queue by then
+                // The first one ends its part when the others wait for their turn.
+                if let Some(go) = &go {
+                    let _ = go.recv();
+                }
                 Ok(left == 0)
             }
         };
-        let huge = removals.one_by_one(part("huge", 3));
-        let (one, other) = (removals.one_by_one(part("one", 1)), removals.one_by_one(part("other", 1)));
+        let mut huge = Box::pin(removals.one_by_one(part("huge", 3)));
+        let mut one = Box::pin(removals.one_by_one(part("one", 1)));
+        let mut other = Box::pin(removals.one_by_one(part("other", 1)));
+        assert!(futures::poll!(&mut huge).is_pending());
+        assert!(futures::poll!(&mut one).is_pending() && futures::poll!(&mut other).is_pending());
+        tokio::task::yield_now().await; // all three ask for their turn
+        drop(all_wait);
         let (huge, one, other) = futures::join!(huge, one, other);
         assert!(huge.is_ok() && one.is_ok() && other.is_ok());
         drop(told);
